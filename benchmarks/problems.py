@@ -1,0 +1,122 @@
+"""Seeded synthetic problems (bit for bit those of the oracle files), and the record of an update."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SIZES = ((6, 2), (14, 7), (26, 7), (40, 10))
+
+
+@dataclass(frozen=True)
+class LQRProblem:
+    """A time-varying linear-Gaussian problem with a quadratic cost, and the previous controller.
+
+    x' = F [x; u] + c + N(0, W), l = 1/2 z'Cz + g'z + const with z = [x; u] in absolute coordinates,
+    u = K x + k + N(0, Sigma). The last step has no successor, so that the dynamics have T - 1 rows.
+    """
+
+    T: int
+    dx: int
+    du: int
+    F: np.ndarray  # (T-1, dx, dx+du)
+    c: np.ndarray  # (T-1, dx)
+    W: np.ndarray  # (T-1, dx, dx)
+    initial_mean: np.ndarray  # (dx,)
+    initial_cov: np.ndarray  # (dx, dx)
+    C: np.ndarray  # (T, dx+du, dx+du)
+    g: np.ndarray  # (T, dx+du)
+    const: np.ndarray  # (T,)
+    K: np.ndarray  # (T, du, dx)
+    k: np.ndarray  # (T, du)
+    Sigma: np.ndarray  # (T, du, du)
+
+
+STATUS = ("converged", "inactive", "exhausted", "infeasible")
+
+
+@dataclass(frozen=True)
+class Update:
+    """A controller u = K x + k + N(0, Sigma), and where the search over eta ended.
+
+    `status` is "converged" (KL meets the bound), "inactive" (KL is below it at the smallest eta), "exhausted"
+    (the best feasible controller after the last evaluation) or "infeasible" (none was found; the arrays mean
+    nothing).
+    """
+
+    K: np.ndarray  # (T, du, dx)
+    k: np.ndarray  # (T, du)
+    Sigma: np.ndarray  # (T, du, du)
+    eta: float
+    kl: float  # nats, summed over the T steps
+    evaluations: int
+    status: str
+
+
+def check_search(bound, alpha, eta0, tolerance):
+    """Raise ValueError where an argument of an update's search is out of its range."""
+    if not (bound > 0 and alpha >= 0 and eta0 > 0 and tolerance > 0):
+        given = f"{bound=}, {eta0=}, {tolerance=}, {alpha=}"
+        raise ValueError(f"need bound, eta0, tolerance > 0 and alpha >= 0, got {given}")
+
+
+def make_lqr_problem(dx, du, T=100, seed=0, init_std=1.0, indefinite=0.0):
+    """A well-conditioned `LQRProblem` of the given sizes.
+
+    `indefinite` > 0 subtracts that much curvature from half of the state dimensions (Quu is then not positive
+    definite for small eta).
+    """
+    rng = np.random.default_rng(seed)
+    dz = dx + du
+    skew = rng.standard_normal((dx, dx)) / np.sqrt(dx)
+    A = 0.98 * np.eye(dx) + 0.05 * (skew - skew.T)  # damped rotation
+    B = 0.3 * rng.standard_normal((dx, du)) / np.sqrt(du)
+    F, c, W = np.zeros((T - 1, dx, dz)), np.zeros((T - 1, dx)), np.zeros((T - 1, dx, dx))
+    for t in range(T - 1):
+        F[t] = np.hstack([A, B]) + 0.01 * rng.standard_normal((dx, dz)) / np.sqrt(dz)
+        c[t] = 0.01 * rng.standard_normal(dx)
+        G = rng.standard_normal((dx, dx)) / np.sqrt(dx)
+        W[t] = 1e-3 * (np.eye(dx) + 0.1 * G @ G.T)
+    initial_mean = rng.standard_normal(dx)
+    initial_cov = 1e-3 * np.eye(dx)
+    goal = np.concatenate([rng.standard_normal(dx), np.zeros(du)])
+    C, g, const = np.zeros((T, dz, dz)), np.zeros((T, dz)), np.zeros(T)
+    for t in range(T):
+        G = rng.standard_normal((dz, dz)) / np.sqrt(dz)
+        C[t] = np.diag(np.concatenate([np.ones(dx), 0.1 * np.ones(du)])) + 0.05 * G @ G.T
+        if indefinite:
+            C[t][np.arange(dx // 2), np.arange(dx // 2)] -= indefinite
+        g[t] = -C[t] @ goal
+        const[t] = 0.5 * goal @ C[t] @ goal
+    K = np.tile(-0.1 * B.T, (T, 1, 1))
+    k = 0.01 * rng.standard_normal((T, du))
+    Sigma = init_std**2 * np.tile(np.eye(du), (T, 1, 1))
+    return LQRProblem(T, dx, du, F, c, W, initial_mean, initial_cov, C, g, const, K, k, Sigma)
+
+
+def make_rollouts(N=5, T=100, dx=14, du=7, seed=1, offset=0.0):
+    """N noisy rollouts of a mildly nonlinear, damped second-order chain: X (N, T, dx), U (N, T, du)."""
+    rng = np.random.default_rng(seed)
+    system_rng = np.random.default_rng(12345)  # one fixed system, whatever the rollout seed
+    skew = system_rng.standard_normal((dx, dx)) / np.sqrt(dx)
+    A = 0.97 * np.eye(dx) + 0.08 * (skew - skew.T)
+    B = 0.3 * system_rng.standard_normal((dx, du)) / np.sqrt(du)
+    M = 0.1 * system_rng.standard_normal((dx, dx)) / np.sqrt(dx)
+    X, U = np.zeros((N, T, dx)), np.zeros((N, T, du))
+    x_init = system_rng.standard_normal(dx) + offset
+    for n in range(N):
+        x = x_init + 0.05 * rng.standard_normal(dx)
+        for t in range(T):
+            u = -0.1 * B.T @ x + 0.5 * rng.standard_normal(du)
+            X[n, t], U[n, t] = x, u
+            x = A @ x + B @ u + M @ np.tanh(x) + 0.01 * rng.standard_normal(dx)
+    return X, U
+
+
+def make_points(n=2000, dim=35, seed=2, n_true=20, spread=3.0):
+    """Points (n, dim) from a mixture of n_true correlated Gaussians (for the mixture's benchmark)."""
+    rng = np.random.default_rng(seed)
+    centres = spread * rng.standard_normal((n_true, dim)) / np.sqrt(dim) * 3.0
+    factors = rng.standard_normal((n_true, dim, dim)) / np.sqrt(dim)
+    z = rng.integers(0, n_true, n)
+    noise = np.einsum("nij,nj->ni", factors[z], rng.standard_normal((n, dim)))
+    return centres[z] + noise + 0.1 * rng.standard_normal((n, dim))

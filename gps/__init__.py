@@ -1,0 +1,39 @@
+"""Guided policy search and local-model trajectory optimisation.
+
+    run = gps.run("experiments/peg_insertion", seed=1)
+    run.iterations[-1].improved[0].act(state, t)
+
+Everything is imported when it is first used.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from gps.experiment import Callback, check, resume, run
+    from gps.run import Run, load_run
+
+_HOME = {
+    "Callback": "gps.experiment",
+    "Run": "gps.run",
+    "check": "gps.experiment",
+    "load_run": "gps.run",
+    "resume": "gps.experiment",
+    "run": "gps.experiment",
+}
+
+__all__ = ["Callback", "Run", "check", "load_run", "resume", "run"]
+
+
+def __getattr__(name: str):
+    if name in _HOME:
+        value = getattr(_import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'gps' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,427 @@
+"""An experiment file: `experiment.toml` read, validated and typed. One frozen model per section.
+
+The models below are the reference of the format: every key, its default, its unit. Only `[environment]` (an `id` or an
+`mjcf`) and one `[[cost]]` must be there. `load` reads a file; `--set section.key=value` overrides go through the same
+validation. What is wrong is said in one line each, with the file (or the override), the key, what was expected, and the
+nearest known key.
+"""
+
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import tomli_w
+from annotated_types import Ge
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+
+from gps.errors import ConfigError, nearest
+from gps.validation import KeyPath, explain, kinds_at
+
+FILE_NAME = "experiment.toml"
+MAX_BYTES = 1 << 20
+"""A larger experiment file is refused."""
+
+Item = TypeVar("Item")
+ListOf = Annotated[tuple[Item, ...], Strict(False)]  # TOML has lists; a frozen model holds them as tuples
+NonNegative = Annotated[float, Ge(0)]
+
+
+class Section(BaseModel):
+    """Base of all sections: no conversions but integer to number, no unknown keys, no NaN or infinity, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _named(default: str) -> BeforeValidator:
+    """Lets a table that may be of several kinds omit its `name`."""
+    return BeforeValidator(lambda table: {"name": default, **table} if isinstance(table, dict) else table)
+
+
+# -- [environment] ---------------------------------------------------------------------------------------------------
+
+
+class EnvironmentConfig(Section):
+    """`[environment]`: what is controlled. Either `id` or `mjcf`."""
+
+    id: str | None = Field(
+        default=None,
+        min_length=1,
+        description='a Gymnasium id, "package.module:Env-v0" to import the module first, or "task:Class" from task.py',
+    )
+    mjcf: str | None = Field(
+        default=None, min_length=1, description="path of a MuJoCo model, relative to the experiment's directory"
+    )
+    state: ListOf[str] | None = Field(
+        default=None, description="parts of the state, in order; default: the environment's own"
+    )
+    frame_skip: int | None = Field(
+        default=None, ge=1, description="physics steps per time step; default: the environment's own"
+    )
+    horizon: int | None = Field(
+        default=None, ge=2, description="time steps of a rollout, T; default: the environment's own"
+    )
+    conditions: ListOf[dict[str, Any]] = Field(
+        default=({},), min_length=1, description="the M initial situations: one table each, in the environment's terms"
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="of the physics; default: every CPU. No result depends on it"
+    )
+    options: dict[str, Any] = Field(
+        default={}, description="further keyword arguments of the environment's constructor"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.id is None) == (self.mjcf is None):
+            raise ValueError(f"give either id or mjcf, got {'neither' if self.id is None else 'both'}")
+        return self
+
+
+# -- [algorithm.dynamics] --------------------------------------------------------------------------------------------
+
+
+class MixturePriorConfig(Section):
+    """A Gaussian mixture over [x; u; x'] of all conditions."""
+
+    name: Literal["gmm"] = "gmm"
+    clusters: int = Field(default=20, ge=1, description="at most this many")
+    points_per_cluster: int = Field(
+        default=40, ge=1, description="fewer clusters are used while there are fewer points for each"
+    )
+    memory: int = Field(default=2, ge=1, description="iterations whose samples the mixture is fitted to")
+    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
+    em_steps: int = Field(default=5, ge=1, description="steps of expectation-maximisation in each iteration")
+
+
+class NoPriorConfig(Section):
+    """No prior: each time step is fitted to its own samples alone."""
+
+    name: Literal["none"] = "none"
+
+
+class DynamicsConfig(Section):
+    """`[algorithm.dynamics]`: how the local dynamics are fitted."""
+
+    fit: Literal["bayesian", "least_squares"] = Field(
+        default="bayesian",
+        description="under the prior (version 2.0 of the lecture), or by linear regression (version 1.0)",
+    )
+    ridge: float = Field(
+        default=1e-6, ge=0, description="added to the covariance of [x; u], relative to each dimension's spread"
+    )
+    center: Literal["posterior", "sample"] = Field(
+        default="posterior", description="the point that the model passes through: posterior mean or samples' mean"
+    )
+    prior: Annotated[
+        Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
+        _named("gmm"),
+        Field(description="what is believed before the samples of a time step are seen"),
+    ] = MixturePriorConfig()
+
+
+# -- [algorithm.controller] ------------------------------------------------------------------------------------------
+
+
+class LQRInitialConfig(Section):
+    """The LQR controller about the start, under assumed double-integrator dynamics."""
+
+    name: Literal["lqr"] = "lqr"
+    stiffness: float = Field(default=1.0, ge=0, description="weight of the deviation of the positions")
+    damping: float = Field(default=0.5, ge=0, description="weight of the velocities, relative to `stiffness`")
+    gain: float | ListOf[float] = Field(
+        default=1.0, description="acceleration per unit of action; a list gives one per action"
+    )
+    noise: float = Field(
+        default=1.0, gt=0, description="largest standard deviation of the noise at the first step, units of action"
+    )
+
+
+class PDInitialConfig(Section):
+    """A proportional-derivative controller that holds the start."""
+
+    name: Literal["pd"] = "pd"
+    stiffness: float = Field(default=1.0, ge=0, description="action per unit of position error")
+    damping: float = Field(default=0.5, ge=0, description="action per unit of velocity")
+    noise: float = Field(default=0.3, gt=0, description="standard deviation of the exploration noise, units of action")
+
+
+class ZeroInitialConfig(Section):
+    """Zero-mean noise without feedback."""
+
+    name: Literal["zero"] = "zero"
+    noise: float = Field(default=1.0, gt=0, description="standard deviation of the exploration noise, units of action")
+
+
+class FileInitialConfig(Section):
+    """The controllers of an earlier run."""
+
+    name: Literal["file"] = "file"
+    path: str = Field(description="a run directory, relative to the experiment's directory")
+    iteration: int | None = Field(
+        default=None, ge=0, description="the iteration whose controllers are taken; default: the last"
+    )
+
+
+class ControllerConfig(Section):
+    """`[algorithm.controller]`: what is executed while sampling, and what the first iteration starts from."""
+
+    execute: Literal["open_loop", "feedback", "fixed_noise", "max_entropy"] = Field(
+        default="max_entropy",
+        description="the mean actions alone; with feedback; with noise of fixed size; with covariance Quu^-1",
+    )
+    noise: float = Field(
+        default=0.1, ge=0, description='standard deviation under execute = "fixed_noise", units of action'
+    )
+    smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        description="standard deviation of the Gaussian filter over the exploration noise, time steps; 0: white",
+    )
+    initial: Annotated[
+        Annotated[
+            LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig, Field(discriminator="name")
+        ],
+        _named("lqr"),
+        Field(description="the controllers of the first iteration"),
+    ] = LQRInitialConfig()
+
+
+# -- [algorithm] -----------------------------------------------------------------------------------------------------
+
+
+class StepMultiplierConfig(Section):
+    """`[algorithm.step_multiplier]`: the factor on `kl_step` that follows predicted against actual improvement."""
+
+    initial: float = Field(default=1.0, gt=0, description="in the first iteration")
+    min: float = Field(default=0.1, gt=0, description="never below")
+    max: float = Field(default=10.0, gt=0, description="never above")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.min <= self.initial <= self.max:
+            raise ValueError(f"expected min <= initial <= max, got {self.min:g}, {self.initial:g}, {self.max:g}")
+        return self
+
+
+class AlgorithmConfig(Section):
+    """`[algorithm]`: how the controllers are improved."""
+
+    name: Literal["trajopt"] = Field(default="trajopt", description="the local-model trajectory optimiser")
+    iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
+    samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
+    kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
+    constraint: Literal["total", "per_step"] = Field(
+        default="total", description="bound the KL of the whole trajectory, or that of each time step"
+    )
+    solver: Literal["secant", "gradient"] = Field(
+        default="secant",
+        description="search for the dual variable: safeguarded secant in log eta, or the lecture's gradient",
+    )
+    entropy: float = Field(
+        default=1e-3, ge=0, description="temperature of the entropy bonus, relative to the scale of the cost"
+    )
+    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
+    dynamics: DynamicsConfig = DynamicsConfig()
+    controller: ControllerConfig = ControllerConfig()
+
+
+# -- [[cost]] --------------------------------------------------------------------------------------------------------
+
+
+class _CostConfig(Section):
+    """What all costs share. The experiment's cost is the sum of its `[[cost]]` sections."""
+
+    name: str
+    ramp: Literal["constant", "linear", "quadratic", "final"] = Field(
+        default="constant",
+        description="factor over time: 1; rising to 1 with t or with its square; 1 at the last step alone",
+    )
+    final_weight: float = Field(default=1.0, ge=0, description="multiplies the cost of the last time step")
+
+
+Parts = Annotated[ListOf[str], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+
+
+class QuadraticCostConfig(_CostConfig):
+    """Half the weighted square of the deviation from a target."""
+
+    name: Literal["quadratic"] = "quadratic"
+    on: Parts = Field(default=("action",), min_length=1, description='parts of the state, or "action"')
+    target: float | ListOf[float] = Field(
+        default=0.0, description="in units of the parts; a list gives one per dimension"
+    )
+    weight: NonNegative | ListOf[NonNegative] = Field(default=1.0, description="a list gives one per dimension")
+
+
+class DistanceCostConfig(_CostConfig):
+    """`l1 sqrt(d^2 + alpha) + l2 d^2 / 2 + log ln(d^2 + alpha) / 2` of the length d of all its parts together."""
+
+    name: Literal["distance"] = "distance"
+    on: Parts = Field(
+        default=(), description="parts of the state that are zero at the goal; default: every site_position:A-B"
+    )
+    weight: NonNegative = Field(default=1.0, description="factor on the whole")
+    l1: float = Field(default=1.0, ge=0, description="weight of the smooth absolute distance")
+    l2: float = Field(default=1.0, ge=0, description="weight of half the squared distance")
+    log: float = Field(default=0.0, ge=0, description="weight of the logarithm, which asks for precision at the goal")
+    alpha: float = Field(default=1e-5, gt=0, description="what smooths the absolute distance and the logarithm at zero")
+
+
+class TaskCostConfig(_CostConfig):
+    """A function of task.py."""
+
+    name: Literal["task"] = "task"
+    function: str = Field(default="cost", min_length=1, description="its name")
+    weight: NonNegative = Field(default=1.0, description="factor on its value")
+
+
+CostConfig = Annotated[QuadraticCostConfig | DistanceCostConfig | TaskCostConfig, Field(discriminator="name")]
+
+
+# -- the whole file --------------------------------------------------------------------------------------------------
+
+
+class ExperimentConfig(Section):
+    """An experiment."""
+
+    description: str = Field(default="", description="for people")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of everything random")
+    environment: EnvironmentConfig = Field(description="its id, or the mjcf it is made from")
+    algorithm: AlgorithmConfig = AlgorithmConfig()
+    cost: ListOf[CostConfig] = Field(min_length=1, description="the sections [[cost]], which are summed")
+
+    def to_toml(self) -> str:
+        """The file with every key resolved, those without a value (None) left out; `parse` gives back an equal config."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    def anchored(self, directory: Path) -> "ExperimentConfig":
+        """The same with paths relative to `directory` made absolute, to be read from elsewhere."""
+        config = self
+        if (mjcf := self.environment.mjcf) is not None:
+            config = _replaced(config, "environment", mjcf=str((directory / mjcf).resolve()))
+        if isinstance(initial := self.algorithm.controller.initial, FileInitialConfig):
+            initial = initial.model_copy(update={"path": str((directory / initial.path).resolve())})
+            controller = self.algorithm.controller.model_copy(update={"initial": initial})
+            config = _replaced(config, "algorithm", controller=controller)
+        return config
+
+    def replaced(self, *, seed: int | None = None, iterations: int | None = None) -> "ExperimentConfig":
+        """The same with another seed or number of iterations, where one is given.
+
+        Raises:
+            ConfigError: if one is out of range.
+        """
+        overrides = [] if seed is None else [f"seed={seed}"]
+        overrides += [] if iterations is None else [f"algorithm.iterations={iterations}"]
+        return parse(self.to_toml(), FILE_NAME, overrides) if overrides else self
+
+
+def _replaced(config: ExperimentConfig, section: str, **values: object) -> ExperimentConfig:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read an experiment.
+
+    Args:
+        path: its directory, or the file itself.
+        overrides: `section.key=value`, the value in TOML or a bare string; `cost.0.weight=2` reaches into a list.
+
+    Raises:
+        ConfigError: one line for everything that is wrong.
+    """
+    path = Path(path)
+    if not path.exists():
+        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: there is no such experiment{nearest(path.name, siblings)}")
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ConfigError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no experiment file is")
+        text = content.decode()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no {FILE_NAME} in this directory") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{file}: line {line}: not UTF-8 text") from None
+    return parse(text, str(file), overrides)
+
+
+def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """As `load`, from the text of a file that messages call `place`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{place}: {_syntax_error(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{place}: nested too deeply") from None
+    places = {_override(raw, override): f"--set {override}" for override in overrides}
+    try:
+        return ExperimentConfig.model_validate(raw)
+    except ValidationError as error:
+        lines = [
+            f"{_place(path, places) or place}: {'.'.join(map(str, path))}: {message}"
+            for path, message in explain(error, ExperimentConfig, raw)
+        ]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _syntax_error(error: tomllib.TOMLDecodeError) -> str:
+    """`line 3, column 5: invalid value` from `Invalid value (at line 3, column 5)`."""
+    message, _, where = str(error).rpartition(" (at ")
+    return f"{where.rstrip(')')}: {message[:1].lower()}{message[1:]}" if message else str(error)
+
+
+def _override(raw: dict[str, Any], override: str) -> KeyPath:
+    """Write an override into the table; returns where.
+
+    Naming another kind of a table (`algorithm.dynamics.prior.name=none`) drops the keys of the kind it was.
+    """
+    target, equals, text = override.partition("=")
+    parts = [part.strip() for part in target.split(".")]
+    if not equals or not all(parts):
+        raise ConfigError(f"--set {override}: expected section.key=value")
+    node: Any = raw
+    path: KeyPath = ()
+    key: Any = None
+    for part in parts:
+        where, key = ".".join(map(str, path)), part
+        if isinstance(node, list):
+            if not re.fullmatch(r"\d{1,9}", part) or int(part) >= len(node):
+                raise ConfigError(f"--set {override}: {where} is a list of {len(node)}, counted from 0; got {part!r}")
+            key = int(part)
+        elif not isinstance(node, dict):
+            raise ConfigError(f"--set {override}: {where} is not a section")
+        path += (key,)
+        if len(path) < len(parts):
+            node = node[key] if isinstance(node, list) else node.setdefault(key, {})
+    value = _value(text)
+    several_kinds = len(kinds_at(ExperimentConfig, path[:-1])) > 1
+    if key == "name" and several_kinds and node.get("name", value) != value:
+        node.clear()
+    node[key] = value
+    return path
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+    return table["value"] if table.keys() == {"value"} else text
+
+
+def _place(path: KeyPath, places: dict[KeyPath, str]) -> str | None:
+    """The last override that had to do with `path`."""
+    related = [text for where, text in places.items() if where == path[: len(where)] or path == where[: len(path)]]
+    return related[-1] if related else None

@@ -1,0 +1,87 @@
+"""The terms of a cost. Each is a callable `term(x, u, t) -> scalar` of JAX arrays x (dx,), u (du,) and the step t.
+
+A user's own cost is any such function. Weights and targets are arrays inside the term (an Equinox module), so that
+changing them does not compile anything again.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from gps.backend import jnp
+
+Cost = Callable[..., Float[Array, ""]]
+
+
+class Ramp(eqx.Module):
+    """A weight over time, from near 0 to 1 at the last step, which may weigh more."""
+
+    horizon: int = eqx.field(static=True)
+    shape: str = eqx.field(static=True, default="constant")  # "constant", "linear", "quadratic", "final"
+    final: Float[Array, ""] | float = 1.0  # multiplies at the last step
+
+    def __call__(self, t: Int[Array, ""]) -> Float[Array, ""]:
+        progress = (t + 1) / self.horizon
+        last = t == self.horizon - 1
+        weight = {
+            "constant": jnp.ones(()),
+            "linear": progress,
+            "quadratic": progress**2,
+            "final": jnp.where(last, 1.0, 0.0),
+        }[self.shape]
+        return weight * jnp.where(last, self.final, 1.0)
+
+
+class Quadratic(eqx.Module):
+    """½ Σ_i weight_i (y_i − target_i)² on chosen entries y of the state, or on the action."""
+
+    indices: tuple[int, ...] | None = eqx.field(static=True)  # of the state; None: the action
+    target: Float[Array, "n"]
+    weight: Float[Array, "n"]
+    ramp: Ramp
+
+    def __call__(self, x, u, t):
+        y = u if self.indices is None else x[jnp.asarray(self.indices)]
+        return 0.5 * self.ramp(t) * jnp.sum(self.weight * (y - self.target) ** 2)
+
+
+class Distance(eqx.Module):
+    """½ l2 d² + l1 √(d² + α) + ½ log · ln(d² + α), times the weight, with d the norm of chosen entries of the state.
+
+    The quadratic part pulls from far away; the smooth l1 keeps pulling near the goal; the logarithm rewards the last
+    millimetres (Levine, Wagener & Abbeel 2015, sec. IV; Levine et al. 2016, app. B.1).
+    """
+
+    indices: tuple[int, ...] = eqx.field(static=True)
+    weight: Float[Array, ""]
+    l2: Float[Array, ""]
+    l1: Float[Array, ""]
+    log: Float[Array, ""]
+    alpha: Float[Array, ""]
+    ramp: Ramp
+
+    def __call__(self, x, u, t):
+        square = jnp.sum(x[jnp.asarray(self.indices)] ** 2)
+        value = 0.5 * self.l2 * square + self.l1 * jnp.sqrt(square + self.alpha)
+        return self.weight * self.ramp(t) * (value + 0.5 * self.log * jnp.log(square + self.alpha))
+
+
+class Task(eqx.Module):
+    """A user's function of (x, u, t), weighted and ramped like any other term."""
+
+    function: Cost = eqx.field(static=True)
+    weight: Float[Array, ""]
+    ramp: Ramp
+
+    def __call__(self, x, u, t):
+        return self.weight * self.ramp(t) * self.function(x, u, t)
+
+
+class Sum(eqx.Module):
+    """The sum of its terms."""
+
+    terms: tuple[Cost, ...]
+
+    def __call__(self, x, u, t):
+        return sum((term(x, u, t) for term in self.terms), start=jnp.zeros(()))

@@ -1,0 +1,1 @@
+"""Local dynamics models and their priors."""

@@ -1,0 +1,113 @@
+"""A Gaussian mixture over [x; u; x'] as the prior of local dynamics (Levine & Abbeel 2014, sec. 3.2).
+
+One mixture serves all conditions: it is fitted to the pooled transitions of the last rollouts, and each refit starts
+from the last one's parameters, so that a few steps of EM are enough. At a step, the responsibilities of that step's
+samples are averaged, and the mixture's mean and covariance under these weights are the prior's.
+"""
+
+import dataclasses
+import warnings
+
+import numpy as np
+from jaxtyping import Float
+
+from gps.dynamics.prior import NormalInverseWishart, Transitions
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixture:
+    """Parameters of a Gaussian mixture with full covariances."""
+
+    weights: Float[np.ndarray, "K"]
+    means: Float[np.ndarray, "K d"]
+    covariances: Float[np.ndarray, "K d d"]
+
+    def responsibilities(self, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n K"]:
+        """Posterior probability of each cluster for each point."""
+        from scipy.special import softmax
+
+        return softmax(self._log_joint(points), axis=1)
+
+    def _log_joint(self, points):
+        factors = np.linalg.cholesky(self.covariances)
+        log_joint = np.empty((len(points), len(self.weights)))
+        for k, (weight, mean, factor) in enumerate(zip(self.weights, self.means, factors, strict=True)):
+            whitened = np.linalg.inv(factor) @ (points - mean).T
+            log_joint[:, k] = (
+                np.log(weight) - np.log(np.diagonal(factor)).sum() - 0.5 * np.einsum("in,in->n", whitened, whitened)
+            )
+        return log_joint
+
+    def moments(self, weights: Float[np.ndarray, "... K"]):
+        """Mean (..., d) and covariance (..., d, d) of the mixture under other `weights` of its clusters."""
+        K, d = self.means.shape
+        mean = weights @ self.means
+        second = self.covariances + self.means[:, :, None] * self.means[:, None, :]
+        second = (weights @ second.reshape(K, d * d)).reshape(*weights.shape[:-1], d, d)
+        return mean, second - mean[..., :, None] * mean[..., None, :]
+
+
+@dataclasses.dataclass(frozen=True)
+class MixturePrior:
+    """A prior from a Gaussian mixture.
+
+    Args:
+        clusters: at most this many.
+        points_per_cluster: fewer clusters are used while there are fewer points than this for each.
+        memory: how many of the last refits' transitions the mixture is fitted to.
+        strength: scales both pseudo-counts of the prior; 1 makes it worth about one sample.
+        em_steps: of each refit.
+    """
+
+    clusters: int = 20
+    points_per_cluster: int = 40
+    memory: int = 2
+    strength: float = 1.0
+    em_steps: int = 5
+    pool: tuple[Float[np.ndarray, "n d"], ...] = ()
+    mixture: Mixture | None = None
+
+    def refit(self, transitions: Transitions, seed: int) -> "MixturePrior":
+        new = transitions.points[transitions.mask]
+        pool = (*self.pool, new)[-self.memory :]
+        points = np.concatenate(pool)
+        clusters = min(self.clusters, len(points) // self.points_per_cluster)
+        if clusters == 0:
+            return dataclasses.replace(self, pool=pool)
+        return dataclasses.replace(self, pool=pool, mixture=self._fit(points, clusters, seed))
+
+    def _fit(self, points, clusters, seed) -> Mixture:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.mixture import GaussianMixture
+        from threadpoolctl import threadpool_limits
+
+        # Units must not matter to k-means and to the floor under the covariances.
+        scale = np.maximum(points.std(axis=0), 1e-9)
+        start = {}
+        if self.mixture is not None and len(self.mixture.weights) == clusters:
+            precisions = np.linalg.inv(self.mixture.covariances / np.outer(scale, scale))
+            start = dict(
+                weights_init=self.mixture.weights,
+                means_init=self.mixture.means / scale,
+                precisions_init=0.5 * (precisions + precisions.transpose(0, 2, 1)),
+            )
+        em = GaussianMixture(clusters, max_iter=self.em_steps, reg_covar=1e-6, random_state=seed, **start)
+        # The limit makes the result independent of the number of cores, and keeps EM from waiting for busy ones.
+        with threadpool_limits(1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the next refit goes on
+            em.fit(points / scale)
+        return Mixture(em.weights_, em.means_ * scale, em.covariances_ * np.outer(scale, scale))
+
+    def at(self, transitions: Transitions) -> NormalInverseWishart | None:
+        if self.mixture is None:
+            return None
+        points, mask = transitions
+        M, N, steps, d = points.shape
+        weights = self.mixture.responsibilities(points.reshape(-1, d)).reshape(M, N, steps, -1)
+        weights = np.where(mask[..., None], weights, 0.0).sum(axis=1)
+        total = weights.sum(axis=-1, keepdims=True)
+        # A step without samples is believed to look like the mixture as a whole.
+        weights = np.where(total > 0, weights / np.maximum(total, 1e-300), self.mixture.weights)
+        mean, covariance = self.mixture.moments(weights)
+        count = np.full((M, steps), self.strength)
+        return NormalInverseWishart(mean, count[..., None, None] * covariance, count, count)

@@ -1,0 +1,103 @@
+"""Time-varying linear-Gaussian dynamics from rollouts: least squares, or Bayesian under a prior.
+
+Both look at the joint Gaussian of [x; u; x'] at each step and condition it on z = [x; u]. They differ in its estimate:
+the sample covariance with a small ridge (version 1.0 of the lecture), or the posterior of a normal-inverse-Wishart
+prior (version 2.0; Levine & Abbeel 2014, sec. 3.1-3.2). All steps of all conditions are fitted in one call.
+"""
+
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from gps.backend import jax, jnp
+from gps.dynamics.prior import NormalInverseWishart, Transitions
+from gps.linear_gaussian.linalg import psd_solve, symmetrize
+from gps.linear_gaussian.types import LinearDynamics
+
+
+def fit_dynamics(
+    states: Float[np.ndarray, "M N T dx"],
+    actions: Float[np.ndarray, "M N T du"],
+    mask: Bool[np.ndarray, "M N T"],
+    prior: NormalInverseWishart | None = None,
+    ridge: float = 1e-6,
+    center: Literal["posterior", "sample"] = "posterior",
+) -> LinearDynamics:
+    """Fit local dynamics for each condition and step.
+
+    Args:
+        states, actions, mask: the samples; masked steps are left out.
+        prior: the belief to start from; None for least squares.
+        ridge: added to the diagonal of the covariance of z, relative to each dimension's mean square deviation: it
+            keeps a fit with fewer samples than dimensions determined.
+        center: the point the model passes through: the posterior mean, or the samples' mean (as if nothing were
+            known beforehand about the mean).
+    """
+    transitions = Transitions.of(states, actions, mask)
+    prior = _no_belief(transitions) if prior is None else prior
+    floor = ridge * _mean_square_deviation(transitions)
+    return _fit(states[:, :, 0], mask[:, :, 0], transitions, prior, floor, center)
+
+
+def _no_belief(transitions: Transitions) -> NormalInverseWishart:
+    M, _, steps, d = transitions.points.shape
+    zero = np.zeros((M, steps))
+    return NormalInverseWishart(np.zeros((M, steps, d)), np.zeros((M, steps, d, d)), zero, zero)
+
+
+def _mean_square_deviation(transitions: Transitions) -> Float[np.ndarray, "d"]:
+    """Of each dimension from its mean at each step, over all conditions and steps."""
+    points, weight = transitions.points, transitions.mask[..., None]
+    mean = (weight * points).sum(axis=1, keepdims=True) / np.maximum(weight.sum(axis=1, keepdims=True), 1)
+    square = (weight * (points - mean) ** 2).sum(axis=(0, 1, 2)) / max(weight.sum(), 1)
+    return np.maximum(square, 1e-8)  # a dimension that never varied
+
+
+@partial(jax.jit, static_argnames="center")
+def _fit(first, present, transitions, prior, floor, center) -> LinearDynamics:
+    dx = first.shape[-1]
+    dz = transitions.points.shape[-1] - dx
+    mean, covariance = joint_gaussian(*transitions, prior, center)
+    covariance = covariance.at[..., jnp.arange(dz), jnp.arange(dz)].add(floor[:dz])
+    matrix, offset, noise = condition(mean, covariance, dz)
+
+    weight = present[..., None].astype(float)
+    count = jnp.maximum(jnp.sum(weight, axis=1), 1.0)
+    initial_mean = jnp.sum(weight * first, axis=1) / count
+    deviation = weight * (first - initial_mean[:, None])
+    initial_covariance = jnp.einsum("mni,mnj->mij", deviation, deviation) / count[..., None]
+    return LinearDynamics(matrix, offset, noise, initial_mean, initial_covariance + jnp.diag(floor[:dx]))
+
+
+def joint_gaussian(
+    points: Float[Array, "M N T d"],
+    mask: Bool[Array, "M N T"],
+    prior: NormalInverseWishart,
+    center: Literal["posterior", "sample"] = "posterior",
+) -> tuple[Float[Array, "M T d"], Float[Array, "M T d d"]]:
+    """Mean and covariance of the joint points at each step, from N samples with mean z̄ and scatter N S.
+
+    Σ̂ = (Φ + N S + (N m/(N+m)) (z̄−μ0)(z̄−μ0)ᵀ) / (N + n0)  and  μ̂ = (N z̄ + m μ0) / (N + m), both of one posterior.
+    """
+    mu0, Phi, m, n0 = prior
+    weight = mask[..., None].astype(float)
+    N = jnp.sum(weight, axis=(1, -1))
+    mean = jnp.sum(weight * points, axis=1) / jnp.maximum(N, 1.0)[..., None]
+    deviation = weight * (points - mean[:, None])
+    scatter = jnp.einsum("mnti,mntj->mtij", deviation, deviation)
+    gap = mean - mu0
+    shrink = N / jnp.maximum(N + m, 1e-300)
+    scatter = Phi + scatter + (shrink * m)[..., None, None] * gap[..., :, None] * gap[..., None, :]
+    if center == "posterior":
+        mean = mu0 + shrink[..., None] * gap
+    return mean, scatter / jnp.maximum(N + n0, 1e-300)[..., None, None]
+
+
+def condition(mean: Float[Array, "... d"], covariance: Float[Array, "... d d"], dz: int):
+    """The regression of the last d − dz dimensions of a Gaussian on its first dz: F, c and W of x' = F z + c + w."""
+    zz, zx, xx = covariance[..., :dz, :dz], covariance[..., :dz, dz:], covariance[..., dz:, dz:]
+    F = jnp.swapaxes(psd_solve(zz, zx), -1, -2)
+    c = mean[..., dz:] - jnp.einsum("...ij,...j->...i", F, mean[..., :dz])
+    return F, c, symmetrize(xx - F @ zx)

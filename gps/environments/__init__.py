@@ -1,0 +1,28 @@
+"""Environments: any MJCF model as a batch of simulations, and five tasks registered with Gymnasium.
+
+Importing this package registers the ids `gps/PointMass-v0`, `gps/Reacher-v0`, `gps/CartPoleSwingUp-v0`,
+`gps/PendulumSwingUp-v0` and `gps/PegInsertion-v0` for `gymnasium.make` and `gymnasium.make_vec`. It loads
+neither MuJoCo nor a model; `gps.environments.mujoco` holds `MujocoEnv`, the base of them all.
+"""
+
+import gymnasium
+
+_TASKS = {  # id -> module, class, steps of an episode
+    "gps/PointMass-v0": ("point_mass", "PointMass", 100),
+    "gps/Reacher-v0": ("reacher", "Reacher", 100),
+    "gps/CartPoleSwingUp-v0": ("cart_pole", "CartPoleSwingUp", 40),
+    "gps/PendulumSwingUp-v0": ("pendulum", "PendulumSwingUp", 100),
+    "gps/PegInsertion-v0": ("peg_insertion", "PegInsertion", 100),
+}
+
+IDS = tuple(_TASKS)
+"""The ids that this package registers."""
+
+for _id, (_module, _class, _steps) in _TASKS.items():
+    if _id not in gymnasium.registry:
+        gymnasium.register(
+            _id,
+            entry_point=f"{__name__}.{_module}:single",
+            vector_entry_point=f"{__name__}.{_module}:{_class}",
+            max_episode_steps=_steps,
+        )

@@ -1,0 +1,468 @@
+"""Any MuJoCo model as a Gymnasium vector environment whose simulations step together on one thread pool.
+
+The *state* is a list of named parts of the simulation, read at the new time after every step. A *condition*
+is a mapping that fixes the start of an episode exactly: joint positions and velocities, and whatever in the
+model differs from its file (where a body stands, what it weighs). Nothing is random: randomness belongs to
+the caller.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from mujoco.batch import Batch, SimulationError
+from numpy.typing import ArrayLike, NDArray
+
+from gps.environments._names import identify, joint_slice, names, nearest, require
+from gps.environments.conditions import KEYS, Condition, Conditions, Floats, Start
+
+Bools = NDArray[np.bool_]
+
+_STAGE_NONE = mujoco.mjtStage.mjSTAGE_NONE.value
+_STAGE_VEL = mujoco.mjtStage.mjSTAGE_VEL.value
+_DIVERGENCE = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADCTRL.value + 1)
+
+
+@dataclass(frozen=True)
+class Mechanics:
+    """Where a second-order mechanical system stands in the state vector.
+
+    Attributes:
+        position: the slice of the generalised positions, nv wide.
+        velocity: the slice of the generalised velocities, nv wide.
+        actuation: (nv, nu) which action drives which degree of freedom. A joint's own actuator has 1 there,
+            whatever its gear; other transmissions have their moment at the reference pose divided by the
+            gear. The row of a degree of freedom that nothing drives is zero.
+        dt: the control period in seconds.
+    """
+
+    position: slice
+    velocity: slice
+    actuation: Floats
+    dt: float
+
+
+class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
+    """`num_envs` simulations of one MJCF model, stepped at once.
+
+    The parts that `state` may list, in any order:
+
+    | part | meaning |
+    |---|---|
+    | `qpos`, `qvel`, `act` | all joint positions (m, rad; quaternions raw), velocities, activations |
+    | `qpos:JOINT`, `qvel:JOINT` | those of one joint |
+    | `site_position:SITE` | world position of a site, m |
+    | `site_position:SITE-TARGET` | the same relative to another site, in world axes: zero at the target |
+    | `site_velocity:SITE` | world linear velocity of a site, m/s |
+    | `sensor:NAME` | a sensor of the model |
+
+    `gps.environments.conditions` lists the keys of a condition. What it does not mention has the model's own
+    value, whatever the episode before had.
+
+    A simulation *diverges* when its numbers leave ±1e10, MuJoCo warns of bad positions, velocities,
+    accelerations or controls (a NaN action, for one), or MuJoCo raises an error. It then keeps its last
+    finite state, counts as terminated, and is not stepped again until it is reset; the others go on
+    undisturbed.
+
+    Subclasses may override `reward`, `at_goal` or `success`, and define condition keys of their own with
+    `condition_keys` and `resolve`.
+
+    Args:
+        num_envs: number of simulations.
+        mjcf: path of an MJCF file, or the XML itself.
+        state: the parts of the state, in order.
+        frame_skip: physics steps per control step.
+        threads: worker threads; None takes every CPU that this process may use. No number depends on it.
+        max_episode_steps: control steps after which an episode is truncated; None for never.
+
+    Attributes:
+        model: the compiled `mujoco.MjModel`, with the model's own values.
+        batch: the `mujoco.batch.Batch` that steps.
+        state_layout: the slice of each part in the state vector.
+        dt: control period in seconds.
+        nsubsteps: physics steps per control step.
+        mechanics: see `Mechanics`; None where the state lacks the whole `qpos` or `qvel`, or has quaternions.
+
+    Raises:
+        ValueError: for a model that cannot be read or compiled, an unknown name, or a number out of range.
+    """
+
+    condition_keys: ClassVar[tuple[str, ...]] = ()
+    """Condition keys that a subclass adds; `resolve` turns them into the ones above."""
+
+    hold: ClassVar[float] = 0.0
+    """Seconds for which the goal must have been held without a break to count as success."""
+
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        mjcf: str | os.PathLike[str],
+        state: Sequence[str],
+        frame_skip: int = 1,
+        threads: int | None = None,
+        max_episode_steps: int | None = None,
+    ) -> None:
+        for name, value in [("num_envs", num_envs), ("frame_skip", frame_skip), ("threads", threads),
+                            ("max_episode_steps", max_episode_steps)]:  # fmt: skip
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.num_envs = num_envs
+        self.nsubsteps = frame_skip
+        self.max_episode_steps = max_episode_steps
+        self.model = model = _load(mjcf, state)
+        self.dt = float(model.opt.timestep) * frame_skip
+        self.batch = Batch(model, num_envs, min(threads or _available_cpus(), num_envs), persistent=True)
+        self._stage = _STAGE_VEL
+
+        self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
+        self._physics = self.batch.state[:, : 1 + model.nq + model.nv + model.na]  # time, qpos, qvel, act
+        self._warnings = self.batch.warning[:, _DIVERGENCE, 1]
+        self._sites: dict[str, Floats] = {}
+        self._sources: list[tuple[slice, NDArray[Any], NDArray[Any] | None]] = []
+        self.state_layout = self._lay_out(state)
+        self.mechanics = self._mechanics()
+
+        limited = model.actuator_ctrllimited.astype(bool)
+        self._low = np.where(limited, model.actuator_ctrlrange[:, 0], -np.inf)
+        self._high = np.where(limited, model.actuator_ctrlrange[:, 1], np.inf)
+        dx = self._sources[-1][0].stop
+        self.single_observation_space = Box(-np.inf, np.inf, (dx,), np.float64)
+        self.single_action_space = Box(self._low, self._high, dtype=np.float64)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+        self._conditions = Conditions(self.batch)
+        self._states: Floats | None = None  # as last returned; None until the first reset
+        self._backup = np.empty_like(self.batch.state)  # the simulations before the step, to undo it
+        self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._held = np.zeros(num_envs, dtype=np.int64)  # consecutive states at the goal
+        self._hold_steps = max(1, round(self.hold / self.dt))
+        self._diverged = np.zeros(num_envs, dtype=bool)
+        self._alive: NDArray[np.int32] | None = None  # the simulations to step; None for all
+
+    # -- to be overridden --------------------------------------------------------------------------------
+
+    def reward(self, states: Floats, actions: Floats) -> Floats:
+        """Reward of each simulation, (num_envs,), for having arrived in `states` by the applied `actions`."""
+        return np.zeros(self.num_envs)
+
+    def at_goal(self, states: Floats) -> Bools:
+        """Whether each simulation is at its goal now, (num_envs,)."""
+        return np.zeros(self.num_envs, dtype=bool)
+
+    def success(self) -> Bools:
+        """Whether each simulation has now been at its goal for `hold` seconds, (num_envs,)."""
+        return self._held >= self._hold_steps
+
+    def resolve(self, condition: Condition) -> Condition:
+        """A condition in terms of `MujocoEnv`'s own keys, from one that may use `condition_keys`."""
+        return condition
+
+    # -- Gymnasium ---------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Floats, dict[str, Any]]:
+        """Start episodes.
+
+        Args:
+            seed: seeds `np_random` and nothing else: a condition fixes the start exactly.
+            options: `conditions`, a sequence of one mapping per simulation, or `condition`, one for all of
+                them; and `reset_mask`, (num_envs,) bool, to leave the other simulations where they are.
+
+        Returns:
+            The states, (num_envs, dx), and the info, with `success`.
+
+        Raises:
+            ValueError: names the condition, its key and what is wrong; nothing has been changed then.
+        """
+        if self.closed:
+            raise gymnasium.error.ClosedEnvironmentError("the environment has been closed")
+        super().reset(seed=seed)
+        ids, starts = self._parse_options(dict(options or {}))
+        self._conditions.write_models(ids, starts)
+        self.batch.reset(ids, keyframe=self._conditions.keyframe, stage=_STAGE_NONE)
+        for i, start in zip(ids, starts, strict=True):
+            self._qpos[i], self._qvel[i] = start.qpos, start.qvel
+        self.batch.forward(ids, stage=self._stage)
+
+        self._elapsed[ids] = 0
+        self._held[ids] = 0
+        self._diverged[ids] = False
+        self._alive = np.flatnonzero(~self._diverged).astype(np.int32) if self._diverged.any() else None
+        states = self._read()
+        self._keep_last_of_diverged(states)
+        self._states = states
+        self._held[ids] = self.at_goal(states)[ids]
+        return states.copy(), {"success": self.success()}
+
+    def step(self, actions: ArrayLike) -> tuple[Floats, Floats, Bools, Bools, dict[str, Any]]:
+        """Apply the actions for one control period.
+
+        Args:
+            actions: (num_envs, du); clipped to the limits of the actuators.
+
+        Returns:
+            States (num_envs, dx), rewards, terminations (a simulation has diverged), truncations, and the
+            info: `success` and `diverged`, (num_envs,) bool, and `action`, (num_envs, du), the actions as
+            applied.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+            ValueError: for actions of another shape.
+        """
+        if self._states is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
+        actions = np.asarray(actions, dtype=np.float64)
+        if actions.shape != self._ctrl.shape:
+            raise ValueError(f"actions must have shape {self._ctrl.shape}, got {actions.shape}")
+        applied = np.minimum(np.maximum(actions, self._low), self._high)
+        self._ctrl[...] = applied
+        failed = np.zeros(self.num_envs, dtype=bool)
+        if not np.isfinite(applied).all():
+            failed = ~np.isfinite(applied).all(axis=1)
+            self._ctrl[failed] = 0.0  # to be undone: MuJoCo would write a warning to a file for each
+
+        np.copyto(self._backup, self.batch.state)
+        try:
+            self.batch.step(self._alive, nstep=self.nsubsteps, stage=self._stage)
+        except SimulationError as error:
+            failed[error.ids] = True
+        states = self._read()
+        if failed.any() or not self._is_sane(states):
+            self._freeze(failed, states)
+        self._keep_last_of_diverged(states)
+        self._states = states
+
+        self._elapsed += 1
+        self._held += 1
+        self._held *= self.at_goal(states)
+        diverged = self._diverged.copy()
+        success = self.success() & ~diverged
+        limit = self.max_episode_steps
+        truncated = self._elapsed >= limit if limit is not None else np.zeros(self.num_envs, dtype=bool)
+        info = {"success": success, "diverged": diverged, "action": applied}
+        return states.copy(), self.reward(states, applied), diverged.copy(), truncated, info
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Release the simulations and their threads; the environment cannot be used afterwards."""
+        self._states = None
+        # What keeps the batch alive: it and its views. Some are missing when the constructor raised.
+        views = "_qpos", "_qvel", "_ctrl", "_physics", "_warnings", "_sites", "_sources"
+        for name in ("batch", "_conditions", *views):
+            self.__dict__.pop(name, None)
+
+    # -- services ----------------------------------------------------------------------------------------
+
+    def site(self, name: str) -> Floats:
+        """The live, read-only world positions of a site, (num_envs, 3), in metres."""
+        if name not in self._sites:
+            site = identify(self.model, mujoco.mjtObj.mjOBJ_SITE, name, "site")
+            self._sites[name] = self.batch.bind("site_xpos")[:, site]
+        return self._sites[name]
+
+    def distance(self, site: str, other: str) -> Floats:
+        """The distance between two sites in each simulation now, (num_envs,), in metres."""
+        difference = self.site(site) - self.site(other)
+        return np.sqrt(np.einsum("ij,ij->i", difference, difference))
+
+    def snapshot(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """Copies of simulation `i` as it stands, model and data, to render or to inspect."""
+        model, data = self.batch.get_model(i), self.batch.get_data(i)
+        mujoco.mj_forward(model, data)
+        return model, data
+
+    # -- the state ---------------------------------------------------------------------------------------
+
+    def _lay_out(self, parts: Sequence[str]) -> dict[str, slice]:
+        """Resolve the parts into the sources that `_read` copies, and their slices."""
+        layout: dict[str, slice] = {}
+        start = 0
+        for part in parts:
+            if part in layout:
+                raise ValueError(f"state part {part!r} is listed twice")
+            source, origin = self._source(part)
+            layout[part] = slice(start, start + source.shape[1])
+            self._sources.append((layout[part], source, origin))
+            start = layout[part].stop
+        if not start:
+            raise ValueError("the state is empty: list at least one part, for example 'qpos'")
+        return layout
+
+    def _source(self, part: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """The live array of a part, (num_envs, width), and the one to subtract from it, if any."""
+        model, bind = self.model, self.batch.bind
+        kind, _, name = part.partition(":")
+        if part in ("qpos", "qvel", "act"):
+            return bind(part), None
+        if kind in ("qpos", "qvel") and name:
+            joint = identify(model, mujoco.mjtObj.mjOBJ_JOINT, name, f"state part {part!r}: joint")
+            return bind(kind)[:, joint_slice(model, kind, joint)], None
+        if kind == "site_position" and name:
+            site, *target = _split_sites(model, name, part)
+            return self.site(site), self.site(target[0]) if target else None
+        if kind in ("site_velocity", "sensor") and name:  # `_load` has added sensors of site velocities
+            name = part if kind == "site_velocity" else name
+            sensor = identify(model, mujoco.mjtObj.mjOBJ_SENSOR, name, f"state part {part!r}: sensor")
+            # A sensor of forces or accelerations is current only after the last stage, which costs a solve.
+            self._stage = max(self._stage, int(model.sensor_needstage[sensor]))
+            first = model.sensor_adr[sensor]
+            return bind("sensordata")[:, first : first + model.sensor_dim[sensor]], None
+        known = ["qpos", "qvel", "act", "qpos:", "qvel:", "site_position:", "site_velocity:", "sensor:"]
+        raise ValueError(f"unknown state part {part!r}{nearest(part, known)}")
+
+    def _read(self) -> Floats:
+        """A new array of the current states."""
+        states = np.empty(self.observation_space.shape)
+        for part, source, origin in self._sources:
+            if origin is None:
+                states[:, part] = source
+            else:
+                np.subtract(source, origin, out=states[:, part])
+        return states
+
+    def _mechanics(self) -> Mechanics | None:
+        layout, model = self.state_layout, self.model
+        if "qpos" not in layout or "qvel" not in layout or model.nq != model.nv:
+            return None
+        return Mechanics(layout["qpos"], layout["qvel"], _actuation(model), self.dt)
+
+    # -- divergence --------------------------------------------------------------------------------------
+
+    def _is_sane(self, states: Floats) -> bool:
+        """Whether no simulation has gone wrong; NaN fails both comparisons."""
+        return bool(
+            not self._warnings.any()
+            and np.abs(self._physics).max() < mujoco.mjMAXVAL
+            and np.abs(states).max() < mujoco.mjMAXVAL
+        )
+
+    def _freeze(self, failed: Bools, states: Floats) -> None:
+        """Undo the step of the simulations that `failed` or have gone wrong, and step them no more."""
+        bad = failed | self._warnings.any(axis=1)
+        bad |= ~(np.abs(self._physics).max(axis=1) < mujoco.mjMAXVAL)
+        bad |= ~(np.abs(states).max(axis=1) < mujoco.mjMAXVAL)
+        bad &= ~self._diverged
+        self.batch.reset(bad, stage=_STAGE_NONE)  # clears the warnings
+        before = np.abs(self._backup[:, : self._physics.shape[1]]).max(axis=1)
+        sound = bad & (before < mujoco.mjMAXVAL)  # or else somebody wrote into `batch` itself
+        self.batch.state[sound] = self._backup[sound]
+        self._ctrl[bad] = 0.0
+        self.batch.forward(bad, stage=self._stage)
+        self._diverged |= bad
+        self._alive = np.flatnonzero(~self._diverged).astype(np.int32)
+
+    def _keep_last_of_diverged(self, states: Floats) -> None:
+        """Put the last finite state into the rows of what has diverged."""
+        if self._alive is not None and self._states is not None:
+            states[self._diverged] = self._states[self._diverged]
+
+    # -- conditions --------------------------------------------------------------------------------------
+
+    def _parse_options(self, options: dict[str, Any]) -> tuple[NDArray[np.int32], list[Start]]:
+        """The simulations to reset and where each starts, all checked before anything is changed."""
+        known = ("condition", "conditions", "reset_mask")
+        for key in options:
+            if key not in known:
+                raise ValueError(f"unknown reset option {key!r}{nearest(key, known)}")
+        n = self.num_envs
+        mask = options.get("reset_mask")
+        if mask is not None and (np.shape(mask) != (n,) or np.asarray(mask).dtype != bool):
+            raise ValueError(f"reset_mask must be {n} booleans, got {mask!r}")
+        if self._states is None:  # a simulation must be started before it can be left alone
+            mask = None
+        ids = np.arange(n, dtype=np.int32) if mask is None else np.flatnonzero(mask).astype(np.int32)
+        if "conditions" not in options:
+            start = self._parse(options.get("condition") or {}, "condition")
+            return ids, [start] * len(ids)
+        conditions = options["conditions"]
+        if "condition" in options or len(conditions) != n:
+            raise ValueError(f"give either one 'condition' or {n} 'conditions', one per simulation")
+        return ids, [self._parse(conditions[i], f"condition {i}") for i in ids]
+
+    def _parse(self, condition: Condition, where: str) -> Start:
+        """Check a condition; `where` begins the error messages."""
+        known = (*self.condition_keys, *KEYS)
+        if not isinstance(condition, Mapping):
+            raise ValueError(f"{where}: must be a mapping, got {condition!r}")
+        for key in condition:
+            if key not in known:
+                raise ValueError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
+        try:
+            return self._conditions.read(self.resolve(condition))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+
+# -- helpers ---------------------------------------------------------------------------------------------
+
+
+def _load(mjcf: str | os.PathLike[str], state: Sequence[str]) -> mujoco.MjModel:
+    """Compile the model, with a sensor for each site velocity and without MuJoCo's automatic resets."""
+    is_xml = isinstance(mjcf, str) and mjcf.lstrip().startswith("<")
+    name = "MJCF string" if is_xml else os.fspath(mjcf)
+    if not is_xml and not Path(mjcf).is_file():
+        raise ValueError(f"{name}: no such MJCF file")
+    try:
+        spec = mujoco.MjSpec.from_string(mjcf) if is_xml else mujoco.MjSpec.from_file(name)
+        sites = [site.name for site in spec.sites]
+        for part in dict.fromkeys(state):
+            kind, _, site = part.partition(":")
+            if kind == "site_velocity" and site:
+                require(site, sites, f"state part {part!r}: site")
+                spec.add_sensor(name=part, type=mujoco.mjtSensor.mjSENS_FRAMELINVEL,
+                                objtype=mujoco.mjtObj.mjOBJ_SITE, objname=site)  # fmt: skip
+        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET.value
+        return spec.compile()
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _actuation(model: mujoco.MjModel) -> Floats:
+    """(nv, nu): which control drives which degree of freedom, without the gears; see `Mechanics`."""
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    moment = np.zeros((model.nout, model.nv))
+    sparse = data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
+    mujoco.mju_sparse2dense(moment, *sparse)
+    actuation = np.zeros((model.nv, model.nu))
+    for i in range(model.nactuator):
+        width, gear = model.actuator_outnum[i], np.linalg.norm(model.actuator_gear[i])
+        if gear > 0 and width == model.actuator_ctrlnum[i]:
+            control, output = model.actuator_ctrladr[i], model.actuator_outadr[i]
+            actuation[:, control : control + width] = moment[output : output + width].T / gear
+    return actuation
+
+
+def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
+    """The one or two sites that `SITE` or `SITE-TARGET` names; site names may hold hyphens themselves."""
+    sites = names(model, mujoco.mjtObj.mjOBJ_SITE)
+    if name in sites:
+        return [name]
+    splits = [(name[:i], name[i + 1 :]) for i, letter in enumerate(name) if letter == "-"]
+    for pair in splits:
+        if pair[0] in sites and pair[1] in sites:
+            return list(pair)
+    for candidate in splits[0] if len(splits) == 1 else (name,):
+        require(candidate, sites, f"state part {part!r}: site")
+    raise AssertionError("one of the names is unknown")
+
+
+def _available_cpus() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

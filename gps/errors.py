@@ -1,0 +1,37 @@
+"""The errors of this library. Each message names the cause, the place and what to do; none is a bare ValueError.
+
+    GpsError
+    ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
+    ├── EnvironmentFault  an environment raised, or returned something that is not finite or of another shape
+    ├── CostFault         a cost that raises, or is not finite: condition, sample and step
+    └── RunError          a run directory: missing, incomplete, altered, or of another version
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class GpsError(Exception):
+    """Base of all errors a user can cause or mend."""
+
+
+class ConfigError(GpsError):
+    """Something is wrong in an experiment file, a `--set` override or a `task.py`."""
+
+
+class EnvironmentFault(GpsError):
+    """An environment raised, or returned NaN or an array of another shape."""
+
+
+class CostFault(GpsError):
+    """A cost raised, or its value or a derivative was not finite."""
+
+
+class RunError(GpsError):
+    """A run directory is missing, incomplete or altered."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` for the known name closest to `name`, or `""`."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,222 @@
+"""The loop: sample, fit, improve, record. It does not know which algorithm it runs."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gps import build
+from gps.backend import jax
+from gps.config import ExperimentConfig, load
+from gps.costs import evaluate
+from gps.linear_gaussian.types import Controller
+from gps.records import IterationRecord, Rollouts, Seconds
+from gps.run import Run, load_run
+from gps.sampling import collect, exploration_noise
+
+
+class Callback:
+    """What may watch a run. Override what is of interest; an exception ends the run, with all iterations on disk."""
+
+    def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
+        """Before the first iteration; the run will have `total` iterations."""
+
+    def on_stage(self, iteration: int, stage: str) -> None:
+        """Before each stage of an iteration: "sample", "fit", "improve"."""
+
+    def on_iteration(self, record: IterationRecord) -> None:
+        """After an iteration has been written to disk."""
+
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
+        """After the final controllers were run without noise, once for each condition; costs are (M, 1, T)."""
+
+    def on_end(self, run: Run) -> None:
+        """After the last iteration and the evaluation."""
+
+
+class Experiment:
+    """An experiment, built and ready to run.
+
+    Args:
+        config: what to run.
+        directory: where its `task.py` and its relative paths are.
+
+    Raises:
+        ConfigError: if some part cannot be built as configured.
+    """
+
+    def __init__(self, config: ExperimentConfig, directory: Path) -> None:
+        self.config = config
+        self.conditions = config.environment.conditions
+        M, self.samples = len(self.conditions), config.algorithm.samples
+        self.environment = build.environment(config.environment, directory, M * self.samples)
+        self._single = build.environment(config.environment, directory, M)  # one simulation for each condition
+        self.horizon = T = build.horizon(config.environment, self.environment)
+        dx, du = (space.shape[0] for space in (self.environment.single_observation_space, self.environment.single_action_space))
+        self.cost = build.cost(config, directory, self.environment.state_layout, dx, du, T)
+        self.algorithm = build.algorithm(config, self.cost)
+        try:
+            self.starts, _ = self._single.reset(options={"conditions": list(self.conditions)})
+        except ValueError as error:
+            raise build.ConfigError(f"environment.conditions: {error}") from error
+        self._first = build.first_controllers(config, directory, self._single, self.starts, T)
+
+    def begin(self) -> Any:
+        """The algorithm's state before the first iteration."""
+        return self.algorithm.begin(self._first, self.starts)
+
+    def iterate(self, state: Any, watch: Callback) -> tuple[Any, IterationRecord]:
+        """One iteration: the state after it, and its record. It depends on the state and the seed alone."""
+        algorithm, iteration = self.algorithm, state.iteration
+        seeds = np.random.SeedSequence([self.config.seed, iteration])
+        fit_seed = int(seeds.generate_state(1)[0])
+        clock = [time.perf_counter()]
+
+        watch.on_stage(iteration, "sample")
+        rollouts = self.sample(algorithm.policy(state), np.random.default_rng(seeds))
+        clock.append(time.perf_counter())
+        watch.on_stage(iteration, "fit")
+        model = jax.block_until_ready(algorithm.fit(state, rollouts, fit_seed))
+        clock.append(time.perf_counter())
+        watch.on_stage(iteration, "improve")
+        state, record = algorithm.improve(state, rollouts, model)
+        clock.append(time.perf_counter())
+        return state, dataclasses.replace(record, seconds=Seconds(*np.diff(clock).tolist()))
+
+    def sample(self, controllers: Controller, rng: np.random.Generator) -> Rollouts:
+        """N rollouts of each condition, with exploration noise."""
+        noise = exploration_noise(controllers, self.samples, self.config.algorithm.controller.smoothing, rng)
+        return collect(self.environment, controllers, self.conditions, noise, self.config.seed)
+
+    def evaluate(self, controllers: Controller) -> tuple[Rollouts, np.ndarray]:
+        """One rollout of each condition without noise, and its costs (M, 1, T)."""
+        noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
+        rollouts = collect(self._single, controllers, self.conditions, noise, self.config.seed)
+        return rollouts, evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+
+    def close(self) -> None:
+        self.environment.close()
+        self._single.close()
+
+
+def run(
+    experiment: str | Path,
+    *,
+    seed: int | None = None,
+    iterations: int | None = None,
+    overrides: Sequence[str] = (),
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    command: str | None = None,
+) -> Run:
+    """Run an experiment from its first iteration and return its run directory.
+
+    Args:
+        experiment: a directory with an `experiment.toml`.
+        seed, iterations: in place of the experiment's own.
+        overrides: `"section.key=value"`, as `--set` of the command line.
+        out: the folder of all runs; None for `runs` in the working directory.
+        command: recorded as what was typed; None for this call.
+
+    Raises:
+        GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
+    """
+    source = Path(experiment)
+    config = load(source, overrides).replaced(seed=seed, iterations=iterations)
+    source = source if source.is_dir() else source.parent
+    with closing(Experiment(config, source)) as built:
+        described = command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
+        name = source.resolve().name
+        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described)
+        with new:
+            _loop(new, built, built.begin(), config.algorithm.iterations, callbacks)
+    return new
+
+
+def resume(
+    path: str | Path,
+    *,
+    start: int | None = None,
+    iterations: int | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Go on with a run, as if it had never stopped: the result has the same bits.
+
+    Args:
+        path: the run directory.
+        start: the iteration to go on from; it and all after it are done again. None: after the last one.
+        iterations: how many more; None for what the experiment lacks.
+    """
+    old = load_run(path)
+    with closing(Experiment(old.config, old.path)) as built, old:
+        first = len(old.iterations) if start is None else start
+        old.discard_from(first)
+        state = old.state(first - 1, type(built.begin())) if first else built.begin()
+        total = built.config.algorithm.iterations if iterations is None else first + iterations
+        _loop(old, built, state, max(total, first), callbacks)
+    return old
+
+
+def check(experiment: str | Path, overrides: Sequence[str] = ()) -> list[str]:
+    """Build an experiment and try one short iteration; returns what to tell. Raises GpsError for what is wrong."""
+    source = Path(experiment)
+    full = load(source, overrides)
+    settings = full.algorithm.model_copy(update={"samples": min(full.algorithm.samples, 2)})
+    config = full.model_copy(update={"algorithm": settings})
+    with closing(Experiment(config, source if source.is_dir() else source.parent)) as built:
+        _, record = built.iterate(built.begin(), Callback())
+        M, T, du, dx = record.controllers.feedback.shape
+        parts = ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in built.environment.state_layout.items())
+    lines = [
+        full.to_toml(),
+        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}, dt = {getattr(built.environment, 'dt', np.nan):g} s",
+        f"state         {parts}",
+        f"first cost    {np.array2string(record.mean_cost, precision=4)}",
+        *(f"condition {m}: {text}" for m, text in enumerate(record.messages) if text),
+        "ok            one rollout, one fit and one update were made",
+    ]
+    return lines
+
+
+def _loop(run: Run, built: Experiment, state: Any, total: int, callbacks: Sequence[Callback]) -> None:
+    watch = _All(callbacks)
+    watch.on_start(run, built.config, total)
+    while state.iteration < total:
+        state, record = built.iterate(state, watch)
+        run.write(record, state)
+        watch.on_iteration(record)
+    rollouts, costs = built.evaluate(built.algorithm.final(state))
+    run.write_evaluation(rollouts, costs)
+    watch.on_evaluation(rollouts, costs)
+    watch.on_end(run)
+
+
+class _All(Callback):
+    """Several callbacks as one."""
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self._callbacks = tuple(callbacks)
+
+    def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
+        for callback in self._callbacks:
+            callback.on_start(run, config, total)
+
+    def on_stage(self, iteration: int, stage: str) -> None:
+        for callback in self._callbacks:
+            callback.on_stage(iteration, stage)
+
+    def on_iteration(self, record: IterationRecord) -> None:
+        for callback in self._callbacks:
+            callback.on_iteration(record)
+
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
+        for callback in self._callbacks:
+            callback.on_evaluation(rollouts, costs)
+
+    def on_end(self, run: Run) -> None:
+        for callback in self._callbacks:
+            callback.on_end(run)

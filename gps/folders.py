@@ -1,0 +1,178 @@
+"""Folders that are written whole or not at all, and whose files have checksums.
+
+A folder is made under a hidden name, flushed to the disk, and renamed: a kill at any moment leaves either the whole
+folder or a leftover with a hidden name, which `remove_leftovers` sweeps up.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+SUMS = "SHA256SUMS"
+"""The name of the file of checksums in a folder."""
+
+MAX_BYTES = 2 << 30
+"""A larger file is taken for damage, unread."""
+
+_NEW, _OLD = ".new-", ".old-"
+
+
+# -- checksums -------------------------------------------------------------------------------------------------------
+
+
+class Damage(Exception):
+    """A file is missing or not what was written."""
+
+    def __init__(self, file: Path, what: str) -> None:
+        super().__init__(file, what)
+        self.file, self.what = file, what
+
+    @classmethod
+    def of(cls, error: OSError, file: Path) -> "Damage":
+        missing = isinstance(error, FileNotFoundError)
+        return cls(file, "missing" if missing else f"cannot be read: {error.strerror}")
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(folder: Path) -> None:
+    """Checksums of the files of a folder, as `sha256sum --check` reads them."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    write(folder / SUMS, "".join(f"{_digest(path)}  {path.name}\n" for path in files))
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    try:
+        if not folder.is_dir():
+            raise Damage(folder, "missing")
+        with (folder / SUMS).open("rb") as file:
+            text = file.read(1 << 16).decode("ascii")
+        matches = [re.fullmatch(r"([0-9a-f]{64})  ([^/]+)", line) for line in text.splitlines()]
+        sums = {match[2]: match[1] for match in matches if match}
+        if not sums or len(sums) != len(matches) or not text.endswith("\n"):
+            raise Damage(folder / SUMS, "altered or truncated: not a list of checksums")
+    except OSError as error:
+        raise Damage.of(error, folder / SUMS) from None
+    except UnicodeDecodeError:
+        raise Damage(folder / SUMS, "altered: not a list of checksums") from None
+    return sums
+
+
+def verified(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
+    """The path of a file, once its checksum is found to be right."""
+    path, sums = folder / name, _sums(folder)
+    if name not in sums:
+        raise Damage(folder / SUMS, f"altered: no checksum of {name}")
+    try:
+        if path.stat().st_size > max_bytes:
+            raise Damage(path, f"larger than {max_bytes >> 20} MiB, which gps never writes")
+        if _digest(path) != sums[name]:
+            raise Damage(path, "does not match its checksum: altered or truncated")
+    except OSError as error:
+        raise Damage.of(error, path) from None
+    return path
+
+
+def verify(folder: Path, expected: Sequence[str]) -> None:
+    """Check every file that has a checksum, and that the expected ones have."""
+    for name in dict.fromkeys([*expected, *_sums(folder)]):
+        verified(folder, name)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Write a file and flush it to the disk."""
+    with path.open("wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, content: str) -> None:
+    """Write a file whole or not at all, in place of an earlier one."""
+    temporary = path.with_name(f"{_NEW}{path.name}-{secrets.token_hex(4)}")
+    try:
+        write(temporary, content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Flush a folder's list of names to the disk, where the system can."""
+    with contextlib.suppress(PermissionError, IsADirectoryError):  # as Windows says
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def new_folder(parent: Path) -> Iterator[Path]:
+    """A new hidden folder; gone afterwards unless it was published."""
+    folder = parent / f"{_NEW}{os.getpid()}-{secrets.token_hex(4)}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, names: Iterable[Path]) -> Path:
+    """Give a finished folder the first of the names that is free, in one step."""
+    for path in [folder, *(path for path in folder.iterdir() if path.is_dir())]:
+        _sync(path)
+    for name in names:
+        try:
+            folder.rename(name)  # fails where a folder that is not empty has the name
+        except OSError:
+            if not name.exists():
+                raise
+        else:
+            _sync(name.parent)
+            return name
+    raise FileExistsError(errno.EEXIST, "it is there already; another process may be writing this run")
+
+
+def remove(folders: Sequence[Path]) -> None:
+    """Move folders out of sight, all of them before any is deleted."""
+    hidden = []
+    for folder in folders:
+        if folder.exists():
+            hidden.append(folder.with_name(f"{_OLD}{folder.name}-{secrets.token_hex(4)}"))
+            folder.rename(hidden[-1])
+            _sync(folder.parent)
+    for folder in hidden:
+        shutil.rmtree(folder)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left in a folder."""
+    for path in [*folder.glob(f"{_NEW}*"), *folder.glob(f"{_OLD}*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock a file until it is closed; False if another process holds it. Where there are no locks, True."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,54 @@
+"""KL divergence between trajectory distributions that share their dynamics.
+
+The dynamics cancel, so KL(p(τ) ‖ p̄(τ)) is a sum over time of the expected KL between the controllers (Levine & Abbeel
+2014, sec. 3). The expectation is over the new controller's marginals, and has a closed form.
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Array, Float
+
+from gps.backend import jnp
+from gps.linear_gaussian.linalg import logdet, psd_inverse
+from gps.linear_gaussian.types import Controller, Marginals
+
+
+class Reference(NamedTuple):
+    """The controller p̄ that the KL is measured from, with what each evaluation needs of it."""
+
+    feedback: Float[Array, "T du dx"]
+    feedforward: Float[Array, "T du"]
+    precision: Float[Array, "T du du"]
+    logdet: Float[Array, "T"]  # of the covariance
+
+    @classmethod
+    def of(cls, controller: Controller) -> "Reference":
+        covariance = controller.covariance
+        return cls(controller.feedback, controller.feedforward, psd_inverse(covariance), logdet(covariance))
+
+    def negative_log_density(self) -> tuple[Float[Array, "T dz dz"], Float[Array, "T dz"]]:
+        """The quadratic form and the linear part of −log p̄(u | x) in `z = [x; u]`, without its constant."""
+        K, k, precision = self.feedback, self.feedforward, self.precision
+        PK = precision @ K
+        Pk = jnp.einsum("tij,tj->ti", precision, k)
+        Kt = jnp.swapaxes(K, 1, 2)
+        top = jnp.concatenate([Kt @ PK, -jnp.swapaxes(PK, 1, 2)], axis=2)
+        bottom = jnp.concatenate([-PK, precision], axis=2)
+        gradient = jnp.concatenate([jnp.einsum("tij,tj->ti", Kt, Pk), -Pk], axis=1)
+        return jnp.concatenate([top, bottom], axis=1), gradient
+
+
+def controller_kl(
+    controller: Controller, logdet_covariance: Float[Array, "T"], reference: Reference, marginals: Marginals
+) -> Float[Array, "T"]:
+    """Expected KL(p(· | x_t) ‖ p̄(· | x_t)) at each step, nats, for x_t from `marginals` (one condition).
+
+    ½ [tr(P̄Σ) − du + logdet Σ̄ − logdet Σ + eᵀP̄e + tr(ΔKᵀ P̄ ΔK P)],  e = ΔK m + Δk,  P̄ = Σ̄⁻¹.
+    """
+    du = controller.feedforward.shape[-1]
+    dK = controller.feedback - reference.feedback
+    e = jnp.einsum("tij,tj->ti", dK, marginals.mean) + controller.feedforward - reference.feedforward
+    # Spread of the action and of the difference of means, under one precision.
+    spread = controller.covariance + dK @ marginals.covariance @ jnp.swapaxes(dK, 1, 2) + e[:, :, None] * e[:, None, :]
+    trace = jnp.sum(reference.precision * spread, axis=(1, 2))
+    return 0.5 * (trace - du + reference.logdet - logdet_covariance)

@@ -1,0 +1,40 @@
+"""The few operations on symmetric positive (semi-)definite matrices that everything here shares."""
+
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array, Float
+
+from gps.backend import jnp
+
+
+def symmetrize(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:
+    """The symmetric part of a matrix: rounding must not decide which triangle is right."""
+    return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
+
+
+def psd_solve(matrix: Float[Array, "*batch n n"], rhs: Float[Array, "*batch n m"]) -> Float[Array, "*batch n m"]:
+    """Solve `matrix @ x = rhs` by Cholesky; NaN where the matrix is not positive definite."""
+    factor = jnp.linalg.cholesky(matrix)
+    half = solve_triangular(factor, rhs, lower=True)
+    return solve_triangular(factor, half, lower=True, trans=1)
+
+
+def psd_inverse(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:
+    """The inverse of a positive definite matrix, symmetric to the last bit; NaN where it is not positive definite."""
+    factor = jnp.linalg.cholesky(matrix)
+    half = solve_triangular(factor, jnp.broadcast_to(jnp.eye(matrix.shape[-1]), matrix.shape), lower=True)
+    return jnp.swapaxes(half, -1, -2) @ half
+
+
+def logdet(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
+    """The logarithm of the determinant of a positive definite matrix; NaN where it is not positive definite."""
+    diagonal = jnp.diagonal(jnp.linalg.cholesky(matrix), axis1=-2, axis2=-1)
+    return 2.0 * jnp.sum(jnp.log(diagonal), axis=-1)
+
+
+def gaussian_kl(mean_p, covariance_p, mean_q, covariance_q):
+    """KL(p || q) in nats between Gaussians `(..., n)` with covariances `(..., n, n)`."""
+    precision = psd_inverse(covariance_q)
+    difference = mean_p - mean_q
+    mahalanobis = jnp.einsum("...i,...ij,...j->...", difference, precision, difference)
+    trace = jnp.einsum("...ij,...ji->...", precision, covariance_p)
+    return 0.5 * (trace - mean_p.shape[-1] + logdet(covariance_q) - logdet(covariance_p) + mahalanobis)

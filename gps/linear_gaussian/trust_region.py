@@ -1,0 +1,280 @@
+"""One controller update inside a KL trust region.
+
+For each condition, over linear-Gaussian controllers p:
+
+    minimise    E_p[ Σ_t ℓ_t(x, u) ] − α Σ_t E[ H(p(· | x_t)) ]
+    subject to  Σ_t E KL(p(· | x_t) ‖ p̄(· | x_t)) ≤ T·ε       ("total"), or
+                     E KL(p(· | x_t) ‖ p̄(· | x_t)) ≤ ε  ∀ t   ("per_step").
+
+Given the multiplier η ≥ 0 of the constraint, the Lagrangian is a maximum-entropy LQR problem with the cost ℓ − η log p̄
+and the temperature α + η, which `riccati.backward` solves exactly. What remains is the search for η: the dual is
+concave with slope KL(η) − bound, and KL falls as η grows (Levine & Abbeel 2014, sec. 3; Levine et al. 2015).
+
+The search sees only `(log η, log KL/bound)`. How it moves is a `StepRule`; the loop is written once. A Quu that is not
+positive definite at some η moves the lower end of the bracket up: it never changes η behind the search's back.
+The controller returned is always the one that was evaluated at the η returned, and its KL is within the bound.
+"""
+
+import dataclasses
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from gps.backend import jax, jnp
+from gps.linear_gaussian.kl import Reference, controller_kl
+from gps.linear_gaussian.riccati import backward, forward
+from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
+from gps.records import Status
+
+MAX_ETA = 1e30  # η beyond this can no longer be told from "do not move"
+
+
+class Point(NamedTuple):
+    """One evaluation of the dual: where (`log_eta`, -inf is η = 0) and `excess` = log(KL / bound); NaN: infeasible.
+
+    Both have the shape of the constraint: () for the total KL, (T,) per step.
+    """
+
+    log_eta: Float[Array, "..."]
+    excess: Float[Array, "..."]
+
+
+class Bracket(NamedTuple):
+    """The nearest points known on either side of the root: excess is positive or NaN at `low`, negative at `high`."""
+
+    low: Point
+    high: Point
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, ...]) -> "Bracket":
+        return cls(Point(jnp.full(shape, -jnp.inf), jnp.full(shape, jnp.nan)),
+                   Point(jnp.full(shape, jnp.inf), jnp.full(shape, jnp.nan)))  # fmt: skip
+
+    def narrowed(self, point: Point) -> "Bracket":
+        too_far = ~(point.excess <= 0)  # NaN counts as too far
+        low = _choose(too_far & (point.log_eta >= self.low.log_eta), point, self.low)
+        high = _choose(~too_far & (point.log_eta <= self.high.log_eta), point, self.high)
+        return Bracket(low, high)
+
+
+def _choose(condition, yes: Point, no: Point) -> Point:
+    return Point(jnp.where(condition, yes.log_eta, no.log_eta), jnp.where(condition, yes.excess, no.excess))
+
+
+class StepRule(Protocol):
+    """How the search moves: the next log η, element by element."""
+
+    def start(self, shape: tuple[int, ...]): ...
+
+    def propose(self, state, previous: Point, point: Point, bracket: Bracket): ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Secant:
+    """Safeguarded secant on (log η, log KL): KL(η) is close to a power law, so a few evaluations are enough."""
+
+    exponent: float = 0.7  # of the power law, until two points are known
+    max_move: float = 7.0  # a factor of about 1000 in η
+
+    def start(self, shape):
+        return ()
+
+    def propose(self, state, previous, point, bracket):
+        low, high = bracket
+        slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
+        slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also where it is NaN
+        move = jnp.clip(-point.excess / slope, -self.max_move, self.max_move)
+        move = jnp.where(jnp.isnan(point.excess), jnp.log(10.0), move)  # infeasible: η ten times larger
+        target = point.log_eta + move
+        inside = (target > low.log_eta) & (target < high.log_eta)
+        # Outside a bracket with two good ends: the chord (regula falsi), else the middle.
+        weight = jnp.clip(low.excess / (low.excess - high.excess), 0.1, 0.9)
+        weight = jnp.where(jnp.isnan(weight), 0.5, weight)
+        middle = low.log_eta + weight * (high.log_eta - low.log_eta)
+        return state, jnp.where(inside, target, middle)
+
+
+@dataclasses.dataclass(frozen=True)
+class DualGradient:
+    """Dual gradient ascent on η, as in the lecture: η ← η + step · (KL(η) − bound).
+
+    The step length halves where the slope changes its sign and grows by half where it does not; η changes by at most
+    a factor of ten. The dual's scale is the cost's, unknown beforehand, so a fixed step length would not do.
+    """
+
+    step: float = 1.0  # first step length, relative to η / bound
+
+    def start(self, shape):
+        return jnp.full(shape, self.step)
+
+    def propose(self, step, previous, point, bracket):
+        flipped = jnp.sign(point.excess) * jnp.sign(previous.excess) < 0
+        kept = jnp.sign(point.excess) * jnp.sign(previous.excess) > 0
+        step = jnp.where(flipped, 0.5 * step, jnp.where(kept, 1.5 * step, step))
+        slope = jnp.exp(jnp.minimum(point.excess, 50.0)) - 1.0  # (KL − bound) / bound
+        slope = jnp.where(jnp.isnan(slope), 9.0, slope)
+        change = jnp.clip(1.0 + step * slope, 0.1, 10.0)
+        return step, point.log_eta + jnp.log(change)
+
+
+STEP_RULES = {"secant": Secant(), "gradient": DualGradient()}
+
+
+class Update(NamedTuple):
+    """The result for each of M conditions. `eta` has shape (M,), or (M, T) with the bound per step.
+
+    `trace_log_eta` and `trace_kl` hold the search, evaluation by evaluation (NaN after the last; a KL of NaN is an
+    infeasible η). With the bound per step they show the step that was farthest from its bound.
+    """
+
+    controller: Controller
+    marginals: Marginals
+    eta: Float[Array, "M ..."]
+    kl: Float[Array, "M T"]
+    evaluations: Int[Array, "M"]
+    status: Int[Array, "M"]  # of Status
+    trace_log_eta: Float[Array, "M evaluations"]
+    trace_kl: Float[Array, "M evaluations"]
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [Status(int(code)) for code in np.asarray(self.status)]
+
+
+class _Candidate(NamedTuple):
+    controller: Controller
+    marginals: Marginals
+    log_eta: Float[Array, "..."]
+    kl: Float[Array, "T"]
+
+
+class _Search(NamedTuple):
+    point: Point
+    bracket: Bracket
+    next_log_eta: Float[Array, "..."]
+    rule: tuple
+    best: _Candidate
+    evaluations: Int[Array, ""]
+    done: Bool[Array, ""]
+    inactive: Bool[Array, ""]
+    trace: tuple[Float[Array, "evaluations"], Float[Array, "evaluations"]]
+
+
+def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule, tolerance, max_evaluations):
+    """The update of one condition; `bound` is ε, `eta` the first η to try."""
+    T = cost.gradient.shape[0]
+    shape = () if constraint == "total" else (T,)
+    reference = Reference.of(previous)
+    negative_log_density = CostExpansion(*reference.negative_log_density(), jnp.zeros(T))
+    # Aim a little below the bound: within the tolerance of the aim is then within the bound.
+    aim = bound * (1.0 - tolerance) * (T if constraint == "total" else 1.0)
+    # Below this η, the controller is that of η = 0 to many digits.
+    floor = jnp.log(jnp.maximum(1e-6 * alpha, 1e-300))
+
+    def evaluate(log_eta):
+        eta = jnp.broadcast_to(jnp.exp(log_eta), (T,))
+        hessian = cost.hessian + eta[:, None, None] * negative_log_density.hessian
+        gradient = cost.gradient + eta[:, None] * negative_log_density.gradient
+        result = backward(dynamics, CostExpansion(hessian, gradient, cost.constant), alpha + eta)
+        marginals = forward(dynamics, result.controller)
+        kl = controller_kl(result.controller, result.logdet, reference, marginals)
+        return _Candidate(result.controller, marginals, log_eta, kl)
+
+    def step(search: _Search) -> _Search:
+        candidate = evaluate(search.next_log_eta)
+        feasible = jnp.all(jnp.isfinite(candidate.kl))
+        kl = jnp.sum(candidate.kl) if constraint == "total" else candidate.kl
+        excess = jnp.where(feasible, jnp.log(jnp.maximum(kl, 1e-300) / aim), jnp.nan)
+        point = Point(search.next_log_eta, excess)
+        bracket = search.bracket.narrowed(point)
+        within = jnp.all(excess <= jnp.log1p(tolerance))
+        at_bound = jnp.abs(excess) <= tolerance
+        inactive = (excess <= 0) & (point.log_eta <= floor)
+        # Among the controllers within the bound, the one that uses most of it.
+        better = within & (jnp.sum(candidate.kl) >= jnp.sum(search.best.kl))
+        best = jax.tree.map(partial(jnp.where, better), candidate, search.best)
+        state, proposal = rule.propose(search.rule, search.point, point, bracket)
+        proposal = jnp.clip(jnp.where(proposal < floor, -jnp.inf, proposal), None, jnp.log(MAX_ETA))
+        worst = jnp.argmax(jnp.abs(jnp.where(inactive, 0.0, excess)))
+        trace = tuple(
+            row.at[search.evaluations].set(jnp.ravel(value)[worst])
+            for row, value in zip(search.trace, (point.log_eta, jnp.where(feasible, kl, jnp.nan)), strict=True)
+        )
+        return _Search(
+            point, bracket, proposal, state, best, search.evaluations + 1,
+            jnp.all(at_bound | inactive), jnp.any(inactive), trace,
+        )  # fmt: skip
+
+    nothing = Point(jnp.full(shape, jnp.nan), jnp.full(shape, jnp.nan))
+    keep = _Candidate(previous, forward(dynamics, previous), jnp.full(shape, jnp.inf), jnp.zeros(T))
+    empty = jnp.full(max_evaluations, jnp.nan)
+    search = jax.lax.while_loop(
+        lambda search: ~search.done & (search.evaluations < max_evaluations),
+        step,
+        _Search(
+            nothing, Bracket.unknown(shape), jnp.broadcast_to(jnp.log(eta), shape), rule.start(shape), keep,
+            jnp.zeros((), int), jnp.zeros((), bool), jnp.zeros((), bool), (empty, empty),
+        ),  # fmt: skip
+    )
+    found = jnp.all(jnp.isfinite(search.best.log_eta) | (search.best.log_eta == -jnp.inf))
+    status = jnp.select(
+        [search.done & search.inactive, search.done, found],
+        [int(Status.BOUND_INACTIVE), int(Status.OK), int(Status.SEARCH_EXHAUSTED)],
+        int(Status.NO_FEASIBLE_ETA),
+    )
+    best = search.best
+    return Update(best.controller, best.marginals, jnp.exp(best.log_eta), best.kl, search.evaluations, status, *search.trace)
+
+
+@partial(jax.jit, static_argnames=("constraint", "solver", "tolerance", "max_evaluations"))
+def update(
+    dynamics: LinearDynamics,
+    cost: CostExpansion,
+    previous: Controller,
+    bound: Float[Array, "M"],
+    alpha: Float[Array, "M"],
+    eta: Float[Array, "M ..."],
+    *,
+    constraint: Literal["total", "per_step"] = "total",
+    solver: str = "secant",
+    tolerance: float = 1e-3,
+    max_evaluations: int = 50,
+) -> Update:
+    """Improve M controllers at once, each inside its own trust region.
+
+    Args:
+        dynamics, cost, previous: batches of M: local dynamics, cost expansions, the controllers p̄ to stay close to.
+        bound: ε, nats per time step, for each condition.
+        alpha: entropy temperature α ≥ 0, in units of cost per nat.
+        eta: the first η to try: (M,), or (M, T) with the bound per step; that of the last update is a good one.
+        constraint: bound the `"total"` KL by T·ε, or the KL of each step by ε.
+        solver: `"secant"`, or `"gradient"` as in the lecture.
+        tolerance: relative, on the KL. The KL returned never exceeds the bound.
+        max_evaluations: of the dual; when they are spent, the best controller within the bound is returned (the
+            previous one, if there is no other), with a status that says so.
+    """
+    one = partial(
+        _update_one, constraint=constraint, rule=STEP_RULES[solver], tolerance=tolerance, max_evaluations=max_evaluations
+    )
+    return jax.vmap(one)(dynamics, cost, previous, bound, alpha, eta)
+
+
+def first_indefinite(
+    dynamics: LinearDynamics, cost: CostExpansion, previous: Controller, alpha: float, eta: float
+) -> tuple[int, float] | None:
+    """Where the backward pass of one condition meets a Quu that is not positive definite: (t, smallest eigenvalue).
+
+    None if it does not. This is what the sentence of a failed search names.
+    """
+    T = cost.gradient.shape[0]
+    negative_log_density = Reference.of(previous).negative_log_density()
+    hessian = cost.hessian + eta * negative_log_density[0]
+    gradient = cost.gradient + eta * negative_log_density[1]
+    result = jax.jit(backward)(dynamics, CostExpansion(hessian, gradient, cost.constant), jnp.full(T, alpha + eta))
+    bad = np.flatnonzero(~np.isfinite(np.asarray(result.logdet)))
+    if bad.size == 0:
+        return None
+    t = int(bad[-1])  # the recursion runs backwards
+    return t, float(np.linalg.eigvalsh(np.asarray(result.quu)[t])[0])

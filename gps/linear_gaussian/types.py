@@ -1,0 +1,94 @@
+"""The five things that the linear-Gaussian maths speaks of. All are immutable JAX pytrees.
+
+Time is the first axis of every array. A leading axis M (conditions) may stand before it: then the object is a batch of
+M, and `batch[m]` is one of them. Letters follow the vocabulary of the control literature: `z = [x; u]`.
+"""
+
+from typing import Self
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from gps.backend import jax, jnp
+
+
+class _Batched(eqx.Module):
+    def __getitem__(self, index) -> Self:
+        """The object at `index` of the leading axis of every array (a condition of a batch)."""
+        return jax.tree.map(lambda array: array[index], self)
+
+    def numpy(self) -> Self:
+        """The same object with NumPy arrays."""
+        return jax.tree.map(np.asarray, self)
+
+
+class Controller(_Batched):
+    """A time-varying linear-Gaussian controller, `u ~ N(K x + k, Σ)`."""
+
+    feedback: Float[Array, "*M T du dx"]
+    feedforward: Float[Array, "*M T du"]
+    covariance: Float[Array, "*M T du du"]
+
+    @property
+    def horizon(self) -> int:
+        return self.feedforward.shape[-2]
+
+    def act(self, state: np.ndarray, t: int, rng: np.random.Generator | None = None) -> np.ndarray:
+        """The action at step `t` in `state` (..., dx): the mean, or a draw where `rng` is given. Returns (..., du).
+
+        A batch of M controllers takes states (M, N, dx), N for each.
+
+        The product is a sum over a broadcast array rather than a matrix product: its rounding does not depend on how
+        many states come at once, so a rollout has the same bits alone and among others.
+        """
+        K, k = np.asarray(self.feedback[..., t, :, :]), np.asarray(self.feedforward[..., t, :])
+        if K.ndim > 2:
+            K, k = K[..., None, :, :], k[..., None, :]
+        mean = (K * np.asarray(state)[..., None, :]).sum(-1) + k
+        if rng is None:
+            return mean
+        factor = np.linalg.cholesky(np.asarray(self.covariance[..., t, :, :]))
+        factor = factor[..., None, :, :] if factor.ndim > 2 else factor
+        return mean + (factor * rng.standard_normal(mean.shape)[..., None, :]).sum(-1)
+
+    def entropy(self) -> Float[Array, "*M T"]:
+        """Differential entropy of the action at each step, nats."""
+        du = self.feedforward.shape[-1]
+        _, logdet = np.linalg.slogdet(np.asarray(self.covariance))
+        return 0.5 * (logdet + du * np.log(2 * np.pi * np.e))
+
+
+class LinearDynamics(_Batched):
+    """Local dynamics `x' = F [x; u] + c + w`, `w ~ N(0, W)`, and the Gaussian that the first state is drawn from."""
+
+    matrix: Float[Array, "*M T-1 dx dz"]
+    offset: Float[Array, "*M T-1 dx"]
+    covariance: Float[Array, "*M T-1 dx dx"]
+    initial_mean: Float[Array, "*M dx"]
+    initial_covariance: Float[Array, "*M dx dx"]
+
+
+class CostExpansion(_Batched):
+    """A quadratic cost `½ zᵀ C z + gᵀ z + const` for each step, in absolute coordinates."""
+
+    hessian: Float[Array, "*M T dz dz"]
+    gradient: Float[Array, "*M T dz"]
+    constant: Float[Array, "*M T"]
+
+
+class Marginals(_Batched):
+    """The Gaussian of the state at each step."""
+
+    mean: Float[Array, "*M T dx"]
+    covariance: Float[Array, "*M T dx dx"]
+
+    def joint(self, controller: Controller) -> tuple[Float[Array, "*M T dz"], Float[Array, "*M T dz dz"]]:
+        """Mean and covariance of `z = [x; u]` under `controller`."""
+        K, k, S = controller.feedback, controller.feedforward, controller.covariance
+        m, P = self.mean, self.covariance
+        KP = K @ P
+        mean = jnp.concatenate([m, jnp.einsum("...ij,...j->...i", K, m) + k], axis=-1)
+        top = jnp.concatenate([P, jnp.swapaxes(KP, -1, -2)], axis=-1)
+        bottom = jnp.concatenate([KP, KP @ jnp.swapaxes(K, -1, -2) + S], axis=-1)
+        return mean, jnp.concatenate([top, bottom], axis=-2)

@@ -1,0 +1,144 @@
+"""What one iteration leaves behind: rollouts, a record, a status. All immutable, all plain NumPy.
+
+Axes are ordered condition M, sample N, time T, then features.
+"""
+
+import dataclasses
+import enum
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
+
+
+class Status(enum.IntEnum):
+    """How the update of one condition ended. `sentence` says it in words."""
+
+    sentence: str
+
+    def __new__(cls, value: int, sentence: str):
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    OK = 0, "The update ended at the bound of the trust region."
+    BOUND_INACTIVE = 1, "The optimum of the local model lies inside the trust region; eta is 0."
+    SEARCH_EXHAUSTED = 2, "The search for eta spent its evaluations; the best controller within the bound was kept."
+    NO_FEASIBLE_ETA = 3, "No eta gave a positive definite Quu; the controller was left as it was."
+    NO_VALID_SAMPLES = 4, "No usable sample was left; the controller was left as it was."
+    SAMPLES_DROPPED = 5, "Some samples ended early or were not finite; what they lack was left out of the fit."
+    NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
+
+    @property
+    def ok(self) -> bool:
+        return self in (Status.OK, Status.BOUND_INACTIVE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollouts:
+    """N episodes of T steps for each of M conditions.
+
+    Row t holds the state that the action saw and the action that was applied (after the environment's limits).
+    `mask` is False from the step on at which an episode had ended; the arrays are zero there.
+    """
+
+    states: Float[np.ndarray, "M N T dx"]
+    actions: Float[np.ndarray, "M N T du"]
+    noise: Float[np.ndarray, "M N T du"]  # the exploration noise within the actions, before the limits
+    rewards: Float[np.ndarray, "M N T"]
+    success: Bool[np.ndarray, "M N T"]  # the environment's flag after step t
+    mask: Bool[np.ndarray, "M N T"]
+    saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
+
+    @property
+    def steps(self) -> int:
+        """How many environment steps they took."""
+        return int(self.mask.sum())
+
+    @property
+    def succeeded(self) -> Bool[np.ndarray, "M N"]:
+        """Whether each episode's last step was a success."""
+        last = np.maximum(self.mask.sum(axis=2) - 1, 0)
+        return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """How the update found η, and what it cost in KL."""
+
+    bound: Float[np.ndarray, "M"]  # ε times the multiplier, nats per time step
+    eta: Float[np.ndarray, "M ..."]  # (M,), or (M, T) with the bound per step
+    kl: Float[np.ndarray, "M T"]
+    alpha: Float[np.ndarray, "M"]
+    evaluations: Int[np.ndarray, "M"]
+    trace_log_eta: Float[np.ndarray, "M evaluations"]
+    trace_kl: Float[np.ndarray, "M evaluations"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Seconds:
+    """Wall-clock time of the parts of an iteration."""
+
+    sample: float
+    fit: float
+    improve: float
+
+
+@dataclasses.dataclass(frozen=True)
+class IterationRecord:
+    """Everything that one iteration did: the controllers it ran, what it saw, the model it fitted, its update.
+
+    `predicted` and `actual` speak of the update that made this iteration's controllers: the change of expected cost
+    that the last iteration's local model (its dynamics and its cost expansion) predicted between the last
+    controllers and these, and the change of the mean cost of the samples. NaN in iteration 0.
+    """
+
+    iteration: int
+    environment_steps: int  # in total, this iteration's included
+    rollouts: Rollouts
+    costs: Float[np.ndarray, "M N T"]
+    controllers: Controller  # that were run
+    dynamics: LinearDynamics
+    marginals: Marginals  # of the state, under the controllers that were run and the fitted dynamics
+    improved: Controller  # the next iteration's
+    search: Search
+    multiplier: Float[np.ndarray, "M"]  # of the KL bound
+    predicted: Float[np.ndarray, "M"]
+    actual: Float[np.ndarray, "M"]
+    entropy: Float[np.ndarray, "M"]  # of the controllers that were run, nats, mean over time
+    status: Int[np.ndarray, "M"]
+    messages: tuple[str, ...]  # one for each condition; empty where there is nothing to say
+    seconds: Seconds
+
+    @property
+    def statuses(self) -> list[Status]:
+        return [Status(int(code)) for code in self.status]
+
+    @property
+    def mean_cost(self) -> Float[np.ndarray, "M"]:
+        """Mean cost of a condition's episodes that were not cut short; NaN without one."""
+        return mean_of_whole(self.costs, self.rollouts.mask)
+
+    @property
+    def successes(self) -> Int[np.ndarray, "M"]:
+        """How many of each condition's samples succeeded."""
+        return self.rollouts.succeeded.sum(axis=1)
+
+    @property
+    def kl(self) -> Float[np.ndarray, "M"]:
+        """KL of the update over the whole trajectory, nats."""
+        return self.search.kl.sum(axis=1)
+
+    @property
+    def kl_bound(self) -> Float[np.ndarray, "M"]:
+        """The bound on `kl`, nats."""
+        return self.search.bound * self.search.kl.shape[1]
+
+
+def mean_of_whole(costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:
+    """Mean over a condition's whole episodes of the cost of an episode; NaN where none is whole."""
+    whole = mask.all(axis=2)
+    total = np.where(whole, costs.sum(axis=2), 0.0).sum(axis=1)
+    return np.where(whole.any(axis=1), total / np.maximum(whole.sum(axis=1), 1), np.nan)

@@ -1,0 +1,208 @@
+"""Records as flat dictionaries of NumPy arrays, and those as `.npz` files without pickles. Every bit survives.
+
+`flatten` walks an object by its values, `unflatten` rebuilds it by its type hints. They know arrays, numbers, strings,
+enumerations, and, of those: frozen dataclasses (Equinox modules are some), named tuples, tuples of any length, and
+None where a hint allows it. No class is registered anywhere, and no name of a class is in the data:
+
+    Search(bound=b, trace=(x, y), note=None)   ->   {"bound": b, "trace.0": x, "trace.1": y,
+                                                     "trace:length": 2, "note:none": True}
+"""
+
+import dataclasses
+import enum
+import math
+import os
+import types
+import typing
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Annotated, Any, TypeVar, Union
+
+import numpy as np
+
+MAX_BYTES = 1 << 30
+"""An `.npz` file whose members are larger together is refused before any of them is read."""
+
+T = TypeVar("T")
+Arrays = dict[str, np.ndarray]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member, so that equal arrays make equal files
+_ROOT = "value"  # the key of an object that is itself one array
+
+
+class CorruptFile(Exception):
+    """A file is not an `.npz` of plain arrays, or does not hold what a type needs. The message does not name the file."""
+
+
+# -- objects and dictionaries ----------------------------------------------------------------------------------------
+
+
+def flatten(value: Any) -> Arrays:
+    """The arrays of `value` under dotted keys.
+
+    Raises:
+        TypeError: for a part of another kind than those listed above, with its place.
+    """
+    arrays: Arrays = {}
+    _flatten(value, "", arrays)
+    return arrays
+
+
+def unflatten(hint: type[T], arrays: Mapping[str, np.ndarray]) -> T:
+    """The object of type `hint` that `flatten` took apart. `hint` may be any annotation that a field may have.
+
+    Raises:
+        CorruptFile: if `arrays` is not what such an object flattens to.
+    """
+    unused = set(arrays)
+    value = _unflatten(hint, "", arrays, unused)
+    if unused:
+        raise CorruptFile(f"{min(unused)!r} is not a part of {_name(hint)}")
+    return value
+
+
+def _join(key: str, part: str) -> str:
+    return f"{key}.{part}" if key else part
+
+
+def _fields(kind: Any) -> list[str] | None:
+    """The names of a dataclass' or named tuple's fields; None for other types."""
+    if dataclasses.is_dataclass(kind):
+        return [field.name for field in dataclasses.fields(kind) if field.init]
+    return list(kind._fields) if issubclass(kind, tuple) and hasattr(kind, "_fields") else None
+
+
+def _flatten(value: Any, key: str, arrays: Arrays) -> None:
+    fields = _fields(type(value))
+    if fields is not None:
+        for name in fields:
+            _flatten(getattr(value, name), _join(key, name), arrays)
+    elif value is None:
+        arrays[f"{key}:none"] = np.array(True)
+    elif isinstance(value, tuple):
+        arrays[f"{key}:length"] = np.array(len(value))
+        for i, item in enumerate(value):
+            _flatten(item, _join(key, str(i)), arrays)
+    elif isinstance(value, str):  # as bytes: NumPy's own strings lose trailing NULs
+        arrays[key or _ROOT] = np.frombuffer(value.encode("utf-8", "surrogatepass"), np.uint8)
+    elif isinstance(value, bool | int | float) or hasattr(value, "__array__"):
+        arrays[key or _ROOT] = _plain(np.asarray(value), key)
+    else:
+        raise TypeError(f"{key or 'the object'}: a {type(value).__name__} cannot be stored")
+
+
+def _plain(array: np.ndarray, key: str) -> np.ndarray:
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{key or 'the object'}: an array of {array.dtype} cannot be stored")
+    return array
+
+
+def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: set[str]) -> Any:
+    def take(name: str) -> np.ndarray:
+        if name not in arrays:
+            raise CorruptFile(f"{name!r} is missing")
+        unused.discard(name)
+        return arrays[name]
+
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _unflatten(typing.get_args(hint)[0], key, arrays, unused)
+    if origin in (Union, types.UnionType):
+        members = [member for member in typing.get_args(hint) if member is not type(None)]
+        if len(members) != 1:
+            raise TypeError(f"{key}: {hint} has several types; a field must have one, or one and None")
+        if f"{key}:none" in arrays:
+            take(f"{key}:none")
+            return None
+        return _unflatten(members[0], key, arrays, unused)
+    if origin is tuple:
+        kinds = typing.get_args(hint)
+        length = _scalar(int, f"{key}:length", take(f"{key}:length"))
+        if kinds[-1] is Ellipsis:
+            kinds = (kinds[0],) * min(length, len(arrays) + 1)  # a false length ends as a missing item
+        if length != len(kinds):
+            raise CorruptFile(f"{key!r} has {length} items, not {len(kinds)}")
+        return tuple(_unflatten(kind, _join(key, str(i)), arrays, unused) for i, kind in enumerate(kinds))
+    fields = _fields(hint) if isinstance(hint, type) else None
+    if fields is not None:
+        hints = typing.get_type_hints(hint)
+        return hint(**{name: _unflatten(hints[name], _join(key, name), arrays, unused) for name in fields})
+    if _is_array(hint):
+        return take(key or _ROOT)
+    if isinstance(hint, type) and issubclass(hint, str | bool | int | float):
+        return _scalar(hint, key, take(key or _ROOT))
+    raise TypeError(f"{key}: cannot tell what to build from the hint {hint}")
+
+
+def _scalar(kind: Any, key: str, array: np.ndarray) -> Any:
+    """A Python string, number or member of an enumeration."""
+    try:
+        if issubclass(kind, str):
+            return kind(array.tobytes().decode("utf-8", "surrogatepass"))
+        return kind(array.item()) if issubclass(kind, enum.Enum) or kind is not bool else bool(array.item())
+    except ValueError:
+        raise CorruptFile(f"{key!r} is not {_name(kind)}") from None
+
+
+def _is_array(hint: Any) -> bool:
+    """Whether a hint is that of a NumPy or JAX array, bare or annotated by jaxtyping or `numpy.typing`."""
+    kind = getattr(hint, "array_type", typing.get_origin(hint) or hint)
+    return isinstance(kind, type) and (
+        issubclass(kind, np.ndarray) or kind.__module__.partition(".")[0] in ("jax", "jaxlib")
+    )
+
+
+def _name(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint))
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays uncompressed, without a time stamp, and flush them to the disk."""
+    with path.open("wb") as stream:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy", _EPOCH), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Arrays:
+    """Read arrays of numbers, each with its memory layout.
+
+    The sizes are checked before anything is allocated, and no pickle is ever read.
+
+    Raises:
+        CorruptFile: if the file is larger, damaged, or holds anything but arrays of numbers.
+        OSError: if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > max_bytes:
+                raise CorruptFile(f"its arrays are larger than {max_bytes >> 20} MiB together")
+            arrays: Arrays = {}
+            for member in members:
+                with archive.open(member) as stream:
+                    arrays[member.filename.removesuffix(".npy")] = _read_array(stream, member.file_size)
+            return arrays
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise CorruptFile(f"not a file of arrays: {error}") from None
+
+
+def _read_array(stream: IO[bytes], size: int) -> np.ndarray:
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise CorruptFile(f"an array of the format {version}")
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(stream)
+    if dtype.kind not in "biufc":
+        raise CorruptFile(f"an array of {dtype}, not of numbers (pickles are never read)")
+    content = stream.read()
+    if len(content) != math.prod(shape) * dtype.itemsize or len(content) > size:
+        raise CorruptFile("an array whose size is not that of its shape")
+    return np.ndarray(shape, dtype, bytearray(content), order="F" if fortran else "C")

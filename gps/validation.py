@@ -1,0 +1,160 @@
+"""Pydantic's errors in words: what was expected at a key, what was found, and the nearest known key.
+
+Pydantic says where an error is; the words come from the type hint of the key at that place, so that a key is described
+in the same way whatever is wrong with its value.
+"""
+
+import json
+import math
+import types
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from gps.errors import nearest
+
+KeyPath = tuple[str | int, ...]
+"""Keys of tables and indices of lists, from the top of a file."""
+
+
+def explain(error: ValidationError, model: type[BaseModel], raw: Any) -> list[tuple[KeyPath, str]]:
+    """Where and what each error is, once each.
+
+    Args:
+        error: of validating `raw` as `model`.
+    """
+    found = dict.fromkeys(_explain(details, model, raw) for details in error.errors(include_url=False))
+    # A list whose items are wrong also counts as too short; the items say more.
+    return [item for item in found if not any(other[: len(item[0])] == item[0] != other for other, _ in found)]
+
+
+def kinds_at(model: type[BaseModel], path: KeyPath) -> dict[str, type[BaseModel]]:
+    """The sections that may stand at a place of a file, by their `name`."""
+    return _kinds(_locate(model, path).hint)
+
+
+class _Located:
+    """What the models say about a place in the file."""
+
+    def __init__(self, hint: Any) -> None:
+        self.path: list[str | int] = []
+        self.hint, self.constraints = _stripped(hint)
+        self.parent: type[BaseModel] | None = None  # the section of the last key
+
+
+def _locate(model: type[BaseModel], location: Sequence[str | int]) -> _Located:
+    """Follow pydantic's location, which has tags and types among the keys and indices of the file."""
+    at = _Located(model)
+    for part in location:
+        kinds = _kinds(at.hint)
+        extra: Sequence[Any] = ()
+        if isinstance(part, int) and get_origin(at.hint) is tuple:
+            hint, at.parent = get_args(at.hint)[0], None
+        elif len(kinds) > 1 and part in kinds:
+            at.hint = kinds[str(part)]
+            continue
+        elif len(kinds) == 1:
+            (at.parent,) = kinds.values()
+            field = at.parent.model_fields.get(str(part))
+            hint, extra = (field.annotation, field.metadata) if field else (None, ())
+        else:
+            break  # within a value: the key's own type says more than its part's
+        at.path.append(part)
+        at.hint, constraints = _stripped(hint)
+        at.constraints = (*extra, *constraints)
+    return at
+
+
+def _explain(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[KeyPath, str]:
+    """Where an error is and what to say about it."""
+    at = _locate(model, error["loc"])
+    path, value = tuple(at.path), raw
+    for part in path:
+        value = value[part] if isinstance(part, int) else value.get(part)
+    match error["type"]:
+        case "extra_forbidden":
+            known = list(at.parent.model_fields) if at.parent else []
+            guess = nearest(str(path[-1]), known) or f"; known are {', '.join(known)}"
+            return path, f"unknown key{guess}"
+        case "missing":
+            field = at.parent.model_fields[str(path[-1])] if at.parent else None
+            meaning = f" ({field.description})" if field and field.description else ""
+            return path, f"missing; expected {_expected(at.hint, at.constraints)}{meaning}"
+        case "value_error":
+            return path, str(error["ctx"]["error"])
+        case "union_tag_not_found":
+            return (*path, "name"), f"missing; expected {_quoted(_kinds(at.hint))}"
+        case "union_tag_invalid":
+            name, kinds = value["name"], _kinds(at.hint)
+            return (*path, "name"), f"expected {_quoted(kinds)}, got {_shown(name)}{nearest(str(name), kinds)}"
+    expected = _expected(at.hint, at.constraints)
+    if isinstance(value, float) and not math.isfinite(value):
+        expected = expected.replace("a number", "a finite number", 1)
+    guess = nearest(str(value), get_args(at.hint)) if get_origin(at.hint) is Literal else ""
+    return path, f"expected {expected}, got {_shown(value)}{guess}"
+
+
+def _stripped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without its `Annotated` and its None, and the constraints on it."""
+    constraints: tuple[Any, ...] = ()
+    while True:
+        if get_origin(hint) is Annotated:
+            hint, *metadata = get_args(hint)
+            constraints += tuple(metadata)
+        elif _is_union(hint) and type(None) in get_args(hint):
+            hint = Union[tuple(member for member in get_args(hint) if member is not type(None))]  # noqa: UP007
+        else:
+            return hint, constraints
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def _kinds(hint: Any) -> dict[str, type[BaseModel]]:
+    """The sections that may stand at a place, by their `name`."""
+    members = get_args(hint) if _is_union(hint) else (hint,)
+    sections = [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
+    if len(sections) == 1:
+        return {"": sections[0]}
+    return {section.model_fields["name"].default: section for section in sections}
+
+
+_WORDS = {int: ("an integer", "integers"), float: ("a number", "numbers"), str: ("a string", "strings"),
+          bool: ("true or false", "booleans"), dict: ("a table", "tables")}  # fmt: skip
+
+_BOUNDS = [(Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le")]
+
+
+def _expected(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) -> str:
+    """What a type wants, in words."""
+    hint, more = _stripped(hint)
+    constraints = (*constraints, *more)
+    origin = get_origin(hint) or hint
+    if origin is Literal:
+        return _quoted(get_args(hint))
+    if _is_union(hint) and not _kinds(hint):
+        return " or ".join(_expected(member) for member in get_args(hint))
+    if origin is tuple:
+        least = next((c.min_length for c in constraints if isinstance(c, MinLen)), 0)
+        items = _expected(get_args(hint)[0], plural=True)
+        return f"a list of {items}{', at least one' if least else ''}"
+    word = _WORDS.get(origin, _WORDS[dict])[plural]
+    bounds = [f"{sign} {getattr(c, name)}" for c in constraints for kind, sign, name in _BOUNDS if isinstance(c, kind)]
+    if any(isinstance(c, MinLen) for c in constraints):
+        word += " that is not empty"
+    return f"{word} {' and '.join(bounds)}".rstrip()
+
+
+def _quoted(names: Iterable[str]) -> str:
+    *first, last = [f'"{name}"' for name in names]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML writes it, or nearly, cut to a line."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,114 @@
+"""Small, made-up records and configurations for tests that need some and do not care which."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gps.config import ExperimentConfig, parse
+from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
+from gps.records import IterationRecord, Rollouts, Search, Seconds, Status
+
+EXPERIMENT = """
+[environment]
+id = "gps/PointMass-v0"
+horizon = 6
+conditions = [{}, {}]
+
+[algorithm]
+iterations = 4
+samples = 3
+
+[[cost]]
+name = "quadratic"
+"""
+
+
+class State(NamedTuple):
+    """Stands for the state of an algorithm."""
+
+    controllers: Controller
+    eta: np.ndarray
+    pool: tuple[np.ndarray, ...]
+    prior: Controller | None
+    steps: int
+
+
+def config(*overrides: str) -> ExperimentConfig:
+    return parse(EXPERIMENT, "experiment.toml", overrides)
+
+
+def covariances(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    root = rng.normal(size=(*shape, shape[-1]))
+    return root @ np.swapaxes(root, -1, -2) + 0.1 * np.eye(shape[-1])
+
+
+def controllers(rng: np.random.Generator, M: int = 2, T: int = 6, dx: int = 4, du: int = 2) -> Controller:
+    return Controller(rng.normal(size=(M, T, du, dx)), rng.normal(size=(M, T, du)), covariances(rng, M, T, du))
+
+
+def rollouts(rng: np.random.Generator, M: int = 2, N: int = 3, T: int = 6, dx: int = 4, du: int = 2) -> Rollouts:
+    return Rollouts(
+        states=rng.normal(size=(M, N, T, dx)),
+        actions=rng.normal(size=(M, N, T, du)),
+        noise=rng.normal(size=(M, N, T, du)),
+        rewards=rng.normal(size=(M, N, T)),
+        success=rng.random((M, N, T)) < 0.5,
+        mask=np.ones((M, N, T), dtype=bool),
+        saturated=rng.random(M),
+    )
+
+
+def record(
+    iteration: int = 0,
+    *,
+    seed: int = 0,
+    status: Status = Status.OK,
+    message: str = "",
+    per_step: bool = False,
+    seconds: tuple[float, float, float] = (0.11, 0.04, 0.01),
+) -> IterationRecord:
+    """M = 2 conditions of N = 3 samples; `status` and `message` are those of the last condition."""
+    M, N, T, dx, du = 2, 3, 6, 4, 2
+    rng = np.random.default_rng([seed, iteration])
+    trace = np.full((M, 50), np.nan)
+    trace[:, :3] = rng.normal(size=(M, 3))
+    unknown = np.full(M, np.nan)
+    return IterationRecord(
+        iteration=iteration,
+        environment_steps=(iteration + 1) * M * N * T,
+        rollouts=rollouts(rng),
+        costs=rng.random((M, N, T)),
+        controllers=controllers(rng),
+        dynamics=LinearDynamics(
+            rng.normal(size=(M, T - 1, dx, dx + du)),
+            rng.normal(size=(M, T - 1, dx)),
+            covariances(rng, M, T - 1, dx),
+            rng.normal(size=(M, dx)),
+            covariances(rng, M, dx),
+        ),
+        marginals=Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx)),
+        improved=controllers(rng),
+        search=Search(
+            bound=np.ones(M),
+            eta=rng.random((M, T) if per_step else M),
+            kl=rng.random((M, T)),
+            alpha=np.full(M, 1e-3),
+            evaluations=np.full(M, 3),
+            trace_log_eta=trace,
+            trace_kl=np.exp(trace),
+        ),
+        multiplier=np.ones(M),
+        predicted=unknown if iteration == 0 else -rng.random(M),
+        actual=unknown if iteration == 0 else -rng.random(M),
+        entropy=rng.normal(size=M),
+        status=np.array([Status.OK, status]),
+        messages=("", message),
+        seconds=Seconds(*seconds),
+    )
+
+
+def state(iteration: int = 0, *, seed: int = 0) -> State:
+    rng = np.random.default_rng([seed, iteration, 1])
+    return State(
+        controllers(rng), rng.random(2), tuple(rng.random((n, 3)) for n in range(iteration + 1)), None, iteration
+    )

@@ -1,0 +1,338 @@
+"""The `gps` command with a made-up experiment behind it: what is printed, where, and the exit codes."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import config, record, rollouts, state
+
+import gps
+from gps import cli
+from gps.errors import CostFault
+from gps.inspect import tables
+from gps.records import Status
+from gps.run import Run
+
+ROOT = Path(__file__).parents[1]
+
+
+def make_run(folder: Path, iterations: int = 3, **kwargs) -> Run:
+    (folder / "e").mkdir(exist_ok=True)
+    run = Run.create(folder / "runs", "e", 1, config("description=A point."), folder / "e", "gps run e")
+    for k in range(iterations):
+        run.write(record(k, **kwargs), state(k))
+    return run
+
+
+@pytest.fixture
+def experiment(monkeypatch, tmp_path):
+    """Stands in for `gps.experiment`: two iterations and an evaluation; `trouble` is raised after the first."""
+    fake = types.ModuleType("gps.experiment")
+    fake.calls = []
+    fake.trouble = None
+
+    def run(path, *, seed, iterations, overrides, out, callbacks, command):
+        fake.calls.append((path, seed, iterations, overrides, out, command))
+        run = make_run(tmp_path, iterations=0)
+        (callback,) = callbacks
+        callback.on_start(run, run.config, 2)
+        for k in range(2):
+            for stage in ("sample", "fit", "improve"):
+                callback.on_stage(k, stage)
+            made = record(k, status=Status.SEARCH_EXHAUSTED if k else Status.OK)
+            run.write(made, state(k))
+            callback.on_iteration(made)
+            if fake.trouble:
+                raise fake.trouble
+        callback.on_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+        callback.on_end(run)
+        return run
+
+    def resume(path, *, start, iterations, callbacks):
+        fake.calls.append((path, start, iterations))
+        return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="")
+
+    def check(path, overrides):
+        fake.calls.append((path, overrides))
+        return ["one", "two"]
+
+    fake.run, fake.resume, fake.check = run, resume, check
+    monkeypatch.setitem(sys.modules, "gps.experiment", fake)
+    monkeypatch.setattr(gps, "experiment", fake, raising=False)
+    return fake
+
+
+# -- run and resume --------------------------------------------------------------------------------------------------
+
+
+def test_run(experiment, capsys):
+    assert (
+        cli.main(["run", "e", "--seed", "3", "--iterations", "2", "--set", "a.b=1", "--set", "c=x y", "--out", "o"])
+        == 0
+    )
+    command = "gps run e --seed 3 --iterations 2 --set a.b=1 --set 'c=x y' --out o"
+    assert experiment.calls == [("e", 3, 2, ["a.b=1", "c=x y"], "o", command)]
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == "A point." and lines[1] == "e: 2 conditions, 3 samples of each, 2 iterations, seed 1"
+    assert lines[2] == tables.header() and lines[3] == tables.line(tables.rows(record(0))[0])
+    assert lines[7].strip() == f"condition 1: {Status.SEARCH_EXHAUSTED.sentence}" and lines[7].startswith("  ")
+    assert lines[8] == "final controllers, without noise:" and lines[9].startswith("  condition 0  cost      6.00  ")
+    assert lines[11].startswith("solved 1/2 conditions; 12 episodes, 72 environment steps; ")
+    assert Run.open(lines[-1]).seed == 1 and len(lines) == 13 and err == ""
+
+
+def test_resume_and_quiet(experiment, capsys):
+    assert cli.main(["resume", "r", "--from", "2", "--iterations", "4", "--quiet"]) == 0
+    assert experiment.calls[0] == ("r", 2, 4)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_ctrl_c_says_how_to_go_on(experiment, capsys):
+    experiment.trouble = KeyboardInterrupt()
+    assert cli.main(["run", "e"]) == 130
+    out, err = capsys.readouterr()
+    path = out.splitlines()[-1]
+    assert err.strip() == f"gps: interrupted; 1 whole iteration on disk; `gps resume {path}` goes on"
+
+
+def test_an_error_within_a_run(experiment, capsys):
+    experiment.trouble = CostFault("condition 1, sample 2, step 3: the cost is NaN\nsecond line")
+    assert cli.main(["run", "e"]) == 2
+    out, err = capsys.readouterr()
+    assert err.splitlines()[:2] == [
+        "gps: error: condition 1, sample 2, step 3: the cost is NaN",
+        "gps: error: second line",
+    ]
+    assert "1 whole iteration on disk" in err and Run.open(out.splitlines()[-1])
+
+
+def test_an_unforeseen_error(experiment, capsys):
+    experiment.trouble = ZeroDivisionError("by zero")
+    assert cli.main(["run", "e"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("gps: unexpected ZeroDivisionError: by zero\n") and "--traceback" in err and "File" not in err
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["run", "e", "--traceback"])
+
+
+def test_nothing_written_yet(experiment, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "run", interrupted)
+    assert cli.main(["run", "e"]) == 130
+    assert capsys.readouterr() == ("", "\ngps: interrupted; nothing had been written yet\n")
+
+
+def test_a_terminal_has_a_status_line_and_the_same_lines(experiment, capsys, monkeypatch):
+    cli.main(["run", "e"])
+    plain = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert cli.main(["run", "e"]) == 0
+    live = capsys.readouterr().out
+    assert all(line in live for line in plain[:11])
+    assert "\x1b[?25l" in live and "\x1b[?25h" in live  # the cursor is given back
+
+
+def test_check(experiment, capsys):
+    assert cli.main(["check", "e", "--set", "seed=1"]) == 0
+    assert experiment.calls == [("e", ["seed=1"])] and capsys.readouterr().out == "one\ntwo\n"
+
+
+# -- list and show ---------------------------------------------------------------------------------------------------
+
+
+def test_list(tmp_path, capsys):
+    stopped, finished, damaged = make_run(tmp_path, 2), make_run(tmp_path, 4), make_run(tmp_path, 1)
+    empty = make_run(tmp_path, 0)
+    finished.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+    (damaged.path / "run.json").write_text("{}")
+    with empty:
+        assert cli.main(["list", str(tmp_path / "runs")]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["run"].endswith(" state") and len(lines) == 5
+    assert " 1     2/4 " in lines[str(stopped.path)] and lines[str(stopped.path)].endswith("stopped")
+    assert "1/2 conditions" in lines[str(finished.path)] and lines[str(finished.path)].endswith("finished")
+    assert lines[str(damaged.path)].endswith("damaged") and lines[str(empty.path)].endswith("running")
+    assert cli.main(["list", str(tmp_path / "e")]) == 0
+    assert capsys.readouterr().err == f"no runs in {tmp_path / 'e'}\n"
+
+
+def test_show_a_run(tmp_path, capsys):
+    run = make_run(tmp_path)
+    run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+    assert cli.main(["show", str(run.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [str(run.path), "A point."] and lines[2].startswith("seed 1, 3 of 4 iterations, started ")
+    assert lines[3] == tables.header()
+    assert lines[4:10] == [tables.line(row) for k in range(3) for row in tables.rows(record(k))]
+    assert len(lines) == 13
+    assert cli.main(["show", str(tmp_path / "runs"), "--condition", "1", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [row["iteration"] for row in shown["metrics"]] == [0, 1, 2] and shown["seed"] == 1
+    assert shown["metrics"][0]["predicted"] is None and len(shown["evaluation"]) == 1
+
+
+def test_show_a_damaged_run(tmp_path, capsys):
+    run = make_run(tmp_path)
+    (run.path / "iterations/002/search.npz").unlink()
+    assert cli.main(["show", str(run.path)]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 4 + 2 * 2
+    assert "search.npz: missing; the last whole iteration is 1" in err
+
+
+def test_show_an_iteration(tmp_path, capsys):
+    run = make_run(tmp_path, per_step=True, status=Status.NO_FEASIBLE_ETA, message="Quu is indefinite at t = 3.")
+    assert cli.main(["show", str(run.path), "--iteration", "-1"]) == 0
+    out = capsys.readouterr().out
+    assert "iteration 2, condition 0: ok" in out and "iteration 2, condition 1: no η" in out
+    assert "Quu is indefinite at t = 3." in out and "spectral radius" in out and "KL per step" in out
+    assert cli.main(["show", str(run.path), "--iteration", "1", "--condition", "1", "--json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["conditions"]
+    np.testing.assert_array_equal(shown["controller"]["feedback"], record(1, per_step=True).controllers[1].feedback)
+    assert len(shown["kl_per_step"]) == 6 and len(shown["search"]) == 3 and len(shown["eta_per_step"]) == 6
+    for arguments, message in [
+        (["--iteration", "3"], "there is no iteration 3; it has 0 to 2"),
+        (["--iteration", "1", "--condition", "2"], "there is no condition 2; the run has 0 to 1"),
+        (["--condition", "-1"], "there is no condition -1"),
+    ]:
+        assert cli.main(["show", str(run.path), *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_an_iteration_that_is_not_finite_can_be_shown(tmp_path, capsys):
+    run = make_run(tmp_path, 0)
+    made = record(0, status=Status.NOT_FINITE)
+    nan = dataclasses.replace(made.search, kl=np.full((2, 6), np.nan), evaluations=np.zeros(2, int))
+    dynamics = dataclasses.replace(made.dynamics, matrix=np.full_like(made.dynamics.matrix, np.nan))
+    run.write(dataclasses.replace(made, search=nan, dynamics=dynamics), state(0))
+    for extra in ([], ["--json"], ["--iteration", "0"], ["--iteration", "0", "--json"]):
+        assert cli.main(["show", str(run.path), *extra]) == 0
+    assert "NaN" not in capsys.readouterr().out
+
+
+# -- formats ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(0, "0"), (1, "1.00"), (-41.523, "-41.52"), (99.996, "100.0"), (999.96, "1000"), (99999, "99999"),
+     (123456, "1.2e5"), (0.0123, "0.012"), (0.00123, "1.2e-3"), (-1.26e-12, "-1.3e-12"), (float("nan"), "-"),
+     (float("inf"), "inf"), (0.9996, "1.00")],
+)  # fmt: skip
+def test_number(value, text):
+    assert tables.number(value) == text
+
+
+def test_lines_fit_and_align():
+    row = tables.rows(record(0))[0]
+    wide = dataclasses.replace(
+        row, iteration=9999, condition=9999, cost=-123456.0, kl=99999.0, kl_bound=99999.0, eta=1.2e-12, predicted=-1e4,
+        actual=-1.3e-5, multiplier=10.0, environment_steps=123456789, sample_seconds=100.0, fit_seconds=10.0,
+        improve_seconds=1000.0, status="NOT_FINITE",
+    )  # fmt: skip
+    assert len(tables.line(wide)) <= 130 and len(tables.header()) <= 130
+    column = tables.header().index("status")
+    for status in Status:
+        text = tables.line(dataclasses.replace(row, status=status.name))
+        assert text[column - 1] == " " and text[column] != " " and len(text) <= 130
+        assert (tables.trouble(dataclasses.replace(row, status=status.name)) is None) == status.ok
+
+
+def test_csv_keeps_every_bit():
+    rows = tables.rows(record(1, message='a "quoted", text\r\nwith\nlines; η'))
+    assert tables.from_csv(tables.to_csv(rows, tables.Row), tables.Row) == rows
+    with pytest.raises(ValueError, match="columns"):
+        tables.from_csv("a,b\n", tables.Row)
+
+
+def test_sparkline():
+    assert tables.sparkline([0, 1, 7]) == "▁▂█" and tables.sparkline([]) == "" and tables.sparkline([0, 0]) == "▁▁"
+    assert tables.sparkline([np.nan, 1.0]) == "·█" and len(tables.sparkline(np.arange(1000))) == 60
+    assert tables.sparkline([-7, 0]) == "▁█"
+
+
+# -- the process -----------------------------------------------------------------------------------------------------
+
+
+def python(*arguments, **kwargs):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def test_help_loads_nothing_heavy():
+    code = """
+import sys
+from gps import cli
+try:
+    cli.main(["--help"])
+except SystemExit as exit:
+    assert exit.code == 0
+heavy = {"numpy", "jax", "pydantic", "rich", "mujoco", "gymnasium", "scipy", "equinox"} & sys.modules.keys()
+assert not heavy, heavy
+"""
+    done = python("-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "resume" in done.stdout
+
+
+def test_list_does_not_load_jax(tmp_path):
+    make_run(tmp_path)
+    code = f"import sys; from gps import cli; cli.main(['list', {str(tmp_path / 'runs')!r}]); assert 'jax' not in sys.modules"
+    done = python("-c", code)
+    assert done.returncode == 0 and "stopped" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["run"], "required: DIR"),
+        (["run", "e", "--seed", "-1"], "expected an integer >= 0, got '-1'"),
+        (["run", "e", "--iterations", "x"], "expected an integer >= 1, got 'x'"),
+        (["rum"], "invalid choice: 'rum'"),
+        (["resume", "r", "--from", "-1"], "expected an integer >= 0"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_exit_with_2(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0 and capsys.readouterr().out.startswith("gps ")
+
+
+def test_a_closed_pipe_is_no_fault(tmp_path):
+    make_run(tmp_path)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "gps.cli", "list", str(tmp_path / "runs")],
+            env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 141 and done.stderr == ""
+
+
+def test_a_terminal_without_greek_letters(tmp_path):
+    make_run(tmp_path, 1)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "gps.cli", "show", str(tmp_path / "runs")]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0 and b"KL (bound)" in done.stdout, done.stderr

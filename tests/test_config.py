@@ -1,0 +1,248 @@
+"""Experiment files: defaults, overrides, round trips, and one line for everything that is wrong."""
+
+import datetime
+
+import pytest
+from factories import EXPERIMENT, config
+from pydantic import BaseModel
+
+import gps.config
+from gps.config import ExperimentConfig, load, parse
+from gps.errors import ConfigError
+
+MINIMAL = """
+[environment]
+id = "gps/PointMass-v0"
+[[cost]]
+name = "quadratic"
+"""
+
+
+def complaint(text: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "e/experiment.toml", overrides)
+    return str(caught.value)
+
+
+# -- what is right ---------------------------------------------------------------------------------------------------
+
+
+def test_every_key_has_a_default():
+    minimal = parse(MINIMAL)
+    assert minimal.algorithm.iterations == 10 and minimal.algorithm.dynamics.prior.name == "gmm"
+    assert minimal.environment.conditions == ({},) and minimal.algorithm.controller.initial.name == "lqr"
+    assert minimal.cost[0].ramp == "constant"
+
+
+ROUND_TRIPS = {
+    "minimal": [],
+    "kinds": [
+        "algorithm.dynamics.prior.name=none",
+        "algorithm.controller.initial={name='file', path='runs/a', iteration=3}",
+    ],
+    "costs": [
+        "cost=[{name='distance', on=['site_position:a-b']}, {name='quadratic', weight=[1, 2]}, {name='task', ramp='final'}]"
+    ],
+    "conditions": [
+        "environment.conditions=[{}, {slot=[0.1, -0.2], body_mass={a=1.5}}, {model={geom_size={g=[1,2,3]}}}]"
+    ],
+    "text": ["description='''a \"b\" \\\\ é\n\t[x]'''", "environment.options={a={b=[1, {c=2}]}, d=1979-05-27}"],
+    "numbers": ["algorithm.kl_step=1e-300", "algorithm.entropy=0.1", "algorithm.dynamics.ridge=0"],
+    "mjcf": ["environment={mjcf='a/b.xml', state=['qpos', 'qvel'], frame_skip=2, horizon=2, threads=1}"],
+}
+
+
+@pytest.mark.parametrize("overrides", ROUND_TRIPS.values(), ids=ROUND_TRIPS)
+def test_round_trip(overrides, tmp_path):
+    original = parse(MINIMAL, overrides=overrides)
+    (tmp_path / "experiment.toml").write_text(original.to_toml(), encoding="utf-8")
+    assert load(tmp_path) == load(tmp_path / "experiment.toml") == original
+    assert load(tmp_path).to_toml() == original.to_toml()
+
+
+def test_the_resolved_file_is_complete():
+    text = parse(MINIMAL).to_toml()
+    for kind in (gps.config.AlgorithmConfig, gps.config.DynamicsConfig, gps.config.MixturePriorConfig,
+                 gps.config.ControllerConfig, gps.config.LQRInitialConfig, gps.config.QuadraticCostConfig):  # fmt: skip
+        for key in kind.model_fields:
+            assert f"{key} = " in text or f".{key}]" in text
+
+
+def test_every_key_is_documented():
+    kinds = [kind for kind in vars(gps.config).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    for kind in kinds:
+        assert kind is BaseModel or kind.__doc__
+        for name, field in kind.model_fields.items():
+            section = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+            assert name == "name" or field.description or section, f"{kind.__name__}.{name}"
+
+
+def test_the_config_is_immutable():
+    with pytest.raises(ValueError, match="frozen"):
+        config().seed = 3  # type: ignore[misc]
+
+
+def test_overrides():
+    changed = config(
+        "seed=3", "algorithm.kl_step=2", "algorithm.solver=gradient", 'description="3"', "environment.conditions.1.a=[1]",
+        "cost.0.weight=[1, 2.5]", "algorithm.step_multiplier = {max = 20}", "environment.options.deep.er=x y",
+    )  # fmt: skip
+    assert changed.seed == 3 and changed.algorithm.kl_step == 2.0 and isinstance(changed.algorithm.kl_step, float)
+    assert changed.algorithm.solver == "gradient" and changed.description == "3"
+    assert changed.environment.conditions == ({}, {"a": [1]}) and changed.cost[0].weight == (1.0, 2.5)
+    assert changed.algorithm.step_multiplier.max == 20 and changed.environment.options == {"deep": {"er": "x y"}}
+
+
+def test_naming_another_kind_drops_the_keys_of_the_old_one():
+    text = MINIMAL + "on = 'action'\n[algorithm.dynamics.prior]\nclusters = 3\nname = 'gmm'\n"
+    assert parse(text, overrides=["algorithm.dynamics.prior.name=none"]).algorithm.dynamics.prior.name == "none"
+    assert parse(text, overrides=["algorithm.dynamics.prior.name=gmm"]).algorithm.dynamics.prior.clusters == 3
+    assert parse(text, overrides=["cost.0.name=task", "cost.0.function=f"]).cost[0].function == "f"
+
+
+def test_a_name_may_be_left_out_where_there_is_a_usual_one():
+    changed = config("algorithm.dynamics.prior.clusters=3", "algorithm.controller.initial.stiffness=2")
+    assert changed.algorithm.dynamics.prior.clusters == 3 and changed.algorithm.controller.initial.stiffness == 2
+
+
+def test_replaced():
+    assert config().replaced() == config()
+    changed = config().replaced(seed=5, iterations=7)
+    assert (changed.seed, changed.algorithm.iterations) == (5, 7)
+    with pytest.raises(ConfigError, match="expected an integer >= 1, got 0"):
+        config().replaced(iterations=0)
+
+
+def test_options_keep_what_toml_has():
+    assert config("environment.options.d=1979-05-27").environment.options == {"d": datetime.date(1979, 5, 27)}
+
+
+# -- what is wrong ---------------------------------------------------------------------------------------------------
+
+WRONG = {  # an override -> what is said of it
+    "algorithm.kl_stp=2": "algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
+    "algoritm.samples=2": "algoritm: unknown key; did you mean 'algorithm'?",
+    "algorithm.zzz=2": "algorithm.zzz: unknown key; known are name, iterations, samples, kl_step, constraint, solver, "
+    "entropy, step_multiplier, dynamics, controller",
+    "algorithm.samples=five": 'algorithm.samples: expected an integer >= 1, got "five"',
+    "algorithm.samples=0": "algorithm.samples: expected an integer >= 1, got 0",
+    "algorithm.samples=5.0": "algorithm.samples: expected an integer >= 1, got 5.0",
+    "algorithm.samples=true": "algorithm.samples: expected an integer >= 1, got true",
+    "algorithm.samples=[5]": "algorithm.samples: expected an integer >= 1, got [5]",
+    "algorithm.kl_step=0": "algorithm.kl_step: expected a number > 0, got 0",
+    "algorithm.kl_step=nan": "algorithm.kl_step: expected a finite number > 0, got NaN",
+    "algorithm.entropy=inf": "algorithm.entropy: expected a finite number >= 0, got Infinity",
+    "algorithm.kl_step='1'": 'algorithm.kl_step: expected a number > 0, got "1"',
+    "algorithm=3": "algorithm: expected a table, got 3",
+    "seed=-1": "seed: expected an integer >= 0 and <= 4294967295, got -1",
+    "description=3": "description: expected a string, got 3",
+    "environment.id=": 'environment.id: expected a string that is not empty, got ""',
+    "environment.horizon=1": "environment.horizon: expected an integer >= 2, got 1",
+    "environment.mjcf=a.xml": "environment: give either id or mjcf, got both",
+    "environment.conditions=[]": "environment.conditions: expected a list of tables, at least one, got []",
+    "environment.conditions=[1]": "environment.conditions.0: expected a table, got 1",
+    "environment.state=qpos": 'environment.state: expected a list of strings, got "qpos"',
+    "algorithm.solver=secan": 'algorithm.solver: expected "secant" or "gradient", got "secan"; did you mean \'secant\'?',
+    "algorithm.controller.initial.name=qlr": 'algorithm.controller.initial.name: expected "lqr", "pd", "zero" or "file", '
+    "got \"qlr\"; did you mean 'lqr'?",
+    "algorithm.controller.initial={name='file'}": "algorithm.controller.initial.path: missing; expected a string (a run "
+    "directory, relative to the experiment's directory)",
+    "algorithm.controller.initial.gain=[1, 'a']": "algorithm.controller.initial.gain: expected a number or a list of "
+    'numbers, got [1, "a"]',
+    "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 10",
+    "cost=[]": "cost: expected a list of tables, at least one, got []",
+    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance" or "task"',
+    "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance" or "task", got 3',
+    "cost.0.weight=[1, -2]": "cost.0.weight: expected a number >= 0 or a list of numbers >= 0, got [1, -2]",
+    "cost.0.wieght=1": "cost.0.wieght: unknown key; did you mean 'weight'?",
+    "cost.0.on=[]": "cost.0.on: expected a list of strings, at least one, got []",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_wrong_value_is_one_line(override):
+    assert complaint(MINIMAL, override) == f"--set {override}: {WRONG[override]}"
+
+
+@pytest.mark.parametrize(
+    "override, message",
+    [
+        ("seed", "expected section.key=value"),
+        ("=3", "expected section.key=value"),
+        ("a..b=3", "expected section.key=value"),
+        ("cost.1.weight=2", "cost is a list of 1, counted from 0; got '1'"),
+        ("cost.last.weight=2", "cost is a list of 1, counted from 0; got 'last'"),
+        ("environment.id.x=2", "environment.id is not a section"),
+    ],
+)
+def test_an_override_of_nothing(override, message):
+    assert complaint(MINIMAL, override) == f"--set {override}: {message}"
+
+
+def test_the_file_is_named_and_everything_is_said():
+    text = MINIMAL + "[algorithm]\nsamples = 'five'\nkl_stp = 1\n"
+    assert complaint(text, "seed=x").splitlines() == [
+        '--set seed=x: seed: expected an integer >= 0 and <= 4294967295, got "x"',
+        'e/experiment.toml: algorithm.samples: expected an integer >= 1, got "five"',
+        "e/experiment.toml: algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
+    ]
+    assert complaint("").splitlines() == [
+        "e/experiment.toml: environment: missing; expected a table (its id, or the mjcf it is made from)",
+        "e/experiment.toml: cost: missing; expected a list of tables, at least one (the sections [[cost]], which are summed)",
+    ]
+    assert complaint(MINIMAL, "environment={}").startswith("--set environment={}: environment: give either id or mjcf")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("seed = 1\nx = [1,\ny", "line 3, column 1: "),
+        ("a = 1\na = 2\n", "line 2, column 6: cannot overwrite a value"),
+        ("x = '''", "end of document: "),
+        ("a = " + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_syntax_errors_have_a_line(text, message):
+    assert complaint(text).startswith(f"e/experiment.toml: {message}")
+
+
+@pytest.mark.parametrize("key", sorted(ExperimentConfig.model_fields))
+@pytest.mark.parametrize(
+    "value", ["3", "x", "[]", "[[]]", "{}", "{a=1}", "[{name={}}]", "[{name=[]}]", "1979-05-27", "nan", "true"]
+)
+def test_no_value_of_a_section_is_a_fault_of_ours(key, value):
+    try:
+        parse(MINIMAL, overrides=[f"{key}={value}"])
+    except ConfigError as error:
+        assert "\n" not in str(error) or key == "cost" or key == "environment"
+
+
+def test_files(tmp_path):
+    (tmp_path / "pointmass").mkdir()
+    for path, message in [
+        (tmp_path / "pointmas", "there is no such experiment; did you mean 'pointmass'?"),
+        (tmp_path / "a/b", "there is no such experiment"),
+        (tmp_path / "pointmass", "no experiment.toml in this directory"),
+    ]:
+        with pytest.raises(ConfigError, match=f"^{path}: {message.replace('?', '[?]')}$"):
+            load(path)
+    file = tmp_path / "pointmass/experiment.toml"
+    for content, message in [
+        (b"\n\n\xff", "line 3: not UTF-8 text"),
+        (b"#" * (1 << 20) + b"\n", "larger than 1 MiB"),
+    ]:
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match=f"^{file}: {message}"):
+            load(tmp_path / "pointmass")
+    file.write_text(EXPERIMENT, encoding="utf-8")
+    assert load(tmp_path / "pointmass") == config()
+
+
+def test_a_very_long_value_is_cut():
+    assert len(complaint(MINIMAL, f"algorithm.samples=[{'1,' * 5000}]").partition("got ")[2]) == 60
+
+
+def test_paths_are_anchored(tmp_path):
+    anchored = config("environment={mjcf='a.xml'}").anchored(tmp_path)
+    assert anchored.environment.mjcf == str(tmp_path / "a.xml") and anchored.anchored(tmp_path / "b") == anchored
+    assert config().anchored(tmp_path) == config()
