@@ -13,13 +13,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from gps.experiment import Callback, check, resume, run
-    from gps.run import Run, load_run
+    from gps.runs import Run, load_run
 
 _HOME = {
     "Callback": "gps.experiment",
-    "Run": "gps.run",
+    "Run": "gps.runs",
     "check": "gps.experiment",
-    "load_run": "gps.run",
+    "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",
 }

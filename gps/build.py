@@ -233,7 +233,7 @@ def first_controllers(
 
 
 def _stored_controllers(choice: FileInitialConfig, directory: Path, shape: tuple[int, ...]) -> Controller:
-    from gps.run import load_run
+    from gps.runs import load_run
 
     run = load_run(directory / choice.path)
     run.iterations.require(-1 if choice.iteration is None and not len(run.iterations) else choice.iteration or 0)

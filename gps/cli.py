@@ -17,7 +17,7 @@ from gps.errors import GpsError, RunError
 
 if TYPE_CHECKING:
     from gps.console import Progress
-    from gps.run import Run
+    from gps.runs import Run
 
 OK, UNFORESEEN, MENDABLE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
@@ -121,7 +121,7 @@ def _whats_left(run: Run | None) -> str:
 
 def _list(args: argparse.Namespace) -> int:
     from gps.inspect.tables import aligned
-    from gps.run import find_runs
+    from gps.runs import find_runs
 
     runs = find_runs(args.folder)
     if not runs:
@@ -136,7 +136,7 @@ def _list(args: argparse.Namespace) -> int:
 def _summary(path: Any) -> tuple[str, ...]:
     """A line of `gps list`."""
     from gps.inspect.tables import number
-    from gps.run import Run
+    from gps.runs import Run
 
     seed = iterations = cost = success = started = "-"
     try:
@@ -158,7 +158,7 @@ def _summary(path: Any) -> tuple[str, ...]:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from gps.run import load_run
+    from gps.runs import load_run
 
     run = load_run(args.run)
     if args.iteration is None:

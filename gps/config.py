@@ -293,7 +293,7 @@ class ExperimentConfig(Section):
     cost: ListOf[CostConfig] = Field(min_length=1, description="the sections [[cost]], which are summed")
 
     def to_toml(self) -> str:
-        """The file with every key resolved, those without a value (None) left out; `parse` gives back an equal config."""
+        """The file with every key resolved, those that are None left out; `parse` gives back an equal config."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
     def anchored(self, directory: Path) -> "ExperimentConfig":

@@ -1,7 +1,7 @@
 """What `gps run` and `gps resume` print while they work.
 
-A line for each iteration and condition, trouble in words beneath it, and, on a terminal, a live status line. The formats
-are those of `gps.inspect.tables`.
+A line for each iteration and condition, trouble in words beneath it, and, on a terminal, a live status line. The
+formats are those of `gps.inspect.tables`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gps.config import ExperimentConfig
     from gps.experiment import Callback
     from gps.records import IterationRecord, Rollouts
-    from gps.run import Run
+    from gps.runs import Run
 else:
     Callback = object  # the status line is up before the slow import of the experiment
 

@@ -15,7 +15,7 @@ from gps.config import ExperimentConfig, load
 from gps.costs import evaluate
 from gps.linear_gaussian.types import Controller
 from gps.records import IterationRecord, Rollouts, Seconds
-from gps.run import Run, load_run
+from gps.runs import Run, load_run
 from gps.sampling import collect, exploration_noise
 
 

@@ -32,7 +32,7 @@ _ROOT = "value"  # the key of an object that is itself one array
 
 
 class CorruptFile(Exception):
-    """A file is not an `.npz` of plain arrays, or does not hold what a type needs. The message does not name the file."""
+    """A file is not an `.npz` of plain arrays, or does not hold what a type needs. The file is not named."""
 
 
 # -- objects and dictionaries ----------------------------------------------------------------------------------------

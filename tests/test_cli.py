@@ -17,7 +17,7 @@ from gps import cli
 from gps.errors import CostFault
 from gps.inspect import tables
 from gps.records import Status
-from gps.run import Run
+from gps.runs import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,12 +80,18 @@ def test_run(experiment, capsys):
     assert experiment.calls == [("e", 3, 2, ["a.b=1", "c=x y"], "o", command)]
     out, err = capsys.readouterr()
     lines = out.splitlines()
-    assert lines[0] == "A point." and lines[1] == "e: 2 conditions, 3 samples of each, 2 iterations, seed 1"
-    assert lines[2] == tables.header() and lines[3] == tables.line(tables.rows(record(0))[0])
-    assert lines[7].strip() == f"condition 1: {Status.SEARCH_EXHAUSTED.sentence}" and lines[7].startswith("  ")
-    assert lines[8] == "final controllers, without noise:" and lines[9].startswith("  condition 0  cost      6.00  ")
+    assert lines[0] == "A point."
+    assert lines[1] == "e: 2 conditions, 3 samples of each, 2 iterations, seed 1"
+    assert lines[2] == tables.header()
+    assert lines[3] == tables.line(tables.rows(record(0))[0])
+    assert lines[7].strip() == f"condition 1: {Status.SEARCH_EXHAUSTED.sentence}"
+    assert lines[7].startswith("  ")
+    assert lines[8] == "final controllers, without noise:"
+    assert lines[9].startswith("  condition 0  cost      6.00  ")
     assert lines[11].startswith("solved 1/2 conditions; 12 episodes, 72 environment steps; ")
-    assert Run.open(lines[-1]).seed == 1 and len(lines) == 13 and err == ""
+    assert Run.open(lines[-1]).seed == 1
+    assert len(lines) == 13
+    assert err == ""
 
 
 def test_resume_and_quiet(experiment, capsys):
@@ -110,14 +116,17 @@ def test_an_error_within_a_run(experiment, capsys):
         "gps: error: condition 1, sample 2, step 3: the cost is NaN",
         "gps: error: second line",
     ]
-    assert "1 whole iteration on disk" in err and Run.open(out.splitlines()[-1])
+    assert "1 whole iteration on disk" in err
+    assert Run.open(out.splitlines()[-1])
 
 
 def test_an_unforeseen_error(experiment, capsys):
     experiment.trouble = ZeroDivisionError("by zero")
     assert cli.main(["run", "e"]) == 1
     err = capsys.readouterr().err
-    assert err.startswith("gps: unexpected ZeroDivisionError: by zero\n") and "--traceback" in err and "File" not in err
+    assert err.startswith("gps: unexpected ZeroDivisionError: by zero\n")
+    assert "--traceback" in err
+    assert "File" not in err
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", "e", "--traceback"])
 
@@ -140,12 +149,14 @@ def test_a_terminal_has_a_status_line_and_the_same_lines(experiment, capsys, mon
     assert cli.main(["run", "e"]) == 0
     live = capsys.readouterr().out
     assert all(line in live for line in plain[:11])
-    assert "\x1b[?25l" in live and "\x1b[?25h" in live  # the cursor is given back
+    assert "\x1b[?25l" in live
+    assert "\x1b[?25h" in live
 
 
 def test_check(experiment, capsys):
     assert cli.main(["check", "e", "--set", "seed=1"]) == 0
-    assert experiment.calls == [("e", ["seed=1"])] and capsys.readouterr().out == "one\ntwo\n"
+    assert experiment.calls == [("e", ["seed=1"])]
+    assert capsys.readouterr().out == "one\ntwo\n"
 
 
 # -- list and show ---------------------------------------------------------------------------------------------------
@@ -159,10 +170,14 @@ def test_list(tmp_path, capsys):
     with empty:
         assert cli.main(["list", str(tmp_path / "runs")]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert lines["run"].endswith(" state") and len(lines) == 5
-    assert " 1     2/4 " in lines[str(stopped.path)] and lines[str(stopped.path)].endswith("stopped")
-    assert "1/2 conditions" in lines[str(finished.path)] and lines[str(finished.path)].endswith("finished")
-    assert lines[str(damaged.path)].endswith("damaged") and lines[str(empty.path)].endswith("running")
+    assert lines["run"].endswith(" state")
+    assert len(lines) == 5
+    assert " 1     2/4 " in lines[str(stopped.path)]
+    assert lines[str(stopped.path)].endswith("stopped")
+    assert "1/2 conditions" in lines[str(finished.path)]
+    assert lines[str(finished.path)].endswith("finished")
+    assert lines[str(damaged.path)].endswith("damaged")
+    assert lines[str(empty.path)].endswith("running")
     assert cli.main(["list", str(tmp_path / "e")]) == 0
     assert capsys.readouterr().err == f"no runs in {tmp_path / 'e'}\n"
 
@@ -172,14 +187,17 @@ def test_show_a_run(tmp_path, capsys):
     run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
     assert cli.main(["show", str(run.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [str(run.path), "A point."] and lines[2].startswith("seed 1, 3 of 4 iterations, started ")
+    assert lines[:2] == [str(run.path), "A point."]
+    assert lines[2].startswith("seed 1, 3 of 4 iterations, started ")
     assert lines[3] == tables.header()
     assert lines[4:10] == [tables.line(row) for k in range(3) for row in tables.rows(record(k))]
     assert len(lines) == 13
     assert cli.main(["show", str(tmp_path / "runs"), "--condition", "1", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert [row["iteration"] for row in shown["metrics"]] == [0, 1, 2] and shown["seed"] == 1
-    assert shown["metrics"][0]["predicted"] is None and len(shown["evaluation"]) == 1
+    assert [row["iteration"] for row in shown["metrics"]] == [0, 1, 2]
+    assert shown["seed"] == 1
+    assert shown["metrics"][0]["predicted"] is None
+    assert len(shown["evaluation"]) == 1
 
 
 def test_show_a_damaged_run(tmp_path, capsys):
@@ -195,12 +213,17 @@ def test_show_an_iteration(tmp_path, capsys):
     run = make_run(tmp_path, per_step=True, status=Status.NO_FEASIBLE_ETA, message="Quu is indefinite at t = 3.")
     assert cli.main(["show", str(run.path), "--iteration", "-1"]) == 0
     out = capsys.readouterr().out
-    assert "iteration 2, condition 0: ok" in out and "iteration 2, condition 1: no η" in out
-    assert "Quu is indefinite at t = 3." in out and "spectral radius" in out and "KL per step" in out
+    assert "iteration 2, condition 0: ok" in out
+    assert "iteration 2, condition 1: no η" in out
+    assert "Quu is indefinite at t = 3." in out
+    assert "spectral radius" in out
+    assert "KL per step" in out
     assert cli.main(["show", str(run.path), "--iteration", "1", "--condition", "1", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["conditions"]
     np.testing.assert_array_equal(shown["controller"]["feedback"], record(1, per_step=True).controllers[1].feedback)
-    assert len(shown["kl_per_step"]) == 6 and len(shown["search"]) == 3 and len(shown["eta_per_step"]) == 6
+    assert len(shown["kl_per_step"]) == 6
+    assert len(shown["search"]) == 3
+    assert len(shown["eta_per_step"]) == 6
     for arguments, message in [
         (["--iteration", "3"], "there is no iteration 3; it has 0 to 2"),
         (["--iteration", "1", "--condition", "2"], "there is no condition 2; the run has 0 to 1"),
@@ -225,7 +248,7 @@ def test_an_iteration_that_is_not_finite_can_be_shown(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "value, text",
+    ("value", "text"),
     [(0, "0"), (1, "1.00"), (-41.523, "-41.52"), (99.996, "100.0"), (999.96, "1000"), (99999, "99999"),
      (123456, "1.2e5"), (0.0123, "0.012"), (0.00123, "1.2e-3"), (-1.26e-12, "-1.3e-12"), (float("nan"), "-"),
      (float("inf"), "inf"), (0.9996, "1.00")],
@@ -241,11 +264,14 @@ def test_lines_fit_and_align():
         actual=-1.3e-5, multiplier=10.0, environment_steps=123456789, sample_seconds=100.0, fit_seconds=10.0,
         improve_seconds=1000.0, status="NOT_FINITE",
     )  # fmt: skip
-    assert len(tables.line(wide)) <= 130 and len(tables.header()) <= 130
+    assert len(tables.line(wide)) <= 130
+    assert len(tables.header()) <= 130
     column = tables.header().index("status")
     for status in Status:
         text = tables.line(dataclasses.replace(row, status=status.name))
-        assert text[column - 1] == " " and text[column] != " " and len(text) <= 130
+        assert text[column - 1] == " "
+        assert text[column] != " "
+        assert len(text) <= 130
         assert (tables.trouble(dataclasses.replace(row, status=status.name)) is None) == status.ok
 
 
@@ -257,8 +283,11 @@ def test_csv_keeps_every_bit():
 
 
 def test_sparkline():
-    assert tables.sparkline([0, 1, 7]) == "▁▂█" and tables.sparkline([]) == "" and tables.sparkline([0, 0]) == "▁▁"
-    assert tables.sparkline([np.nan, 1.0]) == "·█" and len(tables.sparkline(np.arange(1000))) == 60
+    assert tables.sparkline([0, 1, 7]) == "▁▂█"
+    assert tables.sparkline([]) == ""
+    assert tables.sparkline([0, 0]) == "▁▁"
+    assert tables.sparkline([np.nan, 1.0]) == "·█"
+    assert len(tables.sparkline(np.arange(1000))) == 60
     assert tables.sparkline([-7, 0]) == "▁█"
 
 
@@ -290,13 +319,14 @@ assert not heavy, heavy
 
 def test_list_does_not_load_jax(tmp_path):
     make_run(tmp_path)
-    code = f"import sys; from gps import cli; cli.main(['list', {str(tmp_path / 'runs')!r}]); assert 'jax' not in sys.modules"
-    done = python("-c", code)
-    assert done.returncode == 0 and "stopped" in done.stdout, done.stderr
+    code = "import sys; from gps import cli; cli.main(['list', sys.argv[1]]); assert 'jax' not in sys.modules"
+    done = python("-c", code, str(tmp_path / "runs"))
+    assert done.returncode == 0, done.stderr
+    assert "stopped" in done.stdout
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [
         (["run"], "required: DIR"),
         (["run", "e", "--seed", "-1"], "expected an integer >= 0, got '-1'"),
@@ -309,13 +339,15 @@ def test_list_does_not_load_jax(tmp_path):
 def test_wrong_arguments_exit_with_2(arguments, message, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
-    assert caught.value.code == 2 and message in capsys.readouterr().err
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_version(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
-    assert caught.value.code == 0 and capsys.readouterr().out.startswith("gps ")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("gps ")
 
 
 def test_a_closed_pipe_is_no_fault(tmp_path):
@@ -327,7 +359,8 @@ def test_a_closed_pipe_is_no_fault(tmp_path):
             [sys.executable, "-m", "gps.cli", "list", str(tmp_path / "runs")],
             env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=closed, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-    assert done.returncode == 141 and done.stderr == ""
+    assert done.returncode == 141
+    assert done.stderr == ""
 
 
 def test_a_terminal_without_greek_letters(tmp_path):
@@ -335,4 +368,5 @@ def test_a_terminal_without_greek_letters(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "gps.cli", "show", str(tmp_path / "runs")]
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
-    assert done.returncode == 0 and b"KL (bound)" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert b"KL (bound)" in done.stdout

@@ -16,7 +16,7 @@ from test_serialization import same_bits
 import gps.folders
 from gps.errors import RunError
 from gps.records import Status
-from gps.run import Run, find_runs, load_run
+from gps.runs import Run, find_runs, load_run
 
 ITERATION_FILES = [
     "SHA256SUMS", "controllers.npz", "dynamics.npz", "metrics.csv", "record.npz", "rollouts.npz", "search.npz",
@@ -49,7 +49,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_layout(run):
-    assert run.path.parent.name == "pointmass" and run.path.name.endswith("Z-seed0")
+    assert run.path.parent.name == "pointmass"
+    assert run.path.name.endswith("Z-seed0")
     names = {path.name for path in run.path.iterdir()}
     assert names == {"run.json", "experiment.toml", "command.txt", "versions.json", "task.py", "SHA256SUMS",
                      "metrics.csv", "iterations", "run.lock"}  # fmt: skip
@@ -67,14 +68,18 @@ def test_the_checksums_are_those_of_sha256sum(run):
 
 def test_everything_is_read_back(run):
     again = load_run(run.path)
-    assert again.config == run.config and again.seed == 0 and again.name == "pointmass"
-    assert len(again.iterations) == 3 and "iterations=3" in repr(again)
+    assert again.config == run.config
+    assert again.seed == 0
+    assert again.name == "pointmass"
+    assert len(again.iterations) == 3
+    assert "iterations=3" in repr(again)
     for k, found in enumerate(again.iterations):
         same_bits(found, record(k))
         same_bits(again.state(k, State), state(k))
     same_bits(again.iterations[-1], record(2))
     assert [found.iteration for found in again.iterations[1:]] == [1, 2]
-    assert again.iterations[2].messages == ("", "") and again.last_whole() == 2
+    assert again.iterations[2].messages == ("", "")
+    assert again.last_whole() == 2
     again.verify()
     with pytest.raises(IndexError, match="3"):
         again.iterations[3]
@@ -84,14 +89,17 @@ def test_everything_is_read_back(run):
 
 def test_metrics(run):
     lines = (run.path / "metrics.csv").read_text().splitlines()
-    assert len(lines) == 1 + 3 * 2 and lines[0].startswith("iteration,condition,cost,")
+    assert len(lines) == 1 + 3 * 2
+    assert lines[0].startswith("iteration,condition,cost,")
     assert [(row.iteration, row.condition) for row in run.metrics] == [(k, m) for k in range(3) for m in range(2)]
     assert run.metrics[3].cost == record(1).mean_cost[1]  # every bit
-    assert run.metrics[0].status == Status.OK.name and np.isnan(run.metrics[0].predicted)
+    assert run.metrics[0].status == Status.OK.name
+    assert np.isnan(run.metrics[0].predicted)
 
 
 def test_evaluation(run):
-    assert run.evaluation is None and run.evaluation_summary == []
+    assert run.evaluation is None
+    assert run.evaluation_summary == []
     for seed in range(2):  # the second takes the place of the first
         rng = np.random.default_rng(seed)
         episodes, costs = rollouts(rng, N=1), rng.random((2, 1, 6))
@@ -126,7 +134,8 @@ def test_the_seed_and_the_paths_are_resolved(tmp_path):
     experiment = config("environment={mjcf='arm.xml'}", "algorithm.controller.initial={name='file', path='../old'}")
     run = Run.create(tmp_path / "runs", "e", 7, experiment, tmp_path / "e", "")
     again = load_run(run.path).config
-    assert again.seed == 7 and again.environment.mjcf == str(tmp_path / "e/arm.xml")
+    assert again.seed == 7
+    assert again.environment.mjcf == str(tmp_path / "e/arm.xml")
     assert again.algorithm.controller.initial.path == str(tmp_path / "old")
     assert not (run.path / "task.py").exists()
 
@@ -174,7 +183,8 @@ def test_a_damaged_iteration_is_named_with_the_last_whole_one(run, name, damage)
     with pytest.raises(RunError) as caught:
         again.verify()
     # A digit of a checksum may have been what was altered: then it is the file it belongs to that does not match.
-    assert str(path.parent) in str(caught.value) and (name in str(caught.value) or name == "SHA256SUMS")
+    assert str(path.parent) in str(caught.value)
+    assert name in str(caught.value) or name == "SHA256SUMS"
     assert f"the last whole iteration is 1: `gps resume {run.path} --from 2`" in str(caught.value)
     assert again.last_whole() == 1
     again.verify(before=2)
@@ -247,19 +257,24 @@ def test_discarding(run):
     run.discard_from(1)
     assert [path.name for path in (run.path / "iterations").iterdir()] == ["000"]
     assert files(run.path / "iterations/000") == before
-    assert run.evaluation is None and not (run.path / ".new-1-aa").exists() and (run.path / ".mine").exists()
+    assert run.evaluation is None
+    assert not (run.path / ".new-1-aa").exists()
+    assert (run.path / ".mine").exists()
     assert len((run.path / "metrics.csv").read_text().splitlines()) == 1 + 2
     run.verify()
     with pytest.raises(RunError, match="cannot go on from iteration 2; it has 1, so 0 to 1 are possible"):
         run.discard_from(2)
     run.discard_from(0)
-    assert len(run.iterations) == 0 and run.metrics == [] and run.last_whole() is None
+    assert len(run.iterations) == 0
+    assert run.metrics == []
+    assert run.last_whole() is None
 
 
 def test_only_one_process_writes(run):
     assert not run.active
     with run:
-        assert run.active and load_run(run.path).active
+        assert run.active
+        assert load_run(run.path).active
         with pytest.raises(RunError, match="another process is writing this run"):
             load_run(run.path).__enter__()
     assert not load_run(run.path).active
@@ -295,22 +310,22 @@ def test_a_failure_at_any_step_leaves_a_whole_run(run, monkeypatch, tmp_path, er
         again = Run.open(copy)
         with monkeypatch.context() as patch:
             fail_at(patch, step, error)
+            message = None
             try:
                 again.write(record(3), state(3))
             except (Killed, RunError) as caught:
-                failed = True
-                assert isinstance(caught, Killed) or "No space left on device" in str(caught)
-            else:
-                failed = False
+                message = str(caught)
         again = Run.open(copy)
         again.verify()
-        assert len(again.iterations) in (3, 4) and not list((copy / "iterations").glob(".*"))
+        assert len(again.iterations) in (3, 4)
+        assert not list((copy / "iterations").glob(".*"))
         again.discard_from(3)
         again.write(record(3), state(3))
         again.verify()
         shutil.rmtree(copy)
-        if not failed:
+        if message is None:
             break
+        assert str(error).partition("] ")[2] in message
     assert step > 20
 
 
@@ -319,7 +334,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from factories import record, state, rollouts
 import numpy as np
-from gps.run import Run
+from gps.runs import Run
 
 original, copy = Path(sys.argv[1]), Path(sys.argv[2])
 actions = {
@@ -374,4 +389,6 @@ def test_kill_9_at_any_step_leaves_a_run_that_goes_on(run, tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout.replace("'", '"'))
-    assert counts["write"] > 20 and counts["discard"] > 10 and counts["evaluate"] > 8
+    assert counts["write"] > 20
+    assert counts["discard"] > 10
+    assert counts["evaluate"] > 8

@@ -20,7 +20,8 @@ def same_bits(a, b):
     a, b = flatten(a), flatten(b)
     assert a.keys() == b.keys()
     for key in a:
-        assert a[key].dtype == b[key].dtype and a[key].shape == b[key].shape
+        assert a[key].dtype == b[key].dtype
+        assert a[key].shape == b[key].shape
         assert a[key].tobytes() == b[key].tobytes(), key
 
 
@@ -70,10 +71,17 @@ def test_everything_survives_a_file(tmp_path):
     write_npz(tmp_path / "a.npz", flatten(EVERYTHING))
     back = unflatten(Everything, read_npz(tmp_path / "a.npz"))
     same_bits(EVERYTHING, back)
-    assert back.texts == EVERYTHING.texts and back.fixed == (3, "x") and back.module.name == "a\0name\0"
-    assert back.flag is True and type(back.pair.left) is int and type(back.pair.right) is float
-    assert back.status is Status.NOT_FINITE and back.nothing is None
-    assert back.scalar.shape == () and back.fortran.flags.f_contiguous and back.fortran.flags.writeable
+    assert back.texts == EVERYTHING.texts
+    assert back.fixed == (3, "x")
+    assert back.module.name == "a\0name\0"
+    assert back.flag is True
+    assert type(back.pair.left) is int
+    assert type(back.pair.right) is float
+    assert back.status is Status.NOT_FINITE
+    assert back.nothing is None
+    assert back.scalar.shape == ()
+    assert back.fortran.flags.f_contiguous
+    assert back.fortran.flags.writeable
 
 
 @pytest.mark.parametrize("per_step", [False, True])
@@ -106,7 +114,7 @@ def test_a_field_of_several_types_is_refused():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         (lambda arrays: arrays.pop("eta"), "'eta' is missing"),
         (lambda arrays: arrays.update(extra=np.zeros(1)), "'extra' is not a part of State"),

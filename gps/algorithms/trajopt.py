@@ -18,7 +18,7 @@ from gps.costs import expand
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import Transitions
 from gps.dynamics.regression import fit_dynamics
-from gps.linear_gaussian.riccati import expected_cost, forward
+from gps.linear_gaussian.riccati import expected_cost
 from gps.linear_gaussian.trust_region import Update, first_indefinite, update
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 from gps.records import IterationRecord, Rollouts, Search, Seconds, Status, mean_of_whole
@@ -125,8 +125,8 @@ class TrajOpt:
         )
         status, usable = self._judge(new, model, rollouts.mask)
         kept = jax.tree.map(lambda yes, no: np.where(_like(usable, yes), yes, no), new.controller.numpy(), old)
-        marginals = jax.jit(jax.vmap(forward))(model.dynamics, old).numpy()
-        before, after = (np.asarray(expected_cost(model.dynamics, model.cost, c)).sum(axis=1) for c in (old, kept))
+        before = np.asarray(expected_cost(new.previous_marginals, model.cost, old)).sum(axis=1)
+        after = np.asarray(expected_cost(new.marginals, model.cost, new.controller)).sum(axis=1)
         predicted = np.where(usable, after - before, np.nan)
         eta = np.asarray(new.eta)
 
@@ -137,7 +137,7 @@ class TrajOpt:
             costs=model.sample_costs,
             controllers=old,
             dynamics=model.dynamics.numpy(),
-            marginals=marginals,
+            marginals=new.previous_marginals.numpy(),
             improved=kept,
             search=Search(
                 bound=bound,

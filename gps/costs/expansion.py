@@ -5,11 +5,9 @@ indefinite Hessian makes Quu indefinite), and the expansions of a condition's sa
 coordinates, into one quadratic per step.
 """
 
-from functools import partial
-
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.sparse.csgraph import connected_components
 
 from gps.backend import jax, jnp
@@ -19,8 +17,9 @@ from gps.linear_gaussian.types import CostExpansion
 
 def evaluate(cost, states: Float[np.ndarray, "M N T dx"], actions, mask: Bool[np.ndarray, "M N T"]):
     """The cost of each step, (M, N, T); 0 where masked. Raises CostFault where it is not finite."""
-    values = np.array(_values(cost, states, actions))
-    return _checked(np.where(mask, values, 0.0), "value")
+    values = np.asarray(_values(cost, states, actions, mask))
+    _require_finite(values, "value")
+    return values
 
 
 def expand(
@@ -31,13 +30,22 @@ def expand(
     A step without samples has a zero expansion. Raises CostFault, which names the place, where the cost or a
     derivative is not finite.
     """
-    values, gradient, hessian = map(np.asarray, _derivatives(cost, states, actions))
-    values = _checked(np.where(mask, values, 0.0), "value")
-    gradient = _checked(np.where(mask[..., None], gradient, 0.0), "gradient")
-    hessian = _checked(np.where(mask[..., None, None], hessian, 0.0), "Hessian")
-    hessian = project_psd(hessian)
+    values, gradient, hessian, pattern = map(np.asarray, _derivatives(cost, states, actions, mask))
+    for array, what in ((values, "value"), (gradient, "gradient"), (hessian, "Hessian")):
+        _require_finite(array, what)
     z = np.concatenate([states, actions], axis=-1)
-    return CostExpansion(*_average(z, values, gradient, hessian, mask)), values
+    count = np.maximum(mask.sum(axis=1), 1)
+
+    # Each sample's expansion about its own z, shifted to absolute coordinates and averaged over samples.
+    mean_hessian = np.zeros((*count.shape, *pattern.shape))
+    Hz = np.zeros_like(gradient)
+    for block in _blocks(pattern):
+        projected = _project_block(hessian[..., block[:, :, None], block[:, None, :]])
+        mean_hessian[..., block[:, :, None], block[:, None, :]] = projected.sum(axis=1) / count[..., None, None, None]
+        Hz[..., block] = np.einsum("...ij,...j->...i", projected, z[..., block])
+    constant = values - (gradient * z).sum(axis=-1) + 0.5 * (Hz * z).sum(axis=-1)
+    mean_gradient = (gradient - Hz).sum(axis=1) / count[..., None]
+    return CostExpansion(mean_hessian, mean_gradient, constant.sum(axis=1) / count), values
 
 
 def project_psd(matrices: Float[np.ndarray, "... n n"]) -> Float[np.ndarray, "... n n"]:
@@ -47,28 +55,37 @@ def project_psd(matrices: Float[np.ndarray, "... n n"]) -> Float[np.ndarray, "..
     Hessian usually couples only a few entries of a long state.
     """
     n = matrices.shape[-1]
-    pattern = (matrices.reshape(-1, n, n) != 0).any(axis=0)
-    _, labels = connected_components(pattern | pattern.T, directed=False)
     result = np.zeros_like(matrices)
-    for label in np.unique(labels):
-        block = np.flatnonzero(labels == label)
-        index = (..., block[:, None], block[None, :])
+    for block in _blocks((matrices.reshape(-1, n, n) != 0).any(axis=0)):
+        index = (..., block[:, :, None], block[:, None, :])
         result[index] = _project_block(matrices[index])
     return result
+
+
+def _blocks(pattern: Bool[np.ndarray, "n n"]) -> list[Int[np.ndarray, "blocks size"]]:
+    """The index sets of the diagonal blocks of matrices with this pattern of nonzeros, grouped by size."""
+    _, labels = connected_components(pattern | pattern.T, directed=False)
+    touched = pattern.any(axis=0) | pattern.any(axis=1)
+    members = [np.flatnonzero((labels == label) & touched) for label in np.unique(labels[touched])]
+    return [np.array([block for block in members if len(block) == size]) for size in sorted({*map(len, members)})]
 
 
 def _project_block(block):
     if block.shape[-1] == 1:
         return np.maximum(block, 0.0)
-    eigenvalues, vectors = np.linalg.eigh(block)
+    scale = np.einsum("...ii->...", np.abs(block))[..., None, None]
+    try:  # what has a Cholesky factor is positive (to rounding) and keeps its bits
+        np.linalg.cholesky(block + (1e-14 * scale + 1e-300) * np.eye(block.shape[-1]))
+        return block
+    except np.linalg.LinAlgError:
+        eigenvalues, vectors = np.linalg.eigh(block)
     projected = (vectors * np.maximum(eigenvalues, 0.0)[..., None, :]) @ vectors.swapaxes(-1, -2)
-    # What is positive already keeps its bits.
     return np.where((eigenvalues[..., :1] >= 0)[..., None], block, projected)
 
 
-def _checked(array: np.ndarray, what: str) -> np.ndarray:
-    if np.isfinite(array).all():
-        return array
+def _require_finite(array: np.ndarray, what: str) -> None:
+    if np.isfinite(array.sum()) or np.isfinite(array).all():
+        return
     m, n, t = np.argwhere(~np.isfinite(array))[0][:3]
     raise CostFault(
         f"the {what} of the cost is not finite at condition {m}, sample {n}, step {t} "
@@ -82,12 +99,13 @@ def _over_samples(function):
 
 
 @eqx.filter_jit
-def _values(cost, states, actions):
-    return _over_samples(cost)(states, actions, jnp.arange(states.shape[2]))
+def _values(cost, states, actions, mask):
+    return jnp.where(mask, _over_samples(cost)(states, actions, jnp.arange(states.shape[2])), 0.0)
 
 
 @eqx.filter_jit
-def _derivatives(cost, states, actions):
+def _derivatives(cost, states, actions, mask):
+    """Value, gradient and Hessian of each step in z, zero where masked, and the Hessians' pattern of nonzeros."""
     dx = states.shape[-1]
 
     def of_z(z, t):
@@ -98,19 +116,7 @@ def _derivatives(cost, states, actions):
         value, gradient = jax.value_and_grad(of_z)(z, t)
         return value, gradient, jax.hessian(of_z)(z, t)
 
-    return _over_samples(one)(states, actions, jnp.arange(states.shape[2]))
-
-
-@jax.jit
-def _average(z, values, gradient, hessian, mask):
-    """Shift each sample's expansion from its own z to absolute coordinates, and average over samples."""
-    Hz = jnp.einsum("mntij,mntj->mnti", hessian, z)
-    linear = gradient - Hz
-    constant = values - jnp.sum(gradient * z, axis=-1) + 0.5 * jnp.sum(Hz * z, axis=-1)
-    count = jnp.maximum(jnp.sum(mask, axis=1), 1)
-    mean = partial(jnp.sum, axis=1)
-    return (
-        mean(hessian) / count[..., None, None],
-        mean(linear * mask[..., None]) / count[..., None],
-        mean(constant * mask) / count,
-    )
+    value, gradient, hessian = _over_samples(one)(states, actions, jnp.arange(states.shape[2]))
+    hessian = jnp.where(mask[..., None, None], hessian, 0.0)
+    pattern = jnp.any(hessian != 0, axis=(0, 1, 2))
+    return jnp.where(mask, value, 0.0), jnp.where(mask[..., None], gradient, 0.0), hessian, pattern

@@ -54,7 +54,7 @@ class MixturePrior:
     Args:
         clusters: at most this many.
         points_per_cluster: fewer clusters are used while there are fewer points than this for each.
-        memory: how many of the last refits' transitions the mixture is fitted to.
+        memory: how many refits' transitions the mixture is fitted to, the newest included.
         strength: scales both pseudo-counts of the prior; 1 makes it worth about one sample.
         em_steps: of each refit.
     """
@@ -69,8 +69,8 @@ class MixturePrior:
 
     def refit(self, transitions: Transitions, seed: int) -> "MixturePrior":
         new = transitions.points[transitions.mask]
-        pool = (*self.pool, new)[-self.memory :]
-        points = np.concatenate(pool)
+        points = np.concatenate([*self.pool, new])
+        pool = (*self.pool, new)[1 - self.memory :] if self.memory > 1 else ()
         clusters = min(self.clusters, len(points) // self.points_per_cluster)
         if clusters == 0:
             return dataclasses.replace(self, pool=pool)

@@ -10,7 +10,6 @@ with a temperature τ_t > 0 per step. The minimiser is linear-Gaussian: the feed
 
 from typing import NamedTuple
 
-import equinox as eqx
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
@@ -82,17 +81,9 @@ def forward(dynamics: LinearDynamics, controller: Controller) -> Marginals:
     return Marginals(jnp.concatenate([start[0][None], m]), jnp.concatenate([start[1][None], P]))
 
 
-@eqx.filter_jit
-def expected_cost(
-    dynamics: LinearDynamics, cost: CostExpansion, controller: Controller
-) -> Float[Array, "M T"]:
-    """Expected cost per step of M controllers, each under its own dynamics and expansion (all batched by M)."""
-
-    def one(dynamics, cost, controller):
-        mean, covariance = forward(dynamics, controller).joint(controller)
-        quadratic = jnp.einsum("tij,tij->t", cost.hessian, covariance) + jnp.einsum(
-            "ti,tij,tj->t", mean, cost.hessian, mean
-        )
-        return 0.5 * quadratic + jnp.einsum("ti,ti->t", cost.gradient, mean) + cost.constant
-
-    return jax.vmap(one)(dynamics, cost, controller)
+@jax.jit
+def expected_cost(marginals: Marginals, cost: CostExpansion, controller: Controller) -> Float[Array, "*M T"]:
+    """Expected cost of each step under `controller`, whose state marginals are `marginals`."""
+    mean, covariance = marginals.joint(controller)
+    quadratic = jnp.sum(cost.hessian * (covariance + mean[..., :, None] * mean[..., None, :]), axis=(-1, -2))
+    return 0.5 * quadratic + jnp.sum(cost.gradient * mean, axis=-1) + cost.constant

@@ -85,9 +85,15 @@ class Secant:
         low, high = bracket
         slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
         slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also where it is NaN
+        if point.log_eta.ndim:
+            # The KL of one step depends on the η of all the others: a bracket or a steep secant found while they
+            # moved is none. The exponent of a power law stays between 1/2 and 3, and damping keeps them in step.
+            slope = jnp.clip(slope, -3.0, -0.5)
         move = jnp.clip(-point.excess / slope, -self.max_move, self.max_move)
         move = jnp.where(jnp.isnan(point.excess), jnp.log(10.0), move)  # infeasible: η ten times larger
         target = point.log_eta + move
+        if point.log_eta.ndim:
+            return state, target
         inside = (target > low.log_eta) & (target < high.log_eta)
         # Outside a bracket with two good ends: the chord (regula falsi), else the middle.
         weight = jnp.clip(low.excess / (low.excess - high.excess), 0.1, 0.9)
@@ -130,7 +136,8 @@ class Update(NamedTuple):
     """
 
     controller: Controller
-    marginals: Marginals
+    marginals: Marginals  # of the state, under `controller`
+    previous_marginals: Marginals  # under the controller p̄, in the same dynamics
     eta: Float[Array, "M ..."]
     kl: Float[Array, "M T"]
     evaluations: Int[Array, "M"]
@@ -225,7 +232,10 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
         int(Status.NO_FEASIBLE_ETA),
     )
     best = search.best
-    return Update(best.controller, best.marginals, jnp.exp(best.log_eta), best.kl, search.evaluations, status, *search.trace)
+    return Update(
+        best.controller, best.marginals, keep.marginals, jnp.exp(best.log_eta), best.kl,
+        search.evaluations, status, *search.trace,
+    )  # fmt: skip
 
 
 @partial(jax.jit, static_argnames=("constraint", "solver", "tolerance", "max_evaluations"))

@@ -1,0 +1,37 @@
+"""`python -m benchmarks [NAME ...]`: print the tables of the named benchmarks, or of all (about five minutes).
+
+| name | what is measured |
+|---|---|
+| `update` | one KL-constrained controller update, beside a compiled kernel and careful NumPy |
+| `dynamics` | the mixture prior and the fits of local dynamics |
+| `sampling` | closed-loop rollouts, beside MuJoCo's own batch stepping |
+| `iteration` | a whole iteration of the peg insertion: physics and everything else |
+| `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
+
+`python -m benchmarks.seeds` makes the learning tables. Absolute times depend on the machine and its load: what counts is
+the ratios, which are measured in one run.
+"""
+
+import importlib
+import os
+import sys
+
+NAMES = ("update", "dynamics", "sampling", "iteration", "peg")
+
+
+def main() -> int:
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")  # before NumPy is imported
+    chosen = sys.argv[1:] or NAMES
+    unknown = [name for name in chosen if name not in NAMES]
+    if unknown:
+        print(__doc__ if unknown[0] in ("-h", "--help") else f"unknown benchmark {unknown[0]!r}; known: {', '.join(NAMES)}")
+        return 2
+    for name in chosen:
+        importlib.import_module(f"benchmarks.{name}").main()
+        print(flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

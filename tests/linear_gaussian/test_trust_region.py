@@ -1,0 +1,262 @@
+"""The update inside a trust region: its bound, its optimality, its statuses, and traps 1 to 3."""
+
+import itertools
+
+import numpy as np
+import pytest
+from problems import lqr, stack, step_costs
+
+from gps.backend import jax, jnp
+from gps.linear_gaussian.kl import Reference, controller_kl
+from gps.linear_gaussian.riccati import backward, forward
+from gps.linear_gaussian.trust_region import first_indefinite, update
+from gps.linear_gaussian.types import Controller, CostExpansion
+from gps.records import Status
+
+SIZES = [(6, 2), (14, 7), (26, 7)]
+KINDS = list(itertools.product(["total", "per_step"], ["secant", "gradient"]))
+T = 30
+BOUNDS, ALPHAS = np.array([0.05, 0.5]), np.array([0.0, 1e-2])
+
+
+def solve(problem, bound, alpha, eta=1.0, **options):
+    """The update of M problems (a batch, or one for M = 1)."""
+    if problem.cost.gradient.ndim == 2:
+        problem = stack(tuple(problem))
+    M, T = problem[1].gradient.shape[:2]
+    shape = (M,) if options.get("constraint", "total") == "total" else (M, T)
+    full = [np.broadcast_to(np.asarray(value, dtype=float), M) for value in (bound, alpha)]
+    return update(*problem, *full, np.broadcast_to(np.asarray(eta, dtype=float), shape), **options)
+
+
+@jax.jit
+def at_eta(dynamics, cost, previous, alpha, eta):
+    """The controller of an eta (T,) and its KL at each step, from the public pieces and not from the search."""
+    reference = Reference.of(previous)
+    hessian, gradient = reference.negative_log_density()
+    hessian, gradient = cost.hessian + eta[:, None, None] * hessian, cost.gradient + eta[:, None] * gradient
+    result = backward(dynamics, CostExpansion(hessian, gradient, cost.constant), alpha + eta)
+    kl = controller_kl(result.controller, result.logdet, reference, forward(dynamics, result.controller))
+    return result.controller, kl
+
+
+def assert_same_controller(a, b, tolerance):
+    for name in ("feedback", "feedforward", "covariance"):
+        x, y = np.asarray(getattr(a, name)), np.asarray(getattr(b, name))
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * np.abs(y).max(), err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Updates of two problems at once (two bounds, without and with entropy), solved when first asked for."""
+    cache = {}
+
+    def get(size, constraint, solver):
+        key = size, constraint, solver
+        if key not in cache:
+            batch = stack(lqr(*size, T=T, seed=0), lqr(*size, T=T, seed=1))
+            cache[key] = batch, solve(batch, BOUNDS, ALPHAS, constraint=constraint, solver=solver)
+        return cache[key]
+
+    return get
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(("constraint", "solver"), KINDS)
+def test_kl_meets_its_bound_and_never_exceeds_it(found, size, constraint, solver):
+    _, result = found(size, constraint, solver)
+    assert result.statuses == [Status.OK, Status.OK]
+    kl = np.asarray(result.kl)
+    assert (kl > 0).all()
+    bound = BOUNDS * T if constraint == "total" else BOUNDS[:, None]
+    kl = kl.sum(axis=1) if constraint == "total" else kl
+    active = np.asarray(result.eta) > 0
+    assert active.any()
+    assert (kl <= bound).all()
+    assert (kl >= 0.998 * bound)[active].all()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_the_secant_needs_a_few_evaluations(found, size):
+    _, result = found(size, "total", "secant")
+    assert (np.asarray(result.evaluations) <= 7).all()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+def test_both_solvers_find_the_same_controller(found, size, constraint):
+    _, a = found(size, constraint, "secant")
+    batch, b = found(size, constraint, "gradient")
+    for m in range(2):
+        one, other = (float(step_costs(batch.dynamics[m], batch.cost[m], x.controller[m]).sum()) for x in (a, b))
+        start = float(step_costs(batch.dynamics[m], batch.cost[m], batch.previous[m]).sum())
+        assert abs(one - other) < 2e-3 * (start - one)  # as the tolerance of the search on the KL
+    np.testing.assert_allclose(a.kl.sum(axis=1), b.kl.sum(axis=1), rtol=2e-3)
+
+
+@pytest.mark.parametrize(("constraint", "solver"), KINDS)
+def test_the_controller_returned_is_that_of_the_eta_returned(found, constraint, solver):
+    """Trap 3."""
+    batch, result = found(SIZES[0], constraint, solver)
+    for m in range(2):
+        eta = jnp.broadcast_to(result.eta[m], (T,))
+        controller, kl = at_eta(*stack_index(batch, m), ALPHAS[m], eta)
+        assert_same_controller(result.controller[m], controller, 1e-9)
+        np.testing.assert_allclose(result.kl[m], kl, rtol=1e-9, atol=1e-12)
+
+
+def stack_index(batch, m):
+    return jax.tree.map(lambda array: array[m], batch)
+
+
+@pytest.mark.parametrize(("constraint", "solver"), KINDS)
+def test_the_controller_is_a_minimum_of_the_lagrangian(found, constraint, solver):
+    """Its gradient over (K, k, L) with Sigma = L L' vanishes, and no perturbation lowers it."""
+    batch, result = found(SIZES[0], constraint, solver)
+
+    @jax.jit
+    def lagrangian(parameters, problem, alpha, eta):
+        K, k, L = parameters
+        logdet = 2.0 * jnp.linalg.slogdet(L)[1]
+        controller = Controller(K, k, L @ L.swapaxes(1, 2))
+        kl = controller_kl(controller, logdet, Reference.of(problem.previous), forward(problem.dynamics, controller))
+        entropy = 0.5 * logdet  # up to a constant
+        cost = step_costs(problem.dynamics, problem.cost, controller).sum()
+        return cost - alpha * entropy.sum() + eta @ kl
+
+    gradient_of = jax.jit(jax.grad(lagrangian))
+    rng = np.random.default_rng(0)
+    for m in range(2):
+        problem = stack_index(batch, m)
+        eta = jnp.broadcast_to(result.eta[m], (T,))
+        best = result.controller[m]
+        best = best.feedback, best.feedforward, jnp.linalg.cholesky(best.covariance)
+        before = problem.previous
+        before = before.feedback, before.feedforward, jnp.linalg.cholesky(before.covariance)
+        size = [np.abs(np.asarray(g)).max() for g in gradient_of(before, problem, ALPHAS[m], eta)]
+        gradient = gradient_of(best, problem, ALPHAS[m], eta)
+        for g, scale in zip(gradient, size, strict=True):
+            assert np.abs(np.asarray(g)).max() < 1e-9 * scale
+        value = lagrangian(best, problem, ALPHAS[m], eta)
+        for length in (1e-3, 1e-2, 1e-1):
+            moved = tuple(p * (1 + length * rng.standard_normal(p.shape)) for p in best)
+            assert lagrangian(moved, problem, ALPHAS[m], eta) > value
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+def test_an_inactive_bound_gives_the_maximum_entropy_controller(constraint):
+    """Trap 1: eta is 0, and the covariance is alpha Quu^-1, not less."""
+    problem = stack(lqr(*SIZES[0], T=T, seed=0), lqr(*SIZES[0], T=T, seed=1))
+    alpha = np.array([0.1, 2.0])
+    result = solve(problem, 1e4, alpha, constraint=constraint)
+    assert result.statuses == [Status.BOUND_INACTIVE] * 2
+    assert (np.asarray(result.eta) == 0).all()
+    for m in range(2):
+        free = jax.jit(backward)(problem.dynamics[m], problem.cost[m], np.full(T, alpha[m]))
+        assert_same_controller(result.controller[m], free.controller, 1e-12)
+        Sigma = alpha[m] * np.linalg.inv(free.quu)
+        np.testing.assert_allclose(result.controller.covariance[m], Sigma, rtol=1e-9, atol=1e-12)
+
+
+def test_repeated_updates_keep_their_entropy():
+    """Trap 1: with alpha > 0 they end at the maximum-entropy controller; without it the entropy falls without end."""
+    one = lqr(*SIZES[0], T=T, seed=0)
+    problem = stack(one, one)
+    alpha, entropies, eta = np.array([1e-2, 0.0]), [], np.ones(2)
+    for _ in range(12):
+        result = solve(problem, 5.0, alpha, eta)
+        entropies.append(result.controller.numpy().entropy().mean(axis=1))
+        eta = np.where(np.asarray(result.eta) > 0, result.eta, eta)
+        problem = problem._replace(previous=result.controller)
+    free = jax.jit(backward)(one.dynamics, one.cost, np.full(T, 1e-2)).controller
+    kept, collapsed = np.transpose(entropies)
+    assert result.statuses[0] == Status.BOUND_INACTIVE
+    assert_same_controller(result.controller[0], free, 1e-9)
+    assert kept[-1] == pytest.approx(free.numpy().entropy().mean(), rel=1e-9)
+    assert collapsed[-1] < kept[-1] - 10
+
+
+def test_a_linear_quadratic_problem_is_solved_by_one_update():
+    one = lqr(*SIZES[0], T=T, seed=0)
+    result = solve(stack(one, one), 1e5, 1e-3)
+    optimum = jax.jit(backward)(one.dynamics, one.cost, np.full(T, 1e-3)).controller
+    assert_same_controller(result.controller[0], optimum, 1e-12)
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+@pytest.mark.parametrize("solver", ["secant", "gradient"])
+def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver):
+    """Trap 2: Quu is indefinite below some eta. The search learns that once, and ends above it."""
+    problem = stack(*(lqr(*SIZES[0], T=T, seed=s, indefinite=4.0) for s in (0, 1)))
+    result = solve(problem, [0.1, 20.0], 1e-2, eta=1e-3, constraint=constraint, solver=solver)
+    trace_kl, trace = np.asarray(result.trace_kl), np.exp(np.asarray(result.trace_log_eta))
+    assert np.isnan(trace_kl[:, 0]).all()  # the first eta is infeasible
+    for leaf in jax.tree.leaves((result.controller, result.kl, result.eta)):
+        assert np.isfinite(leaf).all()
+    kl = np.asarray(result.kl)
+    bound = np.array([0.1, 20.0])
+    total = kl.sum(axis=1) / T if constraint == "total" else kl.max(axis=1)
+    assert (total <= bound).all()
+    assert result.statuses == [Status.OK] * 2  # KL grows without limit towards the eta that is infeasible
+    assert (total >= 0.998 * bound).all()
+    if solver == "secant" and constraint == "total":
+        assert (np.asarray(result.evaluations) <= 20).all()
+        for m in range(2):  # no eta below one that is known to be infeasible is tried again
+            bad = np.isnan(trace_kl[m]) & ~np.isnan(trace[m])
+            for i in np.flatnonzero(bad):
+                later = trace[m, i + 1 :]
+                assert (later[~np.isnan(later)] > trace[m, i]).all()
+    eta = np.broadcast_to(np.asarray(result.eta)[0], T)
+    assert first_indefinite(*stack_index(problem, 0), 1e-2, eta.max()) is None
+
+
+def test_a_hopeless_cost_leaves_the_previous_controller_and_names_the_place():
+    """Trap 2: a status and a place, and never a KL of NaN with a flag of success."""
+    problem = stack(lqr(*SIZES[0], T=T, seed=0, indefinite=1e35), lqr(*SIZES[0], T=T, seed=1))
+    result = solve(problem, 0.1, 1e-2)
+    assert result.statuses == [Status.NO_FEASIBLE_ETA, Status.OK]
+    assert_same_controller(result.controller[0], problem.previous[0], 0.0)
+    assert (np.asarray(result.kl)[0] == 0).all()
+    t, eigenvalue = first_indefinite(*stack_index(problem, 0), 1e-2, 1e3)
+    assert t == T - 2  # one step before the end: the last action moves nothing
+    assert eigenvalue < 0
+    assert first_indefinite(*stack_index(problem, 1), 1e-2, 1.0) is None
+
+
+def test_spent_evaluations_return_the_best_controller_within_the_bound():
+    problem = stack(lqr(*SIZES[0], T=T, seed=0), lqr(*SIZES[0], T=T, seed=1))
+    result = solve(problem, 0.01, 1e-2, eta=[1e9, 1e-9], max_evaluations=2)
+    assert result.statuses == [Status.SEARCH_EXHAUSTED, Status.NO_FEASIBLE_ETA]
+    kl = np.asarray(result.kl).sum(axis=1)
+    assert 0 < kl[0] <= 0.01 * T
+    assert kl[1] == 0
+    controller, _ = at_eta(*stack_index(problem, 0), 1e-2, jnp.full(T, result.eta[0]))
+    assert_same_controller(result.controller[0], controller, 1e-9)
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+def test_a_batch_is_its_conditions_one_by_one(found, constraint):
+    batch, together = found(SIZES[0], constraint, "secant")
+    for m in range(2):
+        alone = solve(type(batch)(*stack_index(batch, m)), BOUNDS[m], ALPHAS[m], constraint=constraint)
+        assert_same_controller(alone.controller[0], together.controller[m], 1e-10)
+        np.testing.assert_allclose(alone.kl[0], together.kl[m], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(alone.eta[0], together.eta[m], rtol=1e-10)
+        assert alone.evaluations[0] == together.evaluations[m]
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+def test_the_smallest_problem(constraint):
+    result = solve(lqr(1, 1, T=2), 0.1, 1e-2, constraint=constraint)
+    assert result.statuses == [Status.OK]
+    kl = np.asarray(result.kl[0])
+    assert kl.sum() <= 0.2 if constraint == "total" else (kl <= 0.1).all()
+    assert kl.sum() >= 0.998 * 0.2
+
+
+def test_the_result_does_not_depend_on_where_the_search_begins():
+    one = lqr(*SIZES[0], T=T, seed=0)
+    results = [solve(stack(one, one), 0.3, 1e-2, eta=pair) for pair in ([1e-6, 1e6], [1.0, 30.0])]
+    etas = np.concatenate([result.eta for result in results])
+    assert all(status == Status.OK for result in results for status in result.statuses)
+    np.testing.assert_allclose(etas, etas[0], rtol=5e-3)  # dlog KL / dlog eta is about -1/2
