@@ -1,0 +1,43 @@
+"""What is executed: the lecture's versions 0.5, 1.0 and 2.0."""
+
+import factories
+import numpy as np
+import pytest
+
+from gps.algorithms.execution import executed
+
+
+@pytest.fixture
+def plan():
+    rng = np.random.default_rng(0)
+    return factories.controllers(rng), rng.standard_normal((2, 6, 4))
+
+
+def test_open_loop_plays_the_planned_actions_whatever_the_state(plan):
+    controller, planned = plan
+    found = executed(controller, planned, "open_loop", 0.5)
+    for t in range(6):
+        expected = controller.act(planned[:, None, t], t)
+        for states in (planned[:, None, t], 100.0 + planned[:, None, t]):
+            np.testing.assert_allclose(found.act(states, t), expected, rtol=1e-11, atol=1e-12)
+    assert not found.covariance.any()
+
+
+def test_feedback_is_the_mean_alone(plan):
+    controller, planned = plan
+    found = executed(controller, planned, "feedback", 0.5)
+    np.testing.assert_array_equal(found.feedback, controller.feedback)
+    np.testing.assert_array_equal(found.feedforward, controller.feedforward)
+    assert not found.covariance.any()
+
+
+def test_fixed_noise_has_its_standard_deviation_at_every_step(plan):
+    controller, planned = plan
+    found = executed(controller, planned, "fixed_noise", 0.5)
+    np.testing.assert_array_equal(found.feedback, controller.feedback)
+    np.testing.assert_array_equal(found.covariance, np.broadcast_to(0.25 * np.eye(2), (2, 6, 2, 2)))
+
+
+def test_max_entropy_is_the_controller_itself(plan):
+    controller, planned = plan
+    assert executed(controller, planned, "max_entropy", 0.5) is controller

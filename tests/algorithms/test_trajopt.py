@@ -1,0 +1,209 @@
+"""The trajectory optimiser as a whole: the known optimum of a linear system, and what its records promise."""
+
+import dataclasses
+from contextlib import closing
+
+import numpy as np
+import pytest
+from problems import LinearEnv
+
+import gps
+from gps.algorithms.trajopt import TrajOpt
+from gps.backend import jax, jnp
+from gps.config import parse
+from gps.costs import Quadratic, Ramp, Sum, evaluate
+from gps.dynamics.mixture import MixturePrior
+from gps.experiment import Callback, Experiment
+from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.riccati import backward
+from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
+from gps.records import Status
+from gps.sampling import collect, exploration_noise
+
+M, N, T, DX, DU = 2, 12, 10, 3, 2
+A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
+CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
+STARTS = np.array([condition["start"] for condition in CONDITIONS])
+RAMP = Ramp(T, "constant", jnp.asarray(5.0))
+TARGET, WEIGHT = np.array([0.5, 0.0, 0.0]), np.array([2.0, 1.0, 0.5])
+COST = Sum((
+    Quadratic((0, 1, 2), jnp.asarray(TARGET), jnp.asarray(WEIGHT), RAMP),
+    Quadratic(None, jnp.zeros(DU), 0.1 * jnp.ones(DU), RAMP),
+))  # fmt: skip
+
+
+def optimum():
+    """The best controller of the true system."""
+    final = np.where(np.arange(T) == T - 1, 5.0, 1.0)
+    C, target = np.diag([*WEIGHT, 0.1, 0.1]), np.array([*TARGET, 0.0, 0.0])
+    cost = CostExpansion(final[:, None, None] * C, final[:, None] * (-C @ target), np.zeros(T))
+    F = np.tile(np.hstack([A, B]), (T - 1, 1, 1))
+    nothing = np.zeros((DX, DX))
+    dynamics = LinearDynamics(F, np.zeros((T - 1, DX)), np.zeros((T - 1, DX, DX)), np.zeros(DX), nothing)
+    return jax.jit(backward)(dynamics, cost, np.ones(T)).controller.numpy()
+
+
+def cost_without_noise(controllers):
+    rollouts = collect(LinearEnv(M, A, B), controllers, CONDITIONS, np.zeros((M, 1, T, DU)), seed=0)
+    return evaluate(COST, rollouts.states, rollouts.actions, rollouts.mask).sum(axis=(1, 2))
+
+
+def learn(algorithm, iterations, samples=N, ends=None):
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    records = []
+    for i in range(iterations):
+        noise = exploration_noise(algorithm.policy(state), samples, 0.0, np.random.default_rng(i))
+        environment = LinearEnv(M * samples, A, B, ends=ends)
+        rollouts = collect(environment, algorithm.policy(state), CONDITIONS, noise, seed=0)
+        state, record = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
+        records.append(record)
+    return state, records
+
+
+@pytest.fixture(scope="module")
+def best():
+    controller = optimum()
+    return cost_without_noise(Controller(*(np.tile(a, (M, *[1] * a.ndim)) for a in jax.tree.leaves(controller))))
+
+
+def test_a_linear_system_is_solved_by_one_iteration_without_a_bound(best):
+    state, records = learn(TrajOpt(COST, prior=None, kl_step=1e4), 1)
+    assert records[0].statuses == [Status.BOUND_INACTIVE] * M
+    np.testing.assert_allclose(cost_without_noise(state.controllers), best, rtol=1e-4)
+    expected = optimum()
+    for m in range(M):
+        np.testing.assert_allclose(state.controllers.feedback[m], expected.feedback, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("prior", [None, MixturePrior(clusters=2)], ids=["least squares", "mixture"])
+def test_a_linear_system_reaches_its_optimum_in_a_few_iterations_of_bounded_steps(best, prior):
+    state, records = learn(TrajOpt(COST, prior=prior, kl_step=2.0), 8)
+    np.testing.assert_allclose(cost_without_noise(state.controllers), best, rtol=1e-2)
+    for record in records:
+        assert (record.kl <= record.kl_bound).all()
+        assert all(status.ok for status in record.statuses)
+        assert record.messages == ("",) * M
+
+
+def test_on_a_linear_system_the_model_predicts_its_improvement():
+    _, records = learn(TrajOpt(COST, prior=None, kl_step=0.5), 3, samples=200)
+    for record in records[1:]:
+        np.testing.assert_allclose(record.actual, record.predicted, rtol=0.1)
+        assert (record.predicted < 0).all()
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+@pytest.mark.parametrize("solver", ["secant", "gradient"])
+def test_no_update_leaves_its_trust_region(constraint, solver):
+    algorithm = TrajOpt(COST, prior=None, kl_step=0.3, constraint=constraint, solver=solver)
+    _, records = learn(algorithm, 3)
+    for record in records:
+        assert (record.kl <= record.kl_bound).all()
+        assert (record.kl > 0).all()
+        if constraint == "per_step":
+            assert (record.search.kl <= record.search.bound[:, None]).all()
+
+
+def test_entropy_does_not_collapse_once_the_task_is_solved():
+    """Trap 1, through the whole loop."""
+    _, records = learn(TrajOpt(COST, prior=None, kl_step=5.0, entropy=1e-2), 12)
+    entropies = np.array([record.entropy for record in records])
+    assert np.abs(entropies[-1] - entropies[-4]).max() < 0.2
+    assert records[-1].statuses == [Status.BOUND_INACTIVE] * M
+
+
+def test_conditions_do_not_touch_each_other():
+    algorithm = TrajOpt(COST, prior=None, kl_step=0.3)
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    noise = exploration_noise(state.controllers, N, 0.0, np.random.default_rng(0))
+    rollouts = collect(LinearEnv(M * N, A, B), state.controllers, CONDITIONS, noise, seed=0)
+    lost = dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
+    lost = dataclasses.replace(lost, states=np.where(lost.mask[..., None], lost.states, 0.0))
+    after, record = algorithm.improve(state, lost, algorithm.fit(state, lost, 0))
+    assert record.statuses == [Status.OK, Status.NO_VALID_SAMPLES]
+    np.testing.assert_array_equal(after.controllers.feedback[1], state.controllers.feedback[1])
+    np.testing.assert_array_equal(after.controllers.covariance[1], state.controllers.covariance[1])
+    assert record.kl[1] == 0
+    whole, _ = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, 0))
+    assert np.abs(after.controllers.feedback[0] - whole.controllers.feedback[0]).max() < 1e-3
+
+
+def test_episodes_that_end_early_are_told_and_the_update_stays_finite():
+    ends = [99] * (M * N)
+    ends[0], ends[3] = 4, 7
+    state, records = learn(TrajOpt(COST, prior=None, kl_step=0.3), 1, ends=ends)
+    assert records[0].statuses == [Status.SAMPLES_DROPPED, Status.OK]
+    assert "2 of 12 ended early" in records[0].messages[0]
+    for leaf in jax.tree.leaves(state.controllers):
+        assert np.isfinite(leaf).all()
+
+
+# -- through an experiment -------------------------------------------------------------------------------------------
+
+EXPERIMENT = """
+[environment]
+id = "gps/PointMass-v0"
+horizon = 12
+conditions = [{}, { qpos = [-1.0, 0.2] }]
+
+[algorithm]
+iterations = 3
+samples = 4
+kl_step = 2.0
+
+[algorithm.dynamics.prior]
+points_per_cluster = 20
+
+[[cost]]
+name = "quadratic"
+on = "qpos"
+target = [1.0, 0.0]
+
+[[cost]]
+name = "quadratic"
+on = "action"
+weight = 0.01
+"""
+
+
+def iterated(tmp_path, threads, global_seed, count=2):
+    np.random.seed(global_seed)
+    before = np.random.get_state()[1].copy()
+    config = parse(EXPERIMENT, "experiment.toml", [f"environment.threads={threads}"])
+    with closing(Experiment(config, tmp_path)) as experiment:
+        state = experiment.begin()
+        for _ in range(count):
+            state, record = experiment.iterate(state, Callback())
+    assert (np.random.get_state()[1] == before).all()
+    return record
+
+
+def test_an_iteration_has_the_same_bits_with_other_threads_and_another_global_seed(tmp_path):
+    """Trap 10."""
+    one, other = iterated(tmp_path, 1, 0), iterated(tmp_path, 2, 123)
+    for a, b in zip(jax.tree.leaves(one.improved), jax.tree.leaves(other.improved), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(one.rollouts.states, other.rollouts.states)
+
+
+@pytest.mark.parametrize("execute", ["max_entropy", "open_loop"])
+def test_the_evaluation_is_of_the_last_controllers_and_not_of_the_best(tmp_path, execute):
+    """Trap 13."""
+    source = tmp_path / "task"
+    source.mkdir()
+    (source / "experiment.toml").write_text(EXPERIMENT)
+    run = gps.run(source, out=tmp_path / "runs", overrides=[f"algorithm.controller.execute={execute}"])
+    rollouts, costs = run.evaluation
+    with closing(Experiment(run.config, source)) as experiment:
+        state = run.state(len(run.iterations) - 1, type(experiment.begin()))
+        expected, expected_costs = experiment.evaluate(experiment.algorithm.final(state))
+    last = run.iterations[-1]
+    np.testing.assert_array_equal(last.improved.feedback, state.controllers.feedback)
+    np.testing.assert_array_equal(rollouts.states, expected.states)
+    np.testing.assert_array_equal(costs, expected_costs)
+    assert costs.shape == (2, 1, 12)
+    for t in range(12):
+        if execute == "max_entropy":
+            mean = last.improved.act(rollouts.states[:, :, t], t)
+            np.testing.assert_array_equal(rollouts.actions[:, :, t], np.clip(mean, -1.0, 1.0))
+    assert not rollouts.noise.any()

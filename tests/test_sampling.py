@@ -1,0 +1,191 @@
+"""Rollouts and exploration noise: traps 9 (smoothing), 10 (seeds and bits), 12 (applied actions)."""
+
+import numpy as np
+import pytest
+from problems import LinearEnv, spd
+
+from gps.environments.peg_insertion import PegInsertion
+from gps.environments.point_mass import PointMass
+from gps.errors import EnvironmentFault
+from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.types import Controller
+from gps.sampling import collect, exploration_noise
+
+M, N, T, DX, DU = 2, 3, 6, 3, 2
+A, B = np.array([[1.0, 0.1, 0.0], [0.0, 0.9, 0.2], [0.1, 0.0, 0.8]]), np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
+CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
+
+
+def controllers(seed=0, M=M, T=T, dx=DX, du=DU):
+    rng = np.random.default_rng(seed)
+    return Controller(rng.standard_normal((M, T, du, dx)), rng.standard_normal((M, T, du)), spd(rng, M, T, du))
+
+
+# -- exploration noise -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 1.0, 3.0])
+def test_smoothing_keeps_the_covariance_of_every_step(smoothing):
+    """Trap 9: dividing by the variance instead of the standard deviation changes the size of the noise."""
+    few, n = controllers(), 40_000
+    noise = exploration_noise(few, n, smoothing, np.random.default_rng(1))
+    assert noise.shape == (M, n, T, DU)
+    deviation = np.sqrt(np.diagonal(few.covariance, axis1=2, axis2=3))
+    assert (np.abs(noise.mean(axis=1)) < 5 * deviation / np.sqrt(n)).all()
+    covariance = np.einsum("mnti,mntj->mtij", noise, noise) / n
+    error = (covariance - few.covariance) / (deviation[..., :, None] * deviation[..., None, :])
+    assert np.abs(error).max() < 5 * np.sqrt(2 / n)
+
+
+def test_smoothing_correlates_neighbours_in_time():
+    still = zero(1, 60, DX, DU, 1.0)
+    correlations = []
+    for smoothing in (0.0, 1.0, 2.0, 4.0):
+        noise = exploration_noise(still, 1000, smoothing, np.random.default_rng(2))
+        inner = noise[:, :, 20:40]  # far from the ends, where the filter has less to average
+        correlations.append((inner[:, :, 1:] * inner[:, :, :-1]).mean() / (inner**2).mean())
+    assert abs(correlations[0]) < 0.03
+    assert (np.diff(correlations) > 0.01).all()
+    # White noise under a Gaussian filter of width s is correlated by exp(-1 / 4 s^2) from step to step.
+    np.testing.assert_allclose(correlations[1:], np.exp(-0.25 / np.array([1.0, 2.0, 4.0]) ** 2), atol=0.01)
+
+
+def test_a_covariance_of_zero_gives_no_noise():
+    K, k, covariance = np.zeros((M, T, DU, DX)), np.zeros((M, T, DU)), np.zeros((M, T, DU, DU))
+    assert not exploration_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0)).any()
+    assert not exploration_noise(Controller(K, k, covariance), N, 2.0, np.random.default_rng(0)).any()
+    covariance = covariance.copy()
+    covariance[1] = np.eye(DU)  # in one condition alone
+    noise = exploration_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0))
+    assert not noise[0].any()
+    assert noise[1].all()
+
+
+def test_noise_comes_from_the_generator_given_and_from_no_other():
+    """Trap 10."""
+    results = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        before = np.random.get_state()[1].copy()
+        results.append(exploration_noise(controllers(), N, 1.0, np.random.default_rng(5)))
+        assert (np.random.get_state()[1] == before).all()
+    np.testing.assert_array_equal(*results)
+
+
+# -- policies --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dx", "du"), [(3, 2), (14, 7), (26, 7), (40, 10)])
+def test_a_policy_has_the_same_bits_for_one_state_and_for_many(dx, du):
+    """Trap 10: contact amplifies a difference in the last bit."""
+    batch = controllers(0, 3, 2, dx, du)
+    states = np.random.default_rng(1).standard_normal((3, 5, dx))
+    together = batch.act(states, 1)
+    for m in range(3):
+        np.testing.assert_array_equal(batch[m].act(states[m], 1), together[m])
+        for n in range(5):
+            np.testing.assert_array_equal(batch[m].act(states[m, n], 1), together[m, n])
+            np.testing.assert_array_equal(batch.act(states[:, n : n + 1], 1)[m, 0], together[m, n])
+    expected = np.einsum("mij,mnj->mni", batch.feedback[:, 1], states) + batch.feedforward[:, None, 1]
+    np.testing.assert_allclose(together, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_a_drawn_action_has_the_controllers_covariance():
+    one, n = controllers()[0], 40_000
+    states = np.ones((n, DX))
+    draws = one.act(states, 2, np.random.default_rng(0)) - one.act(states, 2)
+    deviation = np.sqrt(np.diag(one.covariance[2]))
+    error = (draws.T @ draws / n - one.covariance[2]) / np.outer(deviation, deviation)
+    assert np.abs(error).max() < 5 * np.sqrt(2 / n)
+
+
+# -- rollouts --------------------------------------------------------------------------------------------------------
+
+
+def test_rollouts_are_those_of_the_system_and_belong_to_their_conditions():
+    few = controllers()
+    noise = exploration_noise(few, N, 0.0, np.random.default_rng(3))
+    rollouts = collect(LinearEnv(M * N, A, B), few, CONDITIONS, noise, seed=0)
+    for m in range(M):
+        for n in range(N):
+            x = np.array(CONDITIONS[m]["start"])
+            for t in range(T):
+                u = few.feedback[m, t] @ x + few.feedforward[m, t] + noise[m, n, t]
+                np.testing.assert_allclose(rollouts.states[m, n, t], x, rtol=1e-9, atol=1e-9)
+                np.testing.assert_allclose(rollouts.actions[m, n, t], u, rtol=1e-9, atol=1e-9)
+                x = A @ x + B @ u
+    assert rollouts.mask.all()
+    assert rollouts.steps == M * N * T
+    assert (rollouts.saturated == 0).all()
+
+
+def test_recorded_actions_are_the_applied_ones():
+    """Trap 12: the limits change the actions; the recorded ones explain the next states to the last digit."""
+    few, limit = controllers(), 0.7
+    noise = exploration_noise(few, N, 0.0, np.random.default_rng(4))
+    environment = LinearEnv(M * N, A, B, limit)
+    rollouts = collect(environment, few, CONDITIONS, noise, seed=0)
+    applied = np.array(environment.applied).swapaxes(0, 1).reshape(M, N, T, DU)
+    np.testing.assert_array_equal(rollouts.actions, applied)
+    predicted = rollouts.states[:, :, :-1] @ A.T + rollouts.actions[:, :, :-1] @ B.T
+    np.testing.assert_allclose(rollouts.states[:, :, 1:], predicted, rtol=1e-12, atol=1e-12)
+    at_limit = (np.abs(rollouts.actions) == limit).mean(axis=(1, 2, 3))
+    assert (at_limit > 0).all()
+    np.testing.assert_allclose(rollouts.saturated, at_limit, rtol=1e-12)
+
+
+def test_mujoco_records_its_limits_too():
+    loud = zero(1, 10, 4, 2, noise=2.0)
+    noise = exploration_noise(loud, 4, 0.0, np.random.default_rng(0))
+    environment = PointMass(4, threads=1)
+    rollouts = collect(environment, loud, [{}], noise, seed=0)
+    environment.close()
+    np.testing.assert_array_equal(rollouts.actions, np.clip(noise, -1.0, 1.0))
+    assert rollouts.saturated[0] == pytest.approx((np.abs(noise) > 1.0).mean())
+
+
+def test_an_episode_that_ends_is_masked_and_the_others_go_on():
+    few = controllers()
+    noise = np.zeros((M, N, T, DU))
+    ends = [99, 2, 99, 99, 4, 99]
+    rollouts = collect(LinearEnv(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
+    whole = collect(LinearEnv(M * N, A, B), few, CONDITIONS, noise, seed=0)
+    lengths = rollouts.mask.sum(axis=2)
+    assert lengths.tolist() == [[T, 2, T], [T, 4, T]]
+    expected = np.where(rollouts.mask[..., None], whole.states, 0.0)
+    np.testing.assert_array_equal(rollouts.states, expected)
+    assert rollouts.steps == 4 * T + 6
+
+
+def test_a_state_that_is_not_finite_is_a_fault_with_its_place():
+    blown = np.full((DX, DX), 1e200)  # condition 0 starts where its rows are zero
+    with pytest.raises(EnvironmentFault, match=r"condition 1, sample 0, step 2, entry 0"), np.errstate(all="ignore"):
+        collect(LinearEnv(M * N, blown, B), zero(M, T, DX, DU, 1.0), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+
+
+def sampled(threads, samples=3, global_seed=0):
+    np.random.seed(global_seed)
+    before = np.random.get_state()[1].copy()
+    environment = PegInsertion(2 * samples, threads=threads)
+    try:
+        dx, du = environment.single_observation_space.shape[0], environment.single_action_space.shape[0]
+        random = zero(2, 30, dx, du, 0.5)
+        rng = np.random.default_rng(6)
+        K = 0.05 * rng.standard_normal(random.feedback.shape)
+        random = Controller(K, random.feedforward, random.covariance)
+        noise = exploration_noise(random, 3, 1.0, np.random.default_rng(7))[:, :samples]
+        rollouts = collect(environment, random, [{"slot": [-0.08, -0.08]}, {"slot": [0.08, 0.08]}], noise, seed=1)
+    finally:
+        environment.close()
+    assert (np.random.get_state()[1] == before).all()
+    return rollouts
+
+
+def test_bits_do_not_depend_on_threads_batch_or_the_global_generator():
+    """Trap 10: through the physics of a task with contacts."""
+    base = sampled(threads=1)
+    for other in (sampled(threads=2), sampled(threads=2, global_seed=9)):
+        np.testing.assert_array_equal(base.states, other.states)
+        np.testing.assert_array_equal(base.actions, other.actions)
+    alone = sampled(threads=1, samples=1)
+    np.testing.assert_array_equal(base.states[:, :1], alone.states)
