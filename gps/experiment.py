@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gps import build
 from gps.backend import jax
@@ -185,11 +186,13 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> list[str]:
 def _loop(run: Run, built: Experiment, state: Any, total: int, callbacks: Sequence[Callback]) -> None:
     watch = _All(callbacks)
     watch.on_start(run, built.config, total)
-    while state.iteration < total:
-        state, record = built.iterate(state, watch)
-        run.write(record, state)
-        watch.on_iteration(record)
-    rollouts, costs = built.evaluate(built.algorithm.final(state))
+    # One BLAS thread: the same bits on any number of cores, and no waiting for cores that the physics uses.
+    with threadpool_limits(1):
+        while state.iteration < total:
+            state, record = built.iterate(state, watch)
+            run.write(record, state)
+            watch.on_iteration(record)
+        rollouts, costs = built.evaluate(built.algorithm.final(state))
     run.write_evaluation(rollouts, costs)
     watch.on_evaluation(rollouts, costs)
     watch.on_end(run)

@@ -39,6 +39,10 @@ class TrajOptState:
     cost: Float[np.ndarray, "M"]  # mean of the last samples
 
 
+KL_TOLERANCE = 1e-2
+"""Relative, of the search for η: the model is not worth a third digit, and each evaluation has its price."""
+
+
 class LocalModel(NamedTuple):
     """What an iteration knows: dynamics and cost around its samples, and the prior that has seen them."""
 
@@ -121,8 +125,9 @@ class TrajOpt:
         bound = self.kl_step * multiplier
 
         new = update(
-            model.dynamics, model.cost, old, bound, alpha, state.eta, constraint=self.constraint, solver=self.solver
-        )
+            model.dynamics, model.cost, old, bound, alpha, state.eta,
+            constraint=self.constraint, solver=self.solver, tolerance=KL_TOLERANCE,
+        )  # fmt: skip
         status, usable = self._judge(new, model, rollouts.mask)
         kept = jax.tree.map(lambda yes, no: np.where(_like(usable, yes), yes, no), new.controller.numpy(), old)
         before = np.asarray(expected_cost(new.previous_marginals, model.cost, old)).sum(axis=1)

@@ -79,7 +79,6 @@ class MixturePrior:
     def _fit(self, points, clusters, seed) -> Mixture:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
-        from threadpoolctl import threadpool_limits
 
         # Units must not matter to k-means and to the floor under the covariances.
         scale = np.maximum(points.std(axis=0), 1e-9)
@@ -92,8 +91,7 @@ class MixturePrior:
                 precisions_init=0.5 * (precisions + precisions.transpose(0, 2, 1)),
             )
         em = GaussianMixture(clusters, max_iter=self.em_steps, reg_covar=1e-6, random_state=seed, **start)
-        # The limit makes the result independent of the number of cores, and keeps EM from waiting for busy ones.
-        with threadpool_limits(1), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the next refit goes on
             em.fit(points / scale)
         return Mixture(em.weights_, em.means_ * scale, em.covariances_ * np.outer(scale, scale))

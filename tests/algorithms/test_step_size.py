@@ -42,7 +42,8 @@ def test_the_limits_hold():
 
 
 @pytest.mark.parametrize(
-    ("predicted", "actual"), [(np.nan, -1.0), (-1.0, np.nan), (np.nan, np.nan), (0.0, -1.0), (1.0, -1.0), (-np.inf, 0.0)]
+    ("predicted", "actual"),
+    [(np.nan, -1.0), (-1.0, np.nan), (np.nan, np.nan), (0.0, -1.0), (1.0, -1.0), (-np.inf, 0.0)],
 )
 def test_where_nothing_is_known_it_stays(predicted, actual):
     assert adapted(np.array([0.7]), np.array([predicted]), np.array([actual]), 0.1, 10.0) == [0.7]

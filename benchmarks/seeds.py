@@ -1,0 +1,136 @@
+"""Which experiments are solved, on how many seeds, and how soon: `python -m benchmarks.seeds`.
+
+Prints a Markdown table. What counts is the final controller, run once without noise in every condition; every step of
+training is counted. Below each experiment stand the zero controller and uniformly random actions on the same cost.
+"""
+
+import argparse
+import concurrent.futures
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+COLUMNS = (
+    "experiment", "seeds solved", "conditions solved", "final cost [95 %]", "steps", "episodes",
+    "first iteration of successes alone", "seconds",
+)  # fmt: skip
+
+
+def train(name: str, seed: int) -> dict:
+    """One run with the shipped settings."""
+    import gps
+
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as out:
+        last = _Last()
+        gps.run(EXPERIMENTS / name, seed=seed, out=out, callbacks=[last])
+    return last.row | {"seconds": time.perf_counter() - start}
+
+
+def baseline(name: str, seed: int | None) -> dict:
+    """One episode of each condition without learning: uniform actions, or zero where there is no seed."""
+    from gps.config import load
+    from gps.costs import evaluate
+    from gps.experiment import Experiment
+    from gps.linear_gaussian import initial
+    from gps.sampling import collect
+
+    with closing(Experiment(load(EXPERIMENTS / name), EXPERIMENTS / name)) as built:
+        # As many samples as training has: the simulations of `built.environment` are so many.
+        M, N, T, space = len(built.conditions), built.samples, built.horizon, built.environment.single_action_space
+        shape = (M, N, T, *space.shape)
+        noise = np.zeros(shape) if seed is None else np.random.default_rng(seed).uniform(space.low, space.high, shape)
+        zero = initial.zero(M, T, built.starts.shape[1], space.shape[0], 1.0)
+        rollouts = collect(built.environment, zero, built.conditions, noise, 0)
+        costs = evaluate(built.cost, rollouts.states, rollouts.actions, rollouts.mask)
+    return _outcome(rollouts.succeeded[:, 0], costs[:, :1])
+
+
+class _Last:
+    """A callback (see `gps.experiment.Callback`) that keeps what the table tells of a run."""
+
+    def __init__(self):
+        self.row = {"first": None}
+
+    def on_start(self, run, config, total): ...
+    def on_stage(self, iteration, stage): ...
+    def on_end(self, run): ...
+
+    def on_iteration(self, record):
+        self.row["steps"] = record.environment_steps
+        self.row["episodes"] = self.row.get("episodes", 0) + record.costs.shape[0] * record.costs.shape[1]
+        if self.row["first"] is None and record.rollouts.succeeded.all():
+            self.row["first"] = record.iteration
+
+    def on_evaluation(self, rollouts, costs):
+        self.row |= _outcome(rollouts.succeeded[:, 0], costs)
+
+
+def _outcome(succeeded, costs) -> dict:
+    """Of one episode in each condition: who succeeded, and the mean over the conditions of the episode's cost."""
+    return {"succeeded": succeeded, "cost": float(costs.sum(axis=(1, 2)).mean())}
+
+
+def row(title: str, results: list[dict]) -> tuple[str, ...]:
+    """A row of the table from the results of several seeds."""
+    succeeded = np.array([result["succeeded"] for result in results])
+    firsts = [np.inf if result.get("first") is None else result["first"] for result in results]
+    trained = "steps" in results[0]
+    return (
+        title,
+        f"{succeeded.all(axis=1).sum()}/{len(results)}",
+        f"{succeeded.sum()}/{succeeded.size}",
+        interquartile_mean([result["cost"] for result in results]),
+        f"{results[0]['steps']:,}" if trained else "0",
+        f"{results[0]['episodes']}" if trained else "0",
+        ("never" if np.isinf(first := statistics.median(firsts)) else f"{first:g}") if trained else "",
+        f"{statistics.median(result['seconds'] for result in results):.1f}" if trained else "",
+    )
+
+
+def interquartile_mean(values: list[float]) -> str:
+    """The interquartile mean over the seeds and its 95 % bootstrap interval."""
+    mean = scipy.stats.trim_mean(values, 0.25)
+    if len(values) < 2 or np.ptp(values) == 0:
+        return f"{mean:.4g}"
+    interval = scipy.stats.bootstrap(
+        (values,), lambda x, axis: scipy.stats.trim_mean(x, 0.25, axis=axis), method="percentile", rng=0
+    ).confidence_interval
+    return f"{mean:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
+
+
+def main() -> None:
+    known = sorted(path.parent.name for path in EXPERIMENTS.glob("*/experiment.toml"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"all by default: {', '.join(known)}")
+    parser.add_argument("--seeds", default="0-9", help="FIRST-LAST, or one")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.experiments) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    first, _, last = arguments.seeds.partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the machine
+    context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
+    with concurrent.futures.ProcessPoolExecutor(arguments.jobs, context) as pool:
+        print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|")
+        for name in arguments.experiments or known:
+            n = len(seeds)
+            trained = list(pool.map(train, [name] * n, seeds))
+            random = list(pool.map(baseline, [name] * n, seeds))
+            zero = [pool.submit(baseline, name, None).result()]
+            for title, results in ((name, trained), ("— zero actions", zero), ("— random actions", random)):
+                print("| " + " | ".join(row(title, results)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
