@@ -17,7 +17,7 @@ class PegInsertion(MujocoEnv):
 
     Registered as `gps/PegInsertion-v0`. State: 7 joint angles (rad) and velocities (rad/s); the peg's tip
     relative to the hole's bottom, and a point 0.12 m up the peg relative to one as far up the hole's axis
-    (m), so that both are zero when the peg is in and upright; the velocities of the two points (m/s).
+    (m), so that both are zero when the peg is in and upright.
     Actions: joint torques in units of the motors' limits, 2 to 30 N m. Start: the tip 0.2 m above the mouth
     of the hole's central place. Success: the tip within 0.06 m of the bottom, half way down the hole. Reward:
     minus the tip's distance from the bottom in metres.
@@ -37,8 +37,6 @@ class PegInsertion(MujocoEnv):
             "qvel",
             "site_position:peg_tip-slot_bottom",
             "site_position:peg_base-slot_axis",
-            "site_velocity:peg_tip",
-            "site_velocity:peg_base",
         ),
         threads: int | None = None,
         max_episode_steps: int | None = 100,
