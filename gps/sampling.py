@@ -36,7 +36,8 @@ def exploration_noise(
         white = gaussian_filter1d(white, smoothing, axis=2, mode="constant")
         white /= np.sqrt((response**2).sum(axis=1))[:, None]
     covariance = np.asarray(controllers.covariance)
-    factors = np.linalg.cholesky(covariance) if covariance.any() else covariance  # zero: nothing explores
+    still = ~covariance.any(axis=(-1, -2), keepdims=True)  # a covariance of zero does not explore
+    factors = np.where(still, 0.0, np.linalg.cholesky(np.where(still, np.eye(du), covariance)))
     return np.einsum("mtij,mntj->mnti", factors, white)
 
 

@@ -64,42 +64,49 @@ def _choose(condition, yes: Point, no: Point) -> Point:
 
 
 class StepRule(Protocol):
-    """How the search moves: the next log η, element by element."""
+    """How the search moves: the next log η, element by element, from the last two feasible points."""
 
     def start(self, shape: tuple[int, ...]): ...
 
     def propose(self, state, previous: Point, point: Point, bracket: Bracket): ...
 
 
+def _flipped(previous: Point, point: Point):
+    """Where the excess has changed its sign; nowhere before two points are known (NaN)."""
+    return previous.excess * point.excess < 0
+
+
 @dataclasses.dataclass(frozen=True)
 class Secant:
-    """Safeguarded secant on (log η, log KL): KL(η) is close to a power law, so a few evaluations are enough."""
+    """Safeguarded secant on (log η, log KL): KL(η) is close to a power law, so a few evaluations are enough.
+
+    With the bound per step, the KL of a step depends on the η of all the others: what was found while they moved is
+    neither a bracket nor a slope to trust far. There the exponent stays within [1/2, 3], and an element that overshoots
+    moves half as far, until it does so no more.
+    """
 
     exponent: float = 0.7  # of the power law, until two points are known
     max_move: float = 7.0  # a factor of about 1000 in η
 
     def start(self, shape):
-        return ()
+        return jnp.ones(shape)
 
-    def propose(self, state, previous, point, bracket):
+    def propose(self, gain, previous, point, bracket):
+        coupled = point.log_eta.ndim > 0
         low, high = bracket
         slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
         slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also where it is NaN
-        if point.log_eta.ndim:
-            # The KL of one step depends on the η of all the others: a bracket or a steep secant found while they
-            # moved is none. The exponent of a power law stays between 1/2 and 3, and damping keeps them in step.
+        if coupled:
             slope = jnp.clip(slope, -3.0, -0.5)
-        move = jnp.clip(-point.excess / slope, -self.max_move, self.max_move)
-        move = jnp.where(jnp.isnan(point.excess), jnp.log(10.0), move)  # infeasible: η ten times larger
-        target = point.log_eta + move
-        if point.log_eta.ndim:
-            return state, target
+            gain = jnp.where(_flipped(previous, point), 0.5 * gain, jnp.minimum(1.2 * gain, 1.0))
+        target = point.log_eta + jnp.clip(-gain * point.excess / slope, -self.max_move, self.max_move)
+        if coupled:
+            return gain, target
         inside = (target > low.log_eta) & (target < high.log_eta)
         # Outside a bracket with two good ends: the chord (regula falsi), else the middle.
         weight = jnp.clip(low.excess / (low.excess - high.excess), 0.1, 0.9)
         weight = jnp.where(jnp.isnan(weight), 0.5, weight)
-        middle = low.log_eta + weight * (high.log_eta - low.log_eta)
-        return state, jnp.where(inside, target, middle)
+        return gain, jnp.where(inside, target, low.log_eta + weight * (high.log_eta - low.log_eta))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,13 +123,9 @@ class DualGradient:
         return jnp.full(shape, self.step)
 
     def propose(self, step, previous, point, bracket):
-        flipped = jnp.sign(point.excess) * jnp.sign(previous.excess) < 0
-        kept = jnp.sign(point.excess) * jnp.sign(previous.excess) > 0
-        step = jnp.where(flipped, 0.5 * step, jnp.where(kept, 1.5 * step, step))
+        step = jnp.where(_flipped(previous, point), 0.5, jnp.where(jnp.isnan(previous.excess), 1.0, 1.5)) * step
         slope = jnp.exp(jnp.minimum(point.excess, 50.0)) - 1.0  # (KL − bound) / bound
-        slope = jnp.where(jnp.isnan(slope), 9.0, slope)
-        change = jnp.clip(1.0 + step * slope, 0.1, 10.0)
-        return step, point.log_eta + jnp.log(change)
+        return step, point.log_eta + jnp.log(jnp.clip(1.0 + step * slope, 0.1, 10.0))
 
 
 STEP_RULES = {"secant": Secant(), "gradient": DualGradient()}
@@ -158,7 +161,7 @@ class _Candidate(NamedTuple):
 
 
 class _Search(NamedTuple):
-    point: Point
+    point: Point  # the last feasible one
     bracket: Bracket
     next_log_eta: Float[Array, "..."]
     rule: tuple
@@ -194,25 +197,35 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
         feasible = jnp.all(jnp.isfinite(candidate.kl))
         kl = jnp.sum(candidate.kl) if constraint == "total" else candidate.kl
         excess = jnp.where(feasible, jnp.log(jnp.maximum(kl, 1e-300) / aim), jnp.nan)
-        point = Point(search.next_log_eta, excess)
-        bracket = search.bracket.narrowed(point)
+        tried = Point(search.next_log_eta, excess)
+        bracket = search.bracket.narrowed(tried)
         within = jnp.all(excess <= jnp.log1p(tolerance))
-        at_bound = jnp.abs(excess) <= tolerance
-        inactive = (excess <= 0) & (point.log_eta <= floor)
-        # Among the controllers within the bound, the one that uses most of it.
-        better = within & (jnp.sum(candidate.kl) >= jnp.sum(search.best.kl))
+        inactive = (excess <= 0) & (tried.log_eta <= floor)
+        done = jnp.all((jnp.abs(excess) <= tolerance) | inactive)
+        # Among the controllers within the bound, the one that uses most of it; at last the one that converged.
+        better = within & (done | (jnp.sum(candidate.kl) >= jnp.sum(search.best.kl)))
         best = jax.tree.map(partial(jnp.where, better), candidate, search.best)
-        state, proposal = rule.propose(search.rule, search.point, point, bracket)
-        proposal = jnp.clip(jnp.where(proposal < floor, -jnp.inf, proposal), None, jnp.log(MAX_ETA))
+
+        # The rule knows feasible points alone. From an infeasible one, half the way back to the last of them.
+        rule_state, onward = rule.propose(search.rule, search.point, tried, bracket)
+        if constraint == "total":  # the root is inside the bracket, and what lies below an infeasible eta is so too
+            low, high = bracket.low.log_eta, jnp.minimum(bracket.high.log_eta, jnp.log(MAX_ETA))
+            outside = ((onward <= low) | (onward >= high)) & jnp.isfinite(low)
+            onward = jnp.where(outside, 0.5 * (low + high), onward)
+        known = search.point.log_eta
+        back = jnp.where(jnp.isnan(known), tried.log_eta + jnp.log(10.0), 0.5 * (tried.log_eta + known))
+        choose = partial(jnp.where, feasible)
+        point, rule_state = jax.tree.map(choose, (tried, rule_state), (search.point, search.rule))
+        proposal = choose(onward, back)
+        proposal = jnp.minimum(jnp.where(proposal < floor, -jnp.inf, proposal), jnp.log(MAX_ETA))
+
         worst = jnp.argmax(jnp.abs(jnp.where(inactive, 0.0, excess)))
         trace = tuple(
             row.at[search.evaluations].set(jnp.ravel(value)[worst])
-            for row, value in zip(search.trace, (point.log_eta, jnp.where(feasible, kl, jnp.nan)), strict=True)
+            for row, value in zip(search.trace, (tried.log_eta, jnp.where(feasible, kl, jnp.nan)), strict=True)
         )
-        return _Search(
-            point, bracket, proposal, state, best, search.evaluations + 1,
-            jnp.all(at_bound | inactive), jnp.any(inactive), trace,
-        )  # fmt: skip
+        evaluations = search.evaluations + 1
+        return _Search(point, bracket, proposal, rule_state, best, evaluations, done, jnp.all(inactive), trace)
 
     nothing = Point(jnp.full(shape, jnp.nan), jnp.full(shape, jnp.nan))
     keep = _Candidate(previous, forward(dynamics, previous), jnp.full(shape, jnp.inf), jnp.zeros(T))

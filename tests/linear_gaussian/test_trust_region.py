@@ -188,7 +188,10 @@ def test_a_linear_quadratic_problem_is_solved_by_one_update():
 def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver):
     """Trap 2: Quu is indefinite below some eta. The search learns that once, and ends above it."""
     problem = stack(*(lqr(*SIZES[0], T=T, seed=s, indefinite=4.0) for s in (0, 1)))
-    result = solve(problem, [0.1, 20.0], 1e-2, eta=1e-3, constraint=constraint, solver=solver)
+    evaluations = 50 if constraint == "total" else 100  # the steps pull at one another
+    result = solve(
+        problem, [0.1, 20.0], 1e-2, eta=1e-3, constraint=constraint, solver=solver, max_evaluations=evaluations
+    )
     trace_kl, trace = np.asarray(result.trace_kl), np.exp(np.asarray(result.trace_log_eta))
     assert np.isnan(trace_kl[:, 0]).all()  # the first eta is infeasible
     for leaf in jax.tree.leaves((result.controller, result.kl, result.eta)):
@@ -197,8 +200,11 @@ def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver
     bound = np.array([0.1, 20.0])
     total = kl.sum(axis=1) / T if constraint == "total" else kl.max(axis=1)
     assert (total <= bound).all()
-    assert result.statuses == [Status.OK] * 2  # KL grows without limit towards the eta that is infeasible
-    assert (total >= 0.998 * bound).all()
+    # KL grows without limit towards the eta that is infeasible, so the bound can be met. The lecture's method does not
+    # find the 100 multipliers of a bound of 20 nats at that brink, and says so.
+    met = [True, (constraint, solver) != ("per_step", "gradient")]
+    assert result.statuses == [Status.OK if meets else Status.SEARCH_EXHAUSTED for meets in met]
+    assert (total >= 0.998 * bound)[met].all()
     if solver == "secant" and constraint == "total":
         assert (np.asarray(result.evaluations) <= 20).all()
         for m in range(2):  # no eta below one that is known to be infeasible is tried again
