@@ -8,8 +8,8 @@
 | `iteration` | a whole iteration of the peg insertion: physics and everything else |
 | `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
 
-`python -m benchmarks.seeds` makes the learning tables. Absolute times depend on the machine and its load: what counts is
-the ratios, which are measured in one run.
+`python -m benchmarks.seeds` makes the learning tables. Absolute times depend on the machine and its load: the
+ratios count, which are measured in one run.
 """
 
 import importlib
@@ -25,7 +25,11 @@ def main() -> int:
     chosen = sys.argv[1:] or NAMES
     unknown = [name for name in chosen if name not in NAMES]
     if unknown:
-        print(__doc__ if unknown[0] in ("-h", "--help") else f"unknown benchmark {unknown[0]!r}; known: {', '.join(NAMES)}")
+        print(
+            __doc__
+            if unknown[0] in ("-h", "--help")
+            else f"unknown benchmark {unknown[0]!r}; known: {', '.join(NAMES)}"
+        )
         return 2
     for name in chosen:
         importlib.import_module(f"benchmarks.{name}").main()

@@ -44,6 +44,11 @@ def main() -> None:
         environment.close()
     table(
         f"Sampling, peg insertion, {SIMULATIONS} simulations x {T} steps, ms",
-        ["threads", "Batch, open loop, bare", "gps, closed loop, with reset", "share of the bare rate (median of pairs)"],
+        [
+            "threads",
+            "Batch, open loop, bare",
+            "gps, closed loop, with reset",
+            "share of the bare rate (median of pairs)",
+        ],
         rows,
     )

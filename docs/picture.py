@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import gps
-import gps.environments  # noqa: F401  (registers the ids)
+import gps.environments
 
 STEPS = (0, 20, 45, 99)
 WIDTH, HEIGHT = 320, 240

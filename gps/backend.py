@@ -10,6 +10,7 @@ for the small matrices of this library; the physics uses the other cores. Settin
 import os
 from pathlib import Path
 
+
 def _use_one_thread() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:

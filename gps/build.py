@@ -147,7 +147,9 @@ def _indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...
     for part in parts:
         name, chosen = re.fullmatch(r"(.*?)(?:\[([xyz]+|\d+(?:,\d+)*)\])?", part).groups()  # type: ignore[union-attr]
         if name not in layout:
-            raise ConfigError(f"{key}: unknown part {name!r} of the state{nearest(name, layout)}; known: {list(layout)}")
+            raise ConfigError(
+                f"{key}: unknown part {name!r} of the state{nearest(name, layout)}; known: {list(layout)}"
+            )
         entries = range(layout[name].start, layout[name].stop)
         if chosen is None:
             indices.extend(entries)

@@ -1,10 +1,10 @@
 """The errors of this library. Each message names the cause, the place and what to do; none is a bare ValueError.
 
-    GpsError
-    ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
-    ├── EnvironmentFault  an environment raised, or returned something that is not finite or of another shape
-    ├── CostFault         a cost that raises, or is not finite: condition, sample and step
-    └── RunError          a run directory: missing, incomplete, altered, or of another version
+GpsError
+├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
+├── EnvironmentFault  an environment raised, or returned something that is not finite or of another shape
+├── CostFault         a cost that raises, or is not finite: condition, sample and step
+└── RunError          a run directory: missing, incomplete, altered, or of another version
 """
 
 import difflib

@@ -57,7 +57,10 @@ class Experiment:
         self.environment = build.environment(config.environment, directory, M * self.samples)
         self._single = build.environment(config.environment, directory, M)  # one simulation for each condition
         self.horizon = T = build.horizon(config.environment, self.environment)
-        dx, du = (space.shape[0] for space in (self.environment.single_observation_space, self.environment.single_action_space))
+        dx, du = (
+            space.shape[0]
+            for space in (self.environment.single_observation_space, self.environment.single_action_space)
+        )
         self.cost = build.cost(config, directory, self.environment.state_layout, dx, du, T)
         self.algorithm = build.algorithm(config, self.cost)
         try:
@@ -130,7 +133,9 @@ def run(
     config = load(source, overrides).replaced(seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     with closing(Experiment(config, source)) as built:
-        described = command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
+        described = (
+            command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
+        )
         name = source.resolve().name
         new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described)
         with new:
@@ -171,10 +176,13 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> list[str]:
     with closing(Experiment(config, source if source.is_dir() else source.parent)) as built:
         _, record = built.iterate(built.begin(), Callback())
         M, T, du, dx = record.controllers.feedback.shape
-        parts = ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in built.environment.state_layout.items())
+        parts = ", ".join(
+            f"{part} [{where.start}:{where.stop}]" for part, where in built.environment.state_layout.items()
+        )
+    dt = getattr(built.environment, "dt", np.nan)
     lines = [
         full.to_toml(),
-        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}, dt = {getattr(built.environment, 'dt', np.nan):g} s",
+        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}, dt = {dt:g} s",
         f"state         {parts}",
         f"first cost    {np.array2string(record.mean_cost, precision=4)}",
         *(f"condition {m}: {text}" for m, text in enumerate(record.messages) if text),

@@ -101,7 +101,9 @@ def _call(what, t, function):
     try:
         return function()
     except Exception as error:
-        raise EnvironmentFault(f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}") from error
+        raise EnvironmentFault(
+            f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _describe_bad_state(state, expected, t, samples):

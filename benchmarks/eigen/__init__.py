@@ -36,9 +36,7 @@ class Library:
         self._update, self._evaluate = library.gps_update, library.gps_evaluate
         array, number, size = ctypes.c_void_p, ctypes.c_double, ctypes.c_longlong
         problem = [size] * 3 + [array] * 10
-        self._update.argtypes = (
-            problem + [number] * 4 + [ctypes.c_int] + [array] * 3 + [array] * 3 + [size, array]
-        )
+        self._update.argtypes = problem + [number] * 4 + [ctypes.c_int] + [array] * 3 + [array] * 3 + [size, array]
         self._evaluate.argtypes = problem + [number] * 2 + [array] * 4
         self._update.restype = self._evaluate.restype = ctypes.c_int
 
@@ -50,9 +48,7 @@ class Library:
         """
         return self._run(problem, bound, alpha, eta0, tolerance, fixed_sizes, 1)[0]
 
-    def time_update(
-        self, problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3, fixed_sizes=True, repeats=50, warm_up=3
-    ):
+    def time_update(self, problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3, fixed_sizes=True, repeats=50, warm_up=3):
         """Median seconds of one update, measured around each of `repeats` calls inside the library."""
         self._run(problem, bound, alpha, eta0, tolerance, fixed_sizes, warm_up)
         return float(np.median(self._run(problem, bound, alpha, eta0, tolerance, fixed_sizes, repeats)[1]))

@@ -1,4 +1,4 @@
-"""The multiplier of the KL bound: trust the local model more where it predicts well (Levine et al. 2015, sec. III-B)."""
+"""The multiplier of the KL bound: trust the model more where it predicts well (Levine et al. 2015, sec. III-B)."""
 
 import numpy as np
 from jaxtyping import Float

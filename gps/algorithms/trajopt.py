@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from gps.algorithms.execution import Execution, executed
 from gps.algorithms.step_size import adapted
-from gps.backend import jax, jnp
+from gps.backend import jax
 from gps.costs import expand
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import Transitions
@@ -65,7 +65,7 @@ class TrajOpt:
     """
 
     cost: Callable
-    prior: MixturePrior | None = MixturePrior()
+    prior: MixturePrior | None = None
     ridge: float = 1e-6
     center: Literal["posterior", "sample"] = "posterior"
     kl_step: float = 1.0
@@ -158,7 +158,9 @@ class TrajOpt:
             actual=actual,
             entropy=old.entropy().mean(axis=1),
             status=status,
-            messages=tuple(self._message(m, status[m], model, old, new, alpha[m], rollouts) for m in range(len(status))),
+            messages=tuple(
+                self._message(m, status[m], model, old, new, alpha[m], rollouts) for m in range(len(status))
+            ),
             seconds=Seconds(0.0, 0.0, 0.0),
         )
         next_state = TrajOptState(

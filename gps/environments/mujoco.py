@@ -103,7 +103,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     hold: ClassVar[float] = 0.0
     """Seconds for which the goal must have been held without a break to count as success."""
 
-    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
 
     def __init__(
         self,
@@ -173,9 +173,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     # -- Gymnasium ---------------------------------------------------------------------------------------
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Floats, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Start episodes.
 
         Args:

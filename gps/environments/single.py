@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -24,7 +24,7 @@ class SingleEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         ValueError: if it has another number of simulations.
     """
 
-    metadata: dict[str, Any] = {"render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
     def __init__(self, vector: VectorEnv[Any, Any, Any]) -> None:
         if vector.num_envs != 1:

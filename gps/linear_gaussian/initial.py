@@ -67,7 +67,7 @@ def lqr(
         gain: acceleration per unit of each action.
         noise: largest standard deviation at the first step, units of action.
     """
-    M, dx = starts.shape
+    dx = starts.shape[1]
     du = mechanics.actuation.shape[1]
     q, v, dt = mechanics.position, mechanics.velocity, mechanics.dt
     F = np.zeros((dx, dx + du))

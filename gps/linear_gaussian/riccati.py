@@ -32,13 +32,13 @@ class BackwardPass(NamedTuple):
 
 def backward(dynamics: LinearDynamics, cost: CostExpansion, temperature: Float[Array, "T"]) -> BackwardPass:
     """The controller that minimises expected cost minus `temperature` times entropy (one condition)."""
-    T, dz = cost.gradient.shape
+    dz = cost.gradient.shape[-1]
     dx = dynamics.offset.shape[-1]
     du = dz - dx
 
     def step(value, at_t):
         Vxx, vx = value
-        F, c, C, g, tau = at_t
+        F, c, C, g = at_t
         Q = symmetrize(C + F.T @ (Vxx @ F))
         q = g + F.T @ (vx + Vxx @ c)
         Quu = Q[dx:, dx:]
@@ -55,7 +55,7 @@ def backward(dynamics: LinearDynamics, cost: CostExpansion, temperature: Float[A
     # The last step has no successor: its dynamics are zero.
     F = jnp.concatenate([dynamics.matrix, jnp.zeros((1, dx, dz))])
     c = jnp.concatenate([dynamics.offset, jnp.zeros((1, dx))])
-    _, (K, k, Li, Quu) = jax.lax.scan(step, end, (F, c, cost.hessian, cost.gradient, temperature), reverse=True)
+    _, (K, k, Li, Quu) = jax.lax.scan(step, end, (F, c, cost.hessian, cost.gradient), reverse=True)
     covariance = temperature[:, None, None] * (jnp.swapaxes(Li, -1, -2) @ Li)
     logdet = du * jnp.log(temperature) + 2.0 * jnp.sum(jnp.log(jnp.diagonal(Li, axis1=1, axis2=2)), axis=-1)
     return BackwardPass(Controller(K, k, covariance), logdet, Quu)

@@ -230,14 +230,19 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     nothing = Point(jnp.full(shape, jnp.nan), jnp.full(shape, jnp.nan))
     keep = _Candidate(previous, forward(dynamics, previous), jnp.full(shape, jnp.inf), jnp.zeros(T))
     empty = jnp.full(max_evaluations, jnp.nan)
-    search = jax.lax.while_loop(
-        lambda search: ~search.done & (search.evaluations < max_evaluations),
-        step,
-        _Search(
-            nothing, Bracket.unknown(shape), jnp.broadcast_to(jnp.log(eta), shape), rule.start(shape), keep,
-            jnp.zeros((), int), jnp.zeros((), bool), jnp.zeros((), bool), (empty, empty),
-        ),  # fmt: skip
+    no = jnp.zeros((), bool)
+    start = _Search(
+        point=nothing,
+        bracket=Bracket.unknown(shape),
+        next_log_eta=jnp.broadcast_to(jnp.log(eta), shape),
+        rule=rule.start(shape),
+        best=keep,
+        evaluations=jnp.zeros((), int),
+        done=no,
+        inactive=no,
+        trace=(empty, empty),
     )
+    search = jax.lax.while_loop(lambda s: ~s.done & (s.evaluations < max_evaluations), step, start)
     found = jnp.all(jnp.isfinite(search.best.log_eta) | (search.best.log_eta == -jnp.inf))
     status = jnp.select(
         [search.done & search.inactive, search.done, found],
@@ -279,7 +284,11 @@ def update(
             previous one, if there is no other), with a status that says so.
     """
     one = partial(
-        _update_one, constraint=constraint, rule=STEP_RULES[solver], tolerance=tolerance, max_evaluations=max_evaluations
+        _update_one,
+        constraint=constraint,
+        rule=STEP_RULES[solver],
+        tolerance=tolerance,
+        max_evaluations=max_evaluations,
     )
     return jax.vmap(one)(dynamics, cost, previous, bound, alpha, eta)
 

@@ -88,9 +88,7 @@ def test_the_parts_agree_with_each_other_and_with_the_order():
     np.testing.assert_array_equal(part["qvel:box"], part["qvel"][..., :6])
     goal = np.array([0.5, 0, 0.4])
     np.testing.assert_allclose(part["site_position:tip-goal"], part["site_position:tip"] - goal, atol=1e-15)
-    np.testing.assert_allclose(
-        part["site_position:mid-way-goal"], part["site_position:mid-way"] - goal, atol=1e-15
-    )
+    np.testing.assert_allclose(part["site_position:mid-way-goal"], part["site_position:mid-way"] - goal, atol=1e-15)
     reversed_env = make(2, state=STATE[::-1])
     y = rollout(reversed_env, actions_for(env, 20))
     for name, where in reversed_env.state_layout.items():

@@ -94,9 +94,7 @@ def test_the_slot_moves_and_the_start_does_not():
     layout = env.state_layout
     np.testing.assert_array_equal(states[0, :14], states[1, :14])
     for part in ("site_position:peg_tip-slot_bottom", "site_position:peg_base-slot_axis"):
-        np.testing.assert_allclose(
-            states[0, layout[part]] - states[1, layout[part]], [-0.05, 0.03, 0], atol=1e-12
-        )
+        np.testing.assert_allclose(states[0, layout[part]] - states[1, layout[part]], [-0.05, 0.03, 0], atol=1e-12)
         np.testing.assert_allclose(states[1, layout[part]], [0, 0, 0.2 + DEPTH], atol=1e-6)
     both, _ = env.reset(options={"condition": {"slot": [0.05, -0.03], "body_offset": {"slot": [0.01, 0, 0]}}})
     assert both[0, layout["site_position:peg_tip-slot_bottom"]][0] == pytest.approx(-0.06)

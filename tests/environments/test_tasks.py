@@ -16,9 +16,7 @@ def make_vec(name, n, **options):
 
 
 @pytest.mark.parametrize("name", IDS)
-@pytest.mark.filterwarnings(
-    "ignore:.*observation space m.*imum value is:UserWarning"
-)  # a state has no bounds
+@pytest.mark.filterwarnings("ignore:.*observation space m.*imum value is:UserWarning")  # a state has no bounds
 def test_gymnasium_accepts_it(name):
     env = gymnasium.make(name)
     check_env(env.unwrapped)
