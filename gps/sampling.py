@@ -67,24 +67,31 @@ def collect(
     noise_by_step = np.ascontiguousarray(noise.reshape(M * N, T, du).swapaxes(0, 1))
 
     starts = [condition for condition in conditions for _ in range(N)]
-    state, _ = _call("reset", 0, lambda: environment.reset(seed=seed, options={"conditions": starts}))
     alive = np.ones(M * N, dtype=bool)
-    for t in range(T):
-        if state.shape != states[t].shape or not np.isfinite(state).all():
-            raise EnvironmentFault(_describe_bad_state(state, states[t].shape, t, N))
-        mean = np.asarray(policy.act(state.reshape(M, N, dx), t)).reshape(M * N, du)
-        wanted = mean + noise_by_step[t]
-        states[t], mask[t] = state, alive
-        state, rewards[t], terminated, _, info = _call("step", t, lambda: environment.step(wanted))  # noqa: B023
-        actions[t] = info.get("action", wanted)
-        clipped[t] = actions[t] != wanted
-        success[t] = info.get("success", False)
-        if terminated.any():
-            # What the last step led to is not an ordinary transition when the simulation diverged.
-            mask[t] &= ~info.get("diverged", np.zeros_like(alive))
-            alive &= ~terminated
-            if not alive.any():
-                break
+    what, t = "reset", 0
+    try:
+        state, _ = environment.reset(seed=seed, options={"conditions": starts})
+        what = "step"
+        for t in range(T):  # noqa: B007 (the message of an error tells t)
+            if state.shape != states[t].shape or not np.isfinite(state.sum()):
+                raise EnvironmentFault(_describe_bad_state(state, states[t].shape, t, N))
+            states[t], mask[t] = state, alive
+            wanted = policy.act(state.reshape(M, N, dx), t).reshape(M * N, du) + noise_by_step[t]
+            state, rewards[t], terminated, _, info = environment.step(wanted)
+            actions[t] = applied = info.get("action", wanted)
+            clipped[t] = applied != wanted
+            success[t] = info.get("success", False)
+            if terminated.any():
+                # What the last step led to is no ordinary transition when the simulation diverged.
+                mask[t] &= ~info.get("diverged", np.zeros_like(alive))
+                alive &= ~terminated
+                if not alive.any():
+                    break
+    except EnvironmentFault:
+        raise
+    except Exception as error:
+        message = f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}"
+        raise EnvironmentFault(message) from error
 
     def by_condition(array):
         array = np.where(mask.reshape(mask.shape + (1,) * (array.ndim - 2)), array, 0)
@@ -95,15 +102,6 @@ def collect(
         by_condition(states), by_condition(actions), noise, by_condition(rewards),
         by_condition(success).astype(bool), by_condition(mask).astype(bool), saturated,
     )  # fmt: skip
-
-
-def _call(what, t, function):
-    try:
-        return function()
-    except Exception as error:
-        raise EnvironmentFault(
-            f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}"
-        ) from error
 
 
 def _describe_bad_state(state, expected, t, samples):

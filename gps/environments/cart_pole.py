@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from gps.environments import models
-from gps.environments.mujoco import Bools, Floats, MujocoEnv
+from gps.environments.mujoco import Bools, Floats
 from gps.environments.single import SingleEnv
+from gps.environments.task import Task
 
 
-class CartPoleSwingUp(MujocoEnv):
+class CartPoleSwingUp(Task):
     """Swing the pole of a cart up and balance it over the middle.
 
     Registered as `gps/CartPoleSwingUp-v0`. The system of Deisenroth & Rasmussen 2011: cart 0.5 kg, uniform
@@ -25,22 +24,10 @@ class CartPoleSwingUp(MujocoEnv):
 
     hold = 1.0
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        state: Sequence[str] = ("qpos", "qvel", "site_position:tip-target"),
-        threads: int | None = None,
-        max_episode_steps: int | None = 40,
-    ) -> None:
-        super().__init__(
-            num_envs,
-            mjcf=models.read("cart_pole"),
-            state=state,
-            frame_skip=5,
-            threads=threads,
-            max_episode_steps=max_episode_steps,
-        )
+    model_name = "cart_pole"
+    default_state = ("qpos", "qvel", "site_position:tip-target")
+    default_frame_skip = 5
+    default_max_episode_steps = 40
 
     def reward(self, states: Floats, actions: Floats) -> Floats:
         return np.expm1(-0.5 * (self.distance("tip", "target") / 0.25) ** 2)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
-from gps.environments import models
 from gps.environments._names import numbers
 from gps.environments.conditions import Condition, displaced
-from gps.environments.mujoco import Bools, Floats, MujocoEnv
+from gps.environments.mujoco import Bools, Floats
 from gps.environments.single import SingleEnv
+from gps.environments.task import Task
 
 
-class PegInsertion(MujocoEnv):
+class PegInsertion(Task):
     """Insert the peg that a torque-controlled arm holds into a hole, 4 mm wider on each side.
 
     Registered as `gps/PegInsertion-v0`. State: 7 joint angles (rad) and velocities (rad/s); the peg's tip
@@ -28,27 +27,9 @@ class PegInsertion(MujocoEnv):
 
     condition_keys = ("slot",)
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        state: Sequence[str] = (
-            "qpos",
-            "qvel",
-            "site_position:peg_tip-slot_bottom",
-            "site_position:peg_base-slot_axis",
-        ),
-        threads: int | None = None,
-        max_episode_steps: int | None = 100,
-    ) -> None:
-        super().__init__(
-            num_envs,
-            mjcf=models.read("peg_insertion"),
-            state=state,
-            frame_skip=10,
-            threads=threads,
-            max_episode_steps=max_episode_steps,
-        )
+    model_name = "peg_insertion"
+    default_state = ("qpos", "qvel", "site_position:peg_tip-slot_bottom", "site_position:peg_base-slot_axis")
+    default_frame_skip = 10
 
     def resolve(self, condition: Condition) -> Condition:
         if "slot" not in condition:

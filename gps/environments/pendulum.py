@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from gps.environments import models
-from gps.environments.mujoco import Bools, Floats, MujocoEnv
+from gps.environments.mujoco import Bools, Floats
 from gps.environments.single import SingleEnv
+from gps.environments.task import Task
 
 
-class PendulumSwingUp(MujocoEnv):
+class PendulumSwingUp(Task):
     """Swing a rod up with a motor too weak to lift it at once.
 
     Registered as `gps/PendulumSwingUp-v0`. The physics of Gymnasium's Pendulum-v1 without its clip of the
@@ -21,22 +20,9 @@ class PendulumSwingUp(MujocoEnv):
     upright. Reward: Pendulum-v1's, minus angle² + 0.1 velocity² + 0.001 torque².
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        state: Sequence[str] = ("qpos", "qvel"),
-        threads: int | None = None,
-        max_episode_steps: int | None = 100,
-    ) -> None:
-        super().__init__(
-            num_envs,
-            mjcf=models.read("pendulum"),
-            state=state,
-            frame_skip=2,
-            threads=threads,
-            max_episode_steps=max_episode_steps,
-        )
+    model_name = "pendulum"
+    default_state = ("qpos", "qvel")
+    default_frame_skip = 2
 
     def _angle(self) -> Floats:
         """The angle from upright, in [-pi, pi)."""

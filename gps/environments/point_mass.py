@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
-from gps.environments import models
-from gps.environments.mujoco import Bools, Floats, MujocoEnv
+from gps.environments.mujoco import Bools, Floats
 from gps.environments.single import SingleEnv
+from gps.environments.task import Task
 
 
-class PointMass(MujocoEnv):
+class PointMass(Task):
     """Push a puck of 1 kg to the goal, 2 m away, past the post that stands between.
 
     Registered as `gps/PointMass-v0`. State: position (m) and velocity (m/s) in the plane. Actions: the force
@@ -19,22 +18,9 @@ class PointMass(MujocoEnv):
     [0, 0.1, 0]}`.
     """
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        state: Sequence[str] = ("qpos", "qvel"),
-        threads: int | None = None,
-        max_episode_steps: int | None = 100,
-    ) -> None:
-        super().__init__(
-            num_envs,
-            mjcf=models.read("point_mass"),
-            state=state,
-            frame_skip=10,
-            threads=threads,
-            max_episode_steps=max_episode_steps,
-        )
+    model_name = "point_mass"
+    default_state = ("qpos", "qvel")
+    default_frame_skip = 10
 
     def reward(self, states: Floats, actions: Floats) -> Floats:
         return -self.distance("mass", "goal")

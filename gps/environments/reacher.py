@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
-from gps.environments import models
 from gps.environments._names import numbers
 from gps.environments.conditions import Condition, displaced
-from gps.environments.mujoco import Bools, Floats, MujocoEnv
+from gps.environments.mujoco import Bools, Floats
 from gps.environments.single import SingleEnv
+from gps.environments.task import Task
 
 
-class Reacher(MujocoEnv):
+class Reacher(Task):
     """Bring the fingertip to the target and rest there.
 
     Registered as `gps/Reacher-v0`. State: joint angles (rad) and velocities (rad/s), the fingertip's position
@@ -25,22 +24,9 @@ class Reacher(MujocoEnv):
 
     condition_keys = ("target",)
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        *,
-        state: Sequence[str] = ("qpos", "qvel", "site_position:fingertip-target", "site_velocity:fingertip"),
-        threads: int | None = None,
-        max_episode_steps: int | None = 100,
-    ) -> None:
-        super().__init__(
-            num_envs,
-            mjcf=models.read("reacher"),
-            state=state,
-            frame_skip=5,
-            threads=threads,
-            max_episode_steps=max_episode_steps,
-        )
+    model_name = "reacher"
+    default_state = ("qpos", "qvel", "site_position:fingertip-target", "site_velocity:fingertip")
+    default_frame_skip = 5
 
     def resolve(self, condition: Condition) -> Condition:
         if "target" not in condition:

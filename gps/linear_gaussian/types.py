@@ -4,16 +4,22 @@ Time is the first axis of every array. A leading axis M (conditions) may stand b
 M, and `batch[m]` is one of them. Letters follow the vocabulary of the control literature: `z = [x; u]`.
 """
 
-from typing import Self
+import dataclasses
+from typing import Self, dataclass_transform
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
 from gps.backend import jax, jnp
 
 
-class _Batched(eqx.Module):
+@dataclass_transform(frozen_default=True)
+def _pytree(cls):
+    """A frozen dataclass that JAX sees through."""
+    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=False)(cls))
+
+
+class _Batched:
     def __getitem__(self, index) -> Self:
         """The object at `index` of the leading axis of every array (a condition of a batch)."""
         return jax.tree.map(lambda array: array[index], self)
@@ -23,6 +29,7 @@ class _Batched(eqx.Module):
         return jax.tree.map(np.asarray, self)
 
 
+@_pytree
 class Controller(_Batched):
     """A time-varying linear-Gaussian controller, `u ~ N(K x + k, Σ)`."""
 
@@ -42,10 +49,10 @@ class Controller(_Batched):
         The product is a sum over a broadcast array rather than a matrix product: its rounding does not depend on how
         many states come at once, so a rollout has the same bits alone and among others.
         """
-        K, k = np.asarray(self.feedback[..., t, :, :]), np.asarray(self.feedforward[..., t, :])
+        K, k = np.asarray(self.feedback)[..., t, :, :], np.asarray(self.feedforward)[..., t, :]
         if K.ndim > 2:
             K, k = K[..., None, :, :], k[..., None, :]
-        mean = (K * np.asarray(state)[..., None, :]).sum(-1) + k
+        mean = np.add.reduce(K * np.asarray(state)[..., None, :], axis=-1) + k
         if rng is None:
             return mean
         factor = np.linalg.cholesky(np.asarray(self.covariance[..., t, :, :]))
@@ -59,6 +66,7 @@ class Controller(_Batched):
         return 0.5 * (logdet + du * np.log(2 * np.pi * np.e))
 
 
+@_pytree
 class LinearDynamics(_Batched):
     """Local dynamics `x' = F [x; u] + c + w`, `w ~ N(0, W)`, and the Gaussian that the first state is drawn from."""
 
@@ -69,6 +77,7 @@ class LinearDynamics(_Batched):
     initial_covariance: Float[Array, "*M dx dx"]
 
 
+@_pytree
 class CostExpansion(_Batched):
     """A quadratic cost `½ zᵀ C z + gᵀ z + const` for each step, in absolute coordinates."""
 
@@ -77,6 +86,7 @@ class CostExpansion(_Batched):
     constant: Float[Array, "*M T"]
 
 
+@_pytree
 class Marginals(_Batched):
     """The Gaussian of the state at each step."""
 
