@@ -148,6 +148,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._states: Floats | None = None  # as last returned; None until the first reset
         self._backup = np.empty_like(self.batch.state)  # the simulations before the step, to undo it
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._limit = np.inf if max_episode_steps is None else max_episode_steps
         self._held = np.zeros(num_envs, dtype=np.int64)  # consecutive states at the goal
         self._hold_steps = max(1, round(self.hold / self.dt))
         self._diverged = np.zeros(num_envs, dtype=bool)
@@ -230,7 +231,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         applied = np.minimum(np.maximum(actions, self._low), self._high)
         self._ctrl[...] = applied
         failed = np.zeros(self.num_envs, dtype=bool)
-        if not np.isfinite(applied).all():
+        if not np.isfinite(applied.sum()):
             failed = ~np.isfinite(applied).all(axis=1)
             self._ctrl[failed] = 0.0  # to be undone: MuJoCo would write a warning to a file for each
 
@@ -250,8 +251,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._held *= self.at_goal(states)
         diverged = self._diverged.copy()
         success = self.success() & ~diverged
-        limit = self.max_episode_steps
-        truncated = self._elapsed >= limit if limit is not None else np.zeros(self.num_envs, dtype=bool)
+        truncated = self._elapsed >= self._limit
         info = {"success": success, "diverged": diverged, "action": applied}
         return states.copy(), self.reward(states, applied), diverged.copy(), truncated, info
 
@@ -275,7 +275,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     def distance(self, site: str, other: str) -> Floats:
         """The distance between two sites in each simulation now, (num_envs,), in metres."""
         difference = self.site(site) - self.site(other)
-        return np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        difference *= difference
+        return np.sqrt(difference.sum(axis=1))
 
     def snapshot(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
         """Copies of simulation `i` as it stands, model and data, to render or to inspect."""
@@ -341,11 +342,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     # -- divergence --------------------------------------------------------------------------------------
 
     def _is_sane(self, states: Floats) -> bool:
-        """Whether no simulation has gone wrong; NaN fails both comparisons."""
+        """Whether no simulation has gone wrong; NaN fails every comparison."""
+        limit = mujoco.mjMAXVAL
+        physics = self._physics
         return bool(
-            not self._warnings.any()
-            and np.abs(self._physics).max() < mujoco.mjMAXVAL
-            and np.abs(states).max() < mujoco.mjMAXVAL
+            physics.max() < limit and physics.min() > -limit and np.isfinite(states.sum()) and not self._warnings.any()
         )
 
     def _freeze(self, failed: Bools, states: Floats) -> None:
