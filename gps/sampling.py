@@ -72,7 +72,7 @@ def collect(
     try:
         state, _ = environment.reset(seed=seed, options={"conditions": starts})
         what = "step"
-        for t in range(T):  # noqa: B007 (the message of an error tells t)
+        for t in range(T):
             if state.shape != states[t].shape or not np.isfinite(state.sum()):
                 raise EnvironmentFault(_describe_bad_state(state, states[t].shape, t, N))
             states[t], mask[t] = state, alive

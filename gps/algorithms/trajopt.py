@@ -6,6 +6,7 @@ improve each controller by maximum-entropy LQR inside a KL trust region. Repeat.
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -106,11 +107,13 @@ class TrajOpt:
     def fit(self, state: TrajOptState, rollouts: Rollouts, seed: int) -> LocalModel:
         """The local model around the samples."""
         states, actions, mask = rollouts.states, rollouts.actions, rollouts.mask
-        cost, sample_costs = expand(self.cost, states, actions, mask)
         transitions = Transitions.of(states, actions, mask)
-        prior = state.prior and state.prior.refit(transitions, seed)
-        dynamics = fit_dynamics(states, actions, mask, prior and prior.at(transitions), self.ridge, self.center)
-        return LocalModel(dynamics, cost, sample_costs, prior)
+        with ThreadPoolExecutor(1) as beside:  # the cost and the dynamics know nothing of each other
+            expansion = beside.submit(expand, self.cost, states, actions, mask)
+            prior = state.prior and state.prior.refit(transitions, seed)
+            dynamics = fit_dynamics(states, actions, mask, prior and prior.at(transitions), self.ridge, self.center)
+            cost, sample_costs = expansion.result()
+        return LocalModel(dynamics.numpy(), cost, sample_costs, prior)
 
     def improve(
         self, state: TrajOptState, rollouts: Rollouts, model: LocalModel
@@ -128,12 +131,13 @@ class TrajOpt:
             model.dynamics, model.cost, old, bound, alpha, state.eta,
             constraint=self.constraint, solver=self.solver, tolerance=KL_TOLERANCE,
         )  # fmt: skip
+        new = jax.tree.map(np.asarray, new)
         status, usable = self._judge(new, model, rollouts.mask)
-        kept = jax.tree.map(lambda yes, no: np.where(_like(usable, yes), yes, no), new.controller.numpy(), old)
+        kept = jax.tree.map(lambda yes, no: np.where(_like(usable, yes), yes, no), new.controller, old)
         before = np.asarray(expected_cost(new.previous_marginals, model.cost, old)).sum(axis=1)
         after = np.asarray(expected_cost(new.marginals, model.cost, new.controller)).sum(axis=1)
         predicted = np.where(usable, after - before, np.nan)
-        eta = np.asarray(new.eta)
+        eta = new.eta
 
         record = IterationRecord(
             iteration=state.iteration,
@@ -141,17 +145,17 @@ class TrajOpt:
             rollouts=rollouts,
             costs=model.sample_costs,
             controllers=old,
-            dynamics=model.dynamics.numpy(),
-            marginals=new.previous_marginals.numpy(),
+            dynamics=model.dynamics,
+            marginals=new.previous_marginals,
             improved=kept,
             search=Search(
                 bound=bound,
                 eta=eta,
                 kl=np.where(usable[:, None], new.kl, 0.0),
                 alpha=alpha,
-                evaluations=np.asarray(new.evaluations),
-                trace_log_eta=np.asarray(new.trace_log_eta),
-                trace_kl=np.asarray(new.trace_kl),
+                evaluations=new.evaluations,
+                trace_log_eta=new.trace_log_eta,
+                trace_kl=new.trace_kl,
             ),
             multiplier=multiplier,
             predicted=state.predicted,
@@ -195,7 +199,7 @@ class TrajOpt:
             return ""
         text = Status(status).sentence
         if status in (Status.NO_FEASIBLE_ETA, Status.SEARCH_EXHAUSTED):
-            tried = np.asarray(new.trace_log_eta)[m][np.isnan(np.asarray(new.trace_kl)[m])]
+            tried = new.trace_log_eta[m][np.isnan(new.trace_kl[m])]
             tried = tried[~np.isnan(tried)]
             where = tried.size and first_indefinite(
                 model.dynamics[m], model.cost[m], old[m], float(alpha), float(np.exp(tried.max()))
