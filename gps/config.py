@@ -93,6 +93,7 @@ class MixturePriorConfig(Section):
     memory: int = Field(default=2, ge=1, description="iterations whose samples the mixture is fitted to")
     strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
     em_steps: int = Field(default=5, ge=1, description="steps of expectation-maximisation in each iteration")
+    max_points: int = Field(default=4000, ge=1, description="the mixture is fitted to at most this many, evenly spread")
 
 
 class NoPriorConfig(Section):

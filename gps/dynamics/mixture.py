@@ -57,6 +57,7 @@ class MixturePrior:
         memory: how many refits' transitions the mixture is fitted to, the newest included.
         strength: scales both pseudo-counts of the prior; 1 makes it worth about one sample.
         em_steps: of each refit.
+        max_points: the mixture is fitted to at most this many of them, evenly spread: neighbours in time are alike.
     """
 
     clusters: int = 20
@@ -64,12 +65,14 @@ class MixturePrior:
     memory: int = 2
     strength: float = 1.0
     em_steps: int = 5
+    max_points: int = 4000
     pool: tuple[Float[np.ndarray, "n d"], ...] = ()
     mixture: Mixture | None = None
 
     def refit(self, transitions: Transitions, seed: int) -> "MixturePrior":
         new = transitions.points[transitions.mask]
         points = np.concatenate([*self.pool, new])
+        points = points[:: -(-len(points) // self.max_points) or 1]
         pool = (*self.pool, new)[1 - self.memory :] if self.memory > 1 else ()
         clusters = min(self.clusters, len(points) // self.points_per_cluster)
         if clusters == 0:
