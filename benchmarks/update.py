@@ -56,7 +56,7 @@ def main() -> None:
         ))  # fmt: skip
     table(
         "One KL-constrained update, T = 100, 1 nat per step, ms",
-        ["(dx, du)", "gps", "evaluations", "gps, 16 conditions on two threads, each", "NumPy", "Eigen, compiled for the size", "Eigen",
+        ["(dx, du)", "gps", "evaluations", "gps, 16 conditions, each", "NumPy", "Eigen, compiled for the size", "Eigen",
          "gps / Eigen", "16: gps / Eigen", "gps / Eigen for the size", "gps / NumPy"],
         rows,
     )  # fmt: skip

@@ -6,7 +6,6 @@ improve each controller by maximum-entropy LQR inside a KL trust region. Repeat.
 
 import dataclasses
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -107,12 +106,10 @@ class TrajOpt:
     def fit(self, state: TrajOptState, rollouts: Rollouts, seed: int) -> LocalModel:
         """The local model around the samples."""
         states, actions, mask = rollouts.states, rollouts.actions, rollouts.mask
+        cost, sample_costs = expand(self.cost, states, actions, mask)
         transitions = Transitions.of(states, actions, mask)
-        with ThreadPoolExecutor(1) as beside:  # the cost and the dynamics know nothing of each other
-            expansion = beside.submit(expand, self.cost, states, actions, mask)
-            prior = state.prior and state.prior.refit(transitions, seed)
-            dynamics = fit_dynamics(states, actions, mask, prior and prior.at(transitions), self.ridge, self.center)
-            cost, sample_costs = expansion.result()
+        prior = state.prior and state.prior.refit(transitions, seed)
+        dynamics = fit_dynamics(states, actions, mask, prior and prior.at(transitions), self.ridge, self.center)
         return LocalModel(dynamics.numpy(), cost, sample_costs, prior)
 
     def improve(

@@ -16,7 +16,6 @@ The controller returned is always the one that was evaluated at the η returned,
 """
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
@@ -257,6 +256,7 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     )  # fmt: skip
 
 
+@partial(jax.jit, static_argnames=("constraint", "solver", "tolerance", "max_evaluations"))
 def update(
     dynamics: LinearDynamics,
     cost: CostExpansion,
@@ -283,30 +283,6 @@ def update(
         max_evaluations: of the dual; when they are spent, the best controller within the bound is returned (the
             previous one, if there is no other), with a status that says so.
     """
-    M = cost.gradient.shape[0]
-    batch = dynamics, cost, previous, bound, alpha, eta
-
-    def improve(part: slice) -> Update:
-        return jax.block_until_ready(
-            _update_batch(
-                *jax.tree.map(lambda array: array[part], batch),
-                constraint=constraint,
-                solver=solver,
-                tolerance=tolerance,
-                max_evaluations=max_evaluations,
-            )
-        )
-
-    if M == 1:
-        return improve(slice(None))
-    # Two batches on two threads, whatever the number of cores, so that the bits are the same on all of them.
-    with ThreadPoolExecutor(2) as threads:
-        halves = threads.map(improve, (slice(None, M // 2), slice(M // 2, None)))
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *halves)
-
-
-@partial(jax.jit, static_argnames=("constraint", "solver", "tolerance", "max_evaluations"))
-def _update_batch(dynamics, cost, previous, bound, alpha, eta, *, constraint, solver, tolerance, max_evaluations):
     one = partial(
         _update_one,
         constraint=constraint,
