@@ -1,0 +1,63 @@
+"""What the commands share: exit codes, arguments, error messages."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gps.errors import GpsError, RunError
+
+OK, UNFORESEEN, MENDABLE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+
+
+def report(error: Exception) -> int:
+    """Say what went wrong in plain words; returns the exit code."""
+    if isinstance(error, GpsError):
+        for line in str(error).splitlines():
+            print(f"gps: error: {line}", file=sys.stderr)
+        return MENDABLE
+    print(f"gps: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    print(
+        "gps: what is on disk stays there; the same command with --traceback shows where it happened", file=sys.stderr
+    )
+    return UNFORESEEN
+
+
+def whole(least: int) -> Callable[[str], int]:
+    """An argument type: an integer that is not smaller than `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {least}, got {text!r}")
+        return value
+
+    return parse
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """The experiment's directory, and overrides of its keys."""
+    parser.add_argument("experiment", metavar="DIR", help="directory with experiment.toml")
+    about = "override a key of experiment.toml; repeatable"
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=about)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs for the newest")
+
+
+def require_condition(condition: int, count: int) -> None:
+    if not 0 <= condition < count:
+        raise RunError(f"there is no condition {condition}; the run has 0 to {count - 1}")
+
+
+def print_json(value: Any) -> None:
+    from gps.inspect.tables import plain
+
+    print(json.dumps(plain(value), allow_nan=False, ensure_ascii=False))

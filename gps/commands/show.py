@@ -1,0 +1,76 @@
+"""Show a run, or what happened in one of its iterations."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gps.commands._common import OK, add_run, print_json, require_condition
+
+if TYPE_CHECKING:
+    from gps.runs import Run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--iteration", type=int, metavar="K", help="controller, model and search of one; -1 for the last"
+    )
+    parser.add_argument("--condition", type=int, metavar="M", help="this condition alone")
+    parser.add_argument("--json", action="store_true", help="for a machine; with --iteration, all matrices")
+
+
+def main(args: argparse.Namespace) -> int:
+    from gps.runs import load_run
+
+    run = load_run(args.run)
+    if args.iteration is None:
+        _show_run(run, args)
+    else:
+        _show_iteration(run, args)
+    return OK
+
+
+def _show_run(run: Run, args: argparse.Namespace) -> None:
+    from gps.inspect import tables
+
+    last = run.last_whole()
+    rows = [row for k in range(0 if last is None else last + 1) for row in run.rows(k)]
+    evaluation = run.evaluation_summary
+    if rows and args.condition is not None:
+        require_condition(args.condition, 1 + max(row.condition for row in rows))
+        rows = [row for row in rows if row.condition == args.condition]
+        evaluation = [item for item in evaluation if item.condition == args.condition]
+    if args.json:
+        run.verify()
+        head = {"run": str(run.path), "name": run.name, "seed": run.seed, "started": run.started}
+        print_json(head | {"metrics": rows, "evaluation": evaluation})
+        return
+    config = run.config
+    print(run.path)
+    if config.description:
+        print(config.description)
+    print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
+    for line in [tables.header(), *tables.lines(rows)] if rows else []:
+        print(line)
+    for line in tables.evaluation_lines(evaluation) if evaluation else []:
+        print(line)
+    run.verify()
+
+
+def _show_iteration(run: Run, args: argparse.Namespace) -> None:
+    from gps.inspect import tables
+
+    count = len(run.iterations)
+    iteration = args.iteration + count if args.iteration < 0 else args.iteration
+    run.iterations.require(iteration)
+    record = run.iterations[iteration]
+    conditions: Sequence[int] = range(len(record.statuses))
+    if args.condition is not None:
+        require_condition(args.condition, len(conditions))
+        conditions = [args.condition]
+    if args.json:
+        print_json({"run": str(run.path), "iteration": iteration, "conditions": tables.detailed(record, conditions)})
+    else:
+        print(tables.describe(record, conditions))
