@@ -23,10 +23,11 @@ from gps.config import (
     MixturePriorConfig,
     PDInitialConfig,
     QuadraticCostConfig,
+    RewardCostConfig,
     TaskCostConfig,
     ZeroInitialConfig,
 )
-from gps.costs import Distance, Quadratic, Ramp, Sum, Task
+from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, nearest
 from gps.linear_gaussian import initial
@@ -113,12 +114,30 @@ def _one_line(error: Exception) -> str:
 
 
 def cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int) -> Sum:
-    """The sum of the experiment's `[[cost]]` sections, a JAX function of (x, u, t).
+    """The sum of the experiment's `[[cost]]` sections that have a formula, a JAX function of (x, u, t).
 
     Raises:
         ConfigError: for unknown parts of the state, lists of another length, and a `task.py` that does not fit.
     """
-    return Sum(tuple(_term(term, f"cost.{i}", directory, layout, dx, du, T) for i, term in enumerate(config.cost)))
+    return Sum(
+        tuple(
+            _term(term, f"cost.{i}", directory, layout, dx, du, T)
+            for i, term in enumerate(config.cost)
+            if not isinstance(term, RewardCostConfig)
+        )
+    )
+
+
+def reward_model(config: ExperimentConfig) -> RewardModel | None:
+    """The model of the environment's reward, if it is part of the cost."""
+    chosen = [(i, term) for i, term in enumerate(config.cost) if isinstance(term, RewardCostConfig)]
+    if not chosen:
+        return None
+    if len(chosen) > 1:
+        raise ConfigError(f"cost.{chosen[1][0]}: the reward is part of the cost already (cost.{chosen[0][0]})")
+    term = chosen[0][1]
+    mixture = MixturePrior(clusters=term.clusters, memory=term.memory)
+    return RewardModel(mixture, term.weight, term.strength, term.ridge, term.curvature_ridge)
 
 
 def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int):
@@ -189,6 +208,7 @@ def algorithm(config: ExperimentConfig, total_cost: Callable) -> TrajOpt:
         prior = MixturePrior(**dynamics.prior.model_dump(exclude={"name"}))
     return TrajOpt(
         cost=total_cost,
+        reward=reward_model(config),
         prior=prior,
         ridge=dynamics.ridge,
         center=dynamics.center,

@@ -1,7 +1,7 @@
 """An experiment file: `experiment.toml` read, validated and typed. One frozen model per section.
 
 The models below are the reference of the format: every key, its default, its unit. Only `[environment]` (an `id` or an
-`mjcf`) and one `[[cost]]` must be there. `load` reads a file; `--set section.key=value` overrides go through the same
+`mjcf`) must be there. `load` reads a file; `--set section.key=value` overrides go through the same
 validation. What is wrong is said in one line each, with the file (or the override), the key, what was expected, and the
 nearest known key.
 """
@@ -278,7 +278,34 @@ class TaskCostConfig(_CostConfig):
     weight: NonNegative = Field(default=1.0, description="factor on its value")
 
 
-CostConfig = Annotated[QuadraticCostConfig | DistanceCostConfig | TaskCostConfig, Field(discriminator="name")]
+class RewardCostConfig(Section):
+    """Minus the environment's reward, whose quadratic expansion is learned from the samples."""
+
+    name: Literal["reward"] = "reward"
+    weight: float = Field(default=1.0, gt=0, description="factor on the reward")
+    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
+    ridge: float = Field(
+        default=1e-4, gt=0, description="added to the variance of each linear feature, relative to that variance"
+    )
+    curvature_ridge: float = Field(
+        default=3e-3, gt=0, description="the same for the quadratic features: more of it shows less curvature"
+    )
+    clusters: int = Field(default=20, ge=1, description="of the mixture over [x; u; reward], at most")
+    memory: int = Field(default=3, ge=1, description="iterations whose samples it is fitted to")
+
+
+CostConfig = Annotated[
+    QuadraticCostConfig | DistanceCostConfig | TaskCostConfig | RewardCostConfig, Field(discriminator="name")
+]
+
+
+def _costs(value: Any) -> Any:
+    """Lets `cost = "reward"` stand for one section of that name."""
+    if not isinstance(value, str):
+        return value
+    if value != "reward":
+        raise ValueError(f'expected a list of tables, or "reward" for the environment\'s own, got "{value}"')
+    return [{"name": value}]
 
 
 # -- the whole file --------------------------------------------------------------------------------------------------
@@ -291,7 +318,17 @@ class ExperimentConfig(Section):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of everything random")
     environment: EnvironmentConfig = Field(description="its id, or the mjcf it is made from")
     algorithm: AlgorithmConfig = AlgorithmConfig()
-    cost: ListOf[CostConfig] = Field(min_length=1, description="the sections [[cost]], which are summed")
+    cost: Annotated[ListOf[CostConfig], BeforeValidator(_costs)] = Field(
+        default=(RewardCostConfig(),),
+        min_length=1,
+        description='the sections [[cost]], which are summed; cost = "reward" for the environment\'s own reward alone',
+    )
+
+    @model_validator(mode="after")
+    def _reward_exists(self) -> Self:
+        if self.environment.mjcf is not None and any(isinstance(term, RewardCostConfig) for term in self.cost):
+            raise ValueError("an environment.mjcf gives no reward: say what it costs in [[cost]] sections")
+        return self
 
     def to_toml(self) -> str:
         """The file with every key resolved, those that are None left out; `parse` gives back an equal config."""
@@ -370,7 +407,7 @@ def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> E
         return ExperimentConfig.model_validate(raw)
     except ValidationError as error:
         lines = [
-            f"{_place(path, places) or place}: {'.'.join(map(str, path))}: {message}"
+            ": ".join(filter(None, (_place(path, places) or place, ".".join(map(str, path)), message)))
             for path, message in explain(error, ExperimentConfig, raw)
         ]
         raise ConfigError("\n".join(lines)) from None

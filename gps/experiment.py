@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 from gps import build
 from gps.backend import jax
 from gps.config import ExperimentConfig, load
-from gps.costs import evaluate
 from gps.linear_gaussian.types import Controller
 from gps.records import IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
@@ -61,8 +60,8 @@ class Experiment:
             space.shape[0]
             for space in (self.environment.single_observation_space, self.environment.single_action_space)
         )
-        self.cost = build.cost(config, directory, self.environment.state_layout, dx, du, T)
-        self.algorithm = build.algorithm(config, self.cost)
+        cost = build.cost(config, directory, self.environment.state_layout, dx, du, T)
+        self.algorithm = build.algorithm(config, cost)
         try:
             self.starts, _ = self._single.reset(options={"conditions": list(self.conditions)})
         except ValueError as error:
@@ -100,7 +99,7 @@ class Experiment:
         """One rollout of each condition without noise, and its costs (M, 1, T)."""
         noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
         rollouts = collect(self._single, controllers, self.conditions, noise, self.config.seed)
-        return rollouts, evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+        return rollouts, self.algorithm.costs(rollouts)
 
     def close(self) -> None:
         self.environment.close()

@@ -165,10 +165,11 @@ WRONG = {  # an override -> what is said of it
     'numbers, got [1, "a"]',
     "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 10",
     "cost=[]": "cost: expected a list of tables, at least one, got []",
-    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance" or "task"',
-    "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance" or "task", got 3',
+    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance", "task" or "reward"',
+    "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance", "task" or "reward", got 3',
     "cost.0.weight=[1, -2]": "cost.0.weight: expected a number >= 0 or a list of numbers >= 0, got [1, -2]",
     "cost.0.wieght=1": "cost.0.wieght: unknown key; did you mean 'weight'?",
+    "cost=rewards": 'cost: expected a list of tables, or "reward" for the environment\'s own, got "rewards"',
     "cost.0.on=[]": "cost.0.on: expected a list of strings, at least one, got []",
 }  # fmt: skip
 
@@ -200,11 +201,12 @@ def test_the_file_is_named_and_everything_is_said():
         'e/experiment.toml: algorithm.samples: expected an integer >= 1, got "five"',
         "e/experiment.toml: algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
     ]
-    assert complaint("").splitlines() == [
-        "e/experiment.toml: environment: missing; expected a table (its id, or the mjcf it is made from)",
-        "e/experiment.toml: cost: missing; expected a list of tables, at least one "
-        "(the sections [[cost]], which are summed)",
-    ]
+    assert complaint("") == (
+        "e/experiment.toml: environment: missing; expected a table (its id, or the mjcf it is made from)"
+    )
+    assert complaint("[environment]\nmjcf = 'a.xml'") == (
+        "e/experiment.toml: an environment.mjcf gives no reward: say what it costs in [[cost]] sections"
+    )
     assert complaint(MINIMAL, "environment={}").startswith("--set environment={}: environment: give either id or mjcf")
 
 
