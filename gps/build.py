@@ -12,16 +12,20 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
+from gps import plugins
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
     DistanceCostConfig,
+    DynamicsConfig,
     EnvironmentConfig,
     ExperimentConfig,
     FileInitialConfig,
     LQRInitialConfig,
     MixturePriorConfig,
     PDInitialConfig,
+    PluginCostConfig,
+    PluginPriorConfig,
     QuadraticCostConfig,
     RewardCostConfig,
     TaskCostConfig,
@@ -29,6 +33,7 @@ from gps.config import (
 )
 from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
 from gps.dynamics.mixture import MixturePrior
+from gps.dynamics.prior import DynamicsPrior
 from gps.errors import ConfigError, nearest
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
@@ -158,6 +163,19 @@ def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: 
             function = _from_task(directory, term.function, f"{key}.function")
             _check_signature(function, f"{directory / _TASK}: {term.function}", dx, du)
             return Task(function, jnp.asarray(float(term.weight)), ramp)
+        case PluginCostConfig():
+            factory = plugins.load("gps.costs", term.plugin, f"{key}.name")
+            function = _made(factory, f"{key}: {term.plugin}", layout, T, **term.options)
+            _check_signature(function, f"{key}: {term.plugin}", dx, du)
+            return Task(function, jnp.asarray(float(term.weight)), ramp)
+
+
+def _made(factory: Callable, place: str, *arguments: Any, **options: Any) -> Any:
+    """What the factory of another package makes."""
+    try:
+        return factory(*arguments, **options)
+    except Exception as error:
+        raise ConfigError(f"{place}: {type(error).__name__}: {_one_line(error)}") from error
 
 
 def _indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...]:
@@ -200,16 +218,18 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable) -> TrajOpt:
-    """The algorithm as configured."""
+def algorithm(config: ExperimentConfig, total_cost: Callable) -> Any:
+    """The algorithm as configured: `TrajOpt`, or another package's with the same methods."""
     settings, dynamics, controller = config.algorithm, config.algorithm.dynamics, config.algorithm.controller
-    prior = None
-    if dynamics.fit == "bayesian" and isinstance(dynamics.prior, MixturePriorConfig):
-        prior = MixturePrior(**dynamics.prior.model_dump(exclude={"name"}))
+    if settings.name != "trajopt":
+        factory = plugins.load("gps.algorithms", settings.name, "algorithm.name")
+        return _made(factory, f"algorithm: {settings.name}", config, total_cost)
+    if settings.options:
+        raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
     return TrajOpt(
         cost=total_cost,
         reward=reward_model(config),
-        prior=prior,
+        prior=_prior(dynamics),
         ridge=dynamics.ridge,
         center=dynamics.center,
         kl_step=settings.kl_step,
@@ -223,6 +243,18 @@ def algorithm(config: ExperimentConfig, total_cost: Callable) -> TrajOpt:
         noise=controller.noise,
         smoothing=controller.smoothing,
     )
+
+
+def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:
+    match dynamics.prior:
+        case _ if dynamics.fit == "least_squares":
+            return None
+        case MixturePriorConfig():
+            return MixturePrior(**dynamics.prior.model_dump(exclude={"name"}))
+        case PluginPriorConfig(plugin=name, options=options):
+            factory = plugins.load("gps.dynamics", name, "algorithm.dynamics.prior.name")
+            return _made(factory, f"algorithm.dynamics.prior: {name}", **options)
+    return None
 
 
 def first_controllers(

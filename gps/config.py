@@ -14,8 +14,18 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from annotated_types import Ge
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 
+from gps import plugins
 from gps.errors import ConfigError, nearest
 from gps.validation import KeyPath, explain, kinds_at
 
@@ -37,6 +47,20 @@ class Section(BaseModel):
 def _named(default: str) -> BeforeValidator:
     """Lets a table that may be of several kinds omit its `name`."""
     return BeforeValidator(lambda table: {"name": default, **table} if isinstance(table, dict) else table)
+
+
+def _plugged(group: str, common: Sequence[str] = ()) -> BeforeValidator:
+    """Lets a table have the `name` of another package's entry point; its keys but the `common` ones are options."""
+
+    def rewrite(table: Any) -> Any:
+        name = table.get("name") if isinstance(table, dict) else None
+        if not isinstance(name, str) or name == "plugin" or name not in plugins.names(group):
+            return table
+        shared = {key: table[key] for key in common if key in table}
+        options = {key: value for key, value in table.items() if key not in ("name", *common)}
+        return {"name": "plugin", "plugin": name, "options": options, **shared}
+
+    return BeforeValidator(rewrite)
 
 
 # -- [environment] ---------------------------------------------------------------------------------------------------
@@ -102,6 +126,14 @@ class NoPriorConfig(Section):
     name: Literal["none"] = "none"
 
 
+class PluginPriorConfig(Section):
+    """A prior of another package, by the name of its entry point in the group `gps.dynamics`."""
+
+    name: Literal["plugin"] = "plugin"
+    plugin: str = Field(min_length=1, description="the name of the entry point; its own keys may stand beside `name`")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of what makes it")
+
+
 class DynamicsConfig(Section):
     """`[algorithm.dynamics]`: how the local dynamics are fitted."""
 
@@ -116,7 +148,8 @@ class DynamicsConfig(Section):
         default="posterior", description="the point that the model passes through: posterior mean or samples' mean"
     )
     prior: Annotated[
-        Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
+        Annotated[MixturePriorConfig | NoPriorConfig | PluginPriorConfig, Field(discriminator="name")],
+        _plugged("gps.dynamics"),
         _named("gmm"),
         Field(description="what is believed before the samples of a time step are seen"),
     ] = MixturePriorConfig()
@@ -206,10 +239,21 @@ class StepMultiplierConfig(Section):
         return self
 
 
+def _known_algorithm(name: str) -> str:
+    known = ["trajopt", *plugins.names("gps.algorithms")]
+    if name not in known:
+        listed = " or ".join(f'"{one}"' for one in known)
+        raise ValueError(f'expected {listed}, got "{name}"{nearest(name, known)}')
+    return name
+
+
 class AlgorithmConfig(Section):
     """`[algorithm]`: how the controllers are improved."""
 
-    name: Literal["trajopt"] = Field(default="trajopt", description="the local-model trajectory optimiser")
+    name: Annotated[str, AfterValidator(_known_algorithm)] = Field(
+        default="trajopt", description="the local-model trajectory optimiser, or an entry point in gps.algorithms"
+    )
+    options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
     kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
@@ -294,8 +338,21 @@ class RewardCostConfig(Section):
     memory: int = Field(default=3, ge=1, description="iterations whose samples it is fitted to")
 
 
+class PluginCostConfig(_CostConfig):
+    """A cost of another package, by the name of its entry point in the group `gps.costs`."""
+
+    name: Literal["plugin"] = "plugin"
+    plugin: str = Field(min_length=1, description="the name of the entry point; its own keys may stand beside `name`")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of what makes it")
+    weight: NonNegative = Field(default=1.0, description="factor on its value")
+
+
 CostConfig = Annotated[
-    QuadraticCostConfig | DistanceCostConfig | TaskCostConfig | RewardCostConfig, Field(discriminator="name")
+    Annotated[
+        QuadraticCostConfig | DistanceCostConfig | TaskCostConfig | RewardCostConfig | PluginCostConfig,
+        Field(discriminator="name"),
+    ],
+    _plugged("gps.costs", ("ramp", "final_weight", "weight")),
 ]
 
 
