@@ -30,7 +30,9 @@ _START = "import sys; sys.path[:] = {path!r}; from gps.environments.worker impor
 _SLOW = 60.0
 """Seconds that making or resetting a simulation may take, unless a step may take longer."""
 _GRACE = 5.0
-"""Seconds for a process to close its simulations before it is killed."""
+"""Seconds for a process to close its simulations before it is killed,"""
+_GRACE_IN_TROUBLE = 1.0
+"""and where it is in the middle of something that nobody waits for any more."""
 # One thread for each process: several share the CPUs, and the bits are those of the parent, which uses one as well.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -85,12 +87,12 @@ class Processes:
             applied = table.pop("action")
             yield i, Outcome(state, **table, action=None if applied is None else np.array(applied))
 
-    def close(self) -> None:
-        """End the processes. Those that do not end by themselves are killed, as all are when this is interrupted."""
+    def close(self, grace: float = _GRACE) -> None:
+        """End the processes. Those that do not in `grace` seconds are killed, as all are when this is interrupted."""
         try:
             for worker in self._all:
                 worker.ask_to_end()
-            deadline = time.monotonic() + _GRACE
+            deadline = time.monotonic() + grace
             for worker in self._all:
                 worker.wait(deadline - time.monotonic())
         finally:
@@ -127,7 +129,7 @@ class Processes:
             answered = True
         finally:
             if not answered:  # what they have yet to say would be taken for the answer to another question
-                self.close()
+                self.close(_GRACE_IN_TROUBLE)
 
     def _answers(self, worker: _Worker, share: list[int], what: str) -> Iterator[tuple[int, tuple[dict, Floats]]]:
         """What a process says of the simulations that it was told to reset or step."""

@@ -17,7 +17,7 @@ from gps.environments.recipe import Recipe
 from gps.environments.simulation import Floats, Outcome, Simulation, fault
 from gps.errors import GpsError
 
-_GRACE = 5.0
+_GRACE = 2.0
 """Seconds to close the simulations after the parent has ended."""
 
 
