@@ -12,6 +12,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from gps.environments.recipe import described
 from gps.errors import ConfigError, EnvironmentFault, SimulationFault
 
 Floats = NDArray[np.float64]
@@ -95,9 +96,9 @@ class Guarded(VectorWrapper):
         try:
             reason = self._abort(state.copy(), action.copy(), self._t)  # type: ignore[misc]
         except Exception as error:
-            raise SimulationFault(i, f"environment.abort raised {type(error).__name__}: {error}") from error
+            raise SimulationFault(i, f"environment.abort raised {described(error)}") from error
         if isinstance(reason, str) or reason is None:
-            return reason or ""
+            return " ".join((reason or "").split())
         if np.shape(reason) != ():
             raise SimulationFault(i, f"environment.abort returned {reason!r}, expected a bool or a sentence")
         return "the abort condition holds" if reason else ""
@@ -115,7 +116,8 @@ def ask(question: str) -> bool:
             "your own, or set it to false"
         )
     print(f"{question} [Enter: yes, n: no] ", end="", file=sys.stderr, flush=True)
-    return not sys.stdin.readline().strip().lower().startswith("n")
+    answer = sys.stdin.readline()
+    return bool(answer) and not answer.strip().lower().startswith("n")  # without a line, the terminal was closed
 
 
 def _question(options: Mapping[str, Any]) -> str:
