@@ -200,9 +200,10 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> list[str]:
             f"{part} [{where.start}:{where.stop}]" for part, where in built.environment.state_layout.items()
         )
     dt = getattr(built.environment, "dt", np.nan)
+    period = f", dt = {dt:g} s" if np.isfinite(dt) else ""
     lines = [
         full.to_toml(),
-        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}, dt = {dt:g} s",
+        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}{period}",
         f"state         {parts}",
         f"first cost    {np.array2string(record.mean_cost, precision=4)}",
         *(f"condition {m}: {text}" for m, text in enumerate(record.messages) if text),
