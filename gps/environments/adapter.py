@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
+from gps.environments.cpus import available_cpus
 from gps.environments.processes import Processes
 from gps.environments.recipe import Recipe
 from gps.environments.simulation import Floats, InProcess, Outcome
@@ -60,7 +60,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
     ) -> None:
         self.num_envs = num_envs
         text = recipe.to_text()
-        cpus = threads or _available_cpus()
+        cpus = threads or available_cpus()
         self._simulations: InProcess | Processes
         if cpus == 1 or text is None:
             self._simulations = InProcess(recipe, state, num_envs)
@@ -158,10 +158,3 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._truncated[i] = outcome.truncated
         self._success[i] = outcome.success
         self._diverged[i] = outcome.diverged
-
-
-def _available_cpus() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
