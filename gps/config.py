@@ -66,6 +66,18 @@ def _plugged(group: str, common: Sequence[str] = ()) -> BeforeValidator:
 # -- [environment] ---------------------------------------------------------------------------------------------------
 
 
+def _seeds(value: object) -> object:
+    """M conditions that differ in their seed alone, where a file gives their number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if value < 1:
+        raise ValueError(f"expected a list of tables, or how many seeds: an integer >= 1, got {value}")
+    return [{"seed": seed} for seed in range(value)]
+
+
+Limit = float | ListOf[float]
+
+
 class EnvironmentConfig(Section):
     """`[environment]`: what is controlled. Either `id` or `mjcf`."""
 
@@ -78,7 +90,9 @@ class EnvironmentConfig(Section):
         default=None, min_length=1, description="path of a MuJoCo model, relative to the experiment's directory"
     )
     state: ListOf[str] | None = Field(
-        default=None, description="parts of the state, in order; default: the environment's own"
+        default=None,
+        description="parts of the state, in order; default: the environment's own (a Gymnasium environment's parts are "
+        '"observation" or the keys of its Dict, or some entries of one: "observation[0,2]")',
     )
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
@@ -86,20 +100,57 @@ class EnvironmentConfig(Section):
     horizon: int | None = Field(
         default=None, ge=2, description="time steps of a rollout, T; default: the environment's own"
     )
-    conditions: ListOf[dict[str, Any]] = Field(
-        default=({},), min_length=1, description="the M initial situations: one table each, in the environment's terms"
+    conditions: Annotated[ListOf[dict[str, Any]], BeforeValidator(_seeds)] = Field(
+        default=({},),
+        min_length=1,
+        description="the M initial situations: one table each, in the environment's terms; in a Gymnasium environment "
+        "`seed` (default 0) and the options of its reset. A number M stands for the seeds 0 to M - 1",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="of the physics; default: every CPU. No result depends on it"
+        default=None,
+        ge=1,
+        description="threads of the physics, or processes that a Gymnasium environment's simulations are spread over; "
+        "1: in this process, without step_timeout; default: every CPU. No result depends on it",
     )
     options: dict[str, Any] = Field(
         default={}, description="further keyword arguments of the environment's constructor"
+    )
+    step_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        description="seconds after which a Gymnasium environment that has not finished a step is killed, which ends "
+        "the run; its making and resets may take as long, or 60",
+    )
+    sampling: Literal["batch", "one_at_a_time"] = Field(
+        default="batch",
+        description="as many simulations as there are samples in an iteration, or one of them: a robot exists once",
+    )
+    confirm_reset: bool = Field(
+        default=False, description='ask on the terminal before each reset; needs sampling = "one_at_a_time"'
+    )
+    action_limits: ListOf[Limit] | None = Field(
+        default=None,
+        description="lowest and highest action, tighter than the environment's; each a number, or one per action",
+    )
+    abort: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a function of task.py, abort(state, action, t), that is asked after each step with the new state; "
+        "true or a sentence ends the episode, and what was sampled until then is kept",
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.id is None) == (self.mjcf is None):
             raise ValueError(f"give either id or mjcf, got {'neither' if self.id is None else 'both'}")
+        return self
+
+    @model_validator(mode="after")
+    def _robot(self) -> Self:
+        if self.action_limits is not None and len(self.action_limits) != 2:
+            raise ValueError(f"action_limits: expected [lowest, highest], got {len(self.action_limits)} entries")
+        if self.confirm_reset and self.sampling != "one_at_a_time":
+            raise ValueError('confirm_reset asks before each reset, which needs sampling = "one_at_a_time"')
         return self
 
 
@@ -185,7 +236,12 @@ class ZeroInitialConfig(Section):
     """Zero-mean noise without feedback."""
 
     name: Literal["zero"] = "zero"
-    noise: float = Field(default=1.0, gt=0, description="standard deviation of the exploration noise, units of action")
+    noise: float | None = Field(
+        default=None,
+        gt=0,
+        description="standard deviation of the exploration noise, units of action; default: a quarter of the range of "
+        "each action that has limits, 1 of the others",
+    )
 
 
 class FileInitialConfig(Section):
@@ -216,10 +272,14 @@ class ControllerConfig(Section):
     initial: Annotated[
         Annotated[
             LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig, Field(discriminator="name")
-        ],
+        ]
+        | None,
         _named("lqr"),
-        Field(description="the controllers of the first iteration"),
-    ] = LQRInitialConfig()
+        Field(
+            description='the controllers of the first iteration; default: "lqr" where the environment tells positions '
+            'and velocities apart, "zero" elsewhere'
+        ),
+    ] = None
 
 
 # -- [algorithm] -----------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_every_key_has_a_default():
     assert minimal.algorithm.iterations == 10
     assert minimal.algorithm.dynamics.prior.name == "gmm"
     assert minimal.environment.conditions == ({},)
-    assert minimal.algorithm.controller.initial.name == "lqr"
+    assert minimal.algorithm.controller.initial is None
     assert minimal.cost[0].ramp == "constant"
 
 
@@ -49,6 +49,7 @@ ROUND_TRIPS = {
     ],
     "text": ["description='''a \"b\" \\\\ é\n\t[x]'''", "environment.options={a={b=[1, {c=2}]}, d=1979-05-27}"],
     "numbers": ["algorithm.kl_step=1e-300", "algorithm.entropy=0.1", "algorithm.dynamics.ridge=0"],
+    "robot": ["environment={id='a', sampling='one_at_a_time', action_limits=[-1, [1, 2]], abort='f', step_timeout=2}"],
     "mjcf": ["environment={mjcf='a/b.xml', state=['qpos', 'qvel'], frame_skip=2, horizon=2, threads=1}"],
 }
 
@@ -62,7 +63,7 @@ def test_round_trip(overrides, tmp_path):
 
 
 def test_the_resolved_file_is_complete():
-    text = parse(MINIMAL).to_toml()
+    text = parse(MINIMAL, overrides=["algorithm.controller.initial.name=lqr"]).to_toml()
     for kind in (gps.config.AlgorithmConfig, gps.config.DynamicsConfig, gps.config.MixturePriorConfig,
                  gps.config.ControllerConfig, gps.config.LQRInitialConfig, gps.config.QuadraticCostConfig):  # fmt: skip
         for key in kind.model_fields:
@@ -118,6 +119,12 @@ def test_a_name_may_be_left_out_where_there_is_a_usual_one():
     assert changed.algorithm.controller.initial.stiffness == 2
 
 
+def test_a_number_of_conditions_stands_for_seeds():
+    seeded = parse(MINIMAL, overrides=["environment.conditions=3"])
+    assert seeded.environment.conditions == ({"seed": 0}, {"seed": 1}, {"seed": 2})
+    assert parse(seeded.to_toml()) == seeded
+
+
 def test_replaced():
     assert config().replaced() == config()
     changed = config().replaced(seed=5, iterations=7)
@@ -153,6 +160,11 @@ WRONG = {  # an override -> what is said of it
     "environment.horizon=1": "environment.horizon: expected an integer >= 2, got 1",
     "environment.mjcf=a.xml": "environment: give either id or mjcf, got both",
     "environment.conditions=[]": "environment.conditions: expected a list of tables, at least one, got []",
+    "environment.conditions=0": "environment.conditions: expected a list of tables, or how many seeds: an "
+    "integer >= 1, got 0",
+    "environment.action_limits=[1]": "environment: action_limits: expected [lowest, highest], got 1 entries",
+    "environment.confirm_reset=true": "environment: confirm_reset asks before each reset, which needs sampling = "
+    '"one_at_a_time"',
     "environment.conditions=[1]": "environment.conditions.0: expected a table, got 1",
     "environment.state=qpos": 'environment.state: expected a list of strings, got "qpos"',
     "algorithm.solver=secan": 'algorithm.solver: expected "secant" or "gradient", got "secan"; '

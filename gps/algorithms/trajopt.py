@@ -6,7 +6,7 @@ improve each controller by maximum-entropy LQR inside a KL trust region. Repeat.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -82,6 +82,9 @@ class TrajOpt:
     execution: Execution = "max_entropy"
     noise: float = 0.1
     smoothing: float = 0.0
+
+    state_type: ClassVar[type] = TrajOptState
+    """Of what `begin` and `improve` return."""
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> TrajOptState:
         """The state before the first iteration."""
@@ -207,8 +210,13 @@ class TrajOpt:
 
     def _message(self, m, status, model, old, new, alpha, rollouts) -> str:
         """What the status of condition m means here, in words; empty where all is well."""
+        aborts = "".join(
+            f" Sample {abort.sample} was aborted after step {abort.step}: {abort.reason}."
+            for abort in rollouts.aborts
+            if abort.condition == m
+        )
         if Status(status).ok:
-            return ""
+            return aborts.strip()
         text = Status(status).sentence
         if status in (Status.NO_FEASIBLE_ETA, Status.SEARCH_EXHAUSTED):
             tried = new.trace_log_eta[m][np.isnan(new.trace_kl[m])]
@@ -222,7 +230,7 @@ class TrajOpt:
         if status == Status.SAMPLES_DROPPED:
             short = (~rollouts.mask[m].all(axis=1)).sum()
             text += f" {short} of {len(rollouts.mask[m])} ended early."
-        return text
+        return text + aborts
 
 
 def _like(per_condition: np.ndarray, array) -> np.ndarray:

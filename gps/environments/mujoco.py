@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gps.environments._names import identify, joint_slice, names, nearest, require
 from gps.environments.conditions import KEYS, Condition, Conditions, Floats, Start
+from gps.environments.cpus import available_cpus
 
 Bools = NDArray[np.bool_]
 
@@ -124,7 +125,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.max_episode_steps = max_episode_steps
         self.model = model = _load(mjcf, state)
         self.dt = float(model.opt.timestep) * frame_skip
-        self.batch = Batch(model, num_envs, min(threads or _available_cpus(), num_envs), persistent=True)
+        self.batch = Batch(model, num_envs, min(threads or available_cpus(), num_envs), persistent=True)
         self._stage = _STAGE_VEL
 
         self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
@@ -458,10 +459,3 @@ def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
     for candidate in splits[0] if len(splits) == 1 else (name,):
         require(candidate, sites, f"state part {part!r}: site")
     raise AssertionError("one of the names is unknown")
-
-
-def _available_cpus() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
