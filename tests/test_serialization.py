@@ -185,5 +185,5 @@ def test_what_was_written_before_a_field_with_a_default_existed_is_readable():
     assert unflatten(Newer, flatten(Newer(3, ()))) == Newer(3, ())
     with pytest.raises(CorruptFile, match="'size' is missing"):
         unflatten(Newer, {})
-    with pytest.raises(CorruptFile, match="'notes.1' is missing"):
+    with pytest.raises(CorruptFile, match=r"'notes\.1' is missing"):
         unflatten(Newer, {"size": np.array(3), "notes:length": np.array(2), "notes.0": flatten("a")["value"]})
