@@ -14,7 +14,7 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from gps.errors import EnvironmentFault, SimulationFault
+from gps.errors import EnvironmentFault, GpsError, SimulationFault
 from gps.linear_gaussian.types import Controller
 from gps.records import Abort, Rollouts
 
@@ -177,7 +177,7 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 _check_rewards(rewards[:n], log.mask[t, group], group, N, t)
             if not alive.any():
                 break
-    except EnvironmentFault:
+    except GpsError:
         raise
     except Exception as error:
         message = f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}"

@@ -123,11 +123,14 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
             was ended from outside, empty where it was not. What has ended has a reward of 0.
 
         Raises:
-            SimulationFault: if the step of one raises, hangs, or its process dies.
+            SimulationFault: if the step of one raises, hangs, or its process dies, or its action is not finite.
+            ValueError: for actions of another shape.
         """
         if not self._started:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
-        with np.errstate(over="ignore"):
+        if np.shape(actions) != self.action_space.shape:
+            raise ValueError(f"actions must have shape {self.action_space.shape}, got {np.shape(actions)}")
+        with np.errstate(over="ignore"):  # what is too large for the type is beyond every limit
             applied = np.clip(actions, self._low, self._high).astype(self._dtype).astype(np.float64)
         stepped = np.flatnonzero(self._alive).tolist()
         for i in stepped:

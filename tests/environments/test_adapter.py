@@ -105,6 +105,16 @@ def test_a_condition_is_a_seed_and_options_and_always_starts_in_the_same_way():
     assert first[3, 0] == 0.25
 
 
+def test_actions_that_cannot_be_sent():
+    environment = batch(num_envs=2)
+    environment.reset(options={"conditions": [{}] * 2})
+    with pytest.raises(ValueError, match=r"must have shape \(2, 1\), got \(1,\)"):
+        environment.step(np.zeros(1))
+    with pytest.raises(EnvironmentFault, match=r"simulation 1: it was given the action \[nan\], which is not finite"):
+        environment.step(np.array([[0.0], [np.nan]]))
+    environment.close()
+
+
 def test_those_that_are_not_reset_rest():
     environment = batch()
     environment.reset(options={"conditions": [{}] * 4})
