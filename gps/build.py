@@ -28,6 +28,7 @@ from gps.config import (
 )
 from gps.costs import Distance, Quadratic, Ramp, Sum, Task
 from gps.dynamics.mixture import MixturePrior
+from gps.environments.gymnasium_mujoco import batch_class
 from gps.errors import ConfigError, nearest
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
@@ -73,6 +74,8 @@ def _constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., Ve
     assert config.id is not None
     if config.id.startswith("task:"):
         return _from_task(directory, config.id.removeprefix("task:"), "environment.id")
+    if (batched := batch_class(config.id)) is not None:
+        return batched
     return lambda num_envs, **keywords: gymnasium.make_vec(config.id, num_envs, **keywords)
 
 

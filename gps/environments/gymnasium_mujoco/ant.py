@@ -33,7 +33,7 @@ class Ant(Runner):
         return True
 
     def place(self):
-        return self.xpos[:, self.model.body(self.options.main_body).id, :2]
+        return self.body(self.options.main_body)[:, :2]
 
     def observation(self):
         if not self.options.include_cfrc_ext_in_observation:
@@ -77,6 +77,12 @@ class AntV4(SurvivalV4, Ant):
 
     def contact_cost(self):
         return super().contact_cost() if self.options.use_contact_forces else None
+
+    def outcome(self, actions):
+        rewards, terminated, info = super().outcome(actions)
+        if "reward_contact" in info:
+            info["reward_ctrl"] = info.pop("reward_contact")  # the original's name for it
+        return rewards, terminated, info
 
     def whereabouts(self):
         return planar(self.place())

@@ -7,6 +7,7 @@ parts of the state that must be current are computed afterwards, and the solver'
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -18,7 +19,7 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 
-from gps.environments._names import nearest
+from gps.environments._names import identify, nearest
 from gps.environments.conditions import Condition, Floats, Start
 from gps.environments.mujoco import STAGE_ACC, STAGE_NONE, Bools, MujocoEnv
 
@@ -60,7 +61,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
     """The original's keyword arguments and their defaults, but for those of its renderer."""
 
     fields: ClassVar[tuple[str, ...]] = ()
-    """The fields of mjData that the class reads beside `qpos`, `qvel` and `ctrl`: attributes, one row each."""
+    """The fields of mjData that the class reads beside `qpos` and `qvel`: attributes, one row each."""
 
     velocity_noise: ClassVar[Literal["uniform", "normal"]] = "uniform"
     """How the velocities at the start are distributed, where `draw` is not overridden."""
@@ -94,14 +95,16 @@ class GymnasiumMujocoEnv(MujocoEnv):
         self.spec = gymnasium.spec(self.id)
         self._generators: dict[int, np.random.Generator] = {}  # of the simulations that were reset without conditions
         self._keeps_data = self.reads_contact_forces()
-        super().__init__(
-            num_envs,
-            mjcf=_model_path(self.options.xml_file),
-            state=("observation",) if state is None else state,
-            frame_skip=self.options.frame_skip,
-            threads=threads,
-            max_episode_steps=self.spec.max_episode_steps if max_episode_steps == "default" else max_episode_steps,
-        )
+        with warnings.catch_warnings():  # what is deprecated in Gymnasium's models is nobody's to mend here
+            warnings.filterwarnings("ignore", message="compiler attribute")
+            super().__init__(
+                num_envs,
+                mjcf=_model_path(self.options.xml_file),
+                state=("observation",) if state is None else state,
+                frame_skip=self.options.frame_skip,
+                threads=threads,
+                max_episode_steps=self.spec.max_episode_steps if max_episode_steps == "default" else max_episode_steps,
+            )
 
     # -- to be defined ---------------------------------------------------------------------------------------
 
@@ -136,6 +139,19 @@ class GymnasiumMujocoEnv(MujocoEnv):
         """Whether `contact_forces` are needed; they take time."""
         return False
 
+    # -- services --------------------------------------------------------------------------------------------
+
+    def body(self, name: int | str) -> Floats:
+        """The live position of a body, by name or number, (n, 3), in metres; for classes with `xpos` in `fields`."""
+        if name not in self._bodies:
+            found = name
+            if isinstance(name, str):
+                found = identify(self.model, mujoco.mjtObj.mjOBJ_BODY, name, f"{self.id} needs one more body:")
+            elif not 0 <= name < self.model.nbody:
+                raise ValueError(f"{self.id}: there is no body {name}, only 0 to {self.model.nbody - 1}")
+            self._bodies[name] = self.xpos[:, found]
+        return self._bodies[name]
+
     # -- where it starts -------------------------------------------------------------------------------------
 
     def default_start(self, condition: Condition) -> tuple[Floats, Floats]:
@@ -162,9 +178,10 @@ class GymnasiumMujocoEnv(MujocoEnv):
     # -- a step ----------------------------------------------------------------------------------------------
 
     def _lay_out(self, parts: Sequence[str]) -> dict[str, slice]:
-        self.qpos, self.qvel, self.ctrl = self._qpos, self._qvel, self._ctrl
+        self.qpos, self.qvel = self._qpos, self._qvel
         for name in self.fields:
             setattr(self, name, self.batch.bind(name))
+        self._bodies: dict[int | str, Floats] = {}
         self._data = mujoco.MjData(self.model)
         self.contact_forces = np.zeros((self.num_envs, *self._data.cfrc_ext.shape))
         self._observation = np.concatenate(self.observation(), axis=1)
@@ -222,7 +239,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         super().close_extras(**kwargs)
-        for name in ("qpos", "qvel", "ctrl", *self.fields):
+        for name in ("qpos", "qvel", "_bodies", *self.fields):
             self.__dict__.pop(name, None)
 
 

@@ -29,10 +29,6 @@ class Pusher(GymnasiumMujocoEnv):
         qvel[-4:] = 0
         return qpos, qvel
 
-    def body(self, name):
-        """The position of a body, (n, 3)."""
-        return self.xpos[:, self.model.body(name).id]
-
     def observation(self):
         return self.qpos[:, :7], self.qvel[:, :7], *map(self.body, ("tips_arm", "object", "goal"))
 

@@ -25,7 +25,7 @@ class Reacher(GymnasiumMujocoEnv):
 
     def to_target(self):
         """The fingertip's position relative to the target, (n, 3)."""
-        return self.xpos[:, self.model.body("fingertip").id] - self.xpos[:, self.model.body("target").id]
+        return self.body("fingertip") - self.body("target")
 
     def observation(self):
         angles = self.qpos[:, :2]
