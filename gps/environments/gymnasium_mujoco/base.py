@@ -2,7 +2,7 @@
 
 The originals read everything right after `mj_step`, when bodies, sites and contact forces are still those that the
 last stage of the integrator saw, a fraction of a step behind `qpos`. To get the same bits we look at the same moment;
-parts of the state that must be current are computed afterwards, and the solver's warm start is left alone by that.
+parts of the state that must be current are computed afterwards, which leaves the next step as it is.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ class GymnasiumMujocoEnv(MujocoEnv):
     condition_keys = ("seed",)
 
     contact_forces: Floats
-    """Contact forces and torques on each body, (n, nbody, 6), of the last step, where `reads_contact_forces`."""
+    """Contact torques and forces on each body, (n, nbody, 6), of the last step, where `reads_contact_forces`."""
 
     velocity: Floats
     """How fast the `place` moved over the last step, (n, k)."""
 
     _least_stage = STAGE_NONE  # the originals read everything as `mj_step` leaves it
-    _start_stage = STAGE_ACC  # and begin with `mj_forward`, which also makes the solver's first warm start
+    _start_stage = STAGE_ACC  # or, at the start of an episode, `mj_forward`
     _keeps_data = False
 
     def __init__(
@@ -182,8 +182,8 @@ class GymnasiumMujocoEnv(MujocoEnv):
         for name in self.fields:
             setattr(self, name, self.batch.bind(name))
         self._bodies: dict[int | str, Floats] = {}
-        self._data = mujoco.MjData(self.model)
-        self.contact_forces = np.zeros((self.num_envs, *self._data.cfrc_ext.shape))
+        self._data = mujoco.MjData(self.model) if self.reads_contact_forces() else None
+        self.contact_forces = np.zeros((self.num_envs, self.model.nbody, 6))
         self._observation = np.concatenate(self.observation(), axis=1)
         self._place = np.array(self.place())
         self.velocity = np.zeros_like(self._place)
@@ -200,7 +200,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
     def _advance(self, actions: NDArray[Any], failed: Bools) -> None:
         with self._noting(failed):
             self.batch.step(self._alive, nstep=self.nsubsteps)
-        if self.reads_contact_forces():
+        if self._data is not None:
             self._read_contact_forces()
         with np.errstate(invalid="ignore", over="ignore"):  # of simulations that diverge
             place = np.array(self.place())
@@ -210,23 +210,18 @@ class GymnasiumMujocoEnv(MujocoEnv):
             self._outcome = self.outcome(actions)
         if self._stage > STAGE_NONE:
             with self._noting(failed):
-                self._make_current()
+                self.batch.forward(self._alive, stage=self._stage)
 
     def _read_contact_forces(self) -> None:
-        """Spatial contact forces on each body, (n, nbody, 6): `mj_rnePostConstraint`, which no batch can do itself."""
+        """`mj_rnePostConstraint`, as the original after its step: the one thing here that no batch can do itself."""
         for i in range(self.num_envs) if self._alive is None else self._alive:
             self.batch.get_data(i, self._data)
             mujoco.mj_rnePostConstraint(self.model, self._data)
             self.contact_forces[i] = self._data.cfrc_ext
 
-    def _make_current(self) -> None:
-        """Compute what parts of the state need at the new time, but keep the warm start of the next step."""
-        warm_start = self.batch.bind("qacc_warmstart")
-        kept = warm_start.copy()
-        try:
-            self.batch.forward(self._alive, stage=self._stage)
-        finally:
-            warm_start[...] = kept
+    def _freeze(self, failed: Bools, states: Floats) -> None:
+        super()._freeze(failed, states)
+        self.contact_forces[self._diverged] = 0.0
 
     def _judge(self, states: Floats, applied: Floats) -> Outcome:
         outcome = self._outcome
