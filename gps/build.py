@@ -35,6 +35,7 @@ from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
 from gps.environments.guard import Confirm, Guarded, ask
+from gps.environments.gymnasium_mujoco import batch_class
 from gps.environments.parts import Layout, entries
 from gps.environments.recipe import Recipe, registered
 from gps.errors import ConfigError
@@ -95,7 +96,15 @@ def _constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., Ve
         found = task_file.find(origin, config.id.removeprefix("task:"), "environment.id")
         if _makes_a_batch(found):
             return found
+    elif config.id in plugins.names("gps.environments"):
+        found = plugins.load("gps.environments", config.id, "environment.id")
+        if _makes_a_batch(found):
+            return found
+        point = plugins.find("gps.environments", config.id, "environment.id")
+        origin = EnvSpec(id=f"{config.id}-v0", entry_point=point.value)
     else:
+        if (batched := batch_class(config.id)) is not None:
+            return batched
         origin = registered(config.id)
         if origin.vector_entry_point is not None and _makes_a_batch(load_env_creator(origin.vector_entry_point)):
             return lambda num_envs, **keywords: gymnasium.make_vec(origin, num_envs, **keywords)

@@ -13,7 +13,7 @@ A package declares, in its own metadata, names in these groups and what they sta
 `options` are the keys of the section that it does not share with the others of its kind.
 """
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from gps.errors import ConfigError, nearest
@@ -24,22 +24,32 @@ def names(group: str) -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=group)}))
 
 
-def load(group: str, name: str, key: str) -> Any:
-    """What a name stands for.
+def find(group: str, name: str, key: str) -> EntryPoint:
+    """The entry point of a name.
 
     Args:
         key: of the experiment, for messages.
 
     Raises:
-        ConfigError: if no installed package has it, or it cannot be imported.
+        ConfigError: if no installed package has it.
     """
     found = [point for point in entry_points(group=group) if point.name == name]
     if not found:
         known = names(group)
         have = f"; installed are {', '.join(known)}" if known else "; no installed package adds any"
         raise ConfigError(f"{key}: no entry point {name!r} in the group {group}{nearest(name, known)}{have}")
+    return found[0]
+
+
+def load(group: str, name: str, key: str) -> Any:
+    """What a name stands for.
+
+    Raises:
+        ConfigError: as of `find`, or if it cannot be imported.
+    """
+    point = find(group, name, key)
     try:
-        return found[0].load()
+        return point.load()
     except Exception as error:
         text = " ".join(str(error).split())
-        raise ConfigError(f"{key}: the entry point {found[0].value} failed: {type(error).__name__}: {text}") from error
+        raise ConfigError(f"{key}: the entry point {point.value} failed: {type(error).__name__}: {text}") from error
