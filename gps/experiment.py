@@ -96,10 +96,22 @@ class Experiment:
         noise = exploration_noise(controllers, self.samples, self.config.algorithm.controller.smoothing, rng)
         return collect(self.environment, controllers, self.conditions, noise, self.config.seed)
 
-    def evaluate(self, controllers: Controller) -> tuple[Rollouts, np.ndarray]:
-        """One rollout of each condition without noise, and its costs (M, 1, T)."""
-        noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
-        rollouts = collect(self._single, controllers, self.conditions, noise, self.config.seed)
+    def evaluate(
+        self, controllers: Controller, noise: np.ndarray | None = None, seed: int | None = None
+    ) -> tuple[Rollouts, np.ndarray]:
+        """E episodes of each condition, one after the other, and their costs (M, E, T).
+
+        Args:
+            noise: added to the actions, (M, E, T, du); None for one episode without.
+            seed: of the first episode's reset, the next ones' count on from there; None for the experiment's.
+        """
+        if noise is None:
+            noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
+        seed = self.config.seed if seed is None else seed
+        rollouts = Rollouts.joined([
+            collect(self._single, controllers, self.conditions, noise[:, e : e + 1], seed + e)
+            for e in range(noise.shape[1])
+        ])  # fmt: skip
         return rollouts, evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
 
     def close(self) -> None:

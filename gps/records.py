@@ -5,6 +5,8 @@ Axes are ordered condition M, sample N, time T, then features.
 
 import dataclasses
 import enum
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -51,6 +53,19 @@ class Rollouts:
     success: Bool[np.ndarray, "M N T"]  # the environment's flag after step t
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The episodes of several rollouts of the same conditions."""
+        if len(parts) == 1:
+            return parts[0]
+        steps = np.array([part.mask.sum(axis=(1, 2)) for part in parts])
+        saturated = sum(n * part.saturated for n, part in zip(steps, parts, strict=True)) / np.maximum(
+            steps.sum(axis=0), 1
+        )
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "saturated"]
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names}
+        return cls(**arrays, saturated=saturated)
 
     @property
     def steps(self) -> int:
