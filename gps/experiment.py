@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from gps import build
@@ -113,6 +114,12 @@ class Experiment:
             for e in range(noise.shape[1])
         ])  # fmt: skip
         return rollouts, evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+
+    def rewound(self, seed: int | None = None) -> VectorEnv:
+        """One simulation of each condition, at its start, as `evaluate` has it before the first step."""
+        seed = self.config.seed if seed is None else seed
+        self._single.reset(seed=seed, options={"conditions": list(self.conditions)})
+        return self._single
 
     def close(self) -> None:
         self.environment.close()
