@@ -26,7 +26,7 @@ BACKENDS = ("egl", "osmesa")
 """What is tried, in this order."""
 
 _PROBE_SECONDS = 60
-_SHADOW = 1024  # pixels of the shadow map at most: its size is what drawing in software spends its time on
+_SHADOW = 4  # pixels of the shadow map for each of the picture's: in software its size costs most of the time
 
 _PROBE = """
 import sys
@@ -40,6 +40,8 @@ mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, drawing)
 drawing.free()
 context.free()
 """
+
+_ROOM = 1.2  # of what a camera of our own shows, to what there is at the start
 
 
 class Pictures(Protocol):
@@ -91,7 +93,7 @@ class MujocoPictures:
         environment: as it stands after a reset, for the models of its conditions.
         size: of a picture, width and height in pixels.
         camera: a camera of the model by its name, or one of one's own. None takes the model's camera "view", else
-            its first one that stands in the world or follows a body, else one that shows the whole model.
+            its first one that stands in the world or follows a body, else one that has all simulations in view.
 
     Raises:
         DrawingError: if OpenGL cannot be had.
@@ -105,8 +107,8 @@ class MujocoPictures:
         width, height = size
         model, _ = environment.snapshot(0)
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-        model.vis.quality.shadowsize = min(model.vis.quality.shadowsize, _SHADOW)
-        self._camera = camera if isinstance(camera, mujoco.MjvCamera) else _camera(mujoco, model, camera)
+        model.vis.quality.shadowsize = min(model.vis.quality.shadowsize, _SHADOW * max(size))
+        self._camera = camera if isinstance(camera, mujoco.MjvCamera) else _camera(environment, camera)
         name = backend()
         try:
             self._gl = import_module(f"mujoco.{name}").GLContext(width, height)
@@ -139,21 +141,47 @@ class MujocoPictures:
         self._gl.free()
 
 
-def _camera(mujoco: Any, model: Any, name: str | None) -> Any:
+def _camera(environment: Any, name: str | None) -> mujoco.MjvCamera:
     """The camera called `name`, or the one that suits best where that is None."""
-    camera = mujoco.MjvCamera()
+    import mujoco
+
+    model, _ = environment.snapshot(0)
     known = [model.camera(k).name for k in range(model.ncam)]
     if name is not None and name not in known:
         cameras = ", ".join(filter(None, known)) or "none has a name"
         raise ConfigError(f"--camera {name}: no camera of the model{nearest(name, known)}; its cameras: {cameras}")
-    fixed = mujoco.mjtCamLight.mjCAMLIGHT_FIXED.value
-    outside = [k for k in range(model.ncam) if model.cam_bodyid[k] == 0 or model.cam_mode[k] != fixed]
-    chosen = known.index(name) if name is not None else known.index("view") if "view" in known else None
-    chosen = outside[0] if chosen is None and outside else chosen
-    if chosen is None:
-        mujoco.mjv_defaultFreeCamera(model, camera)
-    else:
-        camera.type, camera.fixedcamid = mujoco.mjtCamera.mjCAMERA_FIXED.value, chosen
+    within = mujoco.mjtCamLight.mjCAMLIGHT_FIXED.value  # in a body, as on a gripper, which shows little of the whole
+    outside = [k for k in range(model.ncam) if model.cam_bodyid[k] == 0 or model.cam_mode[k] != within]
+    name = "view" if name is None and "view" in known else name
+    if name is None and not outside:
+        return _framing(environment)
+    camera = mujoco.MjvCamera()
+    camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
+    camera.fixedcamid = outside[0] if name is None else known.index(name)
+    return camera
+
+
+def _framing(environment: Any) -> mujoco.MjvCamera:
+    """A camera that has every simulation in view with room to move, from the model's own azimuth and elevation.
+
+    MuJoCo's own free camera looks at `model.stat`, whose extent a floor makes as large as itself; here floors do not
+    count.
+    """
+    import mujoco
+
+    camera = mujoco.MjvCamera()
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for i in range(environment.num_envs):
+        model, data = environment.snapshot(i)
+        solid = model.geom_rbound > 0  # those of planes are zero
+        places = np.concatenate([data.geom_xpos[solid], data.site_xpos])
+        radii = np.concatenate([model.geom_rbound[solid], np.zeros(model.nsite)])[:, None]
+        low = np.minimum(low, np.min(places - radii, axis=0, initial=np.inf))
+        high = np.maximum(high, np.max(places + radii, axis=0, initial=-np.inf))
+    mujoco.mjv_defaultFreeCamera(model, camera)
+    if np.isfinite(low).all():
+        camera.lookat[:] = (low + high) / 2
+        camera.distance = _ROOM * np.linalg.norm(high - low) / 2 / np.tan(np.radians(model.vis.global_.fovy) / 2)
     return camera
 
 
