@@ -19,6 +19,8 @@ LEVEL = 0.95
 RESAMPLES = 2000
 """Bootstrap samples: the ends of an interval then move by a few percent of its width from one generator to another."""
 
+_CHUNK = 4_000_000  # numbers that are in memory at once
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Maps values (n, ...) to (...)."""
 
@@ -70,11 +72,12 @@ def estimate(
     """
     groups = [np.asarray(group, dtype=float) for group in strata]
     rng = np.random.default_rng(0)
-    picks = [rng.integers(len(group), size=(RESAMPLES, len(group))) for group in groups]
+    picks = [rng.integers(len(group), size=(len(group), RESAMPLES)) for group in groups]
     value = statistic(np.concatenate(groups))
-    samples = np.array([
-        statistic(np.concatenate([group[pick[b]] for group, pick in zip(groups, picks, strict=True)]))
-        for b in range(RESAMPLES)
+    chunk = max(1, _CHUNK // sum(group.size for group in groups))
+    samples = np.concatenate([
+        statistic(np.concatenate([group[pick[:, b : b + chunk]] for group, pick in zip(groups, picks, strict=True)]))
+        for b in range(0, RESAMPLES, chunk)
     ])  # fmt: skip
     low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Estimate(value, low, high)
