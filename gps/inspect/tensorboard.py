@@ -8,6 +8,7 @@ RUN/tensorboard/by_environment_steps/condition_0/events…   the same against en
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,22 +89,34 @@ class TensorBoard(Callback):
 
     def _write(self, name: str, scalars: dict[str, float], at: tuple[int | None, int]) -> None:
         """Scalars on each axis that there is a place `at`; a value that is not finite leaves a gap."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         for axis, place in zip(_AXES, at, strict=True):
             if place is None:
                 continue
             writer = self._writer(axis, name, place)
             for key, value in scalars.items():
                 if math.isfinite(value):
-                    writer.add_scalar(f"{axis}/{key}", value, place)
+                    summary = scalar(f"{axis}/{key}", value)
+                    writer.write_event(Event(wall_time=time.time(), step=place, summary=summary))
 
     def _writer(self, axis: str, name: str, begin: int) -> Any:
-        """The writer of a folder. It supersedes what an interrupted run has left there at `begin` and after it."""
+        """The writer of a folder. It supersedes what an interrupted run has left there at `begin` and after it.
+
+        tensorboardX's own SummaryWriter would pass every number through a process queue to a thread of its own.
+        """
         if (axis, name) not in self._writers:
-            from tensorboardX import SummaryWriter
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import Event, SessionLog
 
             if self._folder is None:
                 raise ConfigError("TensorBoard: give it a folder, or let a run call it")
-            self._writers[axis, name] = SummaryWriter(str(self._folder / axis / name), purge_step=begin)
+            folder = self._folder / axis / name
+            folder.mkdir(parents=True, exist_ok=True)
+            writer = EventsWriter(str(folder / "events"), f".{begin}")
+            writer.write_event(Event(step=begin, session_log=SessionLog(status=SessionLog.START)))
+            self._writers[axis, name] = writer
         return self._writers[axis, name]
 
     def _flush(self) -> None:

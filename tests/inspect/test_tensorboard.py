@@ -39,7 +39,7 @@ def test_scalars_against_iterations_and_steps(tmp_path):
     board = TensorBoard(tmp_path)
     records = [record(k) for k in range(3)]
     for made in records:
-        board.on_iteration(made)
+        board.on_iteration(made)  # what is on disk must not wait for the end of the run
     for m in range(2):
         rows = [tables.rows(made)[m] for made in records]
         by_iteration = read(tmp_path / "by_iteration" / f"condition_{m}")
@@ -54,6 +54,7 @@ def test_scalars_against_iterations_and_steps(tmp_path):
     assert shared["by_iteration/cost"][1] == np.float32(records[1].mean_cost.mean())
     assert shared["by_iteration/fit_seconds"][2] == np.float32(0.04)
     assert shared["by_iteration/environment_steps"][2] == 108
+    board.on_end(None)
 
 
 def test_in_a_run_directory_and_after_an_interruption(tmp_path):

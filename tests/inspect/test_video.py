@@ -90,8 +90,8 @@ def test_loops(tmp_path, frames, suffix):
         durations = []
         for k in range(7):
             image.seek(k)
-            durations.append(image.info["duration"])
             shown = np.asarray(image.convert("RGB")).astype(float)
+            durations.append(image.info["duration"])
             assert np.abs(shown - frames[k]).mean() < 12
     assert sum(durations[:6]) == pytest.approx(200, abs=5)
     assert durations[6] == 1000
