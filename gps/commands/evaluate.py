@@ -1,4 +1,4 @@
-"""Run a run's controllers on fresh episodes: cost, return and success with 95 % intervals."""
+"""Run a run's controllers on fresh episodes: cost, return and success, with intervals."""
 
 from __future__ import annotations
 
