@@ -36,7 +36,11 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
 def test_the_commands_can_be_typed_so():
     parser = cli._parser()
     commands = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
-    commands = [shlex.split(line.replace("$seed", "0"), comments=True)[1:] for line in commands if line.strip().startswith("gps ")]
+    commands = [
+        shlex.split(line.replace("$seed", "0"), comments=True)[1:]
+        for line in commands
+        if line.strip().startswith("gps ")
+    ]
     assert len(commands) >= 10
     for command in commands:
         parser.parse_args(command)

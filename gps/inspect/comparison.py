@@ -328,8 +328,8 @@ def _caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
         unfinished = len(group.members) - len(group.finished)
         if unfinished:
             notes.append(
-                f"{group.label}: {unfinished} of {len(group.members)} runs have no final evaluation yet "
-                "(`gps resume` goes on); they count in the curves alone"
+                f"{group.label}: {unfinished} of {len(group.members)} runs without a final evaluation yet "
+                "(`gps resume` goes on), which count in the curves alone"
             )
         for member in group.finished:
             if np.isnan(member.final_cost):

@@ -25,7 +25,8 @@ _CURVES = {  # name -> heading, what it shows
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1em }
 h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.15em; margin: 1.6em 0 0 }
-p { margin: .2em 0 .6em; color: #555 } .notes { background: #fff6e0; border-left: 4px solid #e69f00; padding: .5em 1em }
+p { margin: .2em 0 .6em; color: #555 }
+.notes { background: #fff6e0; border-left: 4px solid #e69f00; padding: .5em 1em .5em 2em }
 .notes li { color: #444 } .table { overflow-x: auto }
 table { border-collapse: collapse; margin: 1em 0; font-size: 14px }
 th, td { padding: .3em 1.2em .3em 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap }

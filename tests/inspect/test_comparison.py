@@ -164,7 +164,7 @@ def test_an_unfinished_run_counts_in_the_curves_alone(tmp_path):
     (group,) = comparison.groups
     assert group.final_cost.value == 6
     assert len(group.curves["cost"][0].values) == 2
-    assert any("1 of 2 runs have no final evaluation" in note for note in comparison.notes)
+    assert any("1 of 2 runs without a final evaluation" in note for note in comparison.notes)
     assert any("span 36 to 72 steps" in note and "1 of 2 runs reach beyond" in note for note in comparison.notes)
     assert row(group, comparison)[2:4] == ["12 to 18", "72 to 108"]
 
