@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gps.errors import ConfigError, RunError
+from gps.errors import ConfigError, DrawingError, RunError
 from gps.evaluation import Noise, played, restored
 from gps.experiment import Experiment
 from gps.inspect import offscreen, video
@@ -80,7 +80,7 @@ def _drawable(run: Run, iteration: int | None) -> Iterator[tuple[Experiment, Any
             try:
                 built, state = stack.enter_context(restored(run, iteration, render_mode="rgb_array"))
             except ConfigError as error:
-                raise offscreen.DrawingError(
+                raise DrawingError(
                     "this environment cannot be drawn: it is no MuJoCo simulation (it has no `snapshot`), and it "
                     f'cannot be made with render_mode="rgb_array": {error}'
                 ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gps import cli
+from gps.errors import DrawingError
 from gps.inspect import offscreen
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +20,7 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
     pytest.importorskip("tensorboardX")
     try:
         offscreen.backend()
-    except offscreen.DrawingError as error:
+    except DrawingError as error:
         pytest.skip(str(error))
     (code,) = re.findall(r"<!-- tested.*?-->\n```python\n(.*?)```", TEXT, re.S)
     monkeypatch.chdir(tmp_path)

@@ -8,9 +8,9 @@ import pytest
 
 from gps import cli
 from gps.environments.mujoco import MujocoEnv
-from gps.errors import ConfigError, RunError
+from gps.errors import ConfigError, DrawingError, RunError
 from gps.inspect import offscreen
-from gps.inspect.offscreen import DrawingError, MujocoPictures, pictures
+from gps.inspect.offscreen import MujocoPictures, pictures
 from gps.rendering import render
 
 PIL = pytest.importorskip("PIL.Image")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gps.errors import ConfigError, GpsError, nearest
+from gps.errors import ConfigError, DrawingError, nearest
 
 if TYPE_CHECKING:
     import mujoco
@@ -51,10 +51,6 @@ class Pictures(Protocol):
         """Simulation `i` now, (height, width, 3) uint8."""
 
     def close(self) -> None: ...
-
-
-class DrawingError(GpsError):
-    """Nothing can be drawn: OpenGL is missing, or the environment cannot be drawn."""
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gps.errors import ConfigError, GpsError, nearest
+from gps.errors import ConfigError, DrawingError, nearest
 from gps.inspect.tables import number
 
 if TYPE_CHECKING:
@@ -30,10 +30,6 @@ LARGEST_FPS = 50
 _LAST_FRAME_SECONDS = 1.0  # for which a loop stands still before it begins anew
 _GAP = 4  # pixels between two pictures
 _INK, _PAPER, _GREEN, _GREY = (32, 32, 32), (255, 255, 255), (0, 128, 64), (120, 120, 120)
-
-
-class VideoError(GpsError):
-    """A video cannot be written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,12 +152,12 @@ def require_suffix(path: Path) -> None:
 
 
 def require_packages(path: Path) -> None:
-    """VideoError unless what the captions and this kind of file need is installed."""
+    """DrawingError unless what the captions and this kind of file need is installed."""
     from importlib.util import find_spec
 
     needed = ["PIL", *(["imageio_ffmpeg"] if path.suffix.lower() == ".mp4" else [])]
     if any(find_spec(name) is None for name in needed):
-        raise VideoError(f'{path}: writing video needs more packages: pip install "gps[video]"')
+        raise DrawingError(f'{path}: writing video needs more packages: pip install "gps[video]"')
 
 
 def write(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:
@@ -169,7 +165,7 @@ def write(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:
 
     Raises:
         ConfigError: for another ending.
-        VideoError: if a package is missing or the file cannot be written.
+        DrawingError: if a package is missing or the file cannot be written.
     """
     require_suffix(path)
     require_packages(path)
@@ -179,7 +175,7 @@ def write(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:
         else:
             _write_loop(path, frames, timing.fps)
     except OSError as error:
-        raise VideoError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise DrawingError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
@@ -200,7 +196,7 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
             ffmpeg.stdin.close()
         said = ffmpeg.stderr.read().decode(errors="replace").strip()
     if ffmpeg.returncode:
-        raise VideoError(f"{path}: cannot be written: {said.splitlines()[-1] if said else 'ffmpeg failed'}")
+        raise DrawingError(f"{path}: cannot be written: {said.splitlines()[-1] if said else 'ffmpeg failed'}")
 
 
 def _write_loop(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:

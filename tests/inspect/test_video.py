@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from factories import rollouts as make_rollouts
 
-from gps.errors import ConfigError
+from gps.errors import ConfigError, DrawingError
 from gps.inspect import video
-from gps.inspect.video import Timing, VideoError, columns, film, write
+from gps.inspect.video import Timing, columns, film, write
 
 PIL = pytest.importorskip("PIL.Image")
 
@@ -108,16 +108,16 @@ def test_mp4(tmp_path, frames):
     pixels = np.frombuffer(subprocess.run(command, capture_output=True, check=True).stdout, np.uint8)
     shown = pixels.reshape(7, 48, 64, 3).astype(float)
     assert np.abs(shown - np.array(frames)).mean() < 20
-    with pytest.raises(VideoError, match=r"no/a\.mp4: cannot be written: .*No such file"):
+    with pytest.raises(DrawingError, match=r"no/a\.mp4: cannot be written: .*No such file"):
         write(tmp_path / "no/a.mp4", frames, Timing(12.5, ()))
 
 
 def test_what_cannot_be_written(tmp_path, frames, monkeypatch):
     with pytest.raises(ConfigError, match=r"unknown kind of video; did you mean '\.webp'"):
         write(tmp_path / "a.webm", frames, Timing(10, ()))
-    with pytest.raises(VideoError, match=r"no/a\.gif: cannot be written: No such file"):
+    with pytest.raises(DrawingError, match=r"no/a\.gif: cannot be written: No such file"):
         write(tmp_path / "no/a.gif", frames, Timing(10, ()))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "imageio_ffmpeg" else name)
     video.require_packages(tmp_path / "a.webp")
-    with pytest.raises(VideoError, match=r'more packages: pip install "gps\[video\]"'):
+    with pytest.raises(DrawingError, match=r'more packages: pip install "gps\[video\]"'):
         write(tmp_path / "a.mp4", frames, Timing(10, ()))
