@@ -5,7 +5,8 @@ GpsError
 ├── EnvironmentFault  an environment raised, died, hung, or returned what is not finite or of another shape
 │   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
-└── RunError          a run directory: missing, incomplete, altered, or of another version
+├── RunError          a run directory: missing, incomplete, altered, or of another version
+└── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
 """
 
 import difflib
@@ -43,6 +44,10 @@ class CostFault(GpsError):
 
 class RunError(GpsError):
     """A run directory is missing, incomplete or altered."""
+
+
+class DrawingError(GpsError):
+    """A picture cannot be drawn or a video cannot be written."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
