@@ -137,7 +137,8 @@ def run(
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
         )
         name = source.resolve().name
-        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described)
+        layout = built.environment.state_layout
+        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described, layout)
         with new:
             _loop(new, built, built.begin(), config.algorithm.iterations, callbacks)
     return new

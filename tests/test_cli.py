@@ -1,6 +1,7 @@
 """The `gps` command with a made-up experiment behind it: what is printed, where, and the exit codes."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -40,18 +41,20 @@ def experiment(monkeypatch, tmp_path):
     def run(path, *, seed, iterations, overrides, out, callbacks, command):
         fake.calls.append((path, seed, iterations, overrides, out, command))
         run = make_run(tmp_path, iterations=0)
-        (callback,) = callbacks
-        callback.on_start(run, run.config, 2)
+        for callback in callbacks:
+            callback.on_start(run, run.config, 2)
         for k in range(2):
-            for stage in ("sample", "fit", "improve"):
+            for stage, callback in itertools.product(("sample", "fit", "improve"), callbacks):
                 callback.on_stage(k, stage)
             made = record(k, status=Status.SEARCH_EXHAUSTED if k else Status.OK)
             run.write(made, state(k))
-            callback.on_iteration(made)
+            for callback in callbacks:
+                callback.on_iteration(made)
             if fake.trouble:
                 raise fake.trouble
-        callback.on_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
-        callback.on_end(run)
+        for callback in callbacks:
+            callback.on_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+            callback.on_end(run)
         return run
 
     def resume(path, *, start, iterations, callbacks):

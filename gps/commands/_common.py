@@ -52,6 +52,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs for the newest")
 
 
+def add_port(parser: argparse.ArgumentParser) -> None:
+    about = "of the live page, on 127.0.0.1; default: any that is free"
+    parser.add_argument("--port", type=whole(0), default=0, metavar="N", help=about)
+
+
 def require_condition(condition: int, count: int) -> None:
     if not 0 <= condition < count:
         raise RunError(f"there is no condition {condition}; the run has 0 to {count - 1}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gps.commands._common import add_run, whole
-from gps.commands._learning import learn
+from gps.commands._learning import add_live, learn
 
 if TYPE_CHECKING:
-    from gps.console import Progress
+    from gps.experiment import Callback
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="start", type=whole(0), metavar="K", help="do iteration K and all after it anew")
     parser.add_argument("--iterations", type=whole(1), metavar="N", help="N more; default: what the experiment lacks")
     parser.add_argument("--quiet", action="store_true", help="print the run directory alone")
+    add_live(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    def action(progress: Progress) -> None:
+    def action(callbacks: Sequence[Callback]) -> None:
         from gps import experiment
 
-        experiment.resume(args.run, start=args.start, iterations=args.iterations, callbacks=[progress])
+        experiment.resume(args.run, start=args.start, iterations=args.iterations, callbacks=callbacks)
 
     return learn(action, args)

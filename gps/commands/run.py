@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gps.commands._common import add_experiment, whole
-from gps.commands._learning import learn
+from gps.commands._learning import add_live, learn
 
 if TYPE_CHECKING:
-    from gps.console import Progress
+    from gps.experiment import Callback
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", type=whole(1), metavar="N", help="how many; default: the experiment's")
     parser.add_argument("--out", metavar="DIR", help="folder of the run directories, in place of ./runs")
     parser.add_argument("--quiet", action="store_true", help="print the run directory alone")
+    add_live(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    def action(progress: Progress) -> None:
+    def action(callbacks: Sequence[Callback]) -> None:
         from gps import experiment
 
         experiment.run(
@@ -31,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
             iterations=args.iterations,
             overrides=args.set,
             out=args.out,
-            callbacks=[progress],
+            callbacks=callbacks,
             command=shlex.join(["gps", *args.argv]),
         )
 
