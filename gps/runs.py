@@ -516,7 +516,7 @@ def _read_csv(folder: Path, kind: type[T]) -> list[T]:
 
 
 def _lock_patiently(descriptor: int) -> bool:
-    """Lock a file. Who asks whether the run is `active` holds the lock for an instant: that is not taken for a writer."""
+    """Lock a file. Who asks whether a run is `active` holds the lock for an instant, and is not taken for a writer."""
     for _ in range(5):
         if try_lock(descriptor):
             return True

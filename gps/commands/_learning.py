@@ -14,6 +14,7 @@ from gps.commands._common import INTERRUPTED, OK, add_port, report
 from gps.control import Control, Stopped
 
 if TYPE_CHECKING:
+    from gps.console import Progress
     from gps.experiment import Callback
     from gps.runs import Run
 
@@ -36,10 +37,7 @@ def learn(action: Callable[[Sequence[Callback]], None], args: argparse.Namespace
         if args.live:
             from gps.inspect.live import Live
 
-            try:
-                callbacks.append(live.enter_context(Live(progress.tell, args.port)))
-            except Exception as error:
-                return report(error)
+            callbacks.append(live.enter_context(Live(progress.tell, args.port)))
         code, goes_on = _learn(action, args, progress, callbacks)
         if args.live and goes_on and sys.stdout.isatty():
             _keep_serving()
@@ -49,7 +47,12 @@ def learn(action: Callable[[Sequence[Callback]], None], args: argparse.Namespace
     return code
 
 
-def _learn(action, args, progress, callbacks) -> tuple[int, bool]:
+def _learn(
+    action: Callable[[Sequence[Callback]], None],
+    args: argparse.Namespace,
+    progress: Progress,
+    callbacks: Sequence[Callback],
+) -> tuple[int, bool]:
     """The exit code, and whether somebody may still want to look at the live page."""
     try:
         with progress:

@@ -36,7 +36,12 @@ def detail(
 
 
 def read_detail(run: Run, iteration: int) -> dict[str, Any]:
-    """The same, from a run on disk."""
+    """The same, from a run on disk.
+
+    Raises:
+        RunError: if there is no such iteration, or it is damaged.
+    """
+    run.iterations.require(iteration)
     following = run.iterations[iteration + 1] if iteration + 1 < len(run.iterations) else None
     return detail(run.iterations[iteration], following, read_mixture(run, iteration))
 

@@ -79,14 +79,17 @@ def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
         severity = "warning" if status in (Status.SEARCH_EXHAUSTED, Status.SAMPLES_DROPPED) else "error"
         yield Finding.one(status.name, severity, k, m, item["message"][m] or status.sentence)
     if (share := item["saturated"][m] or 0.0) > SATURATED:
-        text = f"the environment's limits changed {100 * share:.0f} % of the actions: it did not do what the controller asked."
+        text = (
+            f"the environment's limits changed {100 * share:.0f} % of the actions: what the controller asked for was "
+            "not done."
+        )
         yield Finding.one("saturated", "warning", k, m, text, share)
     if before is not None:
         yield from _broken_promise(item, before, m)
         if (error := item["model_error"][m] or 0.0) > UNFORESEEN:
             text = (
-                f"the model of iteration {k - 1} foretold these steps with an error of {error:.1f} times the samples' "
-                "own spread: the controllers were improved on a model that did not hold here."
+                f"the model of iteration {k - 1} missed these steps by {error:.1f} times the samples' own spread: the "
+                "controllers were improved on a model that did not hold here."
             )
             yield Finding.one("model", "note", k, m, text, error)
 

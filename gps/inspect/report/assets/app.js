@@ -249,7 +249,7 @@ async function poll() {
     if (String(version.stamps) !== String(stamps) || version.state !== shownState || !view.facts) await update(version);
   } catch (error) {
     $("live").dataset.state = "away";
-    $("live-state").textContent = error instanceof TypeError ? "the server has ended; this is what it last showed" : error.message;
+    $("live-state").textContent = error instanceof TypeError ? "the server has ended; this is what it last showed (gps view shows the rest)" : error.message;
     for (const name of ["pause", "resume", "stop"]) $(name).disabled = true;
   }
   setTimeout(poll, document.hidden ? 4000 : 1000);
