@@ -31,7 +31,8 @@ UNFORESEEN = 1.25
 COLLAPSED = 0.05
 """Exploration has collapsed when its standard deviation is below this share of the first iteration's."""
 
-_SEVERITY = ("error", "warning", "note")
+_ORDER = ("error", "worse", "warning", "note")
+"""Of severities and kinds, the gravest first."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,8 +68,11 @@ def findings(pieces: Sequence[Piece], du: int) -> list[Finding]:
         for finding in _of_one(item, pieces[k - 1] if k else None, m)
     ]
     single += _collapses(pieces, du)
-    order = {severity: i for i, severity in enumerate(_SEVERITY)}
-    return sorted(_together(_in_a_row(single)), key=lambda f: (order[f.severity], f.first, f.conditions))
+    rank = {name: i for i, name in enumerate(_ORDER)}
+    return sorted(
+        _together(_in_a_row(single)),
+        key=lambda f: (min(rank.get(f.kind, len(rank)), rank[f.severity]), f.first, f.conditions),
+    )
 
 
 def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:

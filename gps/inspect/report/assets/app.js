@@ -165,7 +165,8 @@ function showFindings() {
   const item = (finding) => {
     const element = document.createElement("li"), link = document.createElement("a");
     const {first, last, worst, conditions: [condition, ...others]} = finding;
-    const also = others.length ? ` (${others.sort((a, b) => a - b).join(", ")} too)` : "";
+    const which = others.length > 2 && others.length === view.facts.sizes.M - 1 ? "all others" : others.sort((a, b) => a - b).join(", ");
+    const also = others.length ? ` (${which} too)` : "";
     link.textContent = `Condition ${condition}${also}, iteration${last > first ? `s ${first} to ${last}` : ` ${first}`}:`;
     link.href = "#inside";
     link.onclick = () => select(worst, condition);

@@ -15,8 +15,8 @@ function glance(view, c) {
   const counts = range(M).map((m) => view.pieces.map((piece) => `${piece.successes[m]}/${piece.samples}`));
   const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
   const crowded = view.pieces.length > 36;
-  const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "text",
-    text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 13, weight: 700, color: marked.map((f) => (f.error ? c.bad : c.warn))},
+  const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
+    text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 11, weight: 800, color: marked.map((f) => (f.error ? c.bad : c.warn))},
     hoverinfo: "skip", cliponaxis: false};
   return {
     data: [
