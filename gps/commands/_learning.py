@@ -34,13 +34,15 @@ def learn(action: Callable[[Sequence[Callback]], None], args: argparse.Namespace
     progress = Progress(args.quiet)
     with contextlib.ExitStack() as live:
         callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say))]
+        page = None
         if args.live:
             from gps.inspect.live import Live
 
-            callbacks.append(live.enter_context(Live(progress.tell, args.port)))
+            page = live.enter_context(Live(progress.tell, args.port))
+            callbacks.append(page)
         code, goes_on = _learn(action, args, progress, callbacks)
-        if args.live and goes_on and sys.stdout.isatty():
-            _keep_serving()
+        if page is not None and goes_on and sys.stdout.isatty():
+            _keep_serving(page.server.url)
     if progress.run is not None:
         sys.stderr.flush()
         print(progress.run.path)
@@ -75,9 +77,9 @@ def _learn(
     return OK, True
 
 
-def _keep_serving() -> None:
+def _keep_serving(url: str) -> None:
     """On a terminal somebody is looking: the page stays until Ctrl-C."""
-    print("the live page stays until Ctrl-C", flush=True)
+    print(f"the live page stays at {url} until Ctrl-C", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
     print()

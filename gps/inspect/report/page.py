@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError
-from gps.inspect.report.detail import detail, read_mixture
+from gps.inspect.report.detail import detail, read_detail, read_mixture
 from gps.inspect.report.overview import Piece, facts, piece
-from gps.inspect.report.thinning import kept_iterations
+from gps.inspect.report.thinning import fits, kept_iterations
 from gps.inspect.report.words import described, findings, summary
 
 if TYPE_CHECKING:
@@ -48,20 +48,19 @@ def report(run: Run) -> str:
         raise RunError(f"{run.path}: there is nothing to report: no iteration has been written yet")
     pieces: list[Piece] = []
     details: dict[int, str] = {}
+    size, first = 0, run.iterations[0]
     previous = None
-    first = run.iterations[0]
     for k in range(count):
-        record = run.iterations[k]
+        record = first if k == 0 else run.iterations[k]
         pieces.append(worded(piece(record, previous), pieces[-1] if pieces else None))
-        if previous is not None:
+        if previous is not None and fits(k * size):
             details[k - 1] = to_json(detail(previous, record, read_mixture(run, k - 1)))
+            size = max(size, len(details[k - 1]))
         previous = record
-    assert previous is not None
-    details[count - 1] = to_json(detail(previous, None, read_mixture(run, count - 1)))
     shown = overview(facts(run, first), pieces)
-    largest = max(map(len, details.values()))
-    kept = kept_iterations(count, largest, [finding["worst"] for finding in shown["findings"]])
-    return page(shown | {"kept": kept}, {k: details[k] for k in kept})
+    kept = kept_iterations(count, size, [finding["worst"] for finding in shown["findings"]])
+    chosen = {k: details[k] if k in details else to_json(read_detail(run, k)) for k in kept}
+    return page(shown | {"kept": kept}, chosen)
 
 
 def page(overview: dict[str, Any] | None = None, details: dict[int, str] | None = None, token: str = "") -> str:

@@ -19,6 +19,11 @@ def kept_samples(N: int, most: int = MOST_SAMPLES) -> Int[np.ndarray, "kept"]:
     return _evenly(N, most)
 
 
+def fits(size: int) -> bool:
+    """Whether details of `size` bytes fit into a page."""
+    return size <= MOST_BYTES
+
+
 def kept_iterations(count: int, bytes_each: int, wanted: list[int]) -> list[int]:
     """The iterations whose details fit into a page.
 

@@ -242,9 +242,7 @@ def described(item: Piece, before: Piece | None, m: int) -> list[str]:
     if item["saturated"][m]:
         text.append(f"The environment's limits changed {100 * item['saturated'][m]:.2g} % of the actions.")
     if (error := item["model_error"][m]) is not None:
-        text.append(
-            f"The last iteration's model foretold these steps with {100 * error:.0f} % of their spread as error."
-        )
+        text.append(f"The last iteration's model missed these steps by {100 * error:.0f} % of the samples' spread.")
     kl, bound, eta = (item[name][m] for name in ("kl", "bound", "eta"))
     if kl is not None and bound is not None:
         found = "" if eta is None else f" at η = {number(eta)}, after {_plural(len(item['trace'][m]), 'evaluation')}"
