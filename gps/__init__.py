@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gps.experiment import Callback, check, resume, run
+    from gps.conformance import check
+    from gps.experiment import Callback, resume, run
     from gps.runs import Run, load_run
 
 _HOME = {
     "Callback": "gps.experiment",
     "Run": "gps.runs",
-    "check": "gps.experiment",
+    "check": "gps.conformance",
     "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",
