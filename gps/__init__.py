@@ -14,17 +14,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gps.experiment import Callback, check, resume, run
     from gps.runs import Run, load_run
+    from gps.sweeps import Sweep, sweep
 
 _HOME = {
     "Callback": "gps.experiment",
     "Run": "gps.runs",
+    "Sweep": "gps.sweeps",
     "check": "gps.experiment",
     "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",
+    "sweep": "gps.sweeps",
 }
 
-__all__ = ["Callback", "Run", "check", "load_run", "resume", "run"]
+__all__ = ["Callback", "Run", "Sweep", "check", "load_run", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str):

@@ -4,7 +4,8 @@ GpsError
 ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
 ├── EnvironmentFault  an environment raised, or returned something that is not finite or of another shape
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
-└── RunError          a run directory: missing, incomplete, altered, or of another version
+├── RunError          a run directory: missing, incomplete, altered, or of another version
+└── SweepError        a sweep: seeds or values that make no sense, a folder in use, workers that cannot be reached
 """
 
 import difflib
@@ -29,6 +30,10 @@ class CostFault(GpsError):
 
 class RunError(GpsError):
     """A run directory is missing, incomplete or altered."""
+
+
+class SweepError(GpsError):
+    """A sweep cannot be started, or its workers cannot be reached."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -114,6 +114,7 @@ def run(
     iterations: int | None = None,
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
+    group: str = "",
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
 ) -> Run:
@@ -124,6 +125,7 @@ def run(
         seed, iterations: in place of the experiment's own.
         overrides: `"section.key=value"`, as `--set` of the command line.
         out: the folder of all runs; None for `runs` in the working directory.
+        group: a folder for the run directory within `out/NAME`, for runs that belong together.
         command: recorded as what was typed; None for this call.
 
     Raises:
@@ -137,7 +139,7 @@ def run(
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
         )
         name = source.resolve().name
-        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described)
+        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described, group=group)
         with new:
             _loop(new, built, built.begin(), config.algorithm.iterations, callbacks)
     return new

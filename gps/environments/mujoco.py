@@ -9,6 +9,7 @@ the caller.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         mjcf: path of an MJCF file, or the XML itself.
         state: the parts of the state, in order.
         frame_skip: physics steps per control step.
-        threads: worker threads; None takes every CPU that this process may use. No number depends on it.
+        threads: worker threads; None takes as many as the variable `GPS_THREADS` says, else every CPU that this process
+            may use. No number depends on it.
         max_episode_steps: control steps after which an episode is truncated; None for never.
 
     Attributes:
@@ -124,7 +126,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.max_episode_steps = max_episode_steps
         self.model = model = _load(mjcf, state)
         self.dt = float(model.opt.timestep) * frame_skip
-        self.batch = Batch(model, num_envs, min(threads or _available_cpus(), num_envs), persistent=True)
+        self.batch = Batch(model, num_envs, min(threads or _default_threads(), num_envs), persistent=True)
         self._stage = _STAGE_VEL
 
         self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
@@ -460,8 +462,13 @@ def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
     raise AssertionError("one of the names is unknown")
 
 
-def _available_cpus() -> int:
-    """The CPUs that this process may use."""
+def _default_threads() -> int:
+    """`GPS_THREADS`, or the CPUs that this process may use."""
+    text = os.environ.get("GPS_THREADS")
+    if text:
+        if not re.fullmatch(r"[1-9]\d{0,4}", text):
+            raise ValueError(f"the environment variable GPS_THREADS must be a whole number of at least 1, got {text!r}")
+        return int(text)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
