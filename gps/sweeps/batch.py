@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import threading
+import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,10 +23,11 @@ from gps.sweeps.pools import Pool, pool
 from gps.sweeps.worker import Task, fingerprint, work
 
 _POLL = 0.25  # seconds between two looks at the disk
+_PATIENCE = 5.0  # seconds without a worker before that is said
 
 
 class Watch:
-    """What may watch a sweep. Override what is of interest."""
+    """What may watch a sweep. Override what is of interest; all but `on_start` is called from a thread of its own."""
 
     def on_start(self, sweep: Sweep, todo: Sequence[Entry], jobs: int) -> None:
         """Before the first run; those that are not in `todo` had been finished before."""
@@ -33,7 +36,10 @@ class Watch:
         """A worker has begun a run, or begun it again."""
 
     def on_run(self, run: SweepRun) -> None:
-        """A run has ended; called from a thread of its own."""
+        """A run has ended."""
+
+    def on_waiting(self) -> None:
+        """The cluster has no worker left; the sweep goes on when there is one again."""
 
 
 def sweep(
@@ -93,7 +99,7 @@ def sweep(
         for setting in {task.entry.folder for task in tasks}:
             remove_leftovers(folder / setting)
         watch.on_start(made, [task.entry for task in tasks], min(workers.jobs, len(tasks)))
-        with _watched(made, tasks, watch):
+        with _watched(made, tasks, workers, watch):
             _work_off(workers, made, tasks)
     return made
 
@@ -167,7 +173,7 @@ def _work_off(workers: Pool, made: Sweep, tasks: Sequence[Task]) -> None:
 
 
 @contextmanager
-def _watched(made: Sweep, tasks: Sequence[Task], watch: Watch) -> Iterator[None]:
+def _watched(made: Sweep, tasks: Sequence[Task], workers: Pool, watch: Watch) -> Iterator[None]:
     """Tell `watch` what the journals say, until the block ends."""
     over, open_, begun = threading.Event(), list(tasks), dict.fromkeys((task.entry.name for task in tasks), 0)
 
@@ -181,8 +187,15 @@ def _watched(made: Sweep, tasks: Sequence[Task], watch: Watch) -> Iterator[None]
                 watch.on_run(made.standing(task.entry))
 
     def keep_looking() -> None:
+        last = time.monotonic()  # at which there was a worker
         while not over.wait(_POLL):
             look()
+            now = time.monotonic()
+            if workers.has_workers():
+                last = now
+            elif now - last > _PATIENCE:
+                watch.on_waiting()
+                last = math.inf  # say it once
 
     thread = threading.Thread(target=keep_looking, name="gps sweep", daemon=True)
     thread.start()

@@ -73,7 +73,7 @@ class Progress(Watch):
 
     def on_begin(self, entry: Entry) -> None:
         if entry.name in self._at_work:
-            self._print(f"{_label(entry)}: its worker died; on with it", style="yellow")
+            self._print(f"{_label(entry)}: broken off by the death of a worker; begun again", style="yellow")
         self._at_work[entry.name] = entry
 
     def on_run(self, run: SweepRun) -> None:
@@ -83,7 +83,10 @@ class Progress(Watch):
         if run.state == "finished":
             self._print(f"{run.label}: cost {_cost(run)}, solved {_solved(run)}")
         elif run.state == "failed":
-            self._print(f"{run.label}: failed: {run.message.splitlines()[0]}", style="red")
+            self._print(f"{run.label}: failed: {(run.message or 'without a word').splitlines()[0]}", style="red")
+
+    def on_waiting(self) -> None:
+        self._print("no worker is left; waiting for one to come (Ctrl-C: all that is on disk stays)", style="yellow")
 
     # -- within --------------------------------------------------------------------------------------------------
 

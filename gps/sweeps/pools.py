@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import re
 import socket
@@ -31,6 +32,8 @@ class Pool:
     jobs: int
     threads: int  # what each may use
     _config: Callable[[], AbstractContextManager]  # joblib's choice of backend
+    has_workers: Callable[[], bool] = lambda: True
+    """Whether there is any worker now; those of a cluster may all be gone, and may come back."""
 
     def call(self, function: Callable[[Any], object], items: Sequence[Any], at_once: int) -> None:
         """Call the function on every item, at most `at_once` of them at a time.
@@ -97,18 +100,49 @@ def _dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
             # A worker with two threads would run two runs in one process.
             address = stack.enter_context(
                 distributed.LocalCluster(
-                    n_workers=count, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    silence_logs=logging.ERROR,  # else a line for each worker that dies; the sweep has its own
                 )
             )
         else:
-            _require_answer(address, "dask scheduler")
+            _require_answer(address, "Dask scheduler")
         try:
             client = stack.enter_context(distributed.Client(address, timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError, TimeoutError) as error:
             raise SweepError(f"--address {address}: no Dask scheduler answers there ({_first_line(error)})") from None
         if isinstance(address, str):
             count, threads = _slots(client, jobs, address), 1
-        yield Pool(count, threads, lambda: parallel_config("dask", client=client))
+        workers = _dask_backend(client)
+        yield Pool(count, threads, lambda: parallel_config(workers), lambda: bool(client.nthreads()))
+
+
+def _dask_backend(client: Any) -> Any:
+    """joblib's Dask backend, mended in two places.
+
+    It would wait for ever for a task that the scheduler has given up (`KilledWorker`), and, with a single worker, would
+    not use the cluster at all.
+    """
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs):
+            return max(2, super().effective_n_jobs(n_jobs))
+
+        def submit(self, func, callback=None):
+            future = super().submit(func, callback)
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+            return future
+
+        def retrieve_result_callback(self, out):
+            if isinstance(out, BaseException):
+                raise out
+            return super().retrieve_result_callback(out)
+
+    return Backend(client=client)
 
 
 def _slots(client: Any, jobs: int | None, address: str) -> int:
@@ -139,7 +173,7 @@ def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     was_there = ray.is_initialized()
     if not was_there and address is None:
-        ray.init(num_cpus=count, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        ray.init(num_cpus=max(2, count), include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
     elif not was_there:
         if address != "auto":
             _require_answer(str(address), "Ray head")
