@@ -7,6 +7,7 @@
 | `sampling` | closed-loop rollouts, beside MuJoCo's own batch stepping |
 | `iteration` | a whole iteration of the peg insertion: physics and everything else |
 | `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
+| `sweep` | 8 seeds by `gps sweep` with two jobs, beside one after another |
 
 `python -m benchmarks.seeds` makes the learning tables. Absolute times depend on the machine and its load: the
 ratios count, which are measured in one run.
@@ -16,7 +17,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("update", "dynamics", "sampling", "iteration", "peg")
+NAMES = ("update", "dynamics", "sampling", "iteration", "peg", "sweep")
 
 
 def main() -> int:
