@@ -5,6 +5,7 @@
 | `update` | one KL-constrained controller update, beside a compiled kernel and careful NumPy |
 | `dynamics` | the mixture prior and the fits of local dynamics |
 | `sampling` | closed-loop rollouts, beside MuJoCo's own batch stepping |
+| `gymnasium_batch` | Gymnasium's MuJoCo environments, beside its own vector environment |
 | `iteration` | a whole iteration of the peg insertion: physics and everything else |
 | `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
 | `sweep` | 8 seeds by `gps sweep` with two jobs, beside one after another |
@@ -17,7 +18,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("update", "dynamics", "sampling", "iteration", "peg", "sweep")
+NAMES = ("update", "dynamics", "sampling", "gymnasium_batch", "iteration", "peg", "sweep")
 
 
 def main() -> int:

@@ -38,7 +38,6 @@ def train(name: str, seed: int) -> dict:
 def baseline(name: str, seed: int | None) -> dict:
     """One episode of each condition without learning: uniform actions, or zero where there is no seed."""
     from gps.config import load
-    from gps.costs import evaluate
     from gps.experiment import Experiment
     from gps.linear_gaussian import initial
     from gps.sampling import collect
@@ -50,7 +49,7 @@ def baseline(name: str, seed: int | None) -> dict:
         noise = np.zeros(shape) if seed is None else np.random.default_rng(seed).uniform(space.low, space.high, shape)
         zero = initial.zero(M, T, built.starts.shape[1], space.shape[0], 1.0)
         rollouts = collect(built.environment, zero, built.conditions, noise, 0)
-        costs = evaluate(built.cost, rollouts.states, rollouts.actions, rollouts.mask)
+        costs = built.algorithm.costs(rollouts)
     return _outcome(rollouts.succeeded[:, 0], costs[:, :1])
 
 

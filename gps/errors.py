@@ -2,7 +2,8 @@
 
 GpsError
 ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
-├── EnvironmentFault  an environment raised, or returned something that is not finite or of another shape
+├── EnvironmentFault  an environment raised, died, hung, or returned what is not finite or of another shape
+│   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
 ├── RunError          a run directory: missing, incomplete, altered, or of another version
 └── SweepError        a sweep: seeds or values that make no sense, a folder in use, workers that cannot be reached
@@ -22,6 +23,19 @@ class ConfigError(GpsError):
 
 class EnvironmentFault(GpsError):
     """An environment raised, or returned NaN or an array of another shape."""
+
+
+class SimulationFault(EnvironmentFault):
+    """What `EnvironmentFault` says, of one simulation of a batch.
+
+    Args:
+        simulation: its index in the batch.
+        what: what it did, in words.
+    """
+
+    def __init__(self, simulation: int, what: str) -> None:
+        super().__init__(f"simulation {simulation}: {what}")
+        self.simulation, self.what = simulation, what
 
 
 class CostFault(GpsError):

@@ -1,6 +1,7 @@
 """The loop: sample, fit, improve, record. It does not know which algorithm it runs."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,11 +14,11 @@ from threadpoolctl import threadpool_limits
 from gps import build
 from gps.backend import jax
 from gps.config import ExperimentConfig, load
-from gps.costs import evaluate
+from gps.environments.guard import Confirm
 from gps.linear_gaussian.types import Controller
 from gps.records import IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
-from gps.sampling import collect, exploration_noise
+from gps.sampling import collect, exploration_noise, start_states
 
 
 class Callback:
@@ -45,33 +46,47 @@ class Experiment:
     Args:
         config: what to run.
         directory: where its `task.py` and its relative paths are.
+        confirm: asked before each reset where the experiment says so; None asks on the terminal.
 
     Raises:
         ConfigError: if some part cannot be built as configured.
     """
 
-    def __init__(self, config: ExperimentConfig, directory: Path) -> None:
-        self.config = config
+    def __init__(self, config: ExperimentConfig, directory: Path, confirm: Confirm | None = None) -> None:
+        self.config, self._directory = config, directory
         self.conditions = config.environment.conditions
-        M, self.samples = len(self.conditions), config.algorithm.samples
-        self.environment = build.environment(config.environment, directory, M * self.samples)
-        self._single = build.environment(config.environment, directory, M)  # one simulation for each condition
-        self.horizon = T = build.horizon(config.environment, self.environment)
-        dx, du = (
-            space.shape[0]
-            for space in (self.environment.single_observation_space, self.environment.single_action_space)
-        )
-        self.cost = build.cost(config, directory, self.environment.state_layout, dx, du, T)
-        self.algorithm = build.algorithm(config, self.cost)
+        self.samples = config.algorithm.samples
+        # One environment for everything: two of a robot would fight over it.
+        at_once = len(self.conditions) * self.samples if config.environment.sampling == "batch" else 1
+        self.environment = build.environment(config.environment, directory, at_once, confirm)
         try:
-            self.starts, _ = self._single.reset(options={"conditions": list(self.conditions)})
+            self.horizon = build.horizon(config.environment, self.environment)
+            dx, du = (
+                space.shape[0]
+                for space in (self.environment.single_observation_space, self.environment.single_action_space)
+            )
+            cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
+            self.algorithm = build.algorithm(config, cost)
+        except BaseException:
+            self.close()
+            raise
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """The state in which each condition starts, (M, dx): the environment is reset to each of them once.
+
+        Raises:
+            ConfigError: if the environment does not understand a condition.
+        """
+        try:
+            return start_states(self.environment, self.conditions)
         except ValueError as error:
             raise build.ConfigError(f"environment.conditions: {error}") from error
-        self._first = build.first_controllers(config, directory, self._single, self.starts, T)
 
     def begin(self) -> Any:
         """The algorithm's state before the first iteration."""
-        return self.algorithm.begin(self._first, self.starts)
+        first = build.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
+        return self.algorithm.begin(first, self.starts)
 
     def iterate(self, state: Any, watch: Callback) -> tuple[Any, IterationRecord]:
         """One iteration: the state after it, and its record. It depends on the state and the seed alone."""
@@ -99,12 +114,11 @@ class Experiment:
     def evaluate(self, controllers: Controller) -> tuple[Rollouts, np.ndarray]:
         """One rollout of each condition without noise, and its costs (M, 1, T)."""
         noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
-        rollouts = collect(self._single, controllers, self.conditions, noise, self.config.seed)
-        return rollouts, evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+        rollouts = collect(self.environment, controllers, self.conditions, noise, self.config.seed)
+        return rollouts, self.algorithm.costs(rollouts)
 
     def close(self) -> None:
         self.environment.close()
-        self._single.close()
 
 
 def run(
@@ -117,6 +131,7 @@ def run(
     group: str = "",
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
+    confirm: Confirm | None = None,
 ) -> Run:
     """Run an experiment from its first iteration and return its run directory.
 
@@ -127,6 +142,7 @@ def run(
         out: the folder of all runs; None for `runs` in the working directory.
         group: a folder for the run directory within `out/NAME`, for runs that belong together.
         command: recorded as what was typed; None for this call.
+        confirm: is asked before each reset where `environment.confirm_reset` says so; None asks on the terminal.
 
     Raises:
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
@@ -134,14 +150,15 @@ def run(
     source = Path(experiment)
     config = load(source, overrides).replaced(seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
-    with closing(Experiment(config, source)) as built:
+    with closing(Experiment(config, source, confirm)) as built:
+        state = built.begin()
         described = (
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
         )
         name = source.resolve().name
         new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described, group=group)
         with new:
-            _loop(new, built, built.begin(), config.algorithm.iterations, callbacks)
+            _loop(new, built, state, config.algorithm.iterations, callbacks)
     return new
 
 
@@ -151,6 +168,7 @@ def resume(
     start: int | None = None,
     iterations: int | None = None,
     callbacks: Sequence[Callback] = (),
+    confirm: Confirm | None = None,
 ) -> Run:
     """Go on with a run, as if it had never stopped: the result has the same bits.
 
@@ -158,12 +176,13 @@ def resume(
         path: the run directory.
         start: the iteration to go on from; it and all after it are done again. None: after the last one.
         iterations: how many more; None for what the experiment lacks.
+        confirm: as of `run`.
     """
     old = load_run(path)
-    with closing(Experiment(old.config, old.path)) as built, old:
+    with closing(Experiment(old.config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
-        state = old.state(first - 1, type(built.begin())) if first else built.begin()
+        state = old.state(first - 1, built.algorithm.state_type) if first else built.begin()
         total = built.config.algorithm.iterations if iterations is None else first + iterations
         _loop(old, built, state, max(total, first), callbacks)
     return old
@@ -182,9 +201,10 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> list[str]:
             f"{part} [{where.start}:{where.stop}]" for part, where in built.environment.state_layout.items()
         )
     dt = getattr(built.environment, "dt", np.nan)
+    period = f", dt = {dt:g} s" if np.isfinite(dt) else ""
     lines = [
         full.to_toml(),
-        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}, dt = {dt:g} s",
+        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}{period}",
         f"state         {parts}",
         f"first cost    {np.array2string(record.mean_cost, precision=4)}",
         *(f"condition {m}: {text}" for m, text in enumerate(record.messages) if text),

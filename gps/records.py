@@ -5,6 +5,7 @@ Axes are ordered condition M, sample N, time T, then features.
 
 import dataclasses
 import enum
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -36,6 +37,15 @@ class Status(enum.IntEnum):
         return self in (Status.OK, Status.BOUND_INACTIVE)
 
 
+class Abort(NamedTuple):
+    """An episode that was ended from outside, to keep a robot from harm, and why."""
+
+    condition: int
+    sample: int
+    step: int  # the last that was taken
+    reason: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Rollouts:
     """N episodes of T steps for each of M conditions.
@@ -51,6 +61,7 @@ class Rollouts:
     success: Bool[np.ndarray, "M N T"]  # the environment's flag after step t
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
+    aborts: tuple[Abort, ...] = ()
 
     @property
     def steps(self) -> int:

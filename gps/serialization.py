@@ -73,6 +73,13 @@ def _fields(kind: Any) -> list[str] | None:
     return list(kind._fields) if issubclass(kind, tuple) and hasattr(kind, "_fields") else None
 
 
+def _may_lack(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether a field is absent that has a default: what was written before there was such a field stays readable."""
+    if not dataclasses.is_dataclass(kind) or kind.__dataclass_fields__[name].default is dataclasses.MISSING:
+        return False
+    return not any(stored == key or stored.startswith((f"{key}.", f"{key}:")) for stored in arrays)
+
+
 def _flatten(value: Any, key: str, arrays: Arrays) -> None:
     fields = _fields(type(value))
     if fields is not None:
@@ -127,7 +134,8 @@ def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: se
     fields = _fields(hint) if isinstance(hint, type) else None
     if fields is not None:
         hints = typing.get_type_hints(hint)
-        return hint(**{name: _unflatten(hints[name], _join(key, name), arrays, unused) for name in fields})
+        stored = [name for name in fields if not _may_lack(hint, name, _join(key, name), arrays)]
+        return hint(**{name: _unflatten(hints[name], _join(key, name), arrays, unused) for name in stored})
     if _is_array(hint):
         return take(key or _ROOT)
     if isinstance(hint, type) and issubclass(hint, str | bool | int | float):

@@ -37,10 +37,11 @@ def experiment(monkeypatch, tmp_path):
     fake.calls = []
     fake.trouble = None
 
-    def run(path, *, seed, iterations, overrides, out, callbacks, command):
+    def run(path, *, seed, iterations, overrides, out, callbacks, command, confirm):
         fake.calls.append((path, seed, iterations, overrides, out, command))
         run = make_run(tmp_path, iterations=0)
         (callback,) = callbacks
+        assert confirm == callback.confirm
         callback.on_start(run, run.config, 2)
         for k in range(2):
             for stage in ("sample", "fit", "improve"):
@@ -54,9 +55,9 @@ def experiment(monkeypatch, tmp_path):
         callback.on_end(run)
         return run
 
-    def resume(path, *, start, iterations, callbacks):
+    def resume(path, *, start, iterations, callbacks, confirm):
         fake.calls.append((path, start, iterations))
-        return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="")
+        return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="", confirm=confirm)
 
     def check(path, overrides):
         fake.calls.append((path, overrides))

@@ -23,6 +23,8 @@ def main(args: argparse.Namespace) -> int:
     def action(progress: Progress) -> None:
         from gps import experiment
 
-        experiment.resume(args.run, start=args.start, iterations=args.iterations, callbacks=[progress])
+        experiment.resume(
+            args.run, start=args.start, iterations=args.iterations, callbacks=[progress], confirm=progress.confirm
+        )
 
     return learn(action, args)

@@ -33,6 +33,7 @@ def main(args: argparse.Namespace) -> int:
             out=args.out,
             callbacks=[progress],
             command=shlex.join(["gps", *args.argv]),
+            confirm=progress.confirm,
         )
 
     return learn(action, args)

@@ -99,16 +99,19 @@ class MixturePrior:
             em.fit(points / scale)
         return Mixture(em.weights_, em.means_ * scale, em.covariances_ * np.outer(scale, scale))
 
-    def at(self, transitions: Transitions) -> NormalInverseWishart | None:
-        if self.mixture is None:
-            return None
+    def weights(self, transitions: Transitions) -> Float[np.ndarray, "M T-1 K"]:
+        """The weights of the clusters around each step: the mean responsibilities of its samples."""
         points, mask = transitions
         M, N, steps, d = points.shape
         weights = self.mixture.responsibilities(points.reshape(-1, d)).reshape(M, N, steps, -1)
         weights = np.where(mask[..., None], weights, 0.0).sum(axis=1)
         total = weights.sum(axis=-1, keepdims=True)
         # A step without samples is believed to look like the mixture as a whole.
-        weights = np.where(total > 0, weights / np.maximum(total, 1e-300), self.mixture.weights)
-        mean, covariance = self.mixture.moments(weights)
-        count = np.full((M, steps), self.strength)
+        return np.where(total > 0, weights / np.maximum(total, 1e-300), self.mixture.weights)
+
+    def at(self, transitions: Transitions) -> NormalInverseWishart | None:
+        if self.mixture is None:
+            return None
+        mean, covariance = self.mixture.moments(self.weights(transitions))
+        count = np.full(mean.shape[:2], self.strength)
         return NormalInverseWishart(mean, count[..., None, None] * covariance, count, count)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gps import task_file
 from gps.config import FILE_NAME, load
 from gps.errors import GpsError, SweepError
 from gps.folders import remove_leftovers
@@ -134,7 +135,7 @@ def _digest(source: Path, values: Mapping[str, Sequence[Any]], iterations: int |
     fixed = [
         override for key, some in values.items() if len(some) == 1 for override in given.overrides_of({key: some[0]})
     ]
-    files = [source / "task.py", source / str(experiment.get("environment", {}).get("mjcf", ""))]
+    files = [source / task_file.NAME, source / str(experiment.get("environment", {}).get("mjcf", ""))]
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
     varied = [key for key, some in values.items() if len(some) > 1]
     text = json.dumps([experiment, fixed, varied, iterations, sums], sort_keys=True, default=str)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import os
 import re
 import socket
 import warnings
@@ -70,15 +69,12 @@ def pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
         yield made
 
 
-def cpus() -> int:
-    """The CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _here(jobs: int | None) -> tuple[int, int]:
     """Jobs on this machine, and the threads of each."""
-    jobs = jobs or cpus()
-    return jobs, max(1, cpus() // jobs)
+    from joblib import cpu_count
+
+    cpus = cpu_count()  # that this process may use
+    return jobs or cpus, max(1, cpus // (jobs or cpus))
 
 
 @contextlib.contextmanager

@@ -13,11 +13,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gps import task_file
 from gps.config import ExperimentConfig, load
 from gps.errors import GpsError, SweepError
 from gps.runs import Run
 from gps.sweeps.folder import Entry, Sweep, is_turn
+
+if TYPE_CHECKING:
+    from gps.experiment import Callback
 
 _ONE_RUN = threading.Lock()
 """Held while a run is at work: two XLA programs in one process may wait for each other for ever."""
@@ -43,19 +48,15 @@ class _CalledBackError(Exception):
     """The turn is over."""
 
 
-class _Watch:
-    """A callback (see gps.experiment.Callback) that ends the run when the turn is over."""
+def watch(task: Task) -> Callback:
+    """What ends the run when the turn is over."""
+    from gps.experiment import Callback
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    class Watch(Callback):
+        def on_stage(self, iteration: int, stage: str) -> None:
+            require_turn(task)
 
-    def on_stage(self, iteration: int, stage: str) -> None:
-        require_turn(self._task)
-
-    def on_start(self, run, config, total) -> None: ...
-    def on_iteration(self, record) -> None: ...
-    def on_evaluation(self, rollouts, costs) -> None: ...
-    def on_end(self, run) -> None: ...
+    return Watch()
 
 
 def work(task: Task) -> None:
@@ -111,7 +112,7 @@ def _bring_to_its_end(task: Task, sweep: Sweep) -> None:
             require_turn(task)
             time.sleep(_POLL)
         if not sweep.is_finished(entry):
-            gps.resume(path, callbacks=[_Watch(task)])
+            gps.resume(path, callbacks=[watch(task)])
         return
     source = Path(task.experiment)
     if fingerprint(load(source, task.overrides).replaced(iterations=task.iterations), source) != entry.fingerprint:
@@ -127,7 +128,7 @@ def _bring_to_its_end(task: Task, sweep: Sweep) -> None:
         overrides=task.overrides,
         out=folder.parent.parent,
         group=f"{folder.name}/{entry.folder}",
-        callbacks=[_Watch(task)],
+        callbacks=[watch(task)],
         command=shlex.join(command),
     )
 
@@ -167,7 +168,7 @@ def _physics_threads(count: int) -> Iterator[None]:
 
 def fingerprint(config: ExperimentConfig, source: Path) -> str:
     """A digest of all that a run is made from but its seed: the experiment, its `task.py`, its MuJoCo model."""
-    files = [source / "task.py"] + ([] if config.environment.mjcf is None else [source / config.environment.mjcf])
+    files = [source / task_file.NAME] + ([] if config.environment.mjcf is None else [source / config.environment.mjcf])
     digest = hashlib.sha256(config.model_copy(update={"seed": 0}).to_toml().encode())
     for file in files:
         digest.update(hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"-")

@@ -130,7 +130,7 @@ def test_ctrl_c_calls_the_workers_back(slider, workers):
     with pytest.raises(KeyboardInterrupt):
         gps.sweep(slider)
     with pytest.raises(worker._CalledBackError):
-        worker._Watch(seen[0]).on_stage(0, "sample")
+        worker.watch(seen[0]).on_stage(0, "sample")
 
 
 @pytest.mark.parametrize(
