@@ -15,7 +15,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import scipy.stats
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 COLUMNS = (
@@ -80,6 +79,9 @@ def _outcome(succeeded, costs) -> dict:
 
 def row(title: str, results: list[dict]) -> tuple[str, ...]:
     """A row of the table from the results of several seeds."""
+    from gps.inspect.statistics import estimate
+    from gps.inspect.tables import interval
+
     succeeded = np.array([result["succeeded"] for result in results])
     firsts = [np.inf if result.get("first") is None else result["first"] for result in results]
     trained = "steps" in results[0]
@@ -87,23 +89,12 @@ def row(title: str, results: list[dict]) -> tuple[str, ...]:
         title,
         f"{succeeded.all(axis=1).sum()}/{len(results)}",
         f"{succeeded.sum()}/{succeeded.size}",
-        interquartile_mean([result["cost"] for result in results]),
+        interval(estimate(np.array([result["cost"] for result in results]))),
         f"{results[0]['steps']:,}" if trained else "0",
         f"{results[0]['episodes']}" if trained else "0",
         ("never" if np.isinf(first := statistics.median(firsts)) else f"{first:g}") if trained else "",
         f"{statistics.median(result['seconds'] for result in results):.1f}" if trained else "",
     )
-
-
-def interquartile_mean(values: list[float]) -> str:
-    """The interquartile mean over the seeds and its 95 % bootstrap interval."""
-    mean = scipy.stats.trim_mean(values, 0.25)
-    if len(values) < 2 or np.ptp(values) == 0:
-        return f"{mean:.4g}"
-    interval = scipy.stats.bootstrap(
-        (values,), lambda x, axis: scipy.stats.trim_mean(x, 0.25, axis=axis), method="percentile", rng=0
-    ).confidence_interval
-    return f"{mean:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ GpsError
 │   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
 ├── RunError          a run directory: missing, incomplete, altered, or of another version
+├── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
 └── SweepError        a sweep: seeds or values that make no sense, a folder in use, workers that cannot be reached
 """
 
@@ -44,6 +45,10 @@ class CostFault(GpsError):
 
 class RunError(GpsError):
     """A run directory is missing, incomplete or altered."""
+
+
+class DrawingError(GpsError):
+    """A picture cannot be drawn or a video cannot be written."""
 
 
 class SweepError(GpsError):

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from gps import build
@@ -111,11 +112,26 @@ class Experiment:
         noise = exploration_noise(controllers, self.samples, self.config.algorithm.controller.smoothing, rng)
         return collect(self.environment, controllers, self.conditions, noise, self.config.seed)
 
-    def evaluate(self, controllers: Controller) -> tuple[Rollouts, np.ndarray]:
-        """One rollout of each condition without noise, and its costs (M, 1, T)."""
-        noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
-        rollouts = collect(self.environment, controllers, self.conditions, noise, self.config.seed)
+    def evaluate(
+        self, controllers: Controller, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
+    ) -> tuple[Rollouts, np.ndarray]:
+        """E episodes of each condition, and their costs (M, E, T).
+
+        Args:
+            noise: added to the actions, (M, E, T, du); None for one episode without.
+            conditions: to start from; None for the experiment's own.
+        """
+        if noise is None:
+            noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
+        starts = self.conditions if conditions is None else conditions
+        rollouts = collect(self.environment, controllers, starts, noise, self.config.seed)
         return rollouts, self.algorithm.costs(rollouts)
+
+    def at_the_start(self) -> VectorEnv:
+        """Another environment, with one simulation of each condition at its start, for the caller to close."""
+        environment = build.environment(self.config.environment, self._directory, len(self.conditions))
+        environment.reset(options={"conditions": list(self.conditions)})
+        return environment
 
     def close(self) -> None:
         self.environment.close()

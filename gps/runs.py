@@ -190,6 +190,13 @@ class Run:
         with self._naming_damage():
             return _read_csv(self._folder(iteration), Row)
 
+    def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
+        """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
+        self.iterations.require(iteration)
+        with self._naming_damage():
+            part = _parts()["rollouts.npz"]
+            return tuple(_read_arrays(self._folder(iteration), "rollouts.npz", part))  # type: ignore[return-value]
+
     @property
     def evaluation(self) -> tuple[Rollouts, np.ndarray] | None:
         """Rollouts of the final controllers without noise, and their costs (M, N, T); None before there are any."""

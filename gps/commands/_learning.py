@@ -11,18 +11,25 @@ from typing import TYPE_CHECKING
 from gps.commands._common import INTERRUPTED, OK, report
 
 if TYPE_CHECKING:
-    from gps.console import Progress
+    from gps.experiment import Callback
     from gps.runs import Run
 
 
-def learn(action: Callable[[Progress], None], args: argparse.Namespace) -> int:
-    """Run or resume; whatever happens, the run directory is the last line printed."""
+def add_watching(parser: argparse.ArgumentParser) -> None:
+    """How to follow the run."""
+    parser.add_argument("--quiet", action="store_true", help="print the run directory alone")
+    about = "write event files into the run directory; look at them with: tensorboard --logdir RUN/tensorboard"
+    parser.add_argument("--tensorboard", action="store_true", help=about)
+
+
+def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
+    """Run or resume by `action(callbacks, confirm)`; the run directory is the last line, whatever happens."""
     from gps.console import Progress
 
     code, progress = OK, Progress(args.quiet)
     try:
         with progress:
-            action(progress)
+            action(callbacks=[progress, *_further(args)], confirm=progress.confirm)
     except KeyboardInterrupt:
         code = INTERRUPTED
         print(f"\ngps: interrupted; {_whats_left(progress.run)}", file=sys.stderr)
@@ -38,6 +45,15 @@ def learn(action: Callable[[Progress], None], args: argparse.Namespace) -> int:
         sys.stderr.flush()
         print(progress.run.path)
     return code
+
+
+def _further(args: argparse.Namespace) -> list[Callback]:
+    """The callbacks that the arguments ask for."""
+    if not args.tensorboard:
+        return []
+    from gps.inspect.tensorboard import TensorBoard
+
+    return [TensorBoard()]
 
 
 def _whats_left(run: Run | None) -> str:

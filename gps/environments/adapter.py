@@ -49,6 +49,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
     mechanics = None
+    seeded = True  # a condition's `seed` decides where it starts
 
     def __init__(
         self,
@@ -62,7 +63,8 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.num_envs = num_envs
         text = recipe.to_text()
         self._simulations: InProcess | Processes
-        if threads == 1 or text is None:
+        self.render_mode = recipe.options.get("render_mode")
+        if threads == 1 or text is None or self.render_mode is not None:  # pictures stay in this process
             self._simulations = InProcess(recipe, state, num_envs)
         else:
             self._simulations = Processes(
@@ -147,6 +149,10 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._alive &= ~(self._terminated | self._truncated)
         info = {"success": self._success.copy(), "diverged": self._diverged.copy(), "action": applied, "abort": aborts}
         return self._states.copy(), rewards, self._terminated.copy(), self._truncated.copy(), info
+
+    def render(self) -> tuple[Any, ...] | None:
+        """What each simulation draws; None unless the environment was made with a `render_mode`."""
+        return self._simulations.render() if isinstance(self._simulations, InProcess) else None
 
     def rest(self, mask: Bools) -> None:
         """Do not step these, (num_envs,) bool, until they are reset: their episodes were ended from outside."""

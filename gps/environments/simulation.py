@@ -125,6 +125,9 @@ class Simulation:
             np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None,
         )
 
+    def render(self) -> Any:
+        return self._env.render()
+
     def close(self) -> None:
         self._env.close()
 
@@ -172,6 +175,10 @@ class InProcess:
         """
         for i, action in actions.items():
             yield i, _guarded(i, "step", self._all[i].step, action)
+
+    def render(self) -> tuple[Any, ...]:
+        """What each draws."""
+        return tuple(simulation.render() for simulation in self._all)
 
     def close(self) -> None:
         while self._all:

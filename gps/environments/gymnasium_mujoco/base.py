@@ -67,6 +67,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
     """How the velocities at the start are distributed, where `draw` is not overridden."""
 
     condition_keys = ("seed",)
+    seeded = True  # a condition's `seed` decides where it starts
 
     contact_forces: Floats
     """Contact torques and forces on each body, (n, nbody, 6), of the last step, where `reads_contact_forces`."""
