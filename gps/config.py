@@ -110,7 +110,7 @@ class EnvironmentConfig(Section):
         default=None,
         ge=1,
         description="threads of the physics, or processes that a Gymnasium environment's simulations are spread over; "
-        "1: in this process, without step_timeout; default: every CPU. No result depends on it",
+        "1: in this process, without step_timeout; default: $GPS_THREADS, else every CPU. No result depends on it",
     )
     options: dict[str, Any] = Field(
         default={}, description="further keyword arguments of the environment's constructor"
@@ -559,7 +559,7 @@ def _override(raw: dict[str, Any], override: str) -> KeyPath:
         path += (key,)
         if len(path) < len(parts):
             node = node[key] if isinstance(node, list) else node.setdefault(key, {})
-    value = _value(text)
+    value = value_of(text)
     several_kinds = len(kinds_at(ExperimentConfig, path[:-1])) > 1
     if key == "name" and several_kinds and node.get("name", value) != value:
         node.clear()
@@ -567,7 +567,7 @@ def _override(raw: dict[str, Any], override: str) -> KeyPath:
     return path
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """A TOML value, or the text itself."""
     try:
         table = tomllib.loads(f"value = {text}")

@@ -6,7 +6,8 @@ GpsError
 │   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
 ├── RunError          a run directory: missing, incomplete, altered, or of another version
-└── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
+├── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
+└── SweepError        a sweep: seeds or values that make no sense, a folder in use, workers that cannot be reached
 """
 
 import difflib
@@ -48,6 +49,10 @@ class RunError(GpsError):
 
 class DrawingError(GpsError):
     """A picture cannot be drawn or a video cannot be written."""
+
+
+class SweepError(GpsError):
+    """A sweep cannot be started, or its workers cannot be reached."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -144,6 +144,7 @@ def run(
     iterations: int | None = None,
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
+    group: str = "",
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
     confirm: Confirm | None = None,
@@ -155,6 +156,7 @@ def run(
         seed, iterations: in place of the experiment's own.
         overrides: `"section.key=value"`, as `--set` of the command line.
         out: the folder of all runs; None for `runs` in the working directory.
+        group: a folder for the run directory within `out/NAME`, for runs that belong together.
         command: recorded as what was typed; None for this call.
         confirm: is asked before each reset where `environment.confirm_reset` says so; None asks on the terminal.
 
@@ -171,7 +173,9 @@ def run(
         )
         name = source.resolve().name
         layout = built.environment.state_layout
-        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described, layout)
+        new = Run.create(
+            None if out is None else Path(out), name, config.seed, config, source, described, layout, group=group
+        )
         with new:
             _loop(new, built, state, config.algorithm.iterations, callbacks)
     return new

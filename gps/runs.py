@@ -102,8 +102,9 @@ class Run:
         source: Path,
         command: str,
         state_layout: Mapping[str, slice] | None = None,
+        group: str = "",
     ) -> Run:
-        """A new directory `out/name/<UTC time>-seed<k>`.
+        """A new directory `out/name/group/<UTC time>-seed<k>`.
 
         Args:
             out: the folder of all runs; None for `runs` in the working directory.
@@ -111,11 +112,12 @@ class Run:
             source: the experiment's directory, from which `task.py` is copied.
             command: what was typed.
             state_layout: of the environment: the slice of each part in the state vector.
+            group: a folder of runs that belong together, such as those of a sweep; empty for none.
 
         Raises:
             RunError: if it cannot be written.
         """
-        folder = (Path("runs") if out is None else Path(out)) / name
+        folder = (Path("runs") if out is None else Path(out)) / name / group
         now = datetime.now(UTC)
         started = now.isoformat()
         info: dict[str, Any] = {"format": FORMAT, "name": name, "started": started}
@@ -445,11 +447,19 @@ class Iterations(Sequence["IterationRecord"]):
 
 
 def find_runs(folder: str | Path) -> list[Path]:
-    """The run directories at `folder`, in it, or one level deeper, the newest last."""
-    folder = Path(folder)
-    found = [file.parent for pattern in ("", "*/", "*/*/") for file in folder.glob(pattern + _INFO)]
-    visible = [path for path in found if not path.name.startswith(".") or path == folder]
-    return sorted(visible, key=lambda path: (path.name[:16], (path / _INFO).stat().st_mtime_ns, path.name))
+    """The run directories at `folder`, in it, or up to four levels deeper (those of a sweep), the newest last."""
+    found = _walk(Path(folder), 4)
+    return sorted(found, key=lambda path: (path.name[:16], (path / _INFO).stat().st_mtime_ns, path.name))
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / _INFO).exists():
+        yield folder
+    elif depth and folder.is_dir():
+        with contextlib.suppress(PermissionError):
+            for entry in folder.iterdir():
+                if not entry.name.startswith("."):
+                    yield from _walk(entry, depth - 1)
 
 
 def load_run(path: str | Path) -> Run:

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from gps.environments.cpus import available_cpus
+from gps.environments.cpus import default_threads
 from gps.environments.processes import Processes
 from gps.environments.recipe import Recipe
 from gps.environments.simulation import Floats, InProcess, Outcome
@@ -32,7 +32,8 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         num_envs: number of simulations.
         recipe: how to make one.
         state: parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for the usual.
-        threads: processes to spread the simulations over; None takes one for each CPU. 1, or a recipe that another
+        threads: processes to spread the simulations over; None takes as many as the variable `GPS_THREADS` says, else
+            one for each CPU. 1, or a recipe that another
             process cannot follow, steps them in this process, where none can be killed.
         step_timeout: seconds after which a simulation that has not finished a step is killed.
 
@@ -61,13 +62,14 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
     ) -> None:
         self.num_envs = num_envs
         text = recipe.to_text()
-        cpus = threads or available_cpus()
         self._simulations: InProcess | Processes
         self.render_mode = recipe.options.get("render_mode")
-        if cpus == 1 or text is None or self.render_mode is not None:  # pictures stay in this process
+        if threads == 1 or text is None or self.render_mode is not None:  # pictures stay in this process
             self._simulations = InProcess(recipe, state, num_envs)
         else:
-            self._simulations = Processes(text, state, num_envs, min(cpus, num_envs), step_timeout)
+            self._simulations = Processes(
+                text, state, num_envs, min(threads or default_threads(), num_envs), step_timeout
+            )
         described = self._simulations.description
         self.max_episode_steps, self.dt = described.max_episode_steps, described.dt
         self.state_layout = {}

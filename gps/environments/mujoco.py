@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gps.environments._names import identify, joint_slice, names, nearest, require
 from gps.environments.conditions import KEYS, Condition, Conditions, Floats, Start
-from gps.environments.cpus import available_cpus
+from gps.environments.cpus import default_threads
 
 Bools = NDArray[np.bool_]
 
@@ -89,7 +89,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         mjcf: path of an MJCF file, or the XML itself.
         state: the parts of the state, in order.
         frame_skip: physics steps per control step.
-        threads: worker threads; None takes every CPU that this process may use. No number depends on it.
+        threads: worker threads; None takes as many as the variable `GPS_THREADS` says, else every CPU that this process
+            may use. No number depends on it.
         max_episode_steps: control steps after which an episode is truncated; None for never.
 
     Attributes:
@@ -141,7 +142,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.model = model = _load(mjcf, state)
         self.dt = float(model.opt.timestep) * frame_skip
         persistent = self._keeps_data or any(part.partition(":")[0] in _DERIVED for part in state)
-        self.batch = Batch(model, num_envs, min(threads or available_cpus(), num_envs), persistent=persistent)
+        self.batch = Batch(model, num_envs, min(threads or default_threads(), num_envs), persistent=persistent)
         self._stage = self._least_stage
 
         self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
