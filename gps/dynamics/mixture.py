@@ -13,6 +13,9 @@ from jaxtyping import Float
 
 from gps.dynamics.prior import NormalInverseWishart, Transitions
 
+_FLOOR, _FIRM_FLOOR = 1e-6, 1e-3
+"""Added to the variances of the clusters, in units of the variance of all points."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
@@ -83,21 +86,24 @@ class MixturePrior:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        # Units must not matter to k-means and to the floor under the covariances.
-        scale = np.maximum(points.std(axis=0), 1e-9)
+        # Units and origin must not matter to k-means, to the floor under the covariances, and to rounding.
+        origin, scale = points.mean(axis=0), np.maximum(points.std(axis=0), 1e-9)
         start = {}
         if self.mixture is not None and len(self.mixture.weights) == clusters:
             precisions = np.linalg.inv(self.mixture.covariances / np.outer(scale, scale))
             start = dict(
                 weights_init=self.mixture.weights,
-                means_init=self.mixture.means / scale,
+                means_init=(self.mixture.means - origin) / scale,
                 precisions_init=0.5 * (precisions + precisions.transpose(0, 2, 1)),
             )
-        em = GaussianMixture(clusters, max_iter=self.em_steps, reg_covar=1e-6, random_state=seed, **start)
+        settings = dict(max_iter=self.em_steps, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the next refit goes on
-            em.fit(points / scale)
-        return Mixture(em.weights_, em.means_ * scale, em.covariances_ * np.outer(scale, scale))
+            try:
+                em = GaussianMixture(clusters, reg_covar=_FLOOR, **settings, **start).fit((points - origin) / scale)
+            except ValueError:  # a covariance lost its rank: start anew, on firmer ground
+                em = GaussianMixture(clusters, reg_covar=_FIRM_FLOOR, **settings).fit((points - origin) / scale)
+        return Mixture(em.weights_, em.means_ * scale + origin, em.covariances_ * np.outer(scale, scale))
 
     def weights(self, transitions: Transitions) -> Float[np.ndarray, "M T-1 K"]:
         """The weights of the clusters around each step: the mean responsibilities of its samples."""
