@@ -15,13 +15,14 @@ import json
 import re
 import secrets
 import threading
+from collections import deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 from gps import control
 from gps.errors import GpsError, RunError
-from gps.inspect.report.detail import read_detail
+from gps.inspect.report.detail import detail, read_mixture
 from gps.inspect.report.overview import Piece, facts, piece
 from gps.inspect.report.page import overview, page, to_json, worded
 
@@ -37,7 +38,7 @@ else:
 
 ADDRESS = "127.0.0.1"
 _MAX_BODY = 1 << 10
-_KEPT_DETAILS = 8
+_KEPT_DETAILS = _KEPT_RECORDS = 8
 
 
 # -- what is shown ---------------------------------------------------------------------------------------------------
@@ -49,9 +50,9 @@ class Watched:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._lock = threading.Lock()
+        self._recent: deque[tuple[int, IterationRecord]] = deque(maxlen=_KEPT_RECORDS)  # with their stamps
         self._stamps: list[int] = []
         self._pieces: list[Piece] = []
-        self._last: IterationRecord | None = None
         self._first: IterationRecord | None = None
         self._details: dict[tuple[int, ...], str] = {}
 
@@ -86,7 +87,8 @@ class Watched:
             if key not in self._details:
                 while len(self._details) >= _KEPT_DETAILS:
                     del self._details[next(iter(self._details))]
-                self._details[key] = to_json(read_detail(self.run, k))
+                following = self._record(k + 1) if len(key) > 2 else None
+                self._details[key] = to_json(detail(self._record(k), following, read_mixture(self.run, k)))
             return self._details[key]
 
     def _stamps_on_disk(self) -> list[int]:
@@ -100,14 +102,25 @@ class Watched:
         same = min(len(now), len(self._stamps)) if same is None else same
         if same < len(self._stamps):
             del self._stamps[same:], self._pieces[same:]
-            self._last = self.run.iterations[same - 1] if same else None
         for k in range(same, len(now)):
-            record = self.run.iterations[k]
-            before = self._pieces[-1] if self._pieces else None
-            self._pieces.append(worded(piece(record, self._last), before))
+            record = self._record(k)
+            item = piece(record, self._record(k - 1) if k else None)
+            self._pieces.append(worded(item, self._pieces[-1] if k else None))
             self._stamps.append(now[k])
-            self._last = record
             self._first = record if k == 0 else self._first
+
+    def offer(self, record: IterationRecord) -> None:
+        """An iteration that has just been written: it need not be read again. Never waits for the server."""
+        self._recent.append((self.run.iterations.stamp(record.iteration), record))
+
+    def _record(self, k: int) -> IterationRecord:
+        stamp = self.run.iterations.stamp(k)
+        for known, record in list(self._recent):
+            if (known, record.iteration) == (stamp, k):
+                return record
+        record = self.run.iterations[k]
+        self._recent.append((stamp, record))
+        return record
 
 
 # -- the server ------------------------------------------------------------------------------------------------------
@@ -187,7 +200,8 @@ class Live(Callback):
         """The page asks for itself."""
 
     def on_iteration(self, record: IterationRecord) -> None:
-        """The page asks for itself."""
+        assert self.server.watched is not None
+        self.server.watched.offer(record)
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
         """The page asks for itself."""
