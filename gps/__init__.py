@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gps.experiment import Callback, check, resume, run
+    from gps.conformance import check
+    from gps.experiment import Callback, resume, run
     from gps.runs import Run, load_run
     from gps.sweeps import Sweep, sweep
 
@@ -20,7 +21,7 @@ _HOME = {
     "Callback": "gps.experiment",
     "Run": "gps.runs",
     "Sweep": "gps.sweeps",
-    "check": "gps.experiment",
+    "check": "gps.conformance",
     "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",

@@ -19,12 +19,13 @@ from gps.config import ExperimentConfig, load
 from gps.errors import CostFault, EnvironmentFault
 from gps.experiment import Callback, Experiment
 from gps.linear_gaussian.initial import zero
-from gps.records import IterationRecord, Rollouts
+from gps.records import Rollouts, Status
 from gps.sampling import collect
 
 STEPS = 25
 """Of the rollouts with random actions, at most."""
 
+_UNUSABLE = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE)
 _POINTS = 20  # where the cost is differentiated
 
 
@@ -252,11 +253,12 @@ def _iteration(built: Experiment) -> Finding:
         _, record = built.iterate(built.begin(), Callback())
     except (CostFault, EnvironmentFault) as fault:
         return Finding(rule, str(fault), "see the message")
-    troubles = [f"condition {m}: {text}" for m, text in enumerate(record.messages) if text]
+    troubles = [
+        f"condition {m}: {text}"
+        for m, (text, status) in enumerate(zip(record.messages, record.statuses, strict=True))
+        if status in _UNUSABLE
+    ]
     if troubles:
-        return Finding(rule, "; ".join(troubles), "look at `gps show` or `gps report` of a short run")
-    return Finding(f"{rule}: first cost {_numbers(record)}")
-
-
-def _numbers(record: IterationRecord) -> str:
-    return ", ".join(f"{cost:.4g}" for cost in record.mean_cost)
+        return Finding(rule, "; ".join(troubles), "look at `gps report` of a short run")
+    costs = ", ".join(f"{cost:.4g}" for cost in record.mean_cost)
+    return Finding(f"{rule}; the first costs are {costs}")

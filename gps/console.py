@@ -118,6 +118,17 @@ class Progress(Callback):
         finally:
             self._status.start()
 
+    def say(self, text: str) -> None:
+        """A line about the run, among those of its iterations."""
+        self._print(text)
+
+    def tell(self, text: str) -> None:
+        """The same for what a person must know even of a quiet run: on stderr then."""
+        if self._quiet:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._print(text)
+
     def _print(self, text: str, style: str | None = None) -> None:
         if self._console is not None:
             self._console.print(text, style=style, soft_wrap=True)

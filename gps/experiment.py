@@ -172,7 +172,10 @@ def run(
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
         )
         name = source.resolve().name
-        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described, group=group)
+        layout = built.environment.state_layout
+        new = Run.create(
+            None if out is None else Path(out), name, config.seed, config, source, described, layout, group
+        )
         with new:
             _loop(new, built, state, config.algorithm.iterations, callbacks)
     return new
@@ -202,31 +205,6 @@ def resume(
         total = built.config.algorithm.iterations if iterations is None else first + iterations
         _loop(old, built, state, max(total, first), callbacks)
     return old
-
-
-def check(experiment: str | Path, overrides: Sequence[str] = ()) -> list[str]:
-    """Build an experiment and try one short iteration; returns what to tell. Raises GpsError for what is wrong."""
-    source = Path(experiment)
-    full = load(source, overrides)
-    settings = full.algorithm.model_copy(update={"samples": min(full.algorithm.samples, 2)})
-    config = full.model_copy(update={"algorithm": settings})
-    with closing(Experiment(config, source if source.is_dir() else source.parent)) as built:
-        _, record = built.iterate(built.begin(), Callback())
-        M, T, du, dx = record.controllers.feedback.shape
-        parts = ", ".join(
-            f"{part} [{where.start}:{where.stop}]" for part, where in built.environment.state_layout.items()
-        )
-    dt = getattr(built.environment, "dt", np.nan)
-    period = f", dt = {dt:g} s" if np.isfinite(dt) else ""
-    lines = [
-        full.to_toml(),
-        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}{period}",
-        f"state         {parts}",
-        f"first cost    {np.array2string(record.mean_cost, precision=4)}",
-        *(f"condition {m}: {text}" for m, text in enumerate(record.messages) if text),
-        "ok            one rollout, one fit and one update were made",
-    ]
-    return lines
 
 
 def _loop(run: Run, built: Experiment, state: Any, total: int, callbacks: Sequence[Callback]) -> None:

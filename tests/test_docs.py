@@ -55,4 +55,4 @@ def test_an_experiment_of_the_guide_checks(files, tmp_path, request):
     overrides = []
     if "confirm_reset" in files["experiment.toml"]:  # nobody is there to be asked, and the robot is another one
         overrides = ["environment.confirm_reset=false", f"environment.options.port={request.getfixturevalue('rail')}"]
-    assert gps.check(tmp_path, overrides)[-1].startswith("ok")
+    assert gps.check(tmp_path, overrides).ok

@@ -336,7 +336,7 @@ def test_an_environment_that_is_none_of_ours(experiment, name):
 
 
 def test_check_tells_what_it_found(experiment):
-    lines = "\n".join(gps.check(experiment))
+    lines = str(gps.check(experiment))
     assert "2 conditions, T = 12, dx = 2, du = 1, dt = 0.05 s" in lines
     assert "qpos [0:1], qvel [1:2]" in lines
 

@@ -20,7 +20,7 @@ def test_a_new_experiment_passes_its_check_and_learns(tmp_path: Path, kind: str)
     made = new(str(tmp_path / "mine"), "--kind", kind)
     assert made.returncode == 0, made.stderr
     assert "mine" in (tmp_path / "mine/README.md").read_text()
-    assert not [line for line in gps.check(tmp_path / "mine") if line.startswith("FAIL")]
+    assert gps.check(tmp_path / "mine").ok
     run = gps.run(tmp_path / "mine", iterations=4, out=tmp_path / "runs")
     first, last = run.iterations[0].mean_cost, run.iterations[-1].mean_cost
     assert (last < 0.6 * first).all()

@@ -70,6 +70,11 @@ def _noise(text: str) -> str | float:
     return value
 
 
+def add_port(parser: argparse.ArgumentParser) -> None:
+    about = "of the live page, on 127.0.0.1; default: any that is free"
+    parser.add_argument("--port", type=whole(0), default=0, metavar="N", help=about)
+
+
 def require_condition(condition: int, count: int) -> None:
     if not 0 <= condition < count:
         raise RunError(f"there is no condition {condition}; the run has 0 to {count - 1}")
