@@ -96,9 +96,12 @@ def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
         yield Finding(rule, str(fault), "return finite numbers of the declared shape from reset and step")
         return
     yield Finding(rule)
-    yield _starts_alike(first)
-    if built.environment.num_envs > 1:  # a robot is not asked to repeat itself
-        yield _repeats(first, _rollouts(built))
+    if built.environment.num_envs == 1:  # a robot is not asked to repeat itself
+        yield _starts_alike(first)
+    else:
+        second = _rollouts(built)
+        yield _starts_alike(first, second)
+        yield _repeats(first, second)
         yield _alone(first, built, directory)
     yield _within_limits(first, built)
     if built.algorithm.reward is not None:
@@ -121,9 +124,9 @@ def _rollouts(built: Experiment, environment=None, samples: int | None = None) -
     return collect(chosen, still, built.conditions, actions[:, :samples], built.config.seed)
 
 
-def _starts_alike(rollouts: Rollouts) -> Finding:
+def _starts_alike(*trials: Rollouts) -> Finding:
     rule = "a condition starts in the same state each time"
-    spread = np.ptp(rollouts.states[:, :, 0], axis=1)
+    spread = np.ptp(np.concatenate([trial.states[:, :, 0] for trial in trials], axis=1), axis=1)
     if not spread.any():
         return Finding(rule)
     m, entry = np.unravel_index(spread.argmax(), spread.shape)

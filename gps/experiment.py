@@ -174,7 +174,7 @@ def run(
         name = source.resolve().name
         layout = built.environment.state_layout
         new = Run.create(
-            None if out is None else Path(out), name, config.seed, config, source, described, layout, group
+            None if out is None else Path(out), name, config.seed, config, source, described, layout, group=group
         )
         with new:
             _loop(new, built, state, config.algorithm.iterations, callbacks)

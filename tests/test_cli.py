@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import config, record, rollouts, state
+from factories import EXPERIMENT, config, record, rollouts, state
 
 import gps
 from gps import cli
@@ -64,11 +64,7 @@ def experiment(monkeypatch, tmp_path):
         fake.calls.append((path, start, iterations))
         return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="", confirm=confirm)
 
-    def check(path, overrides):
-        fake.calls.append((path, overrides))
-        return ["one", "two"]
-
-    fake.run, fake.resume, fake.check = run, resume, check
+    fake.run, fake.resume = run, resume
     monkeypatch.setitem(sys.modules, "gps.experiment", fake)
     monkeypatch.setattr(gps, "experiment", fake, raising=False)
     return fake
@@ -182,10 +178,13 @@ def test_a_terminal_has_a_status_line_and_the_same_lines(experiment, capsys, mon
     assert "\x1b[?25h" in live
 
 
-def test_check(experiment, capsys):
-    assert cli.main(["check", "e", "--set", "seed=1"]) == 0
-    assert experiment.calls == [("e", ["seed=1"])]
-    assert capsys.readouterr().out == "one\ntwo\n"
+def test_check(tmp_path, capsys):
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT)
+    assert cli.main(["check", str(tmp_path), "--set", "algorithm.samples=7"]) == 0
+    out = capsys.readouterr().out
+    assert "samples = 7" in out
+    assert "2 conditions, T = 6, dx = 4, du = 2" in out
+    assert out.splitlines()[-1].startswith("ok    one iteration can be made")
 
 
 # -- list and show ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ improve each controller by maximum-entropy LQR inside a KL trust region. Repeat.
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -16,23 +16,25 @@ from gps.algorithms.step_size import adapted
 from gps.backend import jax
 from gps.costs import RewardModel, evaluate, expand
 from gps.dynamics.mixture import MixturePrior
-from gps.dynamics.prior import Transitions
+from gps.dynamics.prior import DynamicsPrior, Transitions
 from gps.dynamics.regression import fit_dynamics
 from gps.linear_gaussian.riccati import expected_cost
 from gps.linear_gaussian.trust_region import Update, first_indefinite, update
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 from gps.records import IterationRecord, Rollouts, Search, Seconds, Status, mean_of_whole
 
+Prior = TypeVar("Prior", bound=DynamicsPrior)
+
 
 @dataclasses.dataclass(frozen=True)
-class TrajOptState:
+class TrajOptState(Generic[Prior]):
     """Everything that the next iteration needs, for M conditions."""
 
     iteration: int
     environment_steps: int
     controllers: Controller
     planned: Float[np.ndarray, "M T dx"]  # the states that the plan expects
-    prior: MixturePrior | None
+    prior: Prior | None
     reward: RewardModel | None
     eta: Float[np.ndarray, "M ..."]  # of the last update: where the next search begins
     multiplier: Float[np.ndarray, "M"]  # of the KL bound of the last update
@@ -50,7 +52,7 @@ class LocalModel(NamedTuple):
     dynamics: LinearDynamics
     cost: CostExpansion
     sample_costs: Float[np.ndarray, "M N T"]
-    prior: MixturePrior | None
+    prior: DynamicsPrior | None
     reward: RewardModel | None
 
 
@@ -69,7 +71,7 @@ class TrajOpt:
 
     cost: Callable
     reward: RewardModel | None = None
-    prior: MixturePrior | None = None
+    prior: DynamicsPrior | None = None
     ridge: float = 1e-6
     center: Literal["posterior", "sample"] = "posterior"
     kl_step: float = 1.0
@@ -83,8 +85,10 @@ class TrajOpt:
     noise: float = 0.1
     smoothing: float = 0.0
 
-    state_type: ClassVar[type] = TrajOptState
-    """Of what `begin` and `improve` return."""
+    @property
+    def state_type(self) -> Any:
+        """Of what `begin` and `improve` return."""
+        return TrajOptState[MixturePrior if self.prior is None else type(self.prior)]
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> TrajOptState:
         """The state before the first iteration."""
