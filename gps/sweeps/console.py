@@ -82,8 +82,8 @@ class Progress(Watch):
         self.finished += run.state == "finished"
         if run.state == "finished":
             self._print(f"{run.label}: cost {_cost(run)}, solved {_solved(run)}")
-        elif run.state == "failed":
-            self._print(f"{run.label}: failed: {(run.message or 'without a word').splitlines()[0]}", style="red")
+        elif run.message:
+            self._print(f"{run.label}: {run.state}: {run.message.splitlines()[0]}", style="red")
 
     def on_waiting(self) -> None:
         self._print("no worker is left; waiting for one to come (Ctrl-C: all that is on disk stays)", style="yellow")

@@ -68,7 +68,7 @@ class SweepRun:
     solved: int | None  # conditions that these controllers solve, of
     conditions: int | None
     state: str  # finished, failed, stopped or not begun
-    message: str  # why it failed
+    message: str  # why it failed or stopped
     mendable: bool  # whether the user can mend that
 
     @property
@@ -159,8 +159,8 @@ class Sweep:
                 solved, conditions = sum(item.solved for item in evaluation), len(evaluation)
             except GpsError as error:
                 state, message = "failed", str(error)
-        elif events and events[-1].event == "failed":
-            state, message, mendable = "failed", events[-1].message, events[-1].mendable
+        elif events and events[-1].event in ("failed", "stopped"):
+            state, message, mendable = events[-1].event, events[-1].message, events[-1].mendable
         done = self.progress(entry)
         return SweepRun(
             entry.seed, entry.setting, path, done, entry.iterations, cost, solved, conditions, state, message, mendable

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gps import task_file
 from gps.config import ExperimentConfig, load
+from gps.control import Control, Stopped
 from gps.errors import GpsError, SweepError
 from gps.runs import Run
 from gps.sweeps.folder import Entry, Sweep, is_turn
@@ -78,6 +79,8 @@ def work(task: Task) -> None:
         _note(sweep, task, "finished")
     except _CalledBackError:
         _note(sweep, task, "stopped")
+    except Stopped:
+        _note(sweep, task, "stopped", "stopped on request; the same sweep goes on with it")
     except GpsError as error:
         _note(sweep, task, "failed", str(error))
     except (Exception, SystemExit) as error:
@@ -104,6 +107,11 @@ def require_turn(task: Task) -> None:
 
 
 def _bring_to_its_end(task: Task, sweep: Sweep) -> None:
+    with Control() as control:
+        _run_or_resume(task, sweep, [watch(task), control])
+
+
+def _run_or_resume(task: Task, sweep: Sweep, callbacks: list[Callback]) -> None:
     import gps
 
     entry = task.entry
@@ -112,7 +120,7 @@ def _bring_to_its_end(task: Task, sweep: Sweep) -> None:
             require_turn(task)
             time.sleep(_POLL)
         if not sweep.is_finished(entry):
-            gps.resume(path, callbacks=[watch(task)])
+            gps.resume(path, callbacks=callbacks)
         return
     source = Path(task.experiment)
     if fingerprint(load(source, task.overrides).replaced(iterations=task.iterations), source) != entry.fingerprint:
@@ -128,7 +136,7 @@ def _bring_to_its_end(task: Task, sweep: Sweep) -> None:
         overrides=task.overrides,
         out=folder.parent.parent,
         group=f"{folder.name}/{entry.folder}",
-        callbacks=[watch(task)],
+        callbacks=callbacks,
         command=shlex.join(command),
     )
 
