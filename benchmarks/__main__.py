@@ -1,12 +1,15 @@
-"""`python -m benchmarks [NAME ...]`: print the tables of the named benchmarks, or of all (about five minutes).
+"""`python -m benchmarks [NAME ...]`: print the tables of the named benchmarks, or of all (about seven minutes).
 
 | name | what is measured |
 |---|---|
 | `update` | one KL-constrained controller update, beside a compiled kernel and careful NumPy |
 | `dynamics` | the mixture prior and the fits of local dynamics |
 | `sampling` | closed-loop rollouts, beside MuJoCo's own batch stepping |
+| `gymnasium_batch` | Gymnasium's MuJoCo environments, beside its own vector environment |
 | `iteration` | a whole iteration of the peg insertion: physics and everything else |
 | `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
+| `report` | `gps report` of 20 iterations: seconds and size; what `--live` costs a run |
+| `sweep` | 8 seeds by `gps sweep` with two jobs, beside one after another |
 
 `python -m benchmarks.seeds` makes the learning tables. Absolute times depend on the machine and its load: the
 ratios count, which are measured in one run.
@@ -16,7 +19,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("update", "dynamics", "sampling", "iteration", "peg")
+NAMES = ("update", "dynamics", "sampling", "gymnasium_batch", "iteration", "peg", "report", "sweep")
 
 
 def main() -> int:

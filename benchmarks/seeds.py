@@ -15,7 +15,6 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import scipy.stats
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 COLUMNS = (
@@ -38,7 +37,6 @@ def train(name: str, seed: int) -> dict:
 def baseline(name: str, seed: int | None) -> dict:
     """One episode of each condition without learning: uniform actions, or zero where there is no seed."""
     from gps.config import load
-    from gps.costs import evaluate
     from gps.experiment import Experiment
     from gps.linear_gaussian import initial
     from gps.sampling import collect
@@ -50,7 +48,7 @@ def baseline(name: str, seed: int | None) -> dict:
         noise = np.zeros(shape) if seed is None else np.random.default_rng(seed).uniform(space.low, space.high, shape)
         zero = initial.zero(M, T, built.starts.shape[1], space.shape[0], 1.0)
         rollouts = collect(built.environment, zero, built.conditions, noise, 0)
-        costs = evaluate(built.cost, rollouts.states, rollouts.actions, rollouts.mask)
+        costs = built.algorithm.costs(rollouts)
     return _outcome(rollouts.succeeded[:, 0], costs[:, :1])
 
 
@@ -81,6 +79,9 @@ def _outcome(succeeded, costs) -> dict:
 
 def row(title: str, results: list[dict]) -> tuple[str, ...]:
     """A row of the table from the results of several seeds."""
+    from gps.inspect.statistics import estimate
+    from gps.inspect.tables import interval
+
     succeeded = np.array([result["succeeded"] for result in results])
     firsts = [np.inf if result.get("first") is None else result["first"] for result in results]
     trained = "steps" in results[0]
@@ -88,23 +89,12 @@ def row(title: str, results: list[dict]) -> tuple[str, ...]:
         title,
         f"{succeeded.all(axis=1).sum()}/{len(results)}",
         f"{succeeded.sum()}/{succeeded.size}",
-        interquartile_mean([result["cost"] for result in results]),
+        interval(estimate(np.array([result["cost"] for result in results]))),
         f"{results[0]['steps']:,}" if trained else "0",
         f"{results[0]['episodes']}" if trained else "0",
         ("never" if np.isinf(first := statistics.median(firsts)) else f"{first:g}") if trained else "",
         f"{statistics.median(result['seconds'] for result in results):.1f}" if trained else "",
     )
-
-
-def interquartile_mean(values: list[float]) -> str:
-    """The interquartile mean over the seeds and its 95 % bootstrap interval."""
-    mean = scipy.stats.trim_mean(values, 0.25)
-    if len(values) < 2 or np.ptp(values) == 0:
-        return f"{mean:.4g}"
-    interval = scipy.stats.bootstrap(
-        (values,), lambda x, axis: scipy.stats.trim_mean(x, 0.25, axis=axis), method="percentile", rng=0
-    ).confidence_interval
-    return f"{mean:.4g} [{interval.low:.4g}, {interval.high:.4g}]"
 
 
 def main() -> None:

@@ -3,11 +3,9 @@
 Each row is one place of the slot, run without noise; the columns are moments of the episode.
 """
 
-import os
 import sys
+from contextlib import closing
 from pathlib import Path
-
-os.environ.setdefault("MUJOCO_GL", "egl")
 
 import gymnasium
 import mujoco
@@ -16,9 +14,10 @@ from PIL import Image
 
 import gps
 import gps.environments
+from gps.inspect.offscreen import MujocoPictures
 
 STEPS = (0, 20, 45, 99)
-WIDTH, HEIGHT = 320, 240
+SIZE = (320, 240)
 
 
 def main() -> None:
@@ -27,16 +26,14 @@ def main() -> None:
     conditions = run.config.environment.conditions
     environment = gymnasium.make_vec("gps/PegInsertion-v0", len(conditions))
     environment.reset(options={"conditions": list(conditions)})
-    renderer = mujoco.Renderer(environment.snapshot(0)[0], HEIGHT, WIDTH)
     camera = mujoco.MjvCamera()
     camera.lookat[:], camera.distance, camera.azimuth, camera.elevation = (0.5, 0, 0.68), 1.35, 142, -20
     frames = {}
-    for t in range(max(STEPS) + 1):
-        if t in STEPS:
-            for m in range(len(conditions)):
-                renderer.update_scene(environment.snapshot(m)[1], camera)
-                frames[m, t] = renderer.render()
-        environment.step(rollouts.actions[:, 0, t])
+    with closing(MujocoPictures(environment, SIZE, camera)) as pictures:
+        for t in range(max(STEPS) + 1):
+            if t in STEPS:
+                frames |= {(m, t): pictures.picture(m) for m in range(len(conditions))}
+            environment.step(rollouts.actions[:, 0, t])
     rows = [np.concatenate([frames[m, t] for t in STEPS], axis=1) for m in (0, 2)]
     Image.fromarray(np.concatenate(rows)).save(Path(__file__).with_name("peg_insertion.webp"), quality=88)
 

@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from gps.experiment import Callback, check, resume, run
+    from gps.conformance import check
+    from gps.experiment import Callback, resume, run
     from gps.runs import Run, load_run
+    from gps.sweeps import Sweep, sweep
 
 _HOME = {
     "Callback": "gps.experiment",
     "Run": "gps.runs",
-    "check": "gps.experiment",
+    "Sweep": "gps.sweeps",
+    "check": "gps.conformance",
     "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",
+    "sweep": "gps.sweeps",
 }
 
-__all__ = ["Callback", "Run", "check", "load_run", "resume", "run"]
+__all__ = ["Callback", "Run", "Sweep", "check", "load_run", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str):

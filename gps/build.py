@@ -1,47 +1,55 @@
 """From an experiment's configuration to its objects: environment, cost, first controllers, algorithm."""
 
-import importlib.util
-import re
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
+from gps import plugins, task_file
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
     DistanceCostConfig,
+    DynamicsConfig,
     EnvironmentConfig,
     ExperimentConfig,
     FileInitialConfig,
     LQRInitialConfig,
     MixturePriorConfig,
     PDInitialConfig,
+    PluginCostConfig,
+    PluginPriorConfig,
     QuadraticCostConfig,
+    RewardCostConfig,
     TaskCostConfig,
     ZeroInitialConfig,
 )
-from gps.costs import Distance, Quadratic, Ramp, Sum, Task
+from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
 from gps.dynamics.mixture import MixturePrior
-from gps.errors import ConfigError, nearest
+from gps.dynamics.prior import DynamicsPrior
+from gps.environments.guard import Confirm, Guarded, ask
+from gps.environments.gymnasium_mujoco import batch_class
+from gps.environments.parts import Layout, entries
+from gps.environments.recipe import Recipe, registered
+from gps.errors import ConfigError
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
-
-Layout = Mapping[str, slice]
-
-_TASK = "task.py"
-
 
 # -- environment -----------------------------------------------------------------------------------------------------
 
 
-def environment(config: EnvironmentConfig, directory: Path, num_envs: int) -> VectorEnv:
+def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confirm: Confirm | None = None) -> VectorEnv:
     """`num_envs` simulations of the experiment's environment.
+
+    Args:
+        confirm: is asked before each reset where the experiment says so; None asks on the terminal.
 
     Raises:
         ConfigError: if there is no such environment, or it cannot be built with these options.
@@ -50,6 +58,7 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int) -> Ve
     for key in ("state", "frame_skip", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
+    abort = config.abort and task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
     try:
         built = _constructor(config, directory)(num_envs, **keywords)
     except ConfigError:
@@ -59,12 +68,23 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int) -> Ve
     if not hasattr(built, "state_layout"):
         raise ConfigError(
             f"environment.id: {config.id!r} has no `state_layout`: it is not a batch environment of this library; "
-            "give its MuJoCo model as environment.mjcf, or write a MujocoEnv in task.py"
+            "write a gymnasium.Env or a MujocoEnv"
         )
-    return built
+    if config.action_limits is None and abort is None and not config.confirm_reset:
+        return built
+    try:
+        du = built.single_action_space.shape[0]
+        limits = config.action_limits and tuple(
+            np.asarray(_per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
+        )
+        return Guarded(built, limits, abort, (confirm or ask) if config.confirm_reset else None)
+    except BaseException:
+        built.close()
+        raise
 
 
 def _constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., VectorEnv]:
+    """What makes `num_envs` simulations from keyword arguments."""
     if config.mjcf is not None:
         from gps.environments.mujoco import MujocoEnv
 
@@ -72,37 +92,55 @@ def _constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., Ve
         return lambda num_envs, **keywords: MujocoEnv(num_envs, mjcf=path, **{"state": ("qpos", "qvel"), **keywords})
     assert config.id is not None
     if config.id.startswith("task:"):
-        return _from_task(directory, config.id.removeprefix("task:"), "environment.id")
-    return lambda num_envs, **keywords: gymnasium.make_vec(config.id, num_envs, **keywords)
+        origin = directory / task_file.NAME
+        found = task_file.find(origin, config.id.removeprefix("task:"), "environment.id")
+        if _makes_a_batch(found):
+            return found
+    elif config.id in plugins.names("gps.environments"):
+        found = plugins.load("gps.environments", config.id, "environment.id")
+        if _makes_a_batch(found):
+            return found
+        point = plugins.find("gps.environments", config.id, "environment.id")
+        origin = EnvSpec(id=f"{config.id}-v0", entry_point=point.value)
+    else:
+        if (batched := batch_class(config.id)) is not None:
+            return batched
+        origin = registered(config.id)
+        if origin.vector_entry_point is not None and _makes_a_batch(load_env_creator(origin.vector_entry_point)):
+            return lambda num_envs, **keywords: gymnasium.make_vec(origin, num_envs, **keywords)
+    return partial(_adapted, config, origin)
+
+
+def _makes_a_batch(constructor: Callable) -> bool:
+    """Whether it makes a vector environment as this library needs it: without episodes that restart by themselves."""
+    if not isinstance(constructor, type):
+        return "num_envs" in inspect.signature(constructor).parameters
+    mode = getattr(constructor, "metadata", {}).get("autoreset_mode", AutoresetMode.DISABLED)
+    return issubclass(constructor, VectorEnv) and mode is AutoresetMode.DISABLED
+
+
+def _adapted(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /, **keywords: Any) -> VectorEnv:
+    """A plain Gymnasium environment as a batch; `keywords` that are not the batch's are the environment's own."""
+    from gps.environments.adapter import GymnasiumBatch
+
+    own = {key: keywords.pop(key) for key in ("state", "threads") if key in keywords}
+    recipe = Recipe(config.id or "", origin, keywords)
+    return GymnasiumBatch(num_envs, recipe, step_timeout=config.step_timeout, **own)
 
 
 def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
-    """Steps of a rollout: the experiment's, else the environment's own limit, else 100."""
-    return config.horizon or getattr(environment, "max_episode_steps", None) or 100
+    """Steps of a rollout: the experiment's, else the environment's own limit, else 100.
 
-
-# -- task.py ---------------------------------------------------------------------------------------------------------
-
-
-def _from_task(directory: Path, name: str, key: str) -> Any:
-    module = _task_module(directory / _TASK, key)
-    if not hasattr(module, name):
-        public = [other for other in vars(module) if not other.startswith("_")]
-        raise ConfigError(f"{directory / _TASK}: no {name!r}, which {key} asks for{nearest(name, public)}")
-    return getattr(module, name)
-
-
-def _task_module(path: Path, key: str) -> ModuleType:
-    if not path.is_file():
-        raise ConfigError(f"{path}: missing, but {key} asks for it")
-    spec = importlib.util.spec_from_file_location(f"gps_task_{path.parent.name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {_one_line(error)}") from error
-    return module
+    Raises:
+        ConfigError: if the experiment's is longer than the environment's limit.
+    """
+    limit = getattr(environment, "max_episode_steps", None)
+    if config.horizon is not None and limit is not None and config.horizon > limit:
+        raise ConfigError(
+            f"environment.horizon: {config.horizon} steps are more than the environment's own limit of {limit}; "
+            f"shorten it, or lift the limit with environment.options.max_episode_steps = {config.horizon}"
+        )
+    return config.horizon or limit or 100
 
 
 def _one_line(error: Exception) -> str:
@@ -113,12 +151,30 @@ def _one_line(error: Exception) -> str:
 
 
 def cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int) -> Sum:
-    """The sum of the experiment's `[[cost]]` sections, a JAX function of (x, u, t).
+    """The sum of the experiment's `[[cost]]` sections that have a formula, a JAX function of (x, u, t).
 
     Raises:
         ConfigError: for unknown parts of the state, lists of another length, and a `task.py` that does not fit.
     """
-    return Sum(tuple(_term(term, f"cost.{i}", directory, layout, dx, du, T) for i, term in enumerate(config.cost)))
+    return Sum(
+        tuple(
+            _term(term, f"cost.{i}", directory, layout, dx, du, T)
+            for i, term in enumerate(config.cost)
+            if not isinstance(term, RewardCostConfig)
+        )
+    )
+
+
+def reward_model(config: ExperimentConfig) -> RewardModel | None:
+    """The model of the environment's reward, if it is part of the cost."""
+    chosen = [(i, term) for i, term in enumerate(config.cost) if isinstance(term, RewardCostConfig)]
+    if not chosen:
+        return None
+    if len(chosen) > 1:
+        raise ConfigError(f"cost.{chosen[1][0]}: the reward is part of the cost already (cost.{chosen[0][0]})")
+    term = chosen[0][1]
+    mixture = MixturePrior(clusters=term.clusters, memory=term.memory)
+    return RewardModel(mixture, term.weight, term.strength, term.ridge, term.curvature_ridge)
 
 
 def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int):
@@ -136,29 +192,31 @@ def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: 
             numbers = (jnp.asarray(float(v)) for v in (term.weight, term.l2, term.l1, term.log, term.alpha))
             return Distance(_indices(on, layout, f"{key}.on"), *numbers, ramp)
         case TaskCostConfig():
-            function = _from_task(directory, term.function, f"{key}.function")
-            _check_signature(function, f"{directory / _TASK}: {term.function}", dx, du)
+            path = directory / task_file.NAME
+            function = task_file.find(path, term.function, f"{key}.function")
+            _check_signature(function, f"{path}: {term.function}", dx, du)
+            return Task(function, jnp.asarray(float(term.weight)), ramp)
+        case PluginCostConfig():
+            factory = plugins.load("gps.costs", term.plugin, f"{key}.name")
+            function = _made(factory, f"{key}: {term.plugin}", layout, T, **term.options)
+            _check_signature(function, f"{key}: {term.plugin}", dx, du)
             return Task(function, jnp.asarray(float(term.weight)), ramp)
 
 
+def _made(factory: Callable, place: str, *arguments: Any, **options: Any) -> Any:
+    """What the factory of another package makes."""
+    try:
+        return factory(*arguments, **options)
+    except Exception as error:
+        raise ConfigError(f"{place}: {type(error).__name__}: {_one_line(error)}") from error
+
+
 def _indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...]:
-    """The entries of the state that `parts` name: `"qvel"`, or some of a part's entries: `"qvel[0,2]"`, `"…[xy]"`."""
-    indices: list[int] = []
-    for part in parts:
-        name, chosen = re.fullmatch(r"(.*?)(?:\[([xyz]+|\d+(?:,\d+)*)\])?", part).groups()  # type: ignore[union-attr]
-        if name not in layout:
-            raise ConfigError(
-                f"{key}: unknown part {name!r} of the state{nearest(name, layout)}; known: {list(layout)}"
-            )
-        entries = range(layout[name].start, layout[name].stop)
-        if chosen is None:
-            indices.extend(entries)
-            continue
-        numbers = ["xyz".index(c) for c in chosen] if chosen[0] in "xyz" else [int(n) for n in chosen.split(",")]
-        if max(numbers) >= len(entries):
-            raise ConfigError(f"{key}: {part!r}: the part has {len(entries)} entries, counted from 0")
-        indices.extend(entries[n] for n in numbers)
-    return tuple(indices)
+    """The entries of the state that `parts` name."""
+    try:
+        return tuple(i for part in parts for i in entries(part, layout))
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def _per_entry(value, n: int, key: str):
@@ -181,15 +239,18 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable) -> TrajOpt:
-    """The algorithm as configured."""
+def algorithm(config: ExperimentConfig, total_cost: Callable) -> Any:
+    """The algorithm as configured: `TrajOpt`, or another package's with the same methods."""
     settings, dynamics, controller = config.algorithm, config.algorithm.dynamics, config.algorithm.controller
-    prior = None
-    if dynamics.fit == "bayesian" and isinstance(dynamics.prior, MixturePriorConfig):
-        prior = MixturePrior(**dynamics.prior.model_dump(exclude={"name"}))
+    if settings.name != "trajopt":
+        factory = plugins.load("gps.algorithms", settings.name, "algorithm.name")
+        return _made(factory, f"algorithm: {settings.name}", config, total_cost)
+    if settings.options:
+        raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
     return TrajOpt(
         cost=total_cost,
-        prior=prior,
+        reward=reward_model(config),
+        prior=_prior(dynamics),
         ridge=dynamics.ridge,
         center=dynamics.center,
         kl_step=settings.kl_step,
@@ -205,6 +266,18 @@ def algorithm(config: ExperimentConfig, total_cost: Callable) -> TrajOpt:
     )
 
 
+def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:
+    match dynamics.prior:
+        case _ if dynamics.fit == "least_squares":
+            return None
+        case MixturePriorConfig():
+            return MixturePrior(**dynamics.prior.model_dump(exclude={"name"}))
+        case PluginPriorConfig(plugin=name, options=options):
+            factory = plugins.load("gps.dynamics", name, "algorithm.dynamics.prior.name")
+            return _made(factory, f"algorithm.dynamics.prior: {name}", **options)
+    return None
+
+
 def first_controllers(
     config: ExperimentConfig, directory: Path, environment: VectorEnv, starts: np.ndarray, T: int
 ) -> Controller:
@@ -213,16 +286,17 @@ def first_controllers(
     Raises:
         ConfigError: if the environment does not tell what the chosen kind needs to know.
     """
-    choice = config.algorithm.controller.initial
+    mechanics = getattr(environment, "mechanics", None)
+    choice = config.algorithm.controller.initial or (ZeroInitialConfig() if mechanics is None else LQRInitialConfig())
     M, dx = starts.shape
-    du = environment.single_action_space.shape[0]
+    space = environment.single_action_space
+    du = space.shape[0]
     match choice:
         case ZeroInitialConfig():
-            return initial.zero(M, T, dx, du, choice.noise)
+            return initial.zero(M, T, dx, du, _quarter_of(space) if choice.noise is None else choice.noise)
         case FileInitialConfig():
             return _stored_controllers(choice, directory, (M, T, du, dx))
         case LQRInitialConfig() | PDInitialConfig():
-            mechanics = getattr(environment, "mechanics", None)
             if mechanics is None:
                 raise ConfigError(
                     f"algorithm.controller.initial: {choice.name!r} needs the whole qpos and qvel in the state "
@@ -232,6 +306,12 @@ def first_controllers(
                 return initial.pd(starts, T, mechanics, choice.stiffness, choice.damping, choice.noise)
             gain = np.asarray(_per_entry(choice.gain, du, "algorithm.controller.initial.gain"))
             return initial.lqr(starts, T, mechanics, choice.stiffness, choice.damping, gain, choice.noise)
+
+
+def _quarter_of(space: gymnasium.spaces.Box) -> np.ndarray:
+    """A quarter of the range of each action that has limits, 1 of the others, (du,)."""
+    width = space.high - space.low
+    return np.where(np.isfinite(width), width / 4, 1.0)
 
 
 def _stored_controllers(choice: FileInitialConfig, directory: Path, shape: tuple[int, ...]) -> Controller:

@@ -1,7 +1,7 @@
 """An experiment file: `experiment.toml` read, validated and typed. One frozen model per section.
 
 The models below are the reference of the format: every key, its default, its unit. Only `[environment]` (an `id` or an
-`mjcf`) and one `[[cost]]` must be there. `load` reads a file; `--set section.key=value` overrides go through the same
+`mjcf`) must be there. `load` reads a file; `--set section.key=value` overrides go through the same
 validation. What is wrong is said in one line each, with the file (or the override), the key, what was expected, and the
 nearest known key.
 """
@@ -14,8 +14,18 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from annotated_types import Ge
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    model_validator,
+)
 
+from gps import plugins
 from gps.errors import ConfigError, nearest
 from gps.validation import KeyPath, explain, kinds_at
 
@@ -39,7 +49,33 @@ def _named(default: str) -> BeforeValidator:
     return BeforeValidator(lambda table: {"name": default, **table} if isinstance(table, dict) else table)
 
 
+def _plugged(group: str, common: Sequence[str] = ()) -> BeforeValidator:
+    """Lets a table have the `name` of another package's entry point; its keys but the `common` ones are options."""
+
+    def rewrite(table: Any) -> Any:
+        name = table.get("name") if isinstance(table, dict) else None
+        if not isinstance(name, str) or name == "plugin" or name not in plugins.names(group):
+            return table
+        shared = {key: table[key] for key in common if key in table}
+        options = {key: value for key, value in table.items() if key not in ("name", *common)}
+        return {"name": "plugin", "plugin": name, "options": options, **shared}
+
+    return BeforeValidator(rewrite)
+
+
 # -- [environment] ---------------------------------------------------------------------------------------------------
+
+
+def _seeds(value: object) -> object:
+    """M conditions that differ in their seed alone, where a file gives their number."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if value < 1:
+        raise ValueError(f"expected a list of tables, or how many seeds: an integer >= 1, got {value}")
+    return [{"seed": seed} for seed in range(value)]
+
+
+Limit = float | ListOf[float]
 
 
 class EnvironmentConfig(Section):
@@ -54,7 +90,9 @@ class EnvironmentConfig(Section):
         default=None, min_length=1, description="path of a MuJoCo model, relative to the experiment's directory"
     )
     state: ListOf[str] | None = Field(
-        default=None, description="parts of the state, in order; default: the environment's own"
+        default=None,
+        description="parts of the state, in order; default: the environment's own (a Gymnasium environment's parts are "
+        '"observation" or the keys of its Dict, or some entries of one: "observation[0,2]")',
     )
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
@@ -62,20 +100,57 @@ class EnvironmentConfig(Section):
     horizon: int | None = Field(
         default=None, ge=2, description="time steps of a rollout, T; default: the environment's own"
     )
-    conditions: ListOf[dict[str, Any]] = Field(
-        default=({},), min_length=1, description="the M initial situations: one table each, in the environment's terms"
+    conditions: Annotated[ListOf[dict[str, Any]], BeforeValidator(_seeds)] = Field(
+        default=({},),
+        min_length=1,
+        description="the M initial situations: one table each, in the environment's terms; in a Gymnasium environment "
+        "`seed` (default 0) and the options of its reset. A number M stands for the seeds 0 to M - 1",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="of the physics; default: every CPU. No result depends on it"
+        default=None,
+        ge=1,
+        description="threads of the physics, or processes that a Gymnasium environment's simulations are spread over; "
+        "1: in this process, without step_timeout; default: $GPS_THREADS, else every CPU. No result depends on it",
     )
     options: dict[str, Any] = Field(
         default={}, description="further keyword arguments of the environment's constructor"
+    )
+    step_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        description="seconds after which a Gymnasium environment that has not finished a step is killed, which ends "
+        "the run; its making and resets may take as long, or 60",
+    )
+    sampling: Literal["batch", "one_at_a_time"] = Field(
+        default="batch",
+        description="as many simulations as there are samples in an iteration, or one of them: a robot exists once",
+    )
+    confirm_reset: bool = Field(
+        default=False, description='ask on the terminal before each reset; needs sampling = "one_at_a_time"'
+    )
+    action_limits: ListOf[Limit] | None = Field(
+        default=None,
+        description="lowest and highest action, tighter than the environment's; each a number, or one per action",
+    )
+    abort: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a function of task.py, abort(state, action, t), that is asked after each step with the new state; "
+        "true or a sentence ends the episode, and what was sampled until then is kept",
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.id is None) == (self.mjcf is None):
             raise ValueError(f"give either id or mjcf, got {'neither' if self.id is None else 'both'}")
+        return self
+
+    @model_validator(mode="after")
+    def _robot(self) -> Self:
+        if self.action_limits is not None and len(self.action_limits) != 2:
+            raise ValueError(f"action_limits: expected [lowest, highest], got {len(self.action_limits)} entries")
+        if self.confirm_reset and self.sampling != "one_at_a_time":
+            raise ValueError('confirm_reset asks before each reset, which needs sampling = "one_at_a_time"')
         return self
 
 
@@ -102,6 +177,14 @@ class NoPriorConfig(Section):
     name: Literal["none"] = "none"
 
 
+class PluginPriorConfig(Section):
+    """A prior of another package, by the name of its entry point in the group `gps.dynamics`."""
+
+    name: Literal["plugin"] = "plugin"
+    plugin: str = Field(min_length=1, description="the name of the entry point; its own keys may stand beside `name`")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of what makes it")
+
+
 class DynamicsConfig(Section):
     """`[algorithm.dynamics]`: how the local dynamics are fitted."""
 
@@ -116,7 +199,8 @@ class DynamicsConfig(Section):
         default="posterior", description="the point that the model passes through: posterior mean or samples' mean"
     )
     prior: Annotated[
-        Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
+        Annotated[MixturePriorConfig | NoPriorConfig | PluginPriorConfig, Field(discriminator="name")],
+        _plugged("gps.dynamics"),
         _named("gmm"),
         Field(description="what is believed before the samples of a time step are seen"),
     ] = MixturePriorConfig()
@@ -152,7 +236,12 @@ class ZeroInitialConfig(Section):
     """Zero-mean noise without feedback."""
 
     name: Literal["zero"] = "zero"
-    noise: float = Field(default=1.0, gt=0, description="standard deviation of the exploration noise, units of action")
+    noise: float | None = Field(
+        default=None,
+        gt=0,
+        description="standard deviation of the exploration noise, units of action; default: a quarter of the range of "
+        "each action that has limits, 1 of the others",
+    )
 
 
 class FileInitialConfig(Section):
@@ -183,10 +272,14 @@ class ControllerConfig(Section):
     initial: Annotated[
         Annotated[
             LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig, Field(discriminator="name")
-        ],
+        ]
+        | None,
         _named("lqr"),
-        Field(description="the controllers of the first iteration"),
-    ] = LQRInitialConfig()
+        Field(
+            description='the controllers of the first iteration; default: "lqr" where the environment tells positions '
+            'and velocities apart, "zero" elsewhere'
+        ),
+    ] = None
 
 
 # -- [algorithm] -----------------------------------------------------------------------------------------------------
@@ -206,10 +299,21 @@ class StepMultiplierConfig(Section):
         return self
 
 
+def _known_algorithm(name: str) -> str:
+    known = ["trajopt", *plugins.names("gps.algorithms")]
+    if name not in known:
+        listed = " or ".join(f'"{one}"' for one in known)
+        raise ValueError(f'expected {listed}, got "{name}"{nearest(name, known)}')
+    return name
+
+
 class AlgorithmConfig(Section):
     """`[algorithm]`: how the controllers are improved."""
 
-    name: Literal["trajopt"] = Field(default="trajopt", description="the local-model trajectory optimiser")
+    name: Annotated[str, AfterValidator(_known_algorithm)] = Field(
+        default="trajopt", description="the local-model trajectory optimiser, or an entry point in gps.algorithms"
+    )
+    options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
     kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
@@ -278,7 +382,47 @@ class TaskCostConfig(_CostConfig):
     weight: NonNegative = Field(default=1.0, description="factor on its value")
 
 
-CostConfig = Annotated[QuadraticCostConfig | DistanceCostConfig | TaskCostConfig, Field(discriminator="name")]
+class RewardCostConfig(Section):
+    """Minus the environment's reward, whose quadratic expansion is learned from the samples."""
+
+    name: Literal["reward"] = "reward"
+    weight: float = Field(default=1.0, gt=0, description="factor on the reward")
+    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
+    ridge: float = Field(
+        default=1e-4, gt=0, description="added to the variance of each linear feature, relative to that variance"
+    )
+    curvature_ridge: float = Field(
+        default=3e-3, gt=0, description="the same for the quadratic features: more of it shows less curvature"
+    )
+    clusters: int = Field(default=20, ge=1, description="of the mixture over [x; u; reward], at most")
+    memory: int = Field(default=3, ge=1, description="iterations whose samples it is fitted to")
+
+
+class PluginCostConfig(_CostConfig):
+    """A cost of another package, by the name of its entry point in the group `gps.costs`."""
+
+    name: Literal["plugin"] = "plugin"
+    plugin: str = Field(min_length=1, description="the name of the entry point; its own keys may stand beside `name`")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of what makes it")
+    weight: NonNegative = Field(default=1.0, description="factor on its value")
+
+
+CostConfig = Annotated[
+    Annotated[
+        QuadraticCostConfig | DistanceCostConfig | TaskCostConfig | RewardCostConfig | PluginCostConfig,
+        Field(discriminator="name"),
+    ],
+    _plugged("gps.costs", ("ramp", "final_weight", "weight")),
+]
+
+
+def _costs(value: Any) -> Any:
+    """Lets `cost = "reward"` stand for one section of that name."""
+    if not isinstance(value, str):
+        return value
+    if value != "reward":
+        raise ValueError(f'expected a list of tables, or "reward" for the environment\'s own, got "{value}"')
+    return [{"name": value}]
 
 
 # -- the whole file --------------------------------------------------------------------------------------------------
@@ -291,7 +435,17 @@ class ExperimentConfig(Section):
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of everything random")
     environment: EnvironmentConfig = Field(description="its id, or the mjcf it is made from")
     algorithm: AlgorithmConfig = AlgorithmConfig()
-    cost: ListOf[CostConfig] = Field(min_length=1, description="the sections [[cost]], which are summed")
+    cost: Annotated[ListOf[CostConfig], BeforeValidator(_costs)] = Field(
+        default=(RewardCostConfig(),),
+        min_length=1,
+        description='the sections [[cost]], which are summed; cost = "reward" for the environment\'s own reward alone',
+    )
+
+    @model_validator(mode="after")
+    def _reward_exists(self) -> Self:
+        if self.environment.mjcf is not None and any(isinstance(term, RewardCostConfig) for term in self.cost):
+            raise ValueError("an environment.mjcf gives no reward: say what it costs in [[cost]] sections")
+        return self
 
     def to_toml(self) -> str:
         """The file with every key resolved, those that are None left out; `parse` gives back an equal config."""
@@ -370,7 +524,7 @@ def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> E
         return ExperimentConfig.model_validate(raw)
     except ValidationError as error:
         lines = [
-            f"{_place(path, places) or place}: {'.'.join(map(str, path))}: {message}"
+            ": ".join(filter(None, (_place(path, places) or place, ".".join(map(str, path)), message)))
             for path, message in explain(error, ExperimentConfig, raw)
         ]
         raise ConfigError("\n".join(lines)) from None
@@ -405,7 +559,7 @@ def _override(raw: dict[str, Any], override: str) -> KeyPath:
         path += (key,)
         if len(path) < len(parts):
             node = node[key] if isinstance(node, list) else node.setdefault(key, {})
-    value = _value(text)
+    value = value_of(text)
     several_kinds = len(kinds_at(ExperimentConfig, path[:-1])) > 1
     if key == "name" and several_kinds and node.get("name", value) != value:
         node.clear()
@@ -413,7 +567,7 @@ def _override(raw: dict[str, Any], override: str) -> KeyPath:
     return path
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """A TOML value, or the text itself."""
     try:
         table = tomllib.loads(f"value = {text}")

@@ -106,6 +106,29 @@ class Progress(Callback):
         parts.append(f"{time.perf_counter() - self._began:.1f} s")
         self._print("; ".join(parts))
 
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal, with the status line out of the way."""
+        from gps.environments.guard import ask
+
+        if self._status is None:
+            return ask(question)
+        self._status.stop()
+        try:
+            return ask(question)
+        finally:
+            self._status.start()
+
+    def say(self, text: str) -> None:
+        """A line about the run, among those of its iterations."""
+        self._print(text)
+
+    def tell(self, text: str) -> None:
+        """The same for what a person must know even of a quiet run: on stderr then."""
+        if self._quiet:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._print(text)
+
     def _print(self, text: str, style: str | None = None) -> None:
         if self._console is not None:
             self._console.print(text, style=style, soft_wrap=True)

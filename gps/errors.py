@@ -2,9 +2,12 @@
 
 GpsError
 ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
-├── EnvironmentFault  an environment raised, or returned something that is not finite or of another shape
+├── EnvironmentFault  an environment raised, died, hung, or returned what is not finite or of another shape
+│   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
-└── RunError          a run directory: missing, incomplete, altered, or of another version
+├── RunError          a run directory: missing, incomplete, altered, or of another version
+├── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
+└── SweepError        a sweep: seeds or values that make no sense, a folder in use, workers that cannot be reached
 """
 
 import difflib
@@ -23,12 +26,33 @@ class EnvironmentFault(GpsError):
     """An environment raised, or returned NaN or an array of another shape."""
 
 
+class SimulationFault(EnvironmentFault):
+    """What `EnvironmentFault` says, of one simulation of a batch.
+
+    Args:
+        simulation: its index in the batch.
+        what: what it did, in words.
+    """
+
+    def __init__(self, simulation: int, what: str) -> None:
+        super().__init__(f"simulation {simulation}: {what}")
+        self.simulation, self.what = simulation, what
+
+
 class CostFault(GpsError):
     """A cost raised, or its value or a derivative was not finite."""
 
 
 class RunError(GpsError):
     """A run directory is missing, incomplete or altered."""
+
+
+class DrawingError(GpsError):
+    """A picture cannot be drawn or a video cannot be written."""
+
+
+class SweepError(GpsError):
+    """A sweep cannot be started, or its workers cannot be reached."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,23 +1,25 @@
 """The loop: sample, fit, improve, record. It does not know which algorithm it runs."""
 
 import dataclasses
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from gps import build
 from gps.backend import jax
 from gps.config import ExperimentConfig, load
-from gps.costs import evaluate
+from gps.environments.guard import Confirm
 from gps.linear_gaussian.types import Controller
 from gps.records import IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
-from gps.sampling import collect, exploration_noise
+from gps.sampling import collect, exploration_noise, start_states
 
 
 class Callback:
@@ -45,33 +47,47 @@ class Experiment:
     Args:
         config: what to run.
         directory: where its `task.py` and its relative paths are.
+        confirm: asked before each reset where the experiment says so; None asks on the terminal.
 
     Raises:
         ConfigError: if some part cannot be built as configured.
     """
 
-    def __init__(self, config: ExperimentConfig, directory: Path) -> None:
-        self.config = config
+    def __init__(self, config: ExperimentConfig, directory: Path, confirm: Confirm | None = None) -> None:
+        self.config, self._directory = config, directory
         self.conditions = config.environment.conditions
-        M, self.samples = len(self.conditions), config.algorithm.samples
-        self.environment = build.environment(config.environment, directory, M * self.samples)
-        self._single = build.environment(config.environment, directory, M)  # one simulation for each condition
-        self.horizon = T = build.horizon(config.environment, self.environment)
-        dx, du = (
-            space.shape[0]
-            for space in (self.environment.single_observation_space, self.environment.single_action_space)
-        )
-        self.cost = build.cost(config, directory, self.environment.state_layout, dx, du, T)
-        self.algorithm = build.algorithm(config, self.cost)
+        self.samples = config.algorithm.samples
+        # One environment for everything: two of a robot would fight over it.
+        at_once = len(self.conditions) * self.samples if config.environment.sampling == "batch" else 1
+        self.environment = build.environment(config.environment, directory, at_once, confirm)
         try:
-            self.starts, _ = self._single.reset(options={"conditions": list(self.conditions)})
+            self.horizon = build.horizon(config.environment, self.environment)
+            dx, du = (
+                space.shape[0]
+                for space in (self.environment.single_observation_space, self.environment.single_action_space)
+            )
+            cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
+            self.algorithm = build.algorithm(config, cost)
+        except BaseException:
+            self.close()
+            raise
+
+    @functools.cached_property
+    def starts(self) -> np.ndarray:
+        """The state in which each condition starts, (M, dx): the environment is reset to each of them once.
+
+        Raises:
+            ConfigError: if the environment does not understand a condition.
+        """
+        try:
+            return start_states(self.environment, self.conditions)
         except ValueError as error:
             raise build.ConfigError(f"environment.conditions: {error}") from error
-        self._first = build.first_controllers(config, directory, self._single, self.starts, T)
 
     def begin(self) -> Any:
         """The algorithm's state before the first iteration."""
-        return self.algorithm.begin(self._first, self.starts)
+        first = build.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
+        return self.algorithm.begin(first, self.starts)
 
     def iterate(self, state: Any, watch: Callback) -> tuple[Any, IterationRecord]:
         """One iteration: the state after it, and its record. It depends on the state and the seed alone."""
@@ -96,15 +112,29 @@ class Experiment:
         noise = exploration_noise(controllers, self.samples, self.config.algorithm.controller.smoothing, rng)
         return collect(self.environment, controllers, self.conditions, noise, self.config.seed)
 
-    def evaluate(self, controllers: Controller) -> tuple[Rollouts, np.ndarray]:
-        """One rollout of each condition without noise, and its costs (M, 1, T)."""
-        noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
-        rollouts = collect(self._single, controllers, self.conditions, noise, self.config.seed)
-        return rollouts, evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+    def evaluate(
+        self, controllers: Controller, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
+    ) -> tuple[Rollouts, np.ndarray]:
+        """E episodes of each condition, and their costs (M, E, T).
+
+        Args:
+            noise: added to the actions, (M, E, T, du); None for one episode without.
+            conditions: to start from; None for the experiment's own.
+        """
+        if noise is None:
+            noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
+        starts = self.conditions if conditions is None else conditions
+        rollouts = collect(self.environment, controllers, starts, noise, self.config.seed)
+        return rollouts, self.algorithm.costs(rollouts)
+
+    def at_the_start(self) -> VectorEnv:
+        """Another environment, with one simulation of each condition at its start, for the caller to close."""
+        environment = build.environment(self.config.environment, self._directory, len(self.conditions))
+        environment.reset(options={"conditions": list(self.conditions)})
+        return environment
 
     def close(self) -> None:
         self.environment.close()
-        self._single.close()
 
 
 def run(
@@ -114,8 +144,10 @@ def run(
     iterations: int | None = None,
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
+    group: str = "",
     callbacks: Sequence[Callback] = (),
     command: str | None = None,
+    confirm: Confirm | None = None,
 ) -> Run:
     """Run an experiment from its first iteration and return its run directory.
 
@@ -124,7 +156,9 @@ def run(
         seed, iterations: in place of the experiment's own.
         overrides: `"section.key=value"`, as `--set` of the command line.
         out: the folder of all runs; None for `runs` in the working directory.
+        group: a folder for the run directory within `out/NAME`, for runs that belong together.
         command: recorded as what was typed; None for this call.
+        confirm: is asked before each reset where `environment.confirm_reset` says so; None asks on the terminal.
 
     Raises:
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
@@ -132,14 +166,18 @@ def run(
     source = Path(experiment)
     config = load(source, overrides).replaced(seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
-    with closing(Experiment(config, source)) as built:
+    with closing(Experiment(config, source, confirm)) as built:
+        state = built.begin()
         described = (
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
         )
         name = source.resolve().name
-        new = Run.create(None if out is None else Path(out), name, config.seed, config, source, described)
+        layout = built.environment.state_layout
+        new = Run.create(
+            None if out is None else Path(out), name, config.seed, config, source, described, layout, group=group
+        )
         with new:
-            _loop(new, built, built.begin(), config.algorithm.iterations, callbacks)
+            _loop(new, built, state, config.algorithm.iterations, callbacks)
     return new
 
 
@@ -149,6 +187,7 @@ def resume(
     start: int | None = None,
     iterations: int | None = None,
     callbacks: Sequence[Callback] = (),
+    confirm: Confirm | None = None,
 ) -> Run:
     """Go on with a run, as if it had never stopped: the result has the same bits.
 
@@ -156,39 +195,16 @@ def resume(
         path: the run directory.
         start: the iteration to go on from; it and all after it are done again. None: after the last one.
         iterations: how many more; None for what the experiment lacks.
+        confirm: as of `run`.
     """
     old = load_run(path)
-    with closing(Experiment(old.config, old.path)) as built, old:
+    with closing(Experiment(old.config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
-        state = old.state(first - 1, type(built.begin())) if first else built.begin()
+        state = old.state(first - 1, built.algorithm.state_type) if first else built.begin()
         total = built.config.algorithm.iterations if iterations is None else first + iterations
         _loop(old, built, state, max(total, first), callbacks)
     return old
-
-
-def check(experiment: str | Path, overrides: Sequence[str] = ()) -> list[str]:
-    """Build an experiment and try one short iteration; returns what to tell. Raises GpsError for what is wrong."""
-    source = Path(experiment)
-    full = load(source, overrides)
-    settings = full.algorithm.model_copy(update={"samples": min(full.algorithm.samples, 2)})
-    config = full.model_copy(update={"algorithm": settings})
-    with closing(Experiment(config, source if source.is_dir() else source.parent)) as built:
-        _, record = built.iterate(built.begin(), Callback())
-        M, T, du, dx = record.controllers.feedback.shape
-        parts = ", ".join(
-            f"{part} [{where.start}:{where.stop}]" for part, where in built.environment.state_layout.items()
-        )
-    dt = getattr(built.environment, "dt", np.nan)
-    lines = [
-        full.to_toml(),
-        f"environment   {M} conditions, T = {T}, dx = {dx}, du = {du}, dt = {dt:g} s",
-        f"state         {parts}",
-        f"first cost    {np.array2string(record.mean_cost, precision=4)}",
-        *(f"condition {m}: {text}" for m, text in enumerate(record.messages) if text),
-        "ok            one rollout, one fit and one update were made",
-    ]
-    return lines
 
 
 def _loop(run: Run, built: Experiment, state: Any, total: int, callbacks: Sequence[Callback]) -> None:

@@ -5,6 +5,7 @@ Axes are ordered condition M, sample N, time T, then features.
 
 import dataclasses
 import enum
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -36,6 +37,15 @@ class Status(enum.IntEnum):
         return self in (Status.OK, Status.BOUND_INACTIVE)
 
 
+class Abort(NamedTuple):
+    """An episode that was ended from outside, to keep a robot from harm, and why."""
+
+    condition: int
+    sample: int
+    step: int  # the last that was taken
+    reason: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Rollouts:
     """N episodes of T steps for each of M conditions.
@@ -51,6 +61,23 @@ class Rollouts:
     success: Bool[np.ndarray, "M N T"]  # the environment's flag after step t
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
+    aborts: tuple[Abort, ...] = ()
+
+    def regrouped(self, conditions: int) -> "Rollouts":
+        """The same episodes, in order, as those of another number of conditions."""
+        count = self.mask.shape[0] * self.mask.shape[1] // conditions
+
+        def grouped(array):
+            return array.reshape(conditions, count, *array.shape[2:])
+
+        arrays = {name: grouped(getattr(self, name)) for name in _PER_EPISODE}
+        of_samples = np.repeat(self.saturated, self.mask.shape[1])
+        numbers = [abort.condition * self.mask.shape[1] + abort.sample for abort in self.aborts]
+        aborts = tuple(
+            abort._replace(condition=number // count, sample=number % count)
+            for number, abort in zip(numbers, self.aborts, strict=True)
+        )
+        return Rollouts(**arrays, saturated=of_samples.reshape(conditions, count).mean(axis=1), aborts=aborts)
 
     @property
     def steps(self) -> int:
@@ -62,6 +89,9 @@ class Rollouts:
         """Whether each episode's last step was a success."""
         last = np.maximum(self.mask.sum(axis=2) - 1, 0)
         return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
+
+
+_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,9 @@ import json
 import os
 import platform
 import re
+import time
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, overload
@@ -82,33 +83,46 @@ class Run:
         path: its directory.
         name: of the experiment.
         started: ISO 8601, UTC.
+        state_layout: the slice of each part in the state vector, for those who show it; None where it is not known.
     """
 
-    def __init__(self, path: Path, name: str, started: str) -> None:
-        self.path, self.name, self.started = path, name, started
+    def __init__(self, path: Path, name: str, started: str, state_layout: Mapping[str, slice] | None = None) -> None:
+        self.path, self.name, self.started, self.state_layout = path, name, started, state_layout
         self._lock: int | None = None
 
     # -- making and opening --------------------------------------------------------------------------------------
 
     @classmethod
     def create(
-        cls, out: Path | None, name: str, seed: int, config: ExperimentConfig, source: Path, command: str
+        cls,
+        out: Path | None,
+        name: str,
+        seed: int,
+        config: ExperimentConfig,
+        source: Path,
+        command: str,
+        state_layout: Mapping[str, slice] | None = None,
+        group: str = "",
     ) -> Run:
-        """A new directory `out/name/<UTC time>-seed<k>`.
+        """A new directory `out/name/group/<UTC time>-seed<k>`.
 
         Args:
             out: the folder of all runs; None for `runs` in the working directory.
             config: as resolved; paths in it are relative to `source`.
             source: the experiment's directory, from which `task.py` is copied.
             command: what was typed.
+            state_layout: of the environment: the slice of each part in the state vector.
+            group: a folder of runs that belong together, such as those of a sweep; empty for none.
 
         Raises:
             RunError: if it cannot be written.
         """
-        folder = (Path("runs") if out is None else Path(out)) / name
+        folder = (Path("runs") if out is None else Path(out)) / name / group
         now = datetime.now(UTC)
         started = now.isoformat()
-        info = {"format": FORMAT, "name": name, "started": started}
+        info: dict[str, Any] = {"format": FORMAT, "name": name, "started": started}
+        if state_layout is not None:
+            info["state"] = {part: [where.start, where.stop] for part, where in state_layout.items()}
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
@@ -122,7 +136,7 @@ class Run:
                 (fresh / _ITERATIONS).mkdir()
                 write_sums(fresh)
                 path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
-        return cls(path, name, started)
+        return cls(path, name, started, state_layout)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -140,9 +154,11 @@ class Run:
             info = json.loads(verified(path, _INFO).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
                 raise RunError(f"{path}: written in format {info['format']}, and this gps reads format {FORMAT}")
-            run = cls(path, info["name"], info["started"])
+            state = info.get("state")  # runs of the first days have none
+            layout = None if state is None else {part: slice(*map(int, where)) for part, where in state.items()}
+            run = cls(path, info["name"], info["started"], layout)
             verify(path, (_INFO, "experiment.toml", "command.txt", "versions.json"))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise RunError(f"{path / _INFO}: not what gps wrote; this run cannot be used") from None
         except Damage as damage:
             raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
@@ -182,6 +198,13 @@ class Run:
         with self._naming_damage():
             return _read_csv(self._folder(iteration), Row)
 
+    def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
+        """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
+        self.iterations.require(iteration)
+        with self._naming_damage():
+            part = _parts()["rollouts.npz"]
+            return tuple(_read_arrays(self._folder(iteration), "rollouts.npz", part))  # type: ignore[return-value]
+
     @property
     def evaluation(self) -> tuple[Rollouts, np.ndarray] | None:
         """Rollouts of the final controllers without noise, and their costs (M, N, T); None before there are any."""
@@ -211,6 +234,19 @@ class Run:
         self.iterations.require(iteration)
         with self._naming_damage():
             return _read_arrays(self._folder(iteration), _STATE, cls)
+
+    def state_arrays(self, iteration: int, prefix: str) -> dict[str, np.ndarray]:
+        """The arrays of the state after an iteration whose dotted key begins with `prefix`, under the rest of the key.
+
+        For those who look at a part of the state and do not know which algorithm's it is.
+
+        Raises:
+            RunError: if there is no such iteration, or it is damaged.
+        """
+        self.iterations.require(iteration)
+        with self._naming_damage():
+            arrays = _read_file(self._folder(iteration), _STATE)
+        return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
     def last_whole(self) -> int | None:
         """The last iteration that is undamaged together with all before it; None if the first is damaged or missing."""
@@ -252,7 +288,7 @@ class Run:
     def __enter__(self) -> Self:
         with _writing(self.path):
             lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        if not try_lock(lock):
+        if not _lock_patiently(lock):
             os.close(lock)
             raise RunError(f"{self.path}: another process is writing this run")
         self._lock = lock
@@ -391,6 +427,15 @@ class Iterations(Sequence["IterationRecord"]):
                 values |= _read_arrays(folder, file, part)._asdict()
         return IterationRecord(**values)
 
+    def stamp(self, iteration: int) -> int:
+        """Microseconds since 1970 at which an iteration was written: another number once it was done again."""
+        self.require(iteration)
+        with self._run._naming_damage():
+            try:
+                return (self._run._folder(iteration) / SUMS).stat().st_mtime_ns // 1000
+            except OSError as error:
+                raise Damage.of(error, self._run._folder(iteration) / SUMS) from None
+
     def require(self, iteration: int) -> None:
         """RunError unless there is such an iteration."""
         if not 0 <= iteration < len(self):
@@ -402,11 +447,19 @@ class Iterations(Sequence["IterationRecord"]):
 
 
 def find_runs(folder: str | Path) -> list[Path]:
-    """The run directories at `folder`, in it, or one level deeper, the newest last."""
-    folder = Path(folder)
-    found = [file.parent for pattern in ("", "*/", "*/*/") for file in folder.glob(pattern + _INFO)]
-    visible = [path for path in found if not path.name.startswith(".") or path == folder]
-    return sorted(visible, key=lambda path: (path.name[:16], (path / _INFO).stat().st_mtime_ns, path.name))
+    """The run directories at `folder`, in it, or up to four levels deeper (those of a sweep), the newest last."""
+    found = _walk(Path(folder), 4)
+    return sorted(found, key=lambda path: (path.name[:16], (path / _INFO).stat().st_mtime_ns, path.name))
+
+
+def _walk(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / _INFO).exists():
+        yield folder
+    elif depth and folder.is_dir():
+        with contextlib.suppress(PermissionError):
+            for entry in folder.iterdir():
+                if not entry.name.startswith("."):
+                    yield from _walk(entry, depth - 1)
 
 
 def load_run(path: str | Path) -> Run:
@@ -448,11 +501,20 @@ def _evaluation_type() -> Any:
 
 
 def _read_arrays(folder: Path, file: str, kind: type[T]) -> T:
-    from gps.serialization import CorruptFile, read_npz, unflatten
+    from gps.serialization import CorruptFile, unflatten
+
+    try:
+        return unflatten(kind, _read_file(folder, file))
+    except CorruptFile as error:
+        raise Damage(folder / file, str(error)) from None
+
+
+def _read_file(folder: Path, file: str) -> dict[str, np.ndarray]:
+    from gps.serialization import CorruptFile, read_npz
 
     path = verified(folder, file)
     try:
-        return unflatten(kind, read_npz(path))
+        return read_npz(path)
     except CorruptFile as error:
         raise Damage(path, str(error)) from None
 
@@ -468,6 +530,15 @@ def _read_csv(folder: Path, kind: type[T]) -> list[T]:
         return from_csv(_read_text(folder), kind)
     except ValueError as error:
         raise Damage(folder / _METRICS, f"not what gps wrote ({error})") from None
+
+
+def _lock_patiently(descriptor: int) -> bool:
+    """Lock a file. Who asks whether a run is `active` holds the lock for an instant, and is not taken for a writer."""
+    for _ in range(5):
+        if try_lock(descriptor):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _versions() -> dict[str, str]:

@@ -1,16 +1,22 @@
-"""Rollouts of a policy in a vector environment: all samples of all conditions at once, one action at a time."""
+"""Rollouts of a policy in a batch of simulations, one action at a time.
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+The episodes of all conditions run in groups as large as the batch: a batch that has room for all of them runs them at
+once, one of a single simulation (a robot) runs one after another. The policy is asked for all episodes each time,
+so an episode has the same bits in either way.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from gps.errors import EnvironmentFault
+from gps.errors import EnvironmentFault, GpsError, SimulationFault
 from gps.linear_gaussian.types import Controller
-from gps.records import Rollouts
+from gps.records import Abort, Rollouts
 
 
 class Policy(Protocol):
@@ -41,6 +47,22 @@ def exploration_noise(
     return np.einsum("mtij,mntj->mnti", factors, white)
 
 
+def start_states(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float[np.ndarray, "M dx"]:
+    """Where each condition starts.
+
+    Raises:
+        EnvironmentFault: as of `collect`.
+        ValueError: if the environment does not understand a condition.
+    """
+    states = np.zeros((len(conditions), environment.single_observation_space.shape[0]))
+    for group in _groups(len(states), environment.num_envs):
+        with _naming(group, 1, "reset"):
+            states[group] = _reset(environment, conditions[group], None)[: group.stop - group.start]
+    if not np.isfinite(states).all():
+        raise EnvironmentFault(_describe_bad_state(states, states.shape, slice(0, None), 1, "reset"))
+    return states
+
+
 def collect(
     environment: VectorEnv,
     policy: Policy,
@@ -50,65 +72,143 @@ def collect(
 ) -> Rollouts:
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
-    An episode that terminates (or diverges) keeps its rows up to there and is masked afterwards. The environment has
-    M·N simulations; simulation m·N + n is sample n of condition m.
+    An episode that ends (terminated, truncated, aborted or diverged) keeps its rows up to there and is masked
+    afterwards. With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that
+    number, and those that are left over are not reset.
 
     Raises:
-        EnvironmentFault: if the environment raises, or returns a state that is not finite or of another shape.
+        EnvironmentFault: if the environment raises, hangs or dies, or returns a state or a reward that is not finite,
+            or a state of another shape.
     """
     M, N, T, du = noise.shape
-    dx = environment.single_observation_space.shape[0]
-    states = np.zeros((T, M * N, dx))
-    actions = np.zeros((T, M * N, du))
-    rewards = np.zeros((T, M * N))
-    success = np.zeros((T, M * N), dtype=bool)
-    mask = np.zeros((T, M * N), dtype=bool)
-    clipped = np.zeros((T, M * N, du), dtype=bool)
-    noise_by_step = np.ascontiguousarray(noise.reshape(M * N, T, du).swapaxes(0, 1))
-
+    episodes = M * N
+    log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
+    noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
-    alive = np.ones(M * N, dtype=bool)
+    for group in _groups(episodes, environment.num_envs):
+        _run(environment, policy, (M, N), group, starts[group], noise_by_step[:, group], seed, log)
+    space = environment.single_action_space
+    return log.rollouts(noise, (log.wanted < space.low) | (log.wanted > space.high))
+
+
+class _Log(NamedTuple):
+    """What happened: a row for each step, a column for each episode."""
+
+    states: Float[np.ndarray, "T MN dx"]
+    wanted: Float[np.ndarray, "T MN du"]
+    actions: Float[np.ndarray, "T MN du"]
+    rewards: Float[np.ndarray, "T MN"]
+    success: np.ndarray
+    mask: np.ndarray
+    aborts: list[tuple[int, int, str]]  # episode, step, reason
+
+    @classmethod
+    def empty(cls, T: int, episodes: int, dx: int, du: int) -> "_Log":
+        shape = T, episodes
+        flags = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        return cls(np.zeros((*shape, dx)), np.zeros((*shape, du)), np.zeros((*shape, du)), np.zeros(shape), *flags, [])
+
+    def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
+        M, N, _, du = noise.shape
+        mask = self.mask
+
+        def by_condition(array):
+            array = np.where(mask.reshape(mask.shape + (1,) * (array.ndim - 2)), array, 0)
+            return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(M, N, *array.shape[:1], *array.shape[2:])
+
+        saturated = by_condition(clipped).sum(axis=(1, 2, 3)) / np.maximum(by_condition(mask).sum(axis=(1, 2)) * du, 1)
+        return Rollouts(
+            by_condition(self.states), by_condition(self.actions), noise, by_condition(self.rewards),
+            by_condition(self.success).astype(bool), by_condition(mask).astype(bool), saturated,
+            tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
+        )  # fmt: skip
+
+
+def _groups(episodes: int, simulations: int) -> list[slice]:
+    """The episodes that run at the same time."""
+    return [slice(k, min(k + simulations, episodes)) for k in range(0, episodes, simulations)]
+
+
+def _reset(environment: VectorEnv, starts: Sequence[Mapping], seed: int | None) -> Float[np.ndarray, "B dx"]:
+    """Start episodes in the first simulations."""
+    idle = environment.num_envs - len(starts)
+    options: dict = {"conditions": [*starts, *[starts[-1]] * idle]}
+    if idle:
+        options["reset_mask"] = np.arange(environment.num_envs) < len(starts)
+    state, _ = environment.reset(seed=seed, options=options)
+    return state
+
+
+def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
+    """Run a group of the `count` = (M, N) episodes, from `starts` and with `noise` (T, n, du) of their own."""
+    (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
+    never = np.zeros(B, dtype=bool)
+    alive = np.ones(n, dtype=bool)
+    everyone = np.zeros(log.states.shape[1:])  # of the other groups, the policy sees zeros
     what, t = "reset", 0
     try:
-        state, _ = environment.reset(seed=seed, options={"conditions": starts})
+        with _naming(group, N, "reset"):
+            state = _reset(environment, starts, seed)
         what = "step"
         for t in range(T):
-            if state.shape != states[t].shape or not np.isfinite(state.sum()):
-                raise EnvironmentFault(_describe_bad_state(state, states[t].shape, t, N))
-            states[t], mask[t] = state, alive
-            wanted = policy.act(state.reshape(M, N, dx), t).reshape(M * N, du) + noise_by_step[t]
-            state, rewards[t], terminated, _, info = environment.step(wanted)
-            actions[t] = applied = info.get("action", wanted)
-            clipped[t] = applied != wanted
-            success[t] = info.get("success", False)
-            if terminated.any():
+            if state.shape != (B, everyone.shape[1]) or not np.isfinite(state.sum()):
+                raise EnvironmentFault(_describe_bad_state(state, (B, everyone.shape[1]), group, N, f"step {t}"))
+            everyone[group] = state[:n]
+            log.states[t, group], log.mask[t, group] = state[:n], alive
+            wanted = policy.act(everyone.reshape(M, N, -1), t).reshape(M * N, du)[group] + noise[t]
+            log.wanted[t, group] = wanted
+            if n < B:
+                wanted = np.concatenate([wanted, np.zeros((B - n, du))])
+            with _naming(group, N, f"step {t}"):
+                state, rewards, terminated, truncated, info = environment.step(wanted)
+            log.actions[t, group] = info.get("action", wanted)[:n]
+            log.success[t, group] = info.get("success", never)[:n]
+            ended = (terminated | truncated)[:n]
+            if ended.any():
+                log.aborts.extend(
+                    (group.start + i, t, info["abort"][i])
+                    for i in np.flatnonzero(ended & alive) if info.get("abort", never)[i]
+                )  # fmt: skip
                 # What the last step led to is no ordinary transition when the simulation diverged.
-                mask[t] &= ~info.get("diverged", np.zeros_like(alive))
-                alive &= ~terminated
-                if not alive.any():
-                    break
-    except EnvironmentFault:
+                log.mask[t, group] &= ~info.get("diverged", never)[:n]
+                alive &= ~ended
+            log.rewards[t, group] = rewards[:n]
+            if not np.isfinite(rewards.sum()):
+                _check_rewards(rewards[:n], log.mask[t, group], group, N, t)
+            if not alive.any():
+                break
+    except GpsError:
         raise
     except Exception as error:
         message = f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}"
         raise EnvironmentFault(message) from error
 
-    def by_condition(array):
-        array = np.where(mask.reshape(mask.shape + (1,) * (array.ndim - 2)), array, 0)
-        return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(M, N, *array.shape[:1], *array.shape[2:])
 
-    saturated = by_condition(clipped).sum(axis=(1, 2, 3)) / np.maximum(by_condition(mask).sum(axis=(1, 2)) * du, 1)
-    return Rollouts(
-        by_condition(states), by_condition(actions), noise, by_condition(rewards),
-        by_condition(success).astype(bool), by_condition(mask).astype(bool), saturated,
-    )  # fmt: skip
+def _check_rewards(rewards, mask, group, samples, t) -> None:
+    """A fault if a reward that counts is not finite."""
+    bad = np.flatnonzero(mask & ~np.isfinite(rewards))
+    if bad.size:
+        where = _place(group.start + bad[0], samples, f"step {t}")
+        raise EnvironmentFault(f"the environment returned the reward {rewards[bad[0]]}: {where}")
 
 
-def _describe_bad_state(state, expected, t, samples):
+@contextmanager
+def _naming(group: slice, samples: int, when: str) -> Iterator[None]:
+    """Says of a simulation's fault which sample it was."""
+    try:
+        yield
+    except SimulationFault as fault:
+        episode = group.start + fault.simulation
+        raise EnvironmentFault(f"{_place(episode, samples, when)}: {fault.what}") from fault
+
+
+def _place(episode: int, samples: int, when: str) -> str:
+    return f"condition {episode // samples}, sample {episode % samples}, {when}"
+
+
+def _describe_bad_state(state, expected, group, samples, when) -> str:
     if state.shape != expected:
-        return f"the environment returned states of shape {state.shape} at step {t}, expected {expected}"
+        return f"the environment returned states of shape {state.shape} at {when}, expected {expected}"
     row, entry = np.argwhere(~np.isfinite(state))[0]
-    return (
-        f"the environment returned a state that is not finite: condition {row // samples}, sample {row % samples}, "
-        f"step {t}, entry {entry}"
-    )
+    where = _place(group.start + row, samples, when)
+    return f"the environment returned a state that is not finite: {where}, entry {entry}"

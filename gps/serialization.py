@@ -1,8 +1,8 @@
 """Records as flat dictionaries of NumPy arrays, and those as `.npz` files without pickles. Every bit survives.
 
 `flatten` walks an object by its values, `unflatten` rebuilds it by its type hints. They know arrays, numbers, strings,
-enumerations, and, of those: frozen dataclasses (Equinox modules are some), named tuples, tuples of any length, and
-None where a hint allows it. No class is registered anywhere, and no name of a class is in the data:
+enumerations, and, of those: frozen dataclasses (generic ones and Equinox modules too), named tuples, tuples of any
+length, and None where a hint allows it. No class is registered anywhere, and no name of a class is in the data:
 
     Search(bound=b, trace=(x, y), note=None)   ->   {"bound": b, "trace.0": x, "trace.1": y,
                                                      "trace:length": 2, "note:none": True}
@@ -73,6 +73,13 @@ def _fields(kind: Any) -> list[str] | None:
     return list(kind._fields) if issubclass(kind, tuple) and hasattr(kind, "_fields") else None
 
 
+def _may_lack(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether a field is absent that has a default: what was written before there was such a field stays readable."""
+    if not dataclasses.is_dataclass(kind) or kind.__dataclass_fields__[name].default is dataclasses.MISSING:
+        return False
+    return not any(stored == key or stored.startswith((f"{key}.", f"{key}:")) for stored in arrays)
+
+
 def _flatten(value: Any, key: str, arrays: Arrays) -> None:
     fields = _fields(type(value))
     if fields is not None:
@@ -124,15 +131,33 @@ def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: se
         if length != len(kinds):
             raise CorruptFile(f"{key!r} has {length} items, not {len(kinds)}")
         return tuple(_unflatten(kind, _join(key, str(i)), arrays, unused) for i, kind in enumerate(kinds))
-    fields = _fields(hint) if isinstance(hint, type) else None
+    record = origin or hint
+    fields = _fields(record) if isinstance(record, type) else None
     if fields is not None:
-        hints = typing.get_type_hints(hint)
-        return hint(**{name: _unflatten(hints[name], _join(key, name), arrays, unused) for name in fields})
+        hints = _hints(record, typing.get_args(hint))
+        stored = [name for name in fields if not _may_lack(record, name, _join(key, name), arrays)]
+        return record(**{name: _unflatten(hints[name], _join(key, name), arrays, unused) for name in stored})
     if _is_array(hint):
         return take(key or _ROOT)
     if isinstance(hint, type) and issubclass(hint, str | bool | int | float):
         return _scalar(hint, key, take(key or _ROOT))
     raise TypeError(f"{key}: cannot tell what to build from the hint {hint}")
+
+
+def _hints(record: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """The hints of a record's fields; those of a generic one, `State[Prior]`, with its arguments put in."""
+    hints = typing.get_type_hints(record)
+    if not arguments:
+        return hints
+    bound = dict(zip(record.__parameters__, arguments, strict=True))
+    return {name: _bound(hint, bound) for name, hint in hints.items()}
+
+
+def _bound(hint: Any, bound: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, TypeVar):
+        return bound[hint]
+    free = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
+    return hint[tuple(bound[variable] for variable in free)] if free else hint
 
 
 def _scalar(kind: Any, key: str, array: np.ndarray) -> Any:

@@ -66,9 +66,13 @@ def record(
     message: str = "",
     per_step: bool = False,
     seconds: tuple[float, float, float] = (0.11, 0.04, 0.01),
+    M: int = 2,
+    N: int = 3,
+    T: int = 6,
+    dx: int = 4,
+    du: int = 2,
 ) -> IterationRecord:
-    """M = 2 conditions of N = 3 samples; `status` and `message` are those of the last condition."""
-    M, N, T, dx, du = 2, 3, 6, 4, 2
+    """M conditions of N samples; `status` and `message` are those of the last condition."""
     rng = np.random.default_rng([seed, iteration])
     trace = np.full((M, 50), np.nan)
     trace[:, :3] = rng.normal(size=(M, 3))
@@ -76,9 +80,9 @@ def record(
     return IterationRecord(
         iteration=iteration,
         environment_steps=(iteration + 1) * M * N * T,
-        rollouts=rollouts(rng),
+        rollouts=rollouts(rng, M, N, T, dx, du),
         costs=rng.random((M, N, T)),
-        controllers=controllers(rng),
+        controllers=controllers(rng, M, T, dx, du),
         dynamics=LinearDynamics(
             rng.normal(size=(M, T - 1, dx, dx + du)),
             rng.normal(size=(M, T - 1, dx)),
@@ -87,7 +91,7 @@ def record(
             covariances(rng, M, dx),
         ),
         marginals=Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx)),
-        improved=controllers(rng),
+        improved=controllers(rng, M, T, dx, du),
         search=Search(
             bound=np.ones(M),
             eta=rng.random((M, T) if per_step else M),
@@ -101,8 +105,8 @@ def record(
         predicted=unknown if iteration == 0 else -rng.random(M),
         actual=unknown if iteration == 0 else -rng.random(M),
         entropy=rng.normal(size=M),
-        status=np.array([Status.OK, status]),
-        messages=("", message),
+        status=np.array([Status.OK] * (M - 1) + [status]),
+        messages=("",) * (M - 1) + (message,),
         seconds=Seconds(*seconds),
     )
 

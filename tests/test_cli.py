@@ -1,6 +1,7 @@
 """The `gps` command with a made-up experiment behind it: what is printed, where, and the exit codes."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import config, record, rollouts, state
+from factories import EXPERIMENT, config, record, rollouts, state
 
 import gps
 from gps import cli
+from gps.commands import _learning
+from gps.control import Stopped
 from gps.errors import CostFault
 from gps.inspect import tables
 from gps.records import Status
@@ -37,32 +40,31 @@ def experiment(monkeypatch, tmp_path):
     fake.calls = []
     fake.trouble = None
 
-    def run(path, *, seed, iterations, overrides, out, callbacks, command):
+    def run(path, *, seed, iterations, overrides, out, callbacks, command, confirm):
         fake.calls.append((path, seed, iterations, overrides, out, command))
         run = make_run(tmp_path, iterations=0)
-        (callback,) = callbacks
-        callback.on_start(run, run.config, 2)
+        assert confirm == callbacks[0].confirm
+        for callback in callbacks:
+            callback.on_start(run, run.config, 2)
         for k in range(2):
-            for stage in ("sample", "fit", "improve"):
+            for stage, callback in itertools.product(("sample", "fit", "improve"), callbacks):
                 callback.on_stage(k, stage)
             made = record(k, status=Status.SEARCH_EXHAUSTED if k else Status.OK)
             run.write(made, state(k))
-            callback.on_iteration(made)
+            for callback in callbacks:
+                callback.on_iteration(made)
             if fake.trouble:
                 raise fake.trouble
-        callback.on_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
-        callback.on_end(run)
+        for callback in callbacks:
+            callback.on_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+            callback.on_end(run)
         return run
 
-    def resume(path, *, start, iterations, callbacks):
+    def resume(path, *, start, iterations, callbacks, confirm):
         fake.calls.append((path, start, iterations))
-        return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="")
+        return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="", confirm=confirm)
 
-    def check(path, overrides):
-        fake.calls.append((path, overrides))
-        return ["one", "two"]
-
-    fake.run, fake.resume, fake.check = run, resume, check
+    fake.run, fake.resume = run, resume
     monkeypatch.setitem(sys.modules, "gps.experiment", fake)
     monkeypatch.setattr(gps, "experiment", fake, raising=False)
     return fake
@@ -106,6 +108,29 @@ def test_ctrl_c_says_how_to_go_on(experiment, capsys):
     out, err = capsys.readouterr()
     path = out.splitlines()[-1]
     assert err.strip() == f"gps: interrupted; 1 whole iteration on disk; `gps resume {path}` goes on"
+
+
+def test_a_stop_on_request_says_how_to_go_on(experiment, capsys):
+    experiment.trouble = Stopped()
+    assert cli.main(["run", "e"]) == 130
+    out, err = capsys.readouterr()
+    path = out.splitlines()[-1]
+    assert err.strip() == f"gps: stopped on request; 1 whole iteration on disk; `gps resume {path}` goes on"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_live_serves_the_run_and_on_a_terminal_goes_on_serving(experiment, monkeypatch, capsys, terminal):
+    kept = []
+    monkeypatch.setattr(_learning, "_keep_serving", lambda url: kept.append(True))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    assert cli.main(["run", "e", "--live", "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("live page: http://127.0.0.1:")
+    assert len(out.splitlines()) == 1 and Run.open(out.strip())
+    assert kept == [True] * terminal
+    experiment.trouble = KeyboardInterrupt()
+    assert cli.main(["resume", "r", "--live", "--quiet"]) == 130
+    assert kept == [True] * terminal  # who pressed Ctrl-C wants out
 
 
 def test_an_error_within_a_run(experiment, capsys):
@@ -153,10 +178,13 @@ def test_a_terminal_has_a_status_line_and_the_same_lines(experiment, capsys, mon
     assert "\x1b[?25h" in live
 
 
-def test_check(experiment, capsys):
-    assert cli.main(["check", "e", "--set", "seed=1"]) == 0
-    assert experiment.calls == [("e", ["seed=1"])]
-    assert capsys.readouterr().out == "one\ntwo\n"
+def test_check(tmp_path, capsys):
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT)
+    assert cli.main(["check", str(tmp_path), "--set", "algorithm.samples=7"]) == 0
+    out = capsys.readouterr().out
+    assert "samples = 7" in out
+    assert "2 conditions, T = 6, dx = 4, du = 2" in out
+    assert out.splitlines()[-1].startswith("ok    one iteration can be made")
 
 
 # -- list and show ---------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def test_every_key_has_a_default():
     assert minimal.algorithm.iterations == 10
     assert minimal.algorithm.dynamics.prior.name == "gmm"
     assert minimal.environment.conditions == ({},)
-    assert minimal.algorithm.controller.initial.name == "lqr"
+    assert minimal.algorithm.controller.initial is None
     assert minimal.cost[0].ramp == "constant"
 
 
@@ -49,6 +49,7 @@ ROUND_TRIPS = {
     ],
     "text": ["description='''a \"b\" \\\\ é\n\t[x]'''", "environment.options={a={b=[1, {c=2}]}, d=1979-05-27}"],
     "numbers": ["algorithm.kl_step=1e-300", "algorithm.entropy=0.1", "algorithm.dynamics.ridge=0"],
+    "robot": ["environment={id='a', sampling='one_at_a_time', action_limits=[-1, [1, 2]], abort='f', step_timeout=2}"],
     "mjcf": ["environment={mjcf='a/b.xml', state=['qpos', 'qvel'], frame_skip=2, horizon=2, threads=1}"],
 }
 
@@ -62,7 +63,7 @@ def test_round_trip(overrides, tmp_path):
 
 
 def test_the_resolved_file_is_complete():
-    text = parse(MINIMAL).to_toml()
+    text = parse(MINIMAL, overrides=["algorithm.controller.initial.name=lqr"]).to_toml()
     for kind in (gps.config.AlgorithmConfig, gps.config.DynamicsConfig, gps.config.MixturePriorConfig,
                  gps.config.ControllerConfig, gps.config.LQRInitialConfig, gps.config.QuadraticCostConfig):  # fmt: skip
         for key in kind.model_fields:
@@ -118,6 +119,12 @@ def test_a_name_may_be_left_out_where_there_is_a_usual_one():
     assert changed.algorithm.controller.initial.stiffness == 2
 
 
+def test_a_number_of_conditions_stands_for_seeds():
+    seeded = parse(MINIMAL, overrides=["environment.conditions=3"])
+    assert seeded.environment.conditions == ({"seed": 0}, {"seed": 1}, {"seed": 2})
+    assert parse(seeded.to_toml()) == seeded
+
+
 def test_replaced():
     assert config().replaced() == config()
     changed = config().replaced(seed=5, iterations=7)
@@ -135,8 +142,8 @@ def test_options_keep_what_toml_has():
 WRONG = {  # an override -> what is said of it
     "algorithm.kl_stp=2": "algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
     "algoritm.samples=2": "algoritm: unknown key; did you mean 'algorithm'?",
-    "algorithm.zzz=2": "algorithm.zzz: unknown key; known are name, iterations, samples, kl_step, constraint, solver, "
-    "entropy, step_multiplier, dynamics, controller",
+    "algorithm.zzz=2": "algorithm.zzz: unknown key; known are name, options, iterations, samples, kl_step, constraint, "
+    "solver, entropy, step_multiplier, dynamics, controller",
     "algorithm.samples=five": 'algorithm.samples: expected an integer >= 1, got "five"',
     "algorithm.samples=0": "algorithm.samples: expected an integer >= 1, got 0",
     "algorithm.samples=5.0": "algorithm.samples: expected an integer >= 1, got 5.0",
@@ -153,6 +160,11 @@ WRONG = {  # an override -> what is said of it
     "environment.horizon=1": "environment.horizon: expected an integer >= 2, got 1",
     "environment.mjcf=a.xml": "environment: give either id or mjcf, got both",
     "environment.conditions=[]": "environment.conditions: expected a list of tables, at least one, got []",
+    "environment.conditions=0": "environment.conditions: expected a list of tables, or how many seeds: an "
+    "integer >= 1, got 0",
+    "environment.action_limits=[1]": "environment: action_limits: expected [lowest, highest], got 1 entries",
+    "environment.confirm_reset=true": "environment: confirm_reset asks before each reset, which needs sampling = "
+    '"one_at_a_time"',
     "environment.conditions=[1]": "environment.conditions.0: expected a table, got 1",
     "environment.state=qpos": 'environment.state: expected a list of strings, got "qpos"',
     "algorithm.solver=secan": 'algorithm.solver: expected "secant" or "gradient", got "secan"; '
@@ -165,10 +177,11 @@ WRONG = {  # an override -> what is said of it
     'numbers, got [1, "a"]',
     "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 10",
     "cost=[]": "cost: expected a list of tables, at least one, got []",
-    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance" or "task"',
-    "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance" or "task", got 3',
+    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance", "task", "reward" or "plugin"',
+    "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance", "task", "reward" or "plugin", got 3',
     "cost.0.weight=[1, -2]": "cost.0.weight: expected a number >= 0 or a list of numbers >= 0, got [1, -2]",
     "cost.0.wieght=1": "cost.0.wieght: unknown key; did you mean 'weight'?",
+    "cost=rewards": 'cost: expected a list of tables, or "reward" for the environment\'s own, got "rewards"',
     "cost.0.on=[]": "cost.0.on: expected a list of strings, at least one, got []",
 }  # fmt: skip
 
@@ -200,11 +213,12 @@ def test_the_file_is_named_and_everything_is_said():
         'e/experiment.toml: algorithm.samples: expected an integer >= 1, got "five"',
         "e/experiment.toml: algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
     ]
-    assert complaint("").splitlines() == [
-        "e/experiment.toml: environment: missing; expected a table (its id, or the mjcf it is made from)",
-        "e/experiment.toml: cost: missing; expected a list of tables, at least one "
-        "(the sections [[cost]], which are summed)",
-    ]
+    assert complaint("") == (
+        "e/experiment.toml: environment: missing; expected a table (its id, or the mjcf it is made from)"
+    )
+    assert complaint("[environment]\nmjcf = 'a.xml'") == (
+        "e/experiment.toml: an environment.mjcf gives no reward: say what it costs in [[cost]] sections"
+    )
     assert complaint(MINIMAL, "environment={}").startswith("--set environment={}: environment: give either id or mjcf")
 
 

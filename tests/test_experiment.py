@@ -81,16 +81,17 @@ def with_task(experiment: Path, code: str) -> Path:
     return experiment
 
 
-def full_thrust() -> np.ndarray:
+def full_thrust(after_the_step: bool = False) -> np.ndarray:
     """The cost of pushing with all force from each start: the goal is too far to be reached within T."""
     costs = []
     for x in (0.0, -0.5):
         v = cost = 0.0
         for _ in range(12):
-            cost += 0.5 * (x - 1.0) ** 2 + 0.5 * 0.01
+            before = x
             for _ in range(5):
                 v += 0.01 * (5.0 - 0.1 * v)
                 x += 0.01 * v
+            cost += 0.5 * ((x if after_the_step else before) - 1.0) ** 2 + 0.5 * 0.01
         costs.append(cost)
     return np.array(costs)
 
@@ -100,6 +101,42 @@ def test_it_learns(experiment):
     _, costs = run.evaluation
     assert (costs.sum(axis=(1, 2)) < 1.05 * full_thrust()).all()
     assert all((record.kl <= record.kl_bound * (1 + 1e-9)).all() for record in run.iterations)
+
+
+REWARDED = """
+from pathlib import Path
+from gps.environments.mujoco import MujocoEnv
+
+class Slider(MujocoEnv):
+    def __init__(self, num_envs, **options):
+        super().__init__(num_envs, mjcf=Path(__file__).with_name("slider.xml"), state=["qpos", "qvel"], **options)
+
+    def reward(self, states, actions):
+        return -0.5 * (states[:, 0] - 1.0) ** 2 - 0.005 * actions[:, 0] ** 2
+"""
+
+
+@pytest.fixture
+def rewarded(experiment: Path) -> Path:
+    """The slider, whose cost is known from its rewards alone."""
+    text = EXPERIMENT.replace('mjcf = "slider.xml"', 'id = "task:Slider"').partition("[[cost]]")[0]
+    (experiment / "experiment.toml").write_text('cost = "reward"\n' + text)
+    code = REWARDED.replace("__file__", repr(str(experiment / "task.py")))  # the run keeps a copy, elsewhere
+    (experiment / "task.py").write_text(code)
+    return experiment
+
+
+def test_it_learns_from_rewards_alone(rewarded):
+    run = started(rewarded)
+    rollouts, costs = run.evaluation
+    np.testing.assert_array_equal(costs, -rollouts.rewards)
+    assert (costs.sum(axis=(1, 2)) < 1.05 * full_thrust(after_the_step=True)).all()
+
+
+def test_with_rewards_too_run_four_is_run_two_and_resume_two(rewarded):
+    whole = started(rewarded, iterations=4)
+    part = started(rewarded, iterations=2)
+    assert digest(whole) == digest(gps.resume(part.path, iterations=2))
 
 
 def test_run_six_is_run_three_and_resume_three(experiment):
@@ -299,7 +336,7 @@ def test_an_environment_that_is_none_of_ours(experiment, name):
 
 
 def test_check_tells_what_it_found(experiment):
-    lines = "\n".join(gps.check(experiment))
+    lines = str(gps.check(experiment))
     assert "2 conditions, T = 12, dx = 2, du = 1, dt = 0.05 s" in lines
     assert "qpos [0:1], qvel [1:2]" in lines
 

@@ -169,3 +169,21 @@ def test_no_altered_byte_goes_through_as_another_kind_of_error(tmp_path):
         (tmp_path / "b.npz").write_bytes(damaged)
         with contextlib.suppress(CorruptFile):
             unflatten(State, read_npz(tmp_path / "b.npz"))
+
+
+def test_what_was_written_before_a_field_with_a_default_existed_is_readable():
+    @dataclasses.dataclass(frozen=True)
+    class Older:
+        size: int
+
+    @dataclasses.dataclass(frozen=True)
+    class Newer:
+        size: int
+        notes: tuple[str, ...] = ("none",)
+
+    assert unflatten(Newer, flatten(Older(3))) == Newer(3)
+    assert unflatten(Newer, flatten(Newer(3, ()))) == Newer(3, ())
+    with pytest.raises(CorruptFile, match="'size' is missing"):
+        unflatten(Newer, {})
+    with pytest.raises(CorruptFile, match=r"'notes\.1' is missing"):
+        unflatten(Newer, {"size": np.array(3), "notes:length": np.array(2), "notes.0": flatten("a")["value"]})

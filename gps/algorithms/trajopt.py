@@ -6,7 +6,7 @@ improve each controller by maximum-entropy LQR inside a KL trust region. Repeat.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,25 +14,28 @@ from jaxtyping import Float
 from gps.algorithms.execution import Execution, executed
 from gps.algorithms.step_size import adapted
 from gps.backend import jax
-from gps.costs import expand
+from gps.costs import RewardModel, evaluate, expand
 from gps.dynamics.mixture import MixturePrior
-from gps.dynamics.prior import Transitions
+from gps.dynamics.prior import DynamicsPrior, Transitions
 from gps.dynamics.regression import fit_dynamics
 from gps.linear_gaussian.riccati import expected_cost
 from gps.linear_gaussian.trust_region import Update, first_indefinite, update
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 from gps.records import IterationRecord, Rollouts, Search, Seconds, Status, mean_of_whole
 
+Prior = TypeVar("Prior", bound=DynamicsPrior)
+
 
 @dataclasses.dataclass(frozen=True)
-class TrajOptState:
+class TrajOptState(Generic[Prior]):
     """Everything that the next iteration needs, for M conditions."""
 
     iteration: int
     environment_steps: int
     controllers: Controller
     planned: Float[np.ndarray, "M T dx"]  # the states that the plan expects
-    prior: MixturePrior | None
+    prior: Prior | None
+    reward: RewardModel | None
     eta: Float[np.ndarray, "M ..."]  # of the last update: where the next search begins
     multiplier: Float[np.ndarray, "M"]  # of the KL bound of the last update
     predicted: Float[np.ndarray, "M"]  # change of the cost by the last update
@@ -49,7 +52,8 @@ class LocalModel(NamedTuple):
     dynamics: LinearDynamics
     cost: CostExpansion
     sample_costs: Float[np.ndarray, "M N T"]
-    prior: MixturePrior | None
+    prior: DynamicsPrior | None
+    reward: RewardModel | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,7 @@ class TrajOpt:
 
     Args:
         cost: a JAX function of (x, u, t).
+        reward: where the environment's reward counts too, its model, which is fitted to the samples.
         prior: of the dynamics; None fits them by least squares (version 1.0).
         kl_step: ε, nats per time step.
         entropy: temperature α of the entropy, relative to the mean absolute cost of a step.
@@ -65,7 +70,8 @@ class TrajOpt:
     """
 
     cost: Callable
-    prior: MixturePrior | None = None
+    reward: RewardModel | None = None
+    prior: DynamicsPrior | None = None
     ridge: float = 1e-6
     center: Literal["posterior", "sample"] = "posterior"
     kl_step: float = 1.0
@@ -79,6 +85,11 @@ class TrajOpt:
     noise: float = 0.1
     smoothing: float = 0.0
 
+    @property
+    def state_type(self) -> Any:
+        """Of what `begin` and `improve` return."""
+        return TrajOptState[MixturePrior if self.prior is None else type(self.prior)]
+
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> TrajOptState:
         """The state before the first iteration."""
         M, T = len(starts), controllers.horizon
@@ -89,6 +100,7 @@ class TrajOpt:
             controllers=controllers.numpy(),
             planned=np.repeat(starts[:, None], T, axis=1),
             prior=self.prior,
+            reward=self.reward,
             eta=np.ones(M if self.constraint == "total" else (M, T)),
             multiplier=np.full(M, self.multiplier),
             predicted=unknown,
@@ -103,14 +115,23 @@ class TrajOpt:
         """The controllers to keep: what runs without exploration."""
         return executed(state.controllers, state.planned, self.execution, 0.0)
 
+    def costs(self, rollouts: Rollouts) -> Float[np.ndarray, "M N T"]:
+        """What each step cost."""
+        costs = evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+        return costs if self.reward is None else costs + self.reward.costs(rollouts)
+
     def fit(self, state: TrajOptState, rollouts: Rollouts, seed: int) -> LocalModel:
         """The local model around the samples."""
         states, actions, mask = rollouts.states, rollouts.actions, rollouts.mask
         cost, sample_costs = expand(self.cost, states, actions, mask)
+        reward = state.reward
+        if reward is not None:
+            learned, reward = reward.fit(rollouts, seed)
+            cost, sample_costs = cost + learned, sample_costs + reward.costs(rollouts)
         transitions = Transitions.of(states, actions, mask)
         prior = state.prior and state.prior.refit(transitions, seed)
         dynamics = fit_dynamics(states, actions, mask, prior and prior.at(transitions), self.ridge, self.center)
-        return LocalModel(dynamics.numpy(), cost, sample_costs, prior)
+        return LocalModel(dynamics.numpy(), cost, sample_costs, prior, reward)
 
     def improve(
         self, state: TrajOptState, rollouts: Rollouts, model: LocalModel
@@ -170,6 +191,7 @@ class TrajOpt:
             controllers=kept,
             planned=np.where(_like(usable, new.marginals.mean), new.marginals.mean, state.planned),
             prior=model.prior,
+            reward=model.reward,
             eta=np.where(_like(usable, eta) & (eta > 0) & np.isfinite(eta), eta, state.eta),
             multiplier=multiplier,
             predicted=predicted,
@@ -192,8 +214,13 @@ class TrajOpt:
 
     def _message(self, m, status, model, old, new, alpha, rollouts) -> str:
         """What the status of condition m means here, in words; empty where all is well."""
+        aborts = "".join(
+            f" Sample {abort.sample} was aborted after step {abort.step}: {abort.reason}."
+            for abort in rollouts.aborts
+            if abort.condition == m
+        )
         if Status(status).ok:
-            return ""
+            return aborts.strip()
         text = Status(status).sentence
         if status in (Status.NO_FEASIBLE_ETA, Status.SEARCH_EXHAUSTED):
             tried = new.trace_log_eta[m][np.isnan(new.trace_kl[m])]
@@ -207,7 +234,7 @@ class TrajOpt:
         if status == Status.SAMPLES_DROPPED:
             short = (~rollouts.mask[m].all(axis=1)).sum()
             text += f" {short} of {len(rollouts.mask[m])} ended early."
-        return text
+        return text + aborts
 
 
 def _like(per_condition: np.ndarray, array) -> np.ndarray:

@@ -4,5 +4,7 @@ A command's module docstring is its help; `add_arguments(parser)` says what it t
 returns the exit code. What is slow to import is imported within `main`, so that `gps --help` answers at once.
 """
 
-NAMES = ("run", "resume", "list", "show", "check")
+NAMES = (
+    "run", "resume", "sweep", "list", "show", "report", "view", "compare", "evaluate", "render", "check", "new",
+)  # fmt: skip
 """In the order of `gps --help`."""

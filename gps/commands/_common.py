@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -50,6 +51,28 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs for the newest")
+
+
+def add_noise(parser: argparse.ArgumentParser) -> None:
+    about = "none; policy for the controllers' own; or a standard deviation in units of action; default: none"
+    parser.add_argument("--noise", type=_noise, default="none", metavar="none|policy|STD", help=about)
+
+
+def _noise(text: str) -> str | float:
+    if text in ("none", "policy"):
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected none, policy or a standard deviation >= 0, got {text!r}")
+    return value
+
+
+def add_port(parser: argparse.ArgumentParser) -> None:
+    about = "of the live page, on 127.0.0.1; default: any that is free"
+    parser.add_argument("--port", type=whole(0), default=0, metavar="N", help=about)
 
 
 def require_condition(condition: int, count: int) -> None:

@@ -1,31 +1,74 @@
-"""What `gps run` and `gps resume` share: progress, Ctrl-C, and the run directory as the last line."""
+"""What `gps run` and `gps resume` share: progress, requests, the live page, and the run directory as the last line."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gps.commands._common import INTERRUPTED, OK, report
+from gps.commands._common import INTERRUPTED, OK, add_port, report
+from gps.control import Control, Stopped
 
 if TYPE_CHECKING:
     from gps.console import Progress
+    from gps.experiment import Callback
     from gps.runs import Run
 
 
-def learn(action: Callable[[Progress], None], args: argparse.Namespace) -> int:
-    """Run or resume; whatever happens, the run directory is the last line printed."""
+def add_watching(parser: argparse.ArgumentParser) -> None:
+    """How to follow the run."""
+    parser.add_argument("--quiet", action="store_true", help="print the run directory alone")
+    parser.add_argument("--live", action="store_true", help="serve the run as a live page while it goes on")
+    add_port(parser)
+    about = "write event files into the run directory; look at them with: tensorboard --logdir RUN/tensorboard"
+    parser.add_argument("--tensorboard", action="store_true", help=about)
+
+
+def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
+    """Run or resume by `action(callbacks, confirm)`; the run directory is the last line, whatever happens.
+
+    The exit code is 130 after Ctrl-C and where the run was stopped on request: it did not do all that was asked.
+    """
     from gps.console import Progress
 
-    code, progress = OK, Progress(args.quiet)
+    progress = Progress(args.quiet)
+    with contextlib.ExitStack() as live:
+        callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_further(args)]
+        page = None
+        if args.live:
+            from gps.inspect.live import Live
+
+            page = live.enter_context(Live(progress.tell, args.port))
+            callbacks.append(page)
+        code, goes_on = _learn(action, args, progress, callbacks)
+        if page is not None and goes_on and sys.stdout.isatty():
+            _keep_serving(page.server.url)
+    if progress.run is not None:
+        sys.stderr.flush()
+        print(progress.run.path)
+    return code
+
+
+def _learn(
+    action: Callable[..., None],
+    args: argparse.Namespace,
+    progress: Progress,
+    callbacks: Sequence[Callback],
+) -> tuple[int, bool]:
+    """The exit code, and whether somebody may still want to look at the live page."""
     try:
         with progress:
-            action(progress)
+            action(callbacks=callbacks, confirm=progress.confirm)
+    except Stopped:
+        print(f"gps: stopped on request; {_whats_left(progress.run)}", file=sys.stderr)
+        return INTERRUPTED, True
     except KeyboardInterrupt:
-        code = INTERRUPTED
         print(f"\ngps: interrupted; {_whats_left(progress.run)}", file=sys.stderr)
+        return INTERRUPTED, False
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -34,10 +77,25 @@ def learn(action: Callable[[Progress], None], args: argparse.Namespace) -> int:
         code = report(error)
         if progress.run is not None:
             print(f"gps: {_whats_left(progress.run)}", file=sys.stderr)
-    if progress.run is not None:
-        sys.stderr.flush()
-        print(progress.run.path)
-    return code
+        return code, progress.run is not None
+    return OK, True
+
+
+def _keep_serving(url: str) -> None:
+    """On a terminal somebody is looking: the page stays until Ctrl-C."""
+    print(f"the live page stays at {url} until Ctrl-C", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    print()
+
+
+def _further(args: argparse.Namespace) -> list[Callback]:
+    """The callbacks that the arguments ask for."""
+    if not args.tensorboard:
+        return []
+    from gps.inspect.tensorboard import TensorBoard
+
+    return [TensorBoard()]
 
 
 def _whats_left(run: Run | None) -> str:

@@ -1,10 +1,10 @@
-"""Build an experiment, try one short rollout and update, and report."""
+"""Examine an experiment: does it keep the rules that the algorithms rely on?"""
 
 from __future__ import annotations
 
 import argparse
 
-from gps.commands._common import OK, add_experiment
+from gps.commands._common import MENDABLE, OK, add_experiment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps import experiment
+    from gps.conformance import check
 
-    for line in experiment.check(args.experiment, args.set):
-        print(line)
-    return OK
+    examination = check(args.experiment, args.set)
+    print(examination)
+    return OK if examination.ok else MENDABLE

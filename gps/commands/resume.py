@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gps.commands._common import add_run, whole
-from gps.commands._learning import learn
-
-if TYPE_CHECKING:
-    from gps.console import Progress
+from gps.commands._learning import add_watching, learn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--from", dest="start", type=whole(0), metavar="K", help="do iteration K and all after it anew")
     parser.add_argument("--iterations", type=whole(1), metavar="N", help="N more; default: what the experiment lacks")
-    parser.add_argument("--quiet", action="store_true", help="print the run directory alone")
+    add_watching(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    def action(progress: Progress) -> None:
+    def action(**watching: Any) -> None:
         from gps import experiment
 
-        experiment.resume(args.run, start=args.start, iterations=args.iterations, callbacks=[progress])
+        experiment.resume(args.run, start=args.start, iterations=args.iterations, **watching)
 
     return learn(action, args)

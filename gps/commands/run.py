@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import TYPE_CHECKING
+from typing import Any
 
 from gps.commands._common import add_experiment, whole
-from gps.commands._learning import learn
-
-if TYPE_CHECKING:
-    from gps.console import Progress
+from gps.commands._learning import add_watching, learn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=whole(0), metavar="N", help="of everything random; default: the experiment's")
     parser.add_argument("--iterations", type=whole(1), metavar="N", help="how many; default: the experiment's")
     parser.add_argument("--out", metavar="DIR", help="folder of the run directories, in place of ./runs")
-    parser.add_argument("--quiet", action="store_true", help="print the run directory alone")
+    add_watching(parser)
 
 
 def main(args: argparse.Namespace) -> int:
-    def action(progress: Progress) -> None:
+    def action(**watching: Any) -> None:
         from gps import experiment
 
         experiment.run(
@@ -31,8 +28,8 @@ def main(args: argparse.Namespace) -> int:
             iterations=args.iterations,
             overrides=args.set,
             out=args.out,
-            callbacks=[progress],
             command=shlex.join(["gps", *args.argv]),
+            **watching,
         )
 
     return learn(action, args)

@@ -13,6 +13,9 @@ from jaxtyping import Float
 
 from gps.dynamics.prior import NormalInverseWishart, Transitions
 
+_FLOOR, _FIRM_FLOOR = 1e-6, 1e-3
+"""Added to the variances of the clusters, in units of the variance of all points."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:
@@ -83,32 +86,38 @@ class MixturePrior:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        # Units must not matter to k-means and to the floor under the covariances.
-        scale = np.maximum(points.std(axis=0), 1e-9)
+        # Units and origin must not matter to k-means, to the floor under the covariances, and to rounding.
+        origin, scale = points.mean(axis=0), np.maximum(points.std(axis=0), 1e-9)
         start = {}
         if self.mixture is not None and len(self.mixture.weights) == clusters:
             precisions = np.linalg.inv(self.mixture.covariances / np.outer(scale, scale))
             start = dict(
                 weights_init=self.mixture.weights,
-                means_init=self.mixture.means / scale,
+                means_init=(self.mixture.means - origin) / scale,
                 precisions_init=0.5 * (precisions + precisions.transpose(0, 2, 1)),
             )
-        em = GaussianMixture(clusters, max_iter=self.em_steps, reg_covar=1e-6, random_state=seed, **start)
+        settings = dict(max_iter=self.em_steps, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the next refit goes on
-            em.fit(points / scale)
-        return Mixture(em.weights_, em.means_ * scale, em.covariances_ * np.outer(scale, scale))
+            try:
+                em = GaussianMixture(clusters, reg_covar=_FLOOR, **settings, **start).fit((points - origin) / scale)
+            except ValueError:  # a covariance lost its rank: start anew, on firmer ground
+                em = GaussianMixture(clusters, reg_covar=_FIRM_FLOOR, **settings).fit((points - origin) / scale)
+        return Mixture(em.weights_, em.means_ * scale + origin, em.covariances_ * np.outer(scale, scale))
 
-    def at(self, transitions: Transitions) -> NormalInverseWishart | None:
-        if self.mixture is None:
-            return None
+    def weights(self, transitions: Transitions) -> Float[np.ndarray, "M T-1 K"]:
+        """The weights of the clusters around each step: the mean responsibilities of its samples."""
         points, mask = transitions
         M, N, steps, d = points.shape
         weights = self.mixture.responsibilities(points.reshape(-1, d)).reshape(M, N, steps, -1)
         weights = np.where(mask[..., None], weights, 0.0).sum(axis=1)
         total = weights.sum(axis=-1, keepdims=True)
         # A step without samples is believed to look like the mixture as a whole.
-        weights = np.where(total > 0, weights / np.maximum(total, 1e-300), self.mixture.weights)
-        mean, covariance = self.mixture.moments(weights)
-        count = np.full((M, steps), self.strength)
+        return np.where(total > 0, weights / np.maximum(total, 1e-300), self.mixture.weights)
+
+    def at(self, transitions: Transitions) -> NormalInverseWishart | None:
+        if self.mixture is None:
+            return None
+        mean, covariance = self.mixture.moments(self.weights(transitions))
+        count = np.full(mean.shape[:2], self.strength)
         return NormalInverseWishart(mean, count[..., None, None] * covariance, count, count)

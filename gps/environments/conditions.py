@@ -66,6 +66,9 @@ class Conditions:
 
     Args:
         batch: the simulations; `batch.model` has the model's own values.
+
+    Attributes:
+        qpos, qvel: the model's default start.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -73,15 +76,20 @@ class Conditions:
         self._expanded: dict[str, Floats] = {}  # the fields that some condition has changed
         key = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_KEY, START_KEYFRAME)
         self.keyframe = key
-        self._qpos = np.array(self.model.qpos0 if key < 0 else self.model.key_qpos[key])
-        self._qvel = np.zeros(self.model.nv) if key < 0 else np.array(self.model.key_qvel[key])
+        self.qpos = np.array(self.model.qpos0 if key < 0 else self.model.key_qpos[key])
+        self.qvel = np.zeros(self.model.nv) if key < 0 else np.array(self.model.key_qvel[key])
 
-    def read(self, condition: Condition) -> Start:
-        """Resolve the names of a condition that has no keys but `KEYS`; ValueError names what is wrong."""
+    def read(self, condition: Condition, qpos: Floats, qvel: Floats) -> Start:
+        """Resolve the names of a condition; ValueError names what is wrong.
+
+        Args:
+            condition: the keys beyond `KEYS` are ignored.
+            qpos, qvel: the start where the condition does not mention it.
+        """
         model = self.model
         start = Start(
-            self._read_joints("qpos", condition.get("qpos", {}), self._qpos),
-            self._read_joints("qvel", condition.get("qvel", {}), self._qvel),
+            self._read_joints("qpos", condition.get("qpos", {}), qpos),
+            self._read_joints("qvel", condition.get("qvel", {}), qvel),
         )
         for name in _mapping(condition, "model"):
             for key, value in _mapping(condition["model"], name).items():

@@ -2,14 +2,15 @@
 
 The *state* is a list of named parts of the simulation, read at the new time after every step. A *condition*
 is a mapping that fixes the start of an episode exactly: joint positions and velocities, and whatever in the
-model differs from its file (where a body stands, what it weighs). Nothing is random: randomness belongs to
-the caller.
+model differs from its file (where a body stands, what it weighs). Nothing is random, unless a subclass says
+so: randomness belongs to the caller.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,12 +26,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from gps.environments._names import identify, joint_slice, names, nearest, require
 from gps.environments.conditions import KEYS, Condition, Conditions, Floats, Start
+from gps.environments.cpus import default_threads
 
 Bools = NDArray[np.bool_]
 
-_STAGE_NONE = mujoco.mjtStage.mjSTAGE_NONE.value
-_STAGE_VEL = mujoco.mjtStage.mjSTAGE_VEL.value
+STAGE_NONE = mujoco.mjtStage.mjSTAGE_NONE.value
+STAGE_VEL = mujoco.mjtStage.mjSTAGE_VEL.value
+STAGE_ACC = mujoco.mjtStage.mjSTAGE_ACC.value
 _DIVERGENCE = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADCTRL.value + 1)
+
+
+_DERIVED = ("site_position", "site_velocity", "sensor")
+"""The kinds of state parts that MuJoCo computes from the others."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +81,16 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     finite state, counts as terminated, and is not stepped again until it is reset; the others go on
     undisturbed.
 
-    Subclasses may override `reward`, `at_goal` or `success`, and define condition keys of their own with
-    `condition_keys` and `resolve`.
+    Subclasses may override `reward`, `terminated`, `at_goal` or `success`, and define condition keys of their
+    own with `condition_keys` and `resolve`, and another start with `default_start`.
 
     Args:
         num_envs: number of simulations.
         mjcf: path of an MJCF file, or the XML itself.
         state: the parts of the state, in order.
         frame_skip: physics steps per control step.
-        threads: worker threads; None takes every CPU that this process may use. No number depends on it.
+        threads: worker threads; None takes as many as the variable `GPS_THREADS` says, else every CPU that this process
+            may use. No number depends on it.
         max_episode_steps: control steps after which an episode is truncated; None for never.
 
     Attributes:
@@ -105,6 +113,15 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
 
+    _least_stage: ClassVar[int] = STAGE_VEL
+    """How far MuJoCo computes at the new time after every step, whatever the state: here, so that `site` is current."""
+
+    _start_stage: ClassVar[int] = STAGE_VEL
+    """The same after a reset."""
+
+    _keeps_data: ClassVar[bool] = True
+    """Whether each simulation keeps its own mjData: a step then goes on from the stages computed before it."""
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -124,8 +141,9 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.max_episode_steps = max_episode_steps
         self.model = model = _load(mjcf, state)
         self.dt = float(model.opt.timestep) * frame_skip
-        self.batch = Batch(model, num_envs, min(threads or _available_cpus(), num_envs), persistent=True)
-        self._stage = _STAGE_VEL
+        persistent = self._keeps_data or any(part.partition(":")[0] in _DERIVED for part in state)
+        self.batch = Batch(model, num_envs, min(threads or default_threads(), num_envs), persistent=persistent)
+        self._stage = self._least_stage
 
         self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
         self._physics = self.batch.state[:, : 1 + model.nq + model.nv + model.na]  # time, qpos, qvel, act
@@ -160,6 +178,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """Reward of each simulation, (num_envs,), for having arrived in `states` by the applied `actions`."""
         return np.zeros(self.num_envs)
 
+    def terminated(self, states: Floats) -> Bools:
+        """Whether each simulation's episode ends in `states`, (num_envs,); one that diverges ends anyway."""
+        return np.zeros(self.num_envs, dtype=bool)
+
     def at_goal(self, states: Floats) -> Bools:
         """Whether each simulation is at its goal now, (num_envs,)."""
         return np.zeros(self.num_envs, dtype=bool)
@@ -171,6 +193,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     def resolve(self, condition: Condition) -> Condition:
         """A condition in terms of `MujocoEnv`'s own keys, from one that may use `condition_keys`."""
         return condition
+
+    def default_start(self, condition: Condition) -> tuple[Floats, Floats]:
+        """Where a simulation starts, `qpos` and `qvel`, as far as its condition's own do not say otherwise."""
+        return self._conditions.qpos, self._conditions.qvel
 
     # -- Gymnasium ---------------------------------------------------------------------------------------
 
@@ -191,12 +217,14 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         if self.closed:
             raise gymnasium.error.ClosedEnvironmentError("the environment has been closed")
         super().reset(seed=seed)
-        ids, starts = self._parse_options(dict(options or {}))
+        ids, conditions = self._parse_options(dict(options or {}))
+        starts = self._starts(ids, conditions, seed)
         self._conditions.write_models(ids, starts)
-        self.batch.reset(ids, keyframe=self._conditions.keyframe, stage=_STAGE_NONE)
+        self.batch.reset(ids, keyframe=self._conditions.keyframe, stage=STAGE_NONE)
         for i, start in zip(ids, starts, strict=True):
             self._qpos[i], self._qvel[i] = start.qpos, start.qvel
-        self.batch.forward(ids, stage=self._stage)
+        self.batch.forward(ids, stage=max(self._stage, self._start_stage))
+        self._look(ids)
 
         self._elapsed[ids] = 0
         self._held[ids] = 0
@@ -215,9 +243,9 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             actions: (num_envs, du); clipped to the limits of the actuators.
 
         Returns:
-            States (num_envs, dx), rewards, terminations (a simulation has diverged), truncations, and the
-            info: `success` and `diverged`, (num_envs,) bool, and `action`, (num_envs, du), the actions as
-            applied.
+            States (num_envs, dx), rewards, terminations (of themselves, or because a simulation has diverged),
+            truncations, and the info: `success` and `diverged`, (num_envs,) bool, and `action`, (num_envs, du),
+            the actions as applied.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -225,10 +253,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """
         if self._states is None:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
-        actions = np.asarray(actions, dtype=np.float64)
+        actions = np.asarray(actions)
         if actions.shape != self._ctrl.shape:
             raise ValueError(f"actions must have shape {self._ctrl.shape}, got {actions.shape}")
-        applied = np.minimum(np.maximum(actions, self._low), self._high)
+        applied = np.minimum(np.maximum(actions, self._low, dtype=np.float64), self._high)
         self._ctrl[...] = applied
         failed = np.zeros(self.num_envs, dtype=bool)
         if not np.isfinite(applied.sum()):
@@ -236,10 +264,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             self._ctrl[failed] = 0.0  # to be undone: MuJoCo would write a warning to a file for each
 
         np.copyto(self._backup, self.batch.state)
-        try:
-            self.batch.step(self._alive, nstep=self.nsubsteps, stage=self._stage)
-        except SimulationError as error:
-            failed[error.ids] = True
+        self._advance(actions, failed)
         states = self._read()
         if failed.any() or not self._is_sane(states):
             self._freeze(failed, states)
@@ -252,8 +277,9 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         diverged = self._diverged.copy()
         success = self.success() & ~diverged
         truncated = self._elapsed >= self._limit
-        info = {"success": success, "diverged": diverged, "action": applied}
-        return states.copy(), self.reward(states, applied), diverged.copy(), truncated, info
+        rewards, terminated, info = self._judge(states, applied)
+        info = {"success": success, "diverged": diverged, "action": applied, **info}
+        return states.copy(), rewards, terminated | diverged, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulations and their threads; the environment cannot be used afterwards."""
@@ -262,6 +288,28 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         views = "_qpos", "_qvel", "_ctrl", "_physics", "_warnings", "_sites", "_sources"
         for name in ("batch", "_conditions", *views):
             self.__dict__.pop(name, None)
+
+    # -- a step, in pieces -------------------------------------------------------------------------------
+
+    def _look(self, ids: NDArray[np.int32]) -> None:
+        """Take note of how the simulations `ids`, just reset, stand."""
+
+    def _advance(self, actions: NDArray[Any], failed: Bools) -> None:
+        """One control period of physics, by the controls that have been set for the `actions`; marks what failed."""
+        with self._noting(failed):
+            self.batch.step(self._alive, nstep=self.nsubsteps, stage=self._stage)
+
+    def _judge(self, states: Floats, applied: Floats) -> tuple[Floats, Bools, dict[str, Any]]:
+        """Rewards, terminations and more info for a step that led to `states`."""
+        return self.reward(states, applied), self.terminated(states), {}
+
+    @contextmanager
+    def _noting(self, failed: Bools) -> Iterator[None]:
+        """Mark the simulations in which MuJoCo raises, instead of raising; the others have been computed."""
+        try:
+            yield
+        except SimulationError as error:
+            failed[error.ids] = True
 
     # -- services ----------------------------------------------------------------------------------------
 
@@ -310,6 +358,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         if kind in ("qpos", "qvel") and name:
             joint = identify(model, mujoco.mjtObj.mjOBJ_JOINT, name, f"state part {part!r}: joint")
             return bind(kind)[:, joint_slice(model, kind, joint)], None
+        if kind in _DERIVED and name:
+            self._stage = max(self._stage, STAGE_VEL)
         if kind == "site_position" and name:
             site, *target = _split_sites(model, name, part)
             return self.site(site), self.site(target[0]) if target else None
@@ -355,12 +405,12 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         bad |= ~(np.abs(self._physics).max(axis=1) < mujoco.mjMAXVAL)
         bad |= ~(np.abs(states).max(axis=1) < mujoco.mjMAXVAL)
         bad &= ~self._diverged
-        self.batch.reset(bad, stage=_STAGE_NONE)  # clears the warnings
+        self.batch.reset(bad, stage=STAGE_NONE)  # clears the warnings
         before = np.abs(self._backup[:, : self._physics.shape[1]]).max(axis=1)
         sound = bad & (before < mujoco.mjMAXVAL)  # or else somebody wrote into `batch` itself
         self.batch.state[sound] = self._backup[sound]
         self._ctrl[bad] = 0.0
-        self.batch.forward(bad, stage=self._stage)
+        self.batch.forward(bad, stage=max(self._stage, self._start_stage))
         self._diverged |= bad
         self._alive = np.flatnonzero(~self._diverged).astype(np.int32)
 
@@ -371,8 +421,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     # -- conditions --------------------------------------------------------------------------------------
 
-    def _parse_options(self, options: dict[str, Any]) -> tuple[NDArray[np.int32], list[Start]]:
-        """The simulations to reset and where each starts, all checked before anything is changed."""
+    def _parse_options(self, options: dict[str, Any]) -> tuple[NDArray[np.int32], list[tuple[str, Condition]] | None]:
+        """The simulations to reset, and the condition of each with its name in error messages, if they have any."""
         known = ("condition", "conditions", "reset_mask")
         for key in options:
             if key not in known:
@@ -385,12 +435,24 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             mask = None
         ids = np.arange(n, dtype=np.int32) if mask is None else np.flatnonzero(mask).astype(np.int32)
         if "conditions" not in options:
-            start = self._parse(options.get("condition") or {}, "condition")
-            return ids, [start] * len(ids)
+            condition = options.get("condition")
+            return ids, None if condition is None else [("condition", condition)] * len(ids)
         conditions = options["conditions"]
         if "condition" in options or len(conditions) != n:
             raise ValueError(f"give either one 'condition' or {n} 'conditions', one per simulation")
-        return ids, [self._parse(conditions[i], f"condition {i}") for i in ids]
+        return ids, [(f"condition {i}", conditions[i]) for i in ids]
+
+    def _starts(
+        self, ids: NDArray[np.int32], conditions: list[tuple[str, Condition]] | None, seed: int | None
+    ) -> list[Start]:
+        """Where each of the simulations `ids` starts, all checked; `seed` is for where there are no conditions."""
+        parsed: dict[int, Start] = {}  # many simulations often share one condition
+        for where, condition in conditions or [("condition", {})]:
+            if id(condition) not in parsed:
+                parsed[id(condition)] = self._parse(condition, where)
+        if conditions is None:
+            return list(parsed.values()) * len(ids)
+        return [parsed[id(condition)] for _, condition in conditions]
 
     def _parse(self, condition: Condition, where: str) -> Start:
         """Check a condition; `where` begins the error messages."""
@@ -401,7 +463,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             if key not in known:
                 raise ValueError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
         try:
-            return self._conditions.read(self.resolve(condition))
+            return self._conditions.read(self.resolve(condition), *self.default_start(condition))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
 
@@ -410,7 +472,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
 
 def _load(mjcf: str | os.PathLike[str], state: Sequence[str]) -> mujoco.MjModel:
-    """Compile the model, with a sensor for each site velocity and without MuJoCo's automatic resets."""
+    """Compile the model, with a sensor for each site velocity and without what a batch does not need of MuJoCo."""
     is_xml = isinstance(mjcf, str) and mjcf.lstrip().startswith("<")
     name = "MJCF string" if is_xml else os.fspath(mjcf)
     if not is_xml and not Path(mjcf).is_file():
@@ -425,9 +487,21 @@ def _load(mjcf: str | os.PathLike[str], state: Sequence[str]) -> mujoco.MjModel:
                 spec.add_sensor(name=part, type=mujoco.mjtSensor.mjSENS_FRAMELINVEL,
                                 objtype=mujoco.mjtObj.mjOBJ_SITE, objname=site)  # fmt: skip
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET.value
-        return spec.compile()
+        model = spec.compile()
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    _disable_idle_stages(model)
+    return model
+
+
+def _disable_idle_stages(model: mujoco.MjModel) -> None:
+    """Switch off what MuJoCo would compute in vain; no bit depends on it. It is a fifth of the time of small models."""
+    if model.ntree == 1 and not model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP.value:
+        # The constraints of one tree are one island, which need not be searched for.
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_ISLAND.value
+    types, affinities = model.geom_contype, model.geom_conaffinity
+    if not (types[:, None] & affinities).any() and not model.npair and not model.nflex:
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT.value  # no two geoms can ever touch
 
 
 def _actuation(model: mujoco.MjModel) -> Floats:
@@ -458,10 +532,3 @@ def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
     for candidate in splits[0] if len(splits) == 1 else (name,):
         require(candidate, sites, f"state part {part!r}: site")
     raise AssertionError("one of the names is unknown")
-
-
-def _available_cpus() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from gps.inspect.statistics import Estimate
     from gps.records import IterationRecord, Rollouts
 
 
@@ -191,6 +192,14 @@ def number(value: float) -> str:
         return f"{mantissa}e{int(exponent)}"
     digits = next(digits for limit, digits in ((999.95, 0), (99.995, 1), (0.9995, 2), (0, 3)) if size >= limit)
     return f"{value:.{digits}f}" if size else "0"
+
+
+def interval(item: Estimate | None) -> str:
+    """`3.79 [3.50, 4.31]`."""
+    if item is None:
+        return "-"
+    value, low, high = (float(part) for part in (item.value, item.low, item.high))
+    return number(value) if low == high or np.isnan(low) else f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def sparkline(values: Sequence[float] | np.ndarray, width: int = 60) -> str:

@@ -23,8 +23,8 @@ class Mechanics(Protocol):
     dt: float
 
 
-def zero(M: int, T: int, dx: int, du: int, noise: float) -> Controller:
-    """No action but noise of standard deviation `noise`, for M conditions."""
+def zero(M: int, T: int, dx: int, du: int, noise: float | Float[np.ndarray, "du"]) -> Controller:
+    """No action but noise of standard deviation `noise`, the same of all actions or one of each, for M conditions."""
     covariance = np.broadcast_to(noise**2 * np.eye(du), (M, T, du, du))
     return Controller(np.zeros((M, T, du, dx)), np.zeros((M, T, du)), covariance.copy())
 

@@ -85,6 +85,10 @@ class CostExpansion(_Batched):
     gradient: Float[Array, "*M T dz"]
     constant: Float[Array, "*M T"]
 
+    def __add__(self, other: "CostExpansion") -> "CostExpansion":
+        """The expansion of the sum of two costs."""
+        return jax.tree.map(lambda one, two: one + two, self, other)
+
 
 @_pytree
 class Marginals(_Batched):

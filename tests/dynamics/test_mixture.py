@@ -7,6 +7,7 @@ import pytest
 from problems import make_points, spd
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal as normal
+from sklearn.mixture import GaussianMixture
 
 from gps.dynamics.mixture import Mixture, MixturePrior
 from gps.dynamics.prior import Transitions
@@ -154,3 +155,33 @@ def test_the_belief_at_a_step_averages_the_samples_responsibilities(mixture):
         np.testing.assert_allclose(belief.mean[place], mean, rtol=1e-12)
         np.testing.assert_allclose(belief.scatter[place], 2.0 * covariance, rtol=1e-12)
     np.testing.assert_allclose(belief.mean[1, 3], mixture.weights @ mixture.means, rtol=1e-12)  # no samples: the whole
+
+
+def test_dimensions_that_stand_still_far_from_zero_do_no_harm():
+    """A target's place is part of many observations, and the same in every one of them."""
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.normal(size=(1, 10, 40, 3)), np.full((1, 10, 40, 2), 123.456)], axis=-1)
+    prior = MixturePrior(clusters=5, points_per_cluster=20)
+    for k in range(4):
+        moved = points + np.concatenate([0.1 * k * np.ones(3), np.zeros(2)])
+        prior = prior.refit(Transitions(moved, np.ones((1, 10, 40), bool)), k)
+        assert np.isfinite(prior.mixture.covariances).all()
+    belief = prior.at(Transitions(moved, np.ones((1, 10, 40), bool)))
+    np.testing.assert_allclose(belief.mean[..., 3:], 123.456)
+
+
+def test_a_covariance_that_loses_its_rank_starts_anew(monkeypatch):
+    rng = np.random.default_rng(0)
+    seen = Transitions(rng.normal(size=(1, 10, 40, 3)), np.ones((1, 10, 40), bool))
+    warm = MixturePrior(clusters=3).refit(seen, 0)
+    fit, floors = GaussianMixture.fit, []
+
+    def fail_at_first(self, points):
+        floors.append(self.reg_covar)
+        if len(floors) == 1:
+            raise ValueError("ill-defined empirical covariance")
+        return fit(self, points)
+
+    monkeypatch.setattr(GaussianMixture, "fit", fail_at_first)
+    assert np.isfinite(warm.refit(seen, 1).mixture.covariances).all()
+    assert floors == [1e-6, 1e-3]

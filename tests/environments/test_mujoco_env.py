@@ -430,3 +430,28 @@ def test_a_state_must_be_something_listed_once():
         make(state=["qpos", "qpos"])
     with pytest.raises(ValueError, match="num_envs must be at least 1"):
         make(0)
+
+
+# -- what is switched off --------------------------------------------------------------------------------
+
+
+def test_idle_stages_are_switched_off_and_change_no_bit():
+    """Of an arm of one tree that touches nothing; with a box beside it there may be contacts and several islands."""
+    flags = mujoco.mjtDisableBit
+    idle = flags.mjDSBL_ISLAND.value | flags.mjDSBL_CONTACT.value
+    apart = ARM.replace("<geom ", '<geom contype="0" ').replace(
+        "<joint name", '<joint limited="true" range="-30 30" name'
+    )
+    env = make(1, mjcf=apart, state=["qpos", "qvel"], frame_skip=2)
+    assert env.model.opt.disableflags & idle == idle
+    assert make().model.opt.disableflags & idle == 0
+    model = env.batch.get_model(0)
+    model.opt.disableflags &= ~idle
+    data = mujoco.MjData(model)
+    actions = actions_for(env, 100)
+    states = rollout(env, actions)
+    for t, action in enumerate(actions[:, 0]):
+        data.ctrl[:] = np.clip(action, env.single_action_space.low, env.single_action_space.high)
+        mujoco.mj_step(model, data, nstep=2)
+        np.testing.assert_array_equal(states[t + 1, 0], [*data.qpos, *data.qvel])
+    assert data.nefc > 0  # a joint has come to its limit

@@ -1,0 +1,88 @@
+"""`gps report` of 20 iterations x 4 conditions x 100 steps: seconds and size; and what `--live` costs a run."""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from benchmarks.iteration import EXPERIMENT
+from benchmarks.timing import table
+
+_GPS = [sys.executable, "-m", "gps.cli"]
+_REACHER = EXPERIMENT.parent / "reacher"
+_ITERATIONS, _ROUNDS = 30, 5
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*_GPS, "run", str(EXPERIMENT), "--iterations", "20", "--quiet", "--out", folder]
+        run = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        rows = [("1st", *_report(run)), ("2nd", *_report(run)), ("3rd", *_report(run))]
+    table("gps report, 20 iterations x 4 conditions x T = 100", ["time", "wall clock, s", "MB"], rows)
+
+    cost: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    for k in range(2 * _ROUNDS + 1):
+        live = k % 2 == 1
+        spent = _run(live)
+        if k:  # the first one compiles
+            cost[live].append(spent)
+    plain, live = ([statistics.median(column) for column in zip(*cost[kind], strict=True)] for kind in (False, True))
+    more = [f"{100 * (b / a - 1):+.1f} %" for a, b in zip(plain, live, strict=True)]
+    rows = [("plain", *plain), ("--live, a page looking on", *live), ("cost", *more)]
+    title = f"gps run experiments/reacher, {_ITERATIONS} iterations, median of {_ROUNDS}"
+    table(title, ["", "wall clock, s", "processor, s"], rows)
+
+
+def _report(run: str) -> tuple[float, float]:
+    start = time.perf_counter()
+    path = subprocess.run([*_GPS, "report", run], capture_output=True, text=True, check=True).stdout.strip()
+    return time.perf_counter() - start, Path(path).stat().st_size / 1e6
+
+
+def _run(live: bool) -> tuple[float, float]:
+    """Wall clock and processor seconds of a run, where wanted with a reader who asks as the page does."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*_GPS, "run", str(_REACHER), "--iterations", str(_ITERATIONS), "--quiet", "--out", folder]
+        command += ["--live"] * live
+        start, before = time.perf_counter(), _processor()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            if live:
+                url = process.stderr.readline().split()[-1]
+                threading.Thread(target=_look_on, args=(url,), daemon=True).start()
+            process.wait()
+        return time.perf_counter() - start, _processor() - before
+
+
+def _processor() -> float:
+    """Processor seconds of all processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _look_on(url: str) -> None:
+    """What the page asks for, until the server ends: a look each second, and what is new."""
+    known: list[int] = []
+    try:
+        _get(url)
+        while True:
+            stamps = json.loads(_get(f"{url}version"))["stamps"]
+            if stamps != known:
+                _get(f"{url}overview/{len(known)}")
+                _get(f"{url}iteration/{len(stamps) - 1}")
+                known = stamps
+            time.sleep(1)
+    except (urllib.error.URLError, ConnectionError, KeyError):
+        return
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read()

@@ -1,0 +1,33 @@
+"""Compare runs: learning curves and final results over seeds, in a table and on a page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gps.commands._common import OK
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run directories, or folders of runs for all in them")
+    parser.add_argument("-o", "--output", metavar="FILE", default="compare.html", help="the page; default: %(default)s")
+    about = 'group by this setting alone, such as "kl_step" or "experiment"; default: by all that differ'
+    parser.add_argument("--by", metavar="NAME", help=about)
+    parser.add_argument("--anyway", action="store_true", help="compare runs of different tasks too")
+
+
+def main(args: argparse.Namespace) -> int:
+    from gps.inspect import comparison, comparison_page
+
+    result = comparison.compare(args.runs, args.by, args.anyway)
+    print(result.title)
+    for line in comparison.lines(result):
+        print(line)
+    for line in comparison.LEGEND:
+        print(f"  {line}")
+    sys.stdout.flush()
+    for note in result.notes:
+        print(f"gps: {note}", file=sys.stderr)
+    comparison_page.write(result, args.output)
+    print(args.output)
+    return OK

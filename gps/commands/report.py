@@ -1,0 +1,29 @@
+"""Write a run as one HTML page, to be read top to bottom."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gps.commands._common import OK, add_run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument("-o", "--out", metavar="FILE", help="default: report.html in the run directory")
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+
+
+def main(args: argparse.Namespace) -> int:
+    from gps.inspect.report.page import write
+    from gps.runs import load_run
+
+    run = load_run(args.run)
+    path = run.path / "report.html" if args.out is None else Path(args.out)
+    write(run, path)
+    print(path)
+    if args.open:
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())
+    return OK

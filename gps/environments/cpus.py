@@ -1,0 +1,20 @@
+"""How many simulations may run at the same time."""
+
+import os
+import re
+
+
+def default_threads() -> int:
+    """What the variable `GPS_THREADS` says, else the CPUs that this process may use.
+
+    Raises:
+        ValueError: if it says no number.
+    """
+    text = os.environ.get("GPS_THREADS", "")
+    if text:
+        if not re.fullmatch(r"[1-9]\d{0,4}", text):
+            raise ValueError(f"the environment variable GPS_THREADS must be a whole number of at least 1, got {text!r}")
+        return int(text)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,261 @@
+"""What Gymnasium's MuJoCo environments have in common, for all simulations of a batch at once.
+
+The originals read everything right after `mj_step`, when bodies, sites and contact forces are still those that the
+last stage of the integrator saw, a fraction of a step behind `qpos`. To get the same bits we look at the same moment;
+parts of the state that must be current are computed afterwards, which leaves the next step as it is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, ClassVar, Literal
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.utils.seeding import np_random
+from numpy.typing import NDArray
+
+from gps.environments._names import identify, nearest
+from gps.environments.conditions import Condition, Floats, Start
+from gps.environments.mujoco import STAGE_ACC, STAGE_NONE, Bools, MujocoEnv
+
+Outcome = tuple[Floats, Bools, dict[str, Any]]
+"""Rewards (n,), terminations (n,) and the infos of a step, one entry per simulation."""
+
+_ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+
+
+class GymnasiumMujocoEnv(MujocoEnv):
+    """One of Gymnasium's MuJoCo environments as a batch; a subclass says what is observed and rewarded.
+
+    The state is the original's observation. `state` may choose other parts: those of `MujocoEnv`, and
+    `observation` among them.
+
+    A condition may have a `seed` beside the keys of every `MujocoEnv`: the episode starts where the original
+    starts after `reset(seed=seed)`, and `qpos`, `qvel`, … change that start. Without a seed it is 0. Without any
+    conditions `reset` does what Gymnasium's vector environments do: simulation i is seeded with `seed + i`, and
+    goes on with its own random numbers when no seed is given.
+
+    Two things differ from the original: a simulation that diverges is stopped (see `MujocoEnv`) with a reward of
+    0 where the original lets MuJoCo reset it in silence, and a finished episode is not started again by itself.
+
+    Args:
+        num_envs, state, threads, max_episode_steps: as of `MujocoEnv`; the limit is by default the registered one.
+        options: the keyword arguments of the original, `frame_skip` and `xml_file` among them.
+
+    Attributes:
+        options: the original's keyword arguments, with its defaults where none were given.
+
+    Raises:
+        ValueError: for an option that the original does not have, and as `MujocoEnv`.
+    """
+
+    id: ClassVar[str]
+    """The Gymnasium id of the original."""
+
+    defaults: ClassVar[Mapping[str, Any]]
+    """The original's keyword arguments and their defaults, but for those of its renderer."""
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    """The fields of mjData that the class reads beside `qpos` and `qvel`: attributes, one row each."""
+
+    velocity_noise: ClassVar[Literal["uniform", "normal"]] = "uniform"
+    """How the velocities at the start are distributed, where `draw` is not overridden."""
+
+    condition_keys = ("seed",)
+    seeded = True  # a condition's `seed` decides where it starts
+
+    contact_forces: Floats
+    """Contact torques and forces on each body, (n, nbody, 6), of the last step, where `reads_contact_forces`."""
+
+    velocity: Floats
+    """How fast the `place` moved over the last step, (n, k)."""
+
+    _least_stage = STAGE_NONE  # the originals read everything as `mj_step` leaves it
+    _start_stage = STAGE_ACC  # or, at the start of an episode, `mj_forward`
+    _keeps_data = False
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        state: Sequence[str] | None = None,
+        threads: int | None = None,
+        max_episode_steps: int | Literal["default"] | None = "default",
+        **options: Any,
+    ) -> None:
+        for name in options:
+            if name not in self.defaults:
+                known = (*self.defaults, "state", "threads", "max_episode_steps")
+                raise ValueError(f"{self.id}: unknown option {name!r}{nearest(name, known)}")
+        self.options = SimpleNamespace(**{**self.defaults, **options})
+        self.spec = gymnasium.spec(self.id)
+        self._generators: dict[int, np.random.Generator] = {}  # of the simulations that were reset without conditions
+        self._keeps_data = self.reads_contact_forces()
+        with warnings.catch_warnings():  # what is deprecated in Gymnasium's models is nobody's to mend here
+            warnings.filterwarnings("ignore", message="compiler attribute")
+            super().__init__(
+                num_envs,
+                mjcf=_model_path(self.options.xml_file),
+                state=("observation",) if state is None else state,
+                frame_skip=self.options.frame_skip,
+                threads=threads,
+                max_episode_steps=self.spec.max_episode_steps if max_episode_steps == "default" else max_episode_steps,
+            )
+
+    # -- to be defined ---------------------------------------------------------------------------------------
+
+    def draw(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """A random start, `qpos` and `qvel`, by the same calls of the generator as the original's.
+
+        Unless overridden, the model's own with noise of `reset_noise_scale` on every position and velocity.
+        """
+        scale, model = self.options.reset_noise_scale, self.model
+        qpos = model.qpos0 + rng.uniform(low=-scale, high=scale, size=model.nq)
+        if self.velocity_noise == "normal":
+            return qpos, scale * rng.standard_normal(model.nv)
+        return qpos, rng.uniform(low=-scale, high=scale, size=model.nv)
+
+    def observation(self) -> Sequence[Floats]:
+        """The pieces of the observation, each (n, width), in order."""
+        raise NotImplementedError
+
+    def outcome(self, actions: NDArray[Any]) -> Outcome:
+        """Rewards, terminations and infos of the step that has just been taken by `actions`, (n, du), unclipped."""
+        raise NotImplementedError
+
+    def place(self) -> Floats:
+        """The positions, (n, k), whose `velocity` over the step the outcome asks for; k may be 0."""
+        return self.qpos[:, :0]
+
+    def whereabouts(self) -> dict[str, Floats]:
+        """The infos about where each simulation is, after a step and after a reset."""
+        return {}
+
+    def reads_contact_forces(self) -> bool:
+        """Whether `contact_forces` are needed; they take time."""
+        return False
+
+    # -- services --------------------------------------------------------------------------------------------
+
+    def body(self, name: int | str) -> Floats:
+        """The live position of a body, by name or number, (n, 3), in metres; for classes with `xpos` in `fields`."""
+        if name not in self._bodies:
+            found = name
+            if isinstance(name, str):
+                found = identify(self.model, mujoco.mjtObj.mjOBJ_BODY, name, f"{self.id} needs one more body:")
+            elif not 0 <= name < self.model.nbody:
+                raise ValueError(f"{self.id}: there is no body {name}, only 0 to {self.model.nbody - 1}")
+            self._bodies[name] = self.xpos[:, found]
+        return self._bodies[name]
+
+    # -- where it starts -------------------------------------------------------------------------------------
+
+    def default_start(self, condition: Condition) -> tuple[Floats, Floats]:
+        seed = condition.get("seed", 0)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed: must be a whole number, 0 or more, got {seed!r}")
+        return self.draw(np_random(int(seed))[0])
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
+        """As of `MujocoEnv`, but that `seed` counts where no condition is given; see the class."""
+        states, info = super().reset(seed=seed, options=options)
+        return states, {**info, **self.whereabouts()}
+
+    def _starts(
+        self, ids: NDArray[np.int32], conditions: list[tuple[str, Condition]] | None, seed: int | None
+    ) -> list[Start]:
+        if conditions is not None:
+            return super()._starts(ids, conditions, seed)
+        for i in map(int, ids):
+            if seed is not None or i not in self._generators:
+                self._generators[i] = np_random(None if seed is None else seed + i)[0]
+        return [Start(*self.draw(self._generators[int(i)])) for i in ids]
+
+    # -- a step ----------------------------------------------------------------------------------------------
+
+    def _lay_out(self, parts: Sequence[str]) -> dict[str, slice]:
+        self.qpos, self.qvel = self._qpos, self._qvel
+        for name in self.fields:
+            setattr(self, name, self.batch.bind(name))
+        self._bodies: dict[int | str, Floats] = {}
+        self._data = mujoco.MjData(self.model) if self.reads_contact_forces() else None
+        self.contact_forces = np.zeros((self.num_envs, self.model.nbody, 6))
+        self._observation = np.concatenate(self.observation(), axis=1)
+        self._place = np.array(self.place())
+        self.velocity = np.zeros_like(self._place)
+        return super()._lay_out(parts)
+
+    def _source(self, part: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        return (self._observation, None) if part == "observation" else super()._source(part)
+
+    def _look(self, ids: NDArray[np.int32]) -> None:
+        self.contact_forces[ids] = 0.0  # as `mj_resetData` leaves them
+        self._observation[ids] = np.concatenate(self.observation(), axis=1)[ids]
+        self._place[ids] = self.place()[ids]
+
+    def _advance(self, actions: NDArray[Any], failed: Bools) -> None:
+        with self._noting(failed):
+            self.batch.step(self._alive, nstep=self.nsubsteps)
+        if self._data is not None:
+            self._read_contact_forces()
+        with np.errstate(invalid="ignore", over="ignore"):  # of simulations that diverge
+            place = np.array(self.place())
+            self.velocity = (place - self._place) / self.dt
+            self._place = place
+            np.concatenate(self.observation(), axis=1, out=self._observation)
+            self._outcome = self.outcome(actions)
+        if self._stage > STAGE_NONE:
+            with self._noting(failed):
+                self.batch.forward(self._alive, stage=self._stage)
+
+    def _read_contact_forces(self) -> None:
+        """`mj_rnePostConstraint`, as the original after its step: the one thing here that no batch can do itself."""
+        for i in range(self.num_envs) if self._alive is None else self._alive:
+            self.batch.get_data(i, self._data)
+            mujoco.mj_rnePostConstraint(self.model, self._data)
+            self.contact_forces[i] = self._data.cfrc_ext
+
+    def _freeze(self, failed: Bools, states: Floats) -> None:
+        super()._freeze(failed, states)
+        self.contact_forces[self._diverged] = 0.0
+
+    def _judge(self, states: Floats, applied: Floats) -> Outcome:
+        outcome = self._outcome
+        if self._alive is not None:  # what has diverged has no outcome
+            rewards, terminated, info = outcome
+            lost = self._diverged
+            columns = {name: np.where(lost if a.ndim == 1 else lost[:, None], 0.0, a) for name, a in info.items()}
+            outcome = np.where(lost, 0.0, rewards), terminated & ~lost, columns
+        return outcome
+
+    def close_extras(self, **kwargs: Any) -> None:
+        super().close_extras(**kwargs)
+        for name in ("qpos", "qvel", "_bodies", *self.fields):
+            self.__dict__.pop(name, None)
+
+
+def options(inherited: Mapping[str, Any] | None = None, /, **own: Any) -> Mapping[str, Any]:
+    """Keyword arguments and their defaults, unchangeable: another class's, and one's own over them."""
+    return MappingProxyType({**(inherited or {}), **own})
+
+
+def norm(vectors: Floats) -> Floats:
+    """The lengths of the rows of (n, k), with the bits of `np.linalg.norm` of each."""
+    return np.sqrt(np.vecdot(vectors, vectors))
+
+
+def squares(actions: NDArray[Any]) -> NDArray[Any]:
+    """The sum of squares of each row of (n, …), in its own precision, with the bits of NumPy's sum of each."""
+    return np.square(actions).reshape(len(actions), -1).sum(axis=1)
+
+
+def _model_path(xml_file: str) -> Path:
+    """Where the originals look for a model: among Gymnasium's own, unless it says otherwise."""
+    if xml_file.startswith((".", "/", "~")):
+        return Path(xml_file).expanduser()
+    return _ASSETS / xml_file

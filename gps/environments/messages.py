@@ -1,0 +1,59 @@
+"""Messages between processes over a socket: a JSON table and a row of numbers. No pickle."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+COUNT = struct.Struct("<q")
+"""A number in shared memory."""
+
+_SIZES = struct.Struct("<II")  # bytes of the table, bytes of the numbers
+
+
+class Channel:
+    """One end of a connected socket."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._reader = end.makefile("rb")
+        self._poll = select.poll()
+        self._poll.register(end, select.POLLIN)
+
+    def send(self, table: dict[str, Any], numbers: NDArray[np.float64] | None = None) -> None:
+        """Raises OSError if nobody is at the other end."""
+        text = json.dumps(table).encode()
+        content = b"" if numbers is None else numbers.astype("<f8", copy=False).tobytes()
+        self._socket.sendall(_SIZES.pack(len(text), len(content)) + text + content)
+
+    def ready(self, seconds: float) -> bool:
+        """Whether a message, or the end, comes within that time."""
+        return bool(self._poll.poll(seconds * 1000))
+
+    def receive(self) -> tuple[dict[str, Any], NDArray[np.float64]]:
+        """The next message, waited for.
+
+        Raises:
+            EOFError: if nobody is at the other end.
+        """
+        text, content = _SIZES.unpack(self._read(_SIZES.size))
+        return json.loads(self._read(text)), np.frombuffer(self._read(content), "<f8").astype(np.float64)
+
+    def close(self) -> None:
+        self._reader.close()
+        self._socket.close()
+
+    def _read(self, size: int) -> bytes:
+        try:
+            content = self._reader.read(size)
+        except ConnectionError:
+            raise EOFError from None
+        if len(content) < size:
+            raise EOFError
+        return content

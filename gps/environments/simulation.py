@@ -1,0 +1,282 @@
+"""One plain Gymnasium environment as flat numbers: what a sampler needs of it, and nothing else.
+
+The state is the observation, flattened: a `Box` is one part, `observation`; a `Dict` has its keys as parts, in order,
+those of a `Dict` within it joined by dots. A `Dict` with exactly the keys `state` and `observation` tells the input of
+the controller from that of a policy; the state is the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict
+from numpy.typing import NDArray
+
+from gps.environments.parts import entries
+from gps.environments.recipe import Recipe, described
+from gps.errors import ConfigError, SimulationFault
+
+Floats = NDArray[np.float64]
+Condition = Mapping[str, Any]
+
+MAX_STATE = 1000
+"""A longer state is refused: local models hold matrices of its square for each time step."""
+
+
+class Outcome(NamedTuple):
+    """What a step led to."""
+
+    state: Floats  # (dx,); the one before where the step ended the episode with something that is not finite
+    reward: float
+    terminated: bool
+    truncated: bool
+    success: bool
+    diverged: bool
+    abort: str  # why the environment wants the episode to end; empty if it does not
+    action: Floats | None  # (du,) as the environment says that it was applied, if it does
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of an environment before it is run. All of it is plain and can be sent as JSON.
+
+    Attributes:
+        widths: how many entries each part of the state has, in order.
+        low, high: limits of the flattened action.
+        action_dtype: of the action space.
+        max_episode_steps: its own time limit; None without one.
+        dt: control period in seconds; NaN where it is unknown.
+    """
+
+    widths: dict[str, int]
+    low: list[float]
+    high: list[float]
+    action_dtype: str
+    max_episode_steps: int | None
+    dt: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Simulation:
+    """One environment.
+
+    Args:
+        recipe: how to make it.
+        state: the parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for the usual.
+
+    Raises:
+        ConfigError: if it cannot be made, its spaces are of another kind than `Box`, or a part is unknown.
+    """
+
+    def __init__(self, recipe: Recipe, state: Sequence[str] | None = None) -> None:
+        self._env = env = recipe.make()
+        try:
+            if not isinstance(env, gymnasium.Env):
+                raise ConfigError(f"environment.id: {recipe.name!r} is a {type(env).__name__}, not a gymnasium.Env")
+            self._action_space = _action_space(env, recipe.name)
+            self._spaces = _parts(env, recipe.name)
+            self._chosen, widths = _choose(self._spaces, state, recipe.name)
+            self._state = np.zeros(len(self._chosen))
+            self.description = Description(
+                widths,
+                self._action_space.low.astype(np.float64).ravel().tolist(),
+                self._action_space.high.astype(np.float64).ravel().tolist(),
+                str(self._action_space.dtype),
+                _limit(env),
+                _period(env),
+            )
+        except BaseException:
+            env.close()
+            raise
+
+    def reset(self, condition: Condition) -> Floats:
+        """Start an episode: the condition's `seed` (0 without one) seeds it, the rest are its options. Gives (dx,)."""
+        options = dict(condition)
+        observation, _ = self._env.reset(seed=options.pop("seed", 0), options=options or None)
+        self._state = self._flat(observation)
+        return self._state
+
+    def step(self, action: Floats) -> Outcome:
+        """Apply an action, (du,), that the action space's type holds exactly."""
+        space = self._action_space
+        observation, reward, terminated, truncated, info = self._env.step(
+            action.astype(space.dtype).reshape(space.shape)
+        )
+        state = self._flat(observation)
+        terminated, truncated = bool(terminated), bool(truncated)
+        finite = bool(np.isfinite(state).all())
+        if finite or not (terminated or truncated):
+            self._state = state
+        applied = info.get("action")
+        return Outcome(
+            self._state,
+            _number(reward),
+            terminated,
+            truncated,
+            bool(info.get("success", info.get("is_success", False))),
+            bool(info.get("diverged", False)) or ((terminated or truncated) and not finite),
+            _reason(info.get("abort")),
+            np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None,
+        )
+
+    def render(self) -> Any:
+        return self._env.render()
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _flat(self, observation: Any) -> Floats:
+        """The chosen entries of an observation, (dx,)."""
+        pieces = []
+        for name, (path, shape) in self._spaces.items():
+            value = observation
+            for key in path:
+                value = value[key]
+            piece = np.asarray(value, np.float64)
+            if piece.shape != shape:
+                raise ValueError(f"{name!r} has the shape {piece.shape}, and its space says {shape}")
+            pieces.append(piece.ravel())
+        return np.concatenate(pieces)[self._chosen]
+
+
+class InProcess:
+    """Several simulations that are stepped here, one after another."""
+
+    def __init__(self, recipe: Recipe, state: Sequence[str] | None, count: int) -> None:
+        self._all: list[Simulation] = []
+        try:
+            for _ in range(count):
+                self._all.append(Simulation(recipe, state))
+        except BaseException:
+            self.close()
+            raise
+        self.description = self._all[0].description
+
+    def reset(self, conditions: Mapping[int, Condition]) -> Iterator[tuple[int, Floats]]:
+        """Start episodes; gives the index and the first state of each.
+
+        Raises:
+            SimulationFault: if one raises.
+        """
+        for i, condition in conditions.items():
+            yield i, _guarded(i, "reset", self._all[i].reset, condition)
+
+    def step(self, actions: Mapping[int, Floats]) -> Iterator[tuple[int, Outcome]]:
+        """Step some; gives the index and the outcome of each.
+
+        Raises:
+            SimulationFault: if one raises.
+        """
+        for i, action in actions.items():
+            yield i, _guarded(i, "step", self._all[i].step, action)
+
+    def render(self) -> tuple[Any, ...]:
+        """What each draws."""
+        return tuple(simulation.render() for simulation in self._all)
+
+    def close(self) -> None:
+        while self._all:
+            self._all.pop().close()
+
+
+def _guarded(i: int, what: str, function: Any, argument: Any) -> Any:
+    try:
+        return function(argument)
+    except Exception as error:
+        raise SimulationFault(i, fault(what, error)) from error
+
+
+def fault(what: str, error: Exception) -> str:
+    """What is said of an environment whose `what` raised."""
+    return f"the environment's {what} raised {described(error)}"
+
+
+# -- spaces ------------------------------------------------------------------------------------------------------------
+
+
+def _action_space(env: gymnasium.Env, name: str) -> Box:
+    space = env.action_space
+    if not isinstance(space, Box) or space.dtype.kind != "f":
+        raise ConfigError(
+            f"environment.id: {name!r} has the action space {space}; a controller gives real numbers, "
+            "so it must be a Box of floats"
+        )
+    return space
+
+
+def _parts(env: gymnasium.Env, name: str) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Each part's place in the observation and its shape."""
+    parts: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+
+    def visit(space: gymnasium.Space, path: tuple[str, ...]) -> None:
+        if isinstance(space, Dict):
+            for key, inner in space.spaces.items():
+                visit(inner, (*path, key))
+        elif isinstance(space, Box):
+            parts[".".join(path) or "observation"] = path, space.shape
+        else:
+            where = f" at {'.'.join(path)!r}" if path else ""
+            raise ConfigError(
+                f"environment.id: {name!r} has the observation space {space}{where}; a state is real numbers, "
+                "so it must be a Box, or a Dict of them"
+            )
+
+    visit(env.observation_space, ())
+    return parts
+
+
+def _choose(
+    spaces: Mapping[str, Any], state: Sequence[str] | None, name: str
+) -> tuple[NDArray[np.intp], dict[str, int]]:
+    """Which entries of the whole observation make the state, and how many of them each part has."""
+    layout: dict[str, slice] = {}
+    start = 0
+    for part, (_, shape) in spaces.items():
+        layout[part] = slice(start, start := start + int(np.prod(shape)))
+    if state is None:
+        state = ["state"] if set(layout) == {"state", "observation"} else list(layout)
+    if len(set(state)) < len(state):
+        raise ConfigError(f"environment.state: a part is listed twice: {list(state)}")
+    try:
+        chosen = {part: entries(part, layout) for part in state}
+    except ValueError as error:
+        raise ConfigError(f"environment.state: {error}") from None
+    indices = np.array([i for part in chosen.values() for i in part], dtype=np.intp)
+    if not 0 < len(indices) <= MAX_STATE:
+        raise ConfigError(
+            f"environment.state: the state of {name!r} has {len(indices)} entries, and local models take 1 to "
+            f'{MAX_STATE}; choose among {list(layout)}, or some entries: "{next(iter(layout), "part")}[0,2]"'
+        )
+    return indices, {part: len(those) for part, those in chosen.items()}
+
+
+def _limit(env: gymnasium.Env) -> int | None:
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return int(env.spec.max_episode_steps)
+    own = getattr(env.unwrapped, "max_episode_steps", None)
+    return None if own is None else int(own)
+
+
+def _period(env: gymnasium.Env) -> float:
+    dt = getattr(env.unwrapped, "dt", None)
+    return float(dt) if isinstance(dt, int | float | np.number) else float("nan")
+
+
+def _number(reward: Any) -> float:
+    array = np.asarray(reward, np.float64)
+    if array.size != 1:
+        raise ValueError(f"the reward has the shape {array.shape}, expected a number")
+    return float(array.item())
+
+
+def _reason(abort: Any) -> str:
+    """Why an environment aborts, from its info's `abort`: a sentence, or whether."""
+    if isinstance(abort, str):
+        return abort
+    return "the environment asked for it" if abort else ""

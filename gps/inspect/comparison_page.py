@@ -1,0 +1,200 @@
+"""A comparison as one self-contained page: Plotly and all data are in the file, nothing is fetched."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from gps.errors import RunError
+from gps.inspect.comparison import LEGEND, Comparison, Group, header, row
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B")
+"""Okabe and Ito's, which colour-blind readers can tell apart."""
+
+_CURVES = {  # name -> heading, what it shows
+    "cost": ("Cost", "of an episode while training, with exploration noise; mean over conditions and samples"),
+    "returns": ("Return", "the sum of an episode's rewards while training; mean over conditions and samples"),
+    "success": ("Success", "share of the training episodes that ended in success"),
+}
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1em }
+h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.15em; margin: 1.6em 0 0 }
+p { margin: .2em 0 .6em; color: #555 }
+.notes { background: #fff6e0; border-left: 4px solid #e69f00; padding: .5em 1em .5em 2em }
+.notes li { color: #444 } .table { overflow-x: auto }
+table { border-collapse: collapse; margin: 1em 0; font-size: 14px }
+th, td { padding: .3em 1.2em .3em 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap }
+th { font-weight: 600; color: #555 } td:first-child { font-weight: 600 }
+.swatch { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .5em }
+"""
+
+
+def write(comparison: Comparison, path: str | Path) -> None:
+    """Write the page.
+
+    Raises:
+        RunError: if the file cannot be written.
+    """
+    try:
+        Path(path).write_text(page(comparison), encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def page(comparison: Comparison) -> str:
+    """The page as HTML, about 5 MB, most of which is Plotly."""
+    title = f"Comparison: {comparison.title}"
+    runs = sum(len(group.members) for group in comparison.groups)
+    count = len(comparison.groups)
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p>{_plural(runs, 'run')} in {_plural(count, 'group')}. Lines and numbers are interquartile means over the "
+        "seeds, bands and brackets their 95 % bootstrap intervals; thin lines and dots are single seeds. A line spans "
+        "the steps at which all seeds of its group have data.</p>",
+        _notes(comparison.notes),
+        _table(comparison),
+        _section("Final result", "the final controllers without noise, never the best on the way", _final(comparison)),
+    ]
+    for name, (heading, about) in _CURVES.items():
+        if any(name in group.curves for group in comparison.groups):
+            parts.append(_section(heading, f"{about}; against environment steps", _learning(comparison, name)))
+    body = "\n".join(parts)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<link rel="icon" href="data:,">'  # else a browser asks the server for one
+        f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>\n<body>\n{body}\n</body></html>\n"
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _section(heading: str, about: str, figure: go.Figure) -> str:
+    drawn = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+    return f"<h2>{html.escape(heading)}</h2><p>{html.escape(about)}</p>{drawn}"
+
+
+def _notes(notes: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    return f'<ul class="notes">{items}</ul>' if items else ""
+
+
+def _table(comparison: Comparison) -> str:
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in header(comparison))
+    rows = ""
+    for i, group in enumerate(comparison.groups):
+        label, *cells = (html.escape(cell) for cell in row(group, comparison))
+        swatch = f'<span class="swatch" style="background:{_colour(i)}"></span>'
+        rows += f"<tr><td>{swatch}{label}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    legend = "".join(f"<p>{html.escape(line)}</p>" for line in LEGEND)
+    return f'<div class="table"><table><tr>{head}</tr>{rows}</table></div>{legend}'
+
+
+# -- figures ---------------------------------------------------------------------------------------------------------
+
+
+def _colour(i: int) -> str:
+    return _COLOURS[i % len(_COLOURS)]
+
+
+def _faint(colour: str, opacity: float) -> str:
+    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({r},{g},{b},{opacity})"
+
+
+def _figure(height: int, **layout: object) -> go.Figure:
+    figure = go.Figure()
+    figure.update_layout(
+        template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 20, "b": 55}, font_size=13, **layout
+    )
+    return figure
+
+
+def _learning(comparison: Comparison, name: str) -> go.Figure:
+    """The groups' learning curves; a click on a name in the legend hides a group."""
+    figure = _figure(430, xaxis_title="environment steps", yaxis_title=_CURVES[name][0].lower())
+    figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
+    figure.update_xaxes(rangemode="tozero")
+    lowest = np.inf
+    for i, group in enumerate(comparison.groups):
+        if name not in group.curves:
+            continue
+        aligned, estimate = group.curves[name]
+        colour, steps = _colour(i), aligned.steps
+        lowest = min(lowest, float(aligned.values.min()))
+        for member in group.members if len(group.members) > 1 else ():
+            curve = getattr(member, name).known()
+            figure.add_scatter(
+                x=curve.steps, y=curve.values, mode="lines", line={"color": _faint(colour, 0.25), "width": 1},
+                legendgroup=group.label, showlegend=False, hoverinfo="skip",
+            )  # fmt: skip
+        figure.add_scatter(
+            x=np.concatenate([steps, steps[::-1]]), y=np.concatenate([estimate.high, estimate.low[::-1]]),
+            fill="toself", fillcolor=_faint(colour, 0.15), line_width=0, mode="lines", legendgroup=group.label,
+            showlegend=False, hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=steps, y=estimate.value, customdata=np.stack([estimate.low, estimate.high], axis=-1), name=group.label,
+            mode="lines+markers", line={"color": colour, "width": 2.5}, marker_size=5, legendgroup=group.label,
+            showlegend=True, hovertemplate="%{y:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}]",
+        )  # fmt: skip
+    if name == "success":
+        figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    elif lowest > 0:
+        _offer_logarithm(figure)
+    return figure
+
+
+def _offer_logarithm(figure: go.Figure) -> None:
+    buttons = [
+        {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind}]} for kind in ("linear", "log")
+    ]  # fmt: skip
+    where = {"type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
+    figure.update_layout(updatemenus=[{"buttons": buttons, "pad": {"b": 4}, **where}])
+
+
+def _final(comparison: Comparison) -> go.Figure:
+    """The final cost (and return) of each seed, beside the estimate of its group."""
+    names = ["final_cost", *(["final_return"] if comparison.rewarded else [])]
+    figure = _figure(80 + 46 * len(comparison.groups) + 40, showlegend=False)
+    for column, name in enumerate(names, 1):
+        for i, group in enumerate(comparison.groups):
+            _points(figure, group, name, _colour(i), column)
+    n, gap = len(names), 0.06
+    width = (1 - gap * (n - 1)) / n
+    rows = [group.label for group in comparison.groups]
+    for column, name in enumerate(names, 1):
+        axis = "" if column == 1 else str(column)
+        left = (column - 1) * (width + gap)
+        x = {"domain": [left, left + width], "title": name.replace("_", " "), "anchor": f"y{axis}"}
+        y = {"anchor": f"x{axis}", "range": [len(rows) - 0.5, -0.5], "type": "category", "categoryarray": rows}
+        y |= {"showticklabels": column == 1, "automargin": True}
+        figure.update_layout({f"xaxis{axis}": x, f"yaxis{axis}": y})
+    return figure
+
+
+def _points(figure: go.Figure, group: Group, name: str, colour: str, column: int) -> None:
+    axes = {} if column == 1 else {"xaxis": f"x{column}", "yaxis": f"y{column}"}
+    estimate = getattr(group, name)
+    seeds = [member for member in group.finished if getattr(member, name) is not None]
+    figure.add_scatter(
+        x=[getattr(member, name) for member in seeds], y=[group.label] * len(seeds), mode="markers",
+        marker={"color": _faint(colour, 0.4), "size": 9}, text=[f"seed {member.seed}" for member in seeds],
+        hovertemplate="%{text}: %{x:.4g}<extra></extra>", **axes,
+    )  # fmt: skip
+    if estimate is None or np.isnan(estimate.value):
+        return
+    error = {"type": "data", "symmetric": False, "array": [estimate.high - estimate.value],
+             "arrayminus": [estimate.value - estimate.low], "thickness": 2.5, "width": 7}  # fmt: skip
+    figure.add_scatter(
+        x=[estimate.value], y=[group.label], mode="markers", error_x=error, **axes,
+        marker={"color": colour, "size": 13, "symbol": "line-ns-open", "line_width": 3},
+        hovertemplate=f"%{{x:.4g}} [{estimate.low:.4g}, {estimate.high:.4g}]<extra>{html.escape(group.label)}</extra>",
+    )  # fmt: skip

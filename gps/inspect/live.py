@@ -1,0 +1,304 @@
+"""A run as a live page: served on 127.0.0.1, refreshed as iterations land, with pause, resume and stop.
+
+The server reads the run from its directory, whoever writes it: `gps run --live` starts it as a thread of the run, and
+`gps view` as a process of its own. An iteration is read once, when a page first asks for it; the page asks for what it
+lacks. Nothing but the page and the run's numbers is served, and no part of an address is ever a path on the disk.
+
+Other sites' pages can neither read (the `Host` header must be this server's, so a name that points here does not help
+them) nor act (a POST needs the token that only the page holds).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import secrets
+import threading
+from collections import deque
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+from gps import control
+from gps.errors import GpsError, RunError
+from gps.inspect.report.detail import detail, read_mixture
+from gps.inspect.report.overview import Piece, facts, piece
+from gps.inspect.report.page import overview, page, to_json, worded
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gps.config import ExperimentConfig
+    from gps.experiment import Callback
+    from gps.records import IterationRecord, Rollouts
+    from gps.runs import Run
+else:
+    Callback = object  # `gps view` only reads
+
+ADDRESS = "127.0.0.1"
+_MAX_BODY = 1 << 10
+_KEPT_DETAILS = _KEPT_RECORDS = 8
+
+
+# -- what is shown ---------------------------------------------------------------------------------------------------
+
+
+class Watched:
+    """A run that may be growing, as the page asks for it. Every iteration is read once; one thread at a time."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._lock = threading.Lock()
+        self._recent: deque[tuple[int, IterationRecord]] = deque(maxlen=_KEPT_RECORDS)  # with their stamps
+        self._stamps: list[int] = []
+        self._pieces: list[Piece] = []
+        self._first: IterationRecord | None = None
+        self._details: dict[tuple[int, ...], str] = {}
+
+    def version(self) -> dict[str, Any]:
+        """What tells a page whether it is up to date, in a few bytes: a stamp for each iteration, and the state."""
+        stamps = self._stamps_on_disk()
+        state, at = self._state(len(stamps))
+        return {"stamps": stamps, "state": state, "at": at, "planned": self.run.config.algorithm.iterations}
+
+    def _state(self, done: int) -> tuple[str, str | None]:
+        if not self.run.active:
+            return ("finished" if done >= self.run.config.algorithm.iterations else "stopped"), None
+        match control.requested(self.run.path):
+            case "stop":
+                return "stopping", None
+            case "pause":
+                at = control.paused(self.run.path)
+                return ("paused", at) if at else ("pausing", None)
+        return "running", None
+
+    def overview(self, start: int) -> str:
+        """The run's facts and words, and the pieces from iteration `start` on, as JSON."""
+        with self._lock:
+            self._catch_up()
+            shown = overview(facts(self.run, self._first), self._pieces)
+            return to_json(shown | {"pieces": self._pieces[start:], "stamps": self._stamps[start:]})
+
+    def detail(self, k: int) -> str:
+        """The arrays of an iteration, as JSON."""
+        with self._lock:
+            key = (k, *self._stamps_on_disk()[k : k + 2])  # the next one's data judge the model
+            if key not in self._details:
+                while len(self._details) >= _KEPT_DETAILS:
+                    del self._details[next(iter(self._details))]
+                following = self._record(k + 1) if len(key) > 2 else None
+                self._details[key] = to_json(detail(self._record(k), following, read_mixture(self.run, k)))
+            return self._details[key]
+
+    def _stamps_on_disk(self) -> list[int]:
+        iterations = self.run.iterations
+        return [iterations.stamp(k) for k in range(len(iterations))]
+
+    def _catch_up(self) -> None:
+        """Read the iterations that are new, or were done again."""
+        now = self._stamps_on_disk()
+        same = next((k for k, (a, b) in enumerate(zip(now, self._stamps, strict=False)) if a != b), None)
+        same = min(len(now), len(self._stamps)) if same is None else same
+        if same < len(self._stamps):
+            del self._stamps[same:], self._pieces[same:]
+        for k in range(same, len(now)):
+            record = self._record(k)
+            item = piece(record, self._record(k - 1) if k else None)
+            self._pieces.append(worded(item, self._pieces[-1] if k else None))
+            self._stamps.append(now[k])
+            self._first = record if k == 0 else self._first
+
+    def offer(self, record: IterationRecord) -> None:
+        """An iteration that has just been written: it need not be read again. Never waits for the server."""
+        self._recent.append((self.run.iterations.stamp(record.iteration), record))
+
+    def _record(self, k: int) -> IterationRecord:
+        stamp = self.run.iterations.stamp(k)
+        for known, record in list(self._recent):
+            if (known, record.iteration) == (stamp, k):
+                return record
+        record = self.run.iterations[k]
+        self._recent.append((stamp, record))
+        return record
+
+
+# -- the server ------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    """Serves the page of a run from a thread of its own. Use it as a context manager.
+
+    Args:
+        port: 0 for any that is free.
+
+    Raises:
+        RunError: if the port is taken.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self.watched: Watched | None = None
+        try:
+            self._http = ThreadingHTTPServer((ADDRESS, port), _Handler)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(f"--port {port}: cannot be listened on: {reason}; 0 takes a free one") from None
+        self._http.daemon_threads = True
+        self._http.owner = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """The `Host` headers of requests that mean this server."""
+        port = self._http.server_address[1]
+        return f"{ADDRESS}:{port}", f"localhost:{port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.hosts[0]}/"
+
+    def show(self, run: Run) -> None:
+        """What to serve from now on."""
+        self.watched = Watched(run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+class Live(Callback):
+    """Serves a run while it goes on. Use it as a context manager.
+
+    Args:
+        announce: is told the page's address once there is a run to show.
+    """
+
+    def __init__(self, announce: Callable[[str], None], port: int = 0) -> None:
+        self.server = Server(port)
+        self._announce = announce
+
+    def __enter__(self) -> Self:
+        self.server.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.__exit__()
+
+    def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
+        from gps.runs import Run
+
+        self.server.show(Run.open(run.path))  # its own: the run's object belongs to the thread that writes
+        self._announce(f"live page: {self.server.url}")
+
+    def on_stage(self, iteration: int, stage: str) -> None:
+        """The page asks for itself."""
+
+    def on_iteration(self, record: IterationRecord) -> None:
+        assert self.server.watched is not None
+        self.server.watched.offer(record)
+
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
+        """The page asks for itself."""
+
+    def on_end(self, run: Run) -> None:
+        """The context manager ends the server."""
+
+
+# -- requests --------------------------------------------------------------------------------------------------------
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers the page's requests."""
+
+    server_version, sys_version = "gps", ""
+    timeout = 30  # seconds that a silent connection may last
+
+    def do_GET(self) -> None:
+        self._answer(self._read)
+
+    def do_POST(self) -> None:
+        self._answer(self._act)
+
+    def _answer(self, action: Callable[[Server], tuple[str, str]]) -> None:
+        """Send what `action` returns, a media type and a text, or say why not."""
+        status, kind = 200, "application/json"
+        server: Server = self.server.owner  # type: ignore[attr-defined]
+        try:
+            if self.headers.get("Host") not in server.hosts:
+                raise _Refused(403, "this is not the address of this page")
+            kind, text = action(server)
+        except _Refused as refusal:
+            status, text = refusal.status, json.dumps({"error": str(refusal)})
+        except GpsError as error:  # the run is being rewritten, or damaged: the page asks again
+            status, text = 503, json.dumps({"error": str(error)})
+        content = text.encode()
+        with contextlib.suppress(ConnectionError, TimeoutError):  # the reader has gone
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("X-Frame-Options", "DENY")
+            self.send_header("Referrer-Policy", "no-referrer")
+            self.end_headers()
+            self.wfile.write(content)
+
+    def _read(self, server: Server) -> tuple[str, str]:
+        if self.path == "/":
+            return "text/html", page(token=server.token)
+        watched = self._watched(server)
+        if self.path == "/version":
+            return "application/json", json.dumps(watched.version())
+        if match := re.fullmatch(r"/overview/(\d{1,9})", self.path):
+            return "application/json", watched.overview(int(match[1]))
+        if match := re.fullmatch(r"/iteration/(\d{1,9})", self.path):
+            return "application/json", watched.detail(int(match[1]))
+        raise _Refused(404, "there is no such page")
+
+    def _act(self, server: Server) -> tuple[str, str]:
+        if self.path != "/control":
+            raise _Refused(404, "there is no such page")
+        origin = self.headers.get("Origin")
+        if origin is not None and origin not in [f"http://{host}" for host in server.hosts]:
+            raise _Refused(403, "requests of other sites are refused")
+        if not secrets.compare_digest(self.headers.get("X-Gps-Token", "").encode(), server.token.encode()):
+            raise _Refused(403, "the token of this page is missing or old; load the page again")
+        what = self._request()
+        run = self._watched(server).run
+        if not run.active:
+            raise _Refused(409, "no process is writing this run")
+        control.request(run.path, what)
+        return "application/json", json.dumps({"request": what})
+
+    def _request(self) -> str:
+        length = self.headers.get("Content-Length", "")
+        if not re.fullmatch(r"\d{1,6}", length) or int(length) > _MAX_BODY:
+            raise _Refused(413, f"a request has at most {_MAX_BODY} bytes")
+        try:
+            what = json.loads(self.rfile.read(int(length)))["request"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            what = None
+        if what not in control.REQUESTS:
+            raise _Refused(400, f"expected a request of {', '.join(control.REQUESTS)}")
+        return what
+
+    @staticmethod
+    def _watched(server: Server) -> Watched:
+        if server.watched is None:
+            raise _Refused(503, "the run is about to begin")
+        return server.watched
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the terminal belongs to the run."""

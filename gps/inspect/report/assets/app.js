@@ -1,0 +1,318 @@
+// The page: what is selected, where its data come from, and what is drawn when.
+
+const $ = (id) => document.getElementById(id);
+const TOKEN = document.querySelector("meta[name=gps-token]").content;
+const LIVE = TOKEN !== "";
+const PRINCIPAL = ["principal 1", "principal 2"];
+
+const view = {k: 0, m: 0, group: 0, point: 0, action: "all", actionIndices: [], axes: [...PRINCIPAL], logCost: false,
+  facts: null, pieces: [], findings: [], kept: null, piece: null, detail: null, detailOf: null};
+
+// -- data ------------------------------------------------------------------------------------------------------------
+
+// A page from a file holds its data; a live page asks its server. Both give the same objects.
+const source = LIVE
+  ? {detail: (k) => fetchJSON(`iteration/${k}`)}
+  : {detail: async (k) => JSON.parse($(`iteration-${k}`).textContent)};
+
+async function fetchJSON(path, options = {}) {
+  const response = await fetch(path, {cache: "no-store", ...options});
+  const value = await response.json();
+  if (!response.ok) throw new Error(value.error);
+  return value;
+}
+
+const details = new Map();
+
+async function loadDetail(k) {
+  if (!details.has(k)) {
+    if (details.size >= 12) details.delete(details.keys().next().value);
+    details.set(k, await source.detail(k));
+  }
+  return details.get(k);
+}
+
+// The iteration whose details are shown for iteration k: k itself, or the nearest that the page holds.
+const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) < Math.abs(a - k) ? b : a)) : k);
+
+// -- drawing ---------------------------------------------------------------------------------------------------------
+
+const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated, time};
+const DETAIL = {states, actions, space, feedback, feedforward, model, search, "kl-now": klNow, mixture};
+const FIGURES = {...OVERVIEW, ...DETAIL};
+const CONFIG = {displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
+
+const dirty = new Set(), visible = new Set();
+let scheduled = false;
+
+// Figures are drawn when they come near the screen: a page of many figures opens at once.
+const observer = new IntersectionObserver((entries) => {
+  for (const {target, isIntersecting} of entries) isIntersecting ? visible.add(target.id) : visible.delete(target.id);
+  schedule();
+}, {rootMargin: "60% 0px"});
+
+function redraw(figures) {
+  for (const id of Object.keys(figures)) dirty.add(id);
+  schedule();
+}
+
+function schedule() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    for (const id of dirty) if (visible.has(id)) draw(id);
+  });
+}
+
+function draw(id) {
+  if (id in DETAIL && !view.detail) return;
+  dirty.delete(id);
+  const element = $(id);
+  if (!applicable(id)) return;
+  const {data, layout} = FIGURES[id](view, colours(), element.clientWidth);
+  const known = Boolean(element._fullLayout);
+  Plotly.react(element, data, {...layout, width: element.clientWidth}, CONFIG);
+  if (!known && id in OVERVIEW) {
+    element.on("plotly_click", ({points: [point]}) => select(Math.round(point.x), id === "glance" ? Math.round(point.y) : view.m));
+  }
+}
+
+// Shows a sentence in place of a figure that has nothing to show.
+function applicable(id) {
+  if (id === "space") return view.facts.points.length > 0;
+  if (id !== "model" && id !== "mixture") return true;
+  const has = Boolean(view.detail[id]) && (id === "mixture" || view.detail.model.overall[view.m] !== null);
+  $(id).hidden = !has;
+  $(`${id}-none`).hidden = has;
+  if (id === "model" && !has) {
+    $("model-none").textContent = view.detail.model ? "The next iteration's samples have no spread to compare with: it takes two of each condition."
+      : "There is no next iteration yet on which to judge this model.";
+  }
+  return has;
+}
+
+function drawAll() { for (const id of [...dirty]) draw(id); }
+
+// -- selection -------------------------------------------------------------------------------------------------------
+
+function select(k, m = view.m) {
+  view.k = Math.min(Math.max(k, 0), view.pieces.length - 1);
+  view.m = Math.min(Math.max(m, 0), view.facts.sizes.M - 1);
+  view.piece = view.pieces[view.k];
+  $("iteration").value = view.k;
+  $("iteration-number").textContent = view.k;
+  $("condition").value = view.m;
+  $("previous").disabled = view.k === 0;
+  $("next").disabled = view.k === view.pieces.length - 1;
+  showWords();
+  redraw(OVERVIEW);
+  showDetail();
+}
+
+async function showDetail() {
+  const k = nearest(view.k);
+  try {
+    const detail = await loadDetail(k);
+    if (nearest(view.k) !== k) return;  // the reader has moved on
+    view.detail = detail;
+    view.detailOf = k;
+  } catch (error) {
+    if (LIVE) setTimeout(showDetail, 1000);  // the server said why; the iteration may just be being rewritten
+    else throw error;
+    return;
+  }
+  $("kept").hidden = k === view.k;
+  $("kept").textContent = `This page holds the details of ${view.kept ? view.kept.length : ""} of ${view.pieces.length} iterations. ` +
+    `The figures of trajectories, controller, model and mixture show iteration ${k}, the nearest of them; gps view shows all.`;
+  const left = view.facts.sizes.N - view.detail.samples.numbers.length;
+  $("samples-left-out").textContent = left > 0 ? `(${left} of ${view.facts.sizes.N} samples are left out)` : "";
+  document.body.dataset.shown = `${view.k}-${view.m}`;
+  redraw(DETAIL);
+}
+
+function showWords() {
+  const [status, ...rest] = view.piece.words[view.m];
+  $("inside-title").textContent = `Inside iteration ${view.k}, ${label(view, view.m)}`;
+  const good = ["OK", "BOUND_INACTIVE"].includes(view.piece.status[view.m]);
+  $("words").replaceChildren(Object.assign(document.createElement("b"), {textContent: status, className: good ? "" : "bad"}), " " + rest.join(" "));
+  const cost = view.piece.cost[view.m];
+  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ${status}`;
+}
+
+// -- words and choices -----------------------------------------------------------------------------------------------
+
+function options(select, names, values = names.map((_, i) => i)) {
+  const chosen = select.value;
+  select.replaceChildren(...names.map((name, i) => new Option(name, values[i])));
+  if (values.map(String).includes(chosen)) select.value = chosen;
+}
+
+function showFacts() {
+  const {facts} = view;
+  document.title = `${facts.name}, seed ${facts.seed}`;
+  $("name").replaceChildren(facts.name, " ", Object.assign(document.createElement("small"), {textContent: `seed ${facts.seed}`}));
+  $("description").textContent = facts.description;
+  $("origin").textContent = `${facts.environment} · ${facts.algorithm} · started ${facts.started.slice(0, 16).replace("T", " ")} UTC · ${facts.path}`;
+  $("command").textContent = facts.command;
+  $("experiment").textContent = facts.experiment;
+  $("versions").textContent = Object.entries(facts.versions).map(([name, version]) => `${name} ${version}`).join("\n");
+  $("main").hidden = !view.pieces.length;
+  $("waiting").hidden = view.pieces.length > 0;
+}
+
+function showFindings() {
+  const item = (finding) => {
+    const element = document.createElement("li"), link = document.createElement("a");
+    const {first, last, worst, conditions: [condition, ...others]} = finding;
+    const which = others.length > 2 && others.length === view.facts.sizes.M - 1 ? "all others" : others.sort((a, b) => a - b).join(", ");
+    const also = others.length ? ` (${which} too)` : "";
+    link.textContent = `Condition ${condition}${also}, iteration${last > first ? `s ${first} to ${last}` : ` ${first}`}:`;
+    link.href = "#inside";
+    link.onclick = () => select(worst, condition);
+    element.className = finding.severity;
+    element.append(link, ` ${last > first ? `worst in ${worst}: ` : ""}${finding.text}`);
+    return element;
+  };
+  const list = (findings) => { const element = document.createElement("ul"); element.append(...findings.map(item)); return element; };
+  const first = view.findings.slice(0, 8), rest = view.findings.slice(8);
+  $("findings").replaceChildren(list(first));
+  if (rest.length) {
+    const more = document.createElement("details"), open = $("findings").dataset.open === "yes";
+    more.open = open;
+    more.ontoggle = () => { $("findings").dataset.open = more.open ? "yes" : "no"; };
+    more.append(Object.assign(document.createElement("summary"), {textContent: `${rest.length} more`}), list(rest));
+    $("findings").append(more);
+  }
+}
+
+function showChoices() {
+  const {facts} = view, {M, du, dx} = facts.sizes, size = 12;
+  $("iteration").max = view.pieces.length - 1;
+  options($("condition"), range(M).map((m) => (facts.conditions[m] ? `${m} · ${facts.conditions[m]}` : `${m}`)));
+  options($("group"), facts.groups.map((group) => group.name));
+  options($("action"), du > 1 ? ["all", ...facts.actions] : facts.actions, du > 1 ? ["all", ...range(du)] : [0]);
+  view.action = $("action").value;
+  const starts = range(Math.ceil(du / size)).map((i) => i * size);
+  options($("action-group"), starts.map((i) => `u${i} to u${Math.min(i + size, du) - 1}`));
+  document.querySelector(".action-group").hidden = starts.length < 2;
+  view.actionIndices = range(du).slice(size * Number($("action-group").value)).slice(0, size);
+  options($("point"), facts.points.map((point) => point.name));
+  $("space-figure").hidden = !facts.points.length;
+  showPoint();
+  for (const i of [0, 1]) {
+    options($(`axis-${i}`), [...PRINCIPAL, ...facts.entries, ...facts.actions], [...PRINCIPAL, ...range(dx + du)]);
+    $(`axis-${i}`).value = view.axes[i];
+  }
+  $("executed").textContent = facts.execute === "max_entropy" ? "" : `The samples ran the controller as execute = "${facts.execute}"; the tube is that of the controller itself.`;
+}
+
+function showPoint() {
+  const point = view.facts.points[view.point];
+  if (point) $("space-caption").textContent = point.relative ? `Paths of ${point.name}: the first relative to the second, so the target is the origin. Blue: the model's mean. Drag to turn.`
+    : `Paths of ${point.name} in the world. Blue: the model's mean. Drag to turn.`;
+}
+
+function show(overview) {
+  view.facts = overview.facts;
+  view.findings = overview.findings;
+  view.kept = overview.kept ?? null;
+  showFacts();
+  if (!view.pieces.length) return;
+  $("summary").textContent = overview.summary.join(" ");
+  showFindings();
+  showChoices();
+  for (const id of Object.keys(FIGURES)) observer.observe($(id));
+}
+
+// Where costs span decades, a straight axis shows the first iteration and nothing else.
+function suitLogarithm() {
+  const costs = finite(view.pieces.flatMap((piece) => piece.cost));
+  const positive = finite(view.pieces.flatMap((piece) => piece.costs.flat())).every((cost) => cost > 0);
+  view.logCost = positive && costs.length > 0 && Math.max(...costs) / Math.min(...costs) > 30;
+  $("log-cost").checked = view.logCost;
+  $("log-cost").disabled = !positive;
+}
+
+// The iteration to open with: the one with the gravest trouble, else the last.
+const opening = () => (view.findings.length && view.findings[0].severity !== "note" ? [view.findings[0].worst, view.findings[0].conditions[0]] : [view.pieces.length - 1, 0]);
+
+// -- live ------------------------------------------------------------------------------------------------------------
+
+const STATES = {running: "running", pausing: "will pause before the next stage", paused: "paused", stopping: "will stop when this iteration is on disk",
+  stopped: "stopped", finished: "finished"};
+let stamps = [], shownState = "";
+
+async function poll() {
+  try {
+    const version = await fetchJSON("version");
+    showState(version);
+    if (String(version.stamps) !== String(stamps) || version.state !== shownState || !view.facts) await update(version);
+  } catch (error) {
+    $("live").dataset.state = "away";
+    $("live-state").textContent = error instanceof TypeError ? "the server has ended; this is what it last showed (gps view shows the rest)" : error.message;
+    for (const name of ["pause", "resume", "stop"]) $(name).disabled = true;
+  }
+  setTimeout(poll, document.hidden ? 4000 : 1000);
+}
+
+function showState({state, at, stamps: done, planned}) {
+  $("live").dataset.state = state;
+  const where = at ? ` before ${at}` : "";
+  $("live-state").textContent = `${STATES[state]}${where} · ${done.length} of ${planned} iterations`;
+  $("pause").disabled = state !== "running";
+  $("resume").disabled = !["pausing", "paused", "stopping"].includes(state);
+  $("stop").disabled = !["running", "pausing", "paused"].includes(state);
+}
+
+async function update(version) {
+  const same = version.stamps.findIndex((stamp, i) => stamp !== stamps[i]);
+  const from = same < 0 ? version.stamps.length : same;
+  const overview = await fetchJSON(`overview/${from}`);
+  const opened = !view.pieces.length, following = opened || view.k === view.pieces.length - 1;
+  view.pieces = [...view.pieces.slice(0, from), ...overview.pieces];
+  stamps = [...version.stamps.slice(0, from), ...overview.stamps];
+  shownState = version.state;
+  for (const k of [...details.keys()]) if (k >= from - 1) details.delete(k);  // the last one's model is judged on the new data
+  show(overview);
+  if (!view.pieces.length) return;
+  if (opened) suitLogarithm();
+  select(following ? view.pieces.length - 1 : view.k);
+}
+
+async function ask(what) {
+  try {
+    await fetchJSON("control", {method: "POST", headers: {"Content-Type": "application/json", "X-Gps-Token": TOKEN}, body: JSON.stringify({request: what})});
+    showState(await fetchJSON("version"));
+  } catch (error) {
+    $("live-state").textContent = error.message;
+  }
+}
+
+// -- wiring ----------------------------------------------------------------------------------------------------------
+
+$("iteration").oninput = (event) => select(Number(event.target.value));
+$("previous").onclick = () => select(view.k - 1);
+$("next").onclick = () => select(view.k + 1);
+$("condition").onchange = (event) => select(view.k, Number(event.target.value));
+$("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states}); };
+$("action").onchange = (event) => { view.action = event.target.value; redraw({feedback}); };
+$("action-group").onchange = () => { showChoices(); redraw({actions, feedforward}); };
+$("point").onchange = (event) => { view.point = Number(event.target.value); showPoint(); redraw({space}); };
+$("log-cost").onchange = (event) => { view.logCost = event.target.checked; redraw({cost}); };
+for (const i of [0, 1]) $(`axis-${i}`).onchange = (event) => { view.axes[i] = event.target.value; redraw({mixture}); };
+for (const name of ["pause", "resume", "stop"]) $(name).onclick = () => ask(name);
+matchMedia("(prefers-color-scheme: dark)").onchange = () => redraw(FIGURES);
+addEventListener("resize", () => redraw(FIGURES));
+addEventListener("beforeprint", drawAll);
+
+if (LIVE) {
+  $("live").hidden = false;
+  poll();
+} else {
+  const overview = JSON.parse($("overview").textContent);
+  view.pieces = overview.pieces;
+  show(overview);
+  suitLogarithm();
+  select(...opening());
+}

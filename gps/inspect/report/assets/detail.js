@@ -1,0 +1,170 @@
+// Figures of one iteration. `view.detail` holds its arrays, `view.piece` its numbers, `view.m` is the condition.
+
+const timeAxis = {title: {text: "time step"}, rangemode: "tozero"};
+const heatmapHeight = (rows) => 90 + Math.min(Math.max(15 * rows, 110), 660);
+const entryAxis = (c, names) => axis(c, {tickvals: range(names.length), ticktext: names, autorange: "reversed", showgrid: false, zeroline: false,
+  automargin: true, tickfont: {size: names.length > 44 ? 8 : 10.5}});
+
+// -- trajectories ----------------------------------------------------------------------------------------------------
+
+// Samples over the tube, a plot for each index.
+function trajectories(view, c, width, names, indices, samples, mean, deviation) {
+  const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis});
+  const x = view.facts.times, won = view.detail.samples.succeeded[view.m];
+  const data = grid.axes.flatMap((axes, plot) => {
+    const i = indices[plot];
+    const lines = (which) => joined(range(won.length).filter((n) => Boolean(won[n]) === which).map((n) => ({x, y: samples.along(view.m, n, null, i)})));
+    const sample = (which) => ({...lines(which), mode: "lines", line: {width: 0.9, color: which ? c.good : c.other}, opacity: 0.8,
+      hovertemplate: "t = %{x}: %{y:.4g}<extra></extra>", ...axes});
+    return [...band(c, x, mean.along(view.m, null, i), deviation.along(view.m, null, i), axes), sample(false), sample(true)];
+  });
+  return {data, layout: {...grid.layout, uirevision: `${view.m} ${indices}`}};
+}
+
+function states(view, c, width) {
+  const {samples, tube} = view.detail;
+  return trajectories(view, c, width, view.facts.entries, view.facts.groups[view.group].indices, unpack(samples.states), unpack(tube.state_mean), unpack(tube.state_std));
+}
+
+function actions(view, c, width) {
+  const {samples, tube} = view.detail;
+  return trajectories(view, c, width, view.facts.actions, view.actionIndices, unpack(samples.actions), unpack(tube.action_mean), unpack(tube.action_std));
+}
+
+function space(view, c) {
+  const {samples, tube} = view.detail, point = view.facts.points[view.point], won = samples.succeeded[view.m];
+  const path = (tensor, ...index) => Object.fromEntries(["x", "y", "z"].map((name, i) => [name, tensor.along(...index, null, point.indices[i])]));
+  const all = unpack(samples.states), mean = path(unpack(tube.state_mean), view.m);
+  const line = (place, colour, width, name) => ({type: "scatter3d", mode: "lines", ...place, line: {color: colour, width}, name, hovertemplate: "%{x:.3f}, %{y:.3f}, %{z:.3f}<extra>" + name + "</extra>"});
+  const dot = (place, colour, symbol, name) => ({type: "scatter3d", mode: "markers", ...place, marker: {color: colour, size: 5, symbol}, name, hovertemplate: `${name}<extra></extra>`});
+  const data = won.map((yes, n) => line(path(all, view.m, n), yes ? c.good : c.other, 2.5, `sample ${samples.numbers[n]}`));
+  data.push(line(mean, c.accent, 6, "mean of the model"), dot({x: mean.x.slice(0, 1), y: mean.y.slice(0, 1), z: mean.z.slice(0, 1)}, c.ink, "circle", "start"));
+  if (point.relative) data.push(dot({x: [0], y: [0], z: [0]}, c.bad, "diamond", "target"));
+  const spans = boxed(data), side = (name) => ({title: {text: `${name} / m`}, range: spans[name], gridcolor: c.line, zerolinecolor: c.muted, color: c.muted, backgroundcolor: "rgba(0,0,0,0)", nticks: 6});
+  return {data, layout: layout(c, {height: 460, margin: {l: 0, r: 0, t: 0, b: 0}, uirevision: `${view.point}`,
+    scene: {xaxis: side("x"), yaxis: side("y"), zaxis: side("z"), aspectmode: "data", camera: {eye: {x: 1.35, y: -1.65, z: 0.7}, projection: {type: "orthographic"}}}})};
+}
+
+// Ranges that hold all traces, none much shorter than the longest: true proportions, and a box that can be turned.
+function boxed(traces) {
+  const limits = ["x", "y", "z"].map((name) => { const values = finite(traces.flatMap((trace) => trace[name])); return [Math.min(...values), Math.max(...values)]; });
+  const longest = Math.max(...limits.map(([low, high]) => high - low), 1e-6);
+  return Object.fromEntries(limits.map(([low, high], i) => {
+    const half = 0.54 * Math.max(high - low, 0.55 * longest), middle = (low + high) / 2;
+    return ["xyz"[i], [middle - half, middle + half]];
+  }));
+}
+
+// -- controller ------------------------------------------------------------------------------------------------------
+
+function feedback(view, c) {
+  const K = unpack(view.detail.controller.feedback), {dx, du} = view.facts.sizes, all = view.action === "all";
+  const gain = (t, i) => (all ? Math.hypot(...range(du).map((j) => K.at(view.m, t, j, i))) : K.at(view.m, t, Number(view.action), i));
+  const z = range(dx).map((i) => view.facts.times.map((_, t) => gain(t, i)));
+  const most = Math.max(...finite(z.flat()).map(Math.abs), 1e-12);
+  return {data: [{type: "heatmap", x: view.facts.times, y: range(dx), z, zmin: all ? 0 : -most, zmax: most, colorscale: all ? rising(c) : diverging(c),
+    colorbar: colorbar(all ? "norm over the actions" : view.facts.actions[view.action]), customdata: view.facts.entries.map((name) => view.facts.times.map(() => name)),
+    hovertemplate: "t = %{x}, %{customdata}: %{z:.3g}<extra></extra>"}],
+    layout: layout(c, {height: heatmapHeight(dx), margin: {l: 60, r: 0, t: 6, b: 38}, xaxis: axis(c, {...timeAxis, showgrid: false, zeroline: false}), yaxis: entryAxis(c, view.facts.entries), uirevision: "feedback"})};
+}
+
+function feedforward(view, c, width) {
+  const k = unpack(view.detail.controller.feedforward), deviation = unpack(view.detail.controller.noise_std);
+  const grid = multiples(c, view.actionIndices.map((i) => view.facts.actions[i]), width, {row: 120, least: 210, x: timeAxis});
+  const data = grid.axes.flatMap((axes, plot) => {
+    const i = view.actionIndices[plot];
+    return band(c, view.facts.times, k.along(view.m, null, i), deviation.along(view.m, null, i), axes);
+  });
+  return {data, layout: {...grid.layout, uirevision: `${view.m}`}};
+}
+
+// -- model and update ------------------------------------------------------------------------------------------------
+
+function model(view, c) {
+  const {by_step, by_entry} = view.detail.model, {dx} = view.facts.sizes, logs = unpack(by_step), names = view.facts.entries;
+  const times = view.facts.times.slice(0, logs.shape[1]);
+  const z = range(dx).map((i) => logs.along(view.m, null, i));
+  const ticks = {tickvals: [-3, -2, -1, 0, 1], ticktext: ["0.1 %", "1 %", "10 %", "100 %", "1000 %"]};
+  const y = entryAxis(c, names);
+  return {data: [
+    {type: "heatmap", x: times, y: range(dx), z, zmin: -2.5, zmax: 0.5, colorscale: [[0, c.middle], [0.8333, c.warn], [1, c.bad]], colorbar: colorbar("of the spread", ticks),
+      text: z.map((row) => row.map((value) => (Number.isFinite(value) ? `${(100 * 10 ** value).toPrecision(2)} %` : "no spread"))), customdata: names.map((name) => times.map(() => name)),
+      hovertemplate: "t = %{x}, %{customdata}: %{text}<extra></extra>"},
+    {type: "bar", orientation: "h", y: range(dx), x: by_entry[view.m].map((value) => value), xaxis: "x2", marker: {color: by_entry[view.m].map((value) => (value > 1 ? c.bad : c.warn))},
+      hovertemplate: "%{x:.1%} over all steps<extra></extra>"},
+  ], layout: layout(c, {height: heatmapHeight(dx), margin: {l: 60, r: 0, t: 6, b: 38}, xaxis: axis(c, {...timeAxis, domain: [0, 0.84], showgrid: false, zeroline: false}),
+    xaxis2: axis(c, {domain: [0.86, 1], tickformat: ".0%", nticks: 3, rangemode: "tozero", title: {text: "all steps"}}), yaxis: y,
+    shapes: [{type: "line", xref: "x2", yref: "paper", x0: 1, x1: 1, y0: 0, y1: 1, line: {color: c.muted, width: 1, dash: "dot"}}]})};
+}
+
+function search(view, c) {
+  const {T} = view.facts.sizes, bound = view.facts.constraint === "total" ? view.piece.bound[view.m] : view.piece.bound[view.m] / T;
+  const usable = (trace) => trace.filter(([eta, kl]) => eta > 0 && kl > 0);
+  const path = (piece) => ({x: usable(piece.trace[view.m]).map(([eta]) => eta), y: usable(piece.trace[view.m]).map(([, kl]) => kl)});
+  const others = joined(view.pieces.filter((piece) => piece !== view.piece).slice(-60).map(path));
+  const trace = view.piece.trace[view.m], infeasible = trace.filter(([, kl]) => kl === null).map(([eta]) => eta);
+  const tried = trace.map(([eta, kl], i) => [eta, kl, i + 1]).filter(([eta, kl]) => eta > 0 && kl > 0);
+  return {data: [
+    {...others, mode: "lines+markers", line: {color: c.other, width: 1}, marker: {size: 3, color: c.other}, opacity: 0.4, hoverinfo: "skip"},
+    {x: tried.map(([eta]) => eta), y: tried.map(([, kl]) => kl), text: tried.map(([, , i]) => i), mode: "lines+markers+text", textposition: "top right", line: {color: c.accent, width: 1.5},
+      marker: {size: 7, color: tried.map((_, i) => (i === tried.length - 1 ? c.good : c.accent))}, hovertemplate: "evaluation %{text}: η = %{x:.2e}, KL = %{y:.4g}<extra></extra>"},
+    {x: infeasible, y: infeasible.map(() => bound), mode: "markers", marker: {symbol: "x", color: c.bad, size: 8}, hovertemplate: "η = %{x:.2e}: no controller<extra></extra>"},
+  ], layout: layout(c, {height: 260, xaxis: axis(c, logAxis(others.x.concat(tried.map(([eta]) => eta)), "~e", {title: {text: "η"}})), yaxis: axis(c, logAxis(others.y.concat(bound, tried.map(([, kl]) => kl)), "~g", {title: {text: "KL, nats"}})),
+    shapes: bound > 0 ? [level(c, bound)] : []})};
+}
+
+function klNow(view, c) {
+  const bound = view.piece.bound[view.m];
+  return {data: [{x: view.facts.times, y: unpack(view.piece.kl_steps).along(view.m, null, 0), mode: "lines", fill: "tozeroy", fillcolor: c.band, line: {color: c.accent, width: 1.5},
+    hovertemplate: "t = %{x}: %{y:.3g} nats<extra></extra>"}],
+    layout: layout(c, {height: 260, xaxis: axis(c, timeAxis), yaxis: axis(c, {rangemode: "tozero"}), shapes: bound === null ? [] : [level(c, bound / view.facts.sizes.T)]})};
+}
+
+// -- mixture ---------------------------------------------------------------------------------------------------------
+
+// Two directions in the scaled space of [x; u], each with the factor and offset that give it back its units.
+function directions(view) {
+  const mixture = view.detail.mixture, dz = mixture.center.length;
+  return view.axes.map((chosen) => {
+    if (chosen.startsWith("principal")) {
+      const i = Number(chosen.slice(-1)) - 1;
+      return {vector: mixture.axes[i], scale: 1, center: 0, title: `principal axis ${i + 1} (${Math.round(100 * mixture.explained[i])} % of the variance)`};
+    }
+    const i = Number(chosen);
+    return {vector: range(dz).map((j) => Number(i === j)), scale: mixture.scale[i], center: mixture.center[i], title: [...view.facts.entries, ...view.facts.actions][i]};
+  });
+}
+
+const dot = (a, b) => a.reduce((sum, value, i) => sum + value * b[i], 0);
+
+function mixture(view, c) {
+  const {weights, center, scale} = view.detail.mixture, means = unpack(view.detail.mixture.means), covariances = unpack(view.detail.mixture.covariances);
+  const sides = directions(view), dz = center.length, most = Math.max(...weights);
+  const place = (scaled) => sides.map((side) => side.center + side.scale * dot(side.vector, scaled));
+  const ellipse = (k) => {
+    const rows = range(dz).map((i) => covariances.along(k, i, null));
+    const cov = (a, b) => a.scale * b.scale * dot(a.vector, rows.map((row) => dot(row, b.vector)));
+    const [s, t] = sides, xx = cov(s, s), xy = cov(s, t), yy = cov(t, t), middle = place(means.along(k, null));
+    const l11 = Math.sqrt(Math.max(xx, 0)), l21 = l11 > 0 ? xy / l11 : 0, l22 = Math.sqrt(Math.max(yy - l21 * l21, 0));
+    const angles = range(49).map((i) => (2 * Math.PI * i) / 48);
+    return {x: angles.map((a) => middle[0] + 2 * l11 * Math.cos(a)), y: angles.map((a) => middle[1] + 2 * (l21 * Math.cos(a) + l22 * Math.sin(a)))};
+  };
+  const clusters = weights.map((weight, k) => ({...ellipse(k), mode: "lines", fill: "toself", fillcolor: c.band, line: {color: c.accent, width: 1.4}, opacity: 0.25 + 0.75 * weight / most,
+    hoverinfo: "text", text: `cluster ${k}: weight ${(100 * weight).toFixed(0)} %`, hoveron: "fills"}));
+  const {x, y, owner} = samplePoints(view, (z) => place(z.map((value, i) => (value - center[i]) / scale[i])));
+  const marks = (chosen, colour, size) => ({x: x.filter((_, i) => chosen(i)), y: y.filter((_, i) => chosen(i)), mode: "markers", marker: {color: colour, size}, hoverinfo: "skip"});
+  return {data: [marks((i) => owner[i] !== view.m, c.line, 3), ...clusters, marks((i) => owner[i] === view.m, c.ink, 3)],
+    layout: layout(c, {height: 420, margin: {l: 60, r: 12, t: 8, b: 42}, xaxis: axis(c, {title: {text: sides[0].title}}), yaxis: axis(c, {title: {text: sides[1].title}}), uirevision: view.axes.join()})};
+}
+
+// At most about 2000 of the samples' [x; u], evenly spread, projected, and the condition of each.
+function samplePoints(view, project) {
+  const states = unpack(view.detail.samples.states), actions = unpack(view.detail.samples.actions), [M, N, T] = states.shape;
+  const stride = Math.max(1, Math.ceil((M * N * T) / 2000)), points = [], owner = [];
+  for (let i = 0; i < M * N * T; i += stride) {
+    const index = [Math.floor(i / (N * T)), Math.floor(i / T) % N, i % T];
+    const z = [...states.along(...index, null), ...actions.along(...index, null)];
+    if (Number.isFinite(z[0])) { points.push(project(z)); owner.push(index[0]); }
+  }
+  return {x: points.map((p) => p[0]), y: points.map((p) => p[1]), owner};
+}

@@ -1,0 +1,133 @@
+// Figures of the whole run. `view.pieces` has an entry for each iteration, `view.k` and `view.m` are selected.
+
+const column = (view, name, m) => view.pieces.map((piece) => piece[name][m]);
+const numbers = (view) => view.pieces.map((piece) => piece.iteration);
+const label = (view, m) => `condition ${m}` + (view.facts.conditions[m] ? ` · ${view.facts.conditions[m]}` : "");
+
+// The iterations and conditions that a finding speaks of.
+const places = (finding) => finding.conditions.flatMap((m) => range(finding.last - finding.first + 1).map((i) => ({k: finding.first + i, m})));
+
+function glance(view, c) {
+  const M = view.facts.sizes.M, change = range(M).map((m) => view.pieces.map((piece, k) => {
+    const before = k ? view.pieces[k - 1].cost[m] : null;
+    return piece.actual[m] === null || !before ? null : piece.actual[m] / Math.abs(before);
+  }));
+  const counts = range(M).map((m) => view.pieces.map((piece) => `${piece.successes[m]}/${piece.samples}`));
+  const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
+  const crowded = view.pieces.length > 36;
+  const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
+    text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 11, weight: 800, color: marked.map((f) => (f.error ? c.bad : c.warn))},
+    hoverinfo: "skip", cliponaxis: false};
+  return {
+    data: [
+      {type: "heatmap", x: numbers(view), y: range(M), z: change, customdata: counts, colorscale: diverging(c), zmin: -0.5, zmax: 0.5,
+        xgap: 2, ygap: 2, hoverongaps: false, hovertemplate: "iteration %{x}, condition %{y}: cost %{z:+.1%}, %{customdata} succeeded<extra></extra>",
+        colorbar: colorbar("change of cost", {tickvals: [-0.5, 0, 0.5], ticktext: ["−50 %", "0", "+50 %"]})},
+      {x: range(M).flatMap(() => numbers(view)), y: range(M).flatMap((m) => view.pieces.map(() => m)), mode: "text",
+        text: crowded ? [] : counts.flat(), textfont: {size: 10.5, color: c.ink}, hoverinfo: "skip"},
+      signs,
+    ],
+    layout: layout(c, {height: 74 + Math.max(30 * M, 60), margin: {l: 78, r: 0, t: 6, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}),
+      yaxis: axis(c, {tickvals: range(M), ticktext: range(M).map((m) => `condition ${m}`), range: [M - 0.5, -0.5], showgrid: false, zeroline: false}),
+      shapes: [{type: "rect", x0: view.k - 0.5, x1: view.k + 0.5, y0: view.m - 0.5, y1: view.m + 0.5, line: {color: c.ink, width: 2}}]}),
+  };
+}
+
+function cost(view, c, width) {
+  const M = view.facts.sizes.M, limits = range(M).map((m) => costRange(view, m));
+  const y = (m) => (view.logCost ? logAxis(limits[m], "~g", {range: limits[m].map(Math.log10)}) : {range: limits[m], nticks: 6});
+  const grid = multiples(c, range(M).map((m) => (m === view.m ? `<b>${label(view, m)}</b>` : label(view, m))), width,
+    {most: M <= 4 ? 2 : 4, least: 260, row: M <= 4 ? 210 : 140, x: iterations(c, view), y});
+  grid.layout.shapes = grid.axes.map(({xaxis, yaxis}) => cursor(c, view, xaxis, yaxis));
+  return {data: grid.axes.flatMap((axes, m) => costTraces(view, c, m, limits[m], axes)), layout: grid.layout};
+}
+
+// What the samples cost, with some room: a prediction may be as far off as it likes.
+function costRange(view, m) {
+  const costs = finite(view.pieces.flatMap((piece) => piece.costs[m]));
+  if (!costs.length) return view.logCost ? [0.1, 1] : [0, 1];
+  const low = Math.min(...costs), high = Math.max(...costs);
+  if (view.logCost) return [low / (high / low) ** 0.12 / 1.05, high * (high / low) ** 0.06 * 1.05];
+  const room = high > low ? high - low : Math.abs(high) || 1;
+  return [low - 0.12 * room, high + 0.06 * room];
+}
+
+function costTraces(view, c, m, [low, high], axes) {
+  const points = view.pieces.flatMap((piece) => piece.costs[m].map((y, n) => ({x: piece.iteration, y, won: piece.succeeded[m][n]})));
+  const dots = (won) => {
+    const chosen = points.filter((point) => Boolean(point.won) === won);
+    return {x: chosen.map((p) => p.x), y: chosen.map((p) => p.y), mode: "markers", hovertemplate: `iteration %{x}: %{y:.4g}, ${won ? "success" : "no success"}<extra></extra>`,
+      marker: {size: 5.5, color: won ? c.good : c.card, line: {width: 1.2, color: won ? c.good : c.other}, opacity: 0.85}, ...axes};
+  };
+  const worse = view.findings.filter((f) => f.kind === "worse").flatMap(places).filter((place) => place.m === m).map((place) => place.k);
+  return [
+    {...predictions(view, m, low, high), line: {color: c.warn, width: 1, dash: "dot"}, ...axes},
+    {x: numbers(view), y: column(view, "cost", m), mode: "lines", line: {color: c.accent, width: 2.2}, hovertemplate: "iteration %{x}: %{y:.4g} on average<extra></extra>", ...axes},
+    dots(false), dots(true),
+    {x: worse, y: worse.map((k) => view.pieces[k].cost[m]), mode: "markers", hoverinfo: "skip", marker: {symbol: "circle-open", size: 15, line: {width: 2}, color: c.bad}, ...axes},
+  ];
+}
+
+// From each mean to the one that was predicted; a triangle at the edge where that is beyond it.
+function predictions(view, m, low, high) {
+  const steps = view.pieces.filter((piece, k) => k && piece.expected[m] !== null && view.pieces[k - 1].cost[m] !== null);
+  const shown = steps.map((piece) => Math.min(Math.max(piece.expected[m], low), high));
+  const beyond = steps.map((piece, i) => piece.expected[m] !== shown[i]);
+  const symbols = beyond.map((far, i) => (far ? (shown[i] === low ? "triangle-down" : "triangle-up") : "diamond-open"));
+  return {...joined(steps.map((piece, i) => ({x: [piece.iteration - 1, piece.iteration], y: [view.pieces[piece.iteration - 1].cost[m], shown[i]]}))),
+    mode: "lines+markers", cliponaxis: false, marker: {symbol: symbols.flatMap((symbol) => ["circle", symbol, "circle"]), color: colours().warn, size: steps.flatMap(() => [0, 7, 0])},
+    customdata: steps.flatMap((piece) => [null, piece.expected[m], null]), hovertemplate: "iteration %{x}: %{customdata:.4g} predicted<extra></extra>"};
+}
+
+// A curve for each condition, the selected one on top.
+function curves(view, c, values, {template = "%{y:.4g}", y = {}, more = [], shapes = []} = {}) {
+  const order = range(view.facts.sizes.M).filter((m) => m !== view.m).concat(view.m);
+  const data = order.map((m) => ({x: numbers(view), y: values(m), mode: m === view.m ? "lines+markers" : "lines",
+    line: {color: m === view.m ? c.accent : c.other, width: m === view.m ? 2.2 : 0.9}, marker: {size: 5}, opacity: m === view.m ? 1 : 0.75,
+    hovertemplate: `condition ${m}, iteration %{x}: ${template}<extra></extra>`}));
+  return {data: [...more, ...data], layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, y), shapes: [cursor(c, view), ...shapes]})};
+}
+
+const level = (c, y) => ({type: "line", x0: 0, x1: 1, xref: "paper", y0: y, y1: y, line: {color: c.muted, width: 1.2, dash: "dot"}});
+const share = {tickformat: ".0%", range: [-0.04, 1.04]};
+
+function success(view, c) {
+  const rate = (piece, m) => piece.successes[m] / piece.samples;
+  const M = view.facts.sizes.M;
+  const mean = {x: numbers(view), y: view.pieces.map((piece) => range(M).reduce((sum, m) => sum + rate(piece, m), 0) / M), mode: "lines",
+    line: {color: c.good, width: 2, dash: "dash"}, hovertemplate: "all conditions, iteration %{x}: %{y:.0%}<extra></extra>"};
+  return curves(view, c, (m) => view.pieces.map((piece) => rate(piece, m)), {template: "%{y:.0%}", y: share, more: M > 1 ? [mean] : []});
+}
+
+function kl(view, c) {
+  const bound = {x: numbers(view), y: column(view, "bound", view.m), mode: "lines", line: {color: c.bad, width: 1.5, dash: "dot"},
+    hovertemplate: "iteration %{x}: bound %{y:.4g}<extra></extra>"};
+  return curves(view, c, (m) => column(view, "kl", m), {template: "%{y:.4g} nats", y: {rangemode: "tozero"}, more: [bound]});
+}
+
+function klSteps(view, c) {
+  const z = view.facts.times.map((_, t) => view.pieces.map((piece) => unpack(piece.kl_steps).at(view.m, t, 0)));
+  return {data: [{type: "heatmap", x: numbers(view), y: view.facts.times, z, colorscale: rising(c), zmin: 0, colorbar: colorbar("nats"),
+    hovertemplate: "iteration %{x}, t = %{y}: %{z:.3g} nats<extra></extra>"}],
+    layout: layout(c, {margin: {l: 54, r: 0, t: 8, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}), yaxis: axis(c, {title: {text: "time step"}, showgrid: false, zeroline: false}), shapes: [{...cursor(c, view), layer: "above"}]})};
+}
+
+const everywhere = (view, name) => view.pieces.flatMap((piece) => piece[name]);
+const positive = (values) => values.map((value) => (value > 0 ? value : null));
+const eta = (view, c) => curves(view, c, (m) => positive(column(view, "eta", m)), {template: "η = %{y:.2e}", y: logAxis(everywhere(view, "eta"), "~e")});
+const entropy = (view, c) => curves(view, c, (m) => column(view, "entropy", m), {template: "%{y:.3f} nats"});
+const multiplier = (view, c) => curves(view, c, (m) => column(view, "multiplier", m), {template: "×%{y:.3g}", y: logAxis(everywhere(view, "multiplier"))});
+const saturated = (view, c) => curves(view, c, (m) => column(view, "saturated", m), {template: "%{y:.1%}", y: {tickformat: ".0%", range: [-0.01, Math.max(0.25, 1.1 * Math.max(...everywhere(view, "saturated")))]}, shapes: [level(c, 0.2)]});
+const modelError = (view, c) => curves(view, c, (m) => positive(column(view, "model_error", m)),
+  {template: "%{y:.1%} of the spread", y: logAxis(everywhere(view, "model_error").concat(1), "~%"), shapes: [level(c, 1)]});
+
+function time(view, c) {
+  const shades = [c.accent, c.good, c.warn], totals = view.pieces.map((piece) => piece.seconds.reduce((a, b) => a + b, 0));
+  const data = ["sample", "fit", "improve"].map((name, i) => ({type: "bar", x: numbers(view), y: view.pieces.map((piece) => piece.seconds[i]), name,
+    marker: {color: shades[i]}, hovertemplate: `iteration %{x}: %{y:.3f} s to ${name}<extra></extra>`}));
+  // The first iteration compiles; it must not hide the others.
+  const most = Math.max(...totals.slice(1)), cut = totals.length > 1 && totals[0] > 3 * most;
+  const note = {x: 0, y: 1, yref: "paper", text: `${totals[0].toFixed(1)} s with compiling`, showarrow: false, xanchor: "left", yanchor: "top", xshift: 8, font: {size: 10.5, color: c.muted}};
+  return {data, layout: layout(c, {barmode: "stack", showlegend: true, legend: {orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", traceorder: "normal"},
+    margin: {l: 54, r: 12, t: 26, b: 38}, xaxis: iterations(c, view), yaxis: axis(c, {ticksuffix: " s", ...(cut ? {range: [0, 1.4 * most]} : {})}), annotations: cut ? [note] : [], shapes: [cursor(c, view)]})};
+}

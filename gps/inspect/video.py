@@ -1,0 +1,211 @@
+"""Video of episodes: several conditions side by side, each with a caption, at the speed of real time.
+
+`film` plays recorded actions again and yields frames; `write` stores them as .mp4, .webp or .gif.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gps.errors import ConfigError, DrawingError, nearest
+from gps.inspect.tables import number
+
+if TYPE_CHECKING:
+    from gps.inspect.offscreen import Pictures
+    from gps.records import Rollouts
+
+SUFFIXES = (".mp4", ".webp", ".gif")
+LARGEST_FPS = 50
+"""Browsers show a GIF that is faster at a crawl; what is smoother than this no one sees."""
+
+_LAST_FRAME_SECONDS = 1.0  # for which a loop stands still before it begins anew
+_GAP = 4  # pixels between two pictures
+_INK, _PAPER, _GREEN, _GREY = (32, 32, 32), (255, 255, 255), (0, 128, 64), (120, 120, 120)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Which steps become frames, so that a video of `fps` shows the simulation as fast as it is."""
+
+    fps: float
+    steps: tuple[int, ...]  # of each frame; 0 is the start, T the last state
+
+    @classmethod
+    def of(cls, dt: float, horizon: int, fps: float | None = None) -> Timing:
+        """
+        Args:
+            dt: seconds of a step.
+            horizon: steps of the episode, T.
+            fps: frames per second; None for one frame per step, or `LARGEST_FPS` where steps are shorter.
+        """
+        if fps is None:
+            every = max(1, math.ceil(1 / (dt * LARGEST_FPS) - 1e-9))  # steps per frame: evenly spaced frames
+            return cls(1 / (dt * every), (*range(0, horizon, every), horizon))
+        count = max(1, round(horizon * dt * fps))
+        return cls(fps, tuple(min(horizon, round(j / (fps * dt))) for j in range(count)) + (horizon,))
+
+
+def film(
+    environment: Any,
+    pictures: Pictures,
+    rollouts: Rollouts,
+    costs: np.ndarray,
+    chosen: Sequence[int],
+    steps: Sequence[int],
+    dt: float,
+) -> Iterator[np.ndarray]:
+    """Play the first episode of the conditions `chosen` again, and yield a frame for each of `steps`.
+
+    Args:
+        environment: of M simulations, just reset to the conditions in which the episodes were recorded.
+        rollouts: what was recorded; an episode that ended early keeps its last picture.
+        costs: (M, N, T).
+        steps: ascending, 0 for the start; see `Timing`.
+
+    Yields:
+        Frames (height, width, 3), uint8, of even height and width.
+    """
+    lengths = rollouts.mask[:, 0].sum(axis=1)
+    spent = np.concatenate([np.zeros((len(costs), 1)), np.cumsum(costs[:, 0], axis=1)], axis=1)
+    tiles: dict[int, np.ndarray] = {}
+    t = 0
+    for step in steps:
+        while t < step:
+            environment.step(rollouts.actions[:, 0, t])
+            t += 1
+        for m in chosen:
+            if m not in tiles or t <= lengths[m]:
+                tiles[m] = pictures.picture(m)
+        yield _mosaic([
+            _captioned(
+                tiles[m],
+                f"condition {m}" if len(costs) > 1 else "",
+                f"{min(t, lengths[m]) * dt:.2f} s   cost {number(spent[m, t])}",
+                _state(rollouts, m, t, int(lengths[m])),
+            )
+            for m in chosen
+        ])  # fmt: skip
+
+
+def _state(rollouts: Rollouts, m: int, t: int, length: int) -> str:
+    last = min(t, length) - 1
+    if last >= 0 and rollouts.success[m, 0, last]:
+        return "success"
+    return "ended" if length < rollouts.mask.shape[2] and t >= length else ""
+
+
+def columns(count: int) -> int:
+    """Of the mosaic: at most four, with as few empty places as may be, and rather square than long."""
+    if count <= 3:
+        return count
+    return min(range(math.ceil(math.sqrt(count)), max(4, math.ceil(math.sqrt(count))) + 1), key=lambda c: -count % c)
+
+
+def _mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
+    height, width = tiles[0].shape[:2]
+    across = columns(len(tiles))
+    down = -(-len(tiles) // across)
+    shape = (down * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP)
+    frame = np.full((*(side + side % 2 for side in shape), 3), _PAPER, dtype=np.uint8)  # H.264 wants even sides
+    for k, tile in enumerate(tiles):
+        y, x = k // across * (height + _GAP), k % across * (width + _GAP)
+        frame[y : y + height, x : x + width] = tile
+    return frame
+
+
+def _captioned(picture: np.ndarray, left: str, right: str, state: str) -> np.ndarray:
+    """The picture with a line of text beneath."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    height, width = picture.shape[:2]
+    size = max(9, min(18, width // 24))
+    bar = round(1.7 * size)
+    image = Image.new("RGB", (width, height + bar), _PAPER)
+    image.paste(Image.fromarray(picture))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
+    middle = height + bar / 2
+    draw.text((size // 2, middle), left, _INK, font, anchor="lm")
+    draw.text((width - size // 2, middle), right, _INK, font, anchor="rm")
+    colour = _GREEN if state == "success" else _GREY
+    room = draw.textlength(left, font) + size * 1.2 if left else size // 2
+    draw.text((room, middle), state, colour, font, anchor="lm")
+    return np.asarray(image)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def require_suffix(path: Path) -> None:
+    """ConfigError unless the name ends in one of `SUFFIXES`."""
+    if path.suffix.lower() not in SUFFIXES:
+        kinds = ", ".join(SUFFIXES)
+        raise ConfigError(f"{path}: unknown kind of video{nearest(path.suffix, SUFFIXES)}; known: {kinds}")
+
+
+def require_packages(path: Path) -> None:
+    """DrawingError unless what the captions and this kind of file need is installed."""
+    from importlib.util import find_spec
+
+    needed = ["PIL", *(["imageio_ffmpeg"] if path.suffix.lower() == ".mp4" else [])]
+    if any(find_spec(name) is None for name in needed):
+        raise DrawingError(f'{path}: writing video needs more packages: pip install "gps[video]"')
+
+
+def write(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:
+    """Write frames as a video; the ending of the name says which kind. Loops rest for a second on the last frame.
+
+    Raises:
+        ConfigError: for another ending.
+        DrawingError: if a package is missing or the file cannot be written.
+    """
+    require_suffix(path)
+    require_packages(path)
+    try:
+        if path.suffix.lower() == ".mp4":
+            _write_mp4(path, frames, timing.fps)
+        else:
+            _write_loop(path, frames, timing.fps)
+    except OSError as error:
+        raise DrawingError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    """By ffmpeg in a process of our own making: imageio's writer forks, which JAX's threads do not survive for sure."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    frames = iter(frames)
+    first = next(frames)
+    height, width = first.shape[:2]
+    source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:.6f}", "-i", "-"]
+    target = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "20", "-movflags", "+faststart", str(path)]
+    command = [get_ffmpeg_exe(), "-y", "-loglevel", "error", *source, *target]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as ffmpeg:
+        assert ffmpeg.stdin is not None and ffmpeg.stderr is not None
+        with contextlib.suppress(BrokenPipeError):  # it says why on stderr
+            for frame in itertools.chain([first], frames):
+                ffmpeg.stdin.write(np.ascontiguousarray(frame).tobytes())
+            ffmpeg.stdin.close()
+        said = ffmpeg.stderr.read().decode(errors="replace").strip()
+    if ffmpeg.returncode:
+        raise DrawingError(f"{path}: cannot be written: {said.splitlines()[-1] if said else 'ffmpeg failed'}")
+
+
+def _write_loop(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
+    from PIL import Image
+
+    images = [Image.fromarray(frame) for frame in frames]
+    unit = 10 if path.suffix.lower() == ".gif" else 1  # milliseconds that the format can tell apart
+    ends = [unit * round(1000 * (j + 1) / fps / unit) for j in range(len(images))]  # rounding errors do not add up
+    durations = [int(d) for d in np.diff([0, *ends])]
+    durations[-1] = round(1000 * _LAST_FRAME_SECONDS)
+    options: Mapping[str, Any] = {"quality": 80, "method": 4} if unit == 1 else {}
+    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0, **options)

@@ -1,0 +1,95 @@
+"""A run's controllers as a video: play an episode of each condition, and draw it."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gps.errors import ConfigError, DrawingError, RunError
+from gps.evaluation import Noise, played, restored
+from gps.experiment import Experiment
+from gps.inspect import offscreen, video
+from gps.runs import Run
+
+MOST = 8
+"""Conditions that are drawn unless they are named."""
+
+Watch = Callable[[Iterable[np.ndarray], int], Iterable[np.ndarray]]
+
+_FPS = 30  # of an environment that tells neither its dt nor its frames per second
+
+
+def render(
+    run: Run,
+    path: Path | None = None,
+    *,
+    iteration: int | None = None,
+    conditions: Sequence[int] | None = None,
+    size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    camera: str | None = None,
+    noise: Noise = "none",
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> Path:
+    """Make a video of the controllers that an iteration has made, in real time; returns its path.
+
+    Args:
+        path: an .mp4, .webp or .gif; None for NAME-seedS-iterKKK.webp in the working directory.
+        iteration: whose improved controllers; None for the last one's.
+        conditions: None for all, up to `MOST`.
+        size: of each condition's picture, pixels; None for 320 x 240, or 640 x 480 where there is one.
+        fps: frames per second; None for one frame per step, as far as that can be seen.
+        camera: of the model, by its name; None for the one that suits best.
+        noise, seed: as of `gps.evaluation.evaluate`.
+        watch: what the frames go through, with their number, as they are drawn.
+
+    Raises:
+        GpsError: if something is missing, or the environment cannot be drawn.
+    """
+    count = len(run.config.environment.conditions)
+    chosen = list(range(min(count, MOST))) if conditions is None else list(conditions)
+    for condition in chosen:
+        if not 0 <= condition < count:
+            raise RunError(f"there is no condition {condition}; the run has 0 to {count - 1}")
+    if path is not None:
+        video.require_suffix(path)
+    video.require_packages(path or Path("video.webp"))
+    with _drawable(run, iteration) as (built, state):
+        path = path or Path(f"{run.name}-seed{run.seed}-iter{state.iteration - 1:03d}.webp")
+        controllers, draws = played(built, state, noise, 1, seed)
+        rollouts, costs = built.evaluate(controllers, draws)
+        size = size or ((640, 480) if len(chosen) == 1 else (320, 240))
+        dt = _dt(built.environment)
+        timing = video.Timing.of(dt, built.horizon, fps)
+        with (
+            contextlib.closing(built.at_the_start()) as environment,
+            contextlib.closing(offscreen.pictures(environment, size, camera)) as pictures,
+        ):
+            frames = video.film(environment, pictures, rollouts, costs, chosen, timing.steps, dt)
+            video.write(path, watch(frames, len(timing.steps)) if watch else frames, timing)
+    return path
+
+
+@contextlib.contextmanager
+def _drawable(run: Run, iteration: int | None) -> Iterator[tuple[Experiment, Any]]:
+    """As `restored`; an environment that is no MuJoCo simulation is made such that it draws itself."""
+    with contextlib.ExitStack() as stack:
+        built, state = stack.enter_context(restored(run, iteration))
+        if not hasattr(built.environment, "snapshot"):
+            try:
+                built, state = stack.enter_context(restored(run, iteration, render_mode="rgb_array"))
+            except ConfigError as error:
+                raise DrawingError(
+                    "this environment cannot be drawn: it is no MuJoCo simulation (it has no `snapshot`), and it "
+                    f'cannot be made with render_mode="rgb_array": {error}'
+                ) from error
+        yield built, state
+
+
+def _dt(environment: Any) -> float:
+    """Seconds of a step."""
+    dt = getattr(environment, "dt", np.nan)
+    return dt if np.isfinite(dt) else 1 / environment.metadata.get("render_fps", _FPS)

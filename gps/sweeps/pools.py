@@ -1,0 +1,211 @@
+"""Where the runs of a sweep are worked on: processes of this machine, or the workers of a Dask or Ray cluster.
+
+All through joblib: a pool calls a function on items, so many at a time, each within a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import re
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from gps.errors import SweepError, nearest
+
+PATIENCE = 10
+"""Seconds until a cluster must have answered."""
+
+_IDLE = 30  # seconds after which an idle process of this machine ends
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Workers, `jobs` at a time."""
+
+    jobs: int
+    threads: int  # what each may use
+    _config: Callable[[], AbstractContextManager]  # joblib's choice of backend
+    has_workers: Callable[[], bool] = lambda: True
+    """Whether there is any worker now; those of a cluster may all be gone, and may come back."""
+
+    def call(self, function: Callable[[Any], object], items: Sequence[Any], at_once: int) -> None:
+        """Call the function on every item, at most `at_once` of them at a time.
+
+        Whatever breaks the pool, such as a worker that dies, is raised; what other items were at may be lost then.
+        """
+        from joblib import Parallel, delayed
+
+        with self._config(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
+            # With one job joblib would stay in this process, which is to survive what happens to a worker.
+            parallel = Parallel(n_jobs=max(2, self.jobs), batch_size=1, pre_dispatch=min(at_once, self.jobs))
+            parallel(delayed(function)(item) for item in items)
+
+
+@contextlib.contextmanager
+def pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
+    """Workers of a kind; those that were started here end with the block.
+
+    Args:
+        backend: `local`, `dask` or `ray`.
+        jobs: how many at a time; None for one on each CPU here, or on each worker there.
+        address: of an existing cluster; None starts one on this machine.
+
+    Raises:
+        SweepError: if the backend is unknown or not installed, or the cluster does not answer.
+    """
+    kinds = {"local": _local, "dask": _dask, "ray": _ray}
+    if backend not in kinds:
+        raise SweepError(f"--backend {backend}: expected {', '.join(kinds)}{nearest(backend, kinds)}")
+    if backend == "local" and address is not None:
+        raise SweepError("--address: for --backend dask or ray; the local one is this machine")
+    with kinds[backend](jobs, address) as made:
+        yield made
+
+
+def _here(jobs: int | None) -> tuple[int, int]:
+    """Jobs on this machine, and the threads of each."""
+    from joblib import cpu_count
+
+    cpus = cpu_count()  # that this process may use
+    return jobs or cpus, max(1, cpus // (jobs or cpus))
+
+
+@contextlib.contextmanager
+def _local(jobs: int | None, address: str | None) -> Iterator[Pool]:
+    from joblib import parallel_config
+
+    count, threads = _here(jobs)
+    yield Pool(count, threads, lambda: parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE))
+
+
+@contextlib.contextmanager
+def _dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
+    distributed = _required("distributed", "dask")
+    from joblib import parallel_config
+
+    with contextlib.ExitStack() as stack:
+        count, threads = _here(jobs)
+        if address is None:
+            # A worker with two threads would run two runs in one process.
+            address = stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    silence_logs=logging.ERROR,  # else a line for each worker that dies; the sweep has its own
+                )
+            )
+        else:
+            _require_answer(address, "Dask scheduler")
+        try:
+            client = stack.enter_context(distributed.Client(address, timeout=PATIENCE, set_as_default=False))
+        except (OSError, ValueError, TimeoutError) as error:
+            raise SweepError(f"--address {address}: no Dask scheduler answers there ({_first_line(error)})") from None
+        if isinstance(address, str):
+            count, threads = _slots(client, jobs, address), 1
+        workers = _dask_backend(client)
+        yield Pool(count, threads, lambda: parallel_config(workers), lambda: bool(client.nthreads()))
+
+
+def _dask_backend(client: Any) -> Any:
+    """joblib's Dask backend, mended in two places.
+
+    It would wait for ever for a task that the scheduler has given up (`KilledWorker`), and, with a single worker, would
+    not use the cluster at all.
+    """
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs):
+            return max(2, super().effective_n_jobs(n_jobs))
+
+        def submit(self, func, callback=None):
+            future = super().submit(func, callback)
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+            return future
+
+        def retrieve_result_callback(self, out):
+            if isinstance(out, BaseException):
+                raise out
+            return super().retrieve_result_callback(out)
+
+    return Backend(client=client)
+
+
+def _slots(client: Any, jobs: int | None, address: str) -> int:
+    """How many runs a Dask cluster takes at a time."""
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        raise SweepError(
+            f"--address {address}: the Dask scheduler has no workers; start some: dask worker {address} --nthreads 1"
+        ) from None
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if threaded := next((worker for worker in workers if worker["nthreads"] > 1), None):
+        n = threaded["nthreads"]
+        raise SweepError(
+            f"--address {address}: a worker has {n} threads, and a process can take one run only; "
+            f"start it with: dask worker {address} --nworkers {n} --nthreads 1"
+        )
+    return jobs or len(workers)
+
+
+@contextlib.contextmanager
+def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
+    ray = _required("ray", "ray")
+    from joblib import parallel_config
+    from ray.util.joblib import register_ray
+
+    count, threads = _here(jobs)
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    was_there = ray.is_initialized()
+    if not was_there and address is None:
+        ray.init(num_cpus=max(2, count), include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    elif not was_there:
+        if address != "auto":
+            _require_answer(str(address), "Ray head")
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SweepError(f"--address {address}: no Ray cluster answers there ({_first_line(error)})") from None
+    try:
+        if address is not None:
+            slots = int(ray.cluster_resources().get("CPU", 1))
+            count, threads = min(jobs or slots, slots), 1
+        register_ray()
+        yield Pool(count, threads, lambda: parallel_config("ray"))
+    finally:
+        if not was_there:
+            ray.shutdown()
+
+
+def _required(module: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise SweepError(f'--backend {extra}: not installed; pip install "gps[{extra}]"') from None
+
+
+def _require_answer(address: str, who: str) -> None:
+    """SweepError unless something listens there; the clusters' own clients take minutes to give up, and many lines."""
+    match = re.fullmatch(r"(?:\w+://)?\[?([^\[\]/]+?)\]?:(\d{1,5})/?", address)
+    if match is None:
+        raise SweepError(f"--address {address}: expected HOST:PORT of the {who}")
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or _first_line(error)
+        raise SweepError(f"--address {address}: no {who} answers there ({reason})") from None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

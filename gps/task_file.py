@@ -1,0 +1,41 @@
+"""The experiment's `task.py`: what a user defines in Python."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gps.errors import ConfigError, nearest
+
+NAME = "task.py"
+
+
+def find(path: Path, name: str, key: str) -> Any:
+    """What `name` is in the file at `path`.
+
+    Args:
+        key: of `experiment.toml`, which asks for it.
+
+    Raises:
+        ConfigError: if there is no such file, it raises, or it lacks the name.
+    """
+    module = _load(path, key)
+    if not hasattr(module, name):
+        public = [other for other in vars(module) if not other.startswith("_")]
+        raise ConfigError(f"{path}: no {name!r}, which {key} asks for{nearest(name, public)}")
+    return getattr(module, name)
+
+
+def _load(path: Path, key: str) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(f"{path}: missing, but {key} asks for it")
+    spec = importlib.util.spec_from_file_location(f"gps_task_{path.parent.name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    return module

@@ -1,0 +1,66 @@
+"""Runs of made-up records for the tests of what shows them."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from factories import config, covariances, record
+
+from gps.dynamics.mixture import Mixture, MixturePrior
+from gps.records import IterationRecord
+from gps.runs import Run
+
+LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
+
+
+class State(NamedTuple):
+    """Of an algorithm that has a mixture, as `TrajOptState` has one."""
+
+    iteration: int
+    prior: MixturePrior | None
+
+
+def state(iteration: int, dx: int, du: int, clusters: int = 3) -> State:
+    rng = np.random.default_rng([iteration, 2])
+    d = 2 * dx + du
+    if clusters == 0:
+        return State(iteration, None)
+    mixture = Mixture(np.full(clusters, 1 / clusters), rng.normal(size=(clusters, d)), covariances(rng, clusters, d))
+    return State(iteration, MixturePrior(mixture=mixture))
+
+
+def make_run(
+    folder: Path,
+    iterations: int = 3,
+    *,
+    layout: dict[str, slice] | None = LAYOUT,
+    clusters: int = 3,
+    change: Callable[[IterationRecord], IterationRecord] = lambda item: item,
+    **sizes: int,
+) -> Run:
+    """A run; `change` alters its records, `sizes` are M, N, T, dx and du."""
+    source = folder / "e"
+    source.mkdir(exist_ok=True)
+    conditions = ", ".join("{}" for _ in range(sizes.get("M", 2)))
+    described = config("description=A <made-up> run.", f"environment.conditions=[{conditions}]")
+    run = Run.create(folder / "runs", "e", 1, described, source, "gps run e", layout)
+    with run:
+        for k in range(iterations):
+            append(run, k, clusters, change, **sizes)
+    return run
+
+
+def append(run: Run, k: int, clusters: int = 3, change=lambda item: item, **sizes: int) -> None:
+    made = change(record(k, **sizes))
+    run.write(made, state(k, made.rollouts.states.shape[-1], made.rollouts.actions.shape[-1], clusters))
+
+
+def cut_short(item: IterationRecord) -> IterationRecord:
+    """The same with the first sample of each condition ended after a third of its steps, as `collect` leaves it."""
+    mask = item.rollouts.mask.copy()
+    mask[:, 0, mask.shape[2] // 3 :] = False
+    zeroed = {name: np.where(mask[..., None], getattr(item.rollouts, name), 0.0) for name in ("states", "actions")}
+    rollouts = dataclasses.replace(item.rollouts, mask=mask, **zeroed)
+    return dataclasses.replace(item, rollouts=rollouts, costs=np.where(mask, item.costs, 0.0))

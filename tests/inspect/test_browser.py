@@ -1,0 +1,169 @@
+"""The report and the live page in a browser: no error, the slider changes the plots, the buttons act on a real run."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from made_up import make_run
+
+from gps.control import requested
+from gps.inspect.live import Server
+from gps.inspect.report.page import write
+from gps.runs import Run
+
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that keeps its errors and the addresses it asked for."""
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.errors, page.asked = [], []
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("request", lambda request: page.asked.append(request.url))
+    yield page
+    page.close()
+
+
+def until(page, expression: str, seconds: float = 60.0) -> None:
+    """Waits for what a script says; the page's own policy forbids the browser to wait for a script by itself."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"{expression}; errors: {page.errors}"
+        page.wait_for_timeout(50)
+
+
+def show_figure(page, name: str) -> None:
+    page.locator(f"#{name}").scroll_into_view_if_needed()
+    until(page, f"!dirty.has('{name}') && Boolean(document.getElementById('{name}')._fullLayout)")
+
+
+def curve(page, name: str, trace: int = 2) -> list:
+    return page.evaluate(f"Array.from(document.getElementById('{name}').data[{trace}].y)")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    return make_run(tmp_path_factory.mktemp("browser"), iterations=4)
+
+
+def test_the_report(page, run, tmp_path):
+    file = tmp_path / "report.html"
+    write(run, file)
+    page.goto(file.as_uri())
+    until(page, "document.body.dataset.shown !== undefined")
+    page.evaluate("select(3, 0)")
+    for name in page.evaluate("Object.keys(FIGURES)"):
+        if page.locator(f"#{name}").is_visible():
+            show_figure(page, name)
+    assert page.locator("h1").inner_text() == "e seed 1"
+    assert page.locator("#description").inner_text() == "A <made-up> run."
+
+    show_figure(page, "states")
+    before = curve(page, "states")
+    assert before == pytest.approx(run.iterations[3].marginals.mean[0, :, 0].tolist(), abs=1e-3)
+    page.locator("#iteration").evaluate("slider => { slider.value = 1; slider.dispatchEvent(new Event('input')); }")
+    until(page, "document.body.dataset.shown === '1-0'")
+    show_figure(page, "states")
+    assert curve(page, "states") == pytest.approx(run.iterations[1].marginals.mean[0, :, 0].tolist(), abs=1e-3)
+    page.select_option("#condition", "1")
+    until(page, "document.body.dataset.shown === '1-1'")
+    show_figure(page, "states")
+    assert curve(page, "states") == pytest.approx(run.iterations[1].marginals.mean[1, :, 0].tolist(), abs=1e-3)
+    assert "Inside iteration 1, condition 1" in page.locator("#inside-title").inner_text()
+
+    show_figure(page, "feedback")
+    page.select_option("#action", "1")
+    until(page, "!dirty.has('feedback')")
+    z = page.evaluate("document.getElementById('feedback').data[0].z.map(row => Array.from(row))")
+    K = run.iterations[1].controllers.feedback[1, :, 1]
+    assert all(row == pytest.approx(K[:, i].tolist(), abs=0.05) for i, row in enumerate(z))
+    assert page.errors == []
+    assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"iterations": 1, "M": 1, "N": 1, "T": 2, "dx": 1, "du": 1, "layout": None, "clusters": 0},
+        {"iterations": 2, "M": 16, "dx": 40, "du": 14, "layout": {"qpos": slice(0, 40)}},
+    ],
+    ids=["least", "large"],
+)
+def test_reports_of_other_shapes(page, tmp_path, sizes):
+    file = tmp_path / "report.html"
+    write(make_run(tmp_path, **sizes), file)
+    page.goto(file.as_uri())
+    until(page, "document.body.dataset.shown !== undefined")
+    page.evaluate("drawAll()")
+    until(page, "dirty.size === 0")
+    assert page.errors == []
+
+
+def test_the_live_page_follows_and_stops_a_real_run(page, tmp_path):
+    command = [sys.executable, "-m", "gps.cli", "run", str(ROOT / "experiments/pointmass"), "--live", "--quiet"]
+    command += ["--iterations", "500", "--set", "environment.horizon=20", "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            url = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())[0]
+            page.goto(url)
+            until(page, "view.pieces.length >= 3")
+            page.evaluate("select(1)")
+            until(page, "document.body.dataset.shown === '1-0'")
+            show_figure(page, "states")
+            before = curve(page, "states")
+
+            page.click("#pause")
+            until(page, "document.getElementById('live').dataset.state === 'paused'")
+            count = len(list(tmp_path.glob("*/*/iterations/[0-9]*")))
+            until(page, f"view.pieces.length === {count}")
+            page.wait_for_timeout(500)
+            assert len(list(tmp_path.glob("*/*/iterations/[0-9]*"))) == count
+            page.click("#resume")
+            until(page, f"view.pieces.length > {count}")
+            assert page.evaluate("view.k") == 1  # the reader is where the reader was
+            assert curve(page, "states") == before
+            page.locator("#iteration").evaluate("slider => { slider.value = 2; slider.oninput({target: slider}); }")
+            until(page, "document.body.dataset.shown === '2-0'")
+            show_figure(page, "states")
+            assert curve(page, "states") != before
+            assert page.errors == []
+            page.click("#stop")
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+        path, error = process.stdout.read().splitlines()[-1], process.stderr.read()
+    assert "stopped on request" in error
+    run = Run.open(path)
+    run.verify()
+    assert 3 <= len(run.iterations) < 500
+    assert not {"control.json", "paused.json"} & {file.name for file in run.path.iterdir()}
+
+
+def test_a_page_elsewhere_cannot_stop_a_run(page, run):
+    """Another origin's script, in a real browser, that knows the address but not the token."""
+    with run, Server() as server:
+        server.show(Run.open(run.path))
+        page.goto("about:blank")
+        script = """(url) => fetch(url + 'control', {method: 'POST', mode: 'no-cors', body: '{"request": "stop"}'})
+                             .then((response) => response.status, () => 0)"""
+        assert page.evaluate(script, server.url) == 0  # it was sent, and may not be read
+        assert f"{server.url}control" in page.asked
+        assert requested(run.path) is None

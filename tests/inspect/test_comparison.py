@@ -1,0 +1,231 @@
+"""`gps compare`: which runs are a group, what the table and the page say of them, and what is refused."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import config, record, rollouts, state
+
+from gps import cli
+from gps.errors import ConfigError, RunError
+from gps.inspect.comparison import compare, header, read, row
+from gps.inspect.comparison_page import page
+from gps.inspect.statistics import interquartile_mean
+from gps.runs import Run
+
+
+def make(
+    folder: Path, seed: int, *overrides: str, iterations: int = 3, cost: float | None = 1.0, name: str = "e"
+) -> Run:
+    """A run of made-up records; `cost` is that of every step of its final evaluation, None for a run without one."""
+    folder.mkdir(exist_ok=True)
+    run = Run.create(folder / "runs", name, seed, config(*overrides), folder, "gps run e")
+    for k in range(iterations):
+        run.write(record(k, seed=seed), state(k))
+    if cost is not None:
+        run.write_evaluation(rollouts(np.random.default_rng(seed), N=1), np.full((2, 1, 6), cost))
+    return run
+
+
+def test_a_run_as_a_member(tmp_path):
+    run = make(tmp_path, 1, cost=2.0)
+    member = read(run)
+    records = list(run.iterations)
+    np.testing.assert_array_equal(member.cost.steps, [36, 72, 108])
+    np.testing.assert_allclose(member.cost.values, [made.mean_cost.mean() for made in records])
+    np.testing.assert_allclose(member.success.values, [made.successes.sum() / 6 for made in records])
+    np.testing.assert_allclose(member.returns.values, [made.rollouts.rewards.sum(axis=2).mean() for made in records])
+    assert (member.episodes, member.steps, member.final_cost, len(member.solved)) == (18, 108, 12.0, 2)
+    evaluated, _ = run.evaluation
+    assert member.final_return == pytest.approx(evaluated.rewards.sum(axis=2).mean())
+    assert member.settings["environment.conditions"] == ({}, {})
+    assert member.settings["cost.0.name"] == "quadratic"
+
+
+def test_a_run_without_rewards_has_no_return(tmp_path):
+    run = make(tmp_path, 0, iterations=0, cost=None)
+    made = record(0)
+    still = dataclasses.replace(made.rollouts, rewards=np.zeros_like(made.rollouts.rewards))
+    run.write(dataclasses.replace(made, rollouts=still), state(0))
+    assert read(run).returns is None
+    comparison = compare([run.path])
+    assert not comparison.rewarded
+    assert not any("return" in name for name in header(comparison))
+
+
+def test_groups_are_what_differs_but_for_the_seed(tmp_path):
+    costs = {0: 1.0, 1: 2.0, 2: 9.0}
+    for seed, cost in costs.items():
+        make(tmp_path, seed, "algorithm.kl_step=2.0", cost=cost)
+        make(tmp_path, seed, "algorithm.kl_step=0.5", "environment.threads=1", cost=cost + 1)
+    comparison = compare([tmp_path / "runs"])
+    assert [group.label for group in comparison.groups] == ["kl_step=2", "kl_step=0.5"]
+    first, second = comparison.groups
+    assert [member.seed for member in first.members] == [0, 1, 2]
+    assert first.final_cost.value == pytest.approx(interquartile_mean(6 * np.array(list(costs.values()))))
+    assert second.final_cost.value == pytest.approx(first.final_cost.value + 6)
+    assert (first.final_cost.low, first.final_cost.high) == (6, 54)  # of three seeds: the least and the largest
+    grid, estimate = first.curves["cost"]
+    np.testing.assert_array_equal(grid.steps, [36, 72, 108])
+    np.testing.assert_allclose(estimate.value, interquartile_mean([member.cost.values for member in first.members]))
+    assert comparison.notes == ()
+    cells = dict(zip(header(comparison), row(first, comparison), strict=True))
+    assert cells["runs"] == "3"
+    assert cells["episodes"] == "18"
+    assert cells["steps"] == "108"
+    assert cells["final cost [95 %]"] == "18.00 [6.00, 54.00]"
+
+
+def test_the_order_of_the_runs_does_not_matter(tmp_path):
+    runs = [make(tmp_path, seed, cost=float(seed)).path for seed in range(4)]
+    one, two = compare(runs), compare(runs[::-1])
+    assert header(one) == header(two)
+    assert row(one.groups[0], one) == row(two.groups[0], two)
+    assert page(one).partition("plotly.js")[0] == page(two).partition("plotly.js")[0]
+
+
+def test_by_one_setting(tmp_path):
+    for seed, (samples, step) in enumerate([(3, 1.0), (3, 2.0), (5, 1.0), (5, 2.0)]):
+        make(tmp_path, seed % 2, f"algorithm.samples={samples}", f"algorithm.kl_step={step}")
+    folder = tmp_path / "runs"
+    assert len(compare([folder]).groups) == 4
+    by = compare([folder], by="samples")
+    assert [(group.label, len(group.members)) for group in by.groups] == [("samples=3", 2), ("samples=5", 2)]
+    assert by.notes == ("differs within the groups: algorithm.kl_step",)
+    assert compare([folder], by="experiment").groups[0].label == "e"
+    assert compare([folder], by="algorithm.kl_step").groups[1].label == "kl_step=2"
+    with pytest.raises(ConfigError, match="no setting of these runs; did you mean 'samples'"):
+        compare([folder], by="sample")
+    with pytest.raises(ConfigError, match=r"may be algorithm\.name, .* or cost\.0\.name; give more of it"):
+        compare([folder], by="name")
+
+
+def test_keys_that_end_alike_are_told_apart(tmp_path):
+    make(tmp_path, 0, "cost.0.weight=1.0", "algorithm.controller.initial.noise=1.0")
+    make(tmp_path, 0, "cost.0.weight=2.0", "algorithm.controller.initial.noise=2.0", "algorithm.controller.noise=0.5")
+    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
+    assert labels == [
+        "controller.noise=0.1, initial.noise=1, weight=1",
+        "controller.noise=0.5, initial.noise=2, weight=2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("environment.horizon=7", "environment.horizon is 6 and 7"),
+        ("environment.conditions=[{}]", r"environment.conditions is \[\{\}, \{\}\] and \[\{\}\]"),
+        ('environment.id="gps/Reacher-v0"', "environment.id is gps/PointMass-v0 and gps/Reacher-v0"),
+        ("environment.frame_skip=3", "environment.frame_skip is unset and 3"),
+    ],
+)
+def test_different_tasks_are_refused(tmp_path, override, message):
+    first, second = make(tmp_path, 0), make(tmp_path, 0, override)
+    with pytest.raises(RunError, match=message) as caught:
+        compare([first.path, second.path])
+    assert "\n" not in str(caught.value)
+    assert str(first.path) in str(caught.value) and str(second.path) in str(caught.value)
+    assert len(compare([first.path, second.path], anyway=True).groups) == 2
+
+
+def test_what_is_left_out_is_said(tmp_path):
+    good, empty, damaged = make(tmp_path, 0), make(tmp_path, 1, iterations=0, cost=None), make(tmp_path, 2)
+    (damaged.path / "iterations/001/rollouts.npz").write_bytes(b"")
+    comparison = compare([tmp_path / "runs"])
+    assert [member.path for member in comparison.groups[0].members] == [good.path]
+    assert comparison.notes[0] == f"left out: {empty.path}: no iteration was finished"
+    assert "rollouts.npz: does not match its checksum" in comparison.notes[1]
+    with pytest.raises(RunError, match="no iteration was finished\nno run is left to compare"):
+        compare([empty.path])
+
+
+def test_no_runs(tmp_path):
+    with pytest.raises(RunError, match="nowhere: there is no such run directory"):
+        compare([tmp_path / "nowhere"])
+    with pytest.raises(RunError, match="neither a run directory nor a folder of runs"):
+        compare([tmp_path])
+
+
+def test_a_run_that_was_done_twice_counts_once(tmp_path):
+    first, again, unfinished = make(tmp_path, 0, cost=1.0), make(tmp_path, 0, cost=2.0), make(tmp_path, 0, cost=None)
+    comparison = compare([tmp_path / "runs"])
+    (member,) = comparison.groups[0].members
+    assert member.path == again.path
+    assert [str(path) in note for path, note in zip((first.path, unfinished.path), comparison.notes, strict=True)]
+    assert all("seed 0 of the same settings is there again" in note for note in comparison.notes)
+
+
+def test_an_unfinished_run_counts_in_the_curves_alone(tmp_path):
+    make(tmp_path, 0, cost=1.0)
+    make(tmp_path, 1, iterations=2, cost=None)
+    comparison = compare([tmp_path / "runs"])
+    (group,) = comparison.groups
+    assert group.final_cost.value == 6
+    assert len(group.curves["cost"][0].values) == 2
+    assert any("1 of 2 runs without a final evaluation" in note for note in comparison.notes)
+    assert any("span 36 to 72 steps" in note and "1 of 2 runs reach beyond" in note for note in comparison.notes)
+    assert row(group, comparison)[2:4] == ["12 to 18", "72 to 108"]
+
+
+def test_other_costs_are_pointed_out(tmp_path):
+    make(tmp_path, 0)
+    make(tmp_path, 0, "cost.0.weight=2.0")
+    assert "the cost itself differs" in compare([tmp_path / "runs"]).notes[-1]
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    for seed in range(2):
+        make(tmp_path, seed, cost=1.0 + seed)
+    make(tmp_path, 2, iterations=0, cost=None)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", "runs", "-o", "page.html"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == "e"
+    assert lines[1].split()[:4] == ["group", "runs", "episodes", "steps"]
+    assert lines[2].split()[:6] == ["e", "2", "18", "108", "9.00", "[6.00,"]
+    assert lines[-1] == "page.html"
+    assert err.startswith("gps: left out: runs/e/")
+    assert (tmp_path / "page.html").stat().st_size < 8e6
+    assert cli.main(["compare", "runs", "-o", "no/page.html"]) == 2
+    assert "no/page.html: cannot be written" in capsys.readouterr().err
+
+
+def test_the_page_escapes_names(tmp_path):
+    run = make(tmp_path, 0, name="<b>e&")
+    text = page(compare([run.path]))
+    assert "<b>e" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    assert "&lt;b&gt;e&amp;" in text
+
+
+def test_the_page_in_a_browser(tmp_path):
+    """It draws its curves, says nothing on the console, and asks the network for nothing."""
+    api = pytest.importorskip("playwright.sync_api")
+    import shutil
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium")
+    for seed in range(3):
+        make(tmp_path, seed, "algorithm.kl_step=2.0", cost=float(seed))
+        make(tmp_path, seed, "algorithm.kl_step=0.5", cost=float(seed))
+    file = tmp_path / "page.html"
+    file.write_text(page(compare([tmp_path / "runs"])), encoding="utf-8")
+    said, asked = [], []
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(file.as_uri())
+        tab.wait_for_selector(".js-plotly-plot .scatterlayer .trace")
+        assert tab.locator(".js-plotly-plot").count() == 4  # final, cost, return, success
+        assert tab.locator("table tr").count() == 3
+        legend = tab.locator(".js-plotly-plot").nth(1).locator(".legendtext")
+        assert legend.all_text_contents() == ["kl_step=2", "kl_step=0.5"]
+        browser.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

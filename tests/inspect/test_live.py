@@ -1,0 +1,198 @@
+"""The live page's server: bound to this machine, closed to other sites, true to a run that grows or is done again."""
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from made_up import append, make_run
+
+from gps import cli, control
+from gps.errors import RunError
+from gps.inspect.live import Live, Server
+from gps.runs import Run
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    return make_run(tmp_path)
+
+
+@pytest.fixture
+def server(run):
+    with Server() as server:
+        server.show(run)
+        yield server
+
+
+def ask(server: Server, method: str, path: str, body: object = None, **headers: str):
+    """Status and value of a request as the page makes it, but for `headers`; None leaves one out."""
+    host, port = server.hosts[0].split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=20)
+    content = b"" if body is None else json.dumps(body).encode()
+    sent = {"Host": server.hosts[0], "Content-Length": str(len(content))} | {
+        name.replace("_", "-"): value for name, value in headers.items()
+    }
+    connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+    for name, value in sent.items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.endheaders(content)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, json.loads(text) if "json" in answer.headers["Content-Type"] else text
+
+
+def post(server: Server, what: str, **headers: str):
+    own = {"X_Gps_Token": server.token, "Origin": server.url.rstrip("/")}
+    return ask(server, "POST", "/control", {"request": what}, **(own | headers))
+
+
+# -- what is served --------------------------------------------------------------------------------------------------
+
+
+def test_page_and_data(server, run):
+    status, text = ask(server, "GET", "/")
+    assert status == 200 and server.token in text and "connect-src 'self'" in text
+    status, version = ask(server, "GET", "/version")
+    assert (status, len(version["stamps"]), version["state"], version["planned"]) == (200, 3, "stopped", 4)
+    _, whole = ask(server, "GET", "/overview/0")
+    _, rest = ask(server, "GET", "/overview/2")
+    assert whole["pieces"][2:] == rest["pieces"] and len(whole["pieces"]) == 3
+    assert rest["stamps"] == version["stamps"][2:]
+    _, detail = ask(server, "GET", "/iteration/1")
+    assert detail["model"] is not None and ask(server, "GET", "/iteration/2")[1]["model"] is None
+
+
+def test_a_run_that_grows_and_is_done_again(server, run):
+    _, before = ask(server, "GET", "/overview/0")
+    with run:
+        append(run, 3)
+        _, version = ask(server, "GET", "/version")
+        assert version["state"] == "running"
+    _, grown = ask(server, "GET", "/overview/0")
+    assert grown["pieces"][:3] == before["pieces"] and len(grown["pieces"]) == 4
+    assert ask(server, "GET", "/iteration/2")[1]["model"] is not None  # it can be judged now
+    with run:
+        run.discard_from(1)
+        append(run, 1, N=5)
+    _, again = ask(server, "GET", "/overview/0")
+    assert [len(item["costs"][0]) for item in again["pieces"]] == [3, 5]
+    assert again["stamps"][0] == before["stamps"][0] and again["stamps"][1] != before["stamps"][1]
+
+
+def test_each_iteration_is_read_once(server, run, monkeypatch):
+    ask(server, "GET", "/overview/0")
+    ask(server, "GET", "/iteration/1")
+    monkeypatch.setattr("gps.runs._read_arrays", None)  # reading would fail
+    monkeypatch.setattr("gps.runs._read_file", None)
+    assert ask(server, "GET", "/overview/0")[0] == ask(server, "GET", "/iteration/1")[0] == 200
+
+
+def test_an_empty_run_is_waited_for(tmp_path):
+    run = make_run(tmp_path, iterations=0)
+    with run, Server() as server:
+        assert ask(server, "GET", "/version")[0] == 503
+        server.show(Run.open(run.path))
+        _, overview = ask(server, "GET", "/overview/0")
+        assert overview["pieces"] == [] and "no iteration" in overview["summary"][0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/run.json", "/../run.json", "/iteration/../../run.json", "/iteration/-1", "//etc/passwd", "/overview",
+     "/iteration/1?x=1", "/%2e%2e/run.json"],
+)  # fmt: skip
+def test_no_address_is_a_path(server, path):
+    assert ask(server, "GET", path)[0] == 404
+    assert ask(server, "GET", "/iteration/7")[0] == 503  # not there, or not yet
+
+
+# -- who may read and act --------------------------------------------------------------------------------------------
+
+
+def test_it_listens_on_this_machine_alone(server):
+    assert server._http.server_address[0] == "127.0.0.1"
+    assert server.url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "0.0.0.0:1", None])
+def test_another_name_for_this_machine_is_refused(server, host):
+    assert ask(server, "GET", "/version", Host=host)[0] == 403
+    assert ask(server, "GET", "/", Host=host)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"X_Gps_Token": None}, {"X_Gps_Token": "guess"}, {"X_Gps_Token": "ü"}, {"Origin": "http://evil.example"},
+     {"Origin": "null"}, {"Host": "evil.example"}],
+)  # fmt: skip
+def test_another_site_cannot_act(server, run, headers):
+    with run:
+        assert post(server, "stop", **headers)[0] == 403
+        assert control.requested(run.path) is None
+
+
+def test_requests_are_checked_and_obeyed(server, run):
+    assert post(server, "stop") == (409, {"error": "no process is writing this run"})
+    with run:
+        assert post(server, "fly")[0] == 400
+        assert ask(server, "POST", "/control", ["stop"], X_Gps_Token=server.token)[0] == 400
+        assert ask(server, "POST", "/control", {"request": "x" * 2000}, X_Gps_Token=server.token)[0] == 413
+        assert ask(server, "POST", "/control", None, X_Gps_Token=server.token, Content_Length=None)[0] == 413
+        assert post(server, "pause")[0] == 200
+        assert ask(server, "GET", "/version")[1]["state"] == "pausing"
+        (run.path / "paused.json").write_text('{"at": "iteration 3, fit"}')
+        version = ask(server, "GET", "/version")[1]
+        assert (version["state"], version["at"]) == ("paused", "iteration 3, fit")
+        assert post(server, "resume")[0] == 200
+        assert ask(server, "GET", "/version")[1]["state"] == "running"
+        assert post(server, "stop")[0] == 200
+        assert ask(server, "GET", "/version")[1]["state"] == "stopping"
+
+
+# -- the commands ----------------------------------------------------------------------------------------------------
+
+
+def test_a_port_that_is_taken_is_named(server, run, capsys):
+    port = server.hosts[0].split(":")[1]
+    assert cli.main(["view", str(run.path), "--port", port]) == 2
+    assert f"--port {port}: cannot be listened on" in capsys.readouterr().err
+    with pytest.raises(RunError, match="--port 99999"):
+        Server(99999)
+
+
+def test_there_is_nothing_to_view_in_an_empty_run(tmp_path, capsys):
+    assert cli.main(["view", str(make_run(tmp_path, iterations=0).path)]) == 2
+    assert "nothing to view" in capsys.readouterr().err
+
+
+def test_view_serves_until_ctrl_c(run):
+    command = [sys.executable, "-m", "gps.cli", "view", str(run.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().split()[-1]
+        connection = http.client.HTTPConnection(url.split("/")[2], timeout=20)
+        connection.request("GET", "/version")
+        assert json.loads(connection.getresponse().read())["state"] == "stopped"
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def test_live_serves_a_run_from_its_first_moment_to_its_end(run):
+    said = []
+    with Live(said.append) as live:
+        with run:
+            live.on_start(run, None, 4)
+            (text,) = said
+            assert text == f"live page: {live.server.url}"
+            assert ask(live.server, "GET", "/version")[1]["state"] == "running"
+        assert ask(live.server, "GET", "/version")[1]["state"] == "stopped"
+    with pytest.raises(ConnectionRefusedError):
+        ask(live.server, "GET", "/version")
+    assert not [thread for thread in threading.enumerate() if "serve_forever" in thread.name]

@@ -1,0 +1,342 @@
+"""What a report shows is what the record holds, for runs of every shape; and the page loads nothing."""
+
+import dataclasses
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from factories import record
+from made_up import LAYOUT, cut_short, make_run
+
+from gps import cli
+from gps.errors import RunError
+from gps.inspect.report import names, page
+from gps.inspect.report.detail import detail, read_mixture
+from gps.inspect.report.model_error import one_step
+from gps.inspect.report.overview import facts, piece
+from gps.inspect.report.packing import pack, unpack
+from gps.inspect.report.thinning import kept_iterations, kept_samples, kept_steps
+from gps.inspect.report.words import described, findings, summary
+from gps.linear_gaussian.types import LinearDynamics
+from gps.records import Status
+from gps.runs import Run
+
+# -- packing ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_packed_arrays_are_right_to_half_a_step_of_each_feature(bits):
+    array = np.random.default_rng(0).normal(size=(3, 5, 4)) * [1e-6, 1.0, 1e6, 0.0]
+    packed = json.loads(json.dumps(pack(array, bits)))
+    spread = np.ptp(array, axis=(0, 1))
+    assert np.all(np.abs(unpack(packed) - array) <= 0.51 * spread / (2**bits - 2) + 1e-8 * np.abs(array))
+
+
+def test_packing_keeps_what_is_not_finite_apart():
+    array = np.array([[1.0, np.nan], [np.inf, np.nan], [3.0, np.nan]])
+    assert np.array_equal(np.isnan(unpack(pack(array))), [[False, True], [True, True], [False, True]])
+    assert unpack(pack(array))[:, 0][[0, 2]] == pytest.approx([1, 3])
+    assert unpack(pack(np.zeros((0, 2)))).shape == (0, 2)
+
+
+def test_large_runs_are_thinned_evenly():
+    assert kept_steps(100).tolist() == list(range(100))
+    steps = kept_steps(1000)
+    assert len(steps) == 200 and steps[0] == 0 and steps[-1] == 999 and np.ptp(np.diff(steps)) <= 1
+    assert len(kept_samples(64)) == 10
+    assert kept_iterations(20, 1000, [3]) == list(range(20))
+    kept = kept_iterations(100, 1 << 20, [37, 38])  # eight of them fit
+    assert {0, 37, 38, 99} <= set(kept) and len(kept) == 8
+
+
+# -- the figures' data against the record ----------------------------------------------------------------------------
+
+
+def close(packed, expected):
+    levels = 254 if packed["bits"] == 8 else 65534
+    spread = np.nanmax(expected, axis=tuple(range(expected.ndim - 1))) - np.nanmin(
+        expected, axis=tuple(range(expected.ndim - 1))
+    )
+    return np.all(np.abs(unpack(packed) - expected) <= spread / levels)
+
+
+def test_the_tube_is_that_of_the_marginals_and_the_controller():
+    made = record(1)
+    tube = detail(made, None, {})["tube"]
+    assert close(tube["state_mean"], made.marginals.mean)
+    assert close(tube["state_std"], np.sqrt(np.diagonal(made.marginals.covariance, axis1=-2, axis2=-1)))
+    mean, covariance = made.marginals.joint(made.controllers)
+    dx = made.marginals.mean.shape[-1]
+    assert close(tube["action_mean"], np.asarray(mean)[..., dx:])
+    assert close(tube["action_std"], np.sqrt(np.diagonal(np.asarray(covariance)[..., dx:, dx:], axis1=-2, axis2=-1)))
+
+
+def test_samples_and_controller_are_those_of_the_record():
+    made = record(1)
+    shown = detail(made, None, {})
+    assert close(shown["samples"]["states"], made.rollouts.states)
+    assert close(shown["samples"]["actions"], made.rollouts.actions)
+    assert shown["samples"]["succeeded"] == made.rollouts.succeeded.astype(int).tolist()
+    assert close(shown["controller"]["feedback"], made.controllers.feedback)
+    assert close(shown["controller"]["feedforward"], made.controllers.feedforward)
+    variance = np.diagonal(made.controllers.covariance, axis1=-2, axis2=-1)
+    assert close(shown["controller"]["noise_std"], np.sqrt(variance))
+
+
+def test_steps_after_the_end_of_an_episode_are_not_shown():
+    made = cut_short(record(1))
+    states = unpack(detail(made, None, {})["samples"]["states"])
+    assert np.array_equal(np.isfinite(states[..., 0]), made.rollouts.mask)
+    shown = piece(made, record(0))
+    assert shown["costs"][0][0] is None and shown["costs"][0][1] is not None
+    assert shown["short"] == [1, 1]
+
+
+def test_a_piece_holds_what_the_metrics_say():
+    before, made = record(0), record(1, status=Status.NOT_FINITE)
+    shown = piece(made, before)
+    assert np.allclose(shown["cost"], made.mean_cost, rtol=1e-5)
+    assert np.allclose(np.mean(shown["costs"], axis=1), made.mean_cost, rtol=1e-5)
+    assert np.allclose(shown["expected"], before.mean_cost + made.predicted, rtol=1e-5)
+    assert np.allclose(shown["kl"], made.kl, rtol=1e-5)
+    assert np.allclose(shown["bound"], made.kl_bound, rtol=1e-5)
+    trace = np.stack([np.exp(made.search.trace_log_eta[0, :3]), made.search.trace_kl[0, :3]], axis=1)
+    assert np.allclose(shown["trace"][0], trace, rtol=1e-5)
+    assert close(shown["kl_steps"], made.search.kl[..., None])
+    assert shown["status"] == ["OK", "NOT_FINITE"]
+    assert piece(before, None)["expected"] == [None, None]
+
+
+def test_the_model_error_of_a_true_model_is_its_noise_and_of_none_is_the_spread():
+    rng = np.random.default_rng(3)
+    M, N, T, dx, du = 2, 400, 12, 3, 1
+    F, c = 0.3 * rng.normal(size=(M, T - 1, dx, dx + du)), rng.normal(size=(M, T - 1, dx))
+    u = rng.normal(size=(M, N, T, du))
+    x = np.zeros((M, N, T, dx))
+    x[:, :, 0] = rng.normal(size=(M, N, dx))
+    noise = 0.1
+    for t in range(T - 1):
+        z = np.concatenate([x[:, :, t], u[:, :, t]], axis=-1)
+        x[:, :, t + 1] = np.einsum("mij,mnj->mni", F[:, t], z) + c[:, None, t] + noise * rng.normal(size=(M, N, dx))
+    made = record(0, M=M, N=N, T=T, dx=dx, du=du).rollouts
+    data = dataclasses.replace(made, states=x, actions=u)
+    shell = (np.zeros((M, T - 1, dx, dx)), np.zeros((M, dx)), np.zeros((M, dx, dx)))
+
+    true = one_step(LinearDynamics(F, c, *shell), data)
+    within = np.sqrt(x[:, :, 1:].var(axis=1, ddof=1).mean(axis=1))
+    assert np.allclose(true.by_entry, noise / within, rtol=0.05)
+    means = one_step(LinearDynamics(np.zeros_like(F), x[:, :, 1:].mean(axis=1), *shell), data)
+    assert np.allclose(means.overall, 1.0, atol=0.02)
+
+
+def test_what_cannot_be_compared_has_no_model_error():
+    lone = record(1, N=1)
+    assert np.isnan(one_step(record(0, N=1).dynamics, lone.rollouts).overall).all()
+    made = record(1)
+    states = made.rollouts.states.copy()
+    states[..., 0] = 0.1
+    still = dataclasses.replace(made.rollouts, states=states)
+    error = one_step(record(0).dynamics, still)
+    assert np.isnan(error.by_entry[:, 0]).all() and np.isfinite(error.by_entry[:, 1:]).all()
+    assert np.isfinite(error.overall).all()
+
+
+def test_the_mixture_is_that_of_the_stored_state(tmp_path):
+    run = make_run(tmp_path)
+    stored = read_mixture(run, 1)
+    made = run.iterations[1]
+    shown = detail(made, None, stored)["mixture"]
+    center, scale = np.array(shown["center"]), np.array(shown["scale"])
+    assert np.allclose(unpack(shown["means"]) * scale + center, stored["means"][:, :6], atol=1e-3)
+    covariances = unpack(shown["covariances"]) * np.outer(scale, scale)
+    assert np.allclose(covariances, stored["covariances"][:, :6, :6], atol=1e-2)
+    axes = np.array(shown["axes"])
+    assert np.allclose(axes @ axes.T, np.eye(2), atol=1e-4)
+    points = np.concatenate([made.rollouts.states, made.rollouts.actions], axis=-1).reshape(-1, 6)
+    along = ((points - center) / scale) @ axes.T
+    assert np.allclose(along.var(axis=0) / 6, shown["explained"], rtol=1e-3)
+    assert read_mixture(make_run(tmp_path, clusters=0), 1) == {}
+
+
+def test_names():
+    layout = {"qpos": slice(0, 2), "site_position:tip-goal": slice(2, 5), "sensor:touch": slice(5, 6)}
+    assert names.entries(layout, 6) == ["qpos 0", "qpos 1", "tip-goal x", "tip-goal y", "tip-goal z", "sensor:touch"]
+    assert names.entries(None, 2) == ["x0", "x1"]
+    assert [g["name"] for g in names.groups(layout, 6)] == ["all", *layout]
+    assert names.points(layout, 6) == [{"name": "tip-goal", "indices": [2, 3, 4], "relative": True}]
+    long = names.groups(None, 40)
+    assert [len(g["indices"]) for g in long] == [12, 12, 12, 4]
+    assert [i for g in long for i in g["indices"]] == list(range(40))
+    assert long[1]["name"] == "state, 12 to 23"
+
+
+# -- words -----------------------------------------------------------------------------------------------------------
+
+
+def pieces_of(*changes: dict) -> list[dict]:
+    """Pieces of two conditions where nothing is remarkable but what `changes` say of each iteration."""
+    calm = {
+        "status": ["OK", "OK"], "message": ["", ""], "saturated": [0.0, 0.0], "entropy": [1.0, 1.0], "samples": 5,
+        "cost": [10.0, 10.0], "cost_error": [0.01, 0.01], "predicted": [-1.0, -1.0], "actual": [-0.9, -0.9],
+        "model_error": [0.2, 0.2], "successes": [0, 5], "seconds": [1.0, 1.0, 1.0], "episodes": 10, "steps": 1000,
+        "short": [0, 0], "kl": [5.0, 5.0], "bound": [6.0, 6.0], "eta": [0.1, 0.1], "trace": [[[1, 2]], [[1, 2]]],
+    }  # fmt: skip
+    return [calm | {"iteration": k} | change for k, change in enumerate(changes)]
+
+
+def test_a_run_in_which_all_went_well_says_so():
+    pieces = pieces_of({}, {}, {})
+    assert findings(pieces, 2) == []
+    known = {"sizes": {"M": 2, "N": 5, "T": 20}, "planned": 3, "state": "finished", "evaluation": []}
+    text = " ".join(summary(known, pieces, []))
+    assert "No update failed" in text
+    assert "In the last iteration 5 of 10 samples succeeded." in text
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "severity", "said"),
+    [
+        ({"status": ["OK", "NO_FEASIBLE_ETA"]}, "NO_FEASIBLE_ETA", "error", "No eta gave a positive definite Quu"),
+        ({"status": ["OK", "NOT_FINITE"], "message": ["", "At t = 7."]}, "NOT_FINITE", "error", "At t = 7."),
+        ({"status": ["OK", "SAMPLES_DROPPED"]}, "SAMPLES_DROPPED", "warning", "ended early"),
+        ({"saturated": [0.2, 0.34]}, "saturated", "warning", "changed 34 % of the actions"),
+        ({"actual": [-0.9, 2.5], "cost": [10.0, 12.5]}, "worse", "warning", "it rose by 2.50 to 12.50"),
+        ({"actual": [-0.9, -0.05]}, "unfulfilled", "note", "the cost fell by 0.050 only"),
+        ({"model_error": [0.2, 2.0]}, "model", "note", "2.0 times the samples' own spread"),
+        ({"entropy": [1.0, 1.0 + 2 * math.log(0.01)]}, "collapse", "note", "its noise is 1.0 % of the first"),
+    ],
+)
+def test_what_went_wrong_is_said_with_its_place(change, kind, severity, said):
+    (finding,) = findings(pieces_of({}, {}, change), 2)
+    assert (finding.kind, finding.severity, finding.worst, finding.conditions) == (kind, severity, 2, (1,))
+    assert said in finding.text
+
+
+def test_changes_within_the_noise_are_not_spoken_of():
+    assert findings(pieces_of({}, {"actual": [0.5, -0.05], "cost_error": [0.6, 0.6]}), 2) == []
+    unknown = {"predicted": [None, None], "actual": [None, None], "cost": [None, None]}
+    assert findings(pieces_of(unknown, unknown), 2) == []
+
+
+def test_findings_in_a_row_and_of_several_conditions_are_one():
+    worse = {"actual": [3.0, 4.0]}
+    found = findings(pieces_of({}, worse, {"actual": [5.0, 6.0]}, {}, worse), 2)
+    assert [(f.first, f.last, f.worst, f.conditions) for f in found] == [(1, 2, 2, (1, 0)), (4, 4, 4, (1, 0))]
+
+
+def test_an_iteration_in_words():
+    before, item = pieces_of({}, {"cost": [12.0, None], "short": [0, 5], "status": ["OK", "NO_VALID_SAMPLES"]})
+    text = " ".join(described(item, before, 0))
+    assert text.startswith(Status.OK.sentence)
+    assert "rose from 10.00 to 12.00; the model had predicted a fall of 1.00." in text
+    assert "0 of 5 samples succeeded." in text
+    assert "5.00 of 6.00 nats of KL at η = 0.100" in text
+    text = " ".join(described(item, before, 1))
+    assert text.startswith(Status.NO_VALID_SAMPLES.sentence)
+    assert "No episode was whole" in text
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+def data_of(text: str) -> dict[str, dict]:
+    blocks = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', text, re.S)
+    return {name: json.loads(content) for name, content in blocks}
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"iterations": 1},
+        {"iterations": 2, "M": 1, "N": 1, "T": 2, "dx": 1, "du": 1, "layout": None},
+        {"iterations": 2, "dx": 40, "du": 14, "layout": {"qpos": slice(0, 40)}},
+        {"iterations": 3, "M": 16, "clusters": 0},
+        {"iterations": 2, "T": 500, "N": 20},
+        {"iterations": 2, "change": cut_short},
+    ],
+    ids=["one iteration", "one of each", "many dimensions", "many conditions", "long", "cut short"],
+)
+def test_runs_of_every_shape(tmp_path, sizes):
+    data = data_of(page.report(make_run(tmp_path, **sizes)))
+    shown = data["overview"]
+    assert len(shown["pieces"]) == sizes["iterations"]
+    assert [f"iteration-{k}" for k in shown["kept"]] == [name for name in data if name != "overview"]
+    M = sizes.get("M", 2)
+    assert all(len(item["words"]) == M and len(item["cost"]) == M for item in shown["pieces"])
+    assert data["iteration-0"]["tube"]["state_mean"]["shape"][0] == M
+    assert (data["iteration-0"]["mixture"] is None) == (sizes.get("clusters") == 0)
+
+
+def test_a_record_that_is_not_finite_is_shown_as_far_as_it_is(tmp_path):
+    def broken(item):
+        nan = np.full_like(item.marginals.mean, np.nan)
+        controllers = dataclasses.replace(item.controllers, covariance=np.zeros_like(item.controllers.covariance))
+        return dataclasses.replace(
+            item,
+            marginals=dataclasses.replace(item.marginals, mean=nan),
+            controllers=controllers,
+            predicted=np.full(2, np.nan),
+            entropy=np.full(2, -np.inf),
+            status=np.array([Status.OK, Status.NOT_FINITE]),
+        )
+
+    data = data_of(page.report(make_run(tmp_path, change=broken)))
+    assert np.isnan(unpack(data["iteration-1"]["tube"]["state_mean"])).all()
+    (finding,) = [f for f in data["overview"]["findings"] if f["kind"] == "NOT_FINITE"]
+    assert (finding["first"], finding["last"], finding["severity"]) == (0, 2, "error")
+
+
+def test_the_page_loads_nothing(tmp_path):
+    text = page.report(make_run(tmp_path))
+    own = text.replace(page._plotly(), "").replace(json.dumps(page._plotly()), "")
+    assert not re.search(r"https?://|//[\w.-]+\.\w+/|@import|url\(", own)
+    assert not re.search(r"<(?:link|img|iframe|script[^>]*\ssrc)\b", own)
+    assert "default-src 'none'" in own and "connect-src 'none'" in own
+    assert "A \\u003cmade-up> run." in own  # text of the user's own ends no element
+    assert text.count("plotly.js v") == page._plotly().count("plotly.js v")
+
+
+def test_the_state_layout_is_stored_with_the_run(tmp_path):
+    run = Run.open(make_run(tmp_path).path)
+    assert run.state_layout == LAYOUT
+    known = facts(run, run.iterations[0])
+    assert known["entries"] == ["qpos", "tip-goal x", "tip-goal y", "tip-goal z"]
+    without = Run.open(make_run(tmp_path, layout=None).path)
+    assert without.state_layout is None
+    assert facts(without, without.iterations[0])["entries"] == ["x0", "x1", "x2", "x3"]
+
+
+# -- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_the_page(tmp_path, capsys):
+    run = make_run(tmp_path)
+    assert cli.main(["report", str(run.path)]) == 0
+    assert capsys.readouterr().out.strip() == str(run.path / "report.html")
+    out = tmp_path / "deep/page.html"
+    assert cli.main(["report", str(run.path), "-o", str(out)]) == 0
+    assert out.read_bytes() == (run.path / "report.html").read_bytes()
+    Run.open(run.path).verify()
+
+
+def test_a_run_that_is_being_written_is_reported_as_such(tmp_path):
+    run = make_run(tmp_path)
+    with run:
+        shown = data_of(page.report(Run.open(run.path)))["overview"]
+    assert shown["facts"]["state"] == "running"
+    assert "It is running: 3 of 4 iterations" in " ".join(shown["summary"])
+    assert data_of(page.report(run))["overview"]["facts"]["state"] == "stopped"
+
+
+def test_what_cannot_be_reported_is_said_in_a_line(tmp_path, capsys):
+    empty = make_run(tmp_path, iterations=0)
+    assert cli.main(["report", str(empty.path)]) == 2
+    assert "no iteration has been written yet" in capsys.readouterr().err
+    run = make_run(tmp_path)
+    assert cli.main(["report", str(run.path), "-o", "/proc/no/such.html"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    (run.path / "iterations/001/rollouts.npz").write_bytes(b"")
+    with pytest.raises(RunError, match=r"rollouts\.npz"):
+        page.report(run)

@@ -1,0 +1,88 @@
+"""The guides keep their promises: each block that begins with a file name is written to it, and what is whole runs."""
+
+import importlib
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import gps
+
+TESTS = Path(__file__).parent
+GUIDES = TESTS.parent / "docs"
+BLOCK = re.compile(r"```(?:toml|python|xml)\n(?:# |<!-- )([\w.]+)(?: -->)?\n(.*?)```", re.S)
+
+
+def experiments(guide: str) -> list[dict[str, str]]:
+    """The files of each experiment of a guide; one ends with its experiment.toml."""
+    found: list[dict[str, str]] = [{}]
+    for name, content in BLOCK.findall((GUIDES / guide).read_text(encoding="utf-8")):
+        found[-1][name] = content
+        if name == "experiment.toml":
+            found.append({})
+    assert found.pop() == {}
+    return found
+
+
+ENVIRONMENTS = experiments("environments.md")
+
+
+@pytest.fixture
+def rail(tmp_path):
+    """The port of the robot that the guide speaks to."""
+    port_file = tmp_path / "port"
+    process = subprocess.Popen([sys.executable, TESTS / "robot_server.py", port_file])
+    deadline = time.monotonic() + 60
+    while not port_file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield int(port_file.read_text())
+    process.kill()
+    process.wait()
+
+
+def test_all_four_ways_are_shown():
+    assert len(ENVIRONMENTS) == 5
+    for key in ("id = ", "mjcf = ", "sampling = "):
+        assert any(key in files["experiment.toml"] for files in ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("files", ENVIRONMENTS, ids=lambda files: re.search(r'"(.*?)"', files["experiment.toml"])[1])
+def test_an_experiment_of_the_guide_checks(files, tmp_path, request):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    overrides = []
+    if "confirm_reset" in files["experiment.toml"]:  # nobody is there to be asked, and the robot is another one
+        overrides = ["environment.confirm_reset=false", f"environment.options.port={request.getfixturevalue('rail')}"]
+    assert gps.check(tmp_path, overrides).ok
+
+
+@pytest.mark.parametrize("files", experiments("costs.md"), ids=["formula", "reward"])
+def test_the_costs_of_the_guide_check(files, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    assert gps.check(tmp_path).ok
+
+
+def test_the_package_of_the_guide_is_found_and_watched(tmp_path, monkeypatch, capsys):
+    files = dict(BLOCK.findall((GUIDES / "plugins.md").read_text(encoding="utf-8")))
+    project = tomllib.loads(files.pop("pyproject.toml"))["project"]
+    info = tmp_path / "site/robots_of_mine-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    (info / "entry_points.txt").write_text(
+        "\n".join(f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in named.items()) for group, named in groups)
+    )
+    (info.parent / "robots_of_mine.py").write_text(files.pop("robots_of_mine.py"))
+    monkeypatch.syspath_prepend(info.parent)
+    importlib.invalidate_caches()
+    monkeypatch.chdir(tmp_path)
+    Path("experiment.toml").write_text(files["experiment.toml"])
+    assert gps.check(".").ok
+    exec(compile(files["watch.py"], "watch.py", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1] == "(20, 1, 2)"

@@ -1,0 +1,195 @@
+"""Experiments on environments that are not of this library: ids of Gymnasium, classes in task.py, MJCF files."""
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gps
+from gps.cli import main
+from gps.config import load
+from gps.errors import ConfigError
+from gps.experiment import Experiment
+
+EXPERIMENT = """
+[environment]
+id = "Pendulum-v1"
+horizon = 10
+conditions = 2
+
+[algorithm]
+iterations = 2
+samples = 3
+
+[[cost]]
+name = "quadratic"
+on = "{on}"
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Makes an experiment's directory from its environment's id, further keys of `[environment]`, and a task.py."""
+
+    def make(id, *lines, on="observation", task=None):
+        text = EXPERIMENT.replace("{on}", on).replace("Pendulum-v1", id)
+        for line in lines:
+            key = line.partition(" ")[0]
+            text = "\n".join(other for other in text.splitlines() if not other.startswith(f"{key} "))
+            text = text.replace("[environment]\n", f"[environment]\n{line}\n")
+        (tmp_path / "experiment.toml").write_text(text)
+        if task is not None:
+            (tmp_path / "task.py").write_text(task)
+        return tmp_path
+
+    return make
+
+
+def started(folder, *overrides):
+    run = gps.run(folder, out=folder / "runs", overrides=overrides)
+    for record in run.iterations:
+        assert np.isfinite(record.improved.feedback).all()
+        assert (np.linalg.eigvalsh(record.improved.covariance) > 0).all()
+    return run
+
+
+def test_an_id_alone_runs(experiment):
+    folder = experiment("Pendulum-v1")
+    run = started(folder)
+    record = run.iterations[0]
+    assert record.rollouts.states.shape == (2, 3, 10, 3)
+    assert run.config.environment.conditions == ({"seed": 0}, {"seed": 1})
+    np.testing.assert_allclose(record.controllers.covariance[0, 0], [[1.0]])  # a quarter of -2 to 2
+    assert (record.rollouts.rewards < 0).any()
+    alone = started(folder, "environment.threads=1")
+    np.testing.assert_array_equal(alone.iterations[1].rollouts.states, run.iterations[1].rollouts.states)
+    assert main(["check", str(folder)]) == 0
+
+
+def horizon(folder, *overrides):
+    with closing(Experiment(load(folder, overrides), folder)) as built:
+        return built.horizon
+
+
+def test_the_horizon_is_the_environments_unless_it_is_shorter(experiment, capsys):
+    folder = experiment("plain_envs:Point-v0", "horizon = 51", "threads = 1")
+    assert main(["run", str(folder), "--out", str(folder / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert "environment.horizon: 51 steps are more than the environment's own limit of 50" in said
+    assert not (folder / "runs").exists()
+    assert horizon(folder, "environment.options.max_episode_steps=51") == 51
+    (folder / "experiment.toml").write_text((folder / "experiment.toml").read_text().replace("horizon = 51\n", ""))
+    assert horizon(folder) == 50
+    assert horizon(folder, "environment.horizon=7") == 7
+    started(folder, "environment.options.max_episode_steps=10")
+
+
+def test_an_environment_of_this_library_has_its_limit_too(experiment):
+    folder = experiment("gps/PointMass-v0", "conditions = [{}]", "horizon = 101", on="qpos")
+    with pytest.raises(ConfigError, match="101 steps are more than the environment's own limit of 100"):
+        horizon(folder)
+    assert horizon(folder, "environment.options.max_episode_steps=101") == 101
+
+
+def test_a_module_of_ones_own(experiment, tmp_path, monkeypatch):
+    """`package.module:Env-v0`, found where Python finds modules, in the other processes too."""
+    package = tmp_path / "somewhere" / "robots"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "arms.py").write_text("""
+import gymnasium
+from plain_envs import Point
+
+class Arm(Point):
+    pass
+
+gymnasium.register("Arm-v0", entry_point="robots.arms:Arm", max_episode_steps=9)
+""")
+    monkeypatch.syspath_prepend(package.parent)
+    run = started(experiment("robots.arms:Arm-v0", "horizon = 9", "threads = 2"))
+    assert run.iterations[0].rollouts.states.shape == (2, 3, 9, 2)
+
+
+def test_early_ends_are_masked_and_learning_goes_on(experiment):
+    """A pole that falls: all episodes of a condition end early, and at different steps."""
+    folder = experiment("InvertedPendulum-v5", "horizon = 30", "threads = 1")
+    run = started(folder, "algorithm.iterations=3")
+    lengths = run.iterations[0].rollouts.mask.sum(axis=2)
+    assert lengths.max() < 30
+    assert len(np.unique(lengths)) > 1
+
+
+def test_one_state_and_one_action_and_a_dict(experiment):
+    folder = experiment("plain_envs:Parted-v0", 'state = ["velocity"]', "threads = 1", on="velocity")
+    assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
+    folder = experiment("plain_envs:Point-v0", 'state = ["observation[0]"]', "threads = 1", on="observation[0]")
+    assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
+
+
+TASK = """
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from plain_envs import Point
+from gps.environments.mujoco import MujocoEnv
+
+class Own(Point):
+    max_episode_steps = 12
+
+def made(**options):
+    return Own(**options)
+
+class Slider(MujocoEnv):
+    def __init__(self, num_envs, **options):
+        model = '<mujoco><worldbody><body><joint name="x" type="slide"/><geom size="0.1"/></body></worldbody>'
+        model += '<actuator><motor joint="x"/></actuator></mujoco>'
+        super().__init__(num_envs, mjcf=model, state=["qpos", "qvel"], **options)
+"""
+
+
+def test_a_class_in_task_py_may_be_plain_or_a_batch(experiment):
+    folder = experiment("task:Own", "horizon = 12", task=TASK)
+    assert started(folder).iterations[0].rollouts.mask.all()
+    with pytest.raises(ConfigError, match="13 steps are more than the environment's own limit of 12"):
+        started(folder, "environment.horizon=13")
+    started(experiment("task:made", "options = { limit = 2.0 }", "threads = 1", task=TASK))
+    started(experiment("task:Slider", "conditions = [{}, { qpos = [0.1] }]", on="qpos", task=TASK))
+    with pytest.raises(ConfigError, match=r"no 'Onw', which environment.id asks for; did you mean 'Own'"):
+        started(experiment("task:Onw", task=TASK))
+
+
+def test_an_unknown_key_of_a_condition_is_told_by_whoever_knows_the_keys(experiment):
+    with pytest.raises(ConfigError, match="condition 0: unknown key 'seed'"):
+        started(experiment("gps/PointMass-v0", on="qpos"))
+
+
+ARM = """
+<mujoco>
+  <worldbody>
+    <body>
+      <joint name="elbow" axis="0 1 0" damping="1"/>
+      <geom type="capsule" fromto="0 0 0 0.5 0 0" size="0.05" mass="1"/><site name="tip" pos="0.5 0 0"/>
+    </body>
+    <site name="goal" pos="0.4 0 0.3"/>
+  </worldbody>
+  <actuator><motor joint="elbow" gear="5" ctrllimited="true" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+
+
+def test_an_own_model_needs_no_python(experiment):
+    folder = experiment("x", 'state = ["qpos", "qvel", "site_position:tip-goal"]', on="site_position:tip-goal")
+    text = (folder / "experiment.toml").read_text()
+    (folder / "experiment.toml").write_text(
+        text.replace('id = "x"', 'mjcf = "arm.xml"').replace("conditions = 2", "conditions = [{}, { qpos = [0.2] }]")
+    )
+    (folder / "arm.xml").write_text(ARM)
+    run = started(folder)
+    assert run.iterations[0].rollouts.states.shape == (2, 3, 10, 5)
+    assert Path(run.config.environment.mjcf).is_absolute()  # so that a resume finds it from anywhere
+    resumed = gps.resume(run.path, iterations=1)
+    assert len(resumed.iterations) == 3
+    (folder / "arm.xml").write_text(ARM.replace("</body>", "<body>"))
+    with pytest.raises(ConfigError, match=r"environment: .*arm.xml: XML parse error .* Line number=7"):
+        started(folder)
