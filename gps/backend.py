@@ -3,18 +3,32 @@
 Import JAX from here (`from gps.backend import jax, jnp`), so that the settings hold before the first array exists.
 
 One XLA thread makes results independent of the machine's load and of the number of cores, and is the fastest choice
-for the small matrices of this library; the physics uses the other cores. Settings made by the user in `XLA_FLAGS` or
-`JAX_COMPILATION_CACHE_DIR` win.
+for the small matrices of this library; the physics uses the other cores. A loop over time whose steps are small is
+compiled into one kernel, several times faster than one kernel per operation. Settings made by the user in `XLA_FLAGS`
+or `JAX_COMPILATION_CACHE_DIR` win.
 """
 
 import os
 from pathlib import Path
 
+_FLAGS = {
+    "xla_cpu_multi_thread_eigen": "false",
+    # A loop becomes one kernel where a step touches less than this many bytes: what stays in the L2 cache.
+    "xla_backend_extra_options": f"xla_cpu_small_while_loop_byte_threshold={2**18}",
+}
 
-def _use_one_thread() -> None:
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_cpu_multi_thread_eigen" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+WHOLE_LOOPS = {"xla_disable_hlo_passes": "dot-library-rewriter"}
+"""Compiler options of a function whose time goes into loops of small matrix products.
+
+The products are then part of the loop's kernel. By default XLA hands each to a library, which is better for the large
+products of neural networks, and keeps the loop from becoming one kernel.
+"""
+
+
+def _set_flags() -> None:
+    given = os.environ.get("XLA_FLAGS", "")
+    ours = [f"--{name}={value}" for name, value in _FLAGS.items() if name not in given]
+    os.environ["XLA_FLAGS"] = " ".join([given, *ours]).strip()
 
 
 def cache_directory() -> Path:
@@ -22,7 +36,7 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gps" / "xla"
 
 
-_use_one_thread()
+_set_flags()
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
@@ -33,4 +47,4 @@ if not jax.config.jax_compilation_cache_dir:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
-__all__ = ["cache_directory", "jax", "jnp"]
+__all__ = ["WHOLE_LOOPS", "cache_directory", "jax", "jnp"]

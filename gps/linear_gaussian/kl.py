@@ -48,7 +48,8 @@ def controller_kl(
     du = controller.feedforward.shape[-1]
     dK = controller.feedback - reference.feedback
     e = jnp.einsum("tij,tj->ti", dK, marginals.mean) + controller.feedforward - reference.feedforward
-    # Spread of the action and of the difference of means, under one precision.
-    spread = controller.covariance + dK @ marginals.covariance @ jnp.swapaxes(dK, 1, 2) + e[:, :, None] * e[:, None, :]
-    trace = jnp.sum(reference.precision * spread, axis=(1, 2))
-    return 0.5 * (trace - du + reference.logdet - logdet_covariance)
+    P, precision = marginals.covariance, reference.precision
+    # tr(P̄Σ) + eᵀP̄e, and tr(ΔKᵀP̄ · ΔKP)
+    spread = jnp.sum(precision * (controller.covariance + e[:, :, None] * e[:, None, :]), axis=(1, 2))
+    spread += jnp.sum((precision @ dK) * (dK @ P), axis=(1, 2))
+    return 0.5 * (spread - du + reference.logdet - logdet_covariance)

@@ -10,11 +10,10 @@ with a temperature τ_t > 0 per step. The minimiser is linear-Gaussian: the feed
 
 from typing import NamedTuple
 
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from gps.backend import jax, jnp
-from gps.linear_gaussian.linalg import symmetrize
+from gps.linear_gaussian.linalg import half_solve, symmetrize
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 
 
@@ -42,9 +41,8 @@ def backward(dynamics: LinearDynamics, cost: CostExpansion, temperature: Float[A
         Q = symmetrize(C + F.T @ (Vxx @ F))
         q = g + F.T @ (vx + Vxx @ c)
         Quu = Q[dx:, dx:]
-        # One triangular solve for everything: Y = L⁻¹ [Qux, qu, I] with Quu = L Lᵀ.
-        L = jnp.linalg.cholesky(Quu)
-        Y = solve_triangular(L, jnp.concatenate([Q[dx:, :dx], q[dx:, None], jnp.eye(du)], axis=1), lower=True)
+        # One elimination for everything: Y = L⁻¹ [Qux, qu, I] with Quu = L Lᵀ.
+        Y = half_solve(Quu, jnp.concatenate([Q[dx:, :dx], q[dx:, None], jnp.eye(du)], axis=1))
         Yx, yu, Li = Y[:, :dx], Y[:, dx], Y[:, dx + 1 :]
         K, k = -Li.T @ Yx, -Li.T @ yu
         # V = Qxx + Qxu K and v = qx + Qxu k, in the form that stays symmetric.
@@ -68,16 +66,16 @@ def forward(dynamics: LinearDynamics, controller: Controller) -> Marginals:
     K, k, S = controller.feedback[:-1], controller.feedforward[:-1], controller.covariance[:-1]
     closed = A + B @ K
     drift = jnp.einsum("tij,tj->ti", B, k) + dynamics.offset
-    noise = B @ S @ jnp.swapaxes(B, 1, 2) + dynamics.covariance
+    noise = B @ (S @ jnp.swapaxes(B, 1, 2)) + dynamics.covariance
 
     def step(state, at_t):
         m, P = state
-        A, b, N = at_t
-        after = A @ m + b, symmetrize(A @ P @ A.T + N)
+        A, At, b, N = at_t
+        after = A @ m + b, symmetrize(A @ P @ At + N)
         return after, after
 
     start = dynamics.initial_mean, dynamics.initial_covariance
-    _, (m, P) = jax.lax.scan(step, start, (closed, drift, noise))
+    _, (m, P) = jax.lax.scan(step, start, (closed, jnp.swapaxes(closed, 1, 2), drift, noise))
     return Marginals(jnp.concatenate([start[0][None], m]), jnp.concatenate([start[1][None], P]))
 
 

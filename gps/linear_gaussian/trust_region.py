@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from gps.backend import jax, jnp
+from gps.backend import WHOLE_LOOPS, jax, jnp
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import backward, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
@@ -256,7 +256,11 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnames=("constraint", "solver", "tolerance", "max_evaluations"))
+@partial(
+    jax.jit,
+    static_argnames=("constraint", "solver", "tolerance", "max_evaluations"),
+    compiler_options=WHOLE_LOOPS,
+)
 def update(
     dynamics: LinearDynamics,
     cost: CostExpansion,
@@ -290,7 +294,9 @@ def update(
         tolerance=tolerance,
         max_evaluations=max_evaluations,
     )
-    return jax.vmap(one)(dynamics, cost, previous, bound, alpha, eta)
+    # One condition after another: its arrays stay in the cache, and it stops when it is done. As a batch (`vmap`) each
+    # would wait for the slowest, and above a few dozen entries of z the time per condition doubles.
+    return jax.lax.map(lambda of_one: one(*of_one), (dynamics, cost, previous, bound, alpha, eta))
 
 
 def first_indefinite(

@@ -4,7 +4,7 @@ import numpy as np
 from problems import spd
 
 from gps.backend import jnp
-from gps.linear_gaussian.linalg import gaussian_kl, logdet, psd_inverse, psd_solve, symmetrize
+from gps.linear_gaussian.linalg import gaussian_kl, half_solve, logdet, psd_inverse, psd_solve, symmetrize
 
 
 def test_solve_inverse_and_logdet_agree_with_numpy():
@@ -13,6 +13,15 @@ def test_solve_inverse_and_logdet_agree_with_numpy():
     np.testing.assert_allclose(psd_solve(A, b), np.linalg.solve(A, b), rtol=1e-11)
     np.testing.assert_allclose(psd_inverse(A), np.linalg.inv(A), rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(logdet(A), np.linalg.slogdet(A)[1], rtol=1e-12)
+
+
+def test_half_solve_is_the_cholesky_factors():
+    rng = np.random.default_rng(3)
+    for n in (1, 5):
+        A, b = spd(rng, n), rng.standard_normal((n, 3))
+        np.testing.assert_allclose(half_solve(A, b), np.linalg.solve(np.linalg.cholesky(A), b), rtol=1e-10)
+    for bad in (np.diag([1.0, -1.0]), np.zeros((2, 2)), np.array([[1.0, 2.0], [2.0, 1.0]])):
+        assert np.isnan(half_solve(bad, np.eye(2))[1]).any()
 
 
 def test_inverses_are_symmetric_to_the_last_bit():
