@@ -11,7 +11,8 @@
 | `report` | `gps report` of 20 iterations: seconds and size; what `--live` costs a run |
 | `sweep` | 8 seeds by `gps sweep` with two jobs, beside one after another |
 
-`python -m benchmarks.seeds` makes the learning tables. Absolute times depend on the machine and its load: the
+`python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the one of rewards without a
+formula. Absolute times depend on the machine and its load: the
 ratios count, which are measured in one run.
 """
 

@@ -1,0 +1,84 @@
+"""What is learned from rewards alone in Gymnasium's environments: `python -m benchmarks.rewards`.
+
+Sweeps `experiments/gymnasium` over five ids, and over two of them again with the reward's formula in place of its
+samples. Prints a Markdown table of mean returns: interquartile mean and 95 % interval over the seeds, of the samples
+of training after some of its steps and, last, of the final controllers without noise; zero and random actions beside.
+"""
+
+import argparse
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+EXPERIMENT = Path(__file__).resolve().parent.parent / "experiments" / "gymnasium"
+IDS = ("Reacher-v5", "Pusher-v5", "Swimmer-v5", "HalfCheetah-v5", "Pendulum-v1")
+FORMULAS = {"Reacher-v5": "reacher", "Pendulum-v1": "pendulum"}
+POINTS = (0.25, 0.5, 1.0)
+"""Shares of the training after which the samples' return is told."""
+
+
+def baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns of zero actions (1,) and of uniformly random ones (seeds,), from the experiment's start."""
+    from gps.config import load
+    from gps.experiment import Experiment
+    from gps.linear_gaussian import initial
+    from gps.sampling import collect
+
+    settings = [f"environment.id={id}", f"algorithm.samples={seeds}"]
+    with closing(Experiment(load(EXPERIMENT, settings), EXPERIMENT)) as built:
+        space = built.environment.single_action_space
+        shape = (1, seeds, built.horizon, *space.shape)
+        still = initial.zero(1, built.horizon, built.starts.shape[1], space.shape[0], 1.0)
+        returns = [
+            collect(built.environment, still, built.conditions, noise, 0).rewards.sum(axis=2)[0]
+            for noise in (np.zeros(shape), np.random.default_rng(0).uniform(space.low, space.high, shape))
+        ]
+    return returns[0][:1], returns[1]
+
+
+def learned(runs: list) -> list[np.ndarray]:
+    """Returns of several runs at each of `POINTS` and at the end, (seeds,) each."""
+    columns = [
+        np.array([run.rollouts(k).rewards.sum(axis=2).mean() for run in runs]) for k in _iterations(runs[0])
+    ]
+    return [*columns, np.array([run.evaluation[0].rewards.sum(axis=2).mean() for run in runs])]
+
+
+def _iterations(run) -> list[int]:
+    return [round(share * len(run.iterations)) - 1 for share in POINTS]
+
+
+def main() -> None:
+    import gps
+    from gps.inspect.statistics import estimate
+    from gps.inspect.tables import interval
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="how many; default: 5")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
+    parser.add_argument("--out", default="runs", help="folder of the runs; a sweep that is there already goes on")
+    arguments = parser.parse_args()
+    shared = {"seeds": range(arguments.seeds), "jobs": arguments.jobs, "out": arguments.out}
+
+    by_rewards = gps.sweep(EXPERIMENT, settings={"environment.id": list(IDS)}, **shared)
+    rows = {(id, "rewards"): [] for id in IDS}
+    for one in by_rewards.runs:
+        rows[one.settings["environment.id"], "rewards"].append(gps.load_run(one.path))
+    for id, function in FORMULAS.items():
+        formula = [f"environment.id={id}", f'cost=[{{name="task",function="{function}"}}]']
+        swept = gps.sweep(EXPERIMENT, overrides=formula, **shared)
+        rows[id, "formula"] = [gps.load_run(one.path) for one in swept.runs]
+
+    one = rows[IDS[0], "rewards"][0]
+    steps = [one.rows(k)[0].environment_steps for k in _iterations(one)]
+    print("| environment, cost | zero | random | " + " | ".join(f"{n:,} steps" for n in steps) + " | final |")
+    print("|---" * (4 + len(POINTS)) + "|")
+    for (id, kind), runs in sorted(rows.items()):
+        zero, random = baselines(id, arguments.seeds)
+        cells = [f"{zero[0]:.3g}", *(interval(estimate(column)) for column in (random, *learned(runs)))]
+        print(f"| {id}, {kind} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
