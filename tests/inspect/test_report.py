@@ -83,6 +83,9 @@ def test_samples_and_controller_are_those_of_the_record():
     assert close(shown["controller"]["feedforward"], made.controllers.feedforward)
     variance = np.diagonal(made.controllers.covariance, axis1=-2, axis2=-1)
     assert close(shown["controller"]["noise_std"], np.sqrt(variance))
+    noise = shown["controller"]["noise"]
+    whole = made.controllers.covariance[:, noise["at"]]
+    assert close(noise["covariance"], whole.reshape(*whole.shape[:2], -1))
 
 
 def test_steps_after_the_end_of_an_episode_are_not_shown():

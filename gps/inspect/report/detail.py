@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from gps.runs import Run
 
 
+ELLIPSES = 10
+"""Time steps whose exploration noise is drawn as an ellipse."""
+
+
 def detail(
     record: IterationRecord, following: IterationRecord | None, mixture: dict[str, np.ndarray]
 ) -> dict[str, Any]:
@@ -82,7 +86,15 @@ def _controller(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
         "feedback": pack(np.asarray(controllers.feedback)[:, steps], bits=8),
         "feedforward": pack(np.asarray(controllers.feedforward)[:, steps]),
         "noise_std": pack(_deviation(_diagonal(controllers.covariance))[:, steps]),
+        "noise": _noise(np.asarray(controllers.covariance), steps),
     }
+
+
+def _noise(covariance: np.ndarray, steps: np.ndarray) -> dict[str, Any]:
+    """Whole covariances at a few of the kept steps: `at` are their places among those."""
+    at = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), ELLIPSES)).round().astype(int))
+    chosen = covariance[:, steps[at]]
+    return {"at": at.tolist(), "covariance": pack(chosen.reshape(*chosen.shape[:2], -1))}
 
 
 def _model(record: IterationRecord, following: IterationRecord, steps: np.ndarray) -> dict[str, Any]:

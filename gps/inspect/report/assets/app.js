@@ -38,7 +38,7 @@ const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) 
 // -- drawing ---------------------------------------------------------------------------------------------------------
 
 const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated, time};
-const DETAIL = {states, actions, space, feedback, feedforward, model, search, "kl-now": klNow, mixture};
+const DETAIL = {states, actions, space, feedback, feedforward, noise, model, search, "kl-now": klNow, mixture};
 const FIGURES = {...OVERVIEW, ...DETAIL};
 const CONFIG = {displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
 
@@ -81,6 +81,7 @@ function draw(id) {
 // Shows a sentence in place of a figure that has nothing to show.
 function applicable(id) {
   if (id === "space") return view.facts.points.length > 0;
+  if (id === "noise") return !($("noise-figure").hidden = view.actionIndices.length < 2);
   if (id !== "model" && id !== "mixture") return true;
   const has = Boolean(view.detail[id]) && (id === "mixture" || view.detail.model.overall[view.m] !== null);
   $(id).hidden = !has;
@@ -297,7 +298,7 @@ $("next").onclick = () => select(view.k + 1);
 $("condition").onchange = (event) => select(view.k, Number(event.target.value));
 $("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states}); };
 $("action").onchange = (event) => { view.action = event.target.value; redraw({feedback}); };
-$("action-group").onchange = () => { showChoices(); redraw({actions, feedforward}); };
+$("action-group").onchange = () => { showChoices(); redraw({actions, feedforward, noise}); };
 $("point").onchange = (event) => { view.point = Number(event.target.value); showPoint(); redraw({space}); };
 $("log-cost").onchange = (event) => { view.logCost = event.target.checked; redraw({cost}); };
 for (const i of [0, 1]) $(`axis-${i}`).onchange = (event) => { view.axes[i] = event.target.value; redraw({mixture}); };

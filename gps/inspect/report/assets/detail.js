@@ -78,6 +78,26 @@ function feedforward(view, c, width) {
   return {data, layout: {...grid.layout, uirevision: `${view.m}`}};
 }
 
+// The noise of two actions about their means, from the first step (pale) to the last.
+function noise(view, c) {
+  const {at, covariance} = view.detail.controller.noise, {du} = view.facts.sizes, [i, j] = view.actionIndices;
+  const mean = unpack(view.detail.tube.action_mean), whole = unpack(covariance), names = view.facts.actions;
+  const data = at.map((t, n) => {
+    const rows = whole.along(view.m, n, null), middle = [mean.at(view.m, t, i), mean.at(view.m, t, j)];
+    return {...ellipse(rows[i * du + i], rows[i * du + j], rows[j * du + j], middle), mode: "lines", line: {color: c.accent, width: 1.6}, opacity: 0.2 + (0.8 * n) / Math.max(at.length - 1, 1),
+      hoverinfo: "text", text: `t = ${view.facts.times[t]}`, hoveron: "points"};
+  });
+  data.unshift({x: mean.along(view.m, null, i), y: mean.along(view.m, null, j), mode: "lines", line: {color: c.muted, width: 1, dash: "dot"}, hoverinfo: "skip"});
+  return {data, layout: layout(c, {height: 380, margin: {l: 60, r: 12, t: 8, b: 42}, showlegend: false, xaxis: axis(c, {title: {text: names[i]}}), yaxis: axis(c, {title: {text: names[j]}}), uirevision: `${view.m} ${i} ${j}`})};
+}
+
+// The ellipse of two standard deviations of a Gaussian in the plane.
+function ellipse(xx, xy, yy, middle) {
+  const l11 = Math.sqrt(Math.max(xx, 0)), l21 = l11 > 0 ? xy / l11 : 0, l22 = Math.sqrt(Math.max(yy - l21 * l21, 0));
+  const angles = range(49).map((i) => (2 * Math.PI * i) / 48);
+  return {x: angles.map((a) => middle[0] + 2 * l11 * Math.cos(a)), y: angles.map((a) => middle[1] + 2 * (l21 * Math.cos(a) + l22 * Math.sin(a)))};
+}
+
 // -- model and update ------------------------------------------------------------------------------------------------
 
 function model(view, c) {
@@ -141,15 +161,13 @@ function mixture(view, c) {
   const {weights, center, scale} = view.detail.mixture, means = unpack(view.detail.mixture.means), covariances = unpack(view.detail.mixture.covariances);
   const sides = directions(view), dz = center.length, most = Math.max(...weights);
   const place = (scaled) => sides.map((side) => side.center + side.scale * dot(side.vector, scaled));
-  const ellipse = (k) => {
+  const outline = (k) => {
     const rows = range(dz).map((i) => covariances.along(k, i, null));
     const cov = (a, b) => a.scale * b.scale * dot(a.vector, rows.map((row) => dot(row, b.vector)));
-    const [s, t] = sides, xx = cov(s, s), xy = cov(s, t), yy = cov(t, t), middle = place(means.along(k, null));
-    const l11 = Math.sqrt(Math.max(xx, 0)), l21 = l11 > 0 ? xy / l11 : 0, l22 = Math.sqrt(Math.max(yy - l21 * l21, 0));
-    const angles = range(49).map((i) => (2 * Math.PI * i) / 48);
-    return {x: angles.map((a) => middle[0] + 2 * l11 * Math.cos(a)), y: angles.map((a) => middle[1] + 2 * (l21 * Math.cos(a) + l22 * Math.sin(a)))};
+    const [s, t] = sides;
+    return ellipse(cov(s, s), cov(s, t), cov(t, t), place(means.along(k, null)));
   };
-  const clusters = weights.map((weight, k) => ({...ellipse(k), mode: "lines", fill: "toself", fillcolor: c.band, line: {color: c.accent, width: 1.4}, opacity: 0.25 + 0.75 * weight / most,
+  const clusters = weights.map((weight, k) => ({...outline(k), mode: "lines", fill: "toself", fillcolor: c.band, line: {color: c.accent, width: 1.4}, opacity: 0.25 + 0.75 * weight / most,
     hoverinfo: "text", text: `cluster ${k}: weight ${(100 * weight).toFixed(0)} %`, hoveron: "fills"}));
   const {x, y, owner} = samplePoints(view, (z) => place(z.map((value, i) => (value - center[i]) / scale[i])));
   const marks = (chosen, colour, size) => ({x: x.filter((_, i) => chosen(i)), y: y.filter((_, i) => chosen(i)), mode: "markers", marker: {color: colour, size}, hoverinfo: "skip"});
