@@ -27,6 +27,7 @@ from gps.linear_gaussian.types import CostExpansion
 from gps.records import Rollouts
 
 _CHUNK_BYTES = 64 << 20
+_NEGLIGIBLE = 1e-9  # membership of a cluster, relative to that of its foremost member
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,12 @@ def _features(points: Float[np.ndarray, "... d"]) -> Float[np.ndarray, "... f+1"
 def _cluster_moments(features: Float[np.ndarray, "n d"], membership: Float[np.ndarray, "n K"]):
     """First and second moments of the points in each cluster, (K, d) and (K, d, d)."""
     share = membership / np.maximum(membership.sum(axis=0), 1e-300)
-    return share.T @ features, np.stack([(features * weight[:, None]).T @ features for weight in share.T])
+    second = []
+    for weight in share.T:
+        members = weight > _NEGLIGIBLE * weight.max()  # most points belong to one cluster alone
+        own = features[members]
+        second.append((own * weight[members, None]).T @ own)
+    return share.T @ features, np.stack(second)
 
 
 def _mixed(shares: Float[np.ndarray, "M T K"], mean, second):
