@@ -9,12 +9,13 @@ import scipy.linalg
 from gymnasium.vector import VectorEnv
 
 from benchmarks.problems import make_lqr_problem, make_points, make_rollouts
-from gps.backend import jax
+from gps.backend import jax, jnp
 from gps.linear_gaussian.riccati import expected_cost, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 
 __all__ = [
-    "DATA", "LQR", "LinearEnv", "dense_joint", "lqr", "make_points", "make_rollouts", "one_step_errors", "oracle",
+    "DATA", "LQR", "LinearEnv", "dense_joint", "lqr", "make_points", "make_rollouts",
+    "negative_log_density", "one_step_errors", "oracle",
     "spd", "stack", "step_costs",
 ]  # fmt: skip
 
@@ -116,3 +117,15 @@ class LinearEnv(VectorEnv):
         never = np.zeros(self.num_envs, dtype=bool)
         ended = never if self.ends is None else np.asarray(self.ends) <= len(self.applied)
         return self.state.copy(), np.zeros(self.num_envs), ended, never, {"action": u}
+
+
+def negative_log_density(controller):
+    """The quadratic form (T, dz, dz) and the linear part (T, dz) of −log p̄(u | x) in z = [x; u], as NUMERICS has it.
+
+    The library works in deviations from p̄ and never forms these; they are the other way to the same controller.
+    """
+    K, k, precision = controller.feedback, controller.feedforward, jnp.linalg.inv(controller.covariance)
+    Kt = jnp.swapaxes(K, 1, 2)
+    hessian = jnp.block([[Kt @ precision @ K, -Kt @ precision], [-precision @ K, precision]])
+    Pk = jnp.einsum("tij,tj->ti", precision, k)
+    return hessian, jnp.concatenate([jnp.einsum("tij,tj->ti", Kt, Pk), -Pk], axis=1)

@@ -26,16 +26,9 @@ class Reference(NamedTuple):
         covariance = controller.covariance
         return cls(controller.feedback, controller.feedforward, psd_inverse(covariance), logdet(covariance))
 
-    def negative_log_density(self) -> tuple[Float[Array, "T dz dz"], Float[Array, "T dz"]]:
-        """The quadratic form and the linear part of −log p̄(u | x) in `z = [x; u]`, without its constant."""
-        K, k, precision = self.feedback, self.feedforward, self.precision
-        PK = precision @ K
-        Pk = jnp.einsum("tij,tj->ti", precision, k)
-        Kt = jnp.swapaxes(K, 1, 2)
-        top = jnp.concatenate([Kt @ PK, -jnp.swapaxes(PK, 1, 2)], axis=2)
-        bottom = jnp.concatenate([-PK, precision], axis=2)
-        gradient = jnp.concatenate([jnp.einsum("tij,tj->ti", Kt, Pk), -Pk], axis=1)
-        return jnp.concatenate([top, bottom], axis=1), gradient
+    def centred(self) -> "Reference":
+        """The same in deviations from its own mean: without feedback and feedforward."""
+        return self._replace(feedback=jnp.zeros_like(self.feedback), feedforward=jnp.zeros_like(self.feedforward))
 
 
 def controller_kl(

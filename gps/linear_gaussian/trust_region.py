@@ -7,8 +7,9 @@ For each condition, over linear-Gaussian controllers p:
                      E KL(p(· | x_t) ‖ p̄(· | x_t)) ≤ ε  ∀ t   ("per_step").
 
 Given the multiplier η ≥ 0 of the constraint, the Lagrangian is a maximum-entropy LQR problem with the cost ℓ − η log p̄
-and the temperature α + η, which `riccati.backward` solves exactly. What remains is the search for η: the dual is
-concave with slope KL(η) − bound, and KL falls as η grows (Levine & Abbeel 2014, sec. 3; Levine et al. 2015).
+and the temperature α + η, which `riccati.backward` solves exactly (in deviations from p̄: see `deviations`). What
+remains is the search for η: the dual is concave with slope KL(η) − bound, and KL falls as η grows (Levine & Abbeel
+2014, sec. 3; Levine et al. 2015).
 
 The search sees only `(log η, log KL/bound)`. How it moves is a `StepRule`; the loop is written once. A Quu that is not
 positive definite at some η moves the lower end of the bracket up: it never changes η behind the search's back.
@@ -23,12 +24,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gps.backend import WHOLE_LOOPS, jax, jnp
+from gps.linear_gaussian.deviations import from_deviations, in_deviations
 from gps.linear_gaussian.kl import Reference, controller_kl
-from gps.linear_gaussian.riccati import backward, forward
+from gps.linear_gaussian.riccati import BackwardPass, backward, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 from gps.records import Status
 
-MAX_ETA = 1e30  # η beyond this can no longer be told from "do not move"
+MAX_ETA = 1e100  # only a model that grows beyond all measure asks for more
 
 
 class Point(NamedTuple):
@@ -153,8 +155,26 @@ class Update(NamedTuple):
         return [Status(int(code)) for code in np.asarray(self.status)]
 
 
+class _Deviations(NamedTuple):
+    """The problem in deviations from the previous controller, which is N(0, Σ̄) there: η weighs on them alone."""
+
+    dynamics: LinearDynamics
+    cost: CostExpansion
+    reference: Reference
+
+    @classmethod
+    def of(cls, dynamics: LinearDynamics, cost: CostExpansion, previous: Controller) -> "_Deviations":
+        return cls(*in_deviations(dynamics, cost, previous), Reference.of(previous).centred())
+
+    def solve(self, eta: Float[Array, "T"], alpha) -> BackwardPass:
+        """The maximum-entropy controller of the Lagrangian: cost ℓ − η log p̄ and temperature α + η."""
+        dx = self.dynamics.offset.shape[-1]
+        hessian = self.cost.hessian.at[:, dx:, dx:].add(eta[:, None, None] * self.reference.precision)
+        return backward(self.dynamics, dataclasses.replace(self.cost, hessian=hessian), alpha + eta)
+
+
 class _Candidate(NamedTuple):
-    controller: Controller
+    controller: Controller  # in deviations
     marginals: Marginals
     log_eta: Float[Array, "..."]
     kl: Float[Array, "T"]
@@ -176,20 +196,16 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     """The update of one condition; `bound` is ε, `eta` the first η to try."""
     T = cost.gradient.shape[0]
     shape = () if constraint == "total" else (T,)
-    reference = Reference.of(previous)
-    negative_log_density = CostExpansion(*reference.negative_log_density(), jnp.zeros(T))
+    problem = _Deviations.of(dynamics, cost, previous)
     # Aim a little below the bound: within the tolerance of the aim is then within the bound.
     aim = bound * (1.0 - tolerance) * (T if constraint == "total" else 1.0)
     # Below this η, the controller is that of η = 0 to many digits.
     floor = jnp.log(jnp.maximum(1e-6 * alpha, 1e-300))
 
     def evaluate(log_eta):
-        eta = jnp.broadcast_to(jnp.exp(log_eta), (T,))
-        hessian = cost.hessian + eta[:, None, None] * negative_log_density.hessian
-        gradient = cost.gradient + eta[:, None] * negative_log_density.gradient
-        result = backward(dynamics, CostExpansion(hessian, gradient, cost.constant), alpha + eta)
-        marginals = forward(dynamics, result.controller)
-        kl = controller_kl(result.controller, result.logdet, reference, marginals)
+        result = problem.solve(jnp.broadcast_to(jnp.exp(log_eta), (T,)), alpha)
+        marginals = forward(problem.dynamics, result.controller)
+        kl = controller_kl(result.controller, result.logdet, problem.reference, marginals)
         return _Candidate(result.controller, marginals, log_eta, kl)
 
     def step(search: _Search) -> _Search:
@@ -228,7 +244,8 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
         return _Search(point, bracket, proposal, rule_state, best, evaluations, done, jnp.all(inactive), trace)
 
     nothing = Point(jnp.full(shape, jnp.nan), jnp.full(shape, jnp.nan))
-    keep = _Candidate(previous, forward(dynamics, previous), jnp.full(shape, jnp.inf), jnp.zeros(T))
+    stay = Controller(*map(jnp.zeros_like, (previous.feedback, previous.feedforward)), previous.covariance)
+    keep = _Candidate(stay, forward(problem.dynamics, stay), jnp.full(shape, jnp.inf), jnp.zeros(T))
     empty = jnp.full(max_evaluations, jnp.nan)
     no = jnp.zeros((), bool)
     start = _Search(
@@ -251,7 +268,7 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     )
     best = search.best
     return Update(
-        best.controller, best.marginals, keep.marginals, jnp.exp(best.log_eta), best.kl,
+        from_deviations(best.controller, previous), best.marginals, keep.marginals, jnp.exp(best.log_eta), best.kl,
         search.evaluations, status, *search.trace,
     )  # fmt: skip
 
@@ -307,10 +324,7 @@ def first_indefinite(
     None if it does not. This is what the sentence of a failed search names.
     """
     T = cost.gradient.shape[0]
-    negative_log_density = Reference.of(previous).negative_log_density()
-    hessian = cost.hessian + eta * negative_log_density[0]
-    gradient = cost.gradient + eta * negative_log_density[1]
-    result = jax.jit(backward)(dynamics, CostExpansion(hessian, gradient, cost.constant), jnp.full(T, alpha + eta))
+    result = jax.jit(lambda *problem: _Deviations.of(*problem).solve(jnp.full(T, eta), alpha))(dynamics, cost, previous)
     bad = np.flatnonzero(~np.isfinite(np.asarray(result.logdet)))
     if bad.size == 0:
         return None

@@ -5,7 +5,7 @@ The files were made with kl_step * T = 20 nats, alpha = 0, and a tolerance of 10
 
 import numpy as np
 import pytest
-from problems import lqr, oracle, stack, step_costs
+from problems import lqr, negative_log_density, oracle, stack, step_costs
 
 from gps.backend import jax
 from gps.linear_gaussian.kl import Reference, controller_kl
@@ -22,7 +22,7 @@ BOUND, T = 20.0, 100
 def at_eta(dynamics, cost, previous, eta):
     """The controller of an eta with its marginals and KL, from the public pieces and not from the search."""
     reference = Reference.of(previous)
-    hessian, gradient = reference.negative_log_density()
+    hessian, gradient = negative_log_density(previous)
     total = CostExpansion(cost.hessian + eta * hessian, cost.gradient + eta * gradient, cost.constant)
     result = backward(dynamics, total, np.full(T, 1.0) * eta)
     marginals = forward(dynamics, result.controller)
