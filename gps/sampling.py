@@ -5,8 +5,8 @@ once, one of a single simulation (a robot) runs one after another. The policy is
 so an episode has the same bits in either way.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -56,8 +56,10 @@ def start_states(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float
     """
     states = np.zeros((len(conditions), environment.single_observation_space.shape[0]))
     for group in _groups(len(states), environment.num_envs):
-        with _naming(group, 1, "reset"):
+        try:
             states[group] = _reset(environment, conditions[group], None)[: group.stop - group.start]
+        except SimulationFault as fault:
+            raise _named(fault, group, 1, "reset") from fault
     if not np.isfinite(states).all():
         raise EnvironmentFault(_describe_bad_state(states, states.shape, slice(0, None), 1, "reset"))
     return states
@@ -147,11 +149,10 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     everyone = np.zeros(log.states.shape[1:])  # of the other groups, the policy sees zeros
     what, t = "reset", 0
     try:
-        with _naming(group, N, "reset"):
-            state = _reset(environment, starts, seed)
+        state = _reset(environment, starts, seed)
         what = "step"
         for t in range(T):
-            if state.shape != (B, everyone.shape[1]) or not np.isfinite(state.sum()):
+            if state.shape != (B, everyone.shape[1]) or not isfinite(state.sum()):
                 raise EnvironmentFault(_describe_bad_state(state, (B, everyone.shape[1]), group, N, f"step {t}"))
             everyone[group] = state[:n]
             log.states[t, group], log.mask[t, group] = state[:n], alive
@@ -159,8 +160,7 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
             log.wanted[t, group] = wanted
             if n < B:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
-            with _naming(group, N, f"step {t}"):
-                state, rewards, terminated, truncated, info = environment.step(wanted)
+            state, rewards, terminated, truncated, info = environment.step(wanted)
             log.actions[t, group] = info.get("action", wanted)[:n]
             log.success[t, group] = info.get("success", never)[:n]
             ended = (terminated | truncated)[:n]
@@ -173,10 +173,12 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 log.mask[t, group] &= ~info.get("diverged", never)[:n]
                 alive &= ~ended
             log.rewards[t, group] = rewards[:n]
-            if not np.isfinite(rewards.sum()):
+            if not isfinite(rewards.sum()):
                 _check_rewards(rewards[:n], log.mask[t, group], group, N, t)
             if not alive.any():
                 break
+    except SimulationFault as fault:
+        raise _named(fault, group, N, "reset" if what == "reset" else f"step {t}") from fault
     except GpsError:
         raise
     except Exception as error:
@@ -192,14 +194,9 @@ def _check_rewards(rewards, mask, group, samples, t) -> None:
         raise EnvironmentFault(f"the environment returned the reward {rewards[bad[0]]}: {where}")
 
 
-@contextmanager
-def _naming(group: slice, samples: int, when: str) -> Iterator[None]:
-    """Says of a simulation's fault which sample it was."""
-    try:
-        yield
-    except SimulationFault as fault:
-        episode = group.start + fault.simulation
-        raise EnvironmentFault(f"{_place(episode, samples, when)}: {fault.what}") from fault
+def _named(fault: SimulationFault, group: slice, samples: int, when: str) -> EnvironmentFault:
+    """A simulation's fault, told of its sample."""
+    return EnvironmentFault(f"{_place(group.start + fault.simulation, samples, when)}: {fault.what}")
 
 
 def _place(episode: int, samples: int, when: str) -> str:

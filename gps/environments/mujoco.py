@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -259,7 +260,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         applied = np.minimum(np.maximum(actions, self._low, dtype=np.float64), self._high)
         self._ctrl[...] = applied
         failed = np.zeros(self.num_envs, dtype=bool)
-        if not np.isfinite(applied.sum()):
+        if not isfinite(applied.sum()):
             failed = ~np.isfinite(applied).all(axis=1)
             self._ctrl[failed] = 0.0  # to be undone: MuJoCo would write a warning to a file for each
 
@@ -393,11 +394,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     def _is_sane(self, states: Floats) -> bool:
         """Whether no simulation has gone wrong; NaN fails every comparison."""
-        limit = mujoco.mjMAXVAL
-        physics = self._physics
-        return bool(
-            physics.max() < limit and physics.min() > -limit and np.isfinite(states.sum()) and not self._warnings.any()
-        )
+        within = np.abs(self._physics).max() < mujoco.mjMAXVAL
+        return bool(within and isfinite(states.sum()) and not self._warnings.any())
 
     def _freeze(self, failed: Bools, states: Floats) -> None:
         """Undo the step of the simulations that `failed` or have gone wrong, and step them no more."""

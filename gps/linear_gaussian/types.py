@@ -46,13 +46,14 @@ class Controller(_Batched):
 
         A batch of M controllers takes states (M, N, dx), N for each.
 
-        The product is a sum over a broadcast array rather than a matrix product: its rounding does not depend on how
-        many states come at once, so a rollout has the same bits alone and among others.
+        The product is NumPy's own loop rather than BLAS's: its rounding does not depend on how many states come at
+        once, so a rollout has the same bits alone and among others.
         """
         K, k = np.asarray(self.feedback)[..., t, :, :], np.asarray(self.feedforward)[..., t, :]
         if K.ndim > 2:
-            K, k = K[..., None, :, :], k[..., None, :]
-        mean = np.add.reduce(K * np.asarray(state)[..., None, :], axis=-1) + k
+            mean = np.einsum("mij,mnj->mni", K, state) + k[:, None]
+        else:
+            mean = np.einsum("ij,...j->...i", K, state) + k
         if rng is None:
             return mean
         factor = np.linalg.cholesky(np.asarray(self.covariance[..., t, :, :]))
