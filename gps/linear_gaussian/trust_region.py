@@ -30,6 +30,9 @@ from gps.linear_gaussian.riccati import BackwardPass, backward, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 from gps.records import Status
 
+LARGEST_SMALL = 40
+"""Entries of z up to which each recursion is compiled into one kernel; larger matrices are a library's business."""
+
 MAX_ETA = 1e100  # only a model that grows beyond all measure asks for more
 
 
@@ -273,11 +276,6 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     )  # fmt: skip
 
 
-@partial(
-    jax.jit,
-    static_argnames=("constraint", "solver", "tolerance", "max_evaluations"),
-    compiler_options=WHOLE_LOOPS,
-)
 def update(
     dynamics: LinearDynamics,
     cost: CostExpansion,
@@ -304,16 +302,25 @@ def update(
         max_evaluations: of the dual; when they are spent, the best controller within the bound is returned (the
             previous one, if there is no other), with a status that says so.
     """
-    one = partial(
-        _update_one,
-        constraint=constraint,
-        rule=STEP_RULES[solver],
-        tolerance=tolerance,
-        max_evaluations=max_evaluations,
-    )
+    small = cost.gradient.shape[-1] <= LARGEST_SMALL
+    return (_update_small if small else _update_large)(
+        dynamics, cost, previous, bound, alpha, eta,
+        constraint=constraint, rule=STEP_RULES[solver], tolerance=tolerance, max_evaluations=max_evaluations,
+    )  # fmt: skip
+
+
+def _update_all(dynamics, cost, previous, bound, alpha, eta, **options) -> Update:
     # One condition after another: its arrays stay in the cache, and it stops when it is done. As a batch (`vmap`) each
     # would wait for the slowest, and above a few dozen entries of z the time per condition doubles.
-    return jax.lax.map(lambda of_one: one(*of_one), (dynamics, cost, previous, bound, alpha, eta))
+    def one(of_one):
+        return _update_one(*of_one, **options)
+
+    return jax.lax.map(one, (dynamics, cost, previous, bound, alpha, eta))
+
+
+_compiled = partial(jax.jit, static_argnames=("constraint", "rule", "tolerance", "max_evaluations"))
+_update_small = _compiled(_update_all, compiler_options=WHOLE_LOOPS)
+_update_large = _compiled(_update_all)
 
 
 def first_indefinite(
