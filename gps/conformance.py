@@ -19,13 +19,12 @@ from gps.config import ExperimentConfig, load
 from gps.errors import CostFault, EnvironmentFault
 from gps.experiment import Callback, Experiment
 from gps.linear_gaussian.initial import zero
-from gps.records import Rollouts, Status
+from gps.records import Rollouts
 from gps.sampling import collect
 
 STEPS = 25
 """Of the rollouts with random actions, at most."""
 
-_UNUSABLE = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE)
 _POINTS = 20  # where the cost is differentiated
 
 
@@ -259,7 +258,7 @@ def _iteration(built: Experiment) -> Finding:
     troubles = [
         f"condition {m}: {text}"
         for m, (text, status) in enumerate(zip(record.messages, record.statuses, strict=True))
-        if status in _UNUSABLE
+        if not status.improved
     ]
     if troubles:
         return Finding(rule, "; ".join(troubles), "look at `gps report` of a short run")

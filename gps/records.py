@@ -25,16 +25,23 @@ class Status(enum.IntEnum):
         return member
 
     OK = 0, "The update ended at the bound of the trust region."
-    BOUND_INACTIVE = 1, "The optimum of the local model lies inside the trust region; eta is 0."
+    BOUND_INACTIVE = 1, "The optimum lies inside the trust region, whose bound does not matter."
     SEARCH_EXHAUSTED = 2, "The search for eta spent its evaluations; the best controller within the bound was kept."
     NO_FEASIBLE_ETA = 3, "No eta gave a positive definite Quu; the controller was left as it was."
     NO_VALID_SAMPLES = 4, "No usable sample was left; the controller was left as it was."
     SAMPLES_DROPPED = 5, "Some samples ended early or were not finite; what they lack was left out of the fit."
     NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
+    NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
 
     @property
     def ok(self) -> bool:
         return self in (Status.OK, Status.BOUND_INACTIVE)
+
+    @property
+    def improved(self) -> bool:
+        """Whether there is a new controller."""
+        left = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE, Status.NO_PREFERENCE)
+        return self not in left
 
 
 class Abort(NamedTuple):
@@ -122,7 +129,8 @@ class IterationRecord:
 
     `predicted` and `actual` speak of the update that made this iteration's controllers: the change of expected cost
     that the last iteration's local model (its dynamics and its cost expansion) predicted between the last
-    controllers and these, and the change of the mean cost of the samples. NaN in iteration 0.
+    controllers and these, and the change of the mean cost of the samples. NaN in iteration 0. An algorithm that
+    predicts in another way says so in its `improve`.
     """
 
     iteration: int

@@ -139,6 +139,7 @@ _LABELS = {
     "NO_VALID_SAMPLES": "no samples",
     "SAMPLES_DROPPED": "dropped",
     "NOT_FINITE": "not finite",
+    "NO_PREFERENCE": "no choice",
 }
 
 
