@@ -55,7 +55,7 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confi
         ConfigError: if there is no such environment, or it cannot be built with these options.
     """
     keywords: dict[str, Any] = dict(config.options)
-    for key in ("state", "frame_skip", "threads"):
+    for key in ("state", "observation", "frame_skip", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
     abort = config.abort and task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
@@ -123,7 +123,7 @@ def _adapted(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /
     """A plain Gymnasium environment as a batch; `keywords` that are not the batch's are the environment's own."""
     from gps.environments.adapter import GymnasiumBatch
 
-    own = {key: keywords.pop(key) for key in ("state", "threads") if key in keywords}
+    own = {key: keywords.pop(key) for key in ("state", "observation", "threads") if key in keywords}
     recipe = Recipe(config.id or "", origin, keywords)
     return GymnasiumBatch(num_envs, recipe, step_timeout=config.step_timeout, **own)
 

@@ -22,6 +22,8 @@ from pydantic import (
     Field,
     Strict,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -94,6 +96,12 @@ class EnvironmentConfig(Section):
         description="parts of the state, in order; default: the environment's own (a Gymnasium environment's parts are "
         '"observation" or the keys of its Dict, or some entries of one: "observation[0,2]")',
     )
+    observation: ListOf[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="parts of what a policy sees, in order, where that is not the state, which the local controllers "
+        "see; default: the state, or the key `observation` of a Dict whose other key is `state`",
+    )
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
     )
@@ -105,6 +113,11 @@ class EnvironmentConfig(Section):
         min_length=1,
         description="the M initial situations: one table each, in the environment's terms; in a Gymnasium environment "
         "`seed` (default 0) and the options of its reset. A number M stands for the seeds 0 to M - 1",
+    )
+    test_conditions: ListOf[dict[str, Any]] = Field(
+        default=(),
+        description="initial situations that nothing is trained on, for policies that are to carry over to them. A "
+        "number K stands for the K seeds that follow those of `conditions`",
     )
     threads: int | None = Field(
         default=None,
@@ -138,6 +151,25 @@ class EnvironmentConfig(Section):
         description="a function of task.py, abort(state, action, t), that is asked after each step with the new state; "
         "true or a sentence ends the episode, and what was sampled until then is kept",
     )
+
+    @field_validator("test_conditions", mode="before")
+    @classmethod
+    def _following_seeds(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if value < 1:
+            raise ValueError(f"expected a list of tables, or how many seeds: an integer >= 1, got {value}")
+        seeds = [seed for one in info.data.get("conditions", ()) if type(seed := one.get("seed")) is int]
+        first = max(seeds, default=-1) + 1
+        return [{"seed": seed} for seed in range(first, first + value)]
+
+    @model_validator(mode="after")
+    def _unseen(self) -> Self:
+        for i, condition in enumerate(self.test_conditions):
+            if condition in self.conditions:
+                m = self.conditions.index(condition)
+                raise ValueError(f"test_conditions.{i}: {condition} is trained on: it is conditions.{m} as well")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -79,12 +79,17 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
 
 def _summary(built: Experiment) -> tuple[str, ...]:
     environment = built.environment
-    layout = ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in environment.state_layout.items())
+    layouts = {"state": environment.state_layout, "observation": getattr(environment, "observation_layout", None)}
     (dx,), (du,) = environment.single_observation_space.shape, environment.single_action_space.shape
     dt = getattr(environment, "dt", np.nan)
     period = f", dt = {dt:g} s" if np.isfinite(dt) else ""
     size = f"{len(built.conditions)} conditions, T = {built.horizon}, dx = {dx}, du = {du}{period}"
-    return f"environment   {size}", f"state         {layout}"
+    listed = (
+        f"{name:<14}" + ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in layout.items())
+        for name, layout in layouts.items()
+        if layout is not None
+    )
+    return f"environment   {size}", *listed
 
 
 def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ import enum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 
@@ -58,7 +58,8 @@ class Rollouts:
     """N episodes of T steps for each of M conditions.
 
     Row t holds the state that the action saw and the action that was applied (after the environment's limits).
-    `mask` is False from the step on at which an episode had ended; the arrays are zero there.
+    `mask` is False from the step on at which an episode had ended; the arrays are zero there. `observations` are there
+    where a policy is to see something else than the state: see `observed`.
     """
 
     states: Float[np.ndarray, "M N T dx"]
@@ -69,6 +70,12 @@ class Rollouts:
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
     aborts: tuple[Abort, ...] = ()
+    observations: Num[np.ndarray, "M N T do"] | None = None
+
+    @property
+    def observed(self) -> Num[np.ndarray, "M N T do"]:
+        """What a policy that acts on observations saw: the states where nothing else was recorded."""
+        return self.states if self.observations is None else self.observations
 
     def regrouped(self, conditions: int) -> "Rollouts":
         """The same episodes, in order, as those of another number of conditions."""
@@ -77,7 +84,7 @@ class Rollouts:
         def grouped(array):
             return array.reshape(conditions, count, *array.shape[2:])
 
-        arrays = {name: grouped(getattr(self, name)) for name in _PER_EPISODE}
+        arrays = {name: grouped(array) for name in _PER_EPISODE if (array := getattr(self, name)) is not None}
         of_samples = np.repeat(self.saturated, self.mask.shape[1])
         numbers = [abort.condition * self.mask.shape[1] + abort.sample for abort in self.aborts]
         aborts = tuple(
@@ -98,7 +105,7 @@ class Rollouts:
         return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
 
 
-_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask")
+_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -119,6 +119,14 @@ def test_a_name_may_be_left_out_where_there_is_a_usual_one():
     assert changed.algorithm.controller.initial.stiffness == 2
 
 
+def test_a_number_of_test_conditions_stands_for_the_seeds_that_follow():
+    text = '[environment]\nid = "Reacher-v5"\nconditions = [{ seed = 4 }, { seed = 7 }]\ntest_conditions = 2'
+    config = parse(text)
+    assert config.environment.test_conditions == ({"seed": 8}, {"seed": 9})
+    assert parse(config.to_toml()) == config
+    assert parse('environment = { id = "Reacher-v5", conditions = 2 }').environment.test_conditions == ()
+
+
 def test_a_number_of_conditions_stands_for_seeds():
     seeded = parse(MINIMAL, overrides=["environment.conditions=3"])
     assert seeded.environment.conditions == ({"seed": 0}, {"seed": 1}, {"seed": 2})
@@ -160,6 +168,9 @@ WRONG = {  # an override -> what is said of it
     "environment.horizon=1": "environment.horizon: expected an integer >= 2, got 1",
     "environment.mjcf=a.xml": "environment: give either id or mjcf, got both",
     "environment.conditions=[]": "environment.conditions: expected a list of tables, at least one, got []",
+    "environment.test_conditions=0": "environment.test_conditions: expected a list of tables, or how many seeds: an "
+    "integer >= 1, got 0",
+    "environment.test_conditions=[{}]": "environment: test_conditions.0: {} is trained on: it is conditions.0 as well",
     "environment.conditions=0": "environment.conditions: expected a list of tables, or how many seeds: an "
     "integer >= 1, got 0",
     "environment.action_limits=[1]": "environment: action_limits: expected [lowest, highest], got 1 entries",

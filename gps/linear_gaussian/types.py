@@ -5,7 +5,7 @@ M, and `batch[m]` is one of them. Letters follow the vocabulary of the control l
 """
 
 import dataclasses
-from typing import Self, dataclass_transform
+from typing import ClassVar, Self, dataclass_transform
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -36,6 +36,8 @@ class Controller(_Batched):
     feedback: Float[Array, "*M T du dx"]
     feedforward: Float[Array, "*M T du"]
     covariance: Float[Array, "*M T du du"]
+
+    observes: ClassVar[str] = "state"
 
     @property
     def horizon(self) -> int:
