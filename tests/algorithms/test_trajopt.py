@@ -197,7 +197,7 @@ def test_the_evaluation_is_of_the_last_controllers_and_not_of_the_best(tmp_path,
     run = gps.run(source, out=tmp_path / "runs", overrides=[f"algorithm.controller.execute={execute}"])
     rollouts, costs = run.evaluation
     with closing(Experiment(run.config, source)) as experiment:
-        state = run.state(len(run.iterations) - 1, type(experiment.begin()))
+        state = run.state(len(run.iterations) - 1, experiment.algorithm.state_type)
         expected, expected_costs = experiment.evaluate(experiment.algorithm.final(state))
     last = run.iterations[-1]
     np.testing.assert_array_equal(last.improved.feedback, state.controllers.feedback)
