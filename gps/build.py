@@ -13,6 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
 from gps import plugins, task_file
+from gps.algorithms.pi2 import PI2
+from gps.algorithms.pilqr import PILQR
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
@@ -24,11 +26,15 @@ from gps.config import (
     LQRInitialConfig,
     MixturePriorConfig,
     PDInitialConfig,
+    PI2Config,
+    PILQRConfig,
+    PluginAlgorithmConfig,
     PluginCostConfig,
     PluginPriorConfig,
     QuadraticCostConfig,
     RewardCostConfig,
     TaskCostConfig,
+    TrajOptConfig,
     ZeroInitialConfig,
 )
 from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
@@ -240,30 +246,54 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 
 
 def algorithm(config: ExperimentConfig, total_cost: Callable) -> Any:
-    """The algorithm as configured: `TrajOpt`, or another package's with the same methods."""
-    settings, dynamics, controller = config.algorithm, config.algorithm.dynamics, config.algorithm.controller
-    if settings.name != "trajopt":
-        factory = plugins.load("gps.algorithms", settings.name, "algorithm.name")
-        return _made(factory, f"algorithm: {settings.name}", config, total_cost)
-    if settings.options:
+    """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods."""
+    settings = config.algorithm
+    if settings.options and not isinstance(settings, PluginAlgorithmConfig):
         raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
-    return TrajOpt(
-        cost=total_cost,
-        reward=reward_model(config),
-        prior=_prior(dynamics),
-        ridge=dynamics.ridge,
-        center=dynamics.center,
-        kl_step=settings.kl_step,
-        constraint=settings.constraint,
-        solver=settings.solver,
-        entropy=settings.entropy,
-        multiplier=settings.step_multiplier.initial,
-        min_multiplier=settings.step_multiplier.min,
-        max_multiplier=settings.step_multiplier.max,
-        execution=controller.execute,
-        noise=controller.noise,
-        smoothing=controller.smoothing,
-    )
+    match settings:
+        case PluginAlgorithmConfig():
+            factory = plugins.load("gps.algorithms", settings.plugin, "algorithm.name")
+            return _made(factory, f"algorithm: {settings.plugin}", config, total_cost)
+        case TrajOptConfig():
+            return TrajOpt(total_cost, **_of_all(config), **_of_models(settings))
+        case PI2Config():
+            own = {"temperature": settings.temperature, "feedback": settings.feedback}
+            return PI2(total_cost, **_of_all(config), **_of_samples(settings), **own)
+        case PILQRConfig():
+            shared = {**_of_all(config), **_of_models(settings), **_of_samples(settings)}
+            return PILQR(total_cost, **shared, residual_share=settings.residual_share)
+
+
+def _of_all(config: ExperimentConfig) -> dict[str, Any]:
+    """What all algorithms are made with."""
+    settings, controller = config.algorithm, config.algorithm.controller
+    return {
+        "reward": reward_model(config),
+        "kl_step": settings.kl_step,
+        "multiplier": settings.step_multiplier.initial,
+        "min_multiplier": settings.step_multiplier.min,
+        "max_multiplier": settings.step_multiplier.max,
+        "execution": controller.execute,
+        "noise": controller.noise,
+        "smoothing": controller.smoothing,
+    }
+
+
+def _of_models(settings: TrajOptConfig | PILQRConfig) -> dict[str, Any]:
+    """What those are made with that optimise under a local model."""
+    return {
+        "prior": _prior(settings.dynamics),
+        "ridge": settings.dynamics.ridge,
+        "center": settings.dynamics.center,
+        "constraint": settings.constraint,
+        "solver": settings.solver,
+        "entropy": settings.entropy,
+    }
+
+
+def _of_samples(settings: PI2Config | PILQRConfig) -> dict[str, Any]:
+    """What those are made with that weigh samples."""
+    return {"covariance_damping": settings.covariance_damping, "covariance_floor": settings.covariance_floor}
 
 
 def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:

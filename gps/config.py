@@ -8,14 +8,13 @@ nearest known key.
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from annotated_types import Ge
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -29,7 +28,7 @@ from pydantic import (
 
 from gps import plugins
 from gps.errors import ConfigError, nearest
-from gps.validation import KeyPath, explain, kinds_at
+from gps.validation import KeyPath, PluggedNames, UsualName, explain, kinds_at, usual_at
 
 FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20
@@ -46,12 +45,12 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def _named(default: str) -> BeforeValidator:
+def _named(default: str) -> UsualName:
     """Lets a table that may be of several kinds omit its `name`."""
-    return BeforeValidator(lambda table: {"name": default, **table} if isinstance(table, dict) else table)
+    return UsualName(lambda table: {"name": default, **table} if isinstance(table, dict) else table, usual=default)
 
 
-def _plugged(group: str, common: Sequence[str] = ()) -> BeforeValidator:
+def _plugged(group: str, common: Sequence[str] = ()) -> PluggedNames:
     """Lets a table have the `name` of another package's entry point; its keys but the `common` ones are options."""
 
     def rewrite(table: Any) -> Any:
@@ -60,9 +59,10 @@ def _plugged(group: str, common: Sequence[str] = ()) -> BeforeValidator:
             return table
         shared = {key: table[key] for key in common if key in table}
         options = {key: value for key, value in table.items() if key not in ("name", *common)}
-        return {"name": "plugin", "plugin": name, "options": options, **shared}
+        options |= shared.pop("options", {})
+        return {**shared, "name": "plugin", "plugin": name, "options": options}
 
-    return BeforeValidator(rewrite)
+    return PluggedNames(rewrite, names=lambda: plugins.names(group))
 
 
 # -- [environment] ---------------------------------------------------------------------------------------------------
@@ -331,24 +331,21 @@ class StepMultiplierConfig(Section):
         return self
 
 
-def _known_algorithm(name: str) -> str:
-    known = ["trajopt", *plugins.names("gps.algorithms")]
-    if name not in known:
-        listed = " or ".join(f'"{one}"' for one in known)
-        raise ValueError(f'expected {listed}, got "{name}"{nearest(name, known)}')
-    return name
+class _AlgorithmConfig(Section):
+    """What all algorithms share."""
 
-
-class AlgorithmConfig(Section):
-    """`[algorithm]`: how the controllers are improved."""
-
-    name: Annotated[str, AfterValidator(_known_algorithm)] = Field(
-        default="trajopt", description="the local-model trajectory optimiser, or an entry point in gps.algorithms"
-    )
+    name: str
     options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
     kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
+    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
+    controller: ControllerConfig = ControllerConfig()
+
+
+class _ModelConfig(_AlgorithmConfig):
+    """What the algorithms share that optimise under a local model inside a trust region."""
+
     constraint: Literal["total", "per_step"] = Field(
         default="total", description="bound the KL of the whole trajectory, or that of each time step"
     )
@@ -359,9 +356,75 @@ class AlgorithmConfig(Section):
     entropy: float = Field(
         default=1e-3, ge=0, description="temperature of the entropy bonus, relative to the scale of the cost"
     )
-    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
-    controller: ControllerConfig = ControllerConfig()
+
+
+class _SampleConfig(_AlgorithmConfig):
+    """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
+
+    covariance_damping: float = Field(
+        default=0.5, ge=0, le=1, description="share of the old covariance in the one that the weighed samples give"
+    )
+    covariance_floor: float = Field(
+        default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the first controllers'"
+    )
+
+    @model_validator(mode="after")
+    def _explores(self) -> Self:
+        execute, noise = self.controller.execute, self.controller.noise
+        if execute in ("open_loop", "feedback") or (execute == "fixed_noise" and noise == 0):
+            raise ValueError(f'{self.name} learns from noise, and controller.execute = "{execute}" has none')
+        return self
+
+
+class TrajOptConfig(_ModelConfig):
+    """The local-model trajectory optimiser: maximum-entropy LQR inside a KL trust region."""
+
+    name: Literal["trajopt"] = "trajopt"
+
+
+class PI2Config(_SampleConfig):
+    """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
+
+    name: Literal["pi2"] = "pi2"
+    temperature: float | None = Field(
+        default=None,
+        gt=0,
+        description="of the weights, fixed, relative to the range of a step's costs-to-go; default: the one that keeps "
+        "their KL divergence within kl_step",
+    )
+    feedback: Literal["keep", "zero"] = Field(
+        default="keep", description="gains: those of the first controllers throughout, or none"
+    )
+
+
+class PILQRConfig(_ModelConfig, _SampleConfig):
+    """trajopt for what the local model explains of the cost, then pi2 for the rest."""
+
+    name: Literal["pilqr"] = "pilqr"
+    residual_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.9,
+        description="share of kl_step that is left to the samples' residual cost; default: the residual's share of the "
+        "spread of the samples' costs, at most 0.9",
+    )
+
+
+class PluginAlgorithmConfig(_ModelConfig):
+    """An algorithm of another package, by the name of its entry point in the group `gps.algorithms`."""
+
+    name: Literal["plugin"] = "plugin"
+    plugin: str = Field(min_length=1, description="the name of the entry point; its own keys are options")
+
+
+AlgorithmConfig = Annotated[
+    Annotated[TrajOptConfig | PI2Config | PILQRConfig | PluginAlgorithmConfig, Field(discriminator="name")],
+    _plugged("gps.algorithms", tuple(_ModelConfig.model_fields)),
+    _named("trajopt"),
+    Field(description="how the controllers are improved"),
+]
+"""`[algorithm]`."""
 
 
 # -- [[cost]] --------------------------------------------------------------------------------------------------------
@@ -466,7 +529,7 @@ class ExperimentConfig(Section):
     description: str = Field(default="", description="for people")
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of everything random")
     environment: EnvironmentConfig = Field(description="its id, or the mjcf it is made from")
-    algorithm: AlgorithmConfig = AlgorithmConfig()
+    algorithm: AlgorithmConfig = TrajOptConfig()
     cost: Annotated[ListOf[CostConfig], BeforeValidator(_costs)] = Field(
         default=(RewardCostConfig(),),
         min_length=1,
@@ -551,7 +614,9 @@ def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> E
         raise ConfigError(f"{place}: {_syntax_error(error)}") from None
     except RecursionError:
         raise ConfigError(f"{place}: nested too deeply") from None
-    places = {_override(raw, override): f"--set {override}" for override in overrides}
+    places: dict[KeyPath, str] = {}
+    for override in overrides:
+        places[_override(raw, override, places)] = f"--set {override}"
     try:
         return ExperimentConfig.model_validate(raw)
     except ValidationError as error:
@@ -568,10 +633,11 @@ def _syntax_error(error: tomllib.TOMLDecodeError) -> str:
     return f"{where.rstrip(')')}: {message[:1].lower()}{message[1:]}" if message else str(error)
 
 
-def _override(raw: dict[str, Any], override: str) -> KeyPath:
+def _override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
     """Write an override into the table; returns where.
 
-    Naming another kind of a table (`algorithm.dynamics.prior.name=none`) drops the keys of the kind it was.
+    Naming another kind of a table (`algorithm.name=pi2`) drops the file's keys that only the kind it was has. Those
+    that both kinds share stay, and so does what `earlier` overrides have written, to be refused where it is wrong.
     """
     target, equals, text = override.partition("=")
     parts = [part.strip() for part in target.split(".")]
@@ -592,11 +658,25 @@ def _override(raw: dict[str, Any], override: str) -> KeyPath:
         if len(path) < len(parts):
             node = node[key] if isinstance(node, list) else node.setdefault(key, {})
     value = value_of(text)
-    several_kinds = len(kinds_at(ExperimentConfig, path[:-1])) > 1
-    if key == "name" and several_kinds and node.get("name", value) != value:
-        node.clear()
+    if key == "name" and len(kinds := kinds_at(ExperimentConfig, path[:-1])) > 1:
+        old = node.get("name", usual_at(ExperimentConfig, path[:-1]) or value)
+        if old != value:
+            keep = _shared(*(kinds.get(str(name), kinds.get("plugin")) for name in (old, value)))
+            keep |= {
+                where[len(path) - 1]
+                for where in earlier
+                if len(where) >= len(path) and where[: len(path) - 1] == path[:-1]
+            }
+            for other in [other for other in node if other not in keep]:
+                del node[other]
     node[key] = value
     return path
+
+
+def _shared(*kinds: type[Section] | None) -> set[Any]:
+    """The keys that sections have from a common base."""
+    bases = set.intersection(*({*kind.__mro__} if kind else set() for kind in kinds))
+    return {key for base in bases if issubclass(base, Section) for key in base.model_fields}
 
 
 def value_of(text: str) -> Any:

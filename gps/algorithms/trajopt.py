@@ -66,16 +66,14 @@ class TrajOpt(LocalOptimiser):
         """The local model around the samples."""
         return fit_local_model(self.cost, state, rollouts, seed, self.ridge, self.center)
 
-    def improve(
-        self, state: LocalState, rollouts: Rollouts, model: LocalModel
-    ) -> tuple[LocalState, IterationRecord]:
+    def improve(self, state: LocalState, rollouts: Rollouts, model: LocalModel) -> tuple[LocalState, IterationRecord]:
         """One update of every controller, and the record of the iteration.
 
         The change that it predicts is that of the expected cost between the old controllers and the new ones, both
         under this iteration's dynamics and cost expansion.
         """
         old, step = state.controllers, self.step(state, model.sample_costs, rollouts.mask)
-        alpha = self.temperature(model, rollouts)
+        alpha = self.alpha(model, rollouts)
         new = self.optimised(model, old, step.bound, alpha, state.eta)
         status, usable = judged(new.status, (new.controller, new.kl, model.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, old)
@@ -105,7 +103,7 @@ class TrajOpt(LocalOptimiser):
         )
         return next_state, record
 
-    def temperature(self, model: LocalModel, rollouts: Rollouts) -> Float[np.ndarray, "M"]:
+    def alpha(self, model: LocalModel, rollouts: Rollouts) -> Float[np.ndarray, "M"]:
         """α of each condition, in units of its cost."""
         steps = np.maximum(rollouts.mask.sum(axis=(1, 2)), 1)
         return self.entropy * np.abs(model.sample_costs).sum(axis=(1, 2)) / steps
