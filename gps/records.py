@@ -122,6 +122,32 @@ class Search:
 
 
 @dataclasses.dataclass(frozen=True)
+class PolicyRecord:
+    """The side of the global policy in an iteration of guided policy search.
+
+    Losses are the supervised step's, in nats: see `gps.policies.supervised`. An outcome is the name of one of its.
+    """
+
+    sampled: bool  # whether the rollouts are the policy's own, or the local controllers'
+    linearised: Controller  # the policy before this iteration's training, around the samples
+    marginals: Marginals  # of the state, under `linearised` and the fitted dynamics
+    kl: Float[np.ndarray, "M T"]  # KL(policy ‖ improved controllers) after training, nats, mean over the samples
+    deviation: Float[np.ndarray, "du"]  # standard deviations of its noise after training
+    steps: int
+    training_loss: Float[np.ndarray, "checks"]
+    held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each look
+    outcome: str  # of the mean's training
+    covariance_outcome: str
+    message: str  # a sentence where an outcome is not as it should be
+
+    @property
+    def loss(self) -> tuple[float, float]:
+        """The held-out loss before and after; NaN where nothing was trained."""
+        known = self.held_out_loss[np.isfinite(self.held_out_loss)]
+        return (float(known[0]), float(known.min())) if known.size else (np.nan, np.nan)
+
+
+@dataclasses.dataclass(frozen=True)
 class Seconds:
     """Wall-clock time of the parts of an iteration."""
 
@@ -156,6 +182,7 @@ class IterationRecord:
     status: Int[np.ndarray, "M"]
     messages: tuple[str, ...]  # one for each condition; empty where there is nothing to say
     seconds: Seconds
+    policy: PolicyRecord | None = None  # where there is a global policy beside the local controllers
 
     @property
     def statuses(self) -> list[Status]:

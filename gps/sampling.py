@@ -15,7 +15,6 @@ from jaxtyping import Float, Num
 from scipy.ndimage import gaussian_filter1d
 
 from gps.errors import EnvironmentFault, GpsError, SimulationFault
-from gps.linear_gaussian.types import Controller
 from gps.records import Abort, Rollouts
 
 
@@ -24,28 +23,36 @@ class Policy(Protocol):
     def observes(self) -> Literal["state", "observation"]:
         """What it acts on. Where the environment tells no difference, the observation is the state."""
 
+    @property
+    def covariance(self) -> Float[np.ndarray, "M T du du"]:
+        """Of the noise by which it explores, for each condition and step."""
+
+    @property
+    def carries_over(self) -> bool:
+        """Whether it can be run from other starts than those of its conditions."""
+
     def act(self, seen: Num[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
         """The mean action at step t, given the states or the observations of all episodes."""
 
 
 def exploration_noise(
-    controllers: Controller, samples: int, smoothing: float, rng: np.random.Generator
+    policy: Policy, samples: int, smoothing: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "M N T du"]:
-    """Noise with the controllers' covariances, white or smoothed in time.
+    """Noise with the policy's covariances, white or smoothed in time.
 
     Args:
         smoothing: standard deviation, in time steps, of the Gaussian filter over each episode's noise; 0 for white.
             The filtered noise is scaled back to unit variance at every step, so that smoothing changes how
             the noise moves and not how large it is.
     """
-    M, T, du = controllers.feedforward.shape
+    covariance = np.asarray(policy.covariance)
+    M, T, du, _ = covariance.shape
     white = rng.standard_normal((M, samples, T, du))
     if smoothing > 0:
         # The response to a unit impulse at each step gives the variance of the filtered noise at every step.
         response = gaussian_filter1d(np.eye(T), smoothing, axis=0, mode="constant")
         white = gaussian_filter1d(white, smoothing, axis=2, mode="constant")
         white /= np.sqrt((response**2).sum(axis=1))[:, None]
-    covariance = np.asarray(controllers.covariance)
     still = ~covariance.any(axis=(-1, -2), keepdims=True)  # a covariance of zero does not explore
     factors = np.where(still, 0.0, np.linalg.cholesky(np.where(still, np.eye(du), covariance)))
     return np.einsum("mtij,mntj->mnti", factors, white)

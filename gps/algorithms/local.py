@@ -18,7 +18,8 @@ from gps.costs import RewardModel, evaluate, expand
 from gps.dynamics.prior import DynamicsPrior, Transitions
 from gps.dynamics.regression import fit_dynamics
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
-from gps.records import IterationRecord, Rollouts, Search, Seconds, Status, mean_of_whole
+from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status, mean_of_whole
+from gps.sampling import Policy
 
 Prior = TypeVar("Prior", bound=DynamicsPrior)
 
@@ -87,6 +88,10 @@ class LocalOptimiser:
     def final(self, state: LocalState) -> Controller:
         """The controllers to keep: what runs without exploration."""
         return executed(state.controllers, state.planned, self.execution, 0.0)
+
+    def further(self, state: LocalState) -> dict[str, Policy]:
+        """What else to evaluate beside `final`, by name."""
+        return {}
 
     def costs(self, rollouts: Rollouts) -> Float[np.ndarray, "M N T"]:
         """What each step cost."""
@@ -213,6 +218,7 @@ def recorded(
     search: Search,
     status: Int[np.ndarray, "M"],
     messages: Iterator[str],
+    policy: PolicyRecord | None = None,
 ) -> IterationRecord:
     """The record of the iteration that began in `state`."""
     return IterationRecord(
@@ -232,4 +238,5 @@ def recorded(
         status=status,
         messages=tuple(messages),
         seconds=Seconds(0.0, 0.0, 0.0),
+        policy=policy,
     )

@@ -38,6 +38,7 @@ class Controller(_Batched):
     covariance: Float[Array, "*M T du du"]
 
     observes: ClassVar[str] = "state"
+    carries_over: ClassVar[bool] = False  # a condition's controller knows that condition's start alone
 
     @property
     def horizon(self) -> int:
