@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
 from gps import plugins, task_file
+from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.pi2 import PI2
 from gps.algorithms.pilqr import PILQR
 from gps.algorithms.trajopt import TrajOpt
@@ -24,6 +25,7 @@ from gps.config import (
     ExperimentConfig,
     FileInitialConfig,
     LQRInitialConfig,
+    MDGPSConfig,
     MixturePriorConfig,
     PDInitialConfig,
     PI2Config,
@@ -31,6 +33,7 @@ from gps.config import (
     PluginAlgorithmConfig,
     PluginCostConfig,
     PluginPriorConfig,
+    PolicyConfig,
     QuadraticCostConfig,
     RewardCostConfig,
     TaskCostConfig,
@@ -47,6 +50,8 @@ from gps.environments.recipe import Recipe, registered
 from gps.errors import ConfigError
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.supervised import Options, Training
 
 # -- environment -----------------------------------------------------------------------------------------------------
 
@@ -245,8 +250,12 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable) -> Any:
-    """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods."""
+def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int) -> Any:
+    """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
+
+    Args:
+        do, du: how many numbers a policy sees and how many actions it has.
+    """
     settings = config.algorithm
     if settings.options and not isinstance(settings, PluginAlgorithmConfig):
         raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
@@ -262,6 +271,9 @@ def algorithm(config: ExperimentConfig, total_cost: Callable) -> Any:
         case PILQRConfig():
             shared = {**_of_all(config), **_of_models(settings), **_of_samples(settings)}
             return PILQR(total_cost, **shared, residual_share=settings.residual_share)
+        case MDGPSConfig():
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
 
 
 def _of_all(config: ExperimentConfig) -> dict[str, Any]:
@@ -279,7 +291,7 @@ def _of_all(config: ExperimentConfig) -> dict[str, Any]:
     }
 
 
-def _of_models(settings: TrajOptConfig | PILQRConfig) -> dict[str, Any]:
+def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig) -> dict[str, Any]:
     """What those are made with that optimise under a local model."""
     return {
         "prior": _prior(settings.dynamics),
@@ -294,6 +306,20 @@ def _of_models(settings: TrajOptConfig | PILQRConfig) -> dict[str, Any]:
 def _of_samples(settings: PI2Config | PILQRConfig) -> dict[str, Any]:
     """What those are made with that weigh samples."""
     return {"covariance_damping": settings.covariance_damping, "covariance_floor": settings.covariance_floor}
+
+
+def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
+    """What those are made with that train a neural policy."""
+    settings: PolicyConfig = config.algorithm.policy
+    weights, choices = jax.random.split(jax.random.key(config.seed))
+    network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
+    prior = settings.prior
+    own = settings.model_dump(exclude={"hidden", "activation", "prior"})
+    return {
+        "training": Training.begin(NeuralPolicy.untrained(network), choices),
+        "options": Options(**own),
+        "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
+    }
 
 
 def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:

@@ -411,6 +411,54 @@ class PILQRConfig(_ModelConfig, _SampleConfig):
     )
 
 
+Prior = Annotated[
+    Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
+    _named("gmm"),
+    Field(description="what is believed of the policy around a time step before its samples are seen"),
+]
+
+
+class PolicyConfig(Section):
+    """`[algorithm.policy]`: the neural policy, and how it is trained in each iteration."""
+
+    hidden: ListOf[Annotated[int, Ge(1)]] = Field(default=(64, 64), description="units of each hidden layer")
+    activation: Literal["relu", "tanh"] = Field(default="relu", description="of the hidden layers")
+    steps: int = Field(default=4000, ge=1, description="mini-batches in an iteration, at most")
+    batch: int = Field(default=32, ge=1, description="samples of a mini-batch")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="of Adam; it falls to a hundredth over the steps of an iteration"
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="per step, relative to the learning rate")
+    held_out: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the episodes that training does not see, but is judged by"
+    )
+    check_every: int = Field(default=100, ge=1, description="steps between two looks at the held-out loss")
+    patience: int = Field(default=10, ge=1, description="looks without a new lowest loss after which training stops")
+    least_deviation: float = Field(
+        default=1e-3, gt=0, description="smallest standard deviation of the noise, relative to the actions' size"
+    )
+    prior: Prior = MixturePriorConfig(memory=1)
+
+
+class _GuidedConfig(_ModelConfig):
+    """What the algorithms share that train one neural policy by local controllers."""
+
+    sampling: Literal["on_policy", "off_policy"] = Field(
+        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
+    )
+    policy: PolicyConfig = PolicyConfig()
+
+
+class MDGPSConfig(_GuidedConfig):
+    """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
+
+    name: Literal["mdgps"] = "mdgps"
+    step_rule: Literal["classic", "global"] = Field(
+        default="global",
+        description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's",
+    )
+
+
 class PluginAlgorithmConfig(_ModelConfig):
     """An algorithm of another package, by the name of its entry point in the group `gps.algorithms`."""
 
@@ -419,7 +467,9 @@ class PluginAlgorithmConfig(_ModelConfig):
 
 
 AlgorithmConfig = Annotated[
-    Annotated[TrajOptConfig | PI2Config | PILQRConfig | PluginAlgorithmConfig, Field(discriminator="name")],
+    Annotated[
+        TrajOptConfig | PI2Config | PILQRConfig | MDGPSConfig | PluginAlgorithmConfig, Field(discriminator="name")
+    ],
     _plugged("gps.algorithms", tuple(_ModelConfig.model_fields)),
     _named("trajopt"),
     Field(description="how the controllers are improved"),

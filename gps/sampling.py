@@ -34,6 +34,9 @@ class Policy(Protocol):
     def act(self, seen: Num[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
         """The mean action at step t, given the states or the observations of all episodes."""
 
+    def repeated(self, count: int) -> "Policy":
+        """The same for M·count conditions, each of its own `count` times in a row."""
+
 
 def exploration_noise(
     policy: Policy, samples: int, smoothing: float, rng: np.random.Generator

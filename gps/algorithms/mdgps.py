@@ -4,7 +4,7 @@ Each iteration, for M conditions:
 
     sample    the global policy π (on-policy) or the local controllers p (off-policy), with their noise
     fit       local dynamics and cost; π̄, the global policy linearised around the samples of each condition and step
-    C-step    p ← argmin E_p[ℓ]  subject to  KL(p ‖ π̄) ≤ ε: the trust region of trajectory optimisation, whose centre is π̄
+    C-step    p ← argmin E_p[ℓ]  subject to  KL(p ‖ π̄) ≤ ε: trajectory optimisation's trust region, about π̄
     S-step    π ← argmin Σ_i KL(π(· | o_i) ‖ p(· | x_i)) over the samples: `gps.policies.supervised`, with a warm start
 
 so that what a local controller learns is never farther from the policy than a step. Before the policy was trained for
@@ -42,7 +42,7 @@ from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.riccati import expected_cost, forward
 from gps.linear_gaussian.types import Controller, Marginals
 from gps.policies.linearised import linearise, policy_points
-from gps.policies.neural import NeuralPolicy, Network
+from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.shared import Shared
 from gps.policies.supervised import Fit, Options, Samples, Training, train
 from gps.records import IterationRecord, PolicyRecord, Rollouts
@@ -51,7 +51,7 @@ from gps.sampling import Policy
 
 @dataclasses.dataclass(frozen=True)
 class GuidedState(LocalState[Prior], Generic[Prior, Network]):
-    """The state of the local optimisers, the policy with all that its training goes on from, and what is believed of it.
+    """The state of the local optimisers; the policy with all that its training goes on from; what is believed of it.
 
     `predicted` and `cost` are those of the step rule: `cost` is L of the last iteration's reference.
     """
@@ -87,16 +87,14 @@ class MDGPS(TrajOpt):
 
     training: Training
     policy_prior: MixturePrior | None = None
-    options: Options = Options()
+    options: Options
     sampling: Literal["on_policy", "off_policy"] = "on_policy"
     step_rule: Literal["classic", "global"] = "global"
 
     @property
     def state_type(self) -> Any:
         """Of what `begin` and `improve` return."""
-        return GuidedState[
-            MixturePrior if self.prior is None else type(self.prior), type(self.training.policy.network)
-        ]
+        return GuidedState[MixturePrior if self.prior is None else type(self.prior), type(self.training.policy.network)]
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> GuidedState:
         """The state before the first iteration."""
@@ -232,7 +230,7 @@ def lessons(teachers: Controller, rollouts: Rollouts, usable: Bool[np.ndarray, "
 
     A condition whose update failed teaches nothing.
     """
-    M, N, T, dx = rollouts.states.shape
+    M, N, T = rollouts.mask.shape
     K, k = teachers.feedback, teachers.feedforward
     actions = np.einsum("mtij,mntj->mnti", K, rollouts.states) + k[:, None]
     precisions = np.broadcast_to(precision(teachers)[:, None], (*actions.shape, actions.shape[-1]))

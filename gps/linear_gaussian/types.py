@@ -62,6 +62,10 @@ class Controller(_Batched):
         factor = factor[..., None, :, :] if factor.ndim > 2 else factor
         return mean + (factor * rng.standard_normal(mean.shape)[..., None, :]).sum(-1)
 
+    def repeated(self, count: int) -> Self:
+        """The batch with each controller `count` times in a row."""
+        return jax.tree.map(lambda array: np.repeat(array, count, axis=0), self)
+
     def entropy(self) -> Float[Array, "*M T"]:
         """Differential entropy of the action at each step, nats."""
         du = self.feedforward.shape[-1]

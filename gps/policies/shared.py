@@ -1,12 +1,12 @@
 """One policy for all conditions, as a sampler plays it."""
 
 import dataclasses
-from typing import ClassVar, Generic
+from typing import ClassVar, Generic, Self
 
 import numpy as np
 from jaxtyping import Float, Num
 
-from gps.policies.neural import NeuralPolicy, Network
+from gps.policies.neural import Network, NeuralPolicy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,3 +29,6 @@ class Shared(Generic[Network]):
         self, seen: Num[np.ndarray, "... do"], t: int, rng: np.random.Generator | None = None
     ) -> Float[np.ndarray, "... du"]:
         return self.policy.act(seen, t, rng)
+
+    def repeated(self, count: int) -> Self:
+        return dataclasses.replace(self, conditions=self.conditions * count)
