@@ -246,10 +246,9 @@ def flat(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *res
 
 def precision(controllers: Controller) -> Float[np.ndarray, "M T du du"]:
     """Of the actions; NaN where the covariance has no inverse."""
-    try:
-        return np.linalg.inv(controllers.covariance)
-    except np.linalg.LinAlgError:
-        return np.full_like(controllers.covariance, np.nan)
+    covariance = np.asarray(controllers.covariance)
+    regular = np.isfinite(np.linalg.slogdet(covariance)[1])[..., None, None]
+    return np.where(regular, np.linalg.inv(np.where(regular, covariance, np.eye(covariance.shape[-1]))), np.nan)
 
 
 def policy_record(
