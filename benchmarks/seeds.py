@@ -68,8 +68,9 @@ class _Last:
         if self.row["first"] is None and record.rollouts.succeeded.all():
             self.row["first"] = record.iteration
 
-    def on_evaluation(self, rollouts, costs):
-        self.row |= _outcome(rollouts.succeeded[:, 0], costs)
+    def on_evaluation(self, rollouts, costs, what="final"):
+        if what == "final":
+            self.row |= _outcome(rollouts.succeeded[:, 0], costs)
 
 
 def _outcome(succeeded, costs) -> dict:

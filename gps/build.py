@@ -13,6 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
 from gps import plugins, task_file
+from gps.algorithms.mdgps import MDGPS
+from gps.algorithms.pi2 import PI2
+from gps.algorithms.pilqr import PILQR
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
@@ -22,13 +25,19 @@ from gps.config import (
     ExperimentConfig,
     FileInitialConfig,
     LQRInitialConfig,
+    MDGPSConfig,
     MixturePriorConfig,
     PDInitialConfig,
+    PI2Config,
+    PILQRConfig,
+    PluginAlgorithmConfig,
     PluginCostConfig,
     PluginPriorConfig,
+    PolicyConfig,
     QuadraticCostConfig,
     RewardCostConfig,
     TaskCostConfig,
+    TrajOptConfig,
     ZeroInitialConfig,
 )
 from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
@@ -41,6 +50,8 @@ from gps.environments.recipe import Recipe, registered
 from gps.errors import ConfigError
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.supervised import Options, Training
 
 # -- environment -----------------------------------------------------------------------------------------------------
 
@@ -55,7 +66,7 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confi
         ConfigError: if there is no such environment, or it cannot be built with these options.
     """
     keywords: dict[str, Any] = dict(config.options)
-    for key in ("state", "frame_skip", "threads"):
+    for key in ("state", "observation", "frame_skip", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
     abort = config.abort and task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
@@ -123,7 +134,7 @@ def _adapted(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /
     """A plain Gymnasium environment as a batch; `keywords` that are not the batch's are the environment's own."""
     from gps.environments.adapter import GymnasiumBatch
 
-    own = {key: keywords.pop(key) for key in ("state", "threads") if key in keywords}
+    own = {key: keywords.pop(key) for key in ("state", "observation", "threads") if key in keywords}
     recipe = Recipe(config.id or "", origin, keywords)
     return GymnasiumBatch(num_envs, recipe, step_timeout=config.step_timeout, **own)
 
@@ -239,31 +250,76 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable) -> Any:
-    """The algorithm as configured: `TrajOpt`, or another package's with the same methods."""
-    settings, dynamics, controller = config.algorithm, config.algorithm.dynamics, config.algorithm.controller
-    if settings.name != "trajopt":
-        factory = plugins.load("gps.algorithms", settings.name, "algorithm.name")
-        return _made(factory, f"algorithm: {settings.name}", config, total_cost)
-    if settings.options:
+def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int) -> Any:
+    """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
+
+    Args:
+        do, du: how many numbers a policy sees and how many actions it has.
+    """
+    settings = config.algorithm
+    if settings.options and not isinstance(settings, PluginAlgorithmConfig):
         raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
-    return TrajOpt(
-        cost=total_cost,
-        reward=reward_model(config),
-        prior=_prior(dynamics),
-        ridge=dynamics.ridge,
-        center=dynamics.center,
-        kl_step=settings.kl_step,
-        constraint=settings.constraint,
-        solver=settings.solver,
-        entropy=settings.entropy,
-        multiplier=settings.step_multiplier.initial,
-        min_multiplier=settings.step_multiplier.min,
-        max_multiplier=settings.step_multiplier.max,
-        execution=controller.execute,
-        noise=controller.noise,
-        smoothing=controller.smoothing,
-    )
+    match settings:
+        case PluginAlgorithmConfig():
+            factory = plugins.load("gps.algorithms", settings.plugin, "algorithm.name")
+            return _made(factory, f"algorithm: {settings.plugin}", config, total_cost)
+        case TrajOptConfig():
+            return TrajOpt(total_cost, **_of_all(config), **_of_models(settings))
+        case PI2Config():
+            own = {"temperature": settings.temperature, "feedback": settings.feedback}
+            return PI2(total_cost, **_of_all(config), **_of_samples(settings), **own)
+        case PILQRConfig():
+            shared = {**_of_all(config), **_of_models(settings), **_of_samples(settings)}
+            return PILQR(total_cost, **shared, residual_share=settings.residual_share)
+        case MDGPSConfig():
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
+
+
+def _of_all(config: ExperimentConfig) -> dict[str, Any]:
+    """What all algorithms are made with."""
+    settings, controller = config.algorithm, config.algorithm.controller
+    return {
+        "reward": reward_model(config),
+        "kl_step": settings.kl_step,
+        "multiplier": settings.step_multiplier.initial,
+        "min_multiplier": settings.step_multiplier.min,
+        "max_multiplier": settings.step_multiplier.max,
+        "execution": controller.execute,
+        "noise": controller.noise,
+        "smoothing": controller.smoothing,
+    }
+
+
+def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig) -> dict[str, Any]:
+    """What those are made with that optimise under a local model."""
+    return {
+        "prior": _prior(settings.dynamics),
+        "ridge": settings.dynamics.ridge,
+        "center": settings.dynamics.center,
+        "constraint": settings.constraint,
+        "solver": settings.solver,
+        "entropy": settings.entropy,
+    }
+
+
+def _of_samples(settings: PI2Config | PILQRConfig) -> dict[str, Any]:
+    """What those are made with that weigh samples."""
+    return {"covariance_damping": settings.covariance_damping, "covariance_floor": settings.covariance_floor}
+
+
+def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
+    """What those are made with that train a neural policy."""
+    settings: PolicyConfig = config.algorithm.policy
+    weights, choices = jax.random.split(jax.random.key(config.seed))
+    network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
+    prior = settings.prior
+    own = settings.model_dump(exclude={"hidden", "activation", "prior"})
+    return {
+        "training": Training.begin(NeuralPolicy.untrained(network), choices),
+        "options": Options(**own),
+        "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
+    }
 
 
 def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:

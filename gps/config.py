@@ -8,26 +8,27 @@ nearest known key.
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from annotated_types import Ge
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     Strict,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from gps import plugins
 from gps.errors import ConfigError, nearest
-from gps.validation import KeyPath, explain, kinds_at
+from gps.validation import KeyPath, PluggedNames, UsualName, explain, kinds_at, usual_at
 
 FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20
@@ -44,12 +45,12 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def _named(default: str) -> BeforeValidator:
+def _named(default: str) -> UsualName:
     """Lets a table that may be of several kinds omit its `name`."""
-    return BeforeValidator(lambda table: {"name": default, **table} if isinstance(table, dict) else table)
+    return UsualName(lambda table: {"name": default, **table} if isinstance(table, dict) else table, usual=default)
 
 
-def _plugged(group: str, common: Sequence[str] = ()) -> BeforeValidator:
+def _plugged(group: str, common: Sequence[str] = ()) -> PluggedNames:
     """Lets a table have the `name` of another package's entry point; its keys but the `common` ones are options."""
 
     def rewrite(table: Any) -> Any:
@@ -58,9 +59,10 @@ def _plugged(group: str, common: Sequence[str] = ()) -> BeforeValidator:
             return table
         shared = {key: table[key] for key in common if key in table}
         options = {key: value for key, value in table.items() if key not in ("name", *common)}
-        return {"name": "plugin", "plugin": name, "options": options, **shared}
+        options |= shared.pop("options", {})
+        return {**shared, "name": "plugin", "plugin": name, "options": options}
 
-    return BeforeValidator(rewrite)
+    return PluggedNames(rewrite, names=lambda: plugins.names(group))
 
 
 # -- [environment] ---------------------------------------------------------------------------------------------------
@@ -94,6 +96,12 @@ class EnvironmentConfig(Section):
         description="parts of the state, in order; default: the environment's own (a Gymnasium environment's parts are "
         '"observation" or the keys of its Dict, or some entries of one: "observation[0,2]")',
     )
+    observation: ListOf[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="parts of what a policy sees, in order, where that is not the state, which the local controllers "
+        "see; default: the state, or the key `observation` of a Dict whose other key is `state`",
+    )
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
     )
@@ -105,6 +113,11 @@ class EnvironmentConfig(Section):
         min_length=1,
         description="the M initial situations: one table each, in the environment's terms; in a Gymnasium environment "
         "`seed` (default 0) and the options of its reset. A number M stands for the seeds 0 to M - 1",
+    )
+    test_conditions: ListOf[dict[str, Any]] = Field(
+        default=(),
+        description="initial situations that nothing is trained on, for policies that are to carry over to them. A "
+        "number K stands for the K seeds that follow those of `conditions`",
     )
     threads: int | None = Field(
         default=None,
@@ -138,6 +151,25 @@ class EnvironmentConfig(Section):
         description="a function of task.py, abort(state, action, t), that is asked after each step with the new state; "
         "true or a sentence ends the episode, and what was sampled until then is kept",
     )
+
+    @field_validator("test_conditions", mode="before")
+    @classmethod
+    def _following_seeds(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return value
+        if value < 1:
+            raise ValueError(f"expected a list of tables, or how many seeds: an integer >= 1, got {value}")
+        seeds = [seed for one in info.data.get("conditions", ()) if type(seed := one.get("seed")) is int]
+        first = max(seeds, default=-1) + 1
+        return [{"seed": seed} for seed in range(first, first + value)]
+
+    @model_validator(mode="after")
+    def _unseen(self) -> Self:
+        for i, condition in enumerate(self.test_conditions):
+            if condition in self.conditions:
+                m = self.conditions.index(condition)
+                raise ValueError(f"test_conditions.{i}: {condition} is trained on: it is conditions.{m} as well")
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -299,24 +331,21 @@ class StepMultiplierConfig(Section):
         return self
 
 
-def _known_algorithm(name: str) -> str:
-    known = ["trajopt", *plugins.names("gps.algorithms")]
-    if name not in known:
-        listed = " or ".join(f'"{one}"' for one in known)
-        raise ValueError(f'expected {listed}, got "{name}"{nearest(name, known)}')
-    return name
+class _AlgorithmConfig(Section):
+    """What all algorithms share."""
 
-
-class AlgorithmConfig(Section):
-    """`[algorithm]`: how the controllers are improved."""
-
-    name: Annotated[str, AfterValidator(_known_algorithm)] = Field(
-        default="trajopt", description="the local-model trajectory optimiser, or an entry point in gps.algorithms"
-    )
+    name: str
     options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
     kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
+    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
+    controller: ControllerConfig = ControllerConfig()
+
+
+class _ModelConfig(_AlgorithmConfig):
+    """What the algorithms share that optimise under a local model inside a trust region."""
+
     constraint: Literal["total", "per_step"] = Field(
         default="total", description="bound the KL of the whole trajectory, or that of each time step"
     )
@@ -327,9 +356,125 @@ class AlgorithmConfig(Section):
     entropy: float = Field(
         default=1e-3, ge=0, description="temperature of the entropy bonus, relative to the scale of the cost"
     )
-    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
     dynamics: DynamicsConfig = DynamicsConfig()
-    controller: ControllerConfig = ControllerConfig()
+
+
+class _SampleConfig(_AlgorithmConfig):
+    """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
+
+    covariance_damping: float = Field(
+        default=0.5, ge=0, le=1, description="share of the old covariance in the one that the weighed samples give"
+    )
+    covariance_floor: float = Field(
+        default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the first controllers'"
+    )
+
+    @model_validator(mode="after")
+    def _explores(self) -> Self:
+        execute, noise = self.controller.execute, self.controller.noise
+        if execute in ("open_loop", "feedback") or (execute == "fixed_noise" and noise == 0):
+            raise ValueError(f'{self.name} learns from noise, and controller.execute = "{execute}" has none')
+        return self
+
+
+class TrajOptConfig(_ModelConfig):
+    """The local-model trajectory optimiser: maximum-entropy LQR inside a KL trust region."""
+
+    name: Literal["trajopt"] = "trajopt"
+
+
+class PI2Config(_SampleConfig):
+    """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
+
+    name: Literal["pi2"] = "pi2"
+    temperature: float | None = Field(
+        default=None,
+        gt=0,
+        description="of the weights, fixed, relative to the range of a step's costs-to-go; default: the one that keeps "
+        "their KL divergence within kl_step",
+    )
+    feedback: Literal["keep", "zero"] = Field(
+        default="keep", description="gains: those of the first controllers throughout, or none"
+    )
+
+
+class PILQRConfig(_ModelConfig, _SampleConfig):
+    """trajopt for what the local model explains of the cost, then pi2 for the rest."""
+
+    name: Literal["pilqr"] = "pilqr"
+    residual_share: float | None = Field(
+        default=None,
+        ge=0,
+        le=0.9,
+        description="share of kl_step that is left to the samples' residual cost; default: the residual's share of the "
+        "spread of the samples' costs, at most 0.9",
+    )
+
+
+Prior = Annotated[
+    Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
+    _named("gmm"),
+    Field(description="what is believed of the policy around a time step before its samples are seen"),
+]
+
+
+class PolicyConfig(Section):
+    """`[algorithm.policy]`: the neural policy, and how it is trained in each iteration."""
+
+    hidden: ListOf[Annotated[int, Ge(1)]] = Field(default=(64, 64), description="units of each hidden layer")
+    activation: Literal["relu", "tanh"] = Field(default="relu", description="of the hidden layers")
+    steps: int = Field(default=4000, ge=1, description="mini-batches in an iteration, at most")
+    batch: int = Field(default=32, ge=1, description="samples of a mini-batch")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, description="of Adam; it falls to a hundredth over the steps of an iteration"
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="per step, relative to the learning rate")
+    held_out: float = Field(
+        default=0.1, ge=0, lt=1, description="share of the episodes that training does not see, but is judged by"
+    )
+    check_every: int = Field(default=100, ge=1, description="steps between two looks at the held-out loss")
+    patience: int = Field(default=10, ge=1, description="looks without a new lowest loss after which training stops")
+    least_deviation: float = Field(
+        default=1e-3, gt=0, description="smallest standard deviation of the noise, relative to the actions' size"
+    )
+    prior: Prior = MixturePriorConfig(memory=1)
+
+
+class _GuidedConfig(_ModelConfig):
+    """What the algorithms share that train one neural policy by local controllers."""
+
+    sampling: Literal["on_policy", "off_policy"] = Field(
+        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
+    )
+    policy: PolicyConfig = PolicyConfig()
+
+
+class MDGPSConfig(_GuidedConfig):
+    """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
+
+    name: Literal["mdgps"] = "mdgps"
+    step_rule: Literal["classic", "global"] = Field(
+        default="global",
+        description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's",
+    )
+
+
+class PluginAlgorithmConfig(_ModelConfig):
+    """An algorithm of another package, by the name of its entry point in the group `gps.algorithms`."""
+
+    name: Literal["plugin"] = "plugin"
+    plugin: str = Field(min_length=1, description="the name of the entry point; its own keys are options")
+
+
+AlgorithmConfig = Annotated[
+    Annotated[
+        TrajOptConfig | PI2Config | PILQRConfig | MDGPSConfig | PluginAlgorithmConfig, Field(discriminator="name")
+    ],
+    _plugged("gps.algorithms", tuple(_ModelConfig.model_fields)),
+    _named("trajopt"),
+    Field(description="how the controllers are improved"),
+]
+"""`[algorithm]`."""
 
 
 # -- [[cost]] --------------------------------------------------------------------------------------------------------
@@ -434,7 +579,7 @@ class ExperimentConfig(Section):
     description: str = Field(default="", description="for people")
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="of everything random")
     environment: EnvironmentConfig = Field(description="its id, or the mjcf it is made from")
-    algorithm: AlgorithmConfig = AlgorithmConfig()
+    algorithm: AlgorithmConfig = TrajOptConfig()
     cost: Annotated[ListOf[CostConfig], BeforeValidator(_costs)] = Field(
         default=(RewardCostConfig(),),
         min_length=1,
@@ -519,7 +664,9 @@ def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> E
         raise ConfigError(f"{place}: {_syntax_error(error)}") from None
     except RecursionError:
         raise ConfigError(f"{place}: nested too deeply") from None
-    places = {_override(raw, override): f"--set {override}" for override in overrides}
+    places: dict[KeyPath, str] = {}
+    for override in overrides:
+        places[_override(raw, override, places)] = f"--set {override}"
     try:
         return ExperimentConfig.model_validate(raw)
     except ValidationError as error:
@@ -536,10 +683,11 @@ def _syntax_error(error: tomllib.TOMLDecodeError) -> str:
     return f"{where.rstrip(')')}: {message[:1].lower()}{message[1:]}" if message else str(error)
 
 
-def _override(raw: dict[str, Any], override: str) -> KeyPath:
+def _override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
     """Write an override into the table; returns where.
 
-    Naming another kind of a table (`algorithm.dynamics.prior.name=none`) drops the keys of the kind it was.
+    Naming another kind of a table (`algorithm.name=pi2`) drops the file's keys that only the kind it was has. Those
+    that both kinds share stay, and so does what `earlier` overrides have written, to be refused where it is wrong.
     """
     target, equals, text = override.partition("=")
     parts = [part.strip() for part in target.split(".")]
@@ -560,11 +708,25 @@ def _override(raw: dict[str, Any], override: str) -> KeyPath:
         if len(path) < len(parts):
             node = node[key] if isinstance(node, list) else node.setdefault(key, {})
     value = value_of(text)
-    several_kinds = len(kinds_at(ExperimentConfig, path[:-1])) > 1
-    if key == "name" and several_kinds and node.get("name", value) != value:
-        node.clear()
+    if key == "name" and len(kinds := kinds_at(ExperimentConfig, path[:-1])) > 1:
+        old = node.get("name", usual_at(ExperimentConfig, path[:-1]) or value)
+        if old != value:
+            keep = _shared(*(kinds.get(str(name), kinds.get("plugin")) for name in (old, value)))
+            keep |= {
+                where[len(path) - 1]
+                for where in earlier
+                if len(where) >= len(path) and where[: len(path) - 1] == path[:-1]
+            }
+            for other in [other for other in node if other not in keep]:
+                del node[other]
     node[key] = value
     return path
+
+
+def _shared(*kinds: type[Section] | None) -> set[Any]:
+    """The keys that sections have from a common base."""
+    bases = set.intersection(*({*kind.__mro__} if kind else set() for kind in kinds))
+    return {key for base in bases if issubclass(base, Section) for key in base.model_fields}
 
 
 def value_of(text: str) -> Any:

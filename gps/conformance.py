@@ -19,13 +19,12 @@ from gps.config import ExperimentConfig, load
 from gps.errors import CostFault, EnvironmentFault
 from gps.experiment import Callback, Experiment
 from gps.linear_gaussian.initial import zero
-from gps.records import Rollouts, Status
+from gps.records import Rollouts
 from gps.sampling import collect
 
 STEPS = 25
 """Of the rollouts with random actions, at most."""
 
-_UNUSABLE = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE)
 _POINTS = 20  # where the cost is differentiated
 
 
@@ -80,12 +79,17 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
 
 def _summary(built: Experiment) -> tuple[str, ...]:
     environment = built.environment
-    layout = ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in environment.state_layout.items())
+    layouts = {"state": environment.state_layout, "observation": getattr(environment, "observation_layout", None)}
     (dx,), (du,) = environment.single_observation_space.shape, environment.single_action_space.shape
     dt = getattr(environment, "dt", np.nan)
     period = f", dt = {dt:g} s" if np.isfinite(dt) else ""
     size = f"{len(built.conditions)} conditions, T = {built.horizon}, dx = {dx}, du = {du}{period}"
-    return f"environment   {size}", f"state         {layout}"
+    listed = (
+        f"{name:<14}" + ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in layout.items())
+        for name, layout in layouts.items()
+        if layout is not None
+    )
+    return f"environment   {size}", *listed
 
 
 def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
@@ -259,7 +263,7 @@ def _iteration(built: Experiment) -> Finding:
     troubles = [
         f"condition {m}: {text}"
         for m, (text, status) in enumerate(zip(record.messages, record.statuses, strict=True))
-        if status in _UNUSABLE
+        if not status.improved
     ]
     if troubles:
         return Finding(rule, "; ".join(troubles), "look at `gps report` of a short run")

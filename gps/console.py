@@ -46,7 +46,7 @@ class Progress(Callback):
         self._total = 0
         self._compiled: set[str] = set()
         self._last: IterationRecord | None = None
-        self._evaluation: list[tables.Evaluation] = []
+        self._evaluations: dict[str, list[tables.Evaluation]] = {}
         self._began = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -88,18 +88,20 @@ class Progress(Callback):
             self._print(tables.line(row))
             if (trouble := tables.trouble(row)) is not None:
                 self._print(trouble, style="yellow")
+        for text in tables.policy_lines(record.policy):
+            self._print(text)
         if record.iteration + 1 == self._total:
             self._say("evaluating the final controllers")
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
-        self._evaluation = tables.evaluation(rollouts, costs)
-        for text in tables.evaluation_lines(self._evaluation):
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
+        self._evaluations[what] = tables.evaluation(rollouts, costs)
+        for text in tables.evaluation_lines(self._evaluations[what], what):
             self._print(text)
 
     def on_end(self, run: Run) -> None:
         parts = []
-        if self._evaluation:
-            parts.append(f"solved {sum(item.solved for item in self._evaluation)}/{len(self._evaluation)} conditions")
+        for what, items in self._evaluations.items():
+            parts.append(f"{tables.SOLVED[what]} {sum(item.solved for item in items)}/{len(items)} conditions")
         if self._last is not None:
             steps, episodes = tables.effort(self._last)
             parts.append(f"{episodes} episodes, {steps} environment steps")

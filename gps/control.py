@@ -125,7 +125,7 @@ class Control(Callback):
         if requested(self._run) == "stop":
             raise Stopped
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
         """Nothing can be paused any more."""
 
     def on_end(self, run: Run) -> None:

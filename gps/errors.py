@@ -7,6 +7,7 @@ GpsError
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
 ├── RunError          a run directory: missing, incomplete, altered, or of another version
 ├── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
+├── PolicyError       a neural policy: observations, images or training data of another shape, an export that cannot be
 └── SweepError        a sweep: seeds or values that make no sense, a folder in use, workers that cannot be reached
 """
 
@@ -49,6 +50,10 @@ class RunError(GpsError):
 
 class DrawingError(GpsError):
     """A picture cannot be drawn or a video cannot be written."""
+
+
+class PolicyError(GpsError):
+    """What a neural policy is given (observations, images, training data) does not fit, or it cannot be exported."""
 
 
 class SweepError(GpsError):

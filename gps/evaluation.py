@@ -7,14 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gps.backend import jax
 from gps.errors import ConfigError, RunError
 from gps.experiment import Experiment
 from gps.inspect.statistics import Estimate, estimate, mean, share
-from gps.linear_gaussian.types import Controller
 from gps.records import Rollouts
 from gps.runs import Run
-from gps.sampling import exploration_noise
+from gps.sampling import Policy, exploration_noise
 
 Noise = Literal["none", "policy"] | float
 """None at all, the controllers' own covariance, or white noise of a standard deviation in units of action."""
@@ -75,13 +73,13 @@ def evaluate(
         GpsError: if there is no such iteration, the experiment cannot be built any more, or its starts have no seed.
     """
     with restored(run, iteration) as (built, state):
-        controllers, draws = played(built, state, noise, episodes, seed)
+        policy, draws = played(built, state, noise, episodes, seed)
         if fresh:
-            rollouts, costs = _from_fresh_starts(built, controllers, draws, seed)
+            rollouts, costs = _from_fresh_starts(built, policy, draws, seed)
             return Evaluated(state.iteration - 1, seed, noise, rollouts, costs, repeated=False)
-        if episodes > 1 and not draws.any() and _deterministic(built, controllers, draws):
+        if episodes > 1 and not draws.any() and _deterministic(built, policy, draws):
             draws = draws[:, :1]
-        rollouts, costs = built.evaluate(controllers, draws)
+        rollouts, costs = built.evaluate(policy, draws)
     return Evaluated(state.iteration - 1, seed, noise, rollouts, costs, repeated=draws.shape[1] < episodes)
 
 
@@ -105,33 +103,31 @@ def restored(run: Run, iteration: int | None = None, **options: Any) -> Iterator
         yield built, run.state(iteration, built.algorithm.state_type)
 
 
-def played(built: Experiment, state: Any, noise: Noise, episodes: int, seed: int) -> tuple[Controller, np.ndarray]:
-    """The controllers to run and the noise (M, E, T, du) to add to their actions."""
+def played(built: Experiment, state: Any, noise: Noise, episodes: int, seed: int) -> tuple[Policy, np.ndarray]:
+    """The policy to run and the noise (M, E, T, du) to add to their actions."""
     rng = np.random.default_rng(seed)
     if noise == "policy":
-        controllers = built.algorithm.policy(state)
+        policy = built.algorithm.policy(state)
         smoothing = built.config.algorithm.controller.smoothing
-        return controllers, exploration_noise(controllers, episodes, smoothing, rng)
-    controllers = built.algorithm.final(state)
-    M, T, du = controllers.feedforward.shape
+        return policy, exploration_noise(policy, episodes, smoothing, rng)
+    shape = len(built.conditions), episodes, built.horizon, *built.environment.single_action_space.shape
     deviation = 0.0 if noise == "none" else noise
-    return controllers, deviation * rng.standard_normal((M, episodes, T, du))
+    return built.algorithm.final(state), deviation * rng.standard_normal(shape)
 
 
-def _from_fresh_starts(built: Experiment, controllers: Controller, draws: np.ndarray, seed: int):
+def _from_fresh_starts(built: Experiment, policy: Policy, draws: np.ndarray, seed: int):
     """Episode e of every condition starts as `seed` + e says."""
     if not getattr(built.environment, "seeded", False):
         raise ConfigError("the starts of this environment are those of its conditions: they have no seed to change")
     M, E = draws.shape[:2]
     starts = [{**condition, "seed": seed + e} for condition in built.conditions for e in range(E)]
-    each = jax.tree.map(lambda array: np.repeat(array, E, axis=0), controllers)
-    rollouts, costs = built.evaluate(each, draws.reshape(M * E, 1, *draws.shape[2:]), starts)
+    rollouts, costs = built.evaluate(policy.repeated(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts)
     return rollouts.regrouped(M), costs.reshape(M, E, -1)
 
 
-def _deterministic(built: Experiment, controllers: Controller, draws: np.ndarray) -> bool:
+def _deterministic(built: Experiment, policy: Policy, draws: np.ndarray) -> bool:
     """Whether two episodes have the same bits."""
-    two, _ = built.evaluate(controllers, draws[:, :2])
+    two, _ = built.evaluate(policy, draws[:, :2])
     return np.array_equal(two.states[:, :1], two.states[:, -1:])
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from gps import build
 from gps.backend import jax
 from gps.config import ExperimentConfig, load
 from gps.environments.guard import Confirm
-from gps.linear_gaussian.types import Controller
 from gps.records import IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
-from gps.sampling import collect, exploration_noise, start_states
+from gps.sampling import Policy, collect, exploration_noise, start_states
 
 
 class Callback:
@@ -34,8 +33,13 @@ class Callback:
     def on_iteration(self, record: IterationRecord) -> None:
         """After an iteration has been written to disk."""
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
-        """After the final controllers were run without noise, once for each condition; costs are (M, 1, T)."""
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
+        """After something was run without noise, once for each condition; costs are (M, 1, T).
+
+        Args:
+            what: "final", what has been learned, from the starts of the conditions; "unseen", the same from the test
+                conditions; "local", the local controllers beside a policy that they have taught.
+        """
 
     def on_end(self, run: Run) -> None:
         """After the last iteration and the evaluation."""
@@ -67,7 +71,9 @@ class Experiment:
                 for space in (self.environment.single_observation_space, self.environment.single_action_space)
             )
             cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            self.algorithm = build.algorithm(config, cost)
+            layout = getattr(self.environment, "observation_layout", None)
+            do = dx if layout is None else max(part.stop for part in layout.values())
+            self.algorithm = build.algorithm(config, cost, do, du)
         except BaseException:
             self.close()
             raise
@@ -107,13 +113,13 @@ class Experiment:
         clock.append(time.perf_counter())
         return state, dataclasses.replace(record, seconds=Seconds(*np.diff(clock).tolist()))
 
-    def sample(self, controllers: Controller, rng: np.random.Generator) -> Rollouts:
+    def sample(self, policy: Policy, rng: np.random.Generator) -> Rollouts:
         """N rollouts of each condition, with exploration noise."""
-        noise = exploration_noise(controllers, self.samples, self.config.algorithm.controller.smoothing, rng)
-        return collect(self.environment, controllers, self.conditions, noise, self.config.seed)
+        noise = exploration_noise(policy, self.samples, self.config.algorithm.controller.smoothing, rng)
+        return collect(self.environment, policy, self.conditions, noise, self.config.seed)
 
     def evaluate(
-        self, controllers: Controller, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
+        self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
     ) -> tuple[Rollouts, np.ndarray]:
         """E episodes of each condition, and their costs (M, E, T).
 
@@ -121,11 +127,21 @@ class Experiment:
             noise: added to the actions, (M, E, T, du); None for one episode without.
             conditions: to start from; None for the experiment's own.
         """
-        if noise is None:
-            noise = np.zeros((len(self.conditions), 1, *controllers.feedforward.shape[-2:]))
         starts = self.conditions if conditions is None else conditions
-        rollouts = collect(self.environment, controllers, starts, noise, self.config.seed)
+        if noise is None:
+            noise = np.zeros((len(starts), 1, self.horizon, *self.environment.single_action_space.shape))
+        rollouts = collect(self.environment, policy, starts, noise, self.config.seed)
         return rollouts, self.algorithm.costs(rollouts)
+
+    def evaluations(self, state: Any) -> Iterator[tuple[str, Rollouts, np.ndarray]]:
+        """What has been learned, without noise: what is evaluated (see `gps.runs.EVALUATIONS`), rollouts and costs."""
+        final = self.algorithm.final(state)
+        yield "final", *self.evaluate(final)
+        unseen = self.config.environment.test_conditions
+        if unseen and final.carries_over:
+            yield "unseen", *self.evaluate(final, conditions=unseen)
+        for what, policy in self.algorithm.further(state).items():
+            yield what, *self.evaluate(policy)
 
     def at_the_start(self) -> VectorEnv:
         """Another environment, with one simulation of each condition at its start, for the caller to close."""
@@ -216,9 +232,9 @@ def _loop(run: Run, built: Experiment, state: Any, total: int, callbacks: Sequen
             state, record = built.iterate(state, watch)
             run.write(record, state)
             watch.on_iteration(record)
-        rollouts, costs = built.evaluate(built.algorithm.final(state))
-    run.write_evaluation(rollouts, costs)
-    watch.on_evaluation(rollouts, costs)
+        for what, rollouts, costs in built.evaluations(state):
+            run.write_evaluation(rollouts, costs, what)
+            watch.on_evaluation(rollouts, costs, what)
     watch.on_end(run)
 
 
@@ -240,9 +256,9 @@ class _All(Callback):
         for callback in self._callbacks:
             callback.on_iteration(record)
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
         for callback in self._callbacks:
-            callback.on_evaluation(rollouts, costs)
+            callback.on_evaluation(rollouts, costs, what)
 
     def on_end(self, run: Run) -> None:
         for callback in self._callbacks:

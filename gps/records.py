@@ -8,7 +8,7 @@ import enum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 
@@ -25,16 +25,23 @@ class Status(enum.IntEnum):
         return member
 
     OK = 0, "The update ended at the bound of the trust region."
-    BOUND_INACTIVE = 1, "The optimum of the local model lies inside the trust region; eta is 0."
+    BOUND_INACTIVE = 1, "The optimum lies inside the trust region, whose bound does not matter."
     SEARCH_EXHAUSTED = 2, "The search for eta spent its evaluations; the best controller within the bound was kept."
     NO_FEASIBLE_ETA = 3, "No eta gave a positive definite Quu; the controller was left as it was."
     NO_VALID_SAMPLES = 4, "No usable sample was left; the controller was left as it was."
     SAMPLES_DROPPED = 5, "Some samples ended early or were not finite; what they lack was left out of the fit."
     NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
+    NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
 
     @property
     def ok(self) -> bool:
         return self in (Status.OK, Status.BOUND_INACTIVE)
+
+    @property
+    def improved(self) -> bool:
+        """Whether there is a new controller."""
+        left = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE, Status.NO_PREFERENCE)
+        return self not in left
 
 
 class Abort(NamedTuple):
@@ -51,7 +58,8 @@ class Rollouts:
     """N episodes of T steps for each of M conditions.
 
     Row t holds the state that the action saw and the action that was applied (after the environment's limits).
-    `mask` is False from the step on at which an episode had ended; the arrays are zero there.
+    `mask` is False from the step on at which an episode had ended; the arrays are zero there. `observations` are there
+    where a policy is to see something else than the state: see `observed`.
     """
 
     states: Float[np.ndarray, "M N T dx"]
@@ -62,6 +70,12 @@ class Rollouts:
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
     aborts: tuple[Abort, ...] = ()
+    observations: Num[np.ndarray, "M N T do"] | None = None
+
+    @property
+    def observed(self) -> Num[np.ndarray, "M N T do"]:
+        """What a policy that acts on observations saw: the states where nothing else was recorded."""
+        return self.states if self.observations is None else self.observations
 
     def regrouped(self, conditions: int) -> "Rollouts":
         """The same episodes, in order, as those of another number of conditions."""
@@ -70,7 +84,7 @@ class Rollouts:
         def grouped(array):
             return array.reshape(conditions, count, *array.shape[2:])
 
-        arrays = {name: grouped(getattr(self, name)) for name in _PER_EPISODE}
+        arrays = {name: grouped(array) for name in _PER_EPISODE if (array := getattr(self, name)) is not None}
         of_samples = np.repeat(self.saturated, self.mask.shape[1])
         numbers = [abort.condition * self.mask.shape[1] + abort.sample for abort in self.aborts]
         aborts = tuple(
@@ -91,7 +105,7 @@ class Rollouts:
         return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
 
 
-_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask")
+_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +119,32 @@ class Search:
     evaluations: Int[np.ndarray, "M"]
     trace_log_eta: Float[np.ndarray, "M evaluations"]
     trace_kl: Float[np.ndarray, "M evaluations"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyRecord:
+    """The side of the global policy in an iteration of guided policy search.
+
+    Losses are the supervised step's, in nats: see `gps.policies.supervised`. An outcome is the name of one of its.
+    """
+
+    sampled: bool  # whether the rollouts are the policy's own, or the local controllers'
+    linearised: Controller  # the policy before this iteration's training, around the samples
+    marginals: Marginals  # of the state, under `linearised` and the fitted dynamics
+    kl: Float[np.ndarray, "M T"]  # KL(policy ‖ improved controllers) after training, nats, mean over the samples
+    deviation: Float[np.ndarray, "du"]  # standard deviations of its noise after training
+    steps: int
+    training_loss: Float[np.ndarray, "checks"]
+    held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each look
+    outcome: str  # of the mean's training
+    covariance_outcome: str
+    message: str  # a sentence where an outcome is not as it should be
+
+    @property
+    def loss(self) -> tuple[float, float]:
+        """The held-out loss before and after; NaN where nothing was trained."""
+        known = self.held_out_loss[np.isfinite(self.held_out_loss)]
+        return (float(known[0]), float(known.min())) if known.size else (np.nan, np.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +162,8 @@ class IterationRecord:
 
     `predicted` and `actual` speak of the update that made this iteration's controllers: the change of expected cost
     that the last iteration's local model (its dynamics and its cost expansion) predicted between the last
-    controllers and these, and the change of the mean cost of the samples. NaN in iteration 0.
+    controllers and these, and the change of the mean cost of the samples. NaN in iteration 0. An algorithm that
+    predicts in another way says so in its `improve`.
     """
 
     iteration: int
@@ -141,6 +182,7 @@ class IterationRecord:
     status: Int[np.ndarray, "M"]
     messages: tuple[str, ...]  # one for each condition; empty where there is nothing to say
     seconds: Seconds
+    policy: PolicyRecord | None = None  # where there is a global policy beside the local controllers
 
     @property
     def statuses(self) -> list[Status]:

@@ -8,6 +8,8 @@
             timing.npz  metrics.csv       what differs between two equal runs
             state.npz  SHA256SUMS         the state that the next iteration starts from
         evaluation/                       the final controllers without noise
+        evaluation_unseen/                the same from the test conditions, where there are some
+        evaluation_local/                 the local controllers beside a policy that they have taught
 
 A folder is written under a name that begins with a dot, flushed to the disk, and renamed. Whatever has such a name is
 the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,
@@ -16,7 +18,9 @@ the leftover of a killed process: it is ignored, and removed when the run is res
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -50,13 +54,13 @@ if TYPE_CHECKING:  # loaded when first needed: this module loads fast, as `gps l
 
     from gps.config import ExperimentConfig
     from gps.inspect.tables import Evaluation, Row
-    from gps.records import IterationRecord, Rollouts
+    from gps.records import IterationRecord, PolicyRecord, Rollouts
 
 FORMAT = 1
 """The version of the layout above."""
 
 _INFO = "run.json"
-_ITERATIONS, _EVALUATION, _METRICS, _STATE = "iterations", "evaluation", "metrics.csv", "state.npz"
+_ITERATIONS, _METRICS, _STATE = "iterations", "metrics.csv", "state.npz"
 _MAX_TEXT_BYTES = 64 << 20
 
 _PARTS = {  # file -> fields of IterationRecord; the others are in record.npz
@@ -68,6 +72,9 @@ _PARTS = {  # file -> fields of IterationRecord; the others are in record.npz
 }
 _REST = "record.npz"
 _ITERATION_FILES = (*_PARTS, _REST, _METRICS, _STATE)
+
+EVALUATIONS = {"final": "evaluation", "unseen": "evaluation_unseen", "local": "evaluation_local"}
+"""What is evaluated without noise -> its folder."""
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "pydantic")
 
@@ -198,6 +205,12 @@ class Run:
         with self._naming_damage():
             return _read_csv(self._folder(iteration), Row)
 
+    def policy(self, iteration: int) -> PolicyRecord | None:
+        """The global policy's side of one iteration, without the rest of its record; None where there is none."""
+        self.iterations.require(iteration)
+        with self._naming_damage():
+            return _read_arrays(self._folder(iteration), _REST, _parts()[_REST]).policy
+
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
         self.iterations.require(iteration)
@@ -208,18 +221,26 @@ class Run:
     @property
     def evaluation(self) -> tuple[Rollouts, np.ndarray] | None:
         """Rollouts of the final controllers without noise, and their costs (M, N, T); None before there are any."""
-        folder = self.path / _EVALUATION
+        return self.evaluated("final")
+
+    @property
+    def evaluation_summary(self) -> list[Evaluation]:
+        """The evaluation's cost and successes by condition; empty before there are any."""
+        return self.evaluated_summary("final")
+
+    def evaluated(self, what: str) -> tuple[Rollouts, np.ndarray] | None:
+        """As `evaluation`, of one of `EVALUATIONS`."""
+        folder = self.path / EVALUATIONS[what]
         if not folder.is_dir():
             return None
         with self._naming_damage():
             return tuple(_read_arrays(folder, "rollouts.npz", _evaluation_type()))  # type: ignore[return-value]
 
-    @property
-    def evaluation_summary(self) -> list[Evaluation]:
-        """The evaluation's cost and successes by condition; empty before there are any."""
+    def evaluated_summary(self, what: str) -> list[Evaluation]:
+        """As `evaluation_summary`, of one of `EVALUATIONS`."""
         from gps.inspect.tables import Evaluation
 
-        folder = self.path / _EVALUATION
+        folder = self.path / EVALUATIONS[what]
         if not folder.is_dir():
             return []
         with self._naming_damage():
@@ -271,8 +292,9 @@ class Run:
                 verify(self._folder(k), _ITERATION_FILES)
             if before is None and count and not self.active:  # else it may be about to be written
                 self._verify_metrics()
-            if before is None and (self.path / _EVALUATION).is_dir():
-                verify(self.path / _EVALUATION, ("rollouts.npz", _METRICS))
+            for folder in (self.path / name for name in EVALUATIONS.values()):
+                if before is None and folder.is_dir():
+                    verify(folder, ("rollouts.npz", _METRICS))
 
     @property
     def active(self) -> bool:
@@ -321,8 +343,8 @@ class Run:
             publish(fresh, [self._folder(record.iteration)])
             self._write_metrics()
 
-    def write_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
-        """Store rollouts of the final controllers without noise and their costs (M, N, T), in place of earlier ones."""
+    def write_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
+        """Store rollouts without noise of one of `EVALUATIONS` and their costs (M, N, T), in place of earlier ones."""
         from gps.inspect.tables import Evaluation, evaluation, to_csv
         from gps.serialization import flatten, write_npz
 
@@ -330,8 +352,9 @@ class Run:
             write_npz(fresh / "rollouts.npz", flatten(_evaluation_type()(rollouts, costs)))
             write(fresh / _METRICS, to_csv(evaluation(rollouts, costs), Evaluation))
             write_sums(fresh)
-            remove([self.path / _EVALUATION])
-            publish(fresh, [self.path / _EVALUATION])
+            folder = self.path / EVALUATIONS[what]
+            remove([folder])
+            publish(fresh, [folder])
 
     def discard_from(self, iteration: int) -> None:
         """Make `iteration` the next one to be written: it, all after it and the evaluation are removed.
@@ -349,7 +372,7 @@ class Run:
         self.verify(before=iteration)
         doomed = [self._folder(k) for k in reversed(range(iteration, count))]  # a kill leaves no gap
         with _writing(self.path):
-            remove([self.path / _EVALUATION, *doomed])
+            remove([*(self.path / name for name in EVALUATIONS.values()), *doomed])
             remove_leftovers(self.path)
             remove_leftovers(self.path / _ITERATIONS)
             self._write_metrics()
@@ -482,13 +505,25 @@ def load_run(path: str | Path) -> Run:
 
 @functools.cache
 def _parts() -> dict[str, Any]:
-    """File -> a named tuple of the fields of IterationRecord that it holds."""
+    """File -> the kind of named tuple of the fields of IterationRecord that it holds."""
     from gps.records import IterationRecord
 
     hints = typing.get_type_hints(IterationRecord)
     named = {name for names in _PARTS.values() for name in names}
     parts = _PARTS | {_REST: tuple(name for name in hints if name not in named)}
-    return {file: NamedTuple("Part", [(name, hints[name]) for name in names]) for file, names in parts.items()}  # type: ignore[misc]
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(IterationRecord)
+        if field.default is not dataclasses.MISSING
+    }
+    return {file: _part(names, hints, defaults) for file, names in parts.items()}
+
+
+def _part(names: Sequence[str], hints: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
+    """A named tuple of some fields of the record; those that have a default there have it here."""
+    part = collections.namedtuple("Part", names, defaults=[defaults[name] for name in names if name in defaults])
+    part.__annotations__ = {name: hints[name] for name in names}
+    return part
 
 
 @functools.cache

@@ -5,43 +5,63 @@ once, one of a single simulation (a robot) runs one after another. The policy is
 so an episode has the same bits in either way.
 """
 
+<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import NamedTuple, Protocol
+=======
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, Protocol
+>>>>>>> mdgps
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from scipy.ndimage import gaussian_filter1d
 
 from gps.errors import EnvironmentFault, GpsError, SimulationFault
-from gps.linear_gaussian.types import Controller
 from gps.records import Abort, Rollouts
 
 
 class Policy(Protocol):
-    def act(self, state: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t."""
+    @property
+    def observes(self) -> Literal["state", "observation"]:
+        """What it acts on. Where the environment tells no difference, the observation is the state."""
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "M T du du"]:
+        """Of the noise by which it explores, for each condition and step."""
+
+    @property
+    def carries_over(self) -> bool:
+        """Whether it can be run from other starts than those of its conditions."""
+
+    def act(self, seen: Num[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
+        """The mean action at step t, given the states or the observations of all episodes."""
+
+    def repeated(self, count: int) -> "Policy":
+        """The same for M·count conditions, each of its own `count` times in a row."""
 
 
 def exploration_noise(
-    controllers: Controller, samples: int, smoothing: float, rng: np.random.Generator
+    policy: Policy, samples: int, smoothing: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "M N T du"]:
-    """Noise with the controllers' covariances, white or smoothed in time.
+    """Noise with the policy's covariances, white or smoothed in time.
 
     Args:
         smoothing: standard deviation, in time steps, of the Gaussian filter over each episode's noise; 0 for white.
             The filtered noise is scaled back to unit variance at every step, so that smoothing changes how
             the noise moves and not how large it is.
     """
-    M, T, du = controllers.feedforward.shape
+    covariance = np.asarray(policy.covariance)
+    M, T, du, _ = covariance.shape
     white = rng.standard_normal((M, samples, T, du))
     if smoothing > 0:
         # The response to a unit impulse at each step gives the variance of the filtered noise at every step.
         response = gaussian_filter1d(np.eye(T), smoothing, axis=0, mode="constant")
         white = gaussian_filter1d(white, smoothing, axis=2, mode="constant")
         white /= np.sqrt((response**2).sum(axis=1))[:, None]
-    covariance = np.asarray(controllers.covariance)
     still = ~covariance.any(axis=(-1, -2), keepdims=True)  # a covariance of zero does not explore
     factors = np.where(still, 0.0, np.linalg.cholesky(np.where(still, np.eye(du), covariance)))
     return np.einsum("mtij,mntj->mnti", factors, white)
@@ -56,10 +76,15 @@ def start_states(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float
     """
     states = np.zeros((len(conditions), environment.single_observation_space.shape[0]))
     for group in _groups(len(states), environment.num_envs):
+<<<<<<< HEAD
         try:
             states[group] = _reset(environment, conditions[group], None)[: group.stop - group.start]
         except SimulationFault as fault:
             raise _named(fault, group, 1, "reset") from fault
+=======
+        with _naming(group, 1, "reset"):
+            states[group] = _reset(environment, conditions[group], None, False)[0][: group.stop - group.start]
+>>>>>>> mdgps
     if not np.isfinite(states).all():
         raise EnvironmentFault(_describe_bad_state(states, states.shape, slice(0, None), 1, "reset"))
     return states
@@ -71,6 +96,7 @@ def collect(
     conditions: Sequence[Mapping],
     noise: Float[np.ndarray, "M N T du"],
     seed: int,
+    observe: bool = True,
 ) -> Rollouts:
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
@@ -78,13 +104,21 @@ def collect(
     afterwards. With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that
     number, and those that are left over are not reset.
 
+    Args:
+        observe: whether to record the observations of an environment that has an `observation_layout`, which may take
+            time (pictures); those that the policy acts on are recorded anyway.
+
     Raises:
-        EnvironmentFault: if the environment raises, hangs or dies, or returns a state or a reward that is not finite,
-            or a state of another shape.
+        EnvironmentFault: if the environment raises, hangs or dies, or returns a state, an observation or a reward that
+            is not finite, or a state or an observation of another shape.
     """
     M, N, T, du = noise.shape
     episodes = M * N
     log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
+    layout = getattr(environment, "observation_layout", None)
+    if layout is not None and (observe or policy.observes == "observation"):
+        shape = T, episodes, max(part.stop for part in layout.values())
+        log = log._replace(observations=np.zeros(shape, getattr(environment, "observation_dtype", np.float64)))
     noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for group in _groups(episodes, environment.num_envs):
@@ -103,6 +137,7 @@ class _Log(NamedTuple):
     success: np.ndarray
     mask: np.ndarray
     aborts: list[tuple[int, int, str]]  # episode, step, reason
+    observations: Num[np.ndarray, "T MN do"] | None = None  # None where there are none, or nobody wants them
 
     @classmethod
     def empty(cls, T: int, episodes: int, dx: int, du: int) -> "_Log":
@@ -123,6 +158,7 @@ class _Log(NamedTuple):
             by_condition(self.states), by_condition(self.actions), noise, by_condition(self.rewards),
             by_condition(self.success).astype(bool), by_condition(mask).astype(bool), saturated,
             tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
+            None if self.observations is None else by_condition(self.observations),
         )  # fmt: skip
 
 
@@ -131,14 +167,15 @@ def _groups(episodes: int, simulations: int) -> list[slice]:
     return [slice(k, min(k + simulations, episodes)) for k in range(0, episodes, simulations)]
 
 
-def _reset(environment: VectorEnv, starts: Sequence[Mapping], seed: int | None) -> Float[np.ndarray, "B dx"]:
-    """Start episodes in the first simulations."""
+def _reset(environment: VectorEnv, starts: Sequence[Mapping], seed: int | None, observe: bool):
+    """Start episodes in the first simulations: the states (B, dx) and the info."""
     idle = environment.num_envs - len(starts)
     options: dict = {"conditions": [*starts, *[starts[-1]] * idle]}
     if idle:
         options["reset_mask"] = np.arange(environment.num_envs) < len(starts)
-    state, _ = environment.reset(seed=seed, options=options)
-    return state
+    if not observe and getattr(environment, "observation_layout", None) is not None:
+        options["observe"] = False
+    return environment.reset(seed=seed, options=options)
 
 
 def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
@@ -146,16 +183,31 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
     never = np.zeros(B, dtype=bool)
     alive = np.ones(n, dtype=bool)
-    everyone = np.zeros(log.states.shape[1:])  # of the other groups, the policy sees zeros
+    by_observation = log.observations is not None and policy.observes == "observation"
+    recorded = log.observations if by_observation else log.states
+    everyone = np.zeros(recorded.shape[1:], recorded.dtype)  # of the other groups, the policy sees zeros
+    expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
+<<<<<<< HEAD
         state = _reset(environment, starts, seed)
         what = "step"
         for t in range(T):
             if state.shape != (B, everyone.shape[1]) or not isfinite(state.sum()):
                 raise EnvironmentFault(_describe_bad_state(state, (B, everyone.shape[1]), group, N, f"step {t}"))
             everyone[group] = state[:n]
+=======
+        with _naming(group, N, "reset"):
+            state, info = _reset(environment, starts, seed, log.observations is not None)
+        what = "step"
+        for t in range(T):
+            if state.shape != expected or not np.isfinite(state.sum()):
+                raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
+>>>>>>> mdgps
             log.states[t, group], log.mask[t, group] = state[:n], alive
+            if log.observations is not None:
+                _note(log.observations, t, group, info, N, B)
+            everyone[group] = recorded[t, group]
             wanted = policy.act(everyone.reshape(M, N, -1), t).reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if n < B:
@@ -186,6 +238,16 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
+def _note(observations, t, group, info, samples, simulations) -> None:
+    """Record the observations of a group at step t; a fault if they are not what was declared, or not finite."""
+    now, expected, when = info.get("observation"), (simulations, observations.shape[2]), f"step {t}"
+    if now is None:
+        raise EnvironmentFault(f'the environment has an observation_layout, but no info["observation"] at {when}')
+    if now.shape != expected or not np.isfinite(now.sum()):
+        raise EnvironmentFault(_describe_bad_state(now, expected, group, samples, when, "observation"))
+    observations[t, group] = now[: group.stop - group.start]
+
+
 def _check_rewards(rewards, mask, group, samples, t) -> None:
     """A fault if a reward that counts is not finite."""
     bad = np.flatnonzero(mask & ~np.isfinite(rewards))
@@ -203,9 +265,9 @@ def _place(episode: int, samples: int, when: str) -> str:
     return f"condition {episode // samples}, sample {episode % samples}, {when}"
 
 
-def _describe_bad_state(state, expected, group, samples, when) -> str:
+def _describe_bad_state(state, expected, group, samples, when, what="state") -> str:
     if state.shape != expected:
-        return f"the environment returned states of shape {state.shape} at {when}, expected {expected}"
+        return f"the environment returned {what}s of shape {state.shape} at {when}, expected {expected}"
     row, entry = np.argwhere(~np.isfinite(state))[0]
     where = _place(group.start + row, samples, when)
-    return f"the environment returned a state that is not finite: {where}, entry {entry}"
+    return f"the environment returned a {what} that is not finite: {where}, entry {entry}"

@@ -75,7 +75,11 @@ def _fields(kind: Any) -> list[str] | None:
 
 def _may_lack(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
     """Whether a field is absent that has a default: what was written before there was such a field stays readable."""
-    if not dataclasses.is_dataclass(kind) or kind.__dataclass_fields__[name].default is dataclasses.MISSING:
+    if dataclasses.is_dataclass(kind):
+        optional = kind.__dataclass_fields__[name].default is not dataclasses.MISSING
+    else:
+        optional = name in kind._field_defaults
+    if not optional:
         return False
     return not any(stored == key or stored.startswith((f"{key}.", f"{key}:")) for stored in arrays)
 

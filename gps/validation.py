@@ -4,14 +4,15 @@ Pydantic says where an error is; the words come from the type hint of the key at
 in the same way whatever is wrong with its value.
 """
 
+import dataclasses
 import json
 import math
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from gps.errors import nearest
@@ -36,6 +37,25 @@ def kinds_at(model: type[BaseModel], path: KeyPath) -> dict[str, type[BaseModel]
     return _kinds(_locate(model, path).hint)
 
 
+def usual_at(model: type[BaseModel], path: KeyPath) -> str | None:
+    """The `name` of the section that stands there where none is given; None if it must be given."""
+    return next((mark.usual for mark in _locate(model, path).constraints if isinstance(mark, UsualName)), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UsualName(BeforeValidator):
+    """Puts in the usual `name` where a table has none."""
+
+    usual: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PluggedNames(BeforeValidator):
+    """Rewrites a table whose `name` another package has added to one of the kind `plugin`."""
+
+    names: Callable[[], Sequence[str]] = tuple
+
+
 class _Located:
     """What the models say about a place in the file."""
 
@@ -43,21 +63,24 @@ class _Located:
         self.path: list[str | int] = []
         self.hint, self.constraints = _stripped(hint)
         self.parent: type[BaseModel] | None = None  # the section of the last key
+        self.kinds: dict[str, type[BaseModel]] = {}  # all that could have stood in its place
 
 
 def _locate(model: type[BaseModel], location: Sequence[str | int]) -> _Located:
     """Follow pydantic's location, which has tags and types among the keys and indices of the file."""
     at = _Located(model)
+    family: dict[str, type[BaseModel]] = {}
     for part in location:
         kinds = _kinds(at.hint)
         extra: Sequence[Any] = ()
         if isinstance(part, int) and get_origin(at.hint) is tuple:
             hint, at.parent = get_args(at.hint)[0], None
         elif len(kinds) > 1 and part in kinds:
-            at.hint = kinds[str(part)]
+            at.hint, family = kinds[str(part)], kinds
             continue
         elif len(kinds) == 1:
             (at.parent,) = kinds.values()
+            at.kinds, family = family, {}
             field = at.parent.model_fields.get(str(part))
             hint, extra = (field.annotation, field.metadata) if field else (None, ())
         else:
@@ -76,6 +99,9 @@ def _explain(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[Key
         value = value[part] if isinstance(part, int) else value.get(part)
     match error["type"]:
         case "extra_forbidden":
+            if owners := [name for name, kind in at.kinds.items() if path[-1] in kind.model_fields]:
+                own = next(name for name, kind in at.kinds.items() if kind is at.parent)
+                return path, f"{_quoted([own])} has no such key; it is one of {_quoted(owners, 'and')}"
             known = list(at.parent.model_fields) if at.parent else []
             guess = nearest(str(path[-1]), known) or f"; known are {', '.join(known)}"
             return path, f"unknown key{guess}"
@@ -86,9 +112,9 @@ def _explain(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[Key
         case "value_error":
             return path, str(error["ctx"]["error"])
         case "union_tag_not_found":
-            return (*path, "name"), f"missing; expected {_quoted(_kinds(at.hint))}"
+            return (*path, "name"), f"missing; expected {_quoted(_names(at))}"
         case "union_tag_invalid":
-            name, kinds = value["name"], _kinds(at.hint)
+            name, kinds = value["name"], _names(at)
             return (*path, "name"), f"expected {_quoted(kinds)}, got {_shown(name)}{nearest(str(name), kinds)}"
     expected = _expected(at.hint, at.constraints)
     if isinstance(value, float) and not math.isfinite(value):
@@ -149,9 +175,15 @@ def _expected(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) 
     return f"{word} {' and '.join(bounds)}".rstrip()
 
 
-def _quoted(names: Iterable[str]) -> str:
+def _names(at: _Located) -> list[str]:
+    """The names that a table may have here: those of its kinds and, for `plugin`, what is installed."""
+    installed = [name for mark in at.constraints if isinstance(mark, PluggedNames) for name in mark.names()]
+    return [*(name for name in _kinds(at.hint) if name != "plugin"), *installed]
+
+
+def _quoted(names: Iterable[str], conjunction: str = "or") -> str:
     *first, last = [f'"{name}"' for name in names]
-    return f"{', '.join(first)} or {last}" if first else last
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
 
 
 def _shown(value: Any) -> str:

@@ -85,6 +85,23 @@ class Parted(Point):
         return self.parted(state), *rest
 
 
+class Hidden(Point):
+    """The same, where a policy sees the place alone, thrice."""
+
+    observation_space = Dict({"observation": Box(-np.inf, np.inf, (3,)), "state": Point.observation_space})
+
+    def seen(self, state):
+        return {"observation": np.full(3, state[0], np.float32), "state": state}
+
+    def reset(self, **options):
+        state, info = super().reset(**options)
+        return self.seen(state), info
+
+    def step(self, action):
+        state, *rest = super().step(action)
+        return self.seen(state), *rest
+
+
 class Picture(gymnasium.Env):
     observation_space = Box(0, 255, (40, 40, 3), np.uint8)
     action_space = Box(-1, 1, (1,))
@@ -101,7 +118,8 @@ class Fragile(gymnasium.Env):
 
 
 IDS = {
-    "Point-v0": Point, "Parted-v0": Parted, "Picture-v0": Picture, "Counted-v0": Counted, "Fragile-v0": Fragile
+    "Point-v0": Point, "Parted-v0": Parted, "Picture-v0": Picture, "Hidden-v0": Hidden,
+    "Counted-v0": Counted, "Fragile-v0": Fragile
 }  # fmt: skip
 
 for _id, _class in IDS.items():

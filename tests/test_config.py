@@ -64,7 +64,7 @@ def test_round_trip(overrides, tmp_path):
 
 def test_the_resolved_file_is_complete():
     text = parse(MINIMAL, overrides=["algorithm.controller.initial.name=lqr"]).to_toml()
-    for kind in (gps.config.AlgorithmConfig, gps.config.DynamicsConfig, gps.config.MixturePriorConfig,
+    for kind in (gps.config.TrajOptConfig, gps.config.DynamicsConfig, gps.config.MixturePriorConfig,
                  gps.config.ControllerConfig, gps.config.LQRInitialConfig, gps.config.QuadraticCostConfig):  # fmt: skip
         for key in kind.model_fields:
             assert f"{key} = " in text or f".{key}]" in text
@@ -119,6 +119,14 @@ def test_a_name_may_be_left_out_where_there_is_a_usual_one():
     assert changed.algorithm.controller.initial.stiffness == 2
 
 
+def test_a_number_of_test_conditions_stands_for_the_seeds_that_follow():
+    text = '[environment]\nid = "Reacher-v5"\nconditions = [{ seed = 4 }, { seed = 7 }]\ntest_conditions = 2'
+    config = parse(text)
+    assert config.environment.test_conditions == ({"seed": 8}, {"seed": 9})
+    assert parse(config.to_toml()) == config
+    assert parse('environment = { id = "Reacher-v5", conditions = 2 }').environment.test_conditions == ()
+
+
 def test_a_number_of_conditions_stands_for_seeds():
     seeded = parse(MINIMAL, overrides=["environment.conditions=3"])
     assert seeded.environment.conditions == ({"seed": 0}, {"seed": 1}, {"seed": 2})
@@ -142,8 +150,8 @@ def test_options_keep_what_toml_has():
 WRONG = {  # an override -> what is said of it
     "algorithm.kl_stp=2": "algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
     "algoritm.samples=2": "algoritm: unknown key; did you mean 'algorithm'?",
-    "algorithm.zzz=2": "algorithm.zzz: unknown key; known are name, options, iterations, samples, kl_step, constraint, "
-    "solver, entropy, step_multiplier, dynamics, controller",
+    "algorithm.zzz=2": "algorithm.zzz: unknown key; known are name, options, iterations, samples, kl_step, "
+    "step_multiplier, controller, constraint, solver, entropy, dynamics",
     "algorithm.samples=five": 'algorithm.samples: expected an integer >= 1, got "five"',
     "algorithm.samples=0": "algorithm.samples: expected an integer >= 1, got 0",
     "algorithm.samples=5.0": "algorithm.samples: expected an integer >= 1, got 5.0",
@@ -160,6 +168,9 @@ WRONG = {  # an override -> what is said of it
     "environment.horizon=1": "environment.horizon: expected an integer >= 2, got 1",
     "environment.mjcf=a.xml": "environment: give either id or mjcf, got both",
     "environment.conditions=[]": "environment.conditions: expected a list of tables, at least one, got []",
+    "environment.test_conditions=0": "environment.test_conditions: expected a list of tables, or how many seeds: an "
+    "integer >= 1, got 0",
+    "environment.test_conditions=[{}]": "environment: test_conditions.0: {} is trained on: it is conditions.0 as well",
     "environment.conditions=0": "environment.conditions: expected a list of tables, or how many seeds: an "
     "integer >= 1, got 0",
     "environment.action_limits=[1]": "environment: action_limits: expected [lowest, highest], got 1 entries",
@@ -177,8 +188,8 @@ WRONG = {  # an override -> what is said of it
     'numbers, got [1, "a"]',
     "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 10",
     "cost=[]": "cost: expected a list of tables, at least one, got []",
-    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance", "task", "reward" or "plugin"',
-    "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance", "task", "reward" or "plugin", got 3',
+    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance", "task" or "reward"',
+    "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance", "task" or "reward", got 3',
     "cost.0.weight=[1, -2]": "cost.0.weight: expected a number >= 0 or a list of numbers >= 0, got [1, -2]",
     "cost.0.wieght=1": "cost.0.wieght: unknown key; did you mean 'weight'?",
     "cost=rewards": 'cost: expected a list of tables, or "reward" for the environment\'s own, got "rewards"',

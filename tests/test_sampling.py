@@ -1,5 +1,7 @@
 """Rollouts and exploration noise: traps 9 (smoothing), 10 (seeds and bits), 12 (applied actions)."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from problems import LinearEnv, spd
@@ -189,3 +191,113 @@ def test_bits_do_not_depend_on_threads_batch_or_the_global_generator():
         np.testing.assert_array_equal(base.actions, other.actions)
     alone = sampled(threads=1, samples=1)
     np.testing.assert_array_equal(base.states[:, :1], alone.states)
+
+
+# -- observations ------------------------------------------------------------------------------------------------------
+
+
+class Half(LinearEnv):
+    """Shows a policy the last entries of the state, doubled. `trouble` is what an observation of step 3 is instead."""
+
+    observation_layout: ClassVar = {"end": slice(0, 1), "middle": slice(1, 2)}
+
+    def __init__(self, *arguments, trouble=None, **options):
+        super().__init__(*arguments, **options)
+        self.trouble = trouble
+
+    def shown(self, info):
+        if not self.observing:
+            return info
+        strange = len(self.applied) == 3 and self.trouble is not None
+        return {**info, "observation": self.trouble if strange else 2.0 * self.state[:, :0:-1]}
+
+    def reset(self, *, seed=None, options=None):
+        self.observing = options.get("observe", True)
+        state, info = super().reset(seed=seed, options=options)
+        return state, self.shown(info)
+
+    def step(self, actions):
+        *results, info = super().step(actions)
+        return *results, self.shown(info)
+
+
+class Watcher:
+    """A policy that keeps what it sees."""
+
+    observes = "observation"
+
+    def __init__(self):
+        self.seen = []
+
+    def act(self, seen, t):
+        self.seen.append(seen.copy())
+        return seen[..., ::-1] + t
+
+
+@pytest.mark.parametrize("simulations", [M * N, 1, 4])
+def test_a_policy_that_acts_on_observations_is_given_them(simulations):
+    policy, noise = Watcher(), np.random.default_rng(0).standard_normal((M, N, T, DU))
+    rollouts = collect(Half(simulations, A, B), policy, CONDITIONS, noise, seed=0, observe=False)
+    np.testing.assert_array_equal(rollouts.observations, 2.0 * rollouts.states[..., :0:-1])
+    assert rollouts.observed is rollouts.observations
+    wanted = rollouts.observations[..., ::-1] + np.arange(T)[:, None] + noise
+    np.testing.assert_array_equal(rollouts.actions, wanted)
+    if simulations == M * N:
+        np.testing.assert_array_equal(np.stack(policy.seen, axis=2), rollouts.observations)
+    whole = collect(Half(M * N, A, B), Watcher(), CONDITIONS, noise, seed=0)
+    np.testing.assert_array_equal(rollouts.observations, whole.observations)
+
+
+def test_a_controller_acts_on_the_state_and_the_observations_are_recorded_unless_nobody_wants_them():
+    few, noise = controllers(), np.zeros((M, N, T, DU))
+    ends = [99, 2, 99, 99, 4, 99]
+    recorded = collect(Half(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
+    np.testing.assert_array_equal(recorded.observations, 2.0 * recorded.states[..., :0:-1])
+    assert not recorded.observations[~recorded.mask].any()
+    np.testing.assert_array_equal(recorded.regrouped(3).observations, recorded.observations.reshape(3, 2, T, 2))
+    without = collect(Half(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0, observe=False)
+    plain = collect(LinearEnv(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
+    assert without.observations is None and plain.observations is None
+    assert plain.observed is plain.states
+    for other in (without, plain):
+        np.testing.assert_array_equal(recorded.states, other.states)
+
+
+def test_where_there_is_no_difference_the_observation_is_the_state():
+    policy = Watcher()
+    policy.act = lambda seen, t: seen[..., :DU]
+    rollouts = collect(LinearEnv(M * N, A, B), policy, CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+    np.testing.assert_array_equal(rollouts.actions, rollouts.states[..., :DU])
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        (np.zeros((M * N, 3)), r"observations of shape \(6, 3\) at step 3, expected \(6, 2\)"),
+        (
+            np.where(np.eye(M * N, 2, k=-4), np.nan, 1.0),
+            "observation that is not finite: condition 1, sample 1, step 3, e",
+        ),
+    ],
+)
+def test_a_bad_observation_is_a_fault_with_its_place(trouble, message):
+    with pytest.raises(EnvironmentFault, match=message):
+        collect(Half(M * N, A, B, trouble=trouble), controllers(), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+
+
+def test_observations_that_were_promised_and_are_not_there_are_a_fault():
+    environment = LinearEnv(M * N, A, B)
+    environment.observation_layout = {"all": slice(0, 3)}
+    with pytest.raises(EnvironmentFault, match=r'observation_layout, but no info\["observation"\] at step 0'):
+        collect(environment, controllers(), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+
+
+def test_a_blind_pegs_observations_have_the_same_bits_on_any_number_of_threads():
+    results = []
+    for threads in (1, 2):
+        environment = PegInsertion(2, observation=["qpos", "site_velocity:peg_tip"], threads=threads)
+        noise = np.random.default_rng(0).standard_normal((2, 1, 20, 7))
+        results.append(collect(environment, zero(2, 20, 26 - 6, 7, 1.0), [{}, {"slot": [0.05, 0.05]}], noise, seed=0))
+        environment.close()
+    np.testing.assert_array_equal(results[0].observations, results[1].observations)
+    assert results[0].observations.shape == (2, 1, 20, 10)

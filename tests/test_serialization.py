@@ -9,10 +9,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from factories import State, record, state
+from factories import State, record, rollouts, state
 from jaxtyping import Array, Float
 
-from gps.records import IterationRecord, Status
+from gps.records import IterationRecord, Rollouts, Status
 from gps.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 
@@ -187,3 +187,14 @@ def test_what_was_written_before_a_field_with_a_default_existed_is_readable():
         unflatten(Newer, {})
     with pytest.raises(CorruptFile, match=r"'notes\.1' is missing"):
         unflatten(Newer, {"size": np.array(3), "notes:length": np.array(2), "notes.0": flatten("a")["value"]})
+
+
+def test_rollouts_from_before_there_were_observations_are_readable():
+    before = rollouts(np.random.default_rng(0))
+    arrays = flatten(before)
+    del arrays["observations:none"]
+    assert unflatten(Rollouts, arrays).observations is None
+    seen = dataclasses.replace(before, observations=np.full((2, 3, 6, 5), 200, np.uint8))
+    again = unflatten(Rollouts, flatten(seen)).observations
+    assert again.dtype == np.uint8
+    np.testing.assert_array_equal(again, seen.observations)

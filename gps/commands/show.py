@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -34,28 +35,37 @@ def main(args: argparse.Namespace) -> int:
 
 def _show_run(run: Run, args: argparse.Namespace) -> None:
     from gps.inspect import tables
+    from gps.runs import EVALUATIONS
 
     last = run.last_whole()
     rows = [row for k in range(0 if last is None else last + 1) for row in run.rows(k)]
-    evaluation = run.evaluation_summary
+    evaluations = {what: run.evaluated_summary(what) for what in EVALUATIONS}
     if rows and args.condition is not None:
         require_condition(args.condition, 1 + max(row.condition for row in rows))
         rows = [row for row in rows if row.condition == args.condition]
-        evaluation = [item for item in evaluation if item.condition == args.condition]
+        evaluations = {
+            what: items if what == "unseen" else [item for item in items if item.condition == args.condition]
+            for what, items in evaluations.items()
+        }
     if args.json:
         run.verify()
         head = {"run": str(run.path), "name": run.name, "seed": run.seed, "started": run.started}
-        print_json(head | {"metrics": rows, "evaluation": evaluation})
+        others = {EVALUATIONS[what]: items for what, items in evaluations.items() if items}
+        print_json(head | {"metrics": rows, "evaluation": evaluations["final"]} | others)
         return
     config = run.config
     print(run.path)
     if config.description:
         print(config.description)
     print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
-    for line in [tables.header(), *tables.lines(rows)] if rows else []:
-        print(line)
-    for line in tables.evaluation_lines(evaluation) if evaluation else []:
-        print(line)
+    if rows:
+        print(tables.header())
+    for iteration, of_iteration in itertools.groupby(rows, lambda row: row.iteration):
+        for line in [*tables.lines(of_iteration), *tables.policy_lines(run.policy(iteration))]:
+            print(line)
+    for what, items in evaluations.items():
+        for line in tables.evaluation_lines(items, what) if items else []:
+            print(line)
     run.verify()
 
 

@@ -36,18 +36,19 @@ def fit_dynamics(
             known beforehand about the mean).
     """
     transitions = Transitions.of(states, actions, mask)
-    prior = _no_belief(transitions) if prior is None else prior
-    floor = ridge * _mean_square_deviation(transitions)
+    prior = no_belief(transitions) if prior is None else prior
+    floor = ridge * mean_square_deviation(transitions)
     return _fit(states[:, :, 0], mask[:, :, 0], transitions, prior, floor, center)
 
 
-def _no_belief(transitions: Transitions) -> NormalInverseWishart:
+def no_belief(transitions: Transitions) -> NormalInverseWishart:
+    """A prior that knows nothing: the fit is least squares."""
     M, _, steps, d = transitions.points.shape
     zero = np.zeros((M, steps))
     return NormalInverseWishart(np.zeros((M, steps, d)), np.zeros((M, steps, d, d)), zero, zero)
 
 
-def _mean_square_deviation(transitions: Transitions) -> Float[np.ndarray, "d"]:
+def mean_square_deviation(transitions: Transitions) -> Float[np.ndarray, "d"]:
     """Of each dimension from its mean at each step, over all conditions and steps."""
     points, weight = transitions.points, transitions.mask[..., None]
     mean = (weight * points).sum(axis=1, keepdims=True) / np.maximum(weight.sum(axis=1, keepdims=True), 1)

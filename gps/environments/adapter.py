@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium
@@ -24,21 +24,24 @@ Bools = NDArray[np.bool_]
 class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
     """`num_envs` simulations of a plain Gymnasium environment, stepped in several processes.
 
-    The state is the flattened observation; see `gps.environments.simulation`. A condition is a mapping: its `seed`
-    (0 without one) seeds the reset, its other keys are the reset's options. An episode that has ended is not stepped
-    any more until it is reset, and keeps its last state. No number depends on how many processes there are.
+    The state is the flattened observation, unless the environment tells one from the other; see
+    `gps.environments.simulation`. A condition is a mapping: its `seed` (0 without one) seeds the reset, its other keys
+    are the reset's options. An episode that has ended is not stepped any more until it is reset, and keeps its last
+    state. No number depends on how many processes there are.
 
     Args:
         num_envs: number of simulations.
         recipe: how to make one.
         state: parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for the usual.
+        observation: the same of what a policy sees; None for the state, unless the environment tells them apart.
         threads: processes to spread the simulations over; None takes as many as the variable `GPS_THREADS` says, else
-            one for each CPU. 1, or a recipe that another
-            process cannot follow, steps them in this process, where none can be killed.
+            one for each CPU. 1, or a recipe that another process cannot follow, steps them in this process, where none
+            can be killed.
         step_timeout: seconds after which a simulation that has not finished a step is killed.
 
     Attributes:
         state_layout: the slice of each part in the state.
+        observation_layout: the slice of each part in the observation; None where that is the state.
         max_episode_steps: the environment's own time limit; None without one.
         dt: control period in seconds; NaN where it is unknown.
         mechanics: None: nothing is known of what moves.
@@ -57,6 +60,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         recipe: Recipe,
         *,
         state: Sequence[str] | None = None,
+        observation: Sequence[str] | None = None,
         threads: int | None = None,
         step_timeout: float = 60.0,
     ) -> None:
@@ -65,17 +69,17 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._simulations: InProcess | Processes
         self.render_mode = recipe.options.get("render_mode")
         if threads == 1 or text is None or self.render_mode is not None:  # pictures stay in this process
-            self._simulations = InProcess(recipe, state, num_envs)
+            self._simulations = InProcess(recipe, state, observation, num_envs)
         else:
             self._simulations = Processes(
-                text, state, num_envs, min(threads or default_threads(), num_envs), step_timeout
+                text, state, observation, num_envs, min(threads or default_threads(), num_envs), step_timeout
             )
         described = self._simulations.description
         self.max_episode_steps, self.dt = described.max_episode_steps, described.dt
-        self.state_layout = {}
-        dx = 0
-        for part, width in described.widths.items():
-            self.state_layout[part] = slice(dx, dx := dx + width)
+        self.state_layout, dx = _laid_out(described.widths)
+        self.observation_layout, do = None, 0
+        if described.observation_widths is not None:
+            self.observation_layout, do = _laid_out(described.observation_widths)
 
         self._dtype = np.dtype(described.action_dtype)  # of the environment; the numbers here are float64
         self._low, self._high = np.array(described.low), np.array(described.high)
@@ -84,7 +88,8 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
-        self._states = np.zeros((num_envs, dx))
+        self._seen = np.zeros((num_envs, dx + do))  # states and, where there are any, observations
+        self._dx = dx
         self._terminated, self._truncated, self._success, self._diverged = np.zeros((4, num_envs), dtype=bool)
         self._alive = np.zeros(num_envs, dtype=bool)
         self._started = False
@@ -98,7 +103,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
                 `reset_mask`, (num_envs,) bool: the other simulations rest until they are reset.
 
         Returns:
-            The states, (num_envs, dx), and an empty info.
+            The states, (num_envs, dx), and the info: `observation`, (num_envs, do), where that is not the state.
 
         Raises:
             SimulationFault: if the reset of one raises, hangs, or its process dies.
@@ -111,9 +116,9 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         for flags in (self._terminated, self._truncated, self._success, self._diverged):
             flags[self._alive] = False
         self._started = True
-        for i, state in self._simulations.reset({i: conditions[i] for i in np.flatnonzero(self._alive).tolist()}):
-            self._states[i] = state
-        return self._states.copy(), {}
+        for i, seen in self._simulations.reset({i: conditions[i] for i in np.flatnonzero(self._alive).tolist()}):
+            self._seen[i] = seen
+        return self._seen[:, : self._dx].copy(), self._observed()
 
     def step(self, actions: ArrayLike) -> tuple[Floats, Floats, Bools, Bools, dict[str, Any]]:
         """Apply the actions, each once.
@@ -124,7 +129,8 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         Returns:
             States (num_envs, dx), rewards, terminations, truncations, and the info: `success` and `diverged`,
             (num_envs,) bool; `action`, (num_envs, du), the actions as applied; `abort`, a list of why each episode
-            was ended from outside, empty where it was not. What has ended has a reward of 0.
+            was ended from outside, empty where it was not; `observation` as of `reset`. What has ended has a reward
+            of 0.
 
         Raises:
             SimulationFault: if the step of one raises, hangs, or its process dies, or its action is not finite.
@@ -148,7 +154,8 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
                 applied[i] = outcome.action
         self._alive &= ~(self._terminated | self._truncated)
         info = {"success": self._success.copy(), "diverged": self._diverged.copy(), "action": applied, "abort": aborts}
-        return self._states.copy(), rewards, self._terminated.copy(), self._truncated.copy(), info
+        info |= self._observed()
+        return self._seen[:, : self._dx].copy(), rewards, self._terminated.copy(), self._truncated.copy(), info
 
     def render(self) -> tuple[Any, ...] | None:
         """What each simulation draws; None unless the environment was made with a `render_mode`."""
@@ -163,9 +170,20 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         if hasattr(self, "_simulations"):  # it is missing when the constructor raised
             self._simulations.close()
 
+    def _observed(self) -> dict[str, Any]:
+        return {} if self.observation_layout is None else {"observation": self._seen[:, self._dx :].copy()}
+
     def _take(self, i: int, outcome: Outcome) -> None:
-        self._states[i] = outcome.state
+        self._seen[i] = outcome.seen
         self._terminated[i] = outcome.terminated or bool(outcome.abort)
         self._truncated[i] = outcome.truncated
         self._success[i] = outcome.success
         self._diverged[i] = outcome.diverged
+
+
+def _laid_out(widths: Mapping[str, int]) -> tuple[dict[str, slice], int]:
+    """The slice of each part, and the width of all together."""
+    layout, end = {}, 0
+    for part, width in widths.items():
+        layout[part] = slice(end, end := end + width)
+    return layout, end

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
 import mujoco
@@ -38,7 +38,7 @@ _DIVERGENCE = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mj
 
 
 _DERIVED = ("site_position", "site_velocity", "sensor")
-"""The kinds of state parts that MuJoCo computes from the others."""
+"""The kinds of parts that MuJoCo computes from the others."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Mechanics:
 class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     """`num_envs` simulations of one MJCF model, stepped at once.
 
-    The parts that `state` may list, in any order:
+    The parts that `state` and `observation` may list, in any order:
 
     | part | meaning |
     |---|---|
@@ -73,6 +73,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     | `site_position:SITE-TARGET` | the same relative to another site, in world axes: zero at the target |
     | `site_velocity:SITE` | world linear velocity of a site, m/s |
     | `sensor:NAME` | a sensor of the model |
+
+    A policy may see something else than the state, which is what a controller sees: then `observation` lists its parts.
 
     `gps.environments.conditions` lists the keys of a condition. What it does not mention has the model's own
     value, whatever the episode before had.
@@ -89,6 +91,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         num_envs: number of simulations.
         mjcf: path of an MJCF file, or the XML itself.
         state: the parts of the state, in order.
+        observation: the parts of what a policy sees, in order; None where that is the state.
         frame_skip: physics steps per control step.
         threads: worker threads; None takes as many as the variable `GPS_THREADS` says, else every CPU that this process
             may use. No number depends on it.
@@ -98,6 +101,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         model: the compiled `mujoco.MjModel`, with the model's own values.
         batch: the `mujoco.batch.Batch` that steps.
         state_layout: the slice of each part in the state vector.
+        observation_layout: the slice of each part in the observation; None where that is the state.
         dt: control period in seconds.
         nsubsteps: physics steps per control step.
         mechanics: see `Mechanics`; None where the state lacks the whole `qpos` or `qvel`, or has quaternions.
@@ -129,6 +133,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         *,
         mjcf: str | os.PathLike[str],
         state: Sequence[str],
+        observation: Sequence[str] | None = None,
         frame_skip: int = 1,
         threads: int | None = None,
         max_episode_steps: int | None = None,
@@ -140,9 +145,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.num_envs = num_envs
         self.nsubsteps = frame_skip
         self.max_episode_steps = max_episode_steps
-        self.model = model = _load(mjcf, state)
+        self.model = model = _load(mjcf, state, observation or ())
         self.dt = float(model.opt.timestep) * frame_skip
-        persistent = self._keeps_data or any(part.partition(":")[0] in _DERIVED for part in state)
+        kinds = {part.partition(":")[0] for part in (*state, *(observation or ()))}
+        persistent = self._keeps_data or not kinds.isdisjoint(_DERIVED)
         self.batch = Batch(model, num_envs, min(threads or default_threads(), num_envs), persistent=persistent)
         self._stage = self._least_stage
 
@@ -150,21 +156,25 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._physics = self.batch.state[:, : 1 + model.nq + model.nv + model.na]  # time, qpos, qvel, act
         self._warnings = self.batch.warning[:, _DIVERGENCE, 1]
         self._sites: dict[str, Floats] = {}
-        self._sources: list[tuple[slice, NDArray[Any], NDArray[Any] | None]] = []
-        self.state_layout = self._lay_out(state)
+        self._bind()
+        self._state = self._parts(state, "state")
+        self._observation = None if observation is None else self._parts(observation, "observation")
+        self.state_layout = self._state.layout
+        self.observation_layout = None if self._observation is None else self._observation.layout
         self.mechanics = self._mechanics()
 
         limited = model.actuator_ctrllimited.astype(bool)
         self._low = np.where(limited, model.actuator_ctrlrange[:, 0], -np.inf)
         self._high = np.where(limited, model.actuator_ctrlrange[:, 1], np.inf)
-        dx = self._sources[-1][0].stop
-        self.single_observation_space = Box(-np.inf, np.inf, (dx,), np.float64)
+        self.single_observation_space = Box(-np.inf, np.inf, (self._state.width,), np.float64)
         self.single_action_space = Box(self._low, self._high, dtype=np.float64)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
         self._conditions = Conditions(self.batch)
         self._states: Floats | None = None  # as last returned; None until the first reset
+        self._observing = False  # whether the info has observations
+        self._observations: Floats | None = None  # as last returned
         self._backup = np.empty_like(self.batch.state)  # the simulations before the step, to undo it
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._limit = np.inf if max_episode_steps is None else max_episode_steps
@@ -207,10 +217,12 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         Args:
             seed: seeds `np_random` and nothing else: a condition fixes the start exactly.
             options: `conditions`, a sequence of one mapping per simulation, or `condition`, one for all of
-                them; and `reset_mask`, (num_envs,) bool, to leave the other simulations where they are.
+                them; `reset_mask`, (num_envs,) bool, to leave the other simulations where they are; and `observe`,
+                whether there are to be observations until the next reset, which is so by default.
 
         Returns:
-            The states, (num_envs, dx), and the info, with `success`.
+            The states, (num_envs, dx), and the info, with `success`; and `observation`, (num_envs, do), where that is
+            not the state.
 
         Raises:
             ValueError: names the condition, its key and what is wrong; nothing has been changed then.
@@ -218,7 +230,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         if self.closed:
             raise gymnasium.error.ClosedEnvironmentError("the environment has been closed")
         super().reset(seed=seed)
-        ids, conditions = self._parse_options(dict(options or {}))
+        ids, conditions, observing = self._parse_options(dict(options or {}))
         starts = self._starts(ids, conditions, seed)
         self._conditions.write_models(ids, starts)
         self.batch.reset(ids, keyframe=self._conditions.keyframe, stage=STAGE_NONE)
@@ -231,11 +243,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._held[ids] = 0
         self._diverged[ids] = False
         self._alive = np.flatnonzero(~self._diverged).astype(np.int32) if self._diverged.any() else None
-        states = self._read()
-        self._keep_last_of_diverged(states)
-        self._states = states
+        states = self._states = self._keep_last_of_diverged(self._state.read(), self._states)
+        self._observing = observing
         self._held[ids] = self.at_goal(states)[ids]
-        return states.copy(), {"success": self.success()}
+        return states.copy(), {"success": self.success(), **self._observed()}
 
     def step(self, actions: ArrayLike) -> tuple[Floats, Floats, Bools, Bools, dict[str, Any]]:
         """Apply the actions for one control period.
@@ -245,8 +256,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
         Returns:
             States (num_envs, dx), rewards, terminations (of themselves, or because a simulation has diverged),
-            truncations, and the info: `success` and `diverged`, (num_envs,) bool, and `action`, (num_envs, du),
-            the actions as applied.
+            truncations, and the info: `success` and `diverged`, (num_envs,) bool, `action`, (num_envs, du), the
+            actions as applied, and `observation` as of `reset`.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -266,11 +277,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
         np.copyto(self._backup, self.batch.state)
         self._advance(actions, failed)
-        states = self._read()
+        states = self._state.read()
         if failed.any() or not self._is_sane(states):
             self._freeze(failed, states)
-        self._keep_last_of_diverged(states)
-        self._states = states
+        states = self._states = self._keep_last_of_diverged(states, self._states)
 
         self._elapsed += 1
         self._held += 1
@@ -279,14 +289,14 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         success = self.success() & ~diverged
         truncated = self._elapsed >= self._limit
         rewards, terminated, info = self._judge(states, applied)
-        info = {"success": success, "diverged": diverged, "action": applied, **info}
+        info = {"success": success, "diverged": diverged, "action": applied, **self._observed(), **info}
         return states.copy(), rewards, terminated | diverged, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
         """Release the simulations and their threads; the environment cannot be used afterwards."""
         self._states = None
         # What keeps the batch alive: it and its views. Some are missing when the constructor raised.
-        views = "_qpos", "_qvel", "_ctrl", "_physics", "_warnings", "_sites", "_sources"
+        views = "_qpos", "_qvel", "_ctrl", "_physics", "_warnings", "_sites", "_state", "_observation"
         for name in ("batch", "_conditions", *views):
             self.__dict__.pop(name, None)
 
@@ -333,22 +343,28 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         mujoco.mj_forward(model, data)
         return model, data
 
-    # -- the state ---------------------------------------------------------------------------------------
+    # -- the state and the observation --------------------------------------------------------------------
 
-    def _lay_out(self, parts: Sequence[str]) -> dict[str, slice]:
-        """Resolve the parts into the sources that `_read` copies, and their slices."""
+    def _bind(self) -> None:
+        """Bind what the parts of a subclass need, before any is asked for."""
+
+    def _parts(self, parts: Sequence[str], of: str) -> _Parts:
+        """Resolve the parts `of` the state or the observation into what they are read from."""
         layout: dict[str, slice] = {}
+        sources = []
         start = 0
         for part in parts:
             if part in layout:
-                raise ValueError(f"state part {part!r} is listed twice")
-            source, origin = self._source(part)
-            layout[part] = slice(start, start + source.shape[1])
-            self._sources.append((layout[part], source, origin))
-            start = layout[part].stop
+                raise ValueError(f"{of} part {part!r} is listed twice")
+            try:
+                source, origin = self._source(part)
+            except ValueError as error:
+                raise ValueError(f"{of} {error}") from None
+            layout[part] = slice(start, start := start + source.shape[1])
+            sources.append((layout[part], source, origin))
         if not start:
-            raise ValueError("the state is empty: list at least one part, for example 'qpos'")
-        return layout
+            raise ValueError(f"the {of} is empty: list at least one part, for example 'qpos'")
+        return _Parts(layout, sources, (self.num_envs, start))
 
     def _source(self, part: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """The live array of a part, (num_envs, width), and the one to subtract from it, if any."""
@@ -357,7 +373,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         if part in ("qpos", "qvel", "act"):
             return bind(part), None
         if kind in ("qpos", "qvel") and name:
-            joint = identify(model, mujoco.mjtObj.mjOBJ_JOINT, name, f"state part {part!r}: joint")
+            joint = identify(model, mujoco.mjtObj.mjOBJ_JOINT, name, f"part {part!r}: joint")
             return bind(kind)[:, joint_slice(model, kind, joint)], None
         if kind in _DERIVED and name:
             self._stage = max(self._stage, STAGE_VEL)
@@ -366,23 +382,21 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             return self.site(site), self.site(target[0]) if target else None
         if kind in ("site_velocity", "sensor") and name:  # `_load` has added sensors of site velocities
             name = part if kind == "site_velocity" else name
-            sensor = identify(model, mujoco.mjtObj.mjOBJ_SENSOR, name, f"state part {part!r}: sensor")
+            sensor = identify(model, mujoco.mjtObj.mjOBJ_SENSOR, name, f"part {part!r}: sensor")
             # A sensor of forces or accelerations is current only after the last stage, which costs a solve.
             self._stage = max(self._stage, int(model.sensor_needstage[sensor]))
             first = model.sensor_adr[sensor]
             return bind("sensordata")[:, first : first + model.sensor_dim[sensor]], None
         known = ["qpos", "qvel", "act", "qpos:", "qvel:", "site_position:", "site_velocity:", "sensor:"]
-        raise ValueError(f"unknown state part {part!r}{nearest(part, known)}")
+        raise ValueError(f"part {part!r} is unknown{nearest(part, known)}")
 
-    def _read(self) -> Floats:
-        """A new array of the current states."""
-        states = np.empty(self.observation_space.shape)
-        for part, source, origin in self._sources:
-            if origin is None:
-                states[:, part] = source
-            else:
-                np.subtract(source, origin, out=states[:, part])
-        return states
+    def _observed(self) -> dict[str, Any]:
+        """The entry of the info that holds the observations, where there are any."""
+        if self._observation is None or not self._observing:
+            self._observations = None
+            return {}
+        self._observations = self._keep_last_of_diverged(self._observation.read(), self._observations)
+        return {"observation": self._observations.copy()}
 
     def _mechanics(self) -> Mechanics | None:
         layout, model = self.state_layout, self.model
@@ -412,20 +426,23 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._diverged |= bad
         self._alive = np.flatnonzero(~self._diverged).astype(np.int32)
 
-    def _keep_last_of_diverged(self, states: Floats) -> None:
-        """Put the last finite state into the rows of what has diverged."""
-        if self._alive is not None and self._states is not None:
-            states[self._diverged] = self._states[self._diverged]
+    def _keep_last_of_diverged(self, now: Floats, last: Floats | None) -> Floats:
+        """The states or observations of now, with the last finite ones in the rows of what has diverged."""
+        if self._alive is not None and last is not None:
+            now[self._diverged] = last[self._diverged]
+        return now
 
     # -- conditions --------------------------------------------------------------------------------------
 
-    def _parse_options(self, options: dict[str, Any]) -> tuple[NDArray[np.int32], list[tuple[str, Condition]] | None]:
-        """The simulations to reset, and the condition of each with its name in error messages, if they have any."""
-        known = ("condition", "conditions", "reset_mask")
+    def _parse_options(
+        self, options: dict[str, Any]
+    ) -> tuple[NDArray[np.int32], list[tuple[str, Condition]] | None, bool]:
+        """The simulations to reset, the condition of each with its name in error messages, if any, and `observe`."""
+        known = ("condition", "conditions", "reset_mask", "observe")
         for key in options:
             if key not in known:
                 raise ValueError(f"unknown reset option {key!r}{nearest(key, known)}")
-        n = self.num_envs
+        n, observe = self.num_envs, bool(options.get("observe", True))
         mask = options.get("reset_mask")
         if mask is not None and (np.shape(mask) != (n,) or np.asarray(mask).dtype != bool):
             raise ValueError(f"reset_mask must be {n} booleans, got {mask!r}")
@@ -434,11 +451,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         ids = np.arange(n, dtype=np.int32) if mask is None else np.flatnonzero(mask).astype(np.int32)
         if "conditions" not in options:
             condition = options.get("condition")
-            return ids, None if condition is None else [("condition", condition)] * len(ids)
+            return ids, None if condition is None else [("condition", condition)] * len(ids), observe
         conditions = options["conditions"]
         if "condition" in options or len(conditions) != n:
             raise ValueError(f"give either one 'condition' or {n} 'conditions', one per simulation")
-        return ids, [(f"condition {i}", conditions[i]) for i in ids]
+        return ids, [(f"condition {i}", conditions[i]) for i in ids], observe
 
     def _starts(
         self, ids: NDArray[np.int32], conditions: list[tuple[str, Condition]] | None, seed: int | None
@@ -469,7 +486,29 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 # -- helpers ---------------------------------------------------------------------------------------------
 
 
-def _load(mjcf: str | os.PathLike[str], state: Sequence[str]) -> mujoco.MjModel:
+class _Parts(NamedTuple):
+    """Parts of the simulations, to be read as one array."""
+
+    layout: dict[str, slice]
+    sources: list[tuple[slice, NDArray[Any], NDArray[Any] | None]]  # where, what, and what to subtract from it
+    shape: tuple[int, int]
+
+    @property
+    def width(self) -> int:
+        return self.shape[1]
+
+    def read(self) -> Floats:
+        """A new array of what they are now."""
+        values = np.empty(self.shape)
+        for part, source, origin in self.sources:
+            if origin is None:
+                values[:, part] = source
+            else:
+                np.subtract(source, origin, out=values[:, part])
+        return values
+
+
+def _load(mjcf: str | os.PathLike[str], state: Sequence[str], observation: Sequence[str]) -> mujoco.MjModel:
     """Compile the model, with a sensor for each site velocity and without what a batch does not need of MuJoCo."""
     is_xml = isinstance(mjcf, str) and mjcf.lstrip().startswith("<")
     name = "MJCF string" if is_xml else os.fspath(mjcf)
@@ -478,10 +517,10 @@ def _load(mjcf: str | os.PathLike[str], state: Sequence[str]) -> mujoco.MjModel:
     try:
         spec = mujoco.MjSpec.from_string(mjcf) if is_xml else mujoco.MjSpec.from_file(name)
         sites = [site.name for site in spec.sites]
-        for part in dict.fromkeys(state):
+        for part in dict.fromkeys((*state, *observation)):
             kind, _, site = part.partition(":")
             if kind == "site_velocity" and site:
-                require(site, sites, f"state part {part!r}: site")
+                require(site, sites, f"{'state' if part in state else 'observation'} part {part!r}: site")
                 spec.add_sensor(name=part, type=mujoco.mjtSensor.mjSENS_FRAMELINVEL,
                                 objtype=mujoco.mjtObj.mjOBJ_SITE, objname=site)  # fmt: skip
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET.value
@@ -528,5 +567,5 @@ def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
         if pair[0] in sites and pair[1] in sites:
             return list(pair)
     for candidate in splits[0] if len(splits) == 1 else (name,):
-        require(candidate, sites, f"state part {part!r}: site")
+        require(candidate, sites, f"part {part!r}: site")
     raise AssertionError("one of the names is unknown")

@@ -47,35 +47,43 @@ class Processes:
 
     Args:
         recipe: `Recipe.to_text`.
-        state: the parts of the state; None for the usual.
+        state, observation: as of `Simulation`.
         timeout: seconds that a step may take.
 
     Raises:
         ConfigError: as of `Simulation`.
     """
 
-    def __init__(self, recipe: str, state: Sequence[str] | None, count: int, workers: int, timeout: float) -> None:
+    def __init__(
+        self,
+        recipe: str,
+        state: Sequence[str] | None,
+        observation: Sequence[str] | None,
+        count: int,
+        workers: int,
+        timeout: float,
+    ) -> None:
         self._timeout, self._slow = timeout, max(timeout, _SLOW)
         self._all: list[_Worker] = []
         try:
             for _ in range(workers):
                 self._all.append(_Worker())
+            task = {"recipe": recipe, "state": state and list(state), "observation": observation and list(observation)}
             for k, worker in enumerate(self._all):
-                simulations = list(range(k, count, workers))
-                worker.channel.send({"recipe": recipe, "state": state and list(state), "simulations": simulations})
+                worker.channel.send({**task, "simulations": list(range(k, count, workers))})
             self.description, *_ = [self._made(worker) for worker in self._all]
         except BaseException:
             self.close()
             raise
 
     def reset(self, conditions: Mapping[int, Condition]) -> Iterator[tuple[int, Floats]]:
-        """Start episodes; gives the index and the first state of each.
+        """Start episodes; gives the index of each and what it shows first.
 
         Raises:
             SimulationFault: if one raises, hangs or dies.
         """
-        for i, (_, state) in self._ask("reset", {i: tomli_w.dumps(those) for i, those in conditions.items()}, None):
-            yield i, state
+        for i, (_, seen) in self._ask("reset", {i: tomli_w.dumps(those) for i, those in conditions.items()}, None):
+            yield i, seen
 
     def step(self, actions: Mapping[int, Floats]) -> Iterator[tuple[int, Outcome]]:
         """Step some; gives the index and the outcome of each.
@@ -83,9 +91,9 @@ class Processes:
         Raises:
             SimulationFault: if one raises, hangs or dies.
         """
-        for i, (table, state) in self._ask("step", dict.fromkeys(actions), actions):
+        for i, (table, seen) in self._ask("step", dict.fromkeys(actions), actions):
             applied = table.pop("action")
-            yield i, Outcome(state, **table, action=None if applied is None else np.array(applied))
+            yield i, Outcome(seen, **table, action=None if applied is None else np.array(applied))
 
     def close(self, grace: float = _GRACE) -> None:
         """End the processes. Those that do not in `grace` seconds are killed, as all are when this is interrupted."""

@@ -1,8 +1,8 @@
 """One plain Gymnasium environment as flat numbers: what a sampler needs of it, and nothing else.
 
 The state is the observation, flattened: a `Box` is one part, `observation`; a `Dict` has its keys as parts, in order,
-those of a `Dict` within it joined by dots. A `Dict` with exactly the keys `state` and `observation` tells the input of
-the controller from that of a policy; the state is the first.
+those of a `Dict` within it joined by dots. A `Dict` with exactly the keys `state` and `observation` tells what a
+controller sees from what a policy sees.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MAX_STATE = 1000
 class Outcome(NamedTuple):
     """What a step led to."""
 
-    state: Floats  # (dx,); the one before where the step ended the episode with something that is not finite
+    seen: Floats  # (dx + do,); what was before where the step ended the episode with something that is not finite
     reward: float
     terminated: bool
     truncated: bool
@@ -46,6 +46,7 @@ class Description:
 
     Attributes:
         widths: how many entries each part of the state has, in order.
+        observation_widths: the same of the observation; None where that is the state.
         low, high: limits of the flattened action.
         action_dtype: of the action space.
         max_episode_steps: its own time limit; None without one.
@@ -53,6 +54,7 @@ class Description:
     """
 
     widths: dict[str, int]
+    observation_widths: dict[str, int] | None
     low: list[float]
     high: list[float]
     action_dtype: str
@@ -69,22 +71,32 @@ class Simulation:
     Args:
         recipe: how to make it.
         state: the parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for the usual.
+        observation: the same of what a policy sees; None for the state, unless the environment tells them apart.
 
     Raises:
         ConfigError: if it cannot be made, its spaces are of another kind than `Box`, or a part is unknown.
     """
 
-    def __init__(self, recipe: Recipe, state: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, state: Sequence[str] | None = None, observation: Sequence[str] | None = None
+    ) -> None:
         self._env = env = recipe.make()
         try:
             if not isinstance(env, gymnasium.Env):
                 raise ConfigError(f"environment.id: {recipe.name!r} is a {type(env).__name__}, not a gymnasium.Env")
             self._action_space = _action_space(env, recipe.name)
             self._spaces = _parts(env, recipe.name)
-            self._chosen, widths = _choose(self._spaces, state, recipe.name)
-            self._state = np.zeros(len(self._chosen))
+            if set(self._spaces) == {"state", "observation"}:
+                state, observation = state or ["state"], observation or ["observation"]
+            self._chosen, widths = _choose(self._spaces, state or list(self._spaces), "state", recipe.name)
+            observation_widths = None
+            if observation is not None:
+                seen, observation_widths = _choose(self._spaces, observation, "observation", recipe.name)
+                self._chosen = np.concatenate([self._chosen, seen])
+            self._seen = np.zeros(len(self._chosen))
             self.description = Description(
                 widths,
+                observation_widths,
                 self._action_space.low.astype(np.float64).ravel().tolist(),
                 self._action_space.high.astype(np.float64).ravel().tolist(),
                 str(self._action_space.dtype),
@@ -96,11 +108,15 @@ class Simulation:
             raise
 
     def reset(self, condition: Condition) -> Floats:
-        """Start an episode: the condition's `seed` (0 without one) seeds it, the rest are its options. Gives (dx,)."""
+        """Start an episode: the condition's `seed` (0 without one) seeds it, the rest are its options.
+
+        Returns:
+            The state and, where it is not the same, the observation, (dx + do,).
+        """
         options = dict(condition)
         observation, _ = self._env.reset(seed=options.pop("seed", 0), options=options or None)
-        self._state = self._flat(observation)
-        return self._state
+        self._seen = self._flat(observation)
+        return self._seen
 
     def step(self, action: Floats) -> Outcome:
         """Apply an action, (du,), that the action space's type holds exactly."""
@@ -108,14 +124,14 @@ class Simulation:
         observation, reward, terminated, truncated, info = self._env.step(
             action.astype(space.dtype).reshape(space.shape)
         )
-        state = self._flat(observation)
+        seen = self._flat(observation)
         terminated, truncated = bool(terminated), bool(truncated)
-        finite = bool(np.isfinite(state).all())
+        finite = bool(np.isfinite(seen).all())
         if finite or not (terminated or truncated):
-            self._state = state
+            self._seen = seen
         applied = info.get("action")
         return Outcome(
-            self._state,
+            self._seen,
             _number(reward),
             terminated,
             truncated,
@@ -132,7 +148,7 @@ class Simulation:
         self._env.close()
 
     def _flat(self, observation: Any) -> Floats:
-        """The chosen entries of an observation, (dx,)."""
+        """The chosen entries of what the environment shows, (dx + do,)."""
         pieces = []
         for name, (path, shape) in self._spaces.items():
             value = observation
@@ -148,18 +164,20 @@ class Simulation:
 class InProcess:
     """Several simulations that are stepped here, one after another."""
 
-    def __init__(self, recipe: Recipe, state: Sequence[str] | None, count: int) -> None:
+    def __init__(
+        self, recipe: Recipe, state: Sequence[str] | None, observation: Sequence[str] | None, count: int
+    ) -> None:
         self._all: list[Simulation] = []
         try:
             for _ in range(count):
-                self._all.append(Simulation(recipe, state))
+                self._all.append(Simulation(recipe, state, observation))
         except BaseException:
             self.close()
             raise
         self.description = self._all[0].description
 
     def reset(self, conditions: Mapping[int, Condition]) -> Iterator[tuple[int, Floats]]:
-        """Start episodes; gives the index and the first state of each.
+        """Start episodes; gives the index of each and what it shows first.
 
         Raises:
             SimulationFault: if one raises.
@@ -232,23 +250,23 @@ def _parts(env: gymnasium.Env, name: str) -> dict[str, tuple[tuple[str, ...], tu
 
 
 def _choose(
-    spaces: Mapping[str, Any], state: Sequence[str] | None, name: str
+    spaces: Mapping[str, Any], parts: Sequence[str], of: str, name: str
 ) -> tuple[NDArray[np.intp], dict[str, int]]:
-    """Which entries of the whole observation make the state, and how many of them each part has."""
+    """Which entries of all that is shown make the state or the observation, and how many of them each part has."""
     layout: dict[str, slice] = {}
     start = 0
     for part, (_, shape) in spaces.items():
         layout[part] = slice(start, start := start + int(np.prod(shape)))
-    if state is None:
-        state = ["state"] if set(layout) == {"state", "observation"} else list(layout)
-    if len(set(state)) < len(state):
-        raise ConfigError(f"environment.state: a part is listed twice: {list(state)}")
+    if len(set(parts)) < len(parts):
+        raise ConfigError(f"environment.{of}: a part is listed twice: {list(parts)}")
     try:
-        chosen = {part: entries(part, layout) for part in state}
+        chosen = {part: entries(part, layout) for part in parts}
     except ValueError as error:
-        raise ConfigError(f"environment.state: {error}") from None
+        raise ConfigError(f"environment.{of}: {error}") from None
     indices = np.array([i for part in chosen.values() for i in part], dtype=np.intp)
-    if not 0 < len(indices) <= MAX_STATE:
+    if not len(indices):
+        raise ConfigError(f"environment.{of}: the {of} of {name!r} is empty; choose among {list(layout)}")
+    if of == "state" and len(indices) > MAX_STATE:
         raise ConfigError(
             f"environment.state: the state of {name!r} has {len(indices)} entries, and local models take 1 to "
             f'{MAX_STATE}; choose among {list(layout)}, or some entries: "{next(iter(layout), "part")}[0,2]"'

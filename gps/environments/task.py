@@ -13,7 +13,8 @@ class Task(MujocoEnv):
     """A `MujocoEnv` on one of the package's own models; a subclass names it and defines reward and goal.
 
     Args:
-        num_envs, state, frame_skip, threads, max_episode_steps: as of `MujocoEnv`; the defaults are the task's.
+        num_envs, state, observation, frame_skip, threads, max_episode_steps: as of `MujocoEnv`; the defaults are the
+            task's.
     """
 
     model_name: ClassVar[str]
@@ -26,6 +27,7 @@ class Task(MujocoEnv):
         num_envs: int = 1,
         *,
         state: Sequence[str] | None = None,
+        observation: Sequence[str] | None = None,
         frame_skip: int | None = None,
         threads: int | None = None,
         max_episode_steps: int | Literal["default"] | None = "default",
@@ -35,6 +37,7 @@ class Task(MujocoEnv):
             num_envs,
             mjcf=models.read(self.model_name),
             state=self.default_state if state is None else state,
+            observation=observation,
             frame_skip=self.default_frame_skip if frame_skip is None else frame_skip,
             threads=threads,
             max_episode_steps=steps,

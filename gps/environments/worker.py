@@ -38,7 +38,7 @@ def main(end: int, lifeline: int, count: int) -> None:
         try:
             for i in task["simulations"]:
                 _count(begun)
-                simulations[i] = Simulation(recipe, task["state"])
+                simulations[i] = Simulation(recipe, task["state"], task["observation"])
         except GpsError as error:
             channel.send({"error": str(error)})
             return
@@ -54,21 +54,21 @@ def main(end: int, lifeline: int, count: int) -> None:
 def _serve(channel: Channel, simulations: dict[int, Simulation], begun: mmap.mmap) -> None:
     order, numbers = channel.receive()
     while order["do"] != "close":
-        answers, states = [], []
+        answers, shown = [], []
         rows = numbers.reshape(len(order["simulations"]), -1)
         for i, table, row in zip(order["simulations"], order["tables"], rows, strict=True):
             _count(begun)
             try:
                 if order["do"] == "reset":
-                    answer, state = {}, simulations[i].reset(tomllib.loads(table))
+                    answer, seen = {}, simulations[i].reset(tomllib.loads(table))
                 else:
-                    answer, state = _plain(simulations[i].step(row))
+                    answer, seen = _plain(simulations[i].step(row))
             except Exception as error:
                 channel.send({"error": fault(order["do"], error)})
                 return
             answers.append(answer)
-            states.append(state)
-        channel.send({"answers": answers}, np.array(states))
+            shown.append(seen)
+        channel.send({"answers": answers}, np.array(shown))
         order, numbers = channel.receive()
 
 
@@ -79,8 +79,8 @@ def _count(begun: mmap.mmap) -> None:
 def _plain(outcome: Outcome) -> tuple[dict[str, Any], Floats]:
     """An outcome as a message has it."""
     table = outcome._asdict()
-    del table["state"]
-    return {**table, "action": None if outcome.action is None else outcome.action.tolist()}, outcome.state
+    del table["seen"]
+    return {**table, "action": None if outcome.action is None else outcome.action.tolist()}, outcome.seen
 
 
 def _end_with(lifeline: int) -> None:

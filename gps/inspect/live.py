@@ -203,7 +203,7 @@ class Live(Callback):
         assert self.server.watched is not None
         self.server.watched.offer(record)
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
         """The page asks for itself."""
 
     def on_end(self, run: Run) -> None:

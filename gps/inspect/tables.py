@@ -17,7 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from gps.inspect.statistics import Estimate
-    from gps.records import IterationRecord, Rollouts
+    from gps.records import IterationRecord, PolicyRecord, Rollouts
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------
@@ -139,6 +139,7 @@ _LABELS = {
     "NO_VALID_SAMPLES": "no samples",
     "SAMPLES_DROPPED": "dropped",
     "NOT_FINITE": "not finite",
+    "NO_PREFERENCE": "no choice",
 }
 
 
@@ -180,6 +181,19 @@ def trouble(row: Row) -> str | None:
 def lines(items: Iterable[Row]) -> list[str]:
     """The console lines of rows, those of trouble included."""
     return [text for row in items for text in (line(row), trouble(row)) if text is not None]
+
+
+def policy_lines(policy: PolicyRecord | None) -> list[str]:
+    """The global policy in one iteration, beneath the lines of its conditions, and what needs saying of it in words."""
+    if policy is None:
+        return []
+    before, after = policy.loss
+    kl, said = policy.kl.sum(axis=1), f"{'':10}policy: "
+    text = (
+        f"{said}held-out loss {number(before)} → {number(after)} in {policy.steps} steps; "
+        f"KL to the controllers {_span(kl)}; noise std {_span(policy.deviation)}"
+    )
+    return [text, *([said + policy.message] if policy.message else [])]
 
 
 def number(value: float) -> str:
@@ -342,9 +356,18 @@ def plain(value: Any) -> Any:
 # -- evaluations and lists of runs -----------------------------------------------------------------------------------
 
 
-def evaluation_lines(items: Sequence[Evaluation]) -> list[str]:
-    """The final controllers without noise, a line for each condition."""
-    return ["final controllers, without noise:"] + [
+TITLES = {
+    "final": "final controllers, without noise:",
+    "unseen": "the same from starts that were not trained on:",
+    "local": "the local controllers beside them, from the starts that were trained on:",
+}
+SOLVED = {"final": "solved", "unseen": "unseen", "local": "local controllers"}
+"""What was evaluated (`gps.runs.EVALUATIONS`) -> its title, and what the last line of a run calls it."""
+
+
+def evaluation_lines(items: Sequence[Evaluation], what: str = "final") -> list[str]:
+    """What was evaluated without noise, a line for each condition."""
+    return [TITLES[what]] + [
         f"  condition {item.condition}  cost {number(item.cost):>9}  "
         f"{'success' if item.solved else 'no success' if not item.successes else 'not always'}"
         + (f" {item.successes}/{item.rollouts}" if item.rollouts > 1 else "")

@@ -75,10 +75,11 @@ class TensorBoard(Callback):
         self._write("all", shared | {name: getattr(rows[0], name) for name in _SECONDS}, at)
         self._flush()
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray) -> None:
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
         """The final controllers without noise, at the last environment step."""
+        name = "evaluation" if what == "final" else f"evaluation_{what}"
         for item in tables.evaluation(rollouts, costs):
-            scalars = {"evaluation_cost": item.cost, "evaluation_success": item.successes / item.rollouts}
+            scalars = {f"{name}_cost": item.cost, f"{name}_success": item.successes / item.rollouts}
             self._write(f"condition_{item.condition}", scalars, (None, self._steps))
         self._flush()
 

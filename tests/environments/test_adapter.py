@@ -20,9 +20,11 @@ from gps.sampling import collect, exploration_noise
 POINT = "plain_envs:Point-v0"
 
 
-def batch(id=POINT, num_envs=4, *, threads=1, state=None, step_timeout=60.0, **options):
+def batch(id=POINT, num_envs=4, *, threads=1, state=None, observation=None, step_timeout=60.0, **options):
     recipe = Recipe(id, registered(id), options)
-    return GymnasiumBatch(num_envs, recipe, state=state, threads=threads, step_timeout=step_timeout)
+    return GymnasiumBatch(
+        num_envs, recipe, state=state, observation=observation, threads=threads, step_timeout=step_timeout
+    )
 
 
 def children() -> set[int]:
@@ -120,7 +122,7 @@ def test_those_that_are_not_reset_rest():
     environment.reset(options={"conditions": [{}] * 4})
     environment.step(np.ones((4, 1)))
     environment.reset(options={"conditions": [{}] * 4, "reset_mask": np.array([True, False, False, False])})
-    before = environment._states.copy()
+    before = environment._seen.copy()
     after, *_ = environment.step(np.ones((4, 1)))
     environment.close()
     np.testing.assert_array_equal(after[1:], before[1:])
@@ -298,3 +300,28 @@ def test_processes_end_with_their_parent(how):
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, pids))
+
+
+# -- state and observation ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_dict_of_state_and_observation_tells_them_apart(threads):
+    environment = batch("plain_envs:Hidden-v0", 4, threads=threads)
+    assert environment.state_layout == {"state": slice(0, 2)}
+    assert environment.observation_layout == {"observation": slice(0, 3)}
+    rollouts = rolled(environment)
+    assert rollouts.mask.any(axis=(0, 1)).sum() == 50
+    expected = np.where(rollouts.mask, rollouts.states[..., 0], 0.0).astype(np.float32)
+    np.testing.assert_array_equal(rollouts.observations, np.repeat(expected[..., None], 3, axis=-1))
+    np.testing.assert_array_equal(rollouts.states, rolled(batch()).states)
+
+
+def test_parts_may_be_chosen_for_the_observation():
+    environment = batch("plain_envs:Parted-v0", 1, observation=["velocity"])
+    state, info = environment.reset(options={"conditions": [{"seed": 2}]})
+    environment.close()
+    assert environment.observation_layout == {"velocity": slice(0, 1)}
+    np.testing.assert_array_equal(info["observation"], state[:, 1:])
+    with pytest.raises(ConfigError, match=r"environment\.observation: unknown part 'velocty'.*did you mean 'velocity'"):
+        batch("plain_envs:Parted-v0", 1, observation=["velocty"])

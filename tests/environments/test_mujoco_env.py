@@ -399,7 +399,7 @@ def test_a_diverged_simulation_shows_its_last_finite_state():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("qpso", "unknown state part 'qpso'; did you mean 'qpos'"),
+        ("qpso", "state part 'qpso' is unknown; did you mean 'qpos'"),
         ("qpos:elbwo", "joint 'elbwo' is unknown; did you mean 'elbow'"),
         ("site_position:tp", "site 'tp' is unknown; did you mean 'tip'"),
         ("site_position:tip-gaol", "site 'gaol' is unknown; did you mean 'goal'"),
@@ -455,3 +455,55 @@ def test_idle_stages_are_switched_off_and_change_no_bit():
         mujoco.mj_step(model, data, nstep=2)
         np.testing.assert_array_equal(states[t + 1, 0], [*data.qpos, *data.qvel])
     assert data.nefc > 0  # a joint has come to its limit
+
+
+# -- observations ----------------------------------------------------------------------------------------
+
+
+SEEN = ["site_velocity:mid-way", "qvel:elbow", "site_position:tip-goal"]
+
+
+def test_observations_are_parts_like_those_of_the_state_and_change_no_bit():
+    both, plain, seen = make(2, observation=SEEN), make(2), make(2, state=SEEN)
+    assert plain.observation_layout is None and both.observation_layout == seen.state_layout
+    x, info = both.reset()
+    o, none = seen.reset()
+    assert "observation" not in none
+    np.testing.assert_array_equal(x, plain.reset()[0])
+    np.testing.assert_array_equal(info["observation"], o)
+    for action in actions_for(both, 20):
+        x, *_, info = both.step(action)
+        np.testing.assert_array_equal(x, plain.step(action)[0])
+        np.testing.assert_array_equal(info["observation"], seen.step(action)[0])
+
+
+def test_observations_are_left_out_until_the_next_reset():
+    env = make(1, observation=["qpos"])
+    assert "observation" not in env.reset(options={"observe": False})[1]
+    assert "observation" not in env.step(np.zeros((1, 3)))[4]
+    assert "observation" in env.reset()[1]
+
+
+def test_a_diverged_simulation_shows_its_last_finite_observation():
+    env = make(2, observation=SEEN)
+    env.reset()
+    for action in actions_for(env, 10):
+        before = env.step(action)[4]["observation"]
+    for _ in range(3):
+        after = env.step([[np.nan] * 3, [0] * 3])[4]["observation"]
+    np.testing.assert_array_equal(after[0], before[0])
+    assert (after[1] != before[1]).any()
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (["qpso"], "^observation part 'qpso' is unknown; did you mean 'qpos'"),
+        (["site_velocity:tp"], "observation part 'site_velocity:tp': site 'tp' is unknown"),
+        (["qpos", "qpos"], "observation part 'qpos' is listed twice"),
+        ([], "the observation is empty"),
+    ],
+)
+def test_what_is_wrong_with_an_observation_is_said_of_the_observation(parts, message):
+    with pytest.raises(ValueError, match=message):
+        make(observation=parts)

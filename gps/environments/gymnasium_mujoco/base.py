@@ -44,7 +44,8 @@ class GymnasiumMujocoEnv(MujocoEnv):
     0 where the original lets MuJoCo reset it in silence, and a finished episode is not started again by itself.
 
     Args:
-        num_envs, state, threads, max_episode_steps: as of `MujocoEnv`; the limit is by default the registered one.
+        num_envs, state, observation, threads, max_episode_steps: as of `MujocoEnv`; the limit is by default the
+            registered one.
         options: the keyword arguments of the original, `frame_skip` and `xml_file` among them.
 
     Attributes:
@@ -84,13 +85,14 @@ class GymnasiumMujocoEnv(MujocoEnv):
         num_envs: int = 1,
         *,
         state: Sequence[str] | None = None,
+        observation: Sequence[str] | None = None,
         threads: int | None = None,
         max_episode_steps: int | Literal["default"] | None = "default",
         **options: Any,
     ) -> None:
         for name in options:
             if name not in self.defaults:
-                known = (*self.defaults, "state", "threads", "max_episode_steps")
+                known = (*self.defaults, "state", "observation", "threads", "max_episode_steps")
                 raise ValueError(f"{self.id}: unknown option {name!r}{nearest(name, known)}")
         self.options = SimpleNamespace(**{**self.defaults, **options})
         self.spec = gymnasium.spec(self.id)
@@ -102,6 +104,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
                 num_envs,
                 mjcf=_model_path(self.options.xml_file),
                 state=("observation",) if state is None else state,
+                observation=observation,
                 frame_skip=self.options.frame_skip,
                 threads=threads,
                 max_episode_steps=self.spec.max_episode_steps if max_episode_steps == "default" else max_episode_steps,
@@ -178,24 +181,23 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
     # -- a step ----------------------------------------------------------------------------------------------
 
-    def _lay_out(self, parts: Sequence[str]) -> dict[str, slice]:
+    def _bind(self) -> None:
         self.qpos, self.qvel = self._qpos, self._qvel
         for name in self.fields:
             setattr(self, name, self.batch.bind(name))
         self._bodies: dict[int | str, Floats] = {}
         self._data = mujoco.MjData(self.model) if self.reads_contact_forces() else None
         self.contact_forces = np.zeros((self.num_envs, self.model.nbody, 6))
-        self._observation = np.concatenate(self.observation(), axis=1)
+        self._original = np.concatenate(self.observation(), axis=1)
         self._place = np.array(self.place())
         self.velocity = np.zeros_like(self._place)
-        return super()._lay_out(parts)
 
     def _source(self, part: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        return (self._observation, None) if part == "observation" else super()._source(part)
+        return (self._original, None) if part == "observation" else super()._source(part)
 
     def _look(self, ids: NDArray[np.int32]) -> None:
         self.contact_forces[ids] = 0.0  # as `mj_resetData` leaves them
-        self._observation[ids] = np.concatenate(self.observation(), axis=1)[ids]
+        self._original[ids] = np.concatenate(self.observation(), axis=1)[ids]
         self._place[ids] = self.place()[ids]
 
     def _advance(self, actions: NDArray[Any], failed: Bools) -> None:
@@ -207,7 +209,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
             place = np.array(self.place())
             self.velocity = (place - self._place) / self.dt
             self._place = place
-            np.concatenate(self.observation(), axis=1, out=self._observation)
+            np.concatenate(self.observation(), axis=1, out=self._original)
             self._outcome = self.outcome(actions)
         if self._stage > STAGE_NONE:
             with self._noting(failed):

@@ -1,0 +1,275 @@
+"""Networks that map an observation to a mean action: a multi-layer perceptron, and one that looks at an image.
+
+Each is written twice. `network(observation)` is JAX, for one observation, and is what training differentiates.
+`network.rows(observations)` is NumPy, for B of them, and is what acts in closed loop: a call costs tens of
+microseconds, which is less than handing arrays to compiled code, and computes every observation by itself, so that its
+action has the same bits alone and among others (trap 10).
+
+A network computes in the precision of its parameters: float64 for the small perceptron, where the time goes into
+overheads, and float32 for convolutions, which are compiled well for that alone. Parameters are the only leaves of these
+pytrees.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from gps.backend import jax, jnp
+from gps.errors import PolicyError, nearest
+
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
+    "relu": (jax.nn.relu, lambda h: np.maximum(h, 0)),
+    "tanh": (jnp.tanh, np.tanh),
+}
+"""Name -> the function in JAX and in NumPy."""
+
+SMALLEST_IMAGE = 64  # pixels of a side
+
+
+class Pixels(NamedTuple):
+    """What a convolutional network sees: an image, and a vector beside it, such as joint angles (dv may be 0)."""
+
+    image: np.ndarray  # (..., H, W, C), uint8, or a float in 0..1
+    vector: np.ndarray  # (..., dv)
+
+
+class MLP(eqx.Module):
+    """A multi-layer perceptron; with no hidden layer, an affine map. Observations are vectors (do,)."""
+
+    weights: tuple[Float[Array, "fan_in fan_out"], ...]
+    biases: tuple[Float[Array, "fan_out"], ...]
+    activation: str = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls, sizes: Sequence[int], key: jax.Array, activation: str = "relu", dtype: Any = np.float64, gain: float = 0.1
+    ) -> Self:
+        """Random weights, zero biases.
+
+        Args:
+            sizes: of the observation, the hidden layers and the action.
+            key: a JAX key.
+            activation: "relu" or "tanh", of the hidden layers.
+            gain: of the last layer, relative to one that keeps the variance: the first actions are small.
+        """
+        _known(activation)
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise PolicyError(f"sizes {tuple(sizes)}: expected those of the input, hidden layers and output, all >= 1")
+        power = 2.0 if activation == "relu" else 1.0
+        keys = jax.random.split(key, len(sizes) - 1)
+        weights = [
+            jax.random.normal(one, (n, m), dtype) * np.sqrt(power / n)
+            for one, n, m in zip(keys, sizes[:-1], sizes[1:], strict=True)
+        ]
+        weights[-1] = weights[-1] * (gain / np.sqrt(power))
+        arrays = tuple(np.asarray(weight, dtype) for weight in weights)
+        return cls(arrays, tuple(np.zeros(m, dtype) for m in sizes[1:]), activation)
+
+    @property
+    def vector_size(self) -> int:
+        return self.weights[0].shape[0]
+
+    @property
+    def action_size(self) -> int:
+        return self.biases[-1].shape[0]
+
+    def checked(self, observations: Any) -> Any:
+        """The observations (..., do) as this network takes them.
+
+        Raises:
+            PolicyError: if their shape is another.
+        """
+        if isinstance(observations, Pixels):
+            raise PolicyError("this policy has no eyes: it takes vectors, not Pixels; a Convolutional network sees")
+        return _vectors(observations, self.vector_size)
+
+    def with_vector(self, observation: Any, function: Callable) -> Any:
+        """The observation with `function` applied to the vector in it (the part that is normalised)."""
+        return function(observation)
+
+    def __call__(self, observation: Float[Array, "do"]) -> Float[Array, "du"]:
+        function = ACTIVATIONS[self.activation][0]
+        h = observation.astype(self.biases[0].dtype)
+        for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            h = function(h @ W + b)
+        return h @ self.weights[-1] + self.biases[-1]
+
+    def rows(self, observations: Float[np.ndarray, "B do"]) -> Float[np.ndarray, "B du"]:
+        """The same in NumPy: a stack of vector-matrix products, one for each observation."""
+        function = ACTIVATIONS[self.activation][1]
+        h = np.ascontiguousarray(observations, dtype=self.biases[0].dtype)[:, None, :]
+        for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            h = function(np.matmul(h, np.asarray(W)) + np.asarray(b))
+        return (np.matmul(h, np.asarray(self.weights[-1])) + np.asarray(self.biases[-1]))[:, 0]
+
+    @property
+    def entry(self) -> tuple[Array, Array]:
+        """The layer that the vector enters: its weights (dv, fan_out) and biases."""
+        return self.weights[0], self.biases[0]
+
+    def with_entry(self, weights: Array, biases: Array) -> Self:
+        return type(self)((weights, *self.weights[1:]), (biases, *self.biases[1:]), self.activation)
+
+
+class Convolutional(eqx.Module):
+    """Convolutions, a spatial soft-argmax, then a perceptron (Levine, Finn, Darrell & Abbeel 2016, sec. 5.1).
+
+    Each channel of the last convolution becomes one point of the image: the mean position under the softmax of its
+    responses, in -1..1 from left to right and from top to bottom. The points, with the vector observation, enter
+    the perceptron. Observations are `Pixels`, or bare images where there is no vector.
+    """
+
+    kernels: tuple[Float[Array, "k k channels_in channels_out"], ...]
+    offsets: tuple[Float[Array, "channels_out"], ...]
+    sharpness: Float[Array, ""]  # of the softmax: the inverse of its temperature
+    head: MLP
+    strides: tuple[int, ...] = eqx.field(static=True)
+    image_shape: tuple[int, int, int] = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        image_shape: tuple[int, int, int],
+        vector_size: int,
+        action_size: int,
+        key: jax.Array,
+        channels: Sequence[int] = (16, 16, 16),
+        kernels: Sequence[int] = (7, 5, 5),
+        strides: Sequence[int] = (2, 1, 1),
+        hidden: Sequence[int] = (64,),
+        activation: str = "relu",
+    ) -> Self:
+        """Random weights.
+
+        Args:
+            image_shape: (H, W, C), at least 64 pixels a side.
+            vector_size: of the observations beside the image, 0 for none.
+            key: a JAX key.
+            channels, kernels, strides: of each convolution: its outputs, side in pixels and step in pixels.
+            hidden: sizes of the perceptron's hidden layers.
+            activation: "relu" or "tanh".
+        """
+        _known(activation)
+        if len(image_shape) != 3 or min(image_shape[:2]) < SMALLEST_IMAGE or image_shape[2] < 1:
+            raise PolicyError(
+                f"image shape {tuple(image_shape)}: expected (H, W, C) with at least {SMALLEST_IMAGE} pixels a side"
+            )
+        if not len(channels) == len(kernels) == len(strides) >= 1:
+            raise PolicyError("channels, kernels and strides: expected one of each for every convolution")
+        *keys, last = jax.random.split(key, len(channels) + 1)
+        weights = []
+        height, width, inputs = image_shape
+        for one, outputs, side, stride in zip(keys, channels, kernels, strides, strict=True):
+            scale = np.sqrt(2.0 / (side * side * inputs))
+            weights.append(np.asarray(scale * jax.random.normal(one, (side, side, inputs, outputs)), np.float32))
+            height, width, inputs = (height - side) // stride + 1, (width - side) // stride + 1, outputs
+        if min(height, width) < 2:
+            raise PolicyError(f"the convolutions leave {height}x{width} of {image_shape}; smaller kernels or strides?")
+        return cls(
+            tuple(weights),
+            tuple(np.zeros(n, np.float32) for n in channels),
+            np.asarray(1.0, np.float32),
+            MLP.create((2 * channels[-1] + vector_size, *hidden, action_size), last, activation, np.float32),
+            tuple(int(stride) for stride in strides),
+            tuple(int(n) for n in image_shape),
+            activation,
+        )
+
+    @property
+    def vector_size(self) -> int:
+        return self.head.vector_size - 2 * self.offsets[-1].shape[0]
+
+    @property
+    def action_size(self) -> int:
+        return self.head.action_size
+
+    def checked(self, observations: Any) -> Pixels:
+        """The observations as `Pixels`.
+
+        Raises:
+            PolicyError: if the image or the vector has another shape, or the image is neither uint8 nor a float.
+        """
+        if not isinstance(observations, Pixels):
+            observations = Pixels(observations, np.zeros((*np.shape(observations)[:-3], 0)))
+        image, vector = observations.image, _vectors(observations.vector, self.vector_size)
+        image = image if isinstance(image, jax.Array) else np.asarray(image)
+        if image.shape[-3:] != self.image_shape:
+            raise PolicyError(f"images of shape {image.shape[-3:]}, and this policy sees (H, W, C) = {self.image_shape}")
+        if image.shape[:-3] != vector.shape[:-1]:
+            raise PolicyError(f"{image.shape[:-3]} images and {vector.shape[:-1]} vectors: expected one of each")
+        if image.dtype != np.uint8 and image.dtype.kind != "f":
+            raise PolicyError(f"images of {image.dtype}; expected uint8 (0..255), or a float (0..1)")
+        return Pixels(image, vector)
+
+    def with_vector(self, observation: Pixels, function: Callable) -> Pixels:
+        return observation._replace(vector=function(observation.vector))
+
+    def __call__(self, observation: Pixels) -> Float[Array, "du"]:
+        function = ACTIVATIONS[self.activation][0]
+        h = _unit(observation.image, jnp)[None]
+        for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
+            h = jax.lax.conv_general_dilated(
+                h, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            h = h + offset
+            h = function(h) if i < len(self.strides) - 1 else h  # the softmax is the last one's
+        points = _points(h[0], self.sharpness, jnp)
+        return self.head(jnp.concatenate([points, observation.vector.astype(np.float32)]))
+
+    def rows(self, observations: Pixels) -> Float[np.ndarray, "B du"]:
+        """The same in NumPy, image by image: each convolution is one matrix product."""
+        rows = [self._row(image, vector) for image, vector in zip(*observations, strict=True)]
+        return np.concatenate([np.zeros((0, self.action_size), np.float32), *rows])
+
+    def _row(self, image: np.ndarray, vector: np.ndarray) -> Float[np.ndarray, "1 du"]:
+        function = ACTIVATIONS[self.activation][1]
+        h = _unit(image, np)
+        for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
+            patches = np.lib.stride_tricks.sliding_window_view(h, kernel.shape[:2], (0, 1))[::stride, ::stride]
+            h = np.tensordot(patches, np.asarray(kernel), ([3, 4, 2], [0, 1, 2])) + np.asarray(offset)
+            h = function(h) if i < len(self.strides) - 1 else h
+        points = _points(h, np.asarray(self.sharpness), np)
+        return self.head.rows(np.concatenate([points, vector.astype(np.float32)])[None])
+
+    @property
+    def entry(self) -> tuple[Array, Array]:
+        """The rows of the perceptron's first layer that the vector enters, and its biases."""
+        weights, biases = self.head.entry
+        return weights[weights.shape[0] - self.vector_size :], biases
+
+    def with_entry(self, weights: Array, biases: Array) -> Self:
+        old, _ = self.head.entry
+        kept = old[: old.shape[0] - self.vector_size]
+        head = self.head.with_entry(np.concatenate([kept, weights]), biases)
+        return eqx.tree_at(lambda network: network.head, self, head)
+
+
+def _known(activation: str) -> None:
+    if activation not in ACTIVATIONS:
+        raise PolicyError(
+            f"activation {activation!r}: expected {' or '.join(ACTIVATIONS)}{nearest(activation, ACTIVATIONS)}"
+        )
+
+
+def _vectors(vectors: Any, size: int) -> Any:
+    vectors = vectors if isinstance(vectors, jax.Array) else np.asarray(vectors, dtype=float)
+    if vectors.ndim < 1 or vectors.shape[-1] != size:
+        raise PolicyError(f"observations of shape {vectors.shape}, and this policy takes (..., {size})")
+    return vectors
+
+
+def _unit(image: Any, module: Any) -> Any:
+    """An image as float32 in 0..1."""
+    return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else module.asarray(image, np.float32)
+
+
+def _points(h: Any, sharpness: Any, module: Any) -> Any:
+    """The mean position of each channel of h (H, W, channels) under the softmax of its responses: x's, then y's."""
+    e = module.exp(sharpness * (h - h.max((0, 1))))
+    e = e / e.sum((0, 1))
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in h.shape[:2])
+    return module.concatenate([x @ e.sum(0), y @ e.sum(1)])

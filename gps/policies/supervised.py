@@ -1,0 +1,441 @@
+"""The supervised step of guided policy search: a policy that imitates local controllers in the sense of KL.
+
+Minimise over the policy N(μ(o), Σ), for samples i with weights w_i, teachers' actions u_i and precisions P_i,
+
+    Σ_i w_i [ ½ (μ(o_i) − u_i)ᵀ P_i (μ(o_i) − u_i) + ½ tr(P_i Σ) − ½ log det Σ + λ_iᵀ μ(o_i) ] / Σ_i w_i,
+
+which without λ is, up to a constant, the mean KL(π(· | o_i) ‖ N(u_i, P_i⁻¹)) in nats (Levine, Finn, Darrell & Abbeel
+2016, sec. 4.1; Montgomery & Levine 2016, eq. 3). The mean and the covariance separate: Σ = (Σ w_i P_i / Σ w_i)⁻¹ in
+closed form, and the network by mini-batches and Adam. λ is BADMM's multiplier of the constraint on the mean action: it
+is *added*, so a positive λ pushes the action down. A penalty weight ν multiplies P (or, with λ divided by it, w).
+
+**Warm start.** A call goes on from the last one's policy and moments. The input is normalised anew each time, since
+the first samples span little of what comes later, and the layer that it enters is re-written so that the policy is the
+same function as before; Adam's moments of that layer follow the change of variables.
+
+**One compiled loop.** All mini-batches are drawn beforehand, and the steps are a `lax.scan` within a `lax.while_loop`
+over checks of the held-out loss. Everything is float64 but convolutions: the compiled step of a small perceptron is
+bound by overheads, so that single precision would gain little and make the loss of stiff precisions noisy.
+"""
+
+import dataclasses
+import enum
+from typing import Any, Generic, NamedTuple, Self
+
+import equinox as eqx
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, UInt32
+
+from gps.backend import jax, jnp
+from gps.errors import PolicyError
+from gps.policies.neural import NeuralPolicy, Network, mean_of_one
+
+_EXPLODED = 1e3
+"""A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
+_SAME = 1e-6
+"""An input with a smaller deviation, relative to its mean, does not vary."""
+
+
+class Outcome(enum.IntEnum):
+    """How a supervised step ended. `sentence` says it in words."""
+
+    sentence: str
+
+    def __new__(cls, value: int, sentence: str):
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    OK = 0, "All steps were done; the policy of the lowest held-out loss was kept."
+    STOPPED_EARLY = 1, "The held-out loss fell no more; the policy of the lowest one was kept."
+    DIVERGED = 2, "The training loss exploded or was not finite; the last good policy was kept."
+    NO_SAMPLES = 3, "No sample has a positive weight; the policy was left as it was."
+    BAD_SAMPLES = 4, "An observation, action or weight is not finite; the policy was left as it was."
+    BAD_PRECISION = 5, "A precision is not finite or not positive semi-definite; the policy was left as it was."
+    SINGULAR_PRECISION = 6, "The mean precision is singular; the covariance was limited from above."
+    COLLAPSED_COVARIANCE = 7, "The covariance collapses; it was limited from below."
+
+    @property
+    def ok(self) -> bool:
+        return self in (Outcome.OK, Outcome.STOPPED_EARLY)
+
+
+class Samples(NamedTuple):
+    """What a policy is to imitate: n samples. Those of weight 0 are left out, whatever they hold."""
+
+    observations: Any  # (n, do), or Pixels of (n, H, W, C) and (n, dv)
+    actions: Float[np.ndarray, "n du"]
+    precisions: Float[np.ndarray, "n du du"]
+    weights: Float[np.ndarray, "n"]
+    linear: Float[np.ndarray, "n du"] | None = None  # λ
+    groups: Int[np.ndarray, "n"] | None = None  # samples of a group (an episode) are held out together
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How to train.
+
+    Args:
+        steps: mini-batches, at most; rounded up to a multiple of `check_every`.
+        batch: samples of each.
+        learning_rate: of Adam; it falls to a hundredth as half a cosine over the steps of a call.
+        weight_decay: decoupled, per step, relative to the learning rate.
+        held_out: fraction of the samples (of the groups, where there are some) that is not trained on.
+        check_every: steps between two looks at the held-out loss.
+        patience: looks without a new lowest loss after which training stops.
+        check_at_most: samples that are looked at.
+        ridge: added to the mean precision, relative to the mean of its diagonal.
+        least_deviation, most_deviation: limits of the policy's standard deviations, in units of `output_scale`.
+    """
+
+    steps: int = 4000
+    batch: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    held_out: float = 0.1
+    check_every: int = 100
+    patience: int = 10
+    check_at_most: int = 2000
+    ridge: float = 1e-9
+    least_deviation: float = 1e-3
+    most_deviation: float = 1e2
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.check_every, self.patience, self.check_at_most) < 1:
+            raise PolicyError("steps, batch, check_every, patience and check_at_most must be at least 1")
+        if not (self.learning_rate > 0 and self.weight_decay >= 0 and 0 <= self.held_out < 1 and self.ridge >= 0):
+            raise PolicyError("need learning_rate > 0, weight_decay >= 0, 0 <= held_out < 1 and ridge >= 0")
+        if not 0 < self.least_deviation <= self.most_deviation:
+            raise PolicyError("need 0 < least_deviation <= most_deviation")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(Generic[Network]):
+    """A policy and what its training goes on from; storable by `gps.serialization` as `Training[MLP]`."""
+
+    policy: NeuralPolicy[Network]
+    first: Network  # Adam's moments
+    second: Network
+    count: Int[np.ndarray, ""]  # Adam's steps
+    calls: int
+    key: UInt32[np.ndarray, "2"]  # of the next call's random choices
+
+    @classmethod
+    def begin(cls, policy: NeuralPolicy[Network], key: jax.Array) -> Self:
+        """Before the first call. The first call sets the policy's scales by its samples."""
+        zeros = jax.tree.map(np.zeros_like, policy.network)
+        data = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
+        return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), 0, data.astype(np.uint32))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """What a supervised step did. Losses are the mean part of the objective above, in nats."""
+
+    outcome: Outcome
+    covariance_outcome: Outcome
+    message: str  # a sentence for each that is not ok
+    steps: int  # that were done
+    best_step: int  # after which the policy that was kept stood
+    training_loss: Float[np.ndarray, "checks"]  # mean over the mini-batches since the last look
+    held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each look
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome.ok and self.covariance_outcome.ok
+
+
+# -- the objective ---------------------------------------------------------------------------------------------------
+
+
+def objective(policy: NeuralPolicy, samples: Samples) -> Array:
+    """The mean part of the objective: Σ w_i [½ eᵀPe + λᵀμ] / Σ w_i, e = μ(o_i) − u_i. In nats; JAX."""
+    return _weighted_sum(policy, samples) / jnp.sum(samples.weights)
+
+
+def _weighted_sum(policy: NeuralPolicy, samples: Samples) -> Array:
+    mean = jax.vmap(mean_of_one, (None, 0))(policy, samples.observations)
+    e = mean - samples.actions
+    loss = 0.5 * jnp.einsum("ni,nij,nj->n", e, samples.precisions, e)
+    if samples.linear is not None:
+        loss = loss + jnp.sum(samples.linear * mean, axis=-1)
+    return jnp.sum(samples.weights * loss)
+
+
+def shared_covariance(
+    precisions: Float[np.ndarray, "n du du"],
+    weights: Float[np.ndarray, "n"],
+    scale: Float[np.ndarray, "du"],
+    options: Options,
+) -> tuple[Float[np.ndarray, "du du"], Outcome]:
+    """Σ = (Σ w_i P_i / Σ w_i)⁻¹ with its standard deviations (in units of `scale`) kept within the options' limits."""
+    mean = np.einsum("n,nij->ij", weights, precisions) / weights.sum()
+    mean = 0.5 * (mean + mean.T) * np.outer(scale, scale)
+    eigenvalues, vectors = np.linalg.eigh(mean)
+    # A ridge so small only decides what rounding would decide.
+    eigenvalues = eigenvalues + options.ridge * np.trace(mean) / len(mean)
+    low, high = options.most_deviation**-2, options.least_deviation**-2
+    limited = np.clip(eigenvalues, low, high)
+    covariance = (vectors / limited) @ vectors.T * np.outer(scale, scale)
+    singular, collapsed = (eigenvalues < low).any(), (eigenvalues > high).any()
+    outcome = Outcome.SINGULAR_PRECISION if singular else Outcome.COLLAPSED_COVARIANCE if collapsed else Outcome.OK
+    return 0.5 * (covariance + covariance.T), outcome
+
+
+# -- one supervised step ---------------------------------------------------------------------------------------------
+
+
+def train(
+    training: Training[Network], samples: Samples, options: Options = Options()
+) -> tuple[Training[Network], Fit]:
+    """One supervised step: the policy that imitates `samples` better, and what happened.
+
+    The same arguments give the same bits. What goes wrong in the numbers is an outcome of the fit.
+
+    Raises:
+        PolicyError: if the samples have shapes that do not fit each other or the policy.
+    """
+    samples = _checked(training.policy, samples)
+    kept = np.flatnonzero(samples.weights != 0)
+    if not len(kept) or not (samples.weights > 0).any():
+        return training, _nothing_done(Outcome.NO_SAMPLES, "")
+    samples = jax.tree.map(lambda array: array[kept], samples)
+    trouble = _trouble(samples, kept)
+    if trouble is not None:
+        return training, _nothing_done(*trouble)
+
+    rng = np.random.default_rng(training.key)
+    next_key = rng.integers(1 << 32, size=2, dtype=np.uint32)
+    training = _normalised(training, samples)
+    policy = training.policy
+    rows, held = _split(samples, options, rng)
+    blocks = -(-options.steps // options.check_every)
+    indices = _batches(rows, (blocks, options.check_every, options.batch), rng)
+    padded = _padded(samples._replace(groups=None))
+    point = _Point(policy.network, training.first, training.second, training.count, np.int32(0))
+    end = jax.tree.map(np.asarray, _descend(policy, point, padded, held, indices, options))
+
+    covariance, covariance_outcome = shared_covariance(
+        samples.precisions, samples.weights, policy.output_scale, options
+    )
+    best, checks = end.best, int(end.block)
+    first, second, count = best.first, best.second, best.count
+    if end.diverged:
+        outcome = Outcome.DIVERGED
+        first, second = (jax.tree.map(np.zeros_like, moments) for moments in (first, second))
+        count = np.zeros_like(count)
+    else:
+        outcome = Outcome.STOPPED_EARLY if checks < blocks else Outcome.OK
+    policy = dataclasses.replace(policy, network=best.network, covariance=covariance)
+    fit = Fit(
+        outcome,
+        covariance_outcome,
+        " ".join(one.sentence for one in (outcome, covariance_outcome) if not one.ok),
+        steps=checks * options.check_every,
+        best_step=int(best.step),
+        training_loss=end.training_loss[:checks],
+        held_out_loss=end.held_out_loss[: checks + 1],
+    )
+    return Training(policy, first, second, count, training.calls + 1, next_key), fit
+
+
+def _nothing_done(outcome: Outcome, detail: str) -> Fit:
+    message = f"{outcome.sentence} {detail}".strip()
+    return Fit(outcome, Outcome.OK, message, 0, 0, np.zeros(0), np.zeros(0))
+
+
+def _checked(policy: NeuralPolicy, samples: Samples) -> Samples:
+    """The samples as float64, with observations as the network takes them; PolicyError where shapes do not fit."""
+    observations = policy.network.checked(samples.observations)
+    n, du = len(jax.tree.leaves(observations)[0]), policy.network.action_size
+    expected = {"actions": (n, du), "precisions": (n, du, du), "weights": (n,), "linear": (n, du), "groups": (n,)}
+    arrays = {}
+    for name, shape in expected.items():
+        value = getattr(samples, name)
+        if value is None:
+            continue
+        arrays[name] = np.asarray(value, dtype=int if name == "groups" else float)
+        if arrays[name].shape != shape:
+            raise PolicyError(f"{name} of shape {arrays[name].shape}; expected {shape} for {n} observations")
+    return samples._replace(observations=jax.tree.map(np.asarray, observations), **arrays)
+
+
+def _trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[Outcome, str] | None:
+    """What makes training on these samples impossible, and where; `kept` are their numbers."""
+    vectors = jax.tree.leaves(samples.observations)
+    named = {"the observation": vectors[-1], "the action": samples.actions, "the weight": samples.weights[:, None]}
+    if samples.linear is not None:
+        named["the linear term"] = samples.linear
+    if len(vectors) > 1:
+        named["the image"] = vectors[0].reshape(len(kept), -1)
+    for what, array in named.items():
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        if bad.size:
+            return Outcome.BAD_SAMPLES, f"It is {what} of sample {kept[bad[0]]}."
+    if (samples.weights < 0).any():
+        return Outcome.BAD_SAMPLES, f"The weight of sample {kept[np.argmin(samples.weights)]} is negative."
+    bad = np.flatnonzero(~np.isfinite(samples.precisions).all(axis=(1, 2)))
+    if bad.size:
+        return Outcome.BAD_PRECISION, f"That of sample {kept[bad[0]]} is not finite."
+    symmetric = 0.5 * (samples.precisions + samples.precisions.swapaxes(1, 2))
+    eigenvalues = np.linalg.eigvalsh(symmetric)
+    bad = np.flatnonzero(eigenvalues[:, 0] < -1e-8 * np.abs(eigenvalues).max(axis=1))
+    if bad.size:
+        return Outcome.BAD_PRECISION, f"That of sample {kept[bad[0]]} has the eigenvalue {eigenvalues[bad[0], 0]:.1e}."
+    return None
+
+
+# -- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def _normalised(training: Training, samples: Samples) -> Training:
+    """The same policy, with inputs normalised by these samples; the first call sets the output's scale too."""
+    policy, vector = training.policy, jax.tree.leaves(samples.observations)[-1]
+    mean, scale = vector.mean(axis=0), vector.std(axis=0)
+    scale = np.where(scale > _SAME * np.maximum(np.abs(mean), _SAME), scale, 1.0)
+    if training.calls == 0:
+        size = np.sqrt((samples.actions**2).mean(axis=0))
+        size = np.where(size > 0, size, 1.0)
+        new = dataclasses.replace(policy, input_mean=mean, input_scale=scale, output_scale=size)
+        return dataclasses.replace(training, policy=new)
+
+    # The old input is D x + δ in the new one x: W becomes D W, and b becomes b + δᵀ W. Gradients transform with the
+    # inverse, so do first moments; second moments as if the layer's inputs and the constant 1 were uncorrelated.
+    D = (scale / policy.input_scale)[:, None]
+    δ = ((mean - policy.input_mean) / policy.input_scale)[:, None]
+    W, b = policy.network.entry
+    dtype = W.dtype
+    network = policy.network.with_entry((D * W).astype(dtype), (b + (δ * W).sum(axis=0)).astype(dtype))
+    W, b = training.first.entry
+    first = training.first.with_entry(((W - δ * b) / D).astype(dtype), b)
+    W, b = training.second.entry
+    second = training.second.with_entry(((W + δ**2 * b) / D**2).astype(dtype), b)
+    new = dataclasses.replace(policy, network=network, input_mean=mean, input_scale=scale)
+    return dataclasses.replace(training, policy=new, first=first, second=second)
+
+
+# -- choices made beforehand -----------------------------------------------------------------------------------------
+
+
+def _split(samples: Samples, options: Options, rng: np.random.Generator):
+    """Which samples to train on, and those to look at, the latter in a fixed number: (indices, weights)."""
+    n = len(samples.weights)
+    groups = np.arange(n) if samples.groups is None else np.unique(samples.groups, return_inverse=True)[1]
+    order = rng.permutation(groups.max() + 1)
+    out = np.isin(groups, order[: int(round(options.held_out * len(order)))])
+    if not out.any() or out.all() or not samples.weights[out].any():
+        out = np.zeros(n, dtype=bool)
+    rows = np.flatnonzero(~out)
+    looked_at = rng.permutation(np.flatnonzero(out) if out.any() else rows)[: options.check_at_most]
+    size = min(_rounded(len(looked_at)), options.check_at_most)
+    padding = np.zeros(size - len(looked_at), dtype=int)
+    weights = np.concatenate([samples.weights[looked_at], np.zeros(len(padding))])
+    return rows, (np.concatenate([looked_at, padding]), weights)
+
+
+def _batches(rows: Int[np.ndarray, "n"], shape: tuple[int, ...], rng: np.random.Generator) -> Int[np.ndarray, "..."]:
+    """Indices of mini-batches: one pass over shuffled `rows` after another."""
+    count = int(np.prod(shape))
+    passes = np.tile(rows, (-(-count // len(rows)), 1))
+    return rng.permuted(passes, axis=1).reshape(-1)[:count].reshape(shape).astype(np.int32)
+
+
+def _rounded(n: int) -> int:
+    """n rounded up by at most an eighth, so that samples of many numbers share a compiled loop."""
+    step = max(1 << max(n.bit_length() - 4, 0), 1)
+    return -(-n // step) * step
+
+
+def _padded(samples: Samples) -> Samples:
+    n = len(samples.weights)
+    size = _rounded(n)
+    return jax.tree.map(lambda array: np.concatenate([array, np.zeros((size - n, *array.shape[1:]), array.dtype)]), samples)
+
+
+# -- the compiled loop -----------------------------------------------------------------------------------------------
+
+
+class _Point(NamedTuple):
+    """Where the descent stands."""
+
+    network: Any
+    first: Any
+    second: Any
+    count: Array
+    step: Array
+
+
+class _Descent(NamedTuple):
+    block: Array
+    point: _Point
+    best: _Point
+    since: Array  # looks since the best
+    diverged: Array
+    training_loss: Array
+    held_out_loss: Array
+
+
+@eqx.filter_jit
+def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indices, options: Options) -> _Descent:
+    blocks, per_block, batch = indices.shape
+    scale = 1.0 / (jnp.sum(samples.weights) / jnp.count_nonzero(samples.weights))  # of weights with mean 1
+    adam = optax.scale_by_adam()
+    rates = optax.cosine_decay_schedule(options.learning_rate, blocks * per_block, alpha=0.01)
+
+    def with_network(network):
+        return eqx.tree_at(lambda policy: policy.network, policy, network)
+
+    def loss(network, chosen):
+        picked = jax.tree.map(lambda array: array[chosen], samples)
+        return _weighted_sum(with_network(network), picked) * (scale / batch)
+
+    def step(point, chosen):
+        value, gradient = jax.value_and_grad(loss)(point.network, chosen)
+        state = optax.ScaleByAdamState(point.count, point.first, point.second)
+        direction, state = adam.update(gradient, state)
+        rate = rates(point.step)
+        decay = options.weight_decay
+        network = jax.tree.map(
+            lambda p, d: (p - rate * (d + decay * p)).astype(p.dtype), point.network, direction
+        )
+        return _Point(network, state.mu, state.nu, state.count, point.step + 1), value
+
+    rows, weights = held
+    seen = jax.tree.map(lambda array: array[rows], samples)._replace(weights=weights)
+
+    def look(network):
+        return objective(with_network(network), seen)
+
+    # What a constant policy would lose sets the scale for what is an explosion.
+    mean_action = jnp.average(seen.actions, axis=0, weights=weights)
+    e = seen.actions - mean_action
+    constant = 0.5 * jnp.average(jnp.einsum("ni,nij,nj->n", e, seen.precisions, e), weights=weights)
+    at_start = look(start.network)
+    limit = _EXPLODED * jnp.maximum(jnp.maximum(jnp.abs(at_start), constant), 1.0)
+
+    def block(at: _Descent) -> _Descent:
+        point, losses = jax.lax.scan(step, at.point, indices[at.block])
+        training, held_out = jnp.mean(losses), look(point.network)
+        good = jnp.isfinite(training) & jnp.isfinite(held_out) & (training <= limit)
+        better = good & (held_out < at.held_out_loss[at.best.step // per_block])
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), point, at.best)
+        return _Descent(
+            at.block + 1,
+            point,
+            best,
+            jnp.where(better, 0, at.since + 1),
+            ~good,
+            at.training_loss.at[at.block].set(training),
+            at.held_out_loss.at[at.block + 1].set(held_out),
+        )
+
+    start = jax.tree.map(jnp.asarray, start)
+    empty = jnp.full(blocks, jnp.nan)
+    begin = _Descent(
+        jnp.int32(0), start, start, jnp.int32(0), ~jnp.isfinite(at_start), empty,
+        jnp.full(blocks + 1, jnp.nan).at[0].set(at_start),
+    )  # fmt: skip
+    go_on = lambda at: (at.block < blocks) & (at.since < options.patience) & ~at.diverged  # noqa: E731
+    return jax.lax.while_loop(go_on, block, begin)

@@ -1,0 +1,249 @@
+"""Guided policy search as a whole: the known optimum of a linear system, what its records promise, and trouble."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import LinearEnv, step_costs
+from test_trajopt import COST, DU, DX, STARTS, A, B, M, N, T, best, cost_without_noise, learn  # noqa: F401
+
+from gps.algorithms.mdgps import MDGPS, divergence, lessons
+from gps.backend import jax
+from gps.dynamics.mixture import MixturePrior
+from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.kl import Reference, controller_kl
+from gps.linear_gaussian.linalg import logdet
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.supervised import Options, Training, train
+from gps.records import Status
+from gps.sampling import collect, exploration_noise
+
+SETTINGS = [(sampling, rule) for sampling in ("on_policy", "off_policy") for rule in ("global", "classic")]
+
+
+def mdgps(do=DX, hidden=(32,), options=None, **settings) -> MDGPS:
+    key = jax.random.key(0)
+    policy = NeuralPolicy.untrained(MLP.create((do, *hidden, DU), key, "tanh"))
+    options = Options(**{"steps": 1000, "learning_rate": 3e-3, **(options or {})})
+    defaults = {"prior": None, "kl_step": 2.0, "training": Training.begin(policy, key), "options": options}
+    return MDGPS(COST, **{**defaults, **settings})
+
+
+def rollouts_of(algorithm, state, samples=N, seed=0):
+    policy = algorithm.policy(state)
+    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
+    conditions = [{"start": start} for start in STARTS]
+    return collect(LinearEnv(M * samples, A, B), policy, conditions, noise, seed=0)
+
+
+def advanced(algorithm, state, change=lambda rollouts: rollouts, seed=0):
+    """One iteration, of rollouts that may be changed."""
+    rollouts = change(rollouts_of(algorithm, state, seed=seed))
+    return algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, seed))
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=[" ".join(one) for one in SETTINGS])
+def learned(request):
+    """The algorithm, its last state and its records."""
+    sampling, rule = request.param
+    algorithm = mdgps(sampling=sampling, step_rule=rule)
+    return algorithm, *learn(algorithm, 7)
+
+
+def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):  # noqa: F811
+    algorithm, state, _ = learned
+    np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=1e-2)
+    np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=1e-2)
+
+
+def test_the_policy_runs_on_policy_from_the_second_iteration_on(learned):
+    algorithm, _, records = learned
+    on_policy = algorithm.sampling == "on_policy"
+    assert [record.policy.sampled for record in records] == [False] + [on_policy] * 6
+    first = records[0]
+    np.testing.assert_array_equal(first.controllers.feedback, 0.0)
+    np.testing.assert_array_equal(first.policy.linearised.feedback, 0.0)
+    for record in records[1:]:
+        ran = record.policy.linearised if on_policy else records[record.iteration - 1].improved
+        np.testing.assert_array_equal(record.controllers.feedback, ran.feedback)
+
+
+def test_no_controller_is_farther_from_the_policy_than_the_bound(learned):
+    _, _, records = learned
+    kl = jax.jit(lambda new, policy, at: controller_kl(new, logdet(new.covariance), Reference.of(policy), at))
+    for record in records:
+        assert (record.kl <= record.kl_bound).all()
+    record = records[2]
+    marginals = jax.jit(jax.vmap(_forward))(record.dynamics, record.improved)
+    for m in range(M):
+        again = kl(record.improved[m], record.policy.linearised[m], marginals[m])
+        np.testing.assert_allclose(again, record.search.kl[m], rtol=1e-5, atol=1e-6)
+
+
+def _forward(dynamics, controller):
+    from gps.linear_gaussian.riccati import forward
+
+    return forward(dynamics, controller)
+
+
+def test_the_step_rule_compares_what_it_says(learned):
+    """Trap 14: each number of the table in the docstring, from the records alone."""
+    algorithm, _, records = learned
+    costs = []
+    for record in records:
+        expansion = algorithm_cost(record)
+        own = record.policy.linearised
+        if algorithm.step_rule == "classic":
+            own = records[record.iteration - 1].improved if record.iteration else records[0].controllers
+        costs.append([
+            [float(step_costs(record.dynamics[m], expansion[m], which[m]).sum()) for which in (own, record.improved)]
+            for m in range(M)
+        ])  # fmt: skip
+    costs = np.array(costs)  # (iterations, M, [reference, new])
+    for k in range(1, len(records)):
+        np.testing.assert_allclose(records[k].predicted, costs[k - 1, :, 1] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(records[k].actual, costs[k, :, 0] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
+
+
+def algorithm_cost(record):
+    from gps.costs import expand
+
+    return expand(COST, record.rollouts.states, record.rollouts.actions, record.rollouts.mask)[0]
+
+
+def test_a_mixture_prior_of_the_policy_serves_as_well(best):  # noqa: F811
+    algorithm = mdgps(policy_prior=MixturePrior(clusters=2, memory=1), prior=MixturePrior(clusters=2))
+    state, _ = learn(algorithm, 7)
+    np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=2e-2)
+    assert state.policy_prior.mixture.means.shape == (2, DX + DU)
+
+
+def test_the_divergence_is_that_of_samples():
+    algorithm = mdgps()
+    state, record = advanced(algorithm, algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    policy, rollouts = state.training.policy, record.rollouts
+    m, t = 1, 4
+    P = np.linalg.inv(record.improved.covariance[m, t])
+    u = np.random.default_rng(0).multivariate_normal(np.zeros(DU), policy.covariance, 20000)
+    seen = rollouts.states[m, :, t]
+    e = policy.act(seen) - seen @ record.improved.feedback[m, t].T - record.improved.feedforward[m, t]
+
+    def log_density(x, precision):
+        return 0.5 * np.linalg.slogdet(precision)[1] - 0.5 * np.einsum("...i,ij,...j->...", x, precision, x)
+
+    own = log_density(u, np.linalg.inv(policy.covariance)).mean()
+    theirs = np.mean([log_density(u + of_one, P).mean() for of_one in e])
+    assert divergence(policy, record.improved, rollouts)[m, t] == pytest.approx(own - theirs, rel=0.02)
+    np.testing.assert_array_equal(divergence(policy, record.improved, rollouts), record.policy.kl)
+
+
+def test_a_policy_that_does_not_see_all_of_the_state_does_what_it_can():
+    """Blind for the last state: the optimum is out of reach, and most of the way is not."""
+    algorithm = mdgps(do=DX - 1)
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    first = cost_without_noise(algorithm.final(state))
+    for i in range(6):
+        seen = rollouts_of_blind(algorithm, state, i)
+        state, record = algorithm.improve(state, seen, algorithm.fit(state, seen, i))
+        assert all(status.ok for status in record.statuses)
+    assert record.policy.linearised.feedback.shape == (M, T, DU, DX)
+    assert (record.mean_cost < 0.35 * first).all()
+
+
+class BlindEnv(LinearEnv):
+    """Shows a policy all states but the last."""
+
+    observation_layout = {"seen": slice(0, DX - 1)}  # noqa: RUF012
+
+    def reset(self, *, seed=None, options=None):
+        state, info = super().reset(seed=seed, options=options)
+        return state, info | {"observation": state[:, : DX - 1]}
+
+    def step(self, actions):
+        state, *rest, info = super().step(actions)
+        return state, *rest, info | {"observation": state[:, : DX - 1]}
+
+
+def rollouts_of_blind(algorithm, state, seed):
+    policy = algorithm.policy(state)
+    noise = exploration_noise(policy, N, 0.0, np.random.default_rng(seed))
+    return collect(BlindEnv(M * N, A, B), policy, [{"start": start} for start in STARTS], noise, seed=0)
+
+
+# -- trouble -----------------------------------------------------------------------------------------------------------
+
+
+def same(one, two):
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+def test_training_that_diverges_leaves_the_last_good_policy_and_goes_on():
+    good = mdgps()
+    state, _ = advanced(good, good.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    wild = dataclasses.replace(good, options=Options(steps=200, learning_rate=1e30))
+    after, record = advanced(wild, state)
+    assert record.policy.outcome == "DIVERGED"
+    assert "the last good policy was kept" in record.policy.message
+    seen = record.rollouts.states
+    np.testing.assert_allclose(after.training.policy.act(seen), state.training.policy.act(seen), atol=1e-9)
+    again, record = advanced(good, after, seed=1)
+    assert record.policy.outcome == "OK"
+    assert np.isfinite(cost_without_noise(good.final(again))).all()
+
+
+@pytest.mark.parametrize("broken", [0.0, np.nan])
+def test_a_singular_precision_is_told_and_nothing_is_learned(broken):
+    algorithm = mdgps()
+    state, record = advanced(algorithm, algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    covariance = record.improved.covariance.copy()
+    covariance[0, 3] = broken
+    teachers = dataclasses.replace(record.improved, covariance=covariance)
+    samples = lessons(teachers, record.rollouts, np.array([True, True]))
+    after, fit = train(state.training, samples, algorithm.options)
+    assert fit.outcome.name == "BAD_PRECISION"
+    assert fit.message.endswith("is not finite.")
+    same(after.policy, state.training.policy)
+    spared, fit = train(state.training, lessons(teachers, record.rollouts, np.array([False, True])), algorithm.options)
+    assert fit.ok
+    assert spared.calls == 2
+
+
+def test_a_covariance_that_collapses_is_limited_and_told():
+    algorithm = mdgps(options={"least_deviation": 0.8, "steps": 100})
+    state, record = advanced(algorithm, algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    assert record.policy.covariance_outcome == "COLLAPSED_COVARIANCE"
+    assert "it was limited from below" in record.policy.message
+    floor = 0.8 * state.training.policy.output_scale
+    assert (record.policy.deviation >= 0.999 * floor.min()).all()
+
+
+def test_a_condition_that_fails_each_rollout_teaches_nothing_and_the_run_goes_on():
+    algorithm = mdgps()
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+
+    def second_lost(rollouts):
+        return dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
+
+    for i in range(3):
+        state, record = advanced(algorithm, state, second_lost, i)
+        assert Status(record.status[1]) == Status.NO_VALID_SAMPLES
+        assert Status(record.status[0]).ok
+        assert record.policy.outcome == "OK"
+        assert np.isnan(record.policy.kl[1]).all()
+        assert not np.isnan(record.policy.kl[0]).any()
+        np.testing.assert_array_equal(record.improved.feedback[1], 0.0)
+    state, record = advanced(algorithm, state, seed=4)
+    assert all(status.ok for status in record.statuses)
+
+
+def test_without_any_sample_there_is_no_policy_yet_and_the_controllers_run_again():
+    algorithm = mdgps()
+    start = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    state, record = advanced(algorithm, start, lambda r: dataclasses.replace(r, mask=np.zeros_like(r.mask)))
+    assert record.policy.outcome == "NO_SAMPLES"
+    assert not state.trained
+    assert algorithm.further(state) == {}
+    same(algorithm.final(state), start.controllers)
+    _, record = advanced(algorithm, state)
+    assert not record.policy.sampled
+    assert record.policy.outcome == "OK"

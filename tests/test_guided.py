@@ -1,0 +1,135 @@
+"""Whole experiments of guided policy search, tiny ones: runs, resumes, what is shown and evaluated."""
+
+import numpy as np
+import pytest
+from test_experiment import digest
+
+import gps
+from gps import cli
+from gps.config import parse
+from gps.errors import ConfigError
+from gps.evaluation import evaluate
+
+EXPERIMENT = """
+[environment]
+id = "gps/PointMass-v0"
+horizon = 12
+conditions = [{}, { qpos = [0.6, 0.2] }]
+test_conditions = [{ qpos = [0.3, 0.1] }, { qpos = [0.1, 0.3] }, { qpos = [0.5, 0.0] }]
+
+[algorithm]
+name = "mdgps"
+iterations = 4
+samples = 4
+kl_step = 3.0
+
+[algorithm.policy]
+hidden = [16]
+steps = 300
+learning_rate = 3e-3
+prior = { name = "gmm", clusters = 2, memory = 1 }
+
+[algorithm.dynamics]
+prior = { name = "gmm", clusters = 2 }
+
+[[cost]]
+name = "quadratic"
+on = "qpos"
+target = [1.0, 0.0]
+
+[[cost]]
+name = "quadratic"
+weight = 0.01
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guided") / "points"
+    folder.mkdir()
+    (folder / "experiment.toml").write_text(EXPERIMENT)
+    return folder
+
+
+def started(folder, **options):
+    return gps.run(folder, out=folder.parent / "runs", **options)
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """A finished run, to read and not to write."""
+    return started(folder)
+
+
+def test_it_learns_and_carries_over(run):
+    first, last = run.iterations[0].mean_cost, run.iterations[-1].mean_cost
+    assert (last < 0.9 * first).all()
+    summaries = {what: run.evaluated_summary(what) for what in ("final", "unseen", "local")}
+    assert [len(items) for items in summaries.values()] == [2, 3, 2]
+    costs = {what: np.mean([item.cost for item in items]) for what, items in summaries.items()}
+    assert costs["final"] < first.mean()
+    assert costs["unseen"] < first.mean()
+    np.testing.assert_array_equal(run.evaluated("unseen")[0].states[:, 0, 0, :2], [[0.3, 0.1], [0.1, 0.3], [0.5, 0.0]])
+
+
+@pytest.mark.parametrize("sampling", ["on_policy", "off_policy"])
+def test_run_four_is_run_two_and_resume_two(folder, sampling):
+    overrides = [f"algorithm.sampling={sampling}"]
+    whole = started(folder, overrides=overrides)
+    part = started(folder, overrides=overrides, iterations=2)
+    resumed = gps.resume(part.path, iterations=2)
+    assert digest(whole) == digest(resumed)
+    for what in ("final", "unseen", "local"):
+        np.testing.assert_array_equal(whole.evaluated(what)[1], resumed.evaluated(what)[1])
+
+
+def test_what_is_shown(run, capsys):
+    assert cli.main(["show", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("policy: held-out loss") == 4
+    assert "the same from starts that were not trained on:" in out
+    assert "the local controllers beside them" in out
+    assert cli.main(["show", str(run.path), "--condition", "1", "--json"]) == 0
+    assert '"evaluation_unseen"' in capsys.readouterr().out
+
+
+def test_evaluate_plays_the_policy(run):
+    result = evaluate(run)
+    np.testing.assert_array_equal(result.costs, run.evaluation[1])
+    noisy = evaluate(run, episodes=3, noise="policy")
+    assert noisy.costs.shape == (2, 3, 12)
+    assert len(np.unique(noisy.costs.sum(axis=2))) == 6
+    policy = run.iterations[-1].policy
+    assert noisy.rollouts.noise.std() == pytest.approx(policy.deviation.mean(), rel=0.4)
+
+
+def test_a_policy_may_see_less_than_the_controllers(folder):
+    run = started(folder, overrides=["environment.observation=['qpos']"], iterations=2)
+    arrays = run.state_arrays(1, "training.policy.input_mean")
+    assert arrays[""].shape == (2,)
+    assert run.iterations[1].policy.linearised.feedback.shape == (2, 12, 2, 4)
+    assert run.iterations[1].rollouts.observations.shape == (2, 4, 12, 2)
+
+
+def test_training_that_diverges_does_not_end_a_run(folder, capsys):
+    assert cli.main(["run", str(folder), "--out", str(folder.parent / "wild"), "--iterations", "2",
+                     "--set", "algorithm.policy.learning_rate=1e30"]) == 0  # fmt: skip
+    out = capsys.readouterr().out
+    assert out.count("policy: The training loss exploded or was not finite; the last good policy was kept.") == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("algorithm.policy.hiden=[3]", "algorithm.policy.hiden: unknown key; did you mean 'hidden'?"),
+        ("algorithm.policy.hidden=[0]", "algorithm.policy.hidden.0: expected an integer >= 1, got 0"),
+        ("algorithm.policy.held_out=1.0", "algorithm.policy.held_out: expected a number >= 0 and < 1, got 1.0"),
+        ("algorithm.sampling=onpolicy", 'algorithm.sampling: expected "on_policy" or "off_policy", got "onpolicy"'),
+        ("algorithm.step_rule=local", 'algorithm.step_rule: expected "classic" or "global", got "local"'),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(override, message):
+    with pytest.raises(ConfigError) as error:
+        parse(EXPERIMENT, "experiment.toml", [override])
+    assert "\n" not in str(error.value)
+    assert message in str(error.value)
