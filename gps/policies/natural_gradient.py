@@ -74,9 +74,7 @@ def log_density(policy: NeuralPolicy, observations: Any, actions: Array) -> Floa
     return -0.5 * jnp.sum(white**2, axis=0) - constant
 
 
-def mean_kl(
-    new: NeuralPolicy, old: NeuralPolicy, observations: Any, weights: Float[Array, "n"] | None = None
-) -> Array:
+def mean_kl(new: NeuralPolicy, old: NeuralPolicy, observations: Any, weights: Float[Array, "n"] | None = None) -> Array:
     """The mean over observations of KL(new(· | o) ‖ old(· | o)), nats; JAX."""
     observations = new.network.checked(observations)
     means = (jax.vmap(mean_of_one, (None, 0))(policy, observations) for policy in (new, old))
@@ -117,9 +115,7 @@ def improve(
     weights = np.ones(count) if weights is None else np.asarray(weights, dtype=float)
     new, kl, gain, fraction, state = jax.tree.map(
         np.asarray,
-        _step(
-            policy, observations, objective, bound, weights, iterations, damping, backtracks, learn_covariance
-        ),
+        _step(policy, observations, objective, bound, weights, iterations, damping, backtracks, learn_covariance),
     )
     moved = bool(fraction > 0)
     message = "" if moved else _WHY[int(state)]
