@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
 from gps.backend import jax, jnp
@@ -41,7 +42,7 @@ def same(one, two) -> bool:
 def test_the_gradient_is_that_of_finite_differences():
     policy = dataclasses.replace(untrained().policy, output_scale=np.array([2.0, 0.5]))
     data = samples(20, linear=True)
-    flat, unravel = jax.flatten_util.ravel_pytree(policy.network)
+    flat, unravel = ravel_pytree(policy.network)
 
     def value(vector):
         return objective(dataclasses.replace(policy, network=unravel(vector)), data)
