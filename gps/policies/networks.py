@@ -10,21 +10,24 @@ overheads, and float32 for convolutions, which are compiled well for that alone.
 pytrees.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
 from gps.backend import jax, jnp
 from gps.errors import PolicyError, nearest
+from gps.linear_gaussian.types import pytree
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "relu": (jax.nn.relu, lambda h: np.maximum(h, 0)),
     "tanh": (jnp.tanh, np.tanh),
 }
 """Name -> the function in JAX and in NumPy."""
+
+_STATIC = {"static": True}  # of a field that is no parameter
 
 SMALLEST_IMAGE = 64  # pixels of a side
 
@@ -36,12 +39,13 @@ class Pixels(NamedTuple):
     vector: np.ndarray  # (..., dv)
 
 
-class MLP(eqx.Module):
+@pytree
+class MLP:
     """A multi-layer perceptron; with no hidden layer, an affine map. Observations are vectors (do,)."""
 
     weights: tuple[Float[Array, "fan_in fan_out"], ...]
     biases: tuple[Float[Array, "fan_out"], ...]
-    activation: str = eqx.field(static=True)
+    activation: str = dataclasses.field(metadata=_STATIC)
 
     @classmethod
     def create(
@@ -121,7 +125,8 @@ class MLP(eqx.Module):
         return type(self)((weights, *self.weights[1:]), (biases, *self.biases[1:]), self.activation)
 
 
-class Convolutional(eqx.Module):
+@pytree
+class Convolutional:
     """Convolutions, a spatial soft-argmax, then a perceptron (Levine, Finn, Darrell & Abbeel 2016, sec. 5.1).
 
     Each channel of the last convolution becomes one point of the image: the mean position under the softmax of its
@@ -133,9 +138,9 @@ class Convolutional(eqx.Module):
     offsets: tuple[Float[Array, "channels_out"], ...]
     sharpness: Float[Array, ""]  # of the softmax: the inverse of its temperature
     head: MLP
-    strides: tuple[int, ...] = eqx.field(static=True)
-    image_shape: tuple[int, int, int] = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    strides: tuple[int, ...] = dataclasses.field(metadata=_STATIC)
+    image_shape: tuple[int, int, int] = dataclasses.field(metadata=_STATIC)
+    activation: str = dataclasses.field(metadata=_STATIC)
 
     @classmethod
     def create(
@@ -259,7 +264,7 @@ class Convolutional(eqx.Module):
         old, _ = self.head.entry
         kept = old[: old.shape[0] - self.vector_size]
         head = self.head.with_entry(np.concatenate([kept, weights]), biases)
-        return eqx.tree_at(lambda network: network.head, self, head)
+        return dataclasses.replace(self, head=head)
 
 
 def _known(activation: str) -> None:

@@ -22,7 +22,6 @@ import dataclasses
 import enum
 from typing import Any, Generic, NamedTuple, Self
 
-import equinox as eqx
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt32
@@ -386,7 +385,7 @@ class _Descent(NamedTuple):
     held_out_loss: Array
 
 
-@eqx.filter_jit
+@jax.jit
 def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indices, knobs: _Knobs) -> _Descent:
     blocks, per_block, batch = indices.shape
     scale = 1.0 / (jnp.sum(samples.weights) / jnp.count_nonzero(samples.weights))  # of weights with mean 1
@@ -394,7 +393,7 @@ def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indice
     rates = optax.cosine_decay_schedule(knobs.learning_rate, blocks * per_block, alpha=0.01)
 
     def with_network(network):
-        return eqx.tree_at(lambda policy: policy.network, policy, network)
+        return dataclasses.replace(policy, network=network)
 
     def loss(network, chosen):
         picked = jax.tree.map(lambda array: array[chosen], samples)
