@@ -16,11 +16,11 @@ def main() -> None:
     sampling()
 
 
-def _policy(do: int, du: int):
+def _policy(do: int, du: int, gain: float = 0.1):
     from gps.backend import jax
     from gps.policies import MLP, NeuralPolicy
 
-    return NeuralPolicy.untrained(MLP.create((do, 64, 64, du), jax.random.key(0)))
+    return NeuralPolicy.untrained(MLP.create((do, 64, 64, du), jax.random.key(0), gain=gain))
 
 
 def training() -> None:
@@ -66,7 +66,7 @@ def sampling() -> None:
     for threads in (1, 2):
         environment = PegInsertion(SIMULATIONS, threads=threads)
         dx, du = environment.single_observation_space.shape[0], environment.single_action_space.shape[0]
-        policy = _policy(dx, du)
+        policy = _policy(dx, du, gain=0.0)  # both step the same motion: contacts cost time
         noise = 0.2 * np.random.default_rng(0).standard_normal((4, SIMULATIONS // 4, T, du))
         conditions = [{"slot": slot} for slot in ([-0.08, -0.08], [-0.08, 0.08], [0.08, 0.08], [0.08, -0.08])]
         actions = np.clip(noise.reshape(SIMULATIONS, T, du).swapaxes(0, 1), -1, 1).copy()

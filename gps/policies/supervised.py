@@ -122,11 +122,16 @@ class Training(Generic[Network]):
     key: UInt32[np.ndarray, "2"]  # of the next call's random choices
 
     @classmethod
-    def begin(cls, policy: NeuralPolicy[Network], key: jax.Array) -> Self:
-        """Before the first call. The first call sets the policy's scales by its samples."""
+    def begin(cls, policy: NeuralPolicy[Network], key: jax.Array, trained: bool = False) -> Self:
+        """Before the first call, which sets the policy's scales by its samples.
+
+        Args:
+            key: a JAX key.
+            trained: the policy is more than random: its scales are left to it, and the first call is a warm start.
+        """
         zeros = jax.tree.map(np.zeros_like, policy.network)
         data = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
-        return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), 0, data.astype(np.uint32))
+        return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), int(trained), data.astype(np.uint32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +194,9 @@ def shared_covariance(
 def train(training: Training[Network], samples: Samples, options: Options = Options()) -> tuple[Training[Network], Fit]:
     """One supervised step: the policy that imitates `samples` better, and what happened.
 
-    The same arguments give the same bits. What goes wrong in the numbers is an outcome of the fit.
+    The same arguments give the same bits. What goes wrong in the numbers is an outcome of the fit. A diverging
+    training goes back to the network of the lowest held-out loss, which may be the one it began with, and forgets
+    Adam's moments; the covariance, which does not depend on the network, is the new one nevertheless.
 
     Raises:
         PolicyError: if the samples have shapes that do not fit each other or the policy.
