@@ -331,7 +331,10 @@ class _SampleConfig(_AlgorithmConfig):
     """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
 
     covariance_damping: float = Field(
-        default=0.5, ge=0, le=1, description="share of the old covariance in the one that the weighed samples give"
+        default=0.8,
+        ge=0,
+        le=1,
+        description="share of the old covariance in the new one; the weighed samples give the rest",
     )
     covariance_floor: float = Field(
         default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the first controllers'"
@@ -370,6 +373,12 @@ class PILQRConfig(_ModelConfig, _SampleConfig):
     """trajopt for what the local model explains of the cost, then pi2 for the rest."""
 
     name: Literal["pilqr"] = "pilqr"
+    covariance_damping: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the local model's covariance in the new one; the weighed samples give the rest",
+    )
     residual_share: float | None = Field(
         default=None,
         ge=0,

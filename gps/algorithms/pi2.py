@@ -59,7 +59,7 @@ class PI2(LocalOptimiser):
     """
 
     temperature: float | None = None
-    covariance_damping: float = 0.5
+    covariance_damping: float = 0.8
     covariance_floor: float = 0.1
     feedback: Literal["keep", "zero"] = "keep"
 

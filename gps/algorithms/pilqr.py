@@ -66,12 +66,12 @@ class PILQR(TrajOpt):
 
     Args:
         residual_share: a fixed ρ, at most `MOST`; None adjusts it to the residual.
-        covariance_damping: λ, the share of Σ̂ in the new covariance.
+        covariance_damping: λ, the share of Σ̂ in the new covariance; 1 leaves the covariance to stage 2.
         covariance_floor: of the standard deviation, relative to the first controllers'.
     """
 
     residual_share: float | None = None
-    covariance_damping: float = 0.5
+    covariance_damping: float = 1.0
     covariance_floor: float = 0.1
 
     @property
