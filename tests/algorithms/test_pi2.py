@@ -109,7 +109,7 @@ def test_damping_and_floor_of_the_covariance():
 
 @pytest.mark.parametrize("function", [cost, steep], ids=["smooth", "steps"])
 def test_it_lowers_the_cost_within_its_bound(function):
-    state, records = learn(PI2(function, kl_step=0.8, max_multiplier=1.0), 12)
+    _, records = learn(PI2(function, kl_step=0.8, max_multiplier=1.0), 12)
     costs = np.array([record.mean_cost for record in records])
     assert (costs[-1] < 0.75 * costs[0]).all()
     for record in records:
@@ -273,7 +273,7 @@ def test_naming_it_keeps_what_all_algorithms_share_and_drops_the_rest():
         (["algorithm.name=pi3"], 'expected "trajopt", "pi2" or "pilqr", got "pi3"; did you mean \'pi2\'?'),
         (["algorithm.name=pi2", "algorithm.controller.execute=feedback"], "pi2 learns from noise, and "
          'controller.execute = "feedback" has none'),
-        (["algorithm.name=pilqr", "algorithm.residual_share=1"], "expected a number >= 0 and <= 0.9, got 1"),
+        (["algorithm.name=pilqr", "algorithm.residual_share=1"], "expected a number >= 0 and <= 0.99, got 1"),
     ],
 )  # fmt: skip
 def test_what_does_not_apply_is_refused(overrides, message):
