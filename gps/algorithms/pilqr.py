@@ -146,7 +146,7 @@ class PILQR(TrajOpt):
             predicted=np.where(usable, change, np.nan),
             cost=step.cost,
             residual=share,
-            temperature=weighed.eta,
+            temperature=np.where(usable[:, None], weighed.eta, 0.0),
         )
         return next_state, record
 

@@ -185,6 +185,33 @@ def test_episodes_that_end_early_are_told_and_the_update_stays_finite():
     assert finite(state.controllers)
 
 
+def test_a_condition_without_samples_keeps_its_controller():
+    algorithm = PILQR(steps, kl_step=0.3)
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    rollouts = rolled(state, algorithm, N, 0)
+    lost = dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
+    lost = dataclasses.replace(lost, states=np.where(lost.mask[..., None], lost.states, 0.0))
+    after, record = algorithm.improve(state, lost, algorithm.fit(state, lost, 0))
+    assert record.statuses[1] is Status.NO_VALID_SAMPLES
+    np.testing.assert_array_equal(after.controllers.covariance[1], state.controllers.covariance[1])
+    assert (after.controllers.feedforward[0] != 0).any()
+    assert finite((after.controllers, after.residual, after.temperature))
+
+
+def test_a_model_that_is_not_finite_leaves_the_controller():
+    algorithm = PILQR(steps, kl_step=0.3)
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    rollouts = rolled(state, algorithm, N, 0)
+    model = algorithm.fit(state, rollouts, 0)
+    matrix = model.dynamics.matrix.copy()
+    matrix[0, 3] = np.nan
+    bad = model._replace(dynamics=dataclasses.replace(model.dynamics, matrix=matrix))
+    after, record = algorithm.improve(state, rollouts, bad)
+    assert record.statuses == [Status.NOT_FINITE, Status.OK]
+    np.testing.assert_array_equal(after.controllers.feedforward[0], 0.0)
+    assert finite((after.controllers, after.residual, after.temperature, record.search.kl))
+
+
 def test_the_state_is_stored_and_read():
     algorithm = PILQR(steps, prior=MixturePrior(clusters=2))
     state, _ = learn(algorithm, 1)
