@@ -5,15 +5,9 @@ once, one of a single simulation (a robot) runs one after another. The policy is
 so an episode has the same bits in either way.
 """
 
-<<<<<<< HEAD
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import NamedTuple, Protocol
-=======
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Literal, NamedTuple, Protocol
->>>>>>> mdgps
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -76,15 +70,10 @@ def start_states(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float
     """
     states = np.zeros((len(conditions), environment.single_observation_space.shape[0]))
     for group in _groups(len(states), environment.num_envs):
-<<<<<<< HEAD
         try:
-            states[group] = _reset(environment, conditions[group], None)[: group.stop - group.start]
+            states[group] = _reset(environment, conditions[group], None, False)[0][: group.stop - group.start]
         except SimulationFault as fault:
             raise _named(fault, group, 1, "reset") from fault
-=======
-        with _naming(group, 1, "reset"):
-            states[group] = _reset(environment, conditions[group], None, False)[0][: group.stop - group.start]
->>>>>>> mdgps
     if not np.isfinite(states).all():
         raise EnvironmentFault(_describe_bad_state(states, states.shape, slice(0, None), 1, "reset"))
     return states
@@ -189,21 +178,11 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
-<<<<<<< HEAD
-        state = _reset(environment, starts, seed)
+        state, info = _reset(environment, starts, seed, log.observations is not None)
         what = "step"
         for t in range(T):
-            if state.shape != (B, everyone.shape[1]) or not isfinite(state.sum()):
-                raise EnvironmentFault(_describe_bad_state(state, (B, everyone.shape[1]), group, N, f"step {t}"))
-            everyone[group] = state[:n]
-=======
-        with _naming(group, N, "reset"):
-            state, info = _reset(environment, starts, seed, log.observations is not None)
-        what = "step"
-        for t in range(T):
-            if state.shape != expected or not np.isfinite(state.sum()):
+            if state.shape != expected or not isfinite(state.sum()):
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
->>>>>>> mdgps
             log.states[t, group], log.mask[t, group] = state[:n], alive
             if log.observations is not None:
                 _note(log.observations, t, group, info, N, B)
