@@ -9,6 +9,7 @@ from gps import cli
 from gps.config import parse
 from gps.errors import ConfigError
 from gps.evaluation import evaluate
+from gps.policies.export import loader
 
 EXPERIMENT = """
 [environment]
@@ -109,6 +110,15 @@ def test_a_policy_may_see_less_than_the_controllers(folder):
     assert arrays[""].shape == (2,)
     assert run.iterations[1].policy.linearised.feedback.shape == (2, 12, 2, 4)
     assert run.iterations[1].rollouts.observations.shape == (2, 4, 12, 2)
+
+
+def test_its_policy_is_exported(run, tmp_path):
+    assert cli.main(["export", str(run.path), "-o", str(tmp_path / "policy.npz")]) == 0
+    scope: dict = {}
+    exec(loader(), scope)
+    act = scope["load"](tmp_path / "policy.npz")
+    rollouts, _ = run.evaluated("final")
+    np.testing.assert_allclose(act(rollouts.observed[0, 0, 0]), rollouts.actions[0, 0, 0], atol=1e-6)
 
 
 def test_training_that_diverges_does_not_end_a_run(folder, capsys):

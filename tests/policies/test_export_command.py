@@ -8,9 +8,11 @@ from factories import config, record, state
 from policies_made_up import vector_policy
 
 from gps import cli
+from gps.backend import jax
 from gps.linear_gaussian.types import Controller
-from gps.policies import MLP, NeuralPolicy
+from gps.policies import MLP
 from gps.policies.export import loader
+from gps.policies.supervised import Training
 from gps.runs import Run
 
 
@@ -48,7 +50,7 @@ def test_what_an_iteration_made(tiny_run, load, tmp_path):
 @dataclasses.dataclass(frozen=True)
 class GlobalState:
     controllers: Controller
-    policy: NeuralPolicy[MLP]
+    training: Training[MLP]
 
 
 def run_of(folder, *overrides, after=None) -> Run:
@@ -63,7 +65,8 @@ def test_the_policy_of_a_run_comes_before_its_controllers(tmp_path, load, capsys
     if suffix == ".onnx":
         pytest.importorskip("onnx")
     policy = vector_policy()
-    run = run_of(tmp_path, after=GlobalState(record(0).improved, policy))
+    training = Training.begin(policy, jax.random.key(0))
+    run = run_of(tmp_path, after=GlobalState(record(0).improved, training))
     path = tmp_path / f"policy{suffix}"
     assert cli.main(["export", str(run.path), "-o", str(path)]) == 0
     assert "5 observations -> 33 -> 17 tanh -> 3 actions" in capsys.readouterr().out
