@@ -20,8 +20,8 @@ The update that PI² would make with S then factors (Chebotar et al., their sect
         k'_t = k̂_t + L̂_t δ_t,   Σ'_t = L̂_t (I + (1 − λ) D_t) L̂_tᵀ,   K'_t = K̂_t,
         δ_t = Σ_i (w_it − 1/N) ξ_it,   D_t = Σ_i (w_it − 1/N) ξ_it ξ_itᵀ − δ_t δ_tᵀ,
 
-    which is the weighted maximum likelihood with the known moments of ξ as control variates: where the residual
-    says nothing, nothing changes, and few samples do no harm.
+    which is the weighted maximum likelihood with the known moments of ξ as control variates (equal weights change
+    nothing), and with the eigenvalues of I + (1 − λ) D_t held above a floor.
 
 The share ρ adjusts itself in each iteration and condition to what the model leaves unexplained of the samples' spread,
 
