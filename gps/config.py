@@ -362,13 +362,6 @@ class _ModelConfig(_AlgorithmConfig):
 class _SampleConfig(_AlgorithmConfig):
     """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
 
-    covariance_damping: float = Field(
-        default=0.5, ge=0, le=1, description="share of the old covariance in the one that the weighed samples give"
-    )
-    covariance_floor: float = Field(
-        default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the first controllers'"
-    )
-
     @model_validator(mode="after")
     def _explores(self) -> Self:
         execute, noise = self.controller.execute, self.controller.noise
@@ -387,6 +380,15 @@ class PI2Config(_SampleConfig):
     """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
 
     name: Literal["pi2"] = "pi2"
+    covariance_damping: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="share of the old covariance in the new one; the weighed samples give the rest",
+    )
+    covariance_floor: float = Field(
+        default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the first controllers'"
+    )
     temperature: float | None = Field(
         default=None,
         gt=0,
@@ -402,12 +404,21 @@ class PILQRConfig(_ModelConfig, _SampleConfig):
     """trajopt for what the local model explains of the cost, then pi2 for the rest."""
 
     name: Literal["pilqr"] = "pilqr"
+    covariance_damping: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of the local model's covariance in the new one; the weighed samples give the rest",
+    )
+    covariance_floor: float = Field(
+        default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the local model's"
+    )
     residual_share: float | None = Field(
         default=None,
         ge=0,
-        le=0.9,
+        le=0.99,
         description="share of kl_step that is left to the samples' residual cost; default: the residual's share of the "
-        "spread of the samples' costs, at most 0.9",
+        "spread of the samples' costs, at most 0.99",
     )
 
 

@@ -212,6 +212,8 @@ def _cost(rollouts: Rollouts, built: Experiment) -> Iterator[Finding]:
         yield Finding(rule, str(fault), "keep square roots, logarithms and quotients away from 0")
         return
     yield Finding(rule)
+    if not getattr(built.algorithm, "needs_derivatives", True):
+        return
     z = np.concatenate([rollouts.states, rollouts.actions], axis=-1)
     where = np.argwhere(rollouts.mask)
     where = where[np.random.default_rng(0).permutation(len(where))[:_POINTS]]

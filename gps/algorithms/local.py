@@ -131,6 +131,12 @@ def first_state(
     )
 
 
+def extended(kind: type, state: LocalState, **more: Any) -> Any:
+    """The state as one of a kind that has `more` fields."""
+    shared = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return kind(**shared, **more)
+
+
 def fit_local_model(
     cost: Callable,
     state: LocalState,

@@ -132,7 +132,7 @@ class _Search(NamedTuple):
             if not open_.any():
                 break
             low, high = np.where(open_ & (kl > aim), log_eta, low), np.where(open_ & (kl <= aim), log_eta, high)
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 newton = log_eta - np.log(kl / aim) / slope
             inside = (newton > low) & (newton < high)  # False where it is NaN
             log_eta = np.where(open_, np.where(inside, newton, 0.5 * (low + high)), log_eta)

@@ -18,12 +18,12 @@ the bound holds; its `eta` are the temperatures.
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.local import LocalOptimiser, LocalState, chosen, first_state, judged, recorded, sentences
+from gps.algorithms.local import LocalOptimiser, LocalState, chosen, extended, first_state, judged, recorded, sentences
 from gps.algorithms.path_integral import Weights, cost_to_go, floored, weigh, weighted_gaussian
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.regression import fit_dynamics
@@ -59,7 +59,7 @@ class PI2(LocalOptimiser):
     """
 
     temperature: float | None = None
-    covariance_damping: float = 0.5
+    covariance_damping: float = 0.8
     covariance_floor: float = 0.1
     feedback: Literal["keep", "zero"] = "keep"
 
@@ -75,7 +75,7 @@ class PI2(LocalOptimiser):
             K, k = np.zeros_like(K), k + np.einsum("mtij,mj->mti", K, starts)
         eta = np.zeros(k.shape[:2])
         state = first_state(Controller(K, k, covariance), starts, eta, self.multiplier)
-        return with_floor(PI2State, state, self.covariance_floor)
+        return extended(PI2State, state, floor=self.covariance_floor**2 * state.controllers.covariance)
 
     def fit(self, state: PI2State, rollouts: Rollouts, seed: int) -> Seen:
         """What the samples cost and how they went. Nothing is drawn: `seed` is not used."""
@@ -147,12 +147,6 @@ def where_told(weighed: Weights, feedback, feedforward, covariance, old: Control
     return Controller(
         feedback, np.where(told, feedforward, old.feedforward), np.where(told[..., None], covariance, old.covariance)
     )
-
-
-def with_floor(kind: type, state: LocalState, relative: float, **more: Any) -> Any:
-    """A state of another kind that also has the floor of the covariances, relative to those it begins with."""
-    shared = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return kind(**shared, floor=relative**2 * np.asarray(state.controllers.covariance), **more)
 
 
 def gain(weighed: Weights, S: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:

@@ -37,9 +37,19 @@ from typing import Any, Generic
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.local import LocalModel, LocalState, Prior, chosen, judged, per_condition, recorded, sentences
+from gps.algorithms.local import (
+    LocalModel,
+    LocalState,
+    Prior,
+    chosen,
+    extended,
+    judged,
+    per_condition,
+    recorded,
+    sentences,
+)
 from gps.algorithms.path_integral import Weights, cost_to_go, floored, shifted_gaussian, weigh
-from gps.algorithms.pi2 import exploration, gain, where_told, with_floor
+from gps.algorithms.pi2 import exploration, gain, where_told
 from gps.algorithms.trajopt import TrajOpt, found, indefinite, predicted, searched
 from gps.backend import jax, jnp
 from gps.dynamics.mixture import MixturePrior
@@ -47,15 +57,17 @@ from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller
 from gps.records import IterationRecord, Rollouts
 
-MOST = 0.9
+MOST = 0.99
 """Of the KL bound, for the residual: the model-based stage always has some of it."""
+
+LEAST = 1e-12
+"""Nats per step: a bound below it is none for the model-free stage."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PILQRState(LocalState[Prior], Generic[Prior]):
-    """The state of the local optimisers, the floor of the covariances, and what the last update did to the residual."""
+    """The state of the local optimisers, and what the last update's model-free stage had to do."""
 
-    floor: Float[np.ndarray, "M T du du"]
     residual: Float[np.ndarray, "M"]  # ρ, the share of the bound that the model-free stage had
     temperature: Float[np.ndarray, "M T"]  # η̃ of that stage, units of cost; 0 where there was nothing to choose
 
@@ -66,12 +78,12 @@ class PILQR(TrajOpt):
 
     Args:
         residual_share: a fixed ρ, at most `MOST`; None adjusts it to the residual.
-        covariance_damping: λ, the share of Σ̂ in the new covariance.
-        covariance_floor: of the standard deviation, relative to the first controllers'.
+        covariance_damping: λ, the share of Σ̂ in the new covariance; 1 leaves the covariance to stage 2.
+        covariance_floor: of the standard deviation, relative to that of Σ̂.
     """
 
     residual_share: float | None = None
-    covariance_damping: float = 0.5
+    covariance_damping: float = 1.0
     covariance_floor: float = 0.1
 
     @property
@@ -82,8 +94,8 @@ class PILQR(TrajOpt):
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILQRState:
         """The state before the first iteration."""
         M, T = len(starts), controllers.horizon
-        nothing = {"residual": np.zeros(M), "temperature": np.zeros((M, T))}
-        return with_floor(PILQRState, super().begin(controllers, starts), self.covariance_floor, **nothing)
+        first = super().begin(controllers, starts)
+        return extended(PILQRState, first, residual=np.zeros(M), temperature=np.zeros((M, T)))
 
     def improve(self, state: PILQRState, rollouts: Rollouts, model: LocalModel) -> tuple[PILQRState, IterationRecord]:
         """One update of every controller, and the record of the iteration.
@@ -102,10 +114,11 @@ class PILQR(TrajOpt):
 
         new = self.optimised(model, old, (1.0 - share) * step.bound, alpha, state.eta)
         shared = np.broadcast_to(per_condition(new.eta, mask[:, 0]) if new.eta.ndim == 1 else new.eta, mask[:, 0].shape)
-        weighed = weigh(residual, mask, np.maximum(share * step.bound, TINY), lowest=shared)
-        both = self._shifted(new.controller, self.policy(state), noise, mask, weighed, state.floor)
-        both = chosen(share > 0, both, new.controller)
-        kl = new.kl + np.where(share[:, None] > 0, weighed.kl, 0.0)
+        second = share * step.bound > LEAST
+        weighed = weigh(residual, mask, np.where(second, share * step.bound, LEAST), lowest=shared)
+        both = self._shifted(new.controller, self.policy(state), noise, mask, weighed)
+        both = chosen(second, both, new.controller)
+        kl = new.kl + np.where(second[:, None], weighed.kl, 0.0)
 
         status, usable = judged(new.status, (both, kl, model.dynamics), mask)
         kept = chosen(usable, both, old)
@@ -119,7 +132,7 @@ class PILQR(TrajOpt):
             status=status,
             messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], model, old, new, alpha[m])),
         )  # fmt: skip
-        change = predicted(model, old, new) + np.where(share > 0, gain(weighed, residual, mask), 0.0)
+        change = predicted(model, old, new) + np.where(second, gain(weighed, residual, mask), 0.0)
         next_state = dataclasses.replace(
             state,
             iteration=state.iteration + 1,
@@ -133,22 +146,20 @@ class PILQR(TrajOpt):
             predicted=np.where(usable, change, np.nan),
             cost=step.cost,
             residual=share,
-            temperature=weighed.eta,
+            temperature=np.where(usable[:, None], weighed.eta, 0.0),
         )
         return next_state, record
 
-    def _shifted(self, new: Controller, sampled: Controller, noise, mask, weighed: Weights, floor) -> Controller:
+    def _shifted(self, new: Controller, sampled: Controller, noise, mask, weighed: Weights) -> Controller:
         """Stage 3: the controllers of stage 2, moved by the weights of the residual."""
         xi = np.linalg.solve(np.linalg.cholesky(sampled.covariance)[:, None], noise[..., None])[..., 0]
         delta, spread = shifted_gaussian(xi, weighed.weights, mask)
         L = np.linalg.cholesky(new.covariance)
         k = new.feedforward + np.einsum("mtij,mtj->mti", L, delta)
-        spread = self.covariance_damping * np.eye(delta.shape[-1]) + (1.0 - self.covariance_damping) * spread
-        covariance = L @ spread @ L.swapaxes(-1, -2)
-        return where_told(weighed, new.feedback, k, floored(covariance, floor), new)
-
-
-TINY = 1e-300  # a bound must be positive; where it is this small, its weights are not used
+        one = np.eye(delta.shape[-1])
+        spread = self.covariance_damping * one + (1.0 - self.covariance_damping) * spread
+        spread = floored(spread, self.covariance_floor**2 * one)
+        return where_told(weighed, new.feedback, k, L @ spread @ L.swapaxes(-1, -2), new)
 
 
 def split(

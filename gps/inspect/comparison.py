@@ -250,7 +250,7 @@ def _require_one_task(members: Sequence[Member]) -> None:
 
 def _differing(members: Sequence[Member]) -> dict[str, list[str]]:
     """By experiment, the settings that make groups: the experiment itself where there are several, and what differs
-    between its runs."""
+    between its runs. What only some kinds of a table have, and its name decides, is not named again."""
     by_name: dict[str, list[Member]] = {}
     for member in members:
         by_name.setdefault(member.settings[EXPERIMENT], []).append(member)
@@ -258,10 +258,22 @@ def _differing(members: Sequence[Member]) -> dict[str, list[str]]:
     result = {}
     for name, same in by_name.items():
         keys = dict.fromkeys(key for member in same for key in member.settings if key not in _NO_SETTING)
-        result[name] = several + [
-            key for key in keys if len({repr(member.settings.get(key)) for member in same}) > 1
-        ]  # fmt: skip
+        differing = [key for key in keys if len({repr(member.settings.get(key)) for member in same}) > 1]
+        result[name] = several + [key for key in differing if not _implied(key, differing, same)]
     return result
+
+
+def _implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> bool:
+    """Whether some members lack the key, and the `name` of a table around it tells which value each of them has."""
+    if all(key in member.settings for member in members):
+        return False
+    parts = key.split(".")
+    around = {".".join([*parts[:n], "name"]) for n in range(1, len(parts))} & set(differing) - {key}
+    for name in around:
+        pairs = {(repr(member.settings.get(name)), repr(member.settings.get(key))) for member in members}
+        if len(pairs) == len({value for value, _ in pairs}):
+            return True
+    return False
 
 
 def _key(name: str, members: Sequence[Member]) -> str:

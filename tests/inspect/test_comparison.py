@@ -112,6 +112,18 @@ def test_keys_that_end_alike_are_told_apart(tmp_path):
     ]
 
 
+def test_what_only_one_kind_has_is_not_named_beside_its_name(tmp_path):
+    make(tmp_path, 0, "algorithm.kl_step=0.5")
+    make(tmp_path, 0, "algorithm.name=pi2")
+    make(tmp_path, 0, "algorithm.name=pi2", "algorithm.temperature=0.1")
+    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
+    assert labels == [
+        "name=trajopt, kl_step=0.5, temperature=unset",
+        "name=pi2, kl_step=1, temperature=unset",
+        "name=pi2, kl_step=1, temperature=0.1",
+    ]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

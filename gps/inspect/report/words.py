@@ -93,8 +93,8 @@ def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
         yield from _broken_promise(item, before, m)
         if (error := item["model_error"][m] or 0.0) > UNFORESEEN:
             text = (
-                f"the model of iteration {k - 1} missed these steps by {error:.1f} times the samples' own spread: the "
-                "controllers were improved on a model that did not hold here."
+                f"the model of iteration {k - 1} missed these steps by {error:.1f} times the samples' own spread: it "
+                "did not hold here."
             )
             yield Finding.one("model", "note", k, m, text, error)
 

@@ -1,0 +1,283 @@
+"""PI² as a whole: a bandit whose solution is known, a linear system, what may go wrong, and a slider that learns."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import LinearEnv, spd
+from test_experiment import EXPERIMENT, REWARDED, SLIDER, digest, full_thrust
+
+import gps
+from gps.algorithms.pi2 import PI2, PI2State
+from gps.backend import jax, jnp
+from gps.config import parse
+from gps.errors import ConfigError
+from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.types import Controller
+from gps.records import Rollouts, Status
+from gps.sampling import collect, exploration_noise
+from gps.serialization import flatten, unflatten
+
+M, N, T, DX, DU = 2, 30, 8, 3, 2
+A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
+CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
+STARTS = np.array([condition["start"] for condition in CONDITIONS])
+
+
+def cost(x, u, t):
+    return jnp.sum(x**2) + 0.1 * jnp.sum(u**2)
+
+
+def steep(x, u, t):
+    """Not even continuous: only its values count."""
+    return jnp.where(x[0] > 0.2, 3.0, 0.0) + jnp.floor(jnp.sum(jnp.abs(x)) * 5) + 0.05 * jnp.sum(u**2)
+
+
+def rolled(state, algorithm, samples, seed, ends=None):
+    noise = exploration_noise(algorithm.policy(state), samples, 0.0, np.random.default_rng(seed))
+    environment = LinearEnv(M * samples, A, B, ends=ends)
+    return collect(environment, algorithm.policy(state), CONDITIONS, noise, seed=0)
+
+
+def learn(algorithm, iterations, samples=N, ends=None):
+    state, records = algorithm.begin(zero(M, T, DX, DU, 0.7), STARTS), []
+    for i in range(iterations):
+        rollouts = rolled(state, algorithm, samples, i, ends)
+        state, record = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
+        records.append(record)
+    return state, records
+
+
+def finite(tree):
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+
+
+# -- the bandit ------------------------------------------------------------------------------------------------------
+
+
+def bandit(mean, covariance, n, seed):
+    """One step, one state that is always 1, and n actions N(K x + k, Σ) = N(mean, Σ), as rollouts."""
+    rng = np.random.default_rng(seed)
+    shape = (1, n, 1)
+    noise = rng.multivariate_normal(np.zeros(len(mean)), covariance, shape[:2])[:, :, None]
+    return Rollouts(
+        np.ones((*shape, 1)), mean + noise, noise, np.zeros(shape), np.zeros(shape, bool), np.ones(shape, bool),
+        np.zeros(1),
+    )  # fmt: skip
+
+
+def test_the_quadratic_bandit_has_its_analytic_solution():
+    """N(k, Σ) exp(−½ (u − a)ᵀ H (u − a) / η), normalised, is N(P (Σ⁻¹ k + H a / η), P), P = (Σ⁻¹ + H / η)⁻¹."""
+    rng = np.random.default_rng(0)
+    H, a, covariance = spd(rng, 2), np.array([1.0, -2.0]), 0.5 * spd(rng, 2)
+    gain, k = np.array([[0.3], [-0.2]]), np.array([0.1, 0.4])
+    mean = gain[:, 0] + k
+    controller = Controller(gain[None, None], k[None, None], covariance[None, None])
+    algorithm = PI2(lambda x, u, t: 0.5 * (u - a) @ H @ (u - a), kl_step=0.5, covariance_damping=0.0)
+    rollouts = bandit(mean, covariance, 200_000, seed=1)
+    state = algorithm.begin(controller, np.ones((1, 1)))
+    after, record = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, 0))
+
+    P = np.linalg.inv(np.linalg.inv(covariance) + H / record.search.eta[0, 0])
+    expected = P @ (np.linalg.solve(covariance, mean) + H @ a / record.search.eta[0, 0])
+    np.testing.assert_allclose(gain[:, 0] + after.controllers.feedforward[0, 0], expected, atol=0.02)
+    np.testing.assert_allclose(after.controllers.covariance[0, 0], P, atol=0.02)
+    np.testing.assert_array_equal(after.controllers.feedback, controller.feedback)
+    assert record.kl[0] == pytest.approx(0.5, rel=1e-5)
+    before, better = (0.5 * ((m - a) @ H @ (m - a) + np.trace(H @ S)) for m, S in ((mean, covariance), (expected, P)))
+    assert after.predicted[0] == pytest.approx(better - before, rel=0.02)
+
+
+def test_damping_and_floor_of_the_covariance():
+    rollouts = bandit(np.zeros(1), np.eye(1), 500, seed=0)
+    controller = Controller(np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1)), np.ones((1, 1, 1, 1)))
+    found = {}
+    for damping in (0.0, 0.5, 1.0):
+        algorithm = PI2(
+            lambda x, u, t: (u[0] - 0.3) ** 2, kl_step=2.0, covariance_damping=damping, covariance_floor=0.4
+        )
+        state = algorithm.begin(controller, np.ones((1, 1)))
+        after, _ = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, 0))
+        found[damping] = after.controllers.covariance.item()
+    assert found[0.0] == pytest.approx(0.16)
+    assert found[1.0] == pytest.approx(1.0)
+    assert 0.5 < found[0.5] < 0.53  # the weighed samples are within 0.1 of the best
+
+
+# -- a linear system -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [cost, steep], ids=["smooth", "steps"])
+def test_it_lowers_the_cost_within_its_bound(function):
+    _, records = learn(PI2(function, kl_step=0.8, max_multiplier=1.0), 12)
+    costs = np.array([record.mean_cost for record in records])
+    assert (costs[-1] < 0.75 * costs[0]).all()
+    for record in records:
+        assert record.statuses == [Status.OK] * M
+        assert (record.search.kl <= record.search.bound[:, None]).all()
+        np.testing.assert_allclose(record.search.kl, np.repeat(record.search.bound[:, None], T, axis=1), rtol=1e-5)
+    for record in records[1:]:
+        assert (record.predicted < 0).all()
+
+
+def test_a_constant_in_the_cost_changes_nothing():
+    one, _ = learn(PI2(cost, kl_step=0.5), 1)
+    other, _ = learn(PI2(lambda x, u, t: cost(x, u, t) + 100.0, kl_step=0.5), 1)
+    for a, b in zip(jax.tree.leaves(one.controllers), jax.tree.leaves(other.controllers), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_without_feedback_the_first_actions_at_the_start_are_the_same():
+    rng = np.random.default_rng(0)
+    first = Controller(rng.random((M, T, DU, DX)), rng.random((M, T, DU)), spd(rng, M, T, DU))
+    state = PI2(cost, feedback="zero").begin(first, STARTS)
+    assert not state.controllers.feedback.any()
+    expected = np.stack([first.act(STARTS[:, None], t)[:, 0] for t in range(T)], axis=1)
+    np.testing.assert_allclose(state.controllers.feedforward, expected)
+    np.testing.assert_array_equal(state.controllers.covariance, first.covariance)
+
+
+# -- trouble ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_sample_has_nothing_to_compare():
+    state, records = learn(PI2(cost), 2, samples=1)
+    assert records[-1].statuses == [Status.NO_PREFERENCE] * M
+    assert "there is but one" in records[-1].messages[0]
+    np.testing.assert_array_equal(state.controllers.feedforward, 0.0)
+    assert not records[-1].kl.any()
+
+
+def test_two_samples_are_enough_to_go_on():
+    state, records = learn(PI2(cost), 6, samples=2)
+    assert finite(state.controllers)
+    assert (np.linalg.eigvalsh(state.controllers.covariance) > 0).all()
+    assert {status for record in records for status in record.statuses} <= {Status.OK, Status.BOUND_INACTIVE}
+
+
+def test_equal_costs_leave_the_controller():
+    state, records = learn(PI2(lambda x, u, t: 2.5 + 0.0 * u[0]), 1)
+    assert records[0].statuses == [Status.NO_PREFERENCE] * M
+    np.testing.assert_array_equal(state.controllers.covariance, records[0].controllers.covariance)
+    assert finite((record := records[0]).search.eta)
+    assert finite(record.search.kl)
+
+
+def test_a_step_whose_samples_cost_the_same_keeps_its_controller():
+    state, records = learn(PI2(lambda x, u, t: jnp.where(t < 4, jnp.sum((u - 1.0) ** 2), 1.0)), 1)
+    assert records[0].statuses == [Status.OK] * M
+    assert (state.controllers.feedforward[:, :4] != 0).all()
+    np.testing.assert_array_equal(state.controllers.feedforward[:, 4:], 0.0)
+
+
+def test_episodes_that_end_early_are_told_and_those_that_all_ended_change_nothing():
+    ends = [99] * (M * N)
+    ends[0], ends[3] = 2, 5
+    state, records = learn(PI2(cost), 1, ends=ends)
+    assert records[0].statuses[0] is Status.SAMPLES_DROPPED
+    assert "2 of 30 ended early" in records[0].messages[0]
+    assert finite(state.controllers)
+    state, records = learn(PI2(cost), 2, ends=[4] * (M * N))
+    assert finite(state.controllers)
+    np.testing.assert_array_equal(state.controllers.feedforward[:, 4:], 0.0)
+    assert (state.controllers.feedforward[:, :3] != 0).all()
+
+
+def test_a_condition_without_samples_keeps_its_controller_and_the_other_does_not_notice():
+    algorithm = PI2(cost)
+    state = algorithm.begin(zero(M, T, DX, DU, 0.7), STARTS)
+    rollouts = rolled(state, algorithm, N, 0)
+    lost = dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
+    after, record = algorithm.improve(state, lost, algorithm.fit(state, lost, 0))
+    whole, _ = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, 0))
+    assert record.statuses == [Status.OK, Status.NO_VALID_SAMPLES]
+    np.testing.assert_array_equal(after.controllers.feedforward[1], 0.0)
+    np.testing.assert_array_equal(after.controllers.feedforward[0], whole.controllers.feedforward[0])
+
+
+def test_the_state_is_stored_and_read():
+    state, _ = learn(PI2(cost), 1)
+    back = unflatten(PI2State, flatten(state))
+    for a, b in zip(jax.tree.leaves(flatten(state)), jax.tree.leaves(flatten(back)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# -- through an experiment -------------------------------------------------------------------------------------------
+
+SETTINGS = ["algorithm.name=pi2", "algorithm.samples=20", "algorithm.controller.smoothing=3", "algorithm.iterations=12"]
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """The 1-joint slider: dx = 2, du = 1, T = 12."""
+    folder = tmp_path / "slider"
+    folder.mkdir()
+    (folder / "slider.xml").write_text(SLIDER)
+    (folder / "experiment.toml").write_text(EXPERIMENT)
+    return folder
+
+
+def started(experiment, *overrides, **options):
+    return gps.run(experiment, out=experiment.parent / "runs", overrides=[*SETTINGS, *overrides], **options)
+
+
+def test_it_learns_to_slide(experiment):
+    run = started(experiment)
+    _, costs = run.evaluation
+    assert (costs.sum(axis=(1, 2)) < 1.1 * full_thrust()).all()
+
+
+def test_it_learns_from_rewards_alone_and_resumes_to_the_bit(experiment):
+    text = EXPERIMENT.replace('mjcf = "slider.xml"', 'id = "task:Slider"').partition("[[cost]]")[0]
+    (experiment / "experiment.toml").write_text('cost = "reward"\n' + text)
+    (experiment / "task.py").write_text(REWARDED.replace("__file__", repr(str(experiment / "task.py"))))
+    whole = started(experiment)
+    rollouts, costs = whole.evaluation
+    np.testing.assert_array_equal(costs, -rollouts.rewards)
+    assert (costs.sum(axis=(1, 2)) < 1.1 * full_thrust(after_the_step=True)).all()
+    part = started(experiment, iterations=5)
+    assert digest(gps.resume(part.path, iterations=7)) == digest(whole)
+
+
+def test_gps_check_asks_for_no_derivatives(experiment):
+    (experiment / "task.py").write_text("import jax.numpy as jnp\ndef cost(x, u, t):\n    return jnp.round(4 * x[0])\n")
+    text = (experiment / "experiment.toml").read_text() + '\n[[cost]]\nname = "task"\n'
+    (experiment / "experiment.toml").write_text(text)
+    found = gps.check(experiment, ["algorithm.name=pi2", "algorithm.samples=4"])
+    assert not any("differences" in finding.rule for finding in found.findings)
+    assert found.ok
+
+
+# -- its configuration -----------------------------------------------------------------------------------------------
+
+
+def test_naming_it_keeps_what_all_algorithms_share_and_drops_the_rest():
+    text = EXPERIMENT.replace("samples = 4", 'samples = 4\nconstraint = "per_step"\ndynamics.center = "sample"')
+    found = parse(text, overrides=["algorithm.name=pi2"]).algorithm
+    assert (found.name, found.samples, found.controller.initial.noise) == ("pi2", 4, 0.3)
+    assert not hasattr(found, "constraint")
+    back = parse(text, overrides=["algorithm.name=pilqr"]).algorithm
+    assert (back.constraint, back.dynamics.center) == ("per_step", "sample")
+    assert parse(parse(text, overrides=["algorithm.name=pi2"]).to_toml()).algorithm == found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["algorithm.name=pi2", "algorithm.solver=gradient"], 'algorithm.solver: "pi2" has no such key; it is one of '
+         '"trajopt", "pilqr" and "plugin"'),
+        (["algorithm.entropy=0.1", "algorithm.name=pi2"], 'algorithm.entropy: "pi2" has no such key'),
+        (["algorithm.temperature=0.1"], 'algorithm.temperature: "trajopt" has no such key; it is one of "pi2"'),
+        (["algorithm.name=pi2", "algorithm.temperatur=1"], "unknown key; did you mean 'temperature'?"),
+        (["algorithm.name=pi2", "algorithm.temperature=0"], "algorithm.temperature: expected a number > 0, got 0"),
+        (["algorithm.name=pi3"], 'expected "trajopt", "pi2" or "pilqr", got "pi3"; did you mean \'pi2\'?'),
+        (["algorithm.name=pi2", "algorithm.controller.execute=feedback"], "pi2 learns from noise, and "
+         'controller.execute = "feedback" has none'),
+        (["algorithm.name=pilqr", "algorithm.residual_share=1"], "expected a number >= 0 and <= 0.99, got 1"),
+    ],
+)  # fmt: skip
+def test_what_does_not_apply_is_refused(overrides, message):
+    with pytest.raises(ConfigError) as caught:
+        parse(EXPERIMENT, overrides=overrides)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,250 @@
+"""PILQR: the update of trajopt where the model explains all, the samples' own word where it does not."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import LinearEnv
+from test_experiment import EXPERIMENT, SLIDER, digest, full_thrust
+
+import gps
+from gps.algorithms.pilqr import MOST, PILQR, split
+from gps.algorithms.trajopt import TrajOpt
+from gps.backend import jax, jnp
+from gps.costs import evaluate
+from gps.dynamics.mixture import MixturePrior
+from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.types import LinearDynamics
+from gps.records import Status
+from gps.sampling import collect, exploration_noise
+from gps.serialization import flatten, unflatten
+
+M, N, T, DX, DU = 2, 12, 10, 3, 2
+A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
+CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
+STARTS = np.array([condition["start"] for condition in CONDITIONS])
+WEIGHT = np.array([2.0, 1.0, 0.5])
+
+
+def quadratic(x, u, t):
+    return 0.5 * jnp.sum(WEIGHT * (x - 0.5) ** 2) + 0.05 * jnp.sum(u**2)
+
+
+def steps(x, u, t):
+    """A staircase, whose derivatives say nothing of the way down, and a little for the action."""
+    return jnp.ceil(4 * jnp.abs(x[2] - 2.0)) + 0.01 * jnp.sum(u**2)
+
+
+def rolled(state, algorithm, samples, seed, ends=None):
+    noise = exploration_noise(algorithm.policy(state), samples, 0.0, np.random.default_rng(seed))
+    environment = LinearEnv(M * samples, A, B, ends=ends)
+    return collect(environment, algorithm.policy(state), CONDITIONS, noise, seed=0)
+
+
+def learn(algorithm, iterations, samples=N, ends=None):
+    state, records = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS), []
+    for i in range(iterations):
+        rollouts = rolled(state, algorithm, samples, i, ends)
+        state, record = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
+        records.append(record)
+    return state, records
+
+
+def without_noise(cost, controllers):
+    rollouts = collect(LinearEnv(M, A, B), controllers, CONDITIONS, np.zeros((M, 1, T, DU)), seed=0)
+    return evaluate(cost, rollouts.states, rollouts.actions, rollouts.mask).sum(axis=(1, 2))
+
+
+def exact(dynamics: LinearDynamics) -> LinearDynamics:
+    """The true dynamics in place of the fitted ones."""
+    matrix = np.broadcast_to(np.hstack([A, B]), dynamics.matrix.shape)
+    return dataclasses.replace(dynamics, matrix=matrix, offset=np.zeros_like(dynamics.offset))
+
+
+def same(one, other, **tolerance):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def finite(tree):
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+
+
+# -- where the model explains all ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+def test_with_an_exact_model_of_a_quadratic_problem_it_is_trajopt(constraint):
+    settings = {"kl_step": 0.5, "constraint": constraint}
+    one, other = PILQR(quadratic, **settings), TrajOpt(quadratic, **settings)
+    state = one.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    rollouts = rolled(state, one, N, 0)
+    model = one.fit(state, rollouts, 0)
+    model = model._replace(dynamics=exact(model.dynamics))
+
+    noise = rollouts.actions  # the controller's mean is zero
+    residual, share = split(model, state.controllers, rollouts, noise)
+    np.testing.assert_allclose(residual, 0.0, atol=1e-10)
+    assert (share < 1e-20).all()
+    after, record = one.improve(state, rollouts, model)
+    expected, reference = other.improve(other.begin(state.controllers, STARTS), rollouts, model)
+    same(after.controllers, expected.controllers, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(after.predicted, expected.predicted, rtol=1e-9)
+    np.testing.assert_allclose(record.search.kl, reference.search.kl, atol=1e-9)
+    np.testing.assert_allclose(after.planned, expected.planned, atol=1e-9)
+
+
+def test_a_fitted_model_of_a_quadratic_problem_leaves_next_to_nothing():
+    state, _ = learn(PILQR(quadratic, kl_step=0.5), 1)
+    reference, _ = learn(TrajOpt(quadratic, kl_step=0.5), 1)
+    assert (state.residual < 1e-4).all()
+    same(state.controllers, reference.controllers, atol=0.02)
+    assert (learn(PILQR(quadratic, kl_step=0.5), 4)[0].residual < 1e-4).all()
+
+
+@pytest.mark.parametrize("settings", [{"residual_share": 0.0}, {}], ids=["no share", "one sample"])
+def test_without_a_share_it_is_trajopt_bit_for_bit(settings):
+    samples = N if settings else 1
+    one, _ = learn(PILQR(steps, **settings), 3, samples)
+    other, _ = learn(TrajOpt(steps), 3, samples)
+    same(one.controllers, other.controllers, rtol=0)
+    same(one.predicted, other.predicted, rtol=0)
+
+
+# -- where it does not -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damping", [0.5, 1.0])
+def test_what_the_expansion_misses_is_learned_from_the_samples(damping):
+    """On a staircase, trajopt sees a flat cost; PILQR gives the samples nearly the whole bound and goes down."""
+    settings = {"kl_step": 0.7, "max_multiplier": 1.0}
+    state, records = learn(PILQR(steps, covariance_damping=damping, **settings), 12, samples=20)
+    blind, _ = learn(TrajOpt(steps, **settings), 12, samples=20)
+    first = zero(M, T, DX, DU, 1.0)
+    before, after, other = (without_noise(steps, some) for some in (first, state.controllers, blind.controllers))
+    assert (state.residual > 0.5).all()
+    assert (after < 0.75 * before).all()
+    assert (other > 0.95 * before).all()
+    for record in records[1:]:
+        assert (record.predicted < 0).all()
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+@pytest.mark.parametrize("share", [None, 0.3, 0.9])
+def test_both_stages_together_stay_within_the_bound(constraint, share):
+    algorithm = PILQR(steps, kl_step=0.4, constraint=constraint, residual_share=share)
+    state, records = learn(algorithm, 3)
+    for record in records:
+        assert (record.kl <= record.kl_bound * (1 + 1e-9)).all()
+        assert (record.kl > 0).all()
+        if constraint == "per_step":
+            assert (record.search.kl <= record.search.bound[:, None] * (1 + 1e-9)).all()
+    if share is not None:
+        np.testing.assert_array_equal(state.residual, share)
+
+
+def test_the_temperature_of_the_second_stage_is_that_of_the_first_or_higher():
+    state, _ = learn(PILQR(steps, kl_step=0.4), 2)
+    told = state.temperature > 0
+    assert told.any()
+    assert (state.temperature >= state.eta[:, None] * (1 - 1e-9))[told].all()
+
+
+def test_a_model_that_diverges_explains_nothing():
+    algorithm = PILQR(quadratic, kl_step=0.5)
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    rollouts = rolled(state, algorithm, N, 0)
+    model = algorithm.fit(state, rollouts, 0)
+    wild = model._replace(dynamics=dataclasses.replace(model.dynamics, matrix=1e200 * model.dynamics.matrix))
+    residual, share = split(wild, state.controllers, rollouts, rollouts.actions)
+    np.testing.assert_array_equal(share, MOST)
+    np.testing.assert_allclose(residual[..., 0], model.sample_costs.sum(axis=2))
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_few_samples(samples):
+    state, records = learn(PILQR(steps, prior=MixturePrior(clusters=2)), 4, samples)
+    assert finite(state.controllers)
+    assert (np.linalg.eigvalsh(state.controllers.covariance) > 0).all()
+    for record in records:
+        assert finite(record.search.kl)
+
+
+def test_equal_costs_are_no_news():
+    state, _ = learn(PILQR(lambda x, u, t: 2.0 + 0.0 * u[0]), 2)
+    assert finite(state.controllers)
+    assert not state.residual.any()
+
+
+def test_episodes_that_end_early_are_told_and_the_update_stays_finite():
+    ends = [99] * (M * N)
+    ends[0], ends[3] = 4, 7
+    state, records = learn(PILQR(steps, kl_step=0.3), 2, ends=ends)
+    assert records[0].statuses[0] is Status.SAMPLES_DROPPED
+    assert "2 of 12 ended early" in records[0].messages[0]
+    assert finite(state.controllers)
+
+
+def test_a_condition_without_samples_keeps_its_controller():
+    algorithm = PILQR(steps, kl_step=0.3)
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    rollouts = rolled(state, algorithm, N, 0)
+    lost = dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
+    lost = dataclasses.replace(lost, states=np.where(lost.mask[..., None], lost.states, 0.0))
+    after, record = algorithm.improve(state, lost, algorithm.fit(state, lost, 0))
+    assert record.statuses[1] is Status.NO_VALID_SAMPLES
+    np.testing.assert_array_equal(after.controllers.covariance[1], state.controllers.covariance[1])
+    assert (after.controllers.feedforward[0] != 0).any()
+    assert finite((after.controllers, after.residual, after.temperature))
+
+
+def test_a_model_that_is_not_finite_leaves_the_controller():
+    algorithm = PILQR(steps, kl_step=0.3)
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    rollouts = rolled(state, algorithm, N, 0)
+    model = algorithm.fit(state, rollouts, 0)
+    matrix = model.dynamics.matrix.copy()
+    matrix[0, 3] = np.nan
+    bad = model._replace(dynamics=dataclasses.replace(model.dynamics, matrix=matrix))
+    after, record = algorithm.improve(state, rollouts, bad)
+    assert record.statuses == [Status.NOT_FINITE, Status.OK]
+    np.testing.assert_array_equal(after.controllers.feedforward[0], 0.0)
+    assert finite((after.controllers, after.residual, after.temperature, record.search.kl))
+
+
+def test_the_state_is_stored_and_read():
+    algorithm = PILQR(steps, prior=MixturePrior(clusters=2))
+    state, _ = learn(algorithm, 1)
+    back = flatten(unflatten(algorithm.state_type, flatten(state)))
+    for key, array in flatten(state).items():
+        np.testing.assert_array_equal(array, back[key])
+
+
+# -- through an experiment -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """The 1-joint slider: dx = 2, du = 1, T = 12."""
+    folder = tmp_path / "slider"
+    folder.mkdir()
+    (folder / "slider.xml").write_text(SLIDER)
+    (folder / "experiment.toml").write_text(EXPERIMENT)
+    return folder
+
+
+def test_it_learns_to_slide_and_resumes_to_the_bit(experiment):
+    options = {"out": experiment.parent / "runs", "overrides": ["algorithm.name=pilqr"]}
+    whole = gps.run(experiment, **options)
+    _, costs = whole.evaluation
+    assert (costs.sum(axis=(1, 2)) < 1.05 * full_thrust()).all()
+    part = gps.run(experiment, iterations=2, **options)
+    assert digest(gps.resume(part.path, iterations=4)) == digest(whole)
+
+
+@pytest.mark.parametrize("override", ["algorithm.controller.execute=fixed_noise", "algorithm.controller.smoothing=2"])
+def test_other_noise_stays_finite(experiment, override):
+    overrides = ["algorithm.name=pilqr", override]
+    run = gps.run(experiment, iterations=3, overrides=overrides, out=experiment.parent / "runs")
+    assert finite(run.iterations[-1].improved)
+    assert np.isfinite(run.iterations[-1].mean_cost).all()
