@@ -10,6 +10,7 @@
 | `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
 | `report` | `gps report` of 20 iterations: seconds and size; what `--live` costs a run |
 | `sweep` | 8 seeds by `gps sweep` with two jobs, beside one after another |
+| `policies` | a supervised step of a neural policy, what acting costs, and sampling with one |
 
 `python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the one of rewards without a
 formula. Absolute times depend on the machine and its load: the
@@ -20,7 +21,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("update", "dynamics", "sampling", "gymnasium_batch", "iteration", "peg", "report", "sweep")
+NAMES = ("update", "dynamics", "sampling", "gymnasium_batch", "iteration", "peg", "report", "sweep", "policies")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ returns the exit code. What is slow to import is imported within `main`, so that
 """
 
 NAMES = (
-    "run", "resume", "sweep", "list", "show", "report", "view", "compare", "evaluate", "render", "check", "new",
+    "run", "resume", "sweep", "list", "show", "report", "view", "compare", "evaluate", "render", "export", "check",
+    "new",
 )  # fmt: skip
 """In the order of `gps --help`."""

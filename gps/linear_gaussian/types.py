@@ -14,8 +14,8 @@ from gps.backend import jax, jnp
 
 
 @dataclass_transform(frozen_default=True)
-def _pytree(cls):
-    """A frozen dataclass that JAX sees through."""
+def pytree(cls):
+    """A frozen dataclass that JAX sees through, but for fields with the metadata `static`."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=False)(cls))
 
 
@@ -29,7 +29,7 @@ class _Batched:
         return jax.tree.map(np.asarray, self)
 
 
-@_pytree
+@pytree
 class Controller(_Batched):
     """A time-varying linear-Gaussian controller, `u ~ N(K x + k, Σ)`."""
 
@@ -73,7 +73,7 @@ class Controller(_Batched):
         return 0.5 * (logdet + du * np.log(2 * np.pi * np.e))
 
 
-@_pytree
+@pytree
 class LinearDynamics(_Batched):
     """Local dynamics `x' = F [x; u] + c + w`, `w ~ N(0, W)`, and the Gaussian that the first state is drawn from."""
 
@@ -84,7 +84,7 @@ class LinearDynamics(_Batched):
     initial_covariance: Float[Array, "*M dx dx"]
 
 
-@_pytree
+@pytree
 class CostExpansion(_Batched):
     """A quadratic cost `½ zᵀ C z + gᵀ z + const` for each step, in absolute coordinates."""
 
@@ -97,7 +97,7 @@ class CostExpansion(_Batched):
         return jax.tree.map(lambda one, two: one + two, self, other)
 
 
-@_pytree
+@pytree
 class Marginals(_Batched):
     """The Gaussian of the state at each step."""
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from gps.backend import jax, jnp
@@ -74,9 +75,7 @@ def log_density(policy: NeuralPolicy, observations: Any, actions: Array) -> Floa
     return -0.5 * jnp.sum(white**2, axis=0) - constant
 
 
-def mean_kl(
-    new: NeuralPolicy, old: NeuralPolicy, observations: Any, weights: Float[Array, "n"] | None = None
-) -> Array:
+def mean_kl(new: NeuralPolicy, old: NeuralPolicy, observations: Any, weights: Float[Array, "n"] | None = None) -> Array:
     """The mean over observations of KL(new(· | o) ‖ old(· | o)), nats; JAX."""
     observations = new.network.checked(observations)
     means = (jax.vmap(mean_of_one, (None, 0))(policy, observations) for policy in (new, old))
@@ -115,11 +114,10 @@ def improve(
     observations = policy.network.checked(observations)
     count = len(jax.tree.leaves(observations)[0])
     weights = np.ones(count) if weights is None else np.asarray(weights, dtype=float)
+    knobs = np.array([bound, damping])  # an array: another value is not another compilation
     new, kl, gain, fraction, state = jax.tree.map(
         np.asarray,
-        _step(
-            policy, observations, objective, bound, weights, iterations, damping, backtracks, learn_covariance
-        ),
+        _step(policy, observations, objective, knobs, weights, iterations, backtracks, learn_covariance),
     )
     moved = bool(fraction > 0)
     message = "" if moved else _WHY[int(state)]
@@ -133,33 +131,27 @@ _WHY = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Parameters:
-    """What is learned, as a vector; and the policy that a vector stands for."""
+def _parameters(policy: NeuralPolicy, learn_covariance: bool) -> tuple[Array, Callable[[Array], NeuralPolicy]]:
+    """What is learned, as a vector; and the policy that such a vector stands for."""
+    factor = jnp.linalg.cholesky(policy.covariance)
+    start = (policy.network, jnp.tril(factor, -1), jnp.log(jnp.diagonal(factor)))
+    flat, unravel = ravel_pytree(start if learn_covariance else start[:1])
 
-    policy: NeuralPolicy
-    learn_covariance: bool
+    def policy_of(vector: Array) -> NeuralPolicy:
+        network, *rest = unravel(vector)
+        covariance = policy.covariance
+        if rest:
+            L = jnp.tril(rest[0], -1) + jnp.diag(jnp.exp(rest[1]))
+            covariance = L @ L.T
+        return dataclasses.replace(policy, network=network, covariance=covariance)
 
-    def vector(self) -> tuple[Array, Callable[[Array], NeuralPolicy]]:
-        factor = jnp.linalg.cholesky(self.policy.covariance)
-        logs = jnp.log(jnp.diagonal(factor))
-        start = (self.policy.network, jnp.tril(factor, -1), logs)
-        flat, unravel = jax.flatten_util.ravel_pytree(start if self.learn_covariance else start[:1])
-
-        def policy_of(vector: Array) -> NeuralPolicy:
-            network, *rest = unravel(vector)
-            covariance = self.policy.covariance
-            if rest:
-                L = jnp.tril(rest[0], -1) + jnp.diag(jnp.exp(rest[1]))
-                covariance = L @ L.T
-            return dataclasses.replace(self.policy, network=network, covariance=covariance)
-
-        return flat, policy_of
+    return flat, policy_of
 
 
 @eqx.filter_jit
-def _step(policy, observations, objective, bound, weights, iterations, damping, backtracks, learn_covariance):
-    start, policy_of = _Parameters(policy, learn_covariance).vector()
+def _step(policy, observations, objective, knobs, weights, iterations, backtracks, learn_covariance):
+    bound, damping = knobs
+    start, policy_of = _parameters(policy, learn_covariance)
 
     def kl(vector):
         return mean_kl(policy_of(vector), policy, observations, weights)

@@ -10,21 +10,24 @@ overheads, and float32 for convolutions, which are compiled well for that alone.
 pytrees.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
 from gps.backend import jax, jnp
 from gps.errors import PolicyError, nearest
+from gps.linear_gaussian.types import pytree
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "relu": (jax.nn.relu, lambda h: np.maximum(h, 0)),
     "tanh": (jnp.tanh, np.tanh),
 }
 """Name -> the function in JAX and in NumPy."""
+
+_STATIC = {"static": True}  # of a field that is no parameter
 
 SMALLEST_IMAGE = 64  # pixels of a side
 
@@ -36,12 +39,13 @@ class Pixels(NamedTuple):
     vector: np.ndarray  # (..., dv)
 
 
-class MLP(eqx.Module):
+@pytree
+class MLP:
     """A multi-layer perceptron; with no hidden layer, an affine map. Observations are vectors (do,)."""
 
     weights: tuple[Float[Array, "fan_in fan_out"], ...]
     biases: tuple[Float[Array, "fan_out"], ...]
-    activation: str = eqx.field(static=True)
+    activation: str = dataclasses.field(metadata=_STATIC)
 
     @classmethod
     def create(
@@ -67,6 +71,13 @@ class MLP(eqx.Module):
         weights[-1] = weights[-1] * (gain / np.sqrt(power))
         arrays = tuple(np.asarray(weight, dtype) for weight in weights)
         return cls(arrays, tuple(np.zeros(m, dtype) for m in sizes[1:]), activation)
+
+    @property
+    def described(self) -> str:
+        """In words: its inputs, its layers, its outputs."""
+        sizes = [self.vector_size, *(len(b) for b in self.biases)]
+        hidden = " -> ".join(["", *map(str, sizes[1:-1])])
+        return f"{sizes[0]} observations{hidden} {self.activation} -> {sizes[-1]} actions"
 
     @property
     def vector_size(self) -> int:
@@ -114,7 +125,8 @@ class MLP(eqx.Module):
         return type(self)((weights, *self.weights[1:]), (biases, *self.biases[1:]), self.activation)
 
 
-class Convolutional(eqx.Module):
+@pytree
+class Convolutional:
     """Convolutions, a spatial soft-argmax, then a perceptron (Levine, Finn, Darrell & Abbeel 2016, sec. 5.1).
 
     Each channel of the last convolution becomes one point of the image: the mean position under the softmax of its
@@ -126,9 +138,9 @@ class Convolutional(eqx.Module):
     offsets: tuple[Float[Array, "channels_out"], ...]
     sharpness: Float[Array, ""]  # of the softmax: the inverse of its temperature
     head: MLP
-    strides: tuple[int, ...] = eqx.field(static=True)
-    image_shape: tuple[int, int, int] = eqx.field(static=True)
-    activation: str = eqx.field(static=True)
+    strides: tuple[int, ...] = dataclasses.field(metadata=_STATIC)
+    image_shape: tuple[int, int, int] = dataclasses.field(metadata=_STATIC)
+    activation: str = dataclasses.field(metadata=_STATIC)
 
     @classmethod
     def create(
@@ -138,7 +150,7 @@ class Convolutional(eqx.Module):
         action_size: int,
         key: jax.Array,
         channels: Sequence[int] = (16, 16, 16),
-        kernels: Sequence[int] = (7, 5, 5),
+        kernels: Sequence[int] = (5, 3, 3),
         strides: Sequence[int] = (2, 1, 1),
         hidden: Sequence[int] = (64,),
         activation: str = "relu",
@@ -180,6 +192,14 @@ class Convolutional(eqx.Module):
         )
 
     @property
+    def described(self) -> str:
+        """In words: its inputs, its layers, its outputs."""
+        height, width, colours = self.image_shape
+        beside = f" and {self.vector_size} observations" if self.vector_size else ""
+        points = len(self.offsets[-1])
+        return f"images of {height} x {width} x {colours}{beside} -> {points} points -> {self.action_size} actions"
+
+    @property
     def vector_size(self) -> int:
         return self.head.vector_size - 2 * self.offsets[-1].shape[0]
 
@@ -198,7 +218,9 @@ class Convolutional(eqx.Module):
         image, vector = observations.image, _vectors(observations.vector, self.vector_size)
         image = image if isinstance(image, jax.Array) else np.asarray(image)
         if image.shape[-3:] != self.image_shape:
-            raise PolicyError(f"images of shape {image.shape[-3:]}, and this policy sees (H, W, C) = {self.image_shape}")
+            raise PolicyError(
+                f"images of shape {image.shape[-3:]}, and this policy sees (H, W, C) = {self.image_shape}"
+            )
         if image.shape[:-3] != vector.shape[:-1]:
             raise PolicyError(f"{image.shape[:-3]} images and {vector.shape[:-1]} vectors: expected one of each")
         if image.dtype != np.uint8 and image.dtype.kind != "f":
@@ -210,14 +232,11 @@ class Convolutional(eqx.Module):
 
     def __call__(self, observation: Pixels) -> Float[Array, "du"]:
         function = ACTIVATIONS[self.activation][0]
-        h = _unit(observation.image, jnp)[None]
+        h = _unit(observation.image, jnp)
         for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
-            h = jax.lax.conv_general_dilated(
-                h, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-            )
-            h = h + offset
+            h = _convolved(h, kernel, stride) + offset
             h = function(h) if i < len(self.strides) - 1 else h  # the softmax is the last one's
-        points = _points(h[0], self.sharpness, jnp)
+        points = _points(h, self.sharpness, jnp)
         return self.head(jnp.concatenate([points, observation.vector.astype(np.float32)]))
 
     def rows(self, observations: Pixels) -> Float[np.ndarray, "B du"]:
@@ -245,7 +264,7 @@ class Convolutional(eqx.Module):
         old, _ = self.head.entry
         kept = old[: old.shape[0] - self.vector_size]
         head = self.head.with_entry(np.concatenate([kept, weights]), biases)
-        return eqx.tree_at(lambda network: network.head, self, head)
+        return dataclasses.replace(self, head=head)
 
 
 def _known(activation: str) -> None:
@@ -265,6 +284,16 @@ def _vectors(vectors: Any, size: int) -> Any:
 def _unit(image: Any, module: Any) -> Any:
     """An image as float32 in 0..1."""
     return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else module.asarray(image, np.float32)
+
+
+def _convolved(h: Float[Array, "H W c"], kernel: Float[Array, "k k c o"], stride: int) -> Float[Array, "H2 W2 o"]:
+    """The valid convolution, as a matrix product for each row of the kernel: XLA's own is ten times slower in loops."""
+    side = len(kernel)
+    height, width = ((n - side) // stride + 1 for n in h.shape[:2])
+    columns = [h[:, j : j + stride * (width - 1) + 1 : stride] for j in range(side)]
+    columns = jnp.concatenate(columns, axis=-1)
+    rows = [columns[i : i + stride * (height - 1) + 1 : stride] for i in range(side)]
+    return sum(row @ part.reshape(row.shape[-1], -1) for row, part in zip(rows, kernel, strict=True))
 
 
 def _points(h: Any, sharpness: Any, module: Any) -> Any:

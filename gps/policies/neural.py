@@ -9,16 +9,17 @@ of any shape.
 import math
 from typing import Any, Generic, Self, TypeVar
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float
 
 from gps.backend import jax
+from gps.linear_gaussian.types import pytree
 
 Network = TypeVar("Network")
 
 
-class NeuralPolicy(eqx.Module, Generic[Network]):
+@pytree
+class NeuralPolicy(Generic[Network]):
     """A Gaussian policy whose mean is a network's. Immutable, and a pytree.
 
     `NeuralPolicy[MLP]` and `NeuralPolicy[Convolutional]` are the hints by which `gps.serialization` reads one back.
@@ -85,7 +86,7 @@ def mean_of_one(policy: NeuralPolicy, observation: Any) -> Float[Array, "du"]:
     return policy.output_scale * network(inputs)
 
 
-@eqx.filter_jit
+@jax.jit
 def _means(policy: NeuralPolicy, observations: Any) -> Array:
     lead = jax.tree.leaves(observations)[-1].shape[:-1]
     function = mean_of_one

@@ -22,14 +22,13 @@ import dataclasses
 import enum
 from typing import Any, Generic, NamedTuple, Self
 
-import equinox as eqx
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt32
 
 from gps.backend import jax, jnp
 from gps.errors import PolicyError
-from gps.policies.neural import NeuralPolicy, Network, mean_of_one
+from gps.policies.neural import Network, NeuralPolicy, mean_of_one
 
 _EXPLODED = 1e3
 """A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
@@ -123,11 +122,16 @@ class Training(Generic[Network]):
     key: UInt32[np.ndarray, "2"]  # of the next call's random choices
 
     @classmethod
-    def begin(cls, policy: NeuralPolicy[Network], key: jax.Array) -> Self:
-        """Before the first call. The first call sets the policy's scales by its samples."""
+    def begin(cls, policy: NeuralPolicy[Network], key: jax.Array, trained: bool = False) -> Self:
+        """Before the first call, which sets the policy's scales by its samples.
+
+        Args:
+            key: a JAX key.
+            trained: the policy is more than random: its scales are left to it, and the first call is a warm start.
+        """
         zeros = jax.tree.map(np.zeros_like, policy.network)
         data = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
-        return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), 0, data.astype(np.uint32))
+        return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), int(trained), data.astype(np.uint32))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,12 +191,12 @@ def shared_covariance(
 # -- one supervised step ---------------------------------------------------------------------------------------------
 
 
-def train(
-    training: Training[Network], samples: Samples, options: Options = Options()
-) -> tuple[Training[Network], Fit]:
+def train(training: Training[Network], samples: Samples, options: Options = Options()) -> tuple[Training[Network], Fit]:
     """One supervised step: the policy that imitates `samples` better, and what happened.
 
-    The same arguments give the same bits. What goes wrong in the numbers is an outcome of the fit.
+    The same arguments give the same bits. What goes wrong in the numbers is an outcome of the fit. A diverging
+    training goes back to the network of the lowest held-out loss, which may be the one it began with, and forgets
+    Adam's moments; the covariance, which does not depend on the network, is the new one nevertheless.
 
     Raises:
         PolicyError: if the samples have shapes that do not fit each other or the policy.
@@ -215,7 +219,8 @@ def train(
     indices = _batches(rows, (blocks, options.check_every, options.batch), rng)
     padded = _padded(samples._replace(groups=None))
     point = _Point(policy.network, training.first, training.second, training.count, np.int32(0))
-    end = jax.tree.map(np.asarray, _descend(policy, point, padded, held, indices, options))
+    knobs = _Knobs(options.learning_rate, options.weight_decay, np.int32(options.patience))
+    end = jax.tree.map(np.asarray, _descend(policy, point, padded, held, indices, knobs))
 
     covariance, covariance_outcome = shared_covariance(
         samples.precisions, samples.weights, policy.output_scale, options
@@ -324,7 +329,7 @@ def _split(samples: Samples, options: Options, rng: np.random.Generator):
     n = len(samples.weights)
     groups = np.arange(n) if samples.groups is None else np.unique(samples.groups, return_inverse=True)[1]
     order = rng.permutation(groups.max() + 1)
-    out = np.isin(groups, order[: int(round(options.held_out * len(order)))])
+    out = np.isin(groups, order[: round(options.held_out * len(order))])
     if not out.any() or out.all() or not samples.weights[out].any():
         out = np.zeros(n, dtype=bool)
     rows = np.flatnonzero(~out)
@@ -351,7 +356,9 @@ def _rounded(n: int) -> int:
 def _padded(samples: Samples) -> Samples:
     n = len(samples.weights)
     size = _rounded(n)
-    return jax.tree.map(lambda array: np.concatenate([array, np.zeros((size - n, *array.shape[1:]), array.dtype)]), samples)
+    return jax.tree.map(
+        lambda array: np.concatenate([array, np.zeros((size - n, *array.shape[1:]), array.dtype)]), samples
+    )
 
 
 # -- the compiled loop -----------------------------------------------------------------------------------------------
@@ -367,6 +374,14 @@ class _Point(NamedTuple):
     step: Array
 
 
+class _Knobs(NamedTuple):
+    """The options that the compiled loop takes as numbers: another value is not another compilation."""
+
+    learning_rate: Any
+    weight_decay: Any
+    patience: Any
+
+
 class _Descent(NamedTuple):
     block: Array
     point: _Point
@@ -377,15 +392,15 @@ class _Descent(NamedTuple):
     held_out_loss: Array
 
 
-@eqx.filter_jit
-def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indices, options: Options) -> _Descent:
+@jax.jit
+def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indices, knobs: _Knobs) -> _Descent:
     blocks, per_block, batch = indices.shape
     scale = 1.0 / (jnp.sum(samples.weights) / jnp.count_nonzero(samples.weights))  # of weights with mean 1
     adam = optax.scale_by_adam()
-    rates = optax.cosine_decay_schedule(options.learning_rate, blocks * per_block, alpha=0.01)
+    rates = optax.cosine_decay_schedule(knobs.learning_rate, blocks * per_block, alpha=0.01)
 
     def with_network(network):
-        return eqx.tree_at(lambda policy: policy.network, policy, network)
+        return dataclasses.replace(policy, network=network)
 
     def loss(network, chosen):
         picked = jax.tree.map(lambda array: array[chosen], samples)
@@ -396,10 +411,8 @@ def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indice
         state = optax.ScaleByAdamState(point.count, point.first, point.second)
         direction, state = adam.update(gradient, state)
         rate = rates(point.step)
-        decay = options.weight_decay
-        network = jax.tree.map(
-            lambda p, d: (p - rate * (d + decay * p)).astype(p.dtype), point.network, direction
-        )
+        decay = knobs.weight_decay
+        network = jax.tree.map(lambda p, d: (p - rate * (d + decay * p)).astype(p.dtype), point.network, direction)
         return _Point(network, state.mu, state.nu, state.count, point.step + 1), value
 
     rows, weights = held
@@ -437,5 +450,5 @@ def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indice
         jnp.int32(0), start, start, jnp.int32(0), ~jnp.isfinite(at_start), empty,
         jnp.full(blocks + 1, jnp.nan).at[0].set(at_start),
     )  # fmt: skip
-    go_on = lambda at: (at.block < blocks) & (at.since < options.patience) & ~at.diverged  # noqa: E731
+    go_on = lambda at: (at.block < blocks) & (at.since < knobs.patience) & ~at.diverged  # noqa: E731
     return jax.lax.while_loop(go_on, block, begin)

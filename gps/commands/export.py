@@ -1,0 +1,34 @@
+"""Write what a run has learned as plain arrays or ONNX, for a robot's computer; the last line printed is the file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gps.commands._common import OK
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("run", metavar="RUN", nargs="?", help="run directory, or a folder of runs for the newest")
+    about = "print the program that acts by an exported .npz with NumPy alone"
+    what.add_argument("--loader", action="store_true", help=about)
+    about = ".npz, or .onnx for a neural policy; default: NAME-seedS-iterKKK.npz in the working directory"
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
+    parser.add_argument("--iteration", type=int, metavar="K", help="what iteration K has made; default: the last")
+
+
+def main(args: argparse.Namespace) -> int:
+    if args.loader:
+        from importlib.resources import files
+
+        print(files("gps").joinpath("policies", "load_policy.py").read_text(encoding="utf-8"), end="")
+        return OK
+
+    from gps.exporting import export
+    from gps.runs import load_run
+
+    path, what = export(load_run(args.run), args.output, args.iteration)
+    print(what)
+    print(path)
+    return OK

@@ -1,0 +1,59 @@
+"""What a run has learned, as a file for other programs."""
+
+from pathlib import Path
+
+from gps.algorithms.execution import executed
+from gps.errors import PolicyError, RunError
+from gps.linear_gaussian.types import Controller
+from gps.policies.export import export_npz, export_onnx, stored_policy
+from gps.policies.neural import NeuralPolicy
+from gps.runs import Run
+
+WRITERS = {".npz": export_npz, ".onnx": export_onnx}
+"""Ending of the file -> what writes it."""
+
+
+def export(run: Run, path: str | Path | None = None, iteration: int | None = None) -> tuple[Path, str]:
+    """Write the policy that an iteration has made, or its local controllers where there is none.
+
+    Returns its path, and in words what is in it.
+
+    The environment is not built: it may be a robot that is not there.
+
+    Args:
+        path: an .npz or .onnx; None for NAME-seedS-iterKKK.npz in the working directory.
+        iteration: None for the last.
+
+    Raises:
+        GpsError: if there is no such iteration, or it cannot be written so.
+    """
+    count = len(run.iterations)
+    if not count:
+        raise RunError(f"{run.path}: no iteration was finished, so there is nothing to export")
+    iteration = count - 1 if iteration is None else iteration + count if iteration < 0 else iteration
+    run.iterations.require(iteration)
+    path = Path(f"{run.name}-seed{run.seed}-iter{iteration:03d}.npz") if path is None else Path(path)
+    if path.suffix not in WRITERS:
+        raise PolicyError(f"{path}: expected a file that ends in {' or '.join(WRITERS)}")
+    policy = learned(run, iteration)
+    WRITERS[path.suffix](policy, path)
+    return path, f"{_described(policy)}, after iteration {iteration}"
+
+
+def learned(run: Run, iteration: int) -> NeuralPolicy | Controller:
+    """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M."""
+    arrays = run.state_arrays(iteration, "policy.")
+    if arrays:
+        return stored_policy(arrays)
+    controllers = run.iterations[iteration].improved
+    planned = run.state_arrays(iteration, "planned").get("")
+    if planned is None:
+        return controllers
+    return executed(controllers, planned, run.config.algorithm.controller.execute, 0.0)
+
+
+def _described(policy: NeuralPolicy | Controller) -> str:
+    if isinstance(policy, Controller):
+        M, T, du, dx = policy.feedback.shape
+        return f"controllers of {M} conditions, {T} steps, {dx} states -> {du} actions"
+    return f"a neural policy, {policy.network.described}"

@@ -1,0 +1,110 @@
+"""`gps export`: a run's controllers or its policy as a file, from the command line."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from factories import config, record, state
+from policies_made_up import vector_policy
+
+from gps import cli
+from gps.linear_gaussian.types import Controller
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.export import loader
+from gps.runs import Run
+
+
+@pytest.fixture
+def load(capsys):
+    """`load` of the program that the command prints."""
+    assert cli.main(["export", "--loader"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == loader()
+    namespace = {}
+    exec(compile(printed, "load_policy.py", "exec"), namespace)
+    return namespace["load"]
+
+
+def test_controllers_of_a_run_act_the_same(tiny_run, load, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", str(tiny_run.path)]) == 0
+    what, file = capsys.readouterr().out.splitlines()
+    assert what == "controllers of 2 conditions, 12 steps, 4 states -> 2 actions, after iteration 1"
+    assert file == "tiny-seed0-iter001.npz"
+    act, x = load(file), np.arange(4.0)
+    improved = tiny_run.iterations[1].improved
+    for m in range(2):
+        for t in range(12):
+            np.testing.assert_allclose(act(x, t, m), improved[m].act(x, t), atol=1e-12)
+
+
+def test_what_an_iteration_made(tiny_run, load, tmp_path):
+    for k, name in ((0, "0"), (-2, "-2")):
+        assert cli.main(["export", str(tiny_run.path), "-o", str(tmp_path / "c.npz"), "--iteration", name]) == 0
+        expected = tiny_run.iterations[k].improved[0].act(np.ones(4), 3)
+        np.testing.assert_allclose(load(tmp_path / "c.npz")(np.ones(4), 3), expected, atol=1e-12)
+
+
+@dataclasses.dataclass(frozen=True)
+class GlobalState:
+    controllers: Controller
+    policy: NeuralPolicy[MLP]
+
+
+def run_of(folder, *overrides, after=None) -> Run:
+    (folder / "e").mkdir()
+    run = Run.create(folder / "runs", "e", 1, config(*overrides), folder / "e", "gps run e")
+    run.write(record(0), state(0) if after is None else after)
+    return run
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".onnx"])
+def test_the_policy_of_a_run_comes_before_its_controllers(tmp_path, load, capsys, suffix):
+    if suffix == ".onnx":
+        pytest.importorskip("onnx")
+    policy = vector_policy()
+    run = run_of(tmp_path, after=GlobalState(record(0).improved, policy))
+    path = tmp_path / f"policy{suffix}"
+    assert cli.main(["export", str(run.path), "-o", str(path)]) == 0
+    assert "5 observations -> 33 -> 17 tanh -> 3 actions" in capsys.readouterr().out
+    if suffix == ".npz":
+        np.testing.assert_allclose(load(path)(np.ones(5)), policy.act(np.ones(5)), atol=1e-12)
+
+
+def test_open_loop_actions_are_exported_as_they_run(tmp_path, load):
+    @dataclasses.dataclass(frozen=True)
+    class Planned:
+        planned: np.ndarray
+
+    planned = np.random.default_rng(0).normal(size=(2, 6, 4))
+    run = run_of(tmp_path, "algorithm.controller.execute=open_loop", after=Planned(planned))
+    assert cli.main(["export", str(run.path), "-o", str(tmp_path / "c.npz")]) == 0
+    expected = run.iterations[0].improved[1].act(planned[1, 3], 3)
+    np.testing.assert_allclose(load(tmp_path / "c.npz")(np.full(4, 9.0), 3, condition=1), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-o", "c.txt"], "expected a file that ends in .npz or .onnx"),
+        (["-o", "c.onnx"], "export it as .npz"),
+        (["-o", "nowhere/c.npz"], "cannot be written: No such file"),
+        (["--iteration", "7"], "there is no iteration 7; it has 0 to 1"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(tiny_run, arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", str(tiny_run.path), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gps: error: ") and error.count("\n") == 1
+    assert message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_iterations_has_nothing_to_export(tmp_path, capsys):
+    (tmp_path / "e").mkdir()
+    run = Run.create(tmp_path / "runs", "e", 1, config(), tmp_path / "e", "gps run e")
+    assert cli.main(["export", str(run.path)]) == 2
+    assert "nothing to export" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["export"])
