@@ -66,7 +66,7 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confi
         ConfigError: if there is no such environment, or it cannot be built with these options.
     """
     keywords: dict[str, Any] = dict(config.options)
-    for key in ("state", "observation", "frame_skip", "threads"):
+    for key in ("state", "observation", "image_size", "frame_skip", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
     abort = config.abort and task_file.find(directory / task_file.NAME, config.abort, "environment.abort")

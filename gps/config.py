@@ -102,6 +102,10 @@ class EnvironmentConfig(Section):
         description="parts of what a policy sees, in order, where that is not the state, which the local controllers "
         "see; default: the state, or the key `observation` of a Dict whose other key is `state`",
     )
+    image_size: ListOf[int] | None = Field(
+        default=None,
+        description="width and height of pictures in the observation, pixels; default: 64 x 64",
+    )
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
     )
@@ -175,6 +179,14 @@ class EnvironmentConfig(Section):
     def _one_source(self) -> Self:
         if (self.id is None) == (self.mjcf is None):
             raise ValueError(f"give either id or mjcf, got {'neither' if self.id is None else 'both'}")
+        return self
+
+    @model_validator(mode="after")
+    def _picture(self) -> Self:
+        if self.image_size is not None and not (
+            len(self.image_size) == 2 and all(1 <= n <= 1024 for n in self.image_size)
+        ):
+            raise ValueError(f"image_size: expected [width, height], each 1 to 1024, got {list(self.image_size)}")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,8 @@ _TASKS = {  # id -> module, class, steps of an episode
     "gps/CartPoleSwingUp-v0": ("cart_pole", "CartPoleSwingUp", 40),
     "gps/PendulumSwingUp-v0": ("pendulum", "PendulumSwingUp", 100),
     "gps/PegInsertion-v0": ("peg_insertion", "PegInsertion", 100),
+    "gps/BlockPushing-v0": ("block_pushing", "BlockPushing", 100),
+    "gps/Door-v0": ("door", "Door", 100),
 }
 
 IDS = tuple(_TASKS)

@@ -154,6 +154,11 @@ def displaced(condition: Condition, body: str, offset: Floats) -> Condition:
     return {**condition, "body_offset": offsets}
 
 
+def placed(condition: Condition, joints: Mapping[str, float]) -> Condition:
+    """The condition with the positions of some joints at the start, over those of its `qpos` by joint."""
+    return {**condition, "qpos": {**_mapping(condition, "qpos"), **joints}}
+
+
 def _mapping(parent: Condition, key: str) -> Mapping[str, Any]:
     """The mapping under a key, empty where there is none."""
     value = parent.get(key, {})
