@@ -466,9 +466,6 @@ class PolicyConfig(Section):
 class _GuidedConfig(_ModelConfig):
     """What the algorithms share that train one neural policy by local controllers."""
 
-    sampling: Literal["on_policy", "off_policy"] = Field(
-        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
-    )
     policy: PolicyConfig = PolicyConfig()
 
 
@@ -476,10 +473,41 @@ class MDGPSConfig(_GuidedConfig):
     """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
 
     name: Literal["mdgps"] = "mdgps"
+    sampling: Literal["on_policy", "off_policy"] = Field(
+        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
+    )
     step_rule: Literal["classic", "global"] = Field(
         default="global",
         description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's",
     )
+
+
+class PenaltyConfig(Section):
+    """`[algorithm.penalty]`: the weights of the divergence between policy and local controllers, one for each step."""
+
+    initial: float = Field(default=0.01, gt=0, description="in units of the mean absolute cost of a step, per nat")
+    least: float = Field(default=1e-4, gt=0, description="never below")
+    most: float = Field(default=1.0, gt=0, description="never above")
+    schedule: Literal["average", "progress", "fixed"] = Field(
+        default="average",
+        description="raised where the KL divergence is above twice its mean over time, lowered below half of it; or "
+        "raised where it did not fall by 5 %, lowered where it fell by 20 %; or all raised",
+    )
+    factor: float = Field(default=2.0, ge=1, description="by which a weight is raised or lowered in an iteration")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.least <= self.initial <= self.most:
+            raise ValueError(f"expected least <= initial <= most, got {self.least:g}, {self.initial:g}, {self.most:g}")
+        return self
+
+
+class BADMMConfig(_GuidedConfig):
+    """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
+
+    name: Literal["badmm"] = "badmm"
+    dual_rate: float = Field(default=0.1, ge=0, description="step of the Lagrange multipliers, relative to the weights")
+    penalty: PenaltyConfig = PenaltyConfig()
 
 
 class PluginAlgorithmConfig(_ModelConfig):
@@ -491,7 +519,8 @@ class PluginAlgorithmConfig(_ModelConfig):
 
 AlgorithmConfig = Annotated[
     Annotated[
-        TrajOptConfig | PI2Config | PILQRConfig | MDGPSConfig | PluginAlgorithmConfig, Field(discriminator="name")
+        TrajOptConfig | PI2Config | PILQRConfig | MDGPSConfig | BADMMConfig | PluginAlgorithmConfig,
+        Field(discriminator="name"),
     ],
     _plugged("gps.algorithms", tuple(_ModelConfig.model_fields)),
     _named("trajopt"),

@@ -42,7 +42,7 @@ def export(run: Run, path: str | Path | None = None, iteration: int | None = Non
 
 def learned(run: Run, iteration: int) -> NeuralPolicy | Controller:
     """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M."""
-    arrays = run.state_arrays(iteration, "policy.")
+    arrays = run.state_arrays(iteration, "training.policy.")
     if arrays:
         return stored_policy(arrays)
     controllers = run.iterations[iteration].improved

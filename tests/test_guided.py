@@ -72,9 +72,9 @@ def test_it_learns_and_carries_over(run):
     np.testing.assert_array_equal(run.evaluated("unseen")[0].states[:, 0, 0, :2], [[0.3, 0.1], [0.1, 0.3], [0.5, 0.0]])
 
 
-@pytest.mark.parametrize("sampling", ["on_policy", "off_policy"])
-def test_run_four_is_run_two_and_resume_two(folder, sampling):
-    overrides = [f"algorithm.sampling={sampling}"]
+@pytest.mark.parametrize("override", ["sampling=on_policy", "sampling=off_policy", "name=badmm"])
+def test_run_four_is_run_two_and_resume_two(folder, override):
+    overrides = [f"algorithm.{override}"]
     whole = started(folder, overrides=overrides)
     part = started(folder, overrides=overrides, iterations=2)
     resumed = gps.resume(part.path, iterations=2)
