@@ -453,7 +453,7 @@ class PolicyConfig(Section):
     )
     weight_decay: float = Field(default=0.0, ge=0, description="per step, relative to the learning rate")
     held_out: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the episodes that training does not see, but is judged by"
+        default=0.1, ge=0, le=0.9, description="share of the episodes that training does not see, but is judged by"
     )
     check_every: int = Field(default=100, ge=1, description="steps between two looks at the held-out loss")
     patience: int = Field(default=10, ge=1, description="looks without a new lowest loss after which training stops")

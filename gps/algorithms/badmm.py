@@ -160,7 +160,7 @@ class BADMM(Guided):
             cost=step.cost,
             training=training,
             policy_prior=model.policy_prior,
-            multipliers=state.multipliers + self.dual_rate * nu[..., None] * np.nan_to_num(apart),
+            multipliers=state.multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart),
             weights=self.penalty.changed(nu, record.policy.kl, state.kl, scale),
             scale=scale,
             kl=record.policy.kl,

@@ -171,8 +171,10 @@ def flat(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *res
 def precision(controllers: Controller) -> Float[np.ndarray, "M T du du"]:
     """Of the actions; NaN where the covariance has no inverse."""
     covariance = np.asarray(controllers.covariance)
-    regular = np.isfinite(np.linalg.slogdet(covariance)[1])[..., None, None]
-    return np.where(regular, np.linalg.inv(np.where(regular, covariance, np.eye(covariance.shape[-1]))), np.nan)
+    one = np.eye(covariance.shape[-1])
+    regular = np.isfinite(covariance).all(axis=(-1, -2))[..., None, None]
+    regular &= np.isfinite(np.linalg.slogdet(np.where(regular, covariance, one))[1])[..., None, None]
+    return np.where(regular, np.linalg.inv(np.where(regular, covariance, one)), np.nan)
 
 
 def policy_record(

@@ -66,7 +66,7 @@ def test_the_penalties_are_those_of_the_paper():
 
 def test_the_multipliers_push_the_policy_and_the_controllers_towards_each_other(learned):
     """λ rises where the policy's action is above the controllers', which lowers the one and raises the other."""
-    algorithm, state, records = learned
+    _, state, records = learned
     policy, record = state.training.policy, records[-1]
     weights = np.full((M, T), 0.5)
     up = np.zeros((M, T, DU))
