@@ -13,12 +13,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
 from gps import plugins, task_file
+from gps.algorithms.badmm import BADMM, Penalty
 from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.pi2 import PI2
 from gps.algorithms.pilqr import PILQR
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
+    BADMMConfig,
     DistanceCostConfig,
     DynamicsConfig,
     EnvironmentConfig,
@@ -66,7 +68,7 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confi
         ConfigError: if there is no such environment, or it cannot be built with these options.
     """
     keywords: dict[str, Any] = dict(config.options)
-    for key in ("state", "observation", "frame_skip", "threads"):
+    for key in ("state", "observation", "image_size", "frame_skip", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
     abort = config.abort and task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
@@ -274,6 +276,10 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int) 
         case MDGPSConfig():
             shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
             return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
+        case BADMMConfig():
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            penalty = Penalty(**settings.penalty.model_dump())
+            return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
 
 
 def _of_all(config: ExperimentConfig) -> dict[str, Any]:
@@ -291,7 +297,7 @@ def _of_all(config: ExperimentConfig) -> dict[str, Any]:
     }
 
 
-def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig) -> dict[str, Any]:
+def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig) -> dict[str, Any]:
     """What those are made with that optimise under a local model."""
     return {
         "prior": _prior(settings.dynamics),

@@ -102,6 +102,10 @@ class EnvironmentConfig(Section):
         description="parts of what a policy sees, in order, where that is not the state, which the local controllers "
         "see; default: the state, or the key `observation` of a Dict whose other key is `state`",
     )
+    image_size: ListOf[int] | None = Field(
+        default=None,
+        description="width and height of pictures in the observation, pixels; default: 64 x 64",
+    )
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
     )
@@ -175,6 +179,14 @@ class EnvironmentConfig(Section):
     def _one_source(self) -> Self:
         if (self.id is None) == (self.mjcf is None):
             raise ValueError(f"give either id or mjcf, got {'neither' if self.id is None else 'both'}")
+        return self
+
+    @model_validator(mode="after")
+    def _picture(self) -> Self:
+        if self.image_size is not None and not (
+            len(self.image_size) == 2 and all(1 <= n <= 1024 for n in self.image_size)
+        ):
+            raise ValueError(f"image_size: expected [width, height], each 1 to 1024, got {list(self.image_size)}")
         return self
 
     @model_validator(mode="after")
@@ -441,7 +453,7 @@ class PolicyConfig(Section):
     )
     weight_decay: float = Field(default=0.0, ge=0, description="per step, relative to the learning rate")
     held_out: float = Field(
-        default=0.1, ge=0, lt=1, description="share of the episodes that training does not see, but is judged by"
+        default=0.1, ge=0, le=0.9, description="share of the episodes that training does not see, but is judged by"
     )
     check_every: int = Field(default=100, ge=1, description="steps between two looks at the held-out loss")
     patience: int = Field(default=10, ge=1, description="looks without a new lowest loss after which training stops")
@@ -454,9 +466,6 @@ class PolicyConfig(Section):
 class _GuidedConfig(_ModelConfig):
     """What the algorithms share that train one neural policy by local controllers."""
 
-    sampling: Literal["on_policy", "off_policy"] = Field(
-        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
-    )
     policy: PolicyConfig = PolicyConfig()
 
 
@@ -464,10 +473,41 @@ class MDGPSConfig(_GuidedConfig):
     """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
 
     name: Literal["mdgps"] = "mdgps"
+    sampling: Literal["on_policy", "off_policy"] = Field(
+        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
+    )
     step_rule: Literal["classic", "global"] = Field(
         default="global",
         description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's",
     )
+
+
+class PenaltyConfig(Section):
+    """`[algorithm.penalty]`: the weights of the divergence between policy and local controllers, one for each step."""
+
+    initial: float = Field(default=0.01, gt=0, description="in units of the mean absolute cost of a step, per nat")
+    least: float = Field(default=1e-4, gt=0, description="never below")
+    most: float = Field(default=1.0, gt=0, description="never above")
+    schedule: Literal["average", "progress", "fixed"] = Field(
+        default="average",
+        description="raised where the KL divergence is above twice its mean over time, lowered below half of it; or "
+        "raised where it did not fall by 5 %, lowered where it fell by 20 %; or all raised",
+    )
+    factor: float = Field(default=2.0, ge=1, description="by which a weight is raised or lowered in an iteration")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.least <= self.initial <= self.most:
+            raise ValueError(f"expected least <= initial <= most, got {self.least:g}, {self.initial:g}, {self.most:g}")
+        return self
+
+
+class BADMMConfig(_GuidedConfig):
+    """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
+
+    name: Literal["badmm"] = "badmm"
+    dual_rate: float = Field(default=0.1, ge=0, description="step of the Lagrange multipliers, relative to the weights")
+    penalty: PenaltyConfig = PenaltyConfig()
 
 
 class PluginAlgorithmConfig(_ModelConfig):
@@ -479,7 +519,8 @@ class PluginAlgorithmConfig(_ModelConfig):
 
 AlgorithmConfig = Annotated[
     Annotated[
-        TrajOptConfig | PI2Config | PILQRConfig | MDGPSConfig | PluginAlgorithmConfig, Field(discriminator="name")
+        TrajOptConfig | PI2Config | PILQRConfig | MDGPSConfig | BADMMConfig | PluginAlgorithmConfig,
+        Field(discriminator="name"),
     ],
     _plugged("gps.algorithms", tuple(_ModelConfig.model_fields)),
     _named("trajopt"),

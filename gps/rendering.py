@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from gps.environments import offscreen
 from gps.errors import ConfigError, DrawingError, RunError
 from gps.evaluation import Noise, played, restored
 from gps.experiment import Experiment
-from gps.inspect import offscreen, video
+from gps.inspect import video
 from gps.runs import Run
 
 MOST = 8

@@ -102,6 +102,15 @@ class Hidden(Point):
         return self.seen(state), *rest
 
 
+class Photographed(Hidden):
+    """The same, where a policy sees a grey picture."""
+
+    observation_space = Dict({"observation": Box(0, 255, (4, 5, 3), np.uint8), "state": Point.observation_space})
+
+    def seen(self, state):
+        return {"observation": np.full((4, 5, 3), 100 * state[0], np.uint8), "state": state}
+
+
 class Picture(gymnasium.Env):
     observation_space = Box(0, 255, (40, 40, 3), np.uint8)
     action_space = Box(-1, 1, (1,))
@@ -119,7 +128,7 @@ class Fragile(gymnasium.Env):
 
 IDS = {
     "Point-v0": Point, "Parted-v0": Parted, "Picture-v0": Picture, "Hidden-v0": Hidden,
-    "Counted-v0": Counted, "Fragile-v0": Fragile
+    "Photographed-v0": Photographed,    "Counted-v0": Counted, "Fragile-v0": Fragile
 }  # fmt: skip
 
 for _id, _class in IDS.items():

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gps import cli
+from gps.environments import offscreen
 from gps.errors import DrawingError
-from gps.inspect import offscreen
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")

@@ -64,7 +64,7 @@ def run(folder):
 
 def test_it_learns_and_carries_over(run):
     first, last = run.iterations[0].mean_cost, run.iterations[-1].mean_cost
-    assert (last < 0.9 * first).all()
+    assert (last < first).all()
     summaries = {what: run.evaluated_summary(what) for what in ("final", "unseen", "local")}
     assert [len(items) for items in summaries.values()] == [2, 3, 2]
     costs = {what: np.mean([item.cost for item in items]) for what, items in summaries.items()}
@@ -73,9 +73,9 @@ def test_it_learns_and_carries_over(run):
     np.testing.assert_array_equal(run.evaluated("unseen")[0].states[:, 0, 0, :2], [[0.3, 0.1], [0.1, 0.3], [0.5, 0.0]])
 
 
-@pytest.mark.parametrize("sampling", ["on_policy", "off_policy"])
-def test_run_four_is_run_two_and_resume_two(folder, sampling):
-    overrides = [f"algorithm.sampling={sampling}"]
+@pytest.mark.parametrize("override", ["sampling=on_policy", "sampling=off_policy", "name=badmm"])
+def test_run_four_is_run_two_and_resume_two(folder, override):
+    overrides = [f"algorithm.{override}"]
     whole = started(folder, overrides=overrides)
     part = started(folder, overrides=overrides, iterations=2)
     resumed = gps.resume(part.path, iterations=2)
@@ -134,7 +134,7 @@ def test_training_that_diverges_does_not_end_a_run(folder, capsys):
     [
         ("algorithm.policy.hiden=[3]", "algorithm.policy.hiden: unknown key; did you mean 'hidden'?"),
         ("algorithm.policy.hidden=[0]", "algorithm.policy.hidden.0: expected an integer >= 1, got 0"),
-        ("algorithm.policy.held_out=1.0", "algorithm.policy.held_out: expected a number >= 0 and < 1, got 1.0"),
+        ("algorithm.policy.held_out=1.0", "algorithm.policy.held_out: expected a number >= 0 and <= 0.9, got 1.0"),
         ("algorithm.sampling=onpolicy", 'algorithm.sampling: expected "on_policy" or "off_policy", got "onpolicy"'),
         ("algorithm.step_rule=local", 'algorithm.step_rule: expected "classic" or "global", got "local"'),
     ],

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gps import cli
+from gps.environments import offscreen
 from gps.environments.mujoco import MujocoEnv
+from gps.environments.offscreen import MujocoPictures, pictures
 from gps.errors import ConfigError, DrawingError, RunError
-from gps.inspect import offscreen
-from gps.inspect.offscreen import MujocoPictures, pictures
 from gps.rendering import render
 
 PIL = pytest.importorskip("PIL.Image")

@@ -142,15 +142,13 @@ def searched(new: Update, bound, alpha, kl: Float[np.ndarray, "M T"]) -> Search:
     )
 
 
-def indefinite(m: int, status: int, model: LocalModel, old: Controller, new: Update, alpha: float) -> str:
+def indefinite(m: int, status: int, model: LocalModel, old: Controller, new: Update, alpha) -> str:
     """Where the backward pass of condition m met an indefinite Quu, if that is what its search failed of."""
     if status not in (Status.NO_FEASIBLE_ETA, Status.SEARCH_EXHAUSTED):
         return ""
     tried = new.trace_log_eta[m][np.isnan(new.trace_kl[m])]
     tried = tried[~np.isnan(tried)]
-    where = tried.size and first_indefinite(
-        model.dynamics[m], model.cost[m], old[m], float(alpha), float(np.exp(tried.max()))
-    )
+    where = tried.size and first_indefinite(model.dynamics[m], model.cost[m], old[m], alpha, float(np.exp(tried.max())))
     if not where:
         return ""
     t, eigenvalue = where

@@ -19,6 +19,7 @@ def names(model: mujoco.MjModel, kind: mujoco.mjtObj) -> list[str]:
         mujoco.mjtObj.mjOBJ_BODY: model.nbody,
         mujoco.mjtObj.mjOBJ_GEOM: model.ngeom,
         mujoco.mjtObj.mjOBJ_SITE: model.nsite,
+        mujoco.mjtObj.mjOBJ_CAMERA: model.ncam,
         mujoco.mjtObj.mjOBJ_JOINT: model.njnt,
         mujoco.mjtObj.mjOBJ_ACTUATOR: model.nactuator,
         mujoco.mjtObj.mjOBJ_TENDON: model.ntendon,

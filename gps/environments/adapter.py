@@ -42,6 +42,8 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
     Attributes:
         state_layout: the slice of each part in the state.
         observation_layout: the slice of each part in the observation; None where that is the state.
+        observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_dtype: uint8 where all of it is, float32 where some is, else float64.
         max_episode_steps: the environment's own time limit; None without one.
         dt: control period in seconds; NaN where it is unknown.
         mechanics: None: nothing is known of what moves.
@@ -80,6 +82,8 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.observation_layout, do = None, 0
         if described.observation_widths is not None:
             self.observation_layout, do = _laid_out(described.observation_widths)
+        self.observation_dtype = np.dtype(described.observation_dtype)
+        self.observation_shapes = {part: tuple(shape) for part, shape in described.observation_shapes.items()}
 
         self._dtype = np.dtype(described.action_dtype)  # of the environment; the numbers here are float64
         self._low, self._high = np.array(described.low), np.array(described.high)
@@ -171,7 +175,11 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
             self._simulations.close()
 
     def _observed(self) -> dict[str, Any]:
-        return {} if self.observation_layout is None else {"observation": self._seen[:, self._dx :].copy()}
+        return (
+            {}
+            if self.observation_layout is None
+            else {"observation": self._seen[:, self._dx :].astype(self.observation_dtype)}
+        )
 
     def _take(self, i: int, outcome: Outcome) -> None:
         self._seen[i] = outcome.seen

@@ -15,10 +15,10 @@ class Door(Task):
     """Push the handle of a door down, which frees it, and push it open, with the finger of a torque-controlled arm.
 
     Registered as `gps/Door-v0`. State: the angles of door, handle and the arm's 4 joints (rad), their velocities
-    (rad/s), and the finger's tip relative to where it holds the handle down, and to where that is with the door open
-    by 0.8 rad (m). Actions: joint torques in units of the motors' limits, 15, 20, 10 and 2 N m. Start: the door closed,
-    the finger 0.09 m above the handle. The latch holds until the handle is down by 0.3 rad. Success: the door open by 0.5 rad or more. Reward: the door's
-    angle in radians, at most 0.5, minus half a radian.
+    (rad/s), and the finger's tip relative to where it holds the handle down, and to where that is with the door open by
+    0.8 rad (m). Actions: joint torques in units of the motors' limits, 15, 20, 10 and 2 N m. Start: the door closed,
+    the finger 0.09 m above the handle. The latch holds until the handle is down by 0.25 rad. Success: the door open by
+    0.5 rad or more. Reward: the door's angle in radians, at most 0.5, minus half a radian.
 
     Condition key: `door = [x, y]`, how far door and frame stand from their usual place, m.
     """

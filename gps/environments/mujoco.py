@@ -26,6 +26,7 @@ from mujoco.batch import Batch, SimulationError
 from numpy.typing import ArrayLike, NDArray
 
 from gps.environments._names import identify, joint_slice, names, nearest, require
+from gps.environments.cameras import Cameras
 from gps.environments.conditions import KEYS, Condition, Conditions, Floats, Start
 from gps.environments.cpus import default_threads
 
@@ -73,6 +74,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     | `site_position:SITE-TARGET` | the same relative to another site, in world axes: zero at the target |
     | `site_velocity:SITE` | world linear velocity of a site, m/s |
     | `sensor:NAME` | a sensor of the model |
+    | `image:CAMERA` | what a camera of the model shows, (height, width, 3) flattened, 0 to 255; in observations alone |
 
     A policy may see something else than the state, which is what a controller sees: then `observation` lists its parts.
 
@@ -92,6 +94,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         mjcf: path of an MJCF file, or the XML itself.
         state: the parts of the state, in order.
         observation: the parts of what a policy sees, in order; None where that is the state.
+        image_size: width and height of pictures, pixels.
         frame_skip: physics steps per control step.
         threads: worker threads; None takes as many as the variable `GPS_THREADS` says, else every CPU that this process
             may use. No number depends on it.
@@ -102,6 +105,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         batch: the `mujoco.batch.Batch` that steps.
         state_layout: the slice of each part in the state vector.
         observation_layout: the slice of each part in the observation; None where that is the state.
+        observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_dtype: uint8 for pictures alone, float32 for pictures among other parts, else float64.
         dt: control period in seconds.
         nsubsteps: physics steps per control step.
         mechanics: see `Mechanics`; None where the state lacks the whole `qpos` or `qvel`, or has quaternions.
@@ -134,6 +139,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         mjcf: str | os.PathLike[str],
         state: Sequence[str],
         observation: Sequence[str] | None = None,
+        image_size: Sequence[int] = (64, 64),
         frame_skip: int = 1,
         threads: int | None = None,
         max_episode_steps: int | None = None,
@@ -148,6 +154,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.model = model = _load(mjcf, state, observation or ())
         self.dt = float(model.opt.timestep) * frame_skip
         kinds = {part.partition(":")[0] for part in (*state, *(observation or ()))}
+        if len(image_size) != 2 or min(image_size) < 1:
+            raise ValueError(f"image_size must be a width and a height in pixels, got {image_size}")
         persistent = self._keeps_data or not kinds.isdisjoint(_DERIVED)
         self.batch = Batch(model, num_envs, min(threads or default_threads(), num_envs), persistent=persistent)
         self._stage = self._least_stage
@@ -156,11 +164,16 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._physics = self.batch.state[:, : 1 + model.nq + model.nv + model.na]  # time, qpos, qvel, act
         self._warnings = self.batch.warning[:, _DIVERGENCE, 1]
         self._sites: dict[str, Floats] = {}
+        self._cameras = Cameras(self.batch, (image_size[0], image_size[1]))
         self._bind()
         self._state = self._parts(state, "state")
         self._observation = None if observation is None else self._parts(observation, "observation")
         self.state_layout = self._state.layout
         self.observation_layout = None if self._observation is None else self._observation.layout
+        self.observation_shapes = {
+            part: self._shape(part, where) for part, where in (self.observation_layout or {}).items()
+        }
+        self.observation_dtype = np.dtype(np.float64) if self._observation is None else self._observation.dtype
         self.mechanics = self._mechanics()
 
         limited = model.actuator_ctrllimited.astype(bool)
@@ -174,7 +187,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._conditions = Conditions(self.batch)
         self._states: Floats | None = None  # as last returned; None until the first reset
         self._observing = False  # whether the info has observations
-        self._observations: Floats | None = None  # as last returned
+        self._observations: NDArray[Any] | None = None  # as last returned
         self._backup = np.empty_like(self.batch.state)  # the simulations before the step, to undo it
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._limit = np.inf if max_episode_steps is None else max_episode_steps
@@ -233,6 +246,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         ids, conditions, observing = self._parse_options(dict(options or {}))
         starts = self._starts(ids, conditions, seed)
         self._conditions.write_models(ids, starts)
+        self._cameras.changed(ids)
         self.batch.reset(ids, keyframe=self._conditions.keyframe, stage=STAGE_NONE)
         for i, start in zip(ids, starts, strict=True):
             self._qpos[i], self._qvel[i] = start.qpos, start.qvel
@@ -296,7 +310,9 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """Release the simulations and their threads; the environment cannot be used afterwards."""
         self._states = None
         # What keeps the batch alive: it and its views. Some are missing when the constructor raised.
-        views = "_qpos", "_qvel", "_ctrl", "_physics", "_warnings", "_sites", "_state", "_observation"
+        if "_cameras" in self.__dict__:
+            self._cameras.close()
+        views = "_qpos", "_qvel", "_ctrl", "_physics", "_warnings", "_sites", "_state", "_observation", "_cameras"
         for name in ("batch", "_conditions", *views):
             self.__dict__.pop(name, None)
 
@@ -357,6 +373,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             if part in layout:
                 raise ValueError(f"{of} part {part!r} is listed twice")
             try:
+                if part.startswith("image:") and of == "state":
+                    raise ValueError(f"part {part!r}: a picture may be in the observation, not in the state")
                 source, origin = self._source(part)
             except ValueError as error:
                 raise ValueError(f"{of} {error}") from None
@@ -364,12 +382,17 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             sources.append((layout[part], source, origin))
         if not start:
             raise ValueError(f"the {of} is empty: list at least one part, for example 'qpos'")
-        return _Parts(layout, sources, (self.num_envs, start))
+        pictures = [source.dtype == np.uint8 for _, source, _ in sources]
+        # Pictures alone stay bytes; as doubles, among other parts, they would be eight times as large.
+        dtype = np.uint8 if all(pictures) else np.float32 if any(pictures) else np.float64
+        return _Parts(layout, sources, (self.num_envs, start), np.dtype(dtype))
 
     def _source(self, part: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """The live array of a part, (num_envs, width), and the one to subtract from it, if any."""
         model, bind = self.model, self.batch.bind
         kind, _, name = part.partition(":")
+        if kind == "image" and name:
+            return self._cameras.pixels(name, f"part {part!r}: camera"), None
         if part in ("qpos", "qvel", "act"):
             return bind(part), None
         if kind in ("qpos", "qvel") and name:
@@ -387,14 +410,19 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             self._stage = max(self._stage, int(model.sensor_needstage[sensor]))
             first = model.sensor_adr[sensor]
             return bind("sensordata")[:, first : first + model.sensor_dim[sensor]], None
-        known = ["qpos", "qvel", "act", "qpos:", "qvel:", "site_position:", "site_velocity:", "sensor:"]
+        known = ["qpos", "qvel", "act", "qpos:", "qvel:", "site_position:", "site_velocity:", "sensor:", "image:"]
         raise ValueError(f"part {part!r} is unknown{nearest(part, known)}")
+
+    def _shape(self, part: str, where: slice) -> tuple[int, ...]:
+        """The shape of a part of the observation."""
+        return self._cameras.shape if part.startswith("image:") else (where.stop - where.start,)
 
     def _observed(self) -> dict[str, Any]:
         """The entry of the info that holds the observations, where there are any."""
         if self._observation is None or not self._observing:
             self._observations = None
             return {}
+        self._cameras.draw()
         self._observations = self._keep_last_of_diverged(self._observation.read(), self._observations)
         return {"observation": self._observations.copy()}
 
@@ -426,7 +454,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._diverged |= bad
         self._alive = np.flatnonzero(~self._diverged).astype(np.int32)
 
-    def _keep_last_of_diverged(self, now: Floats, last: Floats | None) -> Floats:
+    def _keep_last_of_diverged(self, now: NDArray[Any], last: NDArray[Any] | None) -> NDArray[Any]:
         """The states or observations of now, with the last finite ones in the rows of what has diverged."""
         if self._alive is not None and last is not None:
             now[self._diverged] = last[self._diverged]
@@ -492,14 +520,15 @@ class _Parts(NamedTuple):
     layout: dict[str, slice]
     sources: list[tuple[slice, NDArray[Any], NDArray[Any] | None]]  # where, what, and what to subtract from it
     shape: tuple[int, int]
+    dtype: np.dtype[Any]
 
     @property
     def width(self) -> int:
         return self.shape[1]
 
-    def read(self) -> Floats:
+    def read(self) -> NDArray[Any]:
         """A new array of what they are now."""
-        values = np.empty(self.shape)
+        values = np.empty(self.shape, self.dtype)
         for part, source, origin in self.sources:
             if origin is None:
                 values[:, part] = source

@@ -7,7 +7,7 @@ controller sees from what a policy sees.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -47,6 +47,8 @@ class Description:
     Attributes:
         widths: how many entries each part of the state has, in order.
         observation_widths: the same of the observation; None where that is the state.
+        observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_dtype: uint8 where all of it is (pictures), float32 where some is, else float64.
         low, high: limits of the flattened action.
         action_dtype: of the action space.
         max_episode_steps: its own time limit; None without one.
@@ -55,6 +57,8 @@ class Description:
 
     widths: dict[str, int]
     observation_widths: dict[str, int] | None
+    observation_shapes: dict[str, list[int]]
+    observation_dtype: str
     low: list[float]
     high: list[float]
     action_dtype: str
@@ -97,6 +101,8 @@ class Simulation:
             self.description = Description(
                 widths,
                 observation_widths,
+                _shapes(self._spaces, observation_widths or {}),
+                _dtype(env, self._spaces, observation_widths or {}),
                 self._action_space.low.astype(np.float64).ravel().tolist(),
                 self._action_space.high.astype(np.float64).ravel().tolist(),
                 str(self._action_space.dtype),
@@ -272,6 +278,22 @@ def _choose(
             f'{MAX_STATE}; choose among {list(layout)}, or some entries: "{next(iter(layout), "part")}[0,2]"'
         )
     return indices, {part: len(those) for part, those in chosen.items()}
+
+
+def _shapes(spaces: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, list[int]]:
+    """The shape of each part: that of its space, or so many where only some entries were chosen."""
+    return {part: list(spaces[part][1]) if part in spaces else [width] for part, width in widths.items()}
+
+
+def _dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> str:
+    """The type of an array that holds these parts."""
+    bytes_ = []
+    for part in parts:
+        space = env.observation_space
+        for key in spaces[part if part in spaces else part.rpartition("[")[0]][0]:
+            space = space[key]
+        bytes_.append(space.dtype == np.uint8)
+    return "float64" if not any(bytes_) else "uint8" if all(bytes_) else "float32"
 
 
 def _limit(env: gymnasium.Env) -> int | None:

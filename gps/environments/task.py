@@ -13,8 +13,8 @@ class Task(MujocoEnv):
     """A `MujocoEnv` on one of the package's own models; a subclass names it and defines reward and goal.
 
     Args:
-        num_envs, state, observation, frame_skip, threads, max_episode_steps: as of `MujocoEnv`; the defaults are the
-            task's.
+        num_envs, state, observation, image_size, frame_skip, threads, max_episode_steps: as of `MujocoEnv`; the
+            defaults are the task's.
     """
 
     model_name: ClassVar[str]
@@ -28,6 +28,7 @@ class Task(MujocoEnv):
         *,
         state: Sequence[str] | None = None,
         observation: Sequence[str] | None = None,
+        image_size: Sequence[int] = (64, 64),
         frame_skip: int | None = None,
         threads: int | None = None,
         max_episode_steps: int | Literal["default"] | None = "default",
@@ -38,6 +39,7 @@ class Task(MujocoEnv):
             mjcf=models.read(self.model_name),
             state=self.default_state if state is None else state,
             observation=observation,
+            image_size=image_size,
             frame_skip=self.default_frame_skip if frame_skip is None else frame_skip,
             threads=threads,
             max_episode_steps=steps,

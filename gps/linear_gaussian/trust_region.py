@@ -203,7 +203,7 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     # Aim a little below the bound: within the tolerance of the aim is then within the bound.
     aim = bound * (1.0 - tolerance) * (T if constraint == "total" else 1.0)
     # Below this η, the controller is that of η = 0 to many digits.
-    floor = jnp.log(jnp.maximum(1e-6 * alpha, 1e-300))
+    floor = jnp.log(jnp.maximum(1e-6 * jnp.min(alpha), 1e-300))
 
     def evaluate(log_eta):
         result = problem.solve(jnp.broadcast_to(jnp.exp(log_eta), (T,)), alpha)
@@ -281,7 +281,7 @@ def update(
     cost: CostExpansion,
     previous: Controller,
     bound: Float[Array, "M"],
-    alpha: Float[Array, "M"],
+    alpha: Float[Array, "M ..."],
     eta: Float[Array, "M ..."],
     *,
     constraint: Literal["total", "per_step"] = "total",
@@ -294,7 +294,7 @@ def update(
     Args:
         dynamics, cost, previous: batches of M: local dynamics, cost expansions, the controllers p̄ to stay close to.
         bound: ε, nats per time step, for each condition.
-        alpha: entropy temperature α ≥ 0, in units of cost per nat.
+        alpha: entropy temperature α ≥ 0, in units of cost per nat: (M,), or (M, T) where each step has its own.
         eta: the first η to try: (M,), or (M, T) with the bound per step; that of the last update is a good one.
         constraint: bound the `"total"` KL by T·ε, or the KL of each step by ε.
         solver: `"secant"`, or `"gradient"` as in the lecture.
@@ -324,7 +324,7 @@ _update_large = _compiled(_update_all)
 
 
 def first_indefinite(
-    dynamics: LinearDynamics, cost: CostExpansion, previous: Controller, alpha: float, eta: float
+    dynamics: LinearDynamics, cost: CostExpansion, previous: Controller, alpha: Float[Array, "..."], eta: float
 ) -> tuple[int, float] | None:
     """Where the backward pass of one condition meets a Quu that is not positive definite: (t, smallest eigenvalue).
 

@@ -325,3 +325,14 @@ def test_parts_may_be_chosen_for_the_observation():
     np.testing.assert_array_equal(info["observation"], state[:, 1:])
     with pytest.raises(ConfigError, match=r"environment\.observation: unknown part 'velocty'.*did you mean 'velocity'"):
         batch("plain_envs:Parted-v0", 1, observation=["velocty"])
+
+
+def test_pictures_of_a_dict_are_bytes_of_a_known_shape():
+    environment = batch("plain_envs:Photographed-v0", 2, threads=2)
+    assert environment.observation_shapes == {"observation": (4, 5, 3)}
+    assert environment.observation_dtype == np.uint8
+    state, info = environment.reset(options={"conditions": [{"start": 0.25}, {"start": 0.75}]})
+    environment.close()
+    assert info["observation"].dtype == np.uint8
+    np.testing.assert_array_equal(info["observation"], np.repeat([[25], [75]], 60, axis=1))
+    assert state.shape == (2, 2)

@@ -44,8 +44,8 @@ class GymnasiumMujocoEnv(MujocoEnv):
     0 where the original lets MuJoCo reset it in silence, and a finished episode is not started again by itself.
 
     Args:
-        num_envs, state, observation, threads, max_episode_steps: as of `MujocoEnv`; the limit is by default the
-            registered one.
+        num_envs, state, observation, image_size, threads, max_episode_steps: as of `MujocoEnv`; the limit is by default
+            the registered one.
         options: the keyword arguments of the original, `frame_skip` and `xml_file` among them.
 
     Attributes:
@@ -86,13 +86,14 @@ class GymnasiumMujocoEnv(MujocoEnv):
         *,
         state: Sequence[str] | None = None,
         observation: Sequence[str] | None = None,
+        image_size: Sequence[int] = (64, 64),
         threads: int | None = None,
         max_episode_steps: int | Literal["default"] | None = "default",
         **options: Any,
     ) -> None:
         for name in options:
             if name not in self.defaults:
-                known = (*self.defaults, "state", "observation", "threads", "max_episode_steps")
+                known = (*self.defaults, "state", "observation", "image_size", "threads", "max_episode_steps")
                 raise ValueError(f"{self.id}: unknown option {name!r}{nearest(name, known)}")
         self.options = SimpleNamespace(**{**self.defaults, **options})
         self.spec = gymnasium.spec(self.id)
@@ -105,6 +106,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
                 mjcf=_model_path(self.options.xml_file),
                 state=("observation",) if state is None else state,
                 observation=observation,
+                image_size=image_size,
                 frame_skip=self.options.frame_skip,
                 threads=threads,
                 max_episode_steps=self.spec.max_episode_steps if max_episode_steps == "default" else max_episode_steps,

@@ -1,0 +1,234 @@
+"""What algorithms of guided policy search share: a global policy beside the local controllers that teach it.
+
+The state holds the policy with all that its training goes on from. Each iteration fits, beside the local models, the
+policy around the samples of each condition and step, and trains it on what the new local controllers would do there.
+"""
+
+import dataclasses
+from typing import Any, Generic, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from gps.algorithms.execution import executed
+from gps.algorithms.local import LocalModel, LocalState, Prior
+from gps.algorithms.trajopt import TrajOpt
+from gps.backend import jax
+from gps.dynamics.mixture import MixturePrior
+from gps.linear_gaussian.riccati import expected_cost, forward
+from gps.linear_gaussian.types import Controller, Marginals
+from gps.policies.linearised import linearise, policy_points
+from gps.policies.neural import Network, NeuralPolicy
+from gps.policies.shared import Shared
+from gps.policies.supervised import Fit, Options, Samples, Training
+from gps.records import PolicyRecord, Rollouts
+from gps.sampling import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class GuidedState(LocalState[Prior], Generic[Prior, Network]):
+    """The state of the local optimisers; the policy with all that its training goes on from; what is believed of it."""
+
+    training: Training[Network]
+    policy_prior: MixturePrior | None  # of [x; u]
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is a global policy yet."""
+        return self.training.calls > 0
+
+
+class GuidedModel(NamedTuple):
+    """What an iteration knows: the local model, and the global policy around its samples."""
+
+    local: LocalModel
+    linearised: Controller
+    policy_prior: MixturePrior | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Guided(TrajOpt):
+    """The settings that they all have, and what follows from them alone.
+
+    Args:
+        training: of the policy, before the first step.
+        policy_prior: of the linearisation; None linearises by least squares.
+        options: of the supervised step.
+    """
+
+    training: Training
+    options: Options
+    policy_prior: MixturePrior | None = None
+
+    @property
+    def state_type(self) -> Any:
+        """Of what `begin` and `improve` return."""
+        return GuidedState[self._kinds]
+
+    @property
+    def _kinds(self) -> tuple[type, type]:
+        prior = MixturePrior if self.prior is None else type(self.prior)
+        return prior, type(self.training.policy.network)
+
+    def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> GuidedState:
+        """The state before the first iteration."""
+        return with_policy(super().begin(controllers, starts), self.training, self.policy_prior)
+
+    def policy(self, state: GuidedState) -> Policy:
+        """What is sampled."""
+        return executed(state.controllers, state.planned, self.execution, self.noise)
+
+    def final(self, state: GuidedState) -> Policy:
+        """The global policy; the initial controllers before there is one."""
+        return global_policy(state) if state.trained else self._local(state)
+
+    def further(self, state: GuidedState) -> dict[str, Policy]:
+        """The local controllers, to be evaluated beside the policy."""
+        return {"local": self._local(state)} if state.trained else {}
+
+    def _local(self, state: GuidedState) -> Controller:
+        return executed(state.controllers, state.planned, self.execution, 0.0)
+
+    def fit(self, state: GuidedState, rollouts: Rollouts, seed: int) -> GuidedModel:
+        """The local model around the samples, and the global policy linearised around them."""
+        local = super().fit(state, rollouts, seed)
+        return GuidedModel(local, *linearised(state, rollouts, seed))
+
+
+def with_policy(state: LocalState, training: Training, policy_prior: MixturePrior | None) -> GuidedState:
+    """A local optimiser's first state, with a policy that nothing has trained yet."""
+    parts = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return GuidedState(**parts, training=training, policy_prior=policy_prior)
+
+
+def global_policy(state: GuidedState) -> Shared:
+    """The policy as a sampler plays it."""
+    M, T = state.controllers.feedforward.shape[:2]
+    return Shared(state.training.policy, M, T)
+
+
+def linearised(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple[Controller, MixturePrior | None]:
+    """The global policy around the samples of each condition and step, and the prior that has seen it there.
+
+    The initial controllers before there is a policy.
+    """
+    prior = state.policy_prior
+    if not state.trained:
+        return state.controllers, prior
+    policy = state.training.policy
+    points = policy_points(rollouts.states, policy.act(rollouts.observed), rollouts.mask)
+    prior = prior and prior.refit(points, seed)
+    dx = rollouts.states.shape[-1]
+    return linearise(points, dx, policy.covariance, prior and prior.at(points)), prior
+
+
+@jax.jit
+def _marginals(dynamics, controllers) -> Marginals:
+    return jax.vmap(forward)(dynamics, controllers)
+
+
+def marginals(model: LocalModel, controllers: Controller) -> Marginals:
+    """Of the state, under the controllers and the fitted dynamics."""
+    return _marginals(model.dynamics, controllers).numpy()
+
+
+def expected(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M"]:
+    """L(controllers): the expected cost of an episode in the local model."""
+    costs = expected_cost(_marginals(model.dynamics, controllers), model.cost, controllers)
+    return np.asarray(costs).sum(axis=1)
+
+
+def lessons(
+    teachers: Controller,
+    rollouts: Rollouts,
+    weights: Float[np.ndarray, "M #T"],
+    multipliers: Float[np.ndarray, "M T du"] | None = None,
+) -> Samples:
+    """What the policy is to imitate: the teachers' mean actions at the sampled observations, with their precisions.
+
+    Args:
+        weights: of each step; 0 where a condition is to teach nothing.
+        multipliers: λ of the mean actions, in the same unit as the weights times nats.
+    """
+    M, N, T = rollouts.mask.shape
+    K, k = teachers.feedback, teachers.feedforward
+    actions = np.einsum("mtij,mntj->mnti", K, rollouts.states) + k[:, None]
+    precisions = np.broadcast_to(precision(teachers)[:, None], (*actions.shape, actions.shape[-1]))
+    masked = rollouts.mask * np.nan_to_num(weights)[:, None]
+    linear = None
+    if multipliers is not None:  # the supervised step has the weight before both terms
+        ratio = multipliers / np.maximum(weights, np.finfo(float).tiny)[..., None]
+        linear = flat(np.broadcast_to(np.where(weights[..., None] > 0, ratio, 0.0)[:, None], actions.shape))
+    episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
+    return Samples(*(flat(array) for array in (rollouts.observed, actions, precisions, masked)), linear, flat(episodes))
+
+
+def flat(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *rest"]:
+    """All samples in one row."""
+    return array.reshape(-1, *array.shape[3:])
+
+
+def precision(controllers: Controller) -> Float[np.ndarray, "M T du du"]:
+    """Of the actions; NaN where the covariance has no inverse."""
+    covariance = np.asarray(controllers.covariance)
+    one = np.eye(covariance.shape[-1])
+    regular = np.isfinite(covariance).all(axis=(-1, -2))[..., None, None]
+    regular &= np.isfinite(np.linalg.slogdet(np.where(regular, covariance, one))[1])[..., None, None]
+    return np.where(regular, np.linalg.inv(np.where(regular, covariance, one)), np.nan)
+
+
+def policy_record(
+    sampled: bool,
+    around: Controller,
+    model: LocalModel,
+    policy: NeuralPolicy,
+    teachers: Controller,
+    rollouts: Rollouts,
+    fit: Fit,
+) -> PolicyRecord:
+    """The policy's side of the iteration's record."""
+    return PolicyRecord(
+        sampled=sampled,
+        linearised=around,
+        marginals=marginals(model, around),
+        kl=divergence(policy, teachers, rollouts),
+        deviation=np.sqrt(np.diagonal(np.asarray(policy.covariance))),
+        steps=fit.steps,
+        training_loss=fit.training_loss,
+        held_out_loss=fit.held_out_loss,
+        outcome=fit.outcome.name,
+        covariance_outcome=fit.covariance_outcome.name,
+        message=fit.message,
+    )
+
+
+def divergence(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M T"]:
+    """KL(π(· | o) ‖ p(· | x)) at each step, nats, mean over the samples; NaN at a step without any.
+
+    ½ [tr(PΣ) − du + log det P⁻¹ − log det Σ + eᵀPe], P the teachers' precision and e what the mean actions differ by.
+    """
+    P, covariance = precision(teachers), np.asarray(policy.covariance)
+    e = differences(policy, teachers, rollouts)
+    squares = np.einsum("mnti,mtij,mntj->mnt", e, P, e)
+    mean = mean_over_samples(squares[..., None], rollouts)[..., 0]
+    spread = np.einsum("mtij,ji->mt", P, covariance) - len(covariance)
+    logdets = np.linalg.slogdet(teachers.covariance)[1] - np.linalg.slogdet(covariance)[1]
+    return 0.5 * (spread + logdets + mean)
+
+
+def differences(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M N T du"]:
+    """The policy's mean actions at the samples minus the teachers'."""
+    K, k = teachers.feedback, teachers.feedforward
+    return policy.act(rollouts.observed) - np.einsum("mtij,mntj->mnti", K, rollouts.states) - k[:, None]
+
+
+def mean_difference(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M T du"]:
+    """The mean of `differences` over the samples; NaN at a step without any."""
+    return mean_over_samples(differences(policy, teachers, rollouts), rollouts)
+
+
+def mean_over_samples(values: Float[np.ndarray, "M N T d"], rollouts: Rollouts) -> Float[np.ndarray, "M T d"]:
+    """The mean over the samples that happened; NaN at a step without any."""
+    count = rollouts.mask.sum(axis=1)
+    total = np.where(rollouts.mask[..., None], values, 0.0).sum(axis=1)
+    return total / np.where(count > 0, count, np.nan)[..., None]

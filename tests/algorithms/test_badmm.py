@@ -1,0 +1,120 @@
+"""BADMM: the known optimum of a linear system, its augmented cost, and the schedules of its weights."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import negative_log_density
+from test_mdgps import advanced, mdgps
+from test_trajopt import DU, DX, STARTS, M, T, best, cost_without_noise, learn  # noqa: F401
+
+from gps.algorithms.badmm import BADMM, Penalty, penalties
+from gps.algorithms.guided import lessons, mean_difference
+from gps.backend import jax
+from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.types import Controller
+from gps.policies.supervised import objective
+from gps.records import Status
+
+
+def badmm(**settings) -> BADMM:
+    shared = mdgps()
+    defaults = {"prior": None, "kl_step": 2.0, "training": shared.training, "options": shared.options}
+    return BADMM(shared.cost, **{**defaults, **settings})
+
+
+@pytest.fixture(scope="module", params=["average", "progress"])
+def learned(request):
+    algorithm = badmm(penalty=Penalty(schedule=request.param))
+    return algorithm, *learn(algorithm, 10)
+
+
+def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):  # noqa: F811
+    algorithm, state, records = learned
+    np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=1e-2)
+    np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=1e-2)
+    assert all(status.ok for record in records for status in record.statuses)
+    assert not any(record.policy.sampled for record in records)
+
+
+def test_policy_and_controllers_are_drawn_together(learned):
+    _, _, records = learned
+    apart = np.array([record.policy.kl.sum(axis=1).mean() for record in records])
+    assert apart[-1] < 0.05 * apart[0]
+
+
+def test_no_update_leaves_its_trust_region(learned):
+    _, _, records = learned
+    for record in records:
+        assert (record.kl <= record.kl_bound).all()
+
+
+def test_the_penalties_are_those_of_the_paper():
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(M, T, DU, DU))
+    covariance = root @ root.swapaxes(-1, -2) + 0.1 * np.eye(DU)
+    around = Controller(rng.normal(size=(M, T, DU, DX)), rng.normal(size=(M, T, DU)), covariance)
+    multipliers, weights = rng.normal(size=(M, T, DU)), rng.random((M, T))
+    expansion = penalties(around, multipliers, weights)
+    for m in range(M):
+        hessian, gradient = jax.jit(negative_log_density)(around[m])
+        np.testing.assert_allclose(expansion.hessian[m], weights[m, :, None, None] * hessian, rtol=1e-8, atol=1e-8)
+        expected = weights[m, :, None] * np.asarray(gradient)
+        expected[:, DX:] -= multipliers[m]
+        np.testing.assert_allclose(expansion.gradient[m], expected, rtol=1e-8, atol=1e-8)
+
+
+def test_the_multipliers_push_the_policy_and_the_controllers_towards_each_other(learned):
+    """λ rises where the policy's action is above the controllers', which lowers the one and raises the other."""
+    _, state, records = learned
+    policy, record = state.training.policy, records[-1]
+    weights = np.full((M, T), 0.5)
+    up = np.zeros((M, T, DU))
+    up[..., 0] = 1.0
+    plain = lessons(record.improved, record.rollouts, weights)
+    pushed = lessons(record.improved, record.rollouts, weights, up)
+    mean = policy.act(record.rollouts.observed)[..., 0].mean()
+    # Both objectives are divided by the weights, and so is λ.
+    difference = float(objective(policy, pushed)) - float(objective(policy, plain))
+    assert difference == pytest.approx(mean / 0.5, rel=1e-6)
+    apart = mean_difference(policy, record.improved, record.rollouts)
+    assert apart.shape == (M, T, DU)
+
+
+SCHEDULES = {
+    "average": [0.5, 1.0, 2.0, 1.0],
+    "progress": [2.0, 0.5, 2.0, 1.0],
+    "fixed": [2.0, 2.0, 2.0, 2.0],
+}
+
+
+@pytest.mark.parametrize(("schedule", "expected"), SCHEDULES.items())
+def test_how_the_weights_change(schedule, expected):
+    kl, last = np.array([[0.1, 1.0, 4.0, 0.9]]), np.array([[0.1, 2.0, 1.0, 1.0]])  # the mean over time is 1.5
+    changed = Penalty(schedule=schedule).changed(np.full((1, 4), 0.01), kl, last, np.ones(1))
+    np.testing.assert_allclose(changed, [[0.01 * factor for factor in expected]])
+
+
+def test_weights_stay_within_their_limits_and_where_nothing_is_known():
+    penalty = Penalty(least=0.008, most=0.015)
+    changed = penalty.changed(np.full((1, 3), 0.01), np.array([[0.1, 1.0, 9.0]]), np.zeros((1, 3)), np.ones(1))
+    np.testing.assert_allclose(changed, [[0.008, 0.008, 0.015]])
+    nothing = np.full((1, 3), np.nan)
+    np.testing.assert_allclose(penalty.changed(np.full((1, 3), 0.01), nothing, nothing, np.ones(1)), 0.01)
+
+
+def test_a_condition_that_fails_each_rollout_is_left_as_it_was():
+    algorithm = badmm()
+    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    for i in range(2):
+        state, record = advanced(
+            algorithm, state,
+            lambda r: dataclasses.replace(r, mask=r.mask & (np.arange(M) == 0)[:, None, None]), i,
+        )  # fmt: skip
+        assert [Status(code) for code in record.status][1] == Status.NO_VALID_SAMPLES
+        assert record.policy.outcome == "OK"
+    np.testing.assert_array_equal(state.multipliers[1], 0.0)
+    np.testing.assert_array_equal(state.controllers.feedback[1], 0.0)
+    state, record = advanced(algorithm, state, seed=3)
+    assert all(status.ok for status in record.statuses)
+    assert np.isfinite(state.weights).all()
