@@ -9,6 +9,9 @@ from gps import cli
 from gps.config import parse
 from gps.errors import ConfigError
 from gps.evaluation import evaluate
+from gps.exporting import export
+from gps.runs import _parts
+from gps.serialization import flatten, unflatten
 
 EXPERIMENT = """
 [environment]
@@ -101,6 +104,24 @@ def test_evaluate_plays_the_policy(run):
     assert len(np.unique(noisy.costs.sum(axis=2))) == 6
     policy = run.iterations[-1].policy
     assert noisy.rollouts.noise.std() == pytest.approx(policy.deviation.mean(), rel=0.4)
+
+
+def test_the_policy_is_what_is_exported(run, tmp_path):
+    path, described = export(run, tmp_path / "policy.npz")
+    assert path.exists()
+    assert described.startswith("a neural policy")
+    assert described.endswith("after iteration 3")
+
+
+def test_a_record_from_before_there_were_policies_is_readable(run):
+    part = _parts()["record.npz"]
+    arrays = flatten(part(iteration=3, environment_steps=7, messages=("", "")))
+    old = {key: array for key, array in arrays.items() if not key.startswith("policy")}
+    assert len(old) < len(arrays)
+    assert unflatten(part, old).policy is None
+    assert unflatten(part, old).environment_steps == 7
+    stored = run.iterations[2].policy
+    np.testing.assert_array_equal(run.policy(2).kl, stored.kl)
 
 
 def test_a_policy_may_see_less_than_the_controllers(folder):
