@@ -20,15 +20,15 @@ The update that PI² would make with S then factors (Chebotar et al., their sect
         k'_t = k̂_t + L̂_t δ_t,   Σ'_t = L̂_t (I + (1 − λ) D_t) L̂_tᵀ,   K'_t = K̂_t,
         δ_t = Σ_i (w_it − 1/N) ξ_it,   D_t = Σ_i (w_it − 1/N) ξ_it ξ_itᵀ − δ_t δ_tᵀ,
 
-    which is the weighted maximum likelihood with the known moments of ξ as control variates: where the residual
-    says nothing, nothing changes, and few samples do no harm.
+    which is the weighted maximum likelihood with the known moments of ξ as control variates (equal weights change
+    nothing), and with the eigenvalues of I + (1 − λ) D_t held above a floor.
 
 The share ρ adjusts itself in each iteration and condition to what the model leaves unexplained of the samples' spread,
 
-    ρ = Σ_t Var_i S̃_it / (Σ_t Var_i S̃_it + Σ_t Var_i Ŝ_it)  ≤  MOST,
+    ρ = Σ_t Var_i S̃_it / Σ_t Var_i S_it  ≤  MOST,
 
-so that ρ = 0 is `trajopt`. (The paper too lets the residual decide how far to trust the model; this ratio is our form
-of it.)
+so that ρ = 0 is `trajopt`. A model with which the residual varies more than the cost itself explains nothing: Ŝ is
+then 0. (The paper too lets the residual decide how far to trust the model; this ratio is our form of it.)
 """
 
 import dataclasses
@@ -165,19 +165,17 @@ class PILQR(TrajOpt):
 def split(
     model: LocalModel, old: Controller, rollouts: Rollouts, noise: Float[np.ndarray, "M N T du"]
 ) -> tuple[Float[np.ndarray, "M N T"], Float[np.ndarray, "M"]]:
-    """The residual cost-to-go S̃ of each sample, and ρ, its share of the samples' spread.
-
-    A model that diverges when it plays the samples again explains nothing of them.
-    """
+    """The residual cost-to-go S̃ of each sample, and ρ, the share of the samples' spread that it has."""
     mask = rollouts.mask
     modelled = np.asarray(_modelled_costs(model.dynamics, model.cost, old, rollouts.states[:, :, 0], noise))
-    sane = np.isfinite(np.where(mask, modelled, 0.0)).all(axis=(1, 2))
-    modelled = np.where(mask & per_condition(sane, mask), modelled, 0.0)
-    S, S_hat = cost_to_go(model.sample_costs, mask), cost_to_go(modelled, mask)
-    left, explained = _spread(S - S_hat, mask), _spread(S_hat, mask)
-    with np.errstate(invalid="ignore"):
-        share = np.where(left > 0, left / (left + explained), 0.0)
-    return S - S_hat, np.minimum(share, MOST)
+    S = cost_to_go(model.sample_costs, mask)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a model that diverges
+        residual = S - cost_to_go(modelled, mask)
+        left, whole = _spread(residual, mask), _spread(S, mask)
+    useful = left < whole  # False where it is not finite
+    residual = np.where(per_condition(useful, S), residual, S)
+    share = np.where(useful, left, whole) / np.where(whole > 0, whole, 1.0)
+    return residual, np.minimum(share, MOST)
 
 
 def _spread(values: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:
@@ -193,9 +191,9 @@ def _modelled_costs(dynamics, cost, controller, starts: Float[np.ndarray, "M N d
 
     def one(dynamics, cost, controller, start, noise):
         K, k = controller.feedback, controller.feedforward
-        last = dynamics.offset[:1] * 0.0
-        F = jnp.concatenate([dynamics.matrix, jnp.zeros_like(dynamics.matrix[:1])])
-        c = jnp.concatenate([dynamics.offset, last])
+        (_, dx), dz = dynamics.offset.shape, cost.gradient.shape[-1]
+        F = jnp.concatenate([dynamics.matrix, jnp.zeros((1, dx, dz))])  # the last step has no successor
+        c = jnp.concatenate([dynamics.offset, jnp.zeros((1, dx))])
 
         def step(x, at_t):
             F, c, K, k, e = at_t

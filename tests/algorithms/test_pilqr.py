@@ -150,15 +150,31 @@ def test_the_temperature_of_the_second_stage_is_that_of_the_first_or_higher():
     assert (state.temperature >= state.eta[:, None] * (1 - 1e-9))[told].all()
 
 
-def test_a_model_that_diverges_explains_nothing():
+@pytest.mark.parametrize("factor", [3.0, 1e20, 1e200], ids=["wrong", "diverges", "overflows"])
+def test_a_model_that_misses_more_than_there_is_explains_nothing(factor):
     algorithm = PILQR(quadratic, kl_step=0.5)
     state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
     rollouts = rolled(state, algorithm, N, 0)
     model = algorithm.fit(state, rollouts, 0)
-    wild = model._replace(dynamics=dataclasses.replace(model.dynamics, matrix=1e200 * model.dynamics.matrix))
+    wild = model._replace(dynamics=dataclasses.replace(model.dynamics, matrix=factor * model.dynamics.matrix))
     residual, share = split(wild, state.controllers, rollouts, rollouts.actions)
     np.testing.assert_array_equal(share, MOST)
     np.testing.assert_allclose(residual[..., 0], model.sample_costs.sum(axis=2))
+
+
+def test_one_step_is_a_bandit():
+    """T = 1, without dynamics: the samples of a staircase over the action are weighed, a quadratic is solved."""
+    for cost, best in (
+        (lambda x, u, t: jnp.ceil(9 * jnp.abs(u[0] - 1.0)), 0.5),
+        (lambda x, u, t: (u[0] - 1) ** 2, 0.9),
+    ):
+        algorithm = PILQR(cost, kl_step=2.0, max_multiplier=1.0)
+        state = algorithm.begin(zero(M, 1, DX, DU, 1.0), STARTS)
+        for i in range(4):
+            rollouts = rolled(state, algorithm, 30, i)
+            state, _ = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
+        action = state.controllers.act(STARTS[:, None], 0)[:, 0, 0]
+        assert (np.abs(action - 1.0) < 1.0 - best).all()
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3])
