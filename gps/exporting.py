@@ -55,5 +55,5 @@ def learned(run: Run, iteration: int) -> NeuralPolicy | Controller:
 def _described(policy: NeuralPolicy | Controller) -> str:
     if isinstance(policy, Controller):
         M, T, du, dx = policy.feedback.shape
-        return f"controllers of {M} conditions, {T} steps, {dx} states -> {du} actions"
+        return f"controllers of {M} condition{'s' if M > 1 else ''}, {T} steps, {dx} states -> {du} actions"
     return f"a neural policy, {policy.network.described}"

@@ -22,10 +22,10 @@ from gps.errors import PolicyError, nearest
 from gps.linear_gaussian.types import pytree
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
-    "relu": (jax.nn.relu, lambda h: np.maximum(h, 0)),
-    "tanh": (jnp.tanh, np.tanh),
+    "relu": (jax.nn.relu, lambda h: np.maximum(h, 0, out=h)),
+    "tanh": (jnp.tanh, lambda h: np.tanh(h, out=h)),
 }
-"""Name -> the function in JAX and in NumPy."""
+"""Name -> the function in JAX, and in NumPy, where it works in place."""
 
 _STATIC = {"static": True}  # of a field that is no parameter
 
@@ -112,9 +112,12 @@ class MLP:
         """The same in NumPy: a stack of vector-matrix products, one for each observation."""
         function = ACTIVATIONS[self.activation][1]
         h = np.ascontiguousarray(observations, dtype=self.biases[0].dtype)[:, None, :]
-        for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            h = function(np.matmul(h, np.asarray(W)) + np.asarray(b))
-        return (np.matmul(h, np.asarray(self.weights[-1])) + np.asarray(self.biases[-1]))[:, 0]
+        last = len(self.weights) - 1
+        for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            h = np.matmul(h, np.asarray(W))
+            h += np.asarray(b)
+            h = function(h) if i < last else h
+        return h[:, 0]
 
     @property
     def entry(self) -> tuple[Array, Array]:

@@ -255,7 +255,7 @@ def test_a_network_learns_to_point_at_a_blob():
     network = Convolutional.create((64, 64, 3), 1, 2, KEY, (4, 4), (3, 3), (2, 2), (16,))
     training = Training.begin(NeuralPolicy.untrained(network), KEY)
     data = Samples(Pixels(image, vector), u, np.tile(np.eye(2), (n, 1, 1)), np.ones(n))
-    options = Options(steps=600, batch=16, learning_rate=1e-2, held_out=0.2, check_every=200)
+    options = Options(steps=200, batch=8, learning_rate=1e-2, held_out=0.2)
     after, fit = train(training, data, options)
     assert fit.ok
     assert fit.held_out_loss[-1] < 0.02 * fit.held_out_loss[0]
