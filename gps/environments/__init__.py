@@ -1,9 +1,9 @@
-"""Environments: any MJCF model or plain Gymnasium environment as a batch of simulations, and five tasks of our own.
+"""Environments: any MJCF model or plain Gymnasium environment as a batch of simulations, and seven tasks of our own.
 
 Importing this package registers the ids `gps/PointMass-v0`, `gps/Reacher-v0`, `gps/CartPoleSwingUp-v0`,
-`gps/PendulumSwingUp-v0` and `gps/PegInsertion-v0` for `gymnasium.make` and `gymnasium.make_vec`. It loads
-neither MuJoCo nor a model; `gps.environments.mujoco` holds `MujocoEnv`, the base of them all, and
-`gps.environments.gymnasium_mujoco` Gymnasium's own MuJoCo environments on the same base, and
+`gps/PendulumSwingUp-v0`, `gps/PegInsertion-v0`, `gps/BlockPushing-v0` and `gps/Door-v0` for `gymnasium.make` and
+`gymnasium.make_vec`. It loads neither MuJoCo nor a model; `gps.environments.mujoco` holds `MujocoEnv`, the base of all,
+and `gps.environments.gymnasium_mujoco` Gymnasium's own MuJoCo environments on the same base, and
 `gps.environments.adapter` what makes a batch of any other environment.
 """
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -142,3 +143,79 @@ def test_pendulum_is_gymnasiums():
     np.testing.assert_allclose(x, np.stack([fine_angle, fine_velocity], axis=1), atol=1e-2)
     torque = 2 * action[:, 0]
     np.testing.assert_allclose(rewards, -(x[:, 0] ** 2 + 0.1 * x[:, 1] ** 2 + 0.001 * torque**2))
+
+
+def test_the_block_stays_where_its_condition_puts_it_until_it_is_pushed():
+    env = make_vec("gps/BlockPushing-v0", 2)
+    start, info = env.reset(
+        options={"conditions": [{"block": [0.02, -0.03], "goal": [0.0, 0.06]}, {"block": [0.18, 0]}]}
+    )
+    layout = env.state_layout
+    np.testing.assert_allclose(start[0, layout["qpos"]][:3], [0.02, -0.03, 0.0])
+    np.testing.assert_allclose(start[:, layout["site_position:block-goal"]], [[-0.16, -0.09, 0], [0, 0, 0]], atol=1e-12)
+    np.testing.assert_array_equal(info["success"], [False, True])
+    for _ in range(50):
+        states, rewards, *_ = env.step(np.zeros((2, 3)))
+    np.testing.assert_allclose(states, start, atol=1e-6)
+    np.testing.assert_allclose(rewards, [-np.hypot(0.16, 0.09), 0.0], atol=1e-9)
+    with pytest.raises(ValueError, match="condition 0: block: expected 2 numbers"):
+        env.reset(options={"conditions": [{"block": [1]}, {}]})
+
+
+def test_the_gripper_carries_the_block_along():
+    """A scripted push: computed torques that move the gripper straight ahead."""
+    env = make_vec("gps/BlockPushing-v0", 1)
+    states, _ = env.reset()
+    model, data = env.model, mujoco.MjData(env.model)
+    grip, jacobian, turn, M = model.site("grip").id, *np.zeros((2, 3, model.nv)), np.zeros((model.nv, model.nv))
+    for t in range(100):
+        data.qpos[:], data.qvel[:] = states[0, :6], states[0, 6:12]
+        mujoco.mj_forward(model, data)
+        mujoco.mj_jacSite(model, data, jacobian, turn, grip)
+        mujoco.mj_fullM(model, data, M)
+        J = np.stack([jacobian[0], jacobian[1], turn[2]])[:, 3:]
+        x, y, _ = data.site_xpos[grip]
+        yaw = np.arctan2(*data.site_xmat[grip][[3, 0]])
+        wanted = 40 * np.array([0.42 + 0.26 * min(t / 70, 1) - x, -y, -yaw]) - 12 * (J @ data.qvel[3:])
+        torques = M[3:, 3:] @ np.linalg.solve(J, wanted) + data.qfrc_bias[3:] - data.qfrc_passive[3:]
+        states, rewards, *_, info = env.step((torques / model.actuator_gear[:, 0])[None])
+    assert info["success"].all()
+    assert rewards[0] > -0.01
+
+
+def test_the_door_is_latched_until_its_handle_is_down():
+    env = make_vec("gps/Door-v0", 3)
+    _, info = env.reset(options={"conditions": [{}, {}, {"door": [0.03, -0.02], "qpos": {"door": 0.6}}]})
+    assert info["success"].tolist() == [False, False, True]
+    model = env.model
+    for handle in (0.0, 0.15, 0.2, 0.3, 0.5):
+        data = mujoco.MjData(model)
+        mujoco.mj_resetDataKeyframe(model, data, model.key("start").id)
+        for _ in range(400):  # 2 s of 5 N m on the door, with the handle held at an angle
+            data.qfrc_applied[:2] = 5.0, 20 * (handle - data.qpos[1]) - 0.3 * data.qvel[1] + 0.2 * (np.pi / 6 + handle)
+            mujoco.mj_step(model, data)
+        assert data.qpos[1] == pytest.approx(handle, abs=0.03)
+        assert (data.qpos[0] > 0.5) == (handle > 0.25)
+        assert data.qpos[0] > 0.5 or data.qpos[0] < 0.02
+
+
+def test_a_door_opens_for_who_presses_and_then_pushes():
+    """A scripted finger: down on the handle, then along the way that the door turns."""
+    env = make_vec("gps/Door-v0", 2)
+    states, _ = env.reset(options={"conditions": [{}, {"door": [0.03, 0.04]}]})
+    model, data = env.model, mujoco.MjData(env.model)
+    finger, jacobian = model.site("finger").id, np.zeros((3, model.nv))
+    down, open_ = (env.state_layout[f"site_position:finger-{name}"] for name in ("down", "open"))
+    for t in range(100):
+        torques = np.zeros((2, 4))
+        for i, x in enumerate(states):
+            data.qpos[:], data.qvel[:] = x[:6], x[6:12]
+            mujoco.mj_forward(model, data)
+            mujoco.mj_jacSite(model, data, jacobian, None, finger)
+            J, ahead = jacobian[:, 2:], np.clip((t - 35) / 40, 0, 1)
+            error = -(1 - ahead) * x[down] - ahead * x[open_]
+            force = 500 * error - 20 * (J @ data.qvel[2:])
+            torques[i] = (J.T @ force - 0.3 * data.qvel[2:]) / model.actuator_gear[:, 0]
+        states, rewards, *_, info = env.step(torques)
+    assert info["success"].all()
+    assert (rewards == 0).all()
