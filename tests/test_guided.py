@@ -89,7 +89,7 @@ def test_run_four_is_run_two_and_resume_two(folder, override):
 def test_what_is_shown(run, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
-    assert out.count("policy: held-out loss") == 4
+    assert out.count("policy: loss") == 4
     assert "the same from starts that were not trained on:" in out
     assert "the local controllers beside them" in out
     assert cli.main(["show", str(run.path), "--condition", "1", "--json"]) == 0

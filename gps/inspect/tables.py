@@ -190,7 +190,7 @@ def policy_lines(policy: PolicyRecord | None) -> list[str]:
     before, after = policy.loss
     kl, said = policy.kl.sum(axis=1), f"{'':10}policy: "
     text = (
-        f"{said}held-out loss {number(before)} → {number(after)} in {policy.steps} steps; "
+        f"{said}loss {number(before)} → {number(after)} in {policy.steps} steps; "
         f"KL to the controllers {_span(kl)}; noise std {_span(policy.deviation)}"
     )
     return [text, *([said + policy.message] if policy.message else [])]

@@ -265,12 +265,12 @@ def test_naming_it_keeps_what_all_algorithms_share_and_drops_the_rest():
     ("overrides", "message"),
     [
         (["algorithm.name=pi2", "algorithm.solver=gradient"], 'algorithm.solver: "pi2" has no such key; it is one of '
-         '"trajopt", "pilqr", "mdgps", "badmm" and "plugin"'),
+         '"trajopt", "pilqr"'),
         (["algorithm.entropy=0.1", "algorithm.name=pi2"], 'algorithm.entropy: "pi2" has no such key'),
         (["algorithm.temperature=0.1"], 'algorithm.temperature: "trajopt" has no such key; it is one of "pi2"'),
         (["algorithm.name=pi2", "algorithm.temperatur=1"], "unknown key; did you mean 'temperature'?"),
         (["algorithm.name=pi2", "algorithm.temperature=0"], "algorithm.temperature: expected a number > 0, got 0"),
-        (["algorithm.name=pi3"], 'expected "trajopt", "pi2", "pilqr", "mdgps" or "badmm", got "pi3"; did you mean \'pi2\'?'),
+        (["algorithm.name=pi3"], 'got "pi3"; did you mean \'pi2\'?'),
         (["algorithm.name=pi2", "algorithm.controller.execute=feedback"], "pi2 learns from noise, and "
          'controller.execute = "feedback" has none'),
         (["algorithm.name=pilqr", "algorithm.residual_share=1"], "expected a number >= 0 and <= 0.99, got 1"),
