@@ -39,9 +39,7 @@ def baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
 
 def learned(runs: list) -> list[np.ndarray]:
     """Returns of several runs at each of `POINTS` and at the end, (seeds,) each."""
-    columns = [
-        np.array([run.rollouts(k)[0].rewards.sum(axis=2).mean() for run in runs]) for k in _iterations(runs[0])
-    ]
+    columns = [np.array([run.rollouts(k)[0].rewards.sum(axis=2).mean() for run in runs]) for k in _iterations(runs[0])]
     return [*columns, np.array([run.evaluation[0].rewards.sum(axis=2).mean() for run in runs])]
 
 
