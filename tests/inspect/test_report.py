@@ -179,14 +179,21 @@ def test_names():
 
 
 def pieces_of(*changes: dict) -> list[dict]:
-    """Pieces of two conditions where nothing is remarkable but what `changes` say of each iteration."""
+    """Pieces of two conditions where nothing is remarkable but what `changes` say of each iteration.
+
+    `rise` is by how much the cost rose since the iteration before; it falls a little where nothing is said.
+    """
     calm = {
         "status": ["OK", "OK"], "message": ["", ""], "saturated": [0.0, 0.0], "entropy": [1.0, 1.0], "samples": 5,
-        "cost": [10.0, 10.0], "cost_error": [0.01, 0.01], "predicted": [-1.0, -1.0], "actual": [-0.9, -0.9],
+        "cost_error": [0.01, 0.01], "predicted": [-1.0, -1.0],
         "model_error": [0.2, 0.2], "successes": [0, 5], "seconds": [1.0, 1.0, 1.0], "episodes": 10, "steps": 1000,
         "short": [0, 0], "kl": [5.0, 5.0], "bound": [6.0, 6.0], "eta": [0.1, 0.1], "trace": [[[1, 2]], [[1, 2]]],
     }  # fmt: skip
-    return [calm | {"iteration": k} | change for k, change in enumerate(changes)]
+    pieces, cost = [], [10.9, 10.9]
+    for k, change in enumerate(changes):
+        cost = [a + b for a, b in zip(cost, change.get("rise", [-0.9, -0.9]), strict=True)]
+        pieces.append(calm | {"iteration": k, "cost": cost} | change)
+    return pieces
 
 
 def test_a_run_in_which_all_went_well_says_so():
@@ -205,8 +212,8 @@ def test_a_run_in_which_all_went_well_says_so():
         ({"status": ["OK", "NOT_FINITE"], "message": ["", "At t = 7."]}, "NOT_FINITE", "error", "At t = 7."),
         ({"status": ["OK", "SAMPLES_DROPPED"]}, "SAMPLES_DROPPED", "warning", "ended early"),
         ({"saturated": [0.2, 0.34]}, "saturated", "warning", "changed 34 % of the actions"),
-        ({"actual": [-0.9, 2.5], "cost": [10.0, 12.5]}, "worse", "warning", "it rose by 2.50 to 12.50"),
-        ({"actual": [-0.9, -0.05]}, "unfulfilled", "note", "the cost fell by 0.050 only"),
+        ({"rise": [-0.9, 2.5]}, "worse", "warning", "it rose by 2.50 to 11.60"),
+        ({"rise": [-0.9, -0.05]}, "unfulfilled", "note", "the cost fell by 0.050 only"),
         ({"model_error": [0.2, 2.0]}, "model", "note", "2.0 times the samples' own spread"),
         ({"entropy": [1.0, 1.0 + 2 * math.log(0.01)]}, "collapse", "note", "its noise is 1.0 % of the first"),
     ],
@@ -218,14 +225,14 @@ def test_what_went_wrong_is_said_with_its_place(change, kind, severity, said):
 
 
 def test_changes_within_the_noise_are_not_spoken_of():
-    assert findings(pieces_of({}, {"actual": [0.5, -0.05], "cost_error": [0.6, 0.6]}), 2) == []
-    unknown = {"predicted": [None, None], "actual": [None, None], "cost": [None, None]}
+    assert findings(pieces_of({}, {"rise": [0.5, -0.05], "cost_error": [0.6, 0.6]}), 2) == []
+    unknown = {"predicted": [None, None], "cost": [None, None]}
     assert findings(pieces_of(unknown, unknown), 2) == []
 
 
 def test_findings_in_a_row_and_of_several_conditions_are_one():
-    worse = {"actual": [3.0, 4.0]}
-    found = findings(pieces_of({}, worse, {"actual": [5.0, 6.0]}, {}, worse), 2)
+    worse = {"rise": [3.0, 4.0]}
+    found = findings(pieces_of({}, worse, {"rise": [5.0, 6.0]}, {}, worse), 2)
     assert [(f.first, f.last, f.worst, f.conditions) for f in found] == [(1, 2, 2, (1, 0)), (4, 4, 4, (1, 0))]
 
 

@@ -45,7 +45,6 @@ def piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
         "cost_error": numbers(_standard_error(totals)),
         "expected": numbers(before + record.predicted),  # the cost that the last update promised
         "predicted": numbers(record.predicted),
-        "actual": numbers(record.actual),
         "successes": [row.successes for row in rows],
         "samples": totals.shape[1],
         "short": (~whole).sum(axis=1).tolist(),  # episodes that ended early

@@ -100,13 +100,14 @@ def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
 
 
 def _broken_promise(item: Piece, before: Piece, m: int) -> Iterator[Finding]:
-    k, predicted, actual, last = item["iteration"], item["predicted"][m], item["actual"][m], before["cost"][m]
-    if predicted is None or actual is None or last is None:
+    k, predicted, cost, last = item["iteration"], item["predicted"][m], item["cost"][m], before["cost"][m]
+    if predicted is None or cost is None or last is None:
         return
+    actual = cost - last  # of the samples; the record's `actual` may be of a model, as the step rules of MDGPS have it
     noise = 2 * math.hypot(item["cost_error"][m] or 0.0, before["cost_error"][m] or 0.0)
     promised = f"where the model had predicted {_change(predicted)}"
     if actual > max(WORSE * abs(last), noise):
-        text = f"the cost got worse: it rose by {number(actual)} to {number(item['cost'][m])}, {promised}."
+        text = f"the cost got worse: it rose by {number(actual)} to {number(cost)}, {promised}."
         yield Finding.one("worse", "warning", k, m, text, actual / max(abs(last), 1e-300))
     elif -predicted > max(PROMISED * abs(last), noise) and actual > UNFULFILLED * predicted:
         came = "the cost did not fall" if actual >= 0 else f"the cost fell by {number(-actual)} only"

@@ -10,7 +10,7 @@ const places = (finding) => finding.conditions.flatMap((m) => range(finding.last
 function glance(view, c) {
   const M = view.facts.sizes.M, change = range(M).map((m) => view.pieces.map((piece, k) => {
     const before = k ? view.pieces[k - 1].cost[m] : null;
-    return piece.actual[m] === null || !before ? null : piece.actual[m] / Math.abs(before);
+    return piece.cost[m] === null || !before ? null : (piece.cost[m] - before) / Math.abs(before);
   }));
   const counts = range(M).map((m) => view.pieces.map((piece) => `${piece.successes[m]}/${piece.samples}`));
   const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
