@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, Int, Num
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 
 
-class Status(enum.IntEnum):
-    """How the update of one condition ended. `sentence` says it in words."""
+class Sentences(enum.IntEnum):
+    """An enumeration whose members are written `NAME = number, sentence`; `sentence` says in words what one means."""
 
     sentence: str
 
@@ -23,6 +23,10 @@ class Status(enum.IntEnum):
         member._value_ = value
         member.sentence = sentence
         return member
+
+
+class Status(Sentences):
+    """How the update of one condition ended."""
 
     OK = 0, "The update ended at the bound of the trust region."
     BOUND_INACTIVE = 1, "The optimum lies inside the trust region, whose bound does not matter."

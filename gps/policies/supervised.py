@@ -20,7 +20,6 @@ noisy.
 """
 
 import dataclasses
-import enum
 from typing import Any, Generic, NamedTuple, Self
 
 import numpy as np
@@ -30,6 +29,7 @@ from jaxtyping import Array, Float, Int, UInt32
 from gps.backend import jax, jnp
 from gps.errors import PolicyError
 from gps.policies.neural import Network, NeuralPolicy, mean_of_one
+from gps.records import Sentences
 
 _EXPLODED = 1e3
 """A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
@@ -37,16 +37,8 @@ _SAME = 1e-6
 """An input with a smaller deviation, relative to its mean, does not vary."""
 
 
-class Outcome(enum.IntEnum):
-    """How a supervised step ended. `sentence` says it in words."""
-
-    sentence: str
-
-    def __new__(cls, value: int, sentence: str):
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
+class Outcome(Sentences):
+    """How a supervised step ended."""
 
     OK = 0, "All steps were done; the policy of the lowest held-out loss was kept."
     STOPPED_EARLY = 1, "The held-out loss fell no more; the policy of the lowest one was kept."
