@@ -1,5 +1,7 @@
 """Whole experiments of guided policy search, tiny ones: runs, resumes, what is shown and evaluated."""
 
+import re
+
 import numpy as np
 import pytest
 from test_experiment import digest
@@ -89,9 +91,14 @@ def test_run_four_is_run_two_and_resume_two(folder, override):
 def test_what_is_shown(run, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
-    assert out.count("policy: loss") == 4
+    lines = out.splitlines()
+    head, *table = lines[lines.index("global policy:") + 1 :][:5]
+    assert head == "iter  sampled  loss before → after  steps  KL to the controllers, nats a step  noise std"
+    assert [line.split()[1] for line in table] == ["local", "policy", "policy", "policy"]
+    assert "the policy, without noise, from the starts that were trained on:" in out
     assert "the same from starts that were not trained on:" in out
-    assert "the local controllers beside them" in out
+    assert "the local controllers, without noise" in out
+    assert re.fullmatch(r"solved ./2 conditions; unseen ./3 .*; local controllers ./2 conditions", lines[-1])
     assert cli.main(["show", str(run.path), "--condition", "1", "--json"]) == 0
     assert '"evaluation_unseen"' in capsys.readouterr().out
 
