@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gps.backend import jax
 from gps.inspect.report.model_error import one_step
+from gps.inspect.report.overview import succeeded_of, trained
 from gps.inspect.report.packing import numbers, pack
-from gps.inspect.report.thinning import kept_samples, kept_steps
+from gps.inspect.report.thinning import kept_samples, kept_starts, kept_steps
+from gps.linear_gaussian.riccati import forward
+from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
+from gps.runs import EVALUATIONS
 
 if TYPE_CHECKING:
-    from gps.records import IterationRecord
+    from gps.records import IterationRecord, Rollouts
     from gps.runs import Run
 
 
@@ -32,8 +37,9 @@ def detail(
     with np.errstate(all="ignore"):  # a record may hold what is not finite; it is left out of the figures
         return {
             "samples": _samples(record, steps),
-            "tube": _tube(record, steps),
-            "controller": _controller(record, steps),
+            "tube": _tube(record.controllers, record.marginals, steps),
+            "controller": _controller(record.controllers, steps),
+            "beside": _beside(record, steps),
             "model": None if following is None else _model(record, following, steps),
             "mixture": _mixture(record, mixture) if mixture else None,
         }
@@ -50,6 +56,29 @@ def read_detail(run: Run, iteration: int) -> dict[str, Any]:
     return detail(run.iterations[iteration], following, read_mixture(run, iteration))
 
 
+def read_evaluations(run: Run) -> dict[str, Any] | None:
+    """The episodes without noise: of the policy and of the local controllers, from trained and from unseen starts.
+
+    None where there is no policy, or nothing has been evaluated yet.
+    """
+    if run.evaluated("local") is None:
+        return None
+    return {what: _episodes(*evaluated) for what in EVALUATIONS if (evaluated := run.evaluated(what)) is not None}
+
+
+def _episodes(rollouts: Rollouts, costs: np.ndarray) -> dict[str, Any]:
+    """The first episode of each start; `starts` are those that are kept."""
+    M, _, T, dx = rollouts.states.shape
+    steps = kept_steps(T)
+    chosen = kept_starts(M, len(steps) * (dx + rollouts.actions.shape[-1]))
+    mask = rollouts.mask[chosen, 0][:, steps, None]
+    return {
+        "starts": chosen.tolist(),
+        "states": pack(np.where(mask, rollouts.states[chosen, 0][:, steps], np.nan)),
+        "actions": pack(np.where(mask, rollouts.actions[chosen, 0][:, steps], np.nan)),
+    }
+
+
 def read_mixture(run: Run, iteration: int) -> dict[str, np.ndarray]:
     """The parameters of the mixture in the state after an iteration; empty if the algorithm keeps none."""
     return run.state_arrays(iteration, "prior.mixture.")
@@ -62,16 +91,16 @@ def _samples(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
     return {
         "states": pack(np.where(mask, rollouts.states[:, chosen][:, :, steps], np.nan)),
         "actions": pack(np.where(mask, rollouts.actions[:, chosen][:, :, steps], np.nan)),
-        "succeeded": rollouts.succeeded[:, chosen].astype(int).tolist(),
+        "succeeded": succeeded_of(rollouts)[:, chosen].astype(int).tolist(),
         "numbers": chosen.tolist(),
     }
 
 
-def _tube(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
-    """Mean and standard deviation of states and actions under the fitted model and the controllers that were run."""
-    mean, P = np.asarray(record.marginals.mean), np.asarray(record.marginals.covariance)
-    K, k = np.asarray(record.controllers.feedback), np.asarray(record.controllers.feedforward)
-    variance = np.einsum("mtij,mtij->mti", K @ P, K) + _diagonal(record.controllers.covariance)  # diag(K P Kᵀ + Σ)
+def _tube(controllers: Controller, marginals: Marginals, steps: np.ndarray) -> dict[str, Any]:
+    """Mean and standard deviation of states and actions under the fitted model and some controllers."""
+    mean, P = np.asarray(marginals.mean), np.asarray(marginals.covariance)
+    K, k = np.asarray(controllers.feedback), np.asarray(controllers.feedforward)
+    variance = np.einsum("mtij,mtij->mti", K @ P, K) + _diagonal(controllers.covariance)  # diag(K P Kᵀ + Σ)
     return {
         "state_mean": pack(mean[:, steps]),
         "state_std": pack(_deviation(_diagonal(P))[:, steps]),
@@ -80,8 +109,28 @@ def _tube(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _controller(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
-    controllers = record.controllers
+def _beside(record: IterationRecord, steps: np.ndarray) -> dict[str, Any] | None:
+    """What stands beside the controllers that were run, where there is a global policy.
+
+    Where the policy was sampled, the local controllers that this iteration made from it and has taught it; where they
+    were sampled, the policy around their samples. Both in the fitted model, near whose data both are.
+    """
+    policy = record.policy
+    if policy is None or not trained(record):
+        return None
+    if policy.sampled:
+        controllers, marginals = record.improved, _marginals(record.dynamics, record.improved).numpy()
+    else:
+        controllers, marginals = policy.linearised, policy.marginals
+    return {"tube": _tube(controllers, marginals, steps), "controller": _controller(controllers, steps)}
+
+
+@jax.jit
+def _marginals(dynamics: LinearDynamics, controllers: Controller) -> Marginals:
+    return jax.vmap(forward)(dynamics, controllers)
+
+
+def _controller(controllers: Controller, steps: np.ndarray) -> dict[str, Any]:
     return {
         "feedback": pack(np.asarray(controllers.feedback)[:, steps], bits=8),
         "feedforward": pack(np.asarray(controllers.feedforward)[:, steps]),
