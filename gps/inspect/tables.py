@@ -123,6 +123,7 @@ class Evaluation:
     cost: float  # of an episode, mean over the rollouts; NaN without a whole one
     successes: int | None  # None where the environment does not tell
     rollouts: int
+    returns: float | None = None  # the sum of an episode's rewards, mean over the rollouts; None without rewards
 
     @property
     def solved(self) -> bool | None:
@@ -144,7 +145,9 @@ def evaluation(rollouts: Rollouts, costs: np.ndarray) -> list[Evaluation]:
     M, count = rollouts.mask.shape[:2]
     succeeded = rollouts.succeeded
     successes = [None] * M if succeeded is None else succeeded.sum(axis=1).tolist()
-    return [Evaluation(m, means[m], successes[m], count) for m in range(M)]
+    rewarded = rollouts.rewards.any()
+    returns = rollouts.rewards.sum(axis=2).mean(axis=1).tolist() if rewarded else [None] * M
+    return [Evaluation(m, means[m], successes[m], count, returns[m]) for m in range(M)]
 
 
 def to_csv(items: Sequence[Row] | Sequence[Evaluation], kind: type) -> str:
@@ -480,8 +483,14 @@ def evaluation_lines(items: Sequence[Evaluation], what: str = "final", policy: b
         policy: whether what has been learned is a global policy.
     """
     title = POLICY_TITLE if policy and what == "final" else TITLES[what]
-    lines = [f"  condition {item.condition}  cost {number(item.cost):>9}  {_success(item)}" for item in items]
+    lines = [
+        f"  condition {item.condition:<2} cost {number(item.cost):>9}  {_return(item)}{_success(item)}" for item in items
+    ]
     return [title, *map(str.rstrip, lines)]
+
+
+def _return(item: Evaluation) -> str:
+    return "" if item.returns is None else f"return {number(item.returns):>9}  "
 
 
 def _success(item: Evaluation) -> str:

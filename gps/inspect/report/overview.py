@@ -168,7 +168,15 @@ def facts(run: Run, first: IterationRecord | None) -> dict[str, Any]:
 
 
 def _evaluation(items: Sequence[tables.Evaluation]) -> list[dict[str, Any]]:
-    return [{"cost": numbers(item.cost), "successes": item.successes, "rollouts": item.rollouts} for item in items]
+    return [
+        {
+            "cost": numbers(item.cost),
+            "successes": item.successes,
+            "rollouts": item.rollouts,
+            "return": None if item.returns is None else numbers(item.returns),
+        }
+        for item in items
+    ]
 
 
 def _condition(condition: dict[str, Any]) -> str:

@@ -218,7 +218,9 @@ def _cost(pieces: Sequence[Piece]) -> str:
 def _success(facts: dict[str, Any], last: Piece) -> str:
     if facts.get("apart") and facts["evaluation"]:
         return _apart(facts)
-    if any(item["successes"] is None for item in facts["evaluation"]) or last["successes"] is None:
+    if any(item["successes"] is None for item in facts["evaluation"]):
+        return f"The final controllers, without noise, cost {_mean(facts['evaluation'])} on average."
+    if last["successes"] is None:
         return ""
     if evaluation := facts["evaluation"]:
         solved = _solved(evaluation)

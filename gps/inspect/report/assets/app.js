@@ -242,7 +242,10 @@ async function showEnds() {
   if (!known) { view.ends = null; shownEnds = ""; return; }
   showTiles();
   $("map-figure").hidden = !facts.apart.places;
-  if (facts.apart.places) $("map-about").textContent = facts.apart.places.axes.length > 1 ? "Where the starts lie." : "What the starts cost.";
+  const flat = facts.apart.places?.axes.length === 1;
+  $("map-about").textContent = flat ? "What the starts cost." : "Where the starts lie.";
+  $("map-local").textContent = flat ? "the local controller" : "the local controller succeeds";
+  $("map-ring").hidden = !flat && !view.told;
   const now = JSON.stringify([facts.evaluation, facts.apart]);
   if (now === shownEnds) return;
   shownEnds = now;
@@ -261,11 +264,13 @@ async function showEnds() {
 function showTiles() {
   const {evaluation, apart} = view.facts;
   const tile = (title, items, kind) => {
-    const element = document.createElement("div"), costs = items.map((item) => item.cost), mean = costs.reduce((a, b) => a + b, 0) / costs.length;
-    const cost = costs.includes(null) ? "some episodes ended early" : `mean cost ${mean.toPrecision(4)}`;
-    const big = Object.assign(document.createElement("b"), {textContent: view.told ? `${items.filter(won).length} of ${items.length}` : cost});
+    const element = document.createElement("div"), mean = (values) => (values.reduce((a, b) => a + b, 0) / values.length).toPrecision(4);
+    const costs = items.map((item) => item.cost), returns = items.map((item) => item.return);
+    const parts = [...(returns.includes(null) ? [] : [`mean return ${mean(returns)}`]), costs.includes(null) ? "some episodes ended early" : `mean cost ${mean(costs)}`];
+    const big = Object.assign(document.createElement("b"), {textContent: view.told ? `${items.filter(won).length} of ${items.length}` : parts[0]});
+    const small = view.told ? ["succeed", ...parts] : [...parts.slice(1), `${items.length} starts`];
     element.className = `tile ${kind}`;
-    element.append(Object.assign(document.createElement("span"), {textContent: title}), big, Object.assign(document.createElement("span"), {className: "muted", textContent: view.told ? `succeed · ${cost}` : `${items.length} starts`}));
+    element.append(Object.assign(document.createElement("span"), {textContent: title}), big, Object.assign(document.createElement("span"), {className: "muted", textContent: small.join(" · ")}));
     return element;
   };
   $("tiles").replaceChildren(tile("The policy, from starts that it was trained on", evaluation, ""), ...(apart.unseen.length ? [tile("The policy, from starts never seen", apart.unseen, "")] : []),

@@ -69,7 +69,14 @@ function ends3(c, point, {x, y, z}) {
 function scene(c, data, uirevision) {
   const spans = boxed(data), side = (name) => ({title: {text: `${name} / m`}, range: spans[name], gridcolor: c.line, zerolinecolor: c.muted, color: c.muted, backgroundcolor: "rgba(0,0,0,0)", nticks: 6});
   return {data, layout: layout(c, {height: 460, margin: {l: 0, r: 0, t: 0, b: 0}, uirevision,
-    scene: {xaxis: side("x"), yaxis: side("y"), zaxis: side("z"), aspectmode: "data", camera: {eye: {x: 1.35, y: -1.65, z: 0.7}, projection: {type: "orthographic"}}}})};
+    scene: {xaxis: side("x"), yaxis: side("y"), zaxis: side("z"), aspectmode: "manual", aspectratio: proportions(spans), camera: {eye: {x: 1.35, y: -1.65, z: 0.7}, projection: {type: "orthographic"}}}})};
+}
+
+// True proportions, as large as fit into the figure.
+function proportions(spans) {
+  const sizes = Object.entries(spans).map(([name, [low, high]]) => [name, high - low]), longest = Math.max(...sizes.map(([, size]) => size));
+  const scale = Math.min(Math.cbrt(sizes.reduce((product, [, size]) => product * (size / longest), 1)) ** -1, 1.15) / longest;
+  return Object.fromEntries(sizes.map(([name, size]) => [name, size * scale]));
 }
 
 // Ranges that hold all traces, none much shorter than the longest: true proportions, and a box that can be turned.

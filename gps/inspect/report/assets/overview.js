@@ -177,12 +177,13 @@ function map(view, c) {
   const all = starts(view.facts), flat = view.facts.apart.places.axes.length === 1, [across, up] = view.facts.apart.places.axes;
   const y = (start) => (flat ? start.policy.cost : start.place[1]);
   const tone = all.map((start) => (won(start.policy) ? c.good : c.bad)), hollow = all.map((start, i) => (won(start.policy) ? tone[i] : c.card));
-  const marker = view.told ? {color: hollow, line: {width: 2.2, color: tone}} : {color: all.map((start) => start.policy.cost), line: {width: 1, color: c.card}, colorscale: rising(c), showscale: true, colorbar: colorbar("cost")};
+  const byCost = {color: all.map((start) => start.policy.cost), line: {width: 1, color: c.other}, colorscale: rising(c), showscale: true, colorbar: colorbar("cost")};
+  const marker = view.told ? {color: hollow, line: {width: 2.2, color: tone}} : flat ? {color: c.accent} : byCost;
   const said = ({policy, local, ...start}) => `${startLabel(start)}: ${outcome(policy)}${local ? `; local controller ${outcome(local)}` : ""}`;
-  const taught = all.filter((start) => start.local && (!view.told || won(start.local)));
-  const chosen = all[view.start];
+  // Where there is but one axis, the local controllers have points of their own; on a map, a ring says that one succeeds.
+  const taught = all.filter((start) => start.local && (flat || (view.told && won(start.local)))), chosen = all[view.start];
   return {data: [
-    ...(view.told ? [{x: taught.map((s) => s.place[0]), y: taught.map(y), mode: "markers", hoverinfo: "skip", marker: {size: 21, symbol: "circle-open", color: c.local, line: {width: 2.5}}}] : []),
+    {x: taught.map((s) => s.place[0]), y: taught.map((s) => (flat ? s.local.cost : y(s))), mode: "markers", hoverinfo: "skip", marker: {size: flat ? 9 : 21, symbol: "circle-open", color: c.local, line: {width: flat ? 1.5 : 2.5}}},
     {x: all.map((s) => s.place[0]), y: all.map(y), mode: "markers", customdata: range(all.length), text: all.map(said), hovertemplate: "%{text}<extra></extra>",
       marker: {size: 12, symbol: all.map((s) => (s.kind === "unseen" ? "diamond" : "circle")), ...marker}},
     {x: [chosen.place[0]], y: [y(chosen)], mode: "markers", hoverinfo: "skip", marker: {size: 31, symbol: "square-open", color: c.ink, line: {width: 1.5}}},
