@@ -484,7 +484,8 @@ def evaluation_lines(items: Sequence[Evaluation], what: str = "final", policy: b
     """
     title = POLICY_TITLE if policy and what == "final" else TITLES[what]
     lines = [
-        f"  condition {item.condition:<2} cost {number(item.cost):>9}  {_return(item)}{_success(item)}" for item in items
+        f"  condition {item.condition:<2} cost {number(item.cost):>9}  {_return(item)}{_success(item)}"
+        for item in items
     ]
     return [title, *map(str.rstrip, lines)]
 
