@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from factories import controllers, record, untold, with_policy
+from factories import record, untold, with_policy
 from made_up import LAYOUT, cut_short, make_policy_run, make_run
 
 from gps import cli
@@ -210,22 +210,34 @@ def test_what_was_not_sampled_stands_beside_what_was():
 
 def test_beside_a_sampled_policy_are_the_new_local_controllers_in_the_fitted_model():
     made = with_policy(record(1), sampled=True)
+    made = dataclasses.replace(made, dynamics=dataclasses.replace(made.dynamics, matrix=0.1 * made.dynamics.matrix))
     shown = detail(made, None, {})["beside"]
     assert close(shown["controller"]["feedforward"], made.improved.feedforward)
-    A, B = np.split(made.dynamics.matrix[0], [4], axis=-1)
-    K, k = made.improved.feedback[0], made.improved.feedforward[0]
-    mean, P = made.dynamics.initial_mean[0], made.dynamics.initial_covariance[0]
-    for t in range(2):  # later the made-up dynamics explode
-        closed = A[t] + B[t] @ K[t]
-        mean = closed @ mean + B[t] @ k[t] + made.dynamics.offset[0, t]
-        P = closed @ P @ closed.T + B[t] @ made.improved.covariance[0, t] @ B[t].T + made.dynamics.covariance[0, t]
-    calm = dataclasses.replace(made, improved=controllers(np.random.default_rng(0)))
-    steps = unpack(shown["tube"]["state_mean"]).shape[1]
-    assert steps == 6 and detail(calm, None, {})["beside"] is not None
-    spread = np.ptp(unpack(shown["tube"]["state_mean"]), axis=(0, 1))
-    np.testing.assert_allclose(unpack(shown["tube"]["state_mean"])[0, 2], mean, atol=1e-4 * spread.max())
-    spread = np.ptp(unpack(shown["tube"]["state_std"]), axis=(0, 1))
-    np.testing.assert_allclose(unpack(shown["tube"]["state_std"])[0, 2], np.sqrt(np.diag(P)), atol=1e-4 * spread.max())
+    means, deviations = np.zeros((2, 6, 4)), np.zeros((2, 6, 4))
+    for m in range(2):
+        dynamics, (K, k, S) = made.dynamics[m], vars(made.improved[m]).values()
+        mean, P = dynamics.initial_mean, dynamics.initial_covariance
+        for t in range(6):
+            means[m, t], deviations[m, t] = mean, np.sqrt(np.diag(P))
+            if t < 5:
+                A, B = np.split(dynamics.matrix[t], [4], axis=-1)
+                closed = A + B @ K[t]
+                mean = closed @ mean + B @ k[t] + dynamics.offset[t]
+                P = closed @ P @ closed.T + B @ S[t] @ B.T + dynamics.covariance[t]
+    assert close(shown["tube"]["state_mean"], means)
+    assert close(shown["tube"]["state_std"], deviations)
+
+
+def test_what_explodes_leaves_the_digits_to_the_rest():
+    made = with_policy(record(1), sampled=False)
+    mean = made.policy.marginals.mean.copy()
+    mean[0, 3:] = 1e12
+    marginals = dataclasses.replace(made.policy.marginals, mean=mean)
+    made = dataclasses.replace(made, policy=dataclasses.replace(made.policy, marginals=marginals))
+    shown = unpack(detail(made, None, {})["beside"]["tube"]["state_mean"])
+    np.testing.assert_allclose(shown[0, :3], mean[0, :3], atol=0.01)
+    np.testing.assert_allclose(shown[1], mean[1], atol=0.01)
+    assert (shown[0, 3:] > made.marginals.mean.max()).all()
 
 
 def test_the_episodes_without_noise_are_those_of_the_evaluations(tmp_path):

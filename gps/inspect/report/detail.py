@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ELLIPSES = 10
 """Time steps whose exploration noise is drawn as an ellipse."""
 
+FAR = 10.0
+"""How far what was not run may go, in units of what was."""
+
 
 def detail(
     record: IterationRecord, following: IterationRecord | None, mixture: dict[str, np.ndarray]
@@ -96,16 +99,37 @@ def _samples(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _tube(controllers: Controller, marginals: Marginals, steps: np.ndarray) -> dict[str, Any]:
-    """Mean and standard deviation of states and actions under the fitted model and some controllers."""
+def _tube(
+    controllers: Controller, marginals: Marginals, steps: np.ndarray, near: dict[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """Mean and standard deviation of states and actions under the fitted model and some controllers.
+
+    Args:
+        near: the arrays of another tube, from which this one is drawn no farther than `FAR` times what that one spans.
+    """
+    arrays = _tube_arrays(controllers, marginals)
+    if near is not None:
+        arrays = {name: _clipped(array, near[name]) for name, array in arrays.items()}
+    return {name: pack(array[:, steps]) for name, array in arrays.items()}
+
+
+def _clipped(array: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Each feature (the last axis) within reach of another array: what explodes would leave no digits for the rest."""
+    known = np.where(np.isfinite(near), near, np.nan).reshape(-1, near.shape[-1])
+    low, high = np.nanmin(known, axis=0, initial=np.inf), np.nanmax(known, axis=0, initial=-np.inf)
+    reach = FAR * np.maximum(high - low, np.abs(high) + np.abs(low))
+    return np.where(np.isfinite(reach), np.clip(array, low - reach, high + reach), array)
+
+
+def _tube_arrays(controllers: Controller, marginals: Marginals) -> dict[str, np.ndarray]:
     mean, P = np.asarray(marginals.mean), np.asarray(marginals.covariance)
     K, k = np.asarray(controllers.feedback), np.asarray(controllers.feedforward)
     variance = np.einsum("mtij,mtij->mti", K @ P, K) + _diagonal(controllers.covariance)  # diag(K P Kᵀ + Σ)
     return {
-        "state_mean": pack(mean[:, steps]),
-        "state_std": pack(_deviation(_diagonal(P))[:, steps]),
-        "action_mean": pack((np.einsum("mtij,mtj->mti", K, mean) + k)[:, steps]),
-        "action_std": pack(_deviation(variance)[:, steps]),
+        "state_mean": mean,
+        "state_std": _deviation(_diagonal(P)),
+        "action_mean": np.einsum("mtij,mtj->mti", K, mean) + k,
+        "action_std": _deviation(variance),
     }
 
 
@@ -122,7 +146,8 @@ def _beside(record: IterationRecord, steps: np.ndarray) -> dict[str, Any] | None
         controllers, marginals = record.improved, _marginals(record.dynamics, record.improved).numpy()
     else:
         controllers, marginals = policy.linearised, policy.marginals
-    return {"tube": _tube(controllers, marginals, steps), "controller": _controller(controllers, steps)}
+    tube = _tube(controllers, marginals, steps, near=_tube_arrays(record.controllers, record.marginals))
+    return {"tube": tube, "controller": _controller(controllers, steps)}
 
 
 @jax.jit

@@ -22,8 +22,9 @@ function drawn(view, c) {
 
 // Samples over the tubes, a plot for each index.
 function trajectories(view, c, width, names, indices, samples, tubes) {
-  const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis});
   const x = view.facts.times, won = view.detail.samples.succeeded[view.m];
+  const y = (plot) => ({nticks: 5, ...room(view, samples, tubes, indices[plot])});
+  const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis, y});
   const data = grid.axes.flatMap((axes, plot) => {
     const i = indices[plot];
     const lines = (which) => joined(range(won.length).filter((n) => Boolean(won[n]) === which).map((n) => ({x, y: samples.along(view.m, n, null, i)})));
@@ -33,6 +34,21 @@ function trajectories(view, c, width, names, indices, samples, tubes) {
     return [...bands, sample(false), sample(true)];
   });
   return {data, layout: {...grid.layout, uirevision: `${view.m} ${indices}`}};
+}
+
+// The range of a plot in which what was not run may go far beyond what was: the model is not asked for so much.
+function room(view, samples, tubes, i) {
+  if (tubes.length < 2) return {};
+  const edges = ({mean, deviation}) => { const d = deviation.along(view.m, null, i); return mean.along(view.m, null, i).flatMap((value, t) => [value - 2 * d[t], value + 2 * d[t]]); };
+  const [beside, ran] = tubes.map(edges), seen = range(samples.shape[1]).flatMap((n) => samples.along(view.m, n, null, i));
+  return {range: within(finite(beside), finite([...ran, ...seen]))};
+}
+
+// From the least to the greatest of both, but only so far beyond the second as half of what they span.
+function within(wide, narrow) {
+  const [low, high] = [Math.min(...narrow), Math.max(...narrow)], more = 0.5 * (high - low) || 1;
+  const ends = [Math.max(Math.min(...wide, low), low - more), Math.min(Math.max(...wide, high), high + more)], rim = 0.04 * (ends[1] - ends[0]);
+  return narrow.length ? [ends[0] - rim, ends[1] + rim] : undefined;
 }
 
 function states(view, c, width) {
@@ -48,10 +64,11 @@ function actions(view, c, width) {
 function space(view, c) {
   const {samples} = view.detail, point = view.facts.points[view.point], won = samples.succeeded[view.m], all = unpack(samples.states);
   const means = drawn(view, c).map(({tube, style}) => ({path: path(point, unpack(tube.state_mean), view.m), style}));
+  const mean3 = ({path, style}) => line3(path, style.colour ?? c.accent, 6, style.name ? `mean of the ${style.name}` : "mean of the model");
   const data = won.map((yes, n) => line3(path(point, all, view.m, n), yes ? c.good : c.other, 2.5, `sample ${samples.numbers[n]}`));
-  data.push(...means.map(({path, style}) => line3(path, style.colour ?? c.accent, 6, style.name ? `mean of the ${style.name}` : "mean of the model")));
-  data.push(...ends3(c, point, means.at(-1).path));
-  return scene(c, data, `${view.point}`);
+  const [ran, ...beside] = means.reverse();
+  data.push(mean3(ran), ...ends3(c, point, ran.path));
+  return scene(c, data, `${view.point}`, beside.map(mean3));
 }
 
 // -- in space --------------------------------------------------------------------------------------------------------
@@ -66,16 +83,19 @@ function ends3(c, point, {x, y, z}) {
   return point.relative ? [start, dot3({x: [0], y: [0], z: [0]}, c.bad, "diamond", "target")] : [start];
 }
 
-function scene(c, data, uirevision) {
-  const spans = boxed(data), side = (name) => ({title: {text: `${name} / m`}, range: spans[name], gridcolor: c.line, zerolinecolor: c.muted, color: c.muted, backgroundcolor: "rgba(0,0,0,0)", nticks: 6});
+// Traces in a box of their own; `beside` may leave it, but not by far.
+function scene(c, traces, uirevision, beside = []) {
+  const data = [...beside, ...traces], inner = boxed(traces);
+  const spans = beside.length ? Object.fromEntries(Object.entries(inner).map(([name, ends]) => [name, within(finite(beside.flatMap((trace) => trace[name])), ends)])) : inner;
+  const side = (name) => ({title: {text: `${name} / m`}, range: spans[name], gridcolor: c.line, zerolinecolor: c.muted, color: c.muted, backgroundcolor: "rgba(0,0,0,0)", nticks: 6});
   return {data, layout: layout(c, {height: 460, margin: {l: 0, r: 0, t: 0, b: 0}, uirevision,
     scene: {xaxis: side("x"), yaxis: side("y"), zaxis: side("z"), aspectmode: "manual", aspectratio: proportions(spans), camera: {eye: {x: 1.35, y: -1.65, z: 0.7}, projection: {type: "orthographic"}}}})};
 }
 
-// True proportions, as large as fit into the figure.
+// True proportions. Plotly's own aspectmode "data" would keep those of the selection before.
 function proportions(spans) {
-  const sizes = Object.entries(spans).map(([name, [low, high]]) => [name, high - low]), longest = Math.max(...sizes.map(([, size]) => size));
-  const scale = Math.min(Math.cbrt(sizes.reduce((product, [, size]) => product * (size / longest), 1)) ** -1, 1.15) / longest;
+  const sizes = Object.entries(spans).map(([name, [low, high]]) => [name, high - low]), mean = Math.cbrt(sizes.reduce((product, [, size]) => product * size, 1));
+  const scale = Math.min(1 / mean, 1.4 / Math.max(...sizes.map(([, size]) => size)));  // no side too long for the figure
   return Object.fromEntries(sizes.map(([name, size]) => [name, size * scale]));
 }
 
