@@ -200,7 +200,7 @@ def _score(evaluated: Evaluated, condition: int | None, members: list[int]) -> S
     rollouts, costs = evaluated.rollouts, evaluated.costs.sum(axis=2)
     whole = rollouts.mask.all(axis=2)
     episodes = len(members) * rollouts.mask.shape[1]
-    successes = None if rollouts.succeeded is None else int(rollouts.succeeded[members].sum())
+    successes = None if rollouts.success is None else int(rollouts.succeeded[members].sum())
     known = [costs[m][whole[m]] for m in members]
     return Score(
         evaluated.starts,

@@ -103,10 +103,10 @@ class Rollouts:
         return int(self.mask.sum())
 
     @property
-    def succeeded(self) -> Bool[np.ndarray, "M N"] | None:
-        """Whether each episode's last step was a success; None where the environment does not tell."""
+    def succeeded(self) -> Bool[np.ndarray, "M N"]:
+        """Whether each episode's last step was a success; of none where the environment does not tell."""
         if self.success is None:
-            return None
+            return np.zeros(self.mask.shape[:2], dtype=bool)
         last = np.maximum(self.mask.sum(axis=2) - 1, 0)
         return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
 
@@ -200,10 +200,9 @@ class IterationRecord:
         return mean_of_whole(self.costs, self.rollouts.mask)
 
     @property
-    def successes(self) -> Int[np.ndarray, "M"] | None:
-        """How many of each condition's samples succeeded; None where the environment does not tell."""
-        succeeded = self.rollouts.succeeded
-        return None if succeeded is None else succeeded.sum(axis=1)
+    def successes(self) -> Int[np.ndarray, "M"]:
+        """How many of each condition's samples succeeded."""
+        return self.rollouts.succeeded.sum(axis=1)
 
     @property
     def kl(self) -> Float[np.ndarray, "M"]:

@@ -68,7 +68,7 @@ def rows(record: IterationRecord) -> list[Row]:
             iteration=record.iteration,
             condition=m,
             cost=float(cost[m]),
-            successes=None if successes is None else int(successes[m]),
+            successes=None if record.rollouts.success is None else int(successes[m]),
             samples=N,
             kl=float(kl[m]),
             kl_bound=float(kl_bound[m]),
@@ -143,8 +143,7 @@ def evaluation(rollouts: Rollouts, costs: np.ndarray) -> list[Evaluation]:
     total = costs.sum(axis=2)
     means = [float(total[m][whole[m]].mean()) if np.any(whole[m]) else math.nan for m in range(len(total))]
     M, count = rollouts.mask.shape[:2]
-    succeeded = rollouts.succeeded
-    successes = [None] * M if succeeded is None else succeeded.sum(axis=1).tolist()
+    successes = [None] * M if rollouts.success is None else rollouts.succeeded.sum(axis=1).tolist()
     rewarded = rollouts.rewards.any()
     returns = rollouts.rewards.sum(axis=2).mean(axis=1).tolist() if rewarded else [None] * M
     return [Evaluation(m, means[m], successes[m], count, returns[m]) for m in range(M)]

@@ -82,7 +82,7 @@ def test_it_is_the_environment_itself():
 def test_an_environment_need_not_tell_of_success(threads):
     environment = batch("Pendulum-v1", threads=threads)
     rollouts = rolled(environment, steps=3)
-    assert rollouts.success is None and rollouts.succeeded is None
+    assert rollouts.success is None and not rollouts.succeeded.any()
     assert rollouts.regrouped(4).success is None
 
 

@@ -74,9 +74,11 @@ def test_the_episodes_of_a_policy_without_noise(tmp_path):
         server.show(Run.open(run.path))
         assert ask(server, "GET", "/ends") == (200, None)
         assert ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["local"] == []
-        run.write_evaluation(*make_policy_run(tmp_path).evaluated("local"), "local")
+        other = make_policy_run(tmp_path)
+        for what in ("final", "local"):
+            run.write_evaluation(*other.evaluated(what), what)
         status, ends = ask(server, "GET", "/ends")
-        assert status == 200 and list(ends) == ["local"]
+        assert status == 200 and list(ends) == ["final", "local"]
         assert len(ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["local"]) == 2
 
 

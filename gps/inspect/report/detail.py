@@ -8,7 +8,7 @@ import numpy as np
 
 from gps.backend import jax
 from gps.inspect.report.model_error import one_step
-from gps.inspect.report.overview import succeeded_of, trained
+from gps.inspect.report.overview import trained
 from gps.inspect.report.packing import numbers, pack
 from gps.inspect.report.thinning import kept_samples, kept_starts, kept_steps
 from gps.linear_gaussian.riccati import forward
@@ -64,7 +64,7 @@ def read_evaluations(run: Run) -> dict[str, Any] | None:
 
     None where there is no policy, or nothing has been evaluated yet.
     """
-    if run.evaluated("local") is None:
+    if run.evaluated("final") is None or run.policy(0) is None:
         return None
     return {what: _episodes(*evaluated) for what in EVALUATIONS if (evaluated := run.evaluated(what)) is not None}
 
@@ -94,7 +94,7 @@ def _samples(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
     return {
         "states": pack(np.where(mask, rollouts.states[:, chosen][:, :, steps], np.nan)),
         "actions": pack(np.where(mask, rollouts.actions[:, chosen][:, :, steps], np.nan)),
-        "succeeded": succeeded_of(rollouts)[:, chosen].astype(int).tolist(),
+        "succeeded": rollouts.succeeded[:, chosen].astype(int).tolist(),
         "numbers": chosen.tolist(),
     }
 

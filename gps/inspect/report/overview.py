@@ -21,7 +21,7 @@ from gps.inspect.report.thinning import kept_samples, kept_steps
 from gps.runs import EVALUATIONS
 
 if TYPE_CHECKING:
-    from gps.records import IterationRecord, PolicyRecord, Rollouts
+    from gps.records import IterationRecord, PolicyRecord
     from gps.runs import Run
 
 Piece = dict[str, Any]
@@ -43,7 +43,7 @@ def piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
         "steps": record.environment_steps,
         "episodes": tables.effort(record)[1],
         "costs": numbers(totals[:, samples]),
-        "succeeded": succeeded_of(rollouts)[:, samples].astype(int).tolist(),
+        "succeeded": rollouts.succeeded[:, samples].astype(int).tolist(),
         "cost": numbers([row.cost for row in rows]),
         "cost_error": numbers(_standard_error(totals)),
         "expected": numbers(before + record.predicted),  # the cost that the last update promised
@@ -67,12 +67,6 @@ def piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
         "seconds": numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
         "policy": None if record.policy is None else _policy(record, record.policy, steps),
     }
-
-
-def succeeded_of(rollouts: Rollouts) -> np.ndarray:
-    """Which episodes are drawn as successes (M, N): none where the environment does not tell."""
-    succeeded = rollouts.succeeded
-    return np.zeros(rollouts.mask.shape[:2], dtype=bool) if succeeded is None else succeeded
 
 
 def _policy(record: IterationRecord, policy: PolicyRecord, steps: np.ndarray) -> dict[str, Any]:
