@@ -91,11 +91,11 @@ def evaluate(
         conditions = _conditions(built, starts)
         policy, draws = played(built, state, noise, episodes, seed, player, len(conditions))
         known = (state.iteration - 1, starts, policy.carries_over, seed, noise)
+        if starts == "unseen" and not policy.carries_over:
+            raise ConfigError("a local controller knows its own start alone: from unseen ones only a policy can be run")
         if fresh:
             rollouts, costs = _from_fresh_starts(built, policy, draws, conditions, seed)
             return Evaluated(*known, rollouts, costs, repeated=False)
-        if starts == "unseen" and not policy.carries_over:
-            raise ConfigError("a local controller knows its own start alone: from unseen ones only a policy can be run")
         if episodes > 1 and not draws.any() and _deterministic(built, policy, draws, conditions):
             draws = draws[:, :1]
         rollouts, costs = built.evaluate(policy, draws, conditions)

@@ -129,7 +129,7 @@ def test_evaluate_from_other_starts_and_by_other_controllers(run, capsys):
     covariance = run.iterations[-1].improved.covariance
     np.testing.assert_allclose(noise.var(axis=1), np.diagonal(covariance, axis1=-2, axis2=-1), rtol=0.5)
     with pytest.raises(ConfigError, match="a local controller knows its own start alone"):
-        evaluate(run, starts="unseen", player="local")
+        evaluate(run, starts="unseen", player="local", fresh=True)
     assert cli.main(["evaluate", str(run.path), "--starts", "all"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("policy after iteration 3, without noise")
