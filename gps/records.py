@@ -70,7 +70,7 @@ class Rollouts:
     actions: Float[np.ndarray, "M N T du"]
     noise: Float[np.ndarray, "M N T du"]  # the exploration noise within the actions, before the limits
     rewards: Float[np.ndarray, "M N T"]
-    success: Bool[np.ndarray, "M N T"]  # the environment's flag after step t
+    success: Bool[np.ndarray, "M N T"] | None  # the environment's flag after step t; None where it gives none
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
     aborts: tuple[Abort, ...] = ()
@@ -86,9 +86,9 @@ class Rollouts:
         count = self.mask.shape[0] * self.mask.shape[1] // conditions
 
         def grouped(array):
-            return array.reshape(conditions, count, *array.shape[2:])
+            return None if array is None else array.reshape(conditions, count, *array.shape[2:])
 
-        arrays = {name: grouped(array) for name in _PER_EPISODE if (array := getattr(self, name)) is not None}
+        arrays = {name: grouped(getattr(self, name)) for name in _PER_EPISODE}
         of_samples = np.repeat(self.saturated, self.mask.shape[1])
         numbers = [abort.condition * self.mask.shape[1] + abort.sample for abort in self.aborts]
         aborts = tuple(
@@ -104,7 +104,9 @@ class Rollouts:
 
     @property
     def succeeded(self) -> Bool[np.ndarray, "M N"]:
-        """Whether each episode's last step was a success."""
+        """Whether each episode's last step was a success; of none where the environment does not tell."""
+        if self.success is None:
+            return np.zeros(self.mask.shape[:2], dtype=bool)
         last = np.maximum(self.mask.sum(axis=2) - 1, 0)
         return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
 

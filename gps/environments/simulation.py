@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     reward: float
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None  # None where the environment does not tell
     diverged: bool
     abort: str  # why the environment wants the episode to end; empty if it does not
     action: Floats | None  # (du,) as the environment says that it was applied, if it does
@@ -135,13 +135,13 @@ class Simulation:
         finite = bool(np.isfinite(seen).all())
         if finite or not (terminated or truncated):
             self._seen = seen
-        applied = info.get("action")
+        applied, success = info.get("action"), info.get("success", info.get("is_success"))
         return Outcome(
             self._seen,
             _number(reward),
             terminated,
             truncated,
-            bool(info.get("success", info.get("is_success", False))),
+            None if success is None else bool(success),
             bool(info.get("diverged", False)) or ((terminated or truncated) and not finite),
             _reason(info.get("abort")),
             np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None,
