@@ -6,7 +6,7 @@ An optimiser is a frozen dataclass of settings. The loop (`gps.experiment`) asks
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -80,6 +80,9 @@ class LocalOptimiser:
     execution: Execution = "max_entropy"
     noise: float = 0.1
     smoothing: float = 0.0
+
+    needs_derivatives: ClassVar[bool] = True
+    """Whether the cost must have any."""
 
     def policy(self, state: LocalState) -> Controller:
         """The controllers to sample."""
