@@ -21,24 +21,24 @@ S_it of each sample, and a temperature η_t that meets the bound (`path_integral
     p_t = N(K_t x + k'_t, Σ'_t),   k'_t = Σ_i w_it (u_it − K_t x_it)
     Σ'_t = λ Σ̄_t + (1 − λ) Σ_i w_it e'_it e'_itᵀ,   e'_it = u_it − K_t x_it − k'_t,   and nowhere below a floor
 
-The gains K_t are those of the linearised policy: PI² never changes gains, and the policy has its own at each iteration.
-k_t does not enter k'_t, as the weights sum to one; what a line leaves of μ, r_it = μ(o_it) − K_t x_it − k_t, does, as if
-it had been noise: k'_t − k_t = Σ_i w_it (e_it + r_it).
+The gains K_t are those of the linearised policy: PI² never changes gains, and the policy's own may change in each
+iteration. k_t has no part in k'_t, as the weights sum to one. What a line leaves of μ, r_it = μ(o_it) − K_t x_it − k_t,
+has one, as if it had been noise: k'_t − k_t = Σ_i w_it (e_it + r_it).
 
 What the S-step teaches
 -----------------------
-At each sampled observation o_it the action K_t x_it + k'_t, with the precision Σ'_t⁻¹: what the policy does there
-on its line, plus the same weighted noise for all samples of a step. The policy's covariance becomes the inverse of the mean
-precision over conditions and steps, which is not above the mean of the Σ'_t: its noise falls by this, and where λ < 1 by
-the weights, and grows by what a line leaves of μ. The floor, relative to the first controllers', ends the fall.
+At each sampled observation o_it the action K_t x_it + k'_t, with the precision Σ'_t⁻¹: what the policy does there on
+its line, and the same weighted noise for all samples of a step. The policy's covariance becomes the inverse of the mean
+precision over conditions and steps, which is not above the mean of the Σ'_t: by this the noise falls, and by the
+weights where λ < 1; by what a line leaves of μ it grows. The floor, relative to the first controllers', ends the fall.
 
 Off-policy
 ----------
 With `off_policy` the local controllers are sampled, and the C-step is the optimiser's update of them: they learn
 as they would without a policy, bit for bit, and the policy imitates what they have learned. Nothing draws them to it.
 
-The step rule is the optimiser's own: the change of the samples' mean cost that its weights (and PILQR's model) predicted,
-beside what it was. On-policy both are those of the policy.
+The step rule is the optimiser's own: the change of the samples' mean cost that its weights (and PILQR's model)
+predicted, beside what it was. On-policy both are those of the policy.
 """
 
 import dataclasses

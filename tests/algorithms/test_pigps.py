@@ -57,7 +57,7 @@ def test_with_the_local_models_of_pilqr_it_reaches_the_optimum(best):  # noqa: F
 
 def test_the_steps_are_those_of_the_docstring(learned):
     """Each quantity of the C-step and the S-step, from a record alone."""
-    algorithm, _, records = learned
+    _, _, records = learned
     record, before = records[4], records[3]
     around, new, rollouts = record.policy.linearised, record.improved, record.rollouts
     assert record.policy.sampled
