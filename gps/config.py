@@ -343,6 +343,9 @@ class StepMultiplierConfig(Section):
         return self
 
 
+OnTrouble = Literal["continue", "stop"]
+
+
 class _AlgorithmConfig(Section):
     """What all algorithms share."""
 
@@ -351,6 +354,11 @@ class _AlgorithmConfig(Section):
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
     kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
+    on_trouble: OnTrouble = Field(
+        default="continue",
+        description="what follows an iteration in which a condition got no new controller or each of its episodes "
+        "failed, or in which the policy's training did not end well: go on with what was good, or stop the run",
+    )
     step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
     controller: ControllerConfig = ControllerConfig()
 
@@ -694,14 +702,16 @@ class ExperimentConfig(Section):
             config = _replaced(config, "algorithm", controller=controller)
         return config
 
-    def replaced(self, *, seed: int | None = None, iterations: int | None = None) -> "ExperimentConfig":
-        """The same with another seed or number of iterations, where one is given.
+    def replaced(
+        self, *, seed: int | None = None, iterations: int | None = None, on_trouble: OnTrouble | None = None
+    ) -> "ExperimentConfig":
+        """The same with another seed, number of iterations or way to take trouble, where one is given.
 
         Raises:
             ConfigError: if one is out of range.
         """
-        overrides = [] if seed is None else [f"seed={seed}"]
-        overrides += [] if iterations is None else [f"algorithm.iterations={iterations}"]
+        given = {"seed": seed, "algorithm.iterations": iterations, "algorithm.on_trouble": on_trouble}
+        overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
         return parse(self.to_toml(), FILE_NAME, overrides) if overrides else self
 
 

@@ -30,6 +30,7 @@ from gps.algorithms.guided import (
     mean_difference,
     policy_record,
     precision,
+    taught,
 )
 from gps.algorithms.local import Prior, chosen, judged, recorded, sentences
 from gps.algorithms.trajopt import found, indefinite, searched
@@ -129,8 +130,9 @@ class BADMM(Guided):
         status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, old)
 
+        teaching = taught(usable, rollouts)
         training, fit = train(
-            state.training, lessons(kept, rollouts, usable[:, None] * nu, state.multipliers), self.options
+            state.training, lessons(kept, rollouts, teaching[:, None] * nu, state.multipliers), self.options
         )
         record = recorded(
             state, rollouts, step,
@@ -143,7 +145,7 @@ class BADMM(Guided):
             messages=sentences(
                 status, rollouts, lambda m: indefinite(m, status[m], local._replace(cost=cost), old, new, alpha[m])
             ),
-            policy=policy_record(False, around, local, training.policy, kept, rollouts, fit),
+            policy=policy_record(False, around, local, training.policy, kept, rollouts, fit, teaching),
         )  # fmt: skip
         apart = mean_difference(training.policy, kept, rollouts)
         next_state = dataclasses.replace(

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.algorithms.execution import executed
 from gps.algorithms.local import LocalModel, LocalState, Prior
@@ -138,6 +138,14 @@ def expected(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M
     return np.asarray(costs).sum(axis=1)
 
 
+def taught(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarray, "M"]:
+    """Which conditions teach the policy: those that have a new controller, and an episode that did not fail.
+
+    What a controller would do where each of its episodes failed is nothing to imitate.
+    """
+    return usable & ~rollouts.failed
+
+
 def lessons(
     teachers: Controller,
     rollouts: Rollouts,
@@ -185,8 +193,10 @@ def policy_record(
     teachers: Controller,
     rollouts: Rollouts,
     fit: Fit,
+    taught: Bool[np.ndarray, "M"],
 ) -> PolicyRecord:
     """The policy's side of the iteration's record."""
+    silent = [f"Condition {m} taught it nothing." for m in np.flatnonzero(~taught)]
     return PolicyRecord(
         sampled=sampled,
         linearised=around,
@@ -198,7 +208,7 @@ def policy_record(
         held_out_loss=fit.held_out_loss,
         outcome=fit.outcome.name,
         covariance_outcome=fit.covariance_outcome.name,
-        message=fit.message,
+        message=" ".join([*([fit.message] if fit.message else []), *silent]),
     )
 
 

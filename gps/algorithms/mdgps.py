@@ -42,6 +42,7 @@ from gps.algorithms.guided import (
     lessons,
     marginals,
     policy_record,
+    taught,
 )
 from gps.algorithms.local import Step, chosen, judged, recorded, sentences
 from gps.algorithms.step_size import adapted
@@ -81,7 +82,8 @@ class MDGPS(Guided):
         new = self.optimised(local, around, step.bound, alpha, state.eta)
         status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, state.controllers)
-        training, fit = train(state.training, lessons(kept, rollouts, usable[:, None]), self.options)
+        teaching = taught(usable, rollouts)
+        training, fit = train(state.training, lessons(kept, rollouts, teaching[:, None]), self.options)
 
         sampled = self._on_policy(state)
         record = recorded(
@@ -94,7 +96,7 @@ class MDGPS(Guided):
             search=searched(new, step.bound, alpha, np.where(usable[:, None], new.kl, 0.0)),
             status=status,
             messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], local, around, new, alpha[m])),
-            policy=policy_record(sampled, around, local, training.policy, kept, rollouts, fit),
+            policy=policy_record(sampled, around, local, training.policy, kept, rollouts, fit, teaching),
         )  # fmt: skip
         next_state = dataclasses.replace(
             state,

@@ -48,7 +48,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import GuidedModel, global_policy, lessons, linearised, policy_record
+from gps.algorithms.guided import GuidedModel, global_policy, lessons, linearised, policy_record, taught
 from gps.algorithms.local import LocalOptimiser, LocalState
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.types import Controller
@@ -150,7 +150,10 @@ class PIGPS:
             before = dataclasses.replace(before, controllers=model.linearised)
             optimiser = dataclasses.replace(optimiser, execution="max_entropy")
         after, record = optimiser.improve(before, rollouts, model.local)
-        teachers, usable = record.improved, np.array([status.improved for status in record.statuses])
-        training, fit = train(state.training, lessons(teachers, rollouts, usable[:, None]), self.options)
-        policy = policy_record(sampled, model.linearised, model.local, training.policy, teachers, rollouts, fit)
+        teachers = record.improved
+        teaching = taught(np.array([status.improved for status in record.statuses]), rollouts)
+        training, fit = train(state.training, lessons(teachers, rollouts, teaching[:, None]), self.options)
+        policy = policy_record(
+            sampled, model.linearised, model.local, training.policy, teachers, rollouts, fit, teaching
+        )
         return PIGPSState(after, training, model.policy_prior), dataclasses.replace(record, policy=policy)
