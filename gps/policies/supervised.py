@@ -5,7 +5,7 @@ Minimise over the policy N(μ(o), Σ), for samples i with weights w_i, teachers'
     Σ_i w_i [ ½ (μ(o_i) − u_i)ᵀ P_i (μ(o_i) − u_i) + ½ tr(P_i Σ) − ½ log det Σ + λ_iᵀ μ(o_i) ] / Σ_i w_i,
 
 which without λ is, up to a constant, the mean KL(π(· | o_i) ‖ N(u_i, P_i⁻¹)) in nats (Levine, Finn, Darrell & Abbeel
-2016, sec. 4.1; Montgomery & Levine 2016, eq. 3). The mean and the covariance separate: Σ = (Σ w_i P_i / Σ w_i)⁻¹ in
+2016, sec. 4.3; the S-step of Montgomery & Levine 2016). The mean and the covariance separate: Σ = (Σ w_i P_i / Σ w_i)⁻¹ in
 closed form, and the network by mini-batches and Adam. λ is BADMM's multiplier of the constraint on the mean action: it
 is *added*, so a positive λ pushes the action down. A penalty weight ν multiplies P (or, with λ divided by it, w).
 
