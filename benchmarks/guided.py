@@ -48,9 +48,20 @@ ALGORITHMS = {
     "mdgps-on": Algorithm("MDGPS, on-policy", ()),
     "mdgps-off": Algorithm("MDGPS, off-policy", ("algorithm.sampling=off_policy",)),
     "badmm": Algorithm("BADMM", ("algorithm.name=badmm",)),
-    # The local controllers are PILQR's, bit for bit as without a policy; the policy imitates them in each iteration.
+    # The local controllers are PILQR's, bit for bit as without a policy, which imitates them in each iteration.
     "pilqr": Algorithm("PILQR, imitated", ("algorithm.name=pilqrgps", "algorithm.sampling=off_policy")),
-    "pigps": Algorithm("PIGPS", ("algorithm.name=pigps", "algorithm.kl_step=1.0")),
+    "pigps": Algorithm(
+        "PIGPS", ("algorithm.name=pigps", "algorithm.kl_step=1.0", "algorithm.controller.initial.noise=0.3")
+    ),
+    "pigps-pilqr": Algorithm(
+        "PIGPS, with PILQR",
+        (
+            "algorithm.name=pilqrgps",
+            "algorithm.kl_step=1.0",
+            "algorithm.step_multiplier.min=0.5",
+            "algorithm.residual_share=0.1",
+        ),
+    ),
 }
 
 PARTS = {"final": "policy, trained", "unseen": "policy, unseen", "local": "local controllers"}

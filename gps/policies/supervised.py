@@ -5,9 +5,9 @@ Minimise over the policy N(μ(o), Σ), for samples i with weights w_i, teachers'
     Σ_i w_i [ ½ (μ(o_i) − u_i)ᵀ P_i (μ(o_i) − u_i) + ½ tr(P_i Σ) − ½ log det Σ + λ_iᵀ μ(o_i) ] / Σ_i w_i,
 
 which without λ is, up to a constant, the mean KL(π(· | o_i) ‖ N(u_i, P_i⁻¹)) in nats (Levine, Finn, Darrell & Abbeel
-2016, sec. 4.3; the S-step of Montgomery & Levine 2016). The mean and the covariance separate: Σ = (Σ w_i P_i / Σ w_i)⁻¹ in
-closed form, and the network by mini-batches and Adam. λ is BADMM's multiplier of the constraint on the mean action: it
-is *added*, so a positive λ pushes the action down. A penalty weight ν multiplies P (or, with λ divided by it, w).
+2016, sec. 4.3; the S-step of Montgomery & Levine 2016). The mean and the covariance separate: Σ = (Σ w_i P_i / Σ w_i)⁻¹
+in closed form, and the network by mini-batches and Adam. λ is BADMM's multiplier of the constraint on the mean action:
+it is *added*, so a positive λ pushes the action down. A penalty weight ν multiplies P (or, with λ divided by it, w).
 
 **Warm start.** A call goes on from the last one's policy and moments. The input is normalised anew each time, since
 the first samples span little of what comes later, and the layer that it enters is re-written so that the policy is the
