@@ -98,7 +98,7 @@ COLLAPSES = ["algorithm.policy.least_deviation=0.9"]
         ("mdgps", "ends", ""),
         ("badmm", "ends", ""),
         ("pigps", "ends", ""),
-        ("mdgps", "aborts", "the wheel is off"),
+        ("mdgps", "aborts", "Samples 0, 1, 2, 3 were aborted after step 2: the wheel is off."),
         ("mdgps", "shape", "'observation' has the shape (4, 1)"),
     ],
 )

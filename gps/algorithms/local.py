@@ -192,11 +192,7 @@ def sentences(
         details: what the algorithm has to add of a condition whose status is not well.
     """
     for m, code in enumerate(status):
-        aborts = "".join(
-            f" Sample {abort.sample} was aborted after step {abort.step}: {abort.reason}."
-            for abort in rollouts.aborts
-            if abort.condition == m
-        )
+        aborts = _aborts(rollouts, m)
         if Status(code).ok:
             yield aborts.strip()
             continue
@@ -205,6 +201,19 @@ def sentences(
             short = (~rollouts.mask[m].all(axis=1)).sum()
             text += f" {short} of {len(rollouts.mask[m])} ended early."
         yield text + aborts
+
+
+def _aborts(rollouts: Rollouts, m: int) -> str:
+    """Which samples of condition m were aborted, after which step and why; those alike in one sentence."""
+    alike: dict[tuple[int, str], list[str]] = {}
+    for abort in rollouts.aborts:
+        if abort.condition == m:
+            alike.setdefault((abort.step, abort.reason), []).append(str(abort.sample))
+    return "".join(
+        f" {'Samples' if len(samples) > 1 else 'Sample'} {', '.join(samples)} "
+        f"{'were' if len(samples) > 1 else 'was'} aborted after step {step}: {reason}."
+        for (step, reason), samples in alike.items()
+    )
 
 
 def chosen(usable: Bool[np.ndarray, "M"], new: Any, old: Any) -> Any:
