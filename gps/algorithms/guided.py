@@ -41,7 +41,7 @@ class GuidedState(LocalState[Prior], Generic[Prior, Network]):
 class GuidedModel(NamedTuple):
     """What an iteration knows: the local model, and the global policy around its samples."""
 
-    local: LocalModel
+    local: Any  # the optimiser's: a `LocalModel`, or another with its `dynamics` and `sample_costs`
     linearised: Controller
     policy_prior: MixturePrior | None
 

@@ -49,7 +49,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.algorithms.guided import GuidedModel, global_policy, lessons, linearised, policy_record, taught
-from gps.algorithms.local import LocalOptimiser, LocalState
+from gps.algorithms.local import LocalOptimiser, LocalState, chosen
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.types import Controller
 from gps.policies.neural import Network
@@ -150,10 +150,13 @@ class PIGPS:
             before = dataclasses.replace(before, controllers=model.linearised)
             optimiser = dataclasses.replace(optimiser, execution="max_entropy")
         after, record = optimiser.improve(before, rollouts, model.local)
-        teachers = record.improved
-        teaching = taught(np.array([status.improved for status in record.statuses]), rollouts)
+        usable = np.array([status.improved for status in record.statuses])
+        teachers = chosen(usable, record.improved, state.controllers)  # what has no update is left as it was
+        teaching = taught(usable, rollouts)
         training, fit = train(state.training, lessons(teachers, rollouts, teaching[:, None]), self.options)
         policy = policy_record(
             sampled, model.linearised, model.local, training.policy, teachers, rollouts, fit, teaching
         )
-        return PIGPSState(after, training, model.policy_prior), dataclasses.replace(record, policy=policy)
+        after = dataclasses.replace(after, controllers=teachers)
+        record = dataclasses.replace(record, improved=teachers, policy=policy)
+        return PIGPSState(after, training, model.policy_prior), record

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from problems import LinearEnv
 from test_pi2 import steep
-from test_trajopt import COST, DU, DX, STARTS, M, T, best, cost_without_noise, learn  # noqa: F401
+from test_trajopt import CONDITIONS, COST, DU, DX, STARTS, A, B, M, T, best, cost_without_noise, learn  # noqa: F401
 
 from gps.algorithms.guided import precision
 from gps.algorithms.path_integral import cost_to_go
@@ -16,7 +17,8 @@ from gps.backend import jax
 from gps.linear_gaussian.initial import zero
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training
-from gps.records import Status
+from gps.records import PolicyStatus, Status
+from gps.sampling import collect, exploration_noise
 from gps.serialization import flatten, unflatten
 
 N = 40
@@ -120,22 +122,39 @@ def test_a_state_is_stored_and_read_back():
         same(again, state)
 
 
-def test_samples_that_tell_nothing_teach_nothing():
+@pytest.mark.parametrize(
+    ("spoil", "status"),
+    [
+        (lambda rollouts: dataclasses.replace(rollouts, mask=np.zeros_like(rollouts.mask)), Status.NO_VALID_SAMPLES),
+        (lambda rollouts: alike(rollouts), Status.NO_PREFERENCE),
+    ],
+    ids=["no sample", "samples that are all alike"],
+)
+def test_samples_that_tell_nothing_teach_nothing(spoil, status):
     algorithm = pigps()
-    state, _ = learn(algorithm, 2)
-    before = algorithm.final(state)
-    state, records = learn_on(algorithm, state, samples=1)
-    assert records[0].statuses == [Status.NO_PREFERENCE] * M
-    assert records[0].policy.outcome == "NO_SAMPLES"
-    same(algorithm.final(state).policy, before.policy)
-    same(records[0].improved, records[0].policy.linearised)
+    before, _ = learn(algorithm, 2)
+    rollouts = spoil(rollouts_of(algorithm, before))
+    state, record = algorithm.improve(before, rollouts, algorithm.fit(before, rollouts, 0))
+    assert record.statuses == [status] * M
+    assert record.policy.status == PolicyStatus.NO_SAMPLES
+    assert record.troubles[-1].startswith("policy: No sample has a positive weight")
+    same(state.training.policy, before.training.policy)
+    same(record.improved, before.controllers)
+    again, record = algorithm.improve(state, good := rollouts_of(algorithm, state), algorithm.fit(state, good, 1))
+    assert record.troubles == []
+    assert again.iteration == 4
 
 
-def learn_on(algorithm, state, samples):
-    """One iteration more."""
-    continued = dataclasses.replace(algorithm)
-    object.__setattr__(continued, "begin", lambda *_: state)
-    return learn(continued, 1, samples)
+def alike(rollouts):
+    """The first sample of each condition, again and again."""
+    one = {name: np.repeat(getattr(rollouts, name)[:, :1], N, axis=1) for name in ("states", "actions", "noise")}
+    return dataclasses.replace(rollouts, **one)
+
+
+def rollouts_of(algorithm, state):
+    policy = algorithm.policy(state)
+    noise = exploration_noise(policy, N, 0.0, np.random.default_rng(7))
+    return collect(LinearEnv(M * N, A, B), policy, CONDITIONS, noise, seed=0)
 
 
 def same(one, two):
