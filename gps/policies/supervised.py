@@ -373,6 +373,7 @@ class _Descent(NamedTuple):
 @jax.jit
 def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indices, knobs: _Knobs) -> _Descent:
     blocks, per_block, batch = indices.shape
+    pictures = isinstance(samples.observations, tuple)
     scale = 1.0 / (jnp.sum(samples.weights) / jnp.count_nonzero(samples.weights))  # of weights with mean 1
     adam = optax.scale_by_adam()
     rates = optax.cosine_decay_schedule(knobs.learning_rate, blocks * per_block, alpha=0.01)
@@ -380,12 +381,15 @@ def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indice
     def with_network(network):
         return dataclasses.replace(policy, network=network)
 
-    def loss(network, chosen):
-        picked = jax.tree.map(lambda array: array[chosen], samples)
-        return _weighted_sum(with_network(network), picked) * (scale / batch)
+    def picked(chosen):
+        return jax.tree.map(lambda array: array[chosen], samples)
 
-    def step(point, chosen):
-        value, gradient = jax.value_and_grad(loss)(point.network, chosen)
+    def loss(network, batched):
+        return _weighted_sum(with_network(network), batched) * (scale / batch)
+
+    def step(point, at):
+        batched = picked(at) if pictures else at
+        value, gradient = jax.value_and_grad(loss)(point.network, batched)
         state = optax.ScaleByAdamState(point.count, point.first, point.second)
         direction, state = adam.update(gradient, state)
         rate = rates(point.step)
@@ -407,7 +411,9 @@ def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indice
     limit = _EXPLODED * jnp.maximum(jnp.maximum(jnp.abs(at_start), constant), 1.0)
 
     def block(at: _Descent) -> _Descent:
-        point, losses = jax.lax.scan(step, at.point, indices[at.block])
+        # Picking a block's samples at once saves a quarter of the time; of pictures it would be much to hold.
+        chosen = indices[at.block]
+        point, losses = jax.lax.scan(step, at.point, chosen if pictures else picked(chosen))
         training, held_out = jnp.mean(losses), look(point.network)
         good = jnp.isfinite(training) & jnp.isfinite(held_out) & (training <= limit)
         better = good & (held_out < at.held_out_loss[at.best.step // per_block])
