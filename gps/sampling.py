@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 from scipy.ndimage import gaussian_filter1d
 
 from gps.errors import EnvironmentFault, GpsError, SimulationFault
@@ -90,16 +90,17 @@ def collect(
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
     An episode that ends (terminated, truncated, aborted or diverged) keeps its rows up to there and is masked
-    afterwards. With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that
-    number, and those that are left over are not reset.
+    afterwards; so does one whose observation, after the first, has another shape than was declared or is not finite.
+    With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that number, and
+    those that are left over are not reset.
 
     Args:
         observe: whether to record the observations of an environment that has an `observation_layout`, which may take
             time (pictures); those that the policy acts on are recorded anyway.
 
     Raises:
-        EnvironmentFault: if the environment raises, hangs or dies, or returns a state, an observation or a reward that
-            is not finite, or a state or an observation of another shape.
+        EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
+            that is not finite, or a state or a first observation of another shape.
     """
     M, N, T, du = noise.shape
     episodes = M * N
@@ -186,7 +187,15 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
             log.states[t, group], log.mask[t, group] = state[:n], alive
             if log.observations is not None:
-                _note(log.observations, t, group, info, N, B)
+                bad, why = _note(log.observations, t, group, info, N, B)
+                if (alive & bad).any():
+                    log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(alive & bad))
+                    alive &= ~bad
+                    log.mask[t, group] = alive
+                    if not alive.any():
+                        break  # no action follows
+                    if hasattr(environment, "rest"):
+                        environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
             everyone[group] = recorded[t, group]
             wanted = policy.act(everyone.reshape(M, N, -1), t).reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
@@ -219,14 +228,26 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
-def _note(observations, t, group, info, samples, simulations) -> None:
-    """Record the observations of a group at step t; a fault if they are not what was declared, or not finite."""
+def _note(observations, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:
+    """Record the observations of a group at step t; which of them nobody can go on with, and why.
+
+    Those that are not what was declared, or not finite, are a fault at the first step; later they end their episodes.
+    """
     now, expected, when = info.get("observation"), (simulations, observations.shape[2]), f"step {t}"
+    n = group.stop - group.start
     if now is None:
         raise EnvironmentFault(f'the environment has an observation_layout, but no info["observation"] at {when}')
-    if now.shape != expected or not np.isfinite(now.sum()):
+    fits = now.shape == expected
+    if fits and np.isfinite(now.sum()):
+        observations[t, group] = now[:n]
+        return np.zeros(n, dtype=bool), ""
+    if t == 0:
         raise EnvironmentFault(_describe_bad_state(now, expected, group, samples, when, "observation"))
-    observations[t, group] = now[: group.stop - group.start]
+    if not fits:
+        return np.ones(n, dtype=bool), f"the observations have the shape {now.shape} in place of {expected}"
+    bad = ~np.isfinite(now[:n]).all(axis=1)
+    observations[t, group] = np.where(bad[:, None], 0, now[:n])
+    return bad, "the observation is not finite"
 
 
 def _check_rewards(rewards, mask, group, samples, t) -> None:

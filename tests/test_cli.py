@@ -61,8 +61,8 @@ def experiment(monkeypatch, tmp_path):
             callback.on_end(run)
         return run
 
-    def resume(path, *, start, iterations, callbacks, confirm):
-        fake.calls.append((path, start, iterations))
+    def resume(path, *, start, iterations, on_trouble, callbacks, confirm):
+        fake.calls.append((path, start, iterations, on_trouble))
         return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="", confirm=confirm)
 
     fake.run, fake.resume = run, resume
@@ -99,7 +99,7 @@ def test_run(experiment, capsys):
 
 def test_resume_and_quiet(experiment, capsys):
     assert cli.main(["resume", "r", "--from", "2", "--iterations", "4", "--quiet"]) == 0
-    assert experiment.calls[0] == ("r", 2, 4)
+    assert experiment.calls[0] == ("r", 2, 4, None)
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 

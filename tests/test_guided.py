@@ -79,8 +79,10 @@ def test_it_learns_and_carries_over(run):
     np.testing.assert_array_equal(run.evaluated("unseen")[0].states[:, 0, 0, :2], [[0.3, 0.1], [0.1, 0.3], [0.5, 0.0]])
 
 
-@pytest.mark.parametrize("override", ["sampling=on_policy", "sampling=off_policy", "name=badmm"])
-def test_run_four_is_run_two_and_resume_two(folder, override):
+@pytest.mark.parametrize(
+    "override", ["sampling=on_policy", "sampling=off_policy", "name=badmm", "name=pigps", "name=pilqrgps"]
+)
+def test_run_four_is_run_two_and_resume_two(folder, override, tmp_path):
     overrides = [f"algorithm.{override}"]
     whole = started(folder, overrides=overrides)
     part = started(folder, overrides=overrides, iterations=2)
@@ -88,6 +90,7 @@ def test_run_four_is_run_two_and_resume_two(folder, override):
     assert digest(whole) == digest(resumed)
     for what in ("final", "unseen", "local"):
         np.testing.assert_array_equal(whole.evaluated(what)[1], resumed.evaluated(what)[1])
+    assert export(whole, tmp_path / "policy.npz")[1].startswith("a neural policy")
 
 
 def test_what_is_shown(run, capsys):

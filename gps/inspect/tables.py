@@ -193,6 +193,7 @@ _LABELS = {
     "SAMPLES_DROPPED": "dropped",
     "NOT_FINITE": "not finite",
     "NO_PREFERENCE": "no choice",
+    "NONE_WHOLE": "cut short",
 }
 
 
@@ -244,7 +245,8 @@ def policy_lines(policy: PolicyRecord | None) -> list[str]:
     said = f"{'':10}policy: "
     text = (
         f"{said}loss {number(before)} → {number(after)} in {policy.steps} steps; "
-        f"KL to the controllers {_span(policy_kl(policy))} nats a step; noise std {_span(policy.deviation)}"
+        f"KL to the controllers {_span(policy_kl(policy))} nats a step; noise std {_span(policy.deviation)}; "
+        f"{policy.status.name.lower().replace('_', ' ')}"
     )
     return [text, *([said + policy.message] if policy.message else [])]
 

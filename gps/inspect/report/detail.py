@@ -84,7 +84,8 @@ def _episodes(rollouts: Rollouts, costs: np.ndarray) -> dict[str, Any]:
 
 def read_mixture(run: Run, iteration: int) -> dict[str, np.ndarray]:
     """The parameters of the mixture in the state after an iteration; empty if the algorithm keeps none."""
-    return run.state_arrays(iteration, "prior.mixture.")
+    of_the_run = run.state_arrays(iteration, "prior.mixture.")
+    return of_the_run or run.state_arrays(iteration, "local.prior.mixture.")  # of the optimiser within an algorithm
 
 
 def _samples(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:

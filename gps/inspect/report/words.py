@@ -81,7 +81,7 @@ def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
     k = item["iteration"]
     status = Status[item["status"][m]]
     if not status.ok:
-        mild = (Status.SEARCH_EXHAUSTED, Status.SAMPLES_DROPPED, Status.NO_PREFERENCE)
+        mild = (Status.SEARCH_EXHAUSTED, Status.SAMPLES_DROPPED, Status.NO_PREFERENCE, Status.NONE_WHOLE)
         severity = "warning" if status in mild else "error"
         yield Finding.one(status.name, severity, k, m, item["message"][m] or status.sentence)
     if (share := item["saturated"][m] or 0.0) > SATURATED:
