@@ -484,6 +484,9 @@ class PolicyConfig(Section):
 class _GuidedConfig(_AlgorithmConfig):
     """What the algorithms share that train one neural policy by local controllers."""
 
+    warm_up: int = Field(
+        default=0, ge=0, description="iterations at the start that improve the local controllers alone"
+    )
     policy: PolicyConfig = PolicyConfig()
 
 
@@ -498,9 +501,10 @@ class MDGPSConfig(_ModelConfig, _GuidedConfig):
 
     name: Literal["mdgps"] = "mdgps"
     sampling: Sampling = "on_policy"
-    step_rule: Literal["classic", "global"] = Field(
-        default="global",
-        description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's",
+    step_rule: Literal["classic", "global"] | None = Field(
+        default=None,
+        description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's; "
+        "default: of what is sampled",
     )
 
 

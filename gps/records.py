@@ -60,10 +60,11 @@ class PolicyStatus(Sentences):
     BAD_PRECISION = 5, "A precision is not finite or not positive semi-definite; the policy was left as it was."
     SINGULAR_PRECISION = 6, "The mean precision is singular; the covariance was limited from above."
     COLLAPSED_COVARIANCE = 7, "The covariance collapses; it was limited from below."
+    WARM_UP = 8, "The local controllers learn alone at first; the policy was not trained."
 
     @property
     def ok(self) -> bool:
-        return self in (PolicyStatus.OK, PolicyStatus.STOPPED_EARLY)
+        return self in (PolicyStatus.OK, PolicyStatus.STOPPED_EARLY, PolicyStatus.WARM_UP)
 
 
 class Abort(NamedTuple):
@@ -88,7 +89,7 @@ class Rollouts:
     actions: Float[np.ndarray, "M N T du"]
     noise: Float[np.ndarray, "M N T du"]  # the exploration noise within the actions, before the limits
     rewards: Float[np.ndarray, "M N T"]
-    success: Bool[np.ndarray, "M N T"]  # the environment's flag after step t
+    success: Bool[np.ndarray, "M N T"] | None  # the environment's flag after step t; None where it gives none
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
     aborts: tuple[Abort, ...] = ()
@@ -104,9 +105,9 @@ class Rollouts:
         count = self.mask.shape[0] * self.mask.shape[1] // conditions
 
         def grouped(array):
-            return array.reshape(conditions, count, *array.shape[2:])
+            return None if array is None else array.reshape(conditions, count, *array.shape[2:])
 
-        arrays = {name: grouped(array) for name in _PER_EPISODE if (array := getattr(self, name)) is not None}
+        arrays = {name: grouped(getattr(self, name)) for name in _PER_EPISODE}
         of_samples = np.repeat(self.saturated, self.mask.shape[1])
         numbers = [abort.condition * self.mask.shape[1] + abort.sample for abort in self.aborts]
         aborts = tuple(
@@ -122,7 +123,9 @@ class Rollouts:
 
     @property
     def succeeded(self) -> Bool[np.ndarray, "M N"]:
-        """Whether each episode's last step was a success."""
+        """Whether each episode's last step was a success; of none where the environment does not tell."""
+        if self.success is None:
+            return np.zeros(self.mask.shape[:2], dtype=bool)
         last = np.maximum(self.mask.sum(axis=2) - 1, 0)
         return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
 

@@ -124,7 +124,7 @@ class _Log(NamedTuple):
     wanted: Float[np.ndarray, "T MN du"]
     actions: Float[np.ndarray, "T MN du"]
     rewards: Float[np.ndarray, "T MN"]
-    success: np.ndarray
+    success: Num[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment does not tell
     mask: np.ndarray
     aborts: list[tuple[int, int, str]]  # episode, step, reason
     observations: Num[np.ndarray, "T MN do"] | None = None  # None where there are none, or nobody wants them
@@ -132,7 +132,7 @@ class _Log(NamedTuple):
     @classmethod
     def empty(cls, T: int, episodes: int, dx: int, du: int) -> "_Log":
         shape = T, episodes
-        flags = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        flags = np.full(shape, -1, dtype=np.int8), np.zeros(shape, dtype=bool)
         return cls(np.zeros((*shape, dx)), np.zeros((*shape, du)), np.zeros((*shape, du)), np.zeros(shape), *flags, [])
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
@@ -146,7 +146,8 @@ class _Log(NamedTuple):
         saturated = by_condition(clipped).sum(axis=(1, 2, 3)) / np.maximum(by_condition(mask).sum(axis=(1, 2)) * du, 1)
         return Rollouts(
             by_condition(self.states), by_condition(self.actions), noise, by_condition(self.rewards),
-            by_condition(self.success).astype(bool), by_condition(mask).astype(bool), saturated,
+            by_condition(self.success > 0).astype(bool) if (self.success >= 0).any() else None,
+            by_condition(mask).astype(bool), saturated,
             tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
             None if self.observations is None else by_condition(self.observations),
         )  # fmt: skip
@@ -202,7 +203,8 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
             state, rewards, terminated, truncated, info = environment.step(wanted)
             log.actions[t, group] = info.get("action", wanted)[:n]
-            log.success[t, group] = info.get("success", never)[:n]
+            if "success" in info:
+                log.success[t, group] = info["success"][:n]
             ended = (terminated | truncated)[:n]
             if ended.any():
                 log.aborts.extend(

@@ -20,8 +20,8 @@ from gps.linear_gaussian.types import Controller, Marginals
 from gps.policies.linearised import linearise, policy_points
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.shared import Shared
-from gps.policies.supervised import Fit, Options, Samples, Training
-from gps.records import PolicyRecord, Rollouts
+from gps.policies.supervised import Fit, Options, Samples, Training, not_trained, train
+from gps.records import PolicyRecord, PolicyStatus, Rollouts
 from gps.sampling import Policy
 
 
@@ -54,11 +54,15 @@ class Guided(TrajOpt):
         training: of the policy, before the first step.
         policy_prior: of the linearisation; None linearises by least squares.
         options: of the supervised step.
+        warm_up: iterations at the start that improve the local controllers alone, as trajectory optimisation does. A
+            policy that imitates the first controllers, which are far from good and seen around few states, is far
+            worse than they are, and holds them back.
     """
 
     training: Training
     options: Options
     policy_prior: MixturePrior | None = None
+    warm_up: int = 0
 
     @property
     def state_type(self) -> Any:
@@ -79,12 +83,16 @@ class Guided(TrajOpt):
         return executed(state.controllers, state.planned, self.execution, self.noise)
 
     def final(self, state: GuidedState) -> Policy:
-        """The global policy; the initial controllers before there is one."""
+        """The global policy; the local controllers before there is one."""
         return global_policy(state) if state.trained else self._local(state)
 
     def further(self, state: GuidedState) -> dict[str, Policy]:
         """The local controllers, to be evaluated beside the policy."""
         return {"local": self._local(state)} if state.trained else {}
+
+    def taught(self, state: GuidedState, samples: Samples) -> tuple[Training, Fit]:
+        """The supervised step, once the local controllers are warm."""
+        return supervised(state, samples, self.options, self.warm_up)
 
     def _local(self, state: GuidedState) -> Controller:
         return executed(state.controllers, state.planned, self.execution, 0.0)
@@ -110,7 +118,7 @@ def global_policy(state: GuidedState) -> Shared:
 def linearised(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple[Controller, MixturePrior | None]:
     """The global policy around the samples of each condition and step, and the prior that has seen it there.
 
-    The initial controllers before there is a policy.
+    The local controllers before there is a policy.
     """
     prior = state.policy_prior
     if not state.trained:
@@ -138,7 +146,14 @@ def expected(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M
     return np.asarray(costs).sum(axis=1)
 
 
-def taught(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarray, "M"]:
+def supervised(state: GuidedState, samples: Samples, options: Options, warm_up: int) -> tuple[Training, Fit]:
+    """The supervised step, from iteration `warm_up` on."""
+    if state.iteration < warm_up:
+        return state.training, not_trained(PolicyStatus.WARM_UP)
+    return train(state.training, samples, options)
+
+
+def teaches(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarray, "M"]:
     """Which conditions teach the policy: those that have a new controller, and an episode that did not fail.
 
     What a controller would do where each of its episodes failed is nothing to imitate.
@@ -189,26 +204,27 @@ def policy_record(
     sampled: bool,
     around: Controller,
     model: LocalModel,
-    policy: NeuralPolicy,
+    training: Training,
     teachers: Controller,
     rollouts: Rollouts,
     fit: Fit,
-    taught: Bool[np.ndarray, "M"],
+    teach: Bool[np.ndarray, "M"],
 ) -> PolicyRecord:
-    """The policy's side of the iteration's record."""
-    silent = [f"Condition {m} taught it nothing." for m in np.flatnonzero(~taught)]
+    """The policy's side of the iteration's record, after its training. `teach` is what `teaches` says."""
+    policy, there = training.policy, training.calls > 0
+    silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
     return PolicyRecord(
         sampled=sampled,
         linearised=around,
         marginals=marginals(model, around),
-        kl=divergence(policy, teachers, rollouts),
+        kl=divergence(policy, teachers, rollouts) if there else np.full(teachers.feedforward.shape[:2], np.nan),
         deviation=np.sqrt(np.diagonal(np.asarray(policy.covariance))),
         steps=fit.steps,
         training_loss=fit.training_loss,
         held_out_loss=fit.held_out_loss,
         outcome=fit.outcome.name,
         covariance_outcome=fit.covariance_outcome.name,
-        message=" ".join([*([fit.message] if fit.message else []), *silent]),
+        message=" ".join(filter(None, [fit.message, *(f"Condition {m} taught it nothing." for m in silent)])),
     )
 
 

@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     reward: float
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None  # None where the environment does not tell
     diverged: bool
     abort: str  # why the environment wants the episode to end; empty if it does not
     action: Floats | None  # (du,) as the environment says that it was applied, if it does
@@ -138,7 +138,8 @@ class Simulation:
         observation, reward, terminated, truncated, info = self._env.step(
             action.astype(space.dtype).reshape(space.shape)
         )
-        success = bool(info.get("success", info.get("is_success", False)))
+        success = info.get("success", info.get("is_success"))
+        success = None if success is None else bool(success)
         applied = info.get("action")
         applied = np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None
         try:

@@ -181,11 +181,11 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     samples = _checked(training.policy, samples)
     kept = np.flatnonzero(samples.weights != 0)
     if not len(kept) or not (samples.weights > 0).any():
-        return training, _nothing_done(PolicyStatus.NO_SAMPLES, "")
+        return training, not_trained(PolicyStatus.NO_SAMPLES)
     samples = jax.tree.map(lambda array: array[kept], samples)
     trouble = _trouble(samples, kept)
     if trouble is not None:
-        return training, _nothing_done(*trouble)
+        return training, not_trained(*trouble)
 
     rng = np.random.default_rng(training.key)
     next_key = rng.integers(1 << 32, size=2, dtype=np.uint32)
@@ -223,8 +223,9 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     return Training(policy, first, second, count, training.calls + 1, next_key), fit
 
 
-def _nothing_done(outcome: PolicyStatus, detail: str) -> Fit:
-    message = f"{outcome.sentence} {detail}".strip()
+def not_trained(outcome: PolicyStatus, detail: str = "") -> Fit:
+    """Of a step that left the policy as it was."""
+    message = "" if outcome.ok else f"{outcome.sentence} {detail}".strip()
     return Fit(outcome, PolicyStatus.OK, message, 0, 0, np.zeros(0), np.zeros(0))
 
 
