@@ -12,7 +12,7 @@ pytrees.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from gps.backend import jax, jnp
 from gps.errors import PolicyError, nearest
 from gps.linear_gaussian.types import pytree
+from gps.pixels import Pixels
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "relu": (jax.nn.relu, lambda h: np.maximum(h, 0, out=h)),
@@ -29,16 +30,6 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 
 _STATIC = {"static": True}  # of a field that is no parameter
 
-SMALLEST_IMAGE = 64  # pixels of a side
-
-
-class Pixels(NamedTuple):
-    """What a convolutional network sees: an image, and a vector beside it, such as joint angles (dv may be 0)."""
-
-    image: np.ndarray  # (..., H, W, C), uint8, or a float in 0..1
-    vector: np.ndarray  # (..., dv)
-
-
 @pytree
 class MLP:
     """A multi-layer perceptron; with no hidden layer, an affine map. Observations are vectors (do,)."""
@@ -46,6 +37,9 @@ class MLP:
     weights: tuple[Float[Array, "fan_in fan_out"], ...]
     biases: tuple[Float[Array, "fan_out"], ...]
     activation: str = dataclasses.field(metadata=_STATIC)
+
+    at_once: ClassVar[int] = 1 << 20
+    """Observations that training hands to it together, at most."""
 
     @classmethod
     def create(
@@ -145,6 +139,9 @@ class Convolutional:
     image_shape: tuple[int, int, int] = dataclasses.field(metadata=_STATIC)
     activation: str = dataclasses.field(metadata=_STATIC)
 
+    at_once: ClassVar[int] = 256
+    """As of `MLP`."""
+
     @classmethod
     def create(
         cls,
@@ -161,7 +158,7 @@ class Convolutional:
         """Random weights.
 
         Args:
-            image_shape: (H, W, C), at least 64 pixels a side.
+            image_shape: (H, W, C).
             vector_size: of the observations beside the image, 0 for none.
             key: a JAX key.
             channels, kernels, strides: of each convolution: its outputs, side in pixels and step in pixels.
@@ -169,10 +166,8 @@ class Convolutional:
             activation: "relu" or "tanh".
         """
         _known(activation)
-        if len(image_shape) != 3 or min(image_shape[:2]) < SMALLEST_IMAGE or image_shape[2] < 1:
-            raise PolicyError(
-                f"image shape {tuple(image_shape)}: expected (H, W, C) with at least {SMALLEST_IMAGE} pixels a side"
-            )
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise PolicyError(f"image shape {tuple(image_shape)}: expected (H, W, C), height, width and channels")
         if not len(channels) == len(kernels) == len(strides) >= 1:
             raise PolicyError("channels, kernels and strides: expected one of each for every convolution")
         *keys, last = jax.random.split(key, len(channels) + 1)
@@ -183,7 +178,10 @@ class Convolutional:
             weights.append(np.asarray(scale * jax.random.normal(one, (side, side, inputs, outputs)), np.float32))
             height, width, inputs = (height - side) // stride + 1, (width - side) // stride + 1, outputs
         if min(height, width) < 2:
-            raise PolicyError(f"the convolutions leave {height}x{width} of {image_shape}; smaller kernels or strides?")
+            raise PolicyError(
+                f"the convolutions leave {max(height, 0)} x {max(width, 0)} of images of {image_shape[0]} x "
+                f"{image_shape[1]} pixels, and a position needs 2 x 2; larger images, or smaller kernels or strides"
+            )
         return cls(
             tuple(weights),
             tuple(np.zeros(n, np.float32) for n in channels),
