@@ -175,7 +175,7 @@ def sight(environment: VectorEnv, episodes: int, T: int) -> Sight:
     if size > MOST_OF_PICTURES:
         raise ConfigError(
             f"environment.image_size: the pictures of an iteration, {episodes} episodes of {T} steps, would take "
-            f"{size / 2**20:,.0f} MiB, more than the {MOST_OF_PICTURES >> 20} that a run stores; make them smaller, or fewer"
+            f"{size / 2**20:,.0f} MiB, more than the {MOST_OF_PICTURES >> 20} that a run stores; make them smaller"
         )
     return seen
 
@@ -362,7 +362,8 @@ def _network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> M
         case PerceptronConfig():
             if image is not None:
                 raise ConfigError(
-                    f'{place}: "mlp" takes numbers, and there are pictures in environment.observation; take "convolutional"'
+                    f'{place}: "mlp" takes numbers, and there are pictures in environment.observation; '
+                    'take "convolutional"'
                 )
             return MLP.create((numbers, *settings.hidden, du), key, settings.activation)
         case ConvolutionalConfig() as chosen:

@@ -30,6 +30,7 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 
 _STATIC = {"static": True}  # of a field that is no parameter
 
+
 @pytree
 class MLP:
     """A multi-layer perceptron; with no hidden layer, an affine map. Observations are vectors (do,)."""
@@ -208,6 +209,11 @@ class Convolutional:
     def action_size(self) -> int:
         return self.head.action_size
 
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its parameters, in which it computes."""
+        return np.dtype(self.sharpness.dtype)
+
     def checked(self, observations: Any) -> Pixels:
         """The observations as `Pixels`.
 
@@ -233,27 +239,27 @@ class Convolutional:
 
     def __call__(self, observation: Pixels) -> Float[Array, "du"]:
         function = ACTIVATIONS[self.activation][0]
-        h = _unit(observation.image, jnp)
+        h = _unit(observation.image, self.dtype, jnp)
         for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
             h = _convolved(h, kernel, stride) + offset
             h = function(h) if i < len(self.strides) - 1 else h  # the softmax is the last one's
         points = _points(h, self.sharpness, jnp)
-        return self.head(jnp.concatenate([points, observation.vector.astype(np.float32)]))
+        return self.head(jnp.concatenate([points, observation.vector.astype(self.dtype)]))
 
     def rows(self, observations: Pixels) -> Float[np.ndarray, "B du"]:
         """The same in NumPy, image by image: each convolution is one matrix product."""
         rows = [self._row(image, vector) for image, vector in zip(*observations, strict=True)]
-        return np.concatenate([np.zeros((0, self.action_size), np.float32), *rows])
+        return np.concatenate([np.zeros((0, self.action_size), self.dtype), *rows])
 
     def _row(self, image: np.ndarray, vector: np.ndarray) -> Float[np.ndarray, "1 du"]:
         function = ACTIVATIONS[self.activation][1]
-        h = _unit(image, np)
+        h = _unit(image, self.dtype, np)
         for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
             patches = np.lib.stride_tricks.sliding_window_view(h, kernel.shape[:2], (0, 1))[::stride, ::stride]
             h = np.tensordot(patches, np.asarray(kernel), ([3, 4, 2], [0, 1, 2])) + np.asarray(offset)
             h = function(h) if i < len(self.strides) - 1 else h
         points = _points(h, np.asarray(self.sharpness), np)
-        return self.head.rows(np.concatenate([points, vector.astype(np.float32)])[None])
+        return self.head.rows(np.concatenate([points, vector.astype(self.dtype)])[None])
 
     @property
     def entry(self) -> tuple[Array, Array]:
@@ -282,9 +288,9 @@ def _vectors(vectors: Any, size: int) -> Any:
     return vectors
 
 
-def _unit(image: Any, module: Any) -> Any:
-    """An image as float32 in 0..1."""
-    return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else module.asarray(image, np.float32)
+def _unit(image: Any, dtype: np.dtype, module: Any) -> Any:
+    """An image as floats in 0..1."""
+    return image.astype(dtype) / dtype.type(255) if image.dtype == np.uint8 else module.asarray(image, dtype)
 
 
 def _convolved(h: Float[Array, "H W c"], kernel: Float[Array, "k k c o"], stride: int) -> Float[Array, "H2 W2 o"]:
@@ -301,5 +307,5 @@ def _points(h: Any, sharpness: Any, module: Any) -> Any:
     """The mean position of each channel of h (H, W, channels) under the softmax of its responses: x's, then y's."""
     e = module.exp(sharpness * (h - h.max((0, 1))))
     e = e / e.sum((0, 1))
-    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in h.shape[:2])
+    y, x = (np.linspace(-1, 1, n, dtype=h.dtype) for n in h.shape[:2])
     return module.concatenate([x @ e.sum(0), y @ e.sum(1)])
