@@ -28,6 +28,9 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 }
 """Name -> the function in JAX, and in NumPy, where it works in place."""
 
+_SHARPNESS = 10.0
+"""Of the softmax, at first: with 1, the points of random convolutions hardly move, and what they see is learned late."""
+
 _STATIC = {"static": True}  # of a field that is no parameter
 
 
@@ -186,7 +189,7 @@ class Convolutional:
         return cls(
             tuple(weights),
             tuple(np.zeros(n, np.float32) for n in channels),
-            np.asarray(1.0, np.float32),
+            np.asarray(_SHARPNESS, np.float32),
             MLP.create((2 * channels[-1] + vector_size, *hidden, action_size), last, activation, np.float32),
             tuple(int(stride) for stride in strides),
             tuple(int(n) for n in image_shape),
@@ -294,13 +297,15 @@ def _unit(image: Any, dtype: np.dtype, module: Any) -> Any:
 
 
 def _convolved(h: Float[Array, "H W c"], kernel: Float[Array, "k k c o"], stride: int) -> Float[Array, "H2 W2 o"]:
-    """The valid convolution, as a matrix product for each row of the kernel: XLA's own is ten times slower in loops."""
+    """The valid convolution, as one matrix product: XLA's own is several times slower in loops."""
     side = len(kernel)
     height, width = ((n - side) // stride + 1 for n in h.shape[:2])
-    columns = [h[:, j : j + stride * (width - 1) + 1 : stride] for j in range(side)]
-    columns = jnp.concatenate(columns, axis=-1)
-    rows = [columns[i : i + stride * (height - 1) + 1 : stride] for i in range(side)]
-    return sum(row @ part.reshape(row.shape[-1], -1) for row, part in zip(rows, kernel, strict=True))
+    patches = [
+        h[i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
+        for i in range(side)
+        for j in range(side)
+    ]
+    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _points(h: Any, sharpness: Any, module: Any) -> Any:
