@@ -451,9 +451,12 @@ class ConvolutionalConfig(Section):
     """Convolutions before the hidden layers, whose last channels become one point of the image each: for pictures."""
 
     name: Literal["convolutional"] = "convolutional"
-    channels: ListOf[Annotated[int, Ge(1)]] = Field(default=(16, 16, 16), description="outputs of each convolution")
-    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3, 3), description="side of each kernel, pixels")
-    strides: ListOf[Annotated[int, Ge(1)]] = Field(default=(2, 2, 1), description="step of each kernel, pixels")
+    channels: ListOf[Annotated[int, Ge(1)]] = Field(default=(8, 16), description="outputs of each convolution")
+    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3), description="side of each kernel, pixels")
+    strides: ListOf[Annotated[int, Ge(1)]] = Field(
+        default=(2, 1),
+        description="step of each kernel, pixels: what is to be found should be more than twice their product wide",
+    )
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:

@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 """Name -> the function in JAX, and in NumPy, where it works in place."""
 
 _SHARPNESS = 10.0
-"""Of the softmax, at first: with 1, the points of random convolutions hardly move, and what they see is learned late."""
+"""Of the softmax, at first: with 1, the points of random convolutions hardly move, and are learned late."""
 
 _STATIC = {"static": True}  # of a field that is no parameter
 
@@ -153,9 +153,9 @@ class Convolutional:
         vector_size: int,
         action_size: int,
         key: jax.Array,
-        channels: Sequence[int] = (16, 16, 16),
-        kernels: Sequence[int] = (5, 3, 3),
-        strides: Sequence[int] = (2, 1, 1),
+        channels: Sequence[int] = (8, 16),
+        kernels: Sequence[int] = (5, 3),
+        strides: Sequence[int] = (2, 1),
         hidden: Sequence[int] = (64,),
         activation: str = "relu",
     ) -> Self:
@@ -165,7 +165,9 @@ class Convolutional:
             image_shape: (H, W, C).
             vector_size: of the observations beside the image, 0 for none.
             key: a JAX key.
-            channels, kernels, strides: of each convolution: its outputs, side in pixels and step in pixels.
+            channels, kernels, strides: of each convolution: its outputs, side in pixels and step in pixels. What is
+                to be found should be more than twice as wide as the product of the strides: a smaller thing looks
+                another in each place between two steps, and is found where it was in training alone.
             hidden: sizes of the perceptron's hidden layers.
             activation: "relu" or "tanh".
         """
