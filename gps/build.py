@@ -1,6 +1,7 @@
 """From an experiment's configuration to its objects: environment, cost, first controllers, algorithm."""
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
     BADMMConfig,
+    ConvolutionalConfig,
     DistanceCostConfig,
     DynamicsConfig,
     EnvironmentConfig,
@@ -31,6 +33,7 @@ from gps.config import (
     MDGPSConfig,
     MixturePriorConfig,
     PDInitialConfig,
+    PerceptronConfig,
     PI2Config,
     PIGPSConfig,
     PILQRConfig,
@@ -52,11 +55,16 @@ from gps.environments.guard import Confirm, Guarded, ask
 from gps.environments.gymnasium_mujoco import batch_class
 from gps.environments.parts import Layout, entries
 from gps.environments.recipe import Recipe, registered
-from gps.errors import ConfigError
+from gps.errors import ConfigError, PolicyError
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
-from gps.policies import MLP, NeuralPolicy
+from gps.pixels import Sight
+from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.supervised import Options, Training
+from gps.serialization import MAX_BYTES
+
+MOST_OF_PICTURES = 3 * MAX_BYTES // 4
+"""Bytes that the pictures of an iteration may take: they are stored in one file with other arrays."""
 
 # -- environment -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +167,22 @@ def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
     return config.horizon or limit or 100
 
 
+def sight(environment: VectorEnv, episodes: int, T: int) -> Sight:
+    """What a policy sees in `episodes` of T steps.
+
+    Raises:
+        ConfigError: if its pictures would be more than a run stores of an iteration.
+    """
+    seen = Sight.of(environment)
+    size = episodes * T * math.prod(seen.image_shape or (0,))
+    if size > MOST_OF_PICTURES:
+        raise ConfigError(
+            f"environment.image_size: the pictures of an iteration, {episodes} episodes of {T} steps, would take "
+            f"{size / 2**20:,.0f} MiB, more than the {MOST_OF_PICTURES >> 20} that a run stores; make them smaller"
+        )
+    return seen
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -255,11 +279,15 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int) -> Any:
+def algorithm(config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int) -> Any:
     """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
 
     Args:
-        do, du: how many numbers a policy sees and how many actions it has.
+        sight: what a policy sees.
+        du: how many actions it has.
+
+    Raises:
+        ConfigError: if the algorithm, or its policy's network, does not fit.
     """
     settings = config.algorithm
     if settings.options and not isinstance(settings, PluginAlgorithmConfig):
@@ -275,16 +303,16 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int) 
         case PILQRConfig():
             return PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
         case MDGPSConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
             return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
         case PIGPSConfig():
             local = PI2(total_cost, **_of_all(config), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, do, du), sampling=settings.sampling)
+            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
         case PILQRGPSConfig():
             local = PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, do, du), sampling=settings.sampling)
+            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
         case BADMMConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
             penalty = Penalty(**settings.penalty.model_dump())
             return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
 
@@ -322,19 +350,42 @@ def _of_samples(settings: PI2Config | PILQRConfig | PIGPSConfig | PILQRGPSConfig
     return {name: getattr(settings, name) for name in names if name in type(settings).model_fields}
 
 
-def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
+def _of_policies(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
     """What those are made with that train a neural policy."""
     settings: PolicyConfig = config.algorithm.policy
     weights, choices = jax.random.split(jax.random.key(config.seed))
-    network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
     prior = settings.prior
-    own = settings.model_dump(exclude={"hidden", "activation", "prior"})
+    own = settings.model_dump(exclude={"network", "hidden", "activation", "prior"})
     return {
-        "training": Training.begin(NeuralPolicy.untrained(network), choices),
+        "training": Training.begin(NeuralPolicy.untrained(_network(settings, sight, du, weights)), choices),
         "options": Options(**own),
         "warm_up": config.algorithm.warm_up,
         "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
     }
+
+
+def _network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:
+    """The policy's network with random weights; ConfigError if it does not fit what it is to see."""
+    place, image, numbers = "algorithm.policy.network", sight.image_shape, len(sight.numbers)
+    match settings.network or (PerceptronConfig() if image is None else ConvolutionalConfig()):
+        case PerceptronConfig():
+            if image is not None:
+                raise ConfigError(
+                    f'{place}: "mlp" takes numbers, and there are pictures in environment.observation; '
+                    'take "convolutional"'
+                )
+            return MLP.create((numbers, *settings.hidden, du), key, settings.activation)
+        case ConvolutionalConfig() as chosen:
+            if image is None:
+                raise ConfigError(
+                    f'{place}: "convolutional" sees, and there is no picture in environment.observation; '
+                    'name one there ("image:CAMERA" of a MuJoCo model), or take "mlp"'
+                )
+            layers = chosen.channels, chosen.kernels, chosen.strides
+            try:
+                return Convolutional.create(image, numbers, du, key, *layers, settings.hidden, settings.activation)
+            except PolicyError as error:
+                raise ConfigError(f"{place}: {error}") from None
 
 
 def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:

@@ -72,9 +72,8 @@ class Experiment:
                 for space in (self.environment.single_observation_space, self.environment.single_action_space)
             )
             cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            layout = getattr(self.environment, "observation_layout", None)
-            do = dx if layout is None else max(part.stop for part in layout.values())
-            self.algorithm = build.algorithm(config, cost, do, du)
+            sight = build.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
+            self.algorithm = build.algorithm(config, cost, sight, du)
         except BaseException:
             self.close()
             raise

@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Num, UInt8
 from scipy.ndimage import gaussian_filter1d
 
 from gps.errors import EnvironmentFault, GpsError, SimulationFault
+from gps.pixels import Pixels, Sight
 from gps.records import Abort, Rollouts
 
 
@@ -31,8 +32,8 @@ class Policy(Protocol):
     def carries_over(self) -> bool:
         """Whether it can be run from other starts than those of its conditions."""
 
-    def act(self, seen: Num[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t, given the states or the observations of all episodes."""
+    def act(self, seen: Num[np.ndarray, "M N dx"] | Pixels, t: int) -> Float[np.ndarray, "M N du"]:
+        """The mean action at step t, given the states or the observations (`Pixels` with pictures) of all episodes."""
 
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""
@@ -107,8 +108,7 @@ def collect(
     log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
     layout = getattr(environment, "observation_layout", None)
     if layout is not None and (observe or policy.observes == "observation"):
-        shape = T, episodes, max(part.stop for part in layout.values())
-        log = log._replace(observations=np.zeros(shape, getattr(environment, "observation_dtype", np.float64)))
+        log = log.observing(Sight.of(environment), getattr(environment, "observation_dtype", np.float64))
     noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for group in _groups(episodes, environment.num_envs):
@@ -127,13 +127,36 @@ class _Log(NamedTuple):
     success: Num[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment does not tell
     mask: np.ndarray
     aborts: list[tuple[int, int, str]]  # episode, step, reason
-    observations: Num[np.ndarray, "T MN do"] | None = None  # None where there are none, or nobody wants them
+    sight: Sight | None = None  # None where there are no observations, or nobody wants them
+    observations: Num[np.ndarray, "T MN do"] | None = None
+    images: UInt8[np.ndarray, "T MN H W C"] | None = None
 
     @classmethod
     def empty(cls, T: int, episodes: int, dx: int, du: int) -> "_Log":
         shape = T, episodes
         flags = np.full(shape, -1, dtype=np.int8), np.zeros(shape, dtype=bool)
         return cls(np.zeros((*shape, dx)), np.zeros((*shape, du)), np.zeros((*shape, du)), np.zeros(shape), *flags, [])
+
+    def observing(self, sight: Sight, dtype: np.typing.DTypeLike) -> "_Log":
+        """The same with room for observations, `dtype` that of those without pictures."""
+        shape, numbers = self.mask.shape, len(sight.numbers)
+        if sight.image_shape is None:
+            return self._replace(sight=sight, observations=np.zeros((*shape, numbers), dtype))
+        images = np.zeros((*shape, *sight.image_shape), np.uint8)
+        return self._replace(sight=sight, observations=np.zeros((*shape, numbers)), images=images)
+
+    def record(self, t: int, group: slice, observations: Float[np.ndarray, "n do"]) -> None:
+        """Put down the observations of a group at step t."""
+        self.observations[t, group] = self.sight.vector(observations)
+        if self.images is not None:
+            self.images[t, group] = self.sight.image(observations)
+
+    def seen(self, t: int, group: slice, observes: str) -> tuple[np.ndarray, ...]:
+        """What a policy that `observes` one or the other sees of a group: one array, or the parts of `Pixels`."""
+        if self.observations is None or observes == "state":
+            return (self.states[t, group],)
+        parts = (self.observations,) if self.images is None else (self.images, self.observations)
+        return tuple(part[t, group] for part in parts)
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
         M, N, _, du = noise.shape
@@ -150,6 +173,7 @@ class _Log(NamedTuple):
             by_condition(mask).astype(bool), saturated,
             tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
             None if self.observations is None else by_condition(self.observations),
+            None if self.images is None else by_condition(self.images),
         )  # fmt: skip
 
 
@@ -174,20 +198,20 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
     never = np.zeros(B, dtype=bool)
     alive = np.ones(n, dtype=bool)
-    by_observation = log.observations is not None and policy.observes == "observation"
-    recorded = log.observations if by_observation else log.states
-    everyone = np.zeros(recorded.shape[1:], recorded.dtype)  # of the other groups, the policy sees zeros
+    # Of the other groups, the policy sees zeros.
+    everyone = tuple(np.zeros_like(part) for part in log.seen(0, slice(None), policy.observes))
+    all_seen = tuple(part.reshape(M, N, *part.shape[1:]) for part in everyone)
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
-        state, info = _reset(environment, starts, seed, log.observations is not None)
+        state, info = _reset(environment, starts, seed, log.sight is not None)
         what = "step"
         for t in range(T):
             if state.shape != expected or not isfinite(state.sum()):
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
             log.states[t, group], log.mask[t, group] = state[:n], alive
-            if log.observations is not None:
-                bad, why = _note(log.observations, t, group, info, N, B)
+            if log.sight is not None:
+                bad, why = _note(log, t, group, info, N, B)
                 if (alive & bad).any():
                     log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(alive & bad))
                     alive &= ~bad
@@ -196,8 +220,10 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                         break  # no action follows
                     if hasattr(environment, "rest"):
                         environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
-            everyone[group] = recorded[t, group]
-            wanted = policy.act(everyone.reshape(M, N, -1), t).reshape(M * N, du)[group] + noise[t]
+            for part, now in zip(everyone, log.seen(t, group, policy.observes), strict=True):
+                part[group] = now
+            seen = Pixels(*all_seen) if len(all_seen) > 1 else all_seen[0]
+            wanted = policy.act(seen, t).reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if n < B:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
@@ -228,25 +254,25 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
-def _note(observations, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:
+def _note(log, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:
     """Record the observations of a group at step t; which of them nobody can go on with, and why.
 
     Those that are not what was declared, or not finite, are a fault at the first step; later they end their episodes.
     """
-    now, expected, when = info.get("observation"), (simulations, observations.shape[2]), f"step {t}"
+    now, expected, when = info.get("observation"), (simulations, log.sight.width), f"step {t}"
     n = group.stop - group.start
     if now is None:
         raise EnvironmentFault(f'the environment has an observation_layout, but no info["observation"] at {when}')
     fits = now.shape == expected
     if fits and np.isfinite(now.sum()):
-        observations[t, group] = now[:n]
+        log.record(t, group, now[:n])
         return np.zeros(n, dtype=bool), ""
     if t == 0:
         raise EnvironmentFault(_describe_bad_state(now, expected, group, samples, when, "observation"))
     if not fits:
         return np.ones(n, dtype=bool), f"the observations have the shape {now.shape} in place of {expected}"
     bad = ~np.isfinite(now[:n]).all(axis=1)
-    observations[t, group] = np.where(bad[:, None], 0, now[:n])
+    log.record(t, group, np.where(bad[:, None], 0, now[:n]))
     return bad, "the observation is not finite"
 
 

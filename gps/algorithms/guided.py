@@ -183,7 +183,8 @@ def lessons(
         ratio = multipliers / np.maximum(weights, np.finfo(float).tiny)[..., None]
         linear = flat(np.broadcast_to(np.where(weights[..., None] > 0, ratio, 0.0)[:, None], actions.shape))
     episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
-    return Samples(*(flat(array) for array in (rollouts.observed, actions, precisions, masked)), linear, flat(episodes))
+    parts = (rollouts.observed, actions, precisions, masked)
+    return Samples(*(jax.tree.map(flat, part) for part in parts), linear, flat(episodes))
 
 
 def flat(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *rest"]:
