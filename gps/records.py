@@ -36,16 +36,18 @@ class Status(Sentences):
     SAMPLES_DROPPED = 5, "Some samples ended early or were not finite; what they lack was left out of the fit."
     NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
     NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
+    TAUGHT = 8, "The expert was asked at every step of the samples; there is no trust region."
+    NO_EXPERT = 9, "The expert knows too little yet to be asked; nothing was learned from the samples but the dynamics."
 
     @property
     def ok(self) -> bool:
-        return self in (Status.OK, Status.BOUND_INACTIVE)
+        return self in (Status.OK, Status.BOUND_INACTIVE, Status.TAUGHT)
 
     @property
     def improved(self) -> bool:
         """Whether there is a new controller."""
         left = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE, Status.NO_PREFERENCE)
-        return self not in left
+        return self not in (*left, Status.NO_EXPERT)
 
 
 class Abort(NamedTuple):

@@ -14,13 +14,20 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Float, Num
 from scipy.ndimage import gaussian_filter1d
 
-from gps.errors import EnvironmentFault, GpsError, SimulationFault
+from gps.errors import EnvironmentFault, GpsError, PolicyError, SimulationFault
 from gps.records import Abort, Rollouts
+
+
+class Seen(NamedTuple):
+    """What a policy is given that observes both."""
+
+    states: Float[np.ndarray, "M N dx"]
+    observations: Num[np.ndarray, "M N do"]
 
 
 class Policy(Protocol):
     @property
-    def observes(self) -> Literal["state", "observation"]:
+    def observes(self) -> Literal["state", "observation", "both"]:
         """What it acts on. Where the environment tells no difference, the observation is the state."""
 
     @property
@@ -31,8 +38,8 @@ class Policy(Protocol):
     def carries_over(self) -> bool:
         """Whether it can be run from other starts than those of its conditions."""
 
-    def act(self, seen: Num[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t, given the states or the observations of all episodes."""
+    def act(self, seen: Num[np.ndarray, "M N dx"] | Seen, t: int) -> Float[np.ndarray, "M N du"]:
+        """The mean action at step t, given the states or the observations of all episodes, or both as `Seen`."""
 
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""
@@ -100,12 +107,13 @@ def collect(
     Raises:
         EnvironmentFault: if the environment raises, hangs or dies, or returns a state, an observation or a reward that
             is not finite, or a state or an observation of another shape.
+        PolicyError: if the policy's action is not finite.
     """
     M, N, T, du = noise.shape
     episodes = M * N
     log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
     layout = getattr(environment, "observation_layout", None)
-    if layout is not None and (observe or policy.observes == "observation"):
+    if layout is not None and (observe or policy.observes != "state"):
         shape = T, episodes, max(part.stop for part in layout.values())
         log = log._replace(observations=np.zeros(shape, getattr(environment, "observation_dtype", np.float64)))
     noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
@@ -172,9 +180,9 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
     never = np.zeros(B, dtype=bool)
     alive = np.ones(n, dtype=bool)
-    by_observation = log.observations is not None and policy.observes == "observation"
-    recorded = log.observations if by_observation else log.states
-    everyone = np.zeros(recorded.shape[1:], recorded.dtype)  # of the other groups, the policy sees zeros
+    observed = log.states if log.observations is None else log.observations
+    shown = {"state": (log.states,), "observation": (observed,), "both": (log.states, observed)}[policy.observes]
+    everyone = [np.zeros((M, N, array.shape[2]), array.dtype) for array in shown]  # of the other groups, zeros
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
@@ -186,9 +194,13 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
             log.states[t, group], log.mask[t, group] = state[:n], alive
             if log.observations is not None:
                 _note(log.observations, t, group, info, N, B)
-            everyone[group] = recorded[t, group]
-            wanted = policy.act(everyone.reshape(M, N, -1), t).reshape(M * N, du)[group] + noise[t]
+            for seen, array in zip(everyone, shown, strict=True):
+                seen.reshape(M * N, -1)[group] = array[t, group]
+            action = policy.act(Seen(*everyone) if len(everyone) > 1 else everyone[0], t)
+            wanted = action.reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
+            if not isfinite(wanted.sum()):
+                _check_actions(wanted, alive, group, N, t)
             if n < B:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
             state, rewards, terminated, truncated, info = environment.step(wanted)
@@ -225,6 +237,14 @@ def _note(observations, t, group, info, samples, simulations) -> None:
     if now.shape != expected or not np.isfinite(now.sum()):
         raise EnvironmentFault(_describe_bad_state(now, expected, group, samples, when, "observation"))
     observations[t, group] = now[: group.stop - group.start]
+
+
+def _check_actions(actions, alive, group, samples, t) -> None:
+    """A fault if an action of an episode that goes on is not finite."""
+    bad = np.flatnonzero(alive & ~np.isfinite(actions).all(axis=1))
+    if bad.size:
+        where, entry = _place(group.start + bad[0], samples, f"step {t}"), np.argmin(np.isfinite(actions[bad[0]]))
+        raise PolicyError(f"the policy's action is not finite: {where}, entry {entry}")
 
 
 def _check_rewards(rewards, mask, group, samples, t) -> None:
