@@ -15,10 +15,6 @@ from gps.backend import jnp
 from gps.dynamics.mixture import Mixture
 from gps.linear_gaussian.types import pytree
 
-_RIDGE = 1e-6
-"""Added to the variances of z within a cluster, relative to those of all points."""
-
-
 @pytree
 class MixtureRegression:
     """x' = Σ_k r_k(z) (F_k z + c_k), of K clusters."""
@@ -34,7 +30,8 @@ class MixtureRegression:
     def of(cls, mixture: Mixture, dx: int, clusters: int = 0) -> Self:
         """The regression of x' on [x; u] in a mixture over [x; u; x'] (NumPy arrays).
 
-        What a cluster does not tell is believed to stay as it is: the change x' − x is what is regressed, with a ridge.
+        The floor under the variances of x counts as variation that x' follows: what a cluster does not tell is
+        believed to stay as it is.
 
         Args:
             clusters: it is padded to this many, so that mixtures of many sizes share their compiled functions.
@@ -42,11 +39,12 @@ class MixtureRegression:
         K, d = mixture.means.shape
         dz = d - dx
         zz, xz = mixture.covariances[:, :dz, :dz], mixture.covariances[:, dz:, :dz]
+        if mixture.floor is not None:
+            xz = xz + np.diag(mixture.floor[:dx]) @ np.eye(dx, dz)
+        F = np.linalg.solve(zz, xz.swapaxes(1, 2)).swapaxes(1, 2)
+        factors = np.linalg.cholesky(zz)
         _, overall = mixture.moments(mixture.weights)
         variances = np.maximum(np.diagonal(overall)[:dz], 1e-12)
-        factors = np.linalg.cholesky(zz)
-        change = np.linalg.solve(zz + _RIDGE * np.diag(variances), (xz - zz[:, :dx]).swapaxes(1, 2)).swapaxes(1, 2)
-        F = change + np.eye(dx, dz)
         means = mixture.means[:, :dz]
         log_weights = np.log(mixture.weights) - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         arrays = means, np.linalg.inv(factors), F, mixture.means[:, dz:] - np.einsum("kij,kj->ki", F, means)
