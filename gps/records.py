@@ -36,8 +36,8 @@ class Status(Sentences):
     SAMPLES_DROPPED = 5, "Some samples ended early or were not finite; what they lack was left out of the fit."
     NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
     NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
-    TAUGHT = 8, "The expert was asked at every step of the samples; there is no trust region."
-    NO_EXPERT = 9, "The expert knows too little yet to be asked; nothing was learned from the samples but the dynamics."
+    TAUGHT = 9, "The expert was asked at every step of the samples; there is no trust region."
+    NO_EXPERT = 10, "The expert knows too little yet to be asked; nothing was learned from the samples but the dynamics."
 
     @property
     def ok(self) -> bool:

@@ -164,7 +164,7 @@ def test_what_is_shown_evaluated_and_exported(run, tmp_path, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
     assert out.count("policy: loss") == 4
-    assert "the expert" in out
+    assert "the local controllers beside them" in out
     assert cli.main(["show", str(run.path), "--iteration", "2"]) == 0
     assert "The expert was asked at every step of the samples" in capsys.readouterr().out
     assert cli.main(["list", str(run.path)]) == 0

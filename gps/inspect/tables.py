@@ -361,7 +361,7 @@ def plain(value: Any) -> Any:
 TITLES = {
     "final": "final controllers, without noise:",
     "unseen": "the same from starts that were not trained on:",
-    "local": "the local controllers beside them, or the expert, from the starts that were trained on:",
+    "local": "the local controllers beside them, from the starts that were trained on:",
 }
 SOLVED = {"final": "solved", "unseen": "unseen", "local": "local controllers"}
 """What was evaluated (`gps.runs.EVALUATIONS`) -> its title, and what the last line of a run calls it."""
