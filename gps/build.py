@@ -352,6 +352,7 @@ def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
     return {
         "training": Training.begin(NeuralPolicy.untrained(network), choices),
         "options": Options(**own),
+        "warm_up": config.algorithm.warm_up,
         "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
     }
 

@@ -476,6 +476,9 @@ class PolicyConfig(Section):
 class _GuidedConfig(_ModelConfig):
     """What the algorithms share that train one neural policy by local controllers."""
 
+    warm_up: int = Field(
+        default=0, ge=0, description="iterations at the start that improve the local controllers alone"
+    )
     policy: PolicyConfig = PolicyConfig()
 
 
@@ -486,9 +489,10 @@ class MDGPSConfig(_GuidedConfig):
     sampling: Literal["on_policy", "off_policy"] = Field(
         default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
     )
-    step_rule: Literal["classic", "global"] = Field(
-        default="global",
-        description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's",
+    step_rule: Literal["classic", "global"] | None = Field(
+        default=None,
+        description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's; "
+        "default: of what is sampled",
     )
 
 

@@ -35,7 +35,6 @@ from gps.algorithms.local import Prior, chosen, judged, recorded, sentences
 from gps.algorithms.trajopt import found, indefinite, searched
 from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.policies.neural import Network
-from gps.policies.supervised import train
 from gps.records import IterationRecord, Rollouts
 
 
@@ -129,9 +128,7 @@ class BADMM(Guided):
         status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, old)
 
-        training, fit = train(
-            state.training, lessons(kept, rollouts, usable[:, None] * nu, state.multipliers), self.options
-        )
+        training, fit = self.taught(state, lessons(kept, rollouts, usable[:, None] * nu, state.multipliers))
         record = recorded(
             state, rollouts, step,
             costs=local.sample_costs,
@@ -143,9 +140,14 @@ class BADMM(Guided):
             messages=sentences(
                 status, rollouts, lambda m: indefinite(m, status[m], local._replace(cost=cost), old, new, alpha[m])
             ),
-            policy=policy_record(False, around, local, training.policy, kept, rollouts, fit),
+            policy=policy_record(False, around, local, training, kept, rollouts, fit),
         )  # fmt: skip
-        apart = mean_difference(training.policy, kept, rollouts)
+        if training.calls:  # the multipliers and the weights wait for a policy
+            apart = mean_difference(training.policy, kept, rollouts)
+            multipliers = state.multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
+            nu = self.penalty.changed(nu, record.policy.kl, state.kl, scale)
+        else:
+            multipliers = state.multipliers
         next_state = dataclasses.replace(
             state,
             iteration=state.iteration + 1,
@@ -160,8 +162,8 @@ class BADMM(Guided):
             cost=step.cost,
             training=training,
             policy_prior=model.policy_prior,
-            multipliers=state.multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart),
-            weights=self.penalty.changed(nu, record.policy.kl, state.kl, scale),
+            multipliers=multipliers,
+            weights=nu,
             scale=scale,
             kl=record.policy.kl,
         )

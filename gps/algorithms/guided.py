@@ -20,7 +20,7 @@ from gps.linear_gaussian.types import Controller, Marginals
 from gps.policies.linearised import linearise, policy_points
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.shared import Shared
-from gps.policies.supervised import Fit, Options, Samples, Training
+from gps.policies.supervised import Fit, Options, Outcome, Samples, Training, not_trained, train
 from gps.records import PolicyRecord, Rollouts
 from gps.sampling import Policy
 
@@ -54,11 +54,15 @@ class Guided(TrajOpt):
         training: of the policy, before the first step.
         policy_prior: of the linearisation; None linearises by least squares.
         options: of the supervised step.
+        warm_up: iterations at the start that improve the local controllers alone, as trajectory optimisation does. A
+            policy that imitates the first controllers, which are far from good and seen around few states, is far
+            worse than they are, and holds them back.
     """
 
     training: Training
     options: Options
     policy_prior: MixturePrior | None = None
+    warm_up: int = 0
 
     @property
     def state_type(self) -> Any:
@@ -79,12 +83,18 @@ class Guided(TrajOpt):
         return executed(state.controllers, state.planned, self.execution, self.noise)
 
     def final(self, state: GuidedState) -> Policy:
-        """The global policy; the initial controllers before there is one."""
+        """The global policy; the local controllers before there is one."""
         return global_policy(state) if state.trained else self._local(state)
 
     def further(self, state: GuidedState) -> dict[str, Policy]:
         """The local controllers, to be evaluated beside the policy."""
         return {"local": self._local(state)} if state.trained else {}
+
+    def taught(self, state: GuidedState, samples: Samples) -> tuple[Training, Fit]:
+        """The supervised step, once the local controllers are warm."""
+        if state.iteration < self.warm_up:
+            return state.training, not_trained(Outcome.WARM_UP)
+        return train(state.training, samples, self.options)
 
     def _local(self, state: GuidedState) -> Controller:
         return executed(state.controllers, state.planned, self.execution, 0.0)
@@ -110,7 +120,7 @@ def global_policy(state: GuidedState) -> Shared:
 def linearised(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple[Controller, MixturePrior | None]:
     """The global policy around the samples of each condition and step, and the prior that has seen it there.
 
-    The initial controllers before there is a policy.
+    The local controllers before there is a policy.
     """
     prior = state.policy_prior
     if not state.trained:
@@ -181,17 +191,18 @@ def policy_record(
     sampled: bool,
     around: Controller,
     model: LocalModel,
-    policy: NeuralPolicy,
+    training: Training,
     teachers: Controller,
     rollouts: Rollouts,
     fit: Fit,
 ) -> PolicyRecord:
-    """The policy's side of the iteration's record."""
+    """The policy's side of the iteration's record, after its training."""
+    policy, there = training.policy, training.calls > 0
     return PolicyRecord(
         sampled=sampled,
         linearised=around,
         marginals=marginals(model, around),
-        kl=divergence(policy, teachers, rollouts),
+        kl=divergence(policy, teachers, rollouts) if there else np.full(teachers.feedforward.shape[:2], np.nan),
         deviation=np.sqrt(np.diagonal(np.asarray(policy.covariance))),
         steps=fit.steps,
         training_loss=fit.training_loss,

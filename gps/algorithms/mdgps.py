@@ -8,23 +8,25 @@ Each iteration, for M conditions:
     S-step    π ← argmin Σ_i KL(π(· | o_i) ‖ p(· | x_i)) over the samples: `gps.policies.supervised`, with a warm start
 
 so that what a local controller learns is never farther from the policy than a step. Before the policy was trained for
-the first time, the initial controllers are sampled, also on-policy, and take the place of π̄.
+the first time (see `warm_up`), the local controllers are sampled, also on-policy, and take the place of π̄.
 
 The step rule
 -------------
-The multiplier of ε follows the predicted and the actual change of the cost. Let L_j(q) be the expected cost of q under
-the local dynamics and the cost expansion of iteration j (the closed form, not the mean of the samples). p_k is the
-local controller with which iteration k begins (made by the C-step of iteration k − 1), π_k the global policy with
-which it begins (made by the S-step of k − 1), linearised around the samples of iteration k. What iteration k − 1
-predicted, and what iteration k finds:
+The multiplier of ε follows the predicted and the actual change of the cost. p_k is the local controller with which
+iteration k begins (made by the C-step of iteration k − 1), π_k the global policy with which it begins (made by the
+S-step of k − 1). Let L_k(q) be the expected cost of q under the local dynamics and the cost expansion of iteration k,
+and J_k(q) the mean cost of the samples of iteration k if q is what was sampled, else L_k(q), with π_k linearised around
+the samples. What iteration k − 1 predicted, and what iteration k finds:
 
               predicted                          actual
-    classic   L_{k−1}(p_k) − L_{k−1}(p_{k−1})    L_k(p_k) − L_{k−1}(p_{k−1})
-    global    L_{k−1}(p_k) − L_{k−1}(π_{k−1})    L_k(π_k) − L_{k−1}(π_{k−1})
+    classic   L_{k−1}(p_k) − J_{k−1}(p_{k−1})    J_k(p_k) − J_{k−1}(p_{k−1})
+    global    L_{k−1}(p_k) − J_{k−1}(π_{k−1})    J_k(π_k) − J_{k−1}(π_{k−1})
 
 Both predict by the new local controller in the old model. `classic` asks of the model alone whether it predicted well
 what the local controllers do. `global` compares with what became of the global policy, so that a policy that imitates
-badly shortens the next step as a bad model does. In on-policy sampling p_k was not run: its L_k is an extrapolation.
+badly shortens the next step as a bad model does. The rule of what is sampled (classic off-policy, global on-policy)
+rests on samples alone; the other rests on L_k, which is absurd where the fitted closed loop is unstable. The paper
+takes L in all places.
 """
 
 import dataclasses
@@ -46,8 +48,7 @@ from gps.algorithms.guided import (
 from gps.algorithms.local import Step, chosen, judged, recorded, sentences
 from gps.algorithms.step_size import adapted
 from gps.algorithms.trajopt import found, indefinite, searched
-from gps.policies.supervised import train
-from gps.records import IterationRecord, Rollouts
+from gps.records import IterationRecord, Rollouts, mean_of_whole
 from gps.sampling import Policy
 
 
@@ -57,11 +58,11 @@ class MDGPS(Guided):
 
     Args:
         sampling: whose rollouts are taken, the global policy's or the local controllers'.
-        step_rule: see above.
+        step_rule: see above; None takes that of what is sampled.
     """
 
     sampling: Literal["on_policy", "off_policy"] = "on_policy"
-    step_rule: Literal["classic", "global"] = "global"
+    step_rule: Literal["classic", "global"] | None = None
 
     def policy(self, state: GuidedState) -> Policy:
         """What is sampled: the global policy, if it is there and the sampling is on-policy, or the controllers."""
@@ -75,13 +76,13 @@ class MDGPS(Guided):
     ) -> tuple[GuidedState, IterationRecord]:
         """The C-step, the S-step, and the record of the iteration. The docstring above says what is predicted."""
         local, around = model.local, model.linearised
-        reference = expected(local, state.controllers if self.step_rule == "classic" else around)
+        reference = self.reference(state, rollouts, model)
         step = self.rule(state, reference)
         alpha = self.alpha(local, rollouts)
         new = self.optimised(local, around, step.bound, alpha, state.eta)
         status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, state.controllers)
-        training, fit = train(state.training, lessons(kept, rollouts, usable[:, None]), self.options)
+        training, fit = self.taught(state, lessons(kept, rollouts, usable[:, None]))
 
         sampled = self._on_policy(state)
         record = recorded(
@@ -94,7 +95,7 @@ class MDGPS(Guided):
             search=searched(new, step.bound, alpha, np.where(usable[:, None], new.kl, 0.0)),
             status=status,
             messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], local, around, new, alpha[m])),
-            policy=policy_record(sampled, around, local, training.policy, kept, rollouts, fit),
+            policy=policy_record(sampled, around, local, training, kept, rollouts, fit),
         )  # fmt: skip
         next_state = dataclasses.replace(
             state,
@@ -112,6 +113,13 @@ class MDGPS(Guided):
             policy_prior=model.policy_prior,
         )
         return next_state, record
+
+    def reference(self, state: GuidedState, rollouts: Rollouts, model: GuidedModel) -> Float[np.ndarray, "M"]:
+        """J_k(p_k) or J_k(π_k)."""
+        sampled = "global" if self._on_policy(state) else "classic"
+        if not state.trained or self.step_rule in (sampled, None):
+            return mean_of_whole(model.local.sample_costs, rollouts.mask)
+        return expected(model.local, state.controllers if self.step_rule == "classic" else model.linearised)
 
     def rule(self, state: GuidedState, reference: Float[np.ndarray, "M"]) -> Step:
         """The bound on this iteration's update; `reference` is L_k(p_k) or L_k(π_k)."""

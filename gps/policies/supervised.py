@@ -48,10 +48,11 @@ class Outcome(Sentences):
     BAD_PRECISION = 5, "A precision is not finite or not positive semi-definite; the policy was left as it was."
     SINGULAR_PRECISION = 6, "The mean precision is singular; the covariance was limited from above."
     COLLAPSED_COVARIANCE = 7, "The covariance collapses; it was limited from below."
+    WARM_UP = 8, "The local controllers learn alone at first; the policy was not trained."
 
     @property
     def ok(self) -> bool:
-        return self in (Outcome.OK, Outcome.STOPPED_EARLY)
+        return self in (Outcome.OK, Outcome.STOPPED_EARLY, Outcome.WARM_UP)
 
 
 class Samples(NamedTuple):
@@ -197,11 +198,11 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     samples = _checked(training.policy, samples)
     kept = np.flatnonzero(samples.weights != 0)
     if not len(kept) or not (samples.weights > 0).any():
-        return training, _nothing_done(Outcome.NO_SAMPLES, "")
+        return training, not_trained(Outcome.NO_SAMPLES)
     samples = jax.tree.map(lambda array: array[kept], samples)
     trouble = _trouble(samples, kept)
     if trouble is not None:
-        return training, _nothing_done(*trouble)
+        return training, not_trained(*trouble)
 
     rng = np.random.default_rng(training.key)
     next_key = rng.integers(1 << 32, size=2, dtype=np.uint32)
@@ -239,8 +240,9 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     return Training(policy, first, second, count, training.calls + 1, next_key), fit
 
 
-def _nothing_done(outcome: Outcome, detail: str) -> Fit:
-    message = f"{outcome.sentence} {detail}".strip()
+def not_trained(outcome: Outcome, detail: str = "") -> Fit:
+    """Of a step that left the policy as it was."""
+    message = "" if outcome.ok else f"{outcome.sentence} {detail}".strip()
     return Fit(outcome, Outcome.OK, message, 0, 0, np.zeros(0), np.zeros(0))
 
 

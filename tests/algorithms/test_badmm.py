@@ -103,6 +103,18 @@ def test_weights_stay_within_their_limits_and_where_nothing_is_known():
     np.testing.assert_allclose(penalty.changed(np.full((1, 3), 0.01), nothing, nothing, np.ones(1)), 0.01)
 
 
+def test_weights_and_multipliers_wait_for_the_policy():
+    algorithm = badmm(warm_up=2, penalty=Penalty(schedule="fixed"))
+    state, records = learn(algorithm, 2)
+    assert not state.trained
+    np.testing.assert_array_equal(state.multipliers, 0.0)
+    np.testing.assert_allclose(state.weights, algorithm.penalty.initial * state.scale[:, None] * np.ones(T))
+    assert [record.policy.outcome for record in records] == ["WARM_UP"] * 2
+    state, _ = advanced(algorithm, state)
+    assert state.trained and (state.multipliers != 0).any()
+    np.testing.assert_allclose(state.weights, 2 * algorithm.penalty.initial * state.scale[:, None] * np.ones(T))
+
+
 def test_a_condition_that_fails_each_rollout_is_left_as_it_was():
     algorithm = badmm()
     state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)

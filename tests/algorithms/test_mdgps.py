@@ -9,6 +9,7 @@ from test_trajopt import COST, DU, DX, STARTS, A, B, M, N, T, best, cost_without
 
 from gps.algorithms.guided import divergence, lessons
 from gps.algorithms.mdgps import MDGPS
+from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.initial import zero
@@ -20,6 +21,7 @@ from gps.records import Status
 from gps.sampling import collect, exploration_noise
 
 SETTINGS = [(sampling, rule) for sampling in ("on_policy", "off_policy") for rule in ("global", "classic")]
+SETTINGS += [("on_policy", None)]
 
 
 def mdgps(do=DX, hidden=(32,), options=None, **settings) -> MDGPS:
@@ -43,7 +45,7 @@ def advanced(algorithm, state, change=lambda rollouts: rollouts, seed=0):
     return algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, seed))
 
 
-@pytest.fixture(scope="module", params=SETTINGS, ids=[" ".join(one) for one in SETTINGS])
+@pytest.fixture(scope="module", params=SETTINGS, ids=[f"{sampling} {rule}" for sampling, rule in SETTINGS])
 def learned(request):
     """The algorithm, its last state and its records."""
     sampling, rule = request.param
@@ -67,6 +69,21 @@ def test_the_policy_runs_on_policy_from_the_second_iteration_on(learned):
     for record in records[1:]:
         ran = record.policy.linearised if on_policy else records[record.iteration - 1].improved
         np.testing.assert_array_equal(record.controllers.feedback, ran.feedback)
+
+
+def test_the_local_controllers_learn_alone_at_first():
+    """The first iterations are those of trajectory optimisation; the policy is trained after them."""
+    algorithm = mdgps(warm_up=2)
+    _, alone = learn(TrajOpt(COST, prior=None, kl_step=algorithm.kl_step), 2)
+    state, records = learn(algorithm, 4)
+    for record, other in zip(records[:2], alone, strict=True):
+        np.testing.assert_array_equal(record.improved.feedback, other.improved.feedback)
+        np.testing.assert_allclose(record.multiplier, other.multiplier, rtol=1e-12)
+        assert np.isnan(record.policy.kl).all()
+        assert (record.policy.outcome, record.policy.message, record.policy.steps) == ("WARM_UP", "", 0)
+    assert [record.policy.sampled for record in records] == [False, False, False, True]
+    assert np.isfinite(records[2].policy.kl).all()
+    assert state.trained
 
 
 def test_no_controller_is_farther_from_the_policy_than_the_bound(learned):
@@ -96,10 +113,14 @@ def test_the_step_rule_compares_what_it_says(learned):
         own = record.policy.linearised
         if algorithm.step_rule == "classic":
             own = records[record.iteration - 1].improved if record.iteration else records[0].controllers
-        costs.append([
+        closed = np.array([
             [float(step_costs(record.dynamics[m], expansion[m], which[m]).sum()) for which in (own, record.improved)]
             for m in range(M)
         ])  # fmt: skip
+        ran = "global" if record.policy.sampled else "classic"
+        if record.iteration == 0 or algorithm.step_rule in (None, ran):
+            closed[:, 0] = record.costs.sum(axis=2).mean(axis=1)
+        costs.append(closed)
     costs = np.array(costs)  # (iterations, M, [reference, new])
     for k in range(1, len(records)):
         np.testing.assert_allclose(records[k].predicted, costs[k - 1, :, 1] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
