@@ -291,10 +291,10 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int, 
             penalty = Penalty(**settings.penalty.model_dump())
             return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
         case DAggerConfig():
-            shared = {**_of_experts(config), **advisers, **_of_policies(config, do, du)}
+            shared = {**_of_experts(config), **advisers, **_of_learners(config, do, du)}
             return DAgger(total_cost, **shared, decay=settings.decay)
         case PLATOConfig():
-            shared = {**_of_experts(config), **advisers, **_of_policies(config, do, du)}
+            shared = {**_of_experts(config), **advisers, **_of_learners(config, do, du)}
             return PLATO(total_cost, **shared, adaptation=settings.adaptation)
 
 
@@ -331,7 +331,7 @@ def _of_samples(settings: PI2Config | PILQRConfig) -> dict[str, Any]:
 
 
 def _of_experts(config: ExperimentConfig) -> dict[str, Any]:
-    """What those are made with that ask an expert, but for the expert."""
+    """What those are made with that ask an expert, beside the expert."""
     settings, controller = config.algorithm, config.algorithm.controller
     return {
         "reward": reward_model(config),
@@ -343,7 +343,12 @@ def _of_experts(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
-    """What those are made with that train a neural policy."""
+    """What those are made with whose local controllers teach a neural policy."""
+    return {**_of_learners(config, do, du), "warm_up": config.algorithm.warm_up}
+
+
+def _of_learners(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
+    """What all those are made with that train a neural policy."""
     settings: PolicyConfig = config.algorithm.policy
     weights, choices = jax.random.split(jax.random.key(config.seed))
     network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
@@ -352,7 +357,6 @@ def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
     return {
         "training": Training.begin(NeuralPolicy.untrained(network), choices),
         "options": Options(**own),
-        "warm_up": config.algorithm.warm_up,
         "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
     }
 

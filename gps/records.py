@@ -37,7 +37,10 @@ class Status(Sentences):
     NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
     NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
     TAUGHT = 9, "The expert was asked at every step of the samples; there is no trust region."
-    NO_EXPERT = 10, "The expert knows too little yet to be asked; nothing was learned from the samples but the dynamics."
+    NO_EXPERT = (
+        10,
+        "The expert knows too little yet to be asked; nothing was learned from the samples but the dynamics.",
+    )
 
     @property
     def ok(self) -> bool:

@@ -15,6 +15,7 @@ from gps.backend import jnp
 from gps.dynamics.mixture import Mixture
 from gps.linear_gaussian.types import pytree
 
+
 @pytree
 class MixtureRegression:
     """x' = Σ_k r_k(z) (F_k z + c_k), of K clusters."""
