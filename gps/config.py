@@ -535,7 +535,7 @@ class PlannerExpertConfig(Section):
     rounds: int = Field(default=2, ge=1, description="rounds of iterative LQR at each step, from the last one's plan")
     first_rounds: int = Field(default=20, ge=1, description="the same at the first step, from no action")
     entropy: float = Field(
-        default=1e-3,
+        default=1e-2,
         gt=0,
         description="temperature of the plan's entropy, relative to the mean absolute cost of a step",
     )

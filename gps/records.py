@@ -39,7 +39,7 @@ class Status(Sentences):
     TAUGHT = 9, "The expert was asked at every step of the samples; there is no trust region."
     NO_EXPERT = (
         10,
-        "The expert knows too little yet to be asked; nothing was learned from the samples but the dynamics.",
+        "The expert knows too little to be asked yet; the samples have taught it alone.",
     )
 
     @property

@@ -39,7 +39,7 @@ class Planner:
     horizon: int = 20
     rounds: int = 2
     first_rounds: int = 20
-    entropy: float = 1e-3
+    entropy: float = 1e-2
 
     def knowing(self, prior: MixturePrior, unit: float) -> "Replanner | None":
         """The expert that plans in the dynamics of the prior; None before there is a mixture."""
