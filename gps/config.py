@@ -534,6 +534,9 @@ class PlannerExpertConfig(Section):
     horizon: int = Field(default=20, ge=1, description="time steps that a plan reaches ahead, within the episode")
     rounds: int = Field(default=2, ge=1, description="rounds of iterative LQR at each step, from the last one's plan")
     first_rounds: int = Field(default=20, ge=1, description="the same at the first step, from no action")
+    guesses: int = Field(
+        default=8, ge=0, description="random plans that are tried at each step, in place of one that costs more"
+    )
     entropy: float = Field(
         default=1e-2,
         gt=0,

@@ -28,6 +28,7 @@ class Planner:
         prior: the mixture, before the first samples.
         horizon: steps of a plan, H.
         rounds, first_rounds: of iterative LQR, at each step and at the first one.
+        guesses: random plans that are tried at each step: one may lead out of where small changes do not help.
         entropy: temperature α of the plan's entropy, relative to the mean absolute cost of a step.
     """
 
@@ -39,6 +40,7 @@ class Planner:
     horizon: int = 20
     rounds: int = 2
     first_rounds: int = 20
+    guesses: int = 8
     entropy: float = 1e-2
 
     def knowing(self, prior: MixturePrior, unit: float) -> "Replanner | None":
@@ -71,5 +73,21 @@ class Replanner:
             plans, rounds = Plan.none(len(states), horizon, len(planner.low)), planner.first_rounds
         else:
             plans, rounds = self._plans.shifted(), planner.rounds
-        self._plans = improved(self._problem, planner.cost, states, t, plans, rounds)
+        guesses = self._guesses(horizon, t)
+        self._plans = improved(self._problem, planner.cost, states, t, plans, rounds, guesses)
         return self._plans.actions[:, 0], self._plans.quu / self._temperature
+
+    def _guesses(self, horizon: int, t: int) -> Float[np.ndarray, "G H du"]:
+        """Two actions, each held for a while; the same ones whenever it is asked about step t.
+
+        They lie within the limits, or, where there are none, within three standard deviations of what was seen.
+        """
+        planner, rng = self._planner, np.random.default_rng(t)
+        count, du = planner.guesses, len(planner.low)
+        far = 3.0 * np.asarray(self._problem.scale)[-du:]
+        low = np.where(np.isfinite(planner.low), planner.low, -far)
+        high = np.where(np.isfinite(planner.high), planner.high, far)
+        size = rng.random((count, 1, 1))
+        first, second = rng.uniform(low, high, (2, count, 1, du)) * size
+        early = np.arange(horizon)[None, :, None] < rng.integers(1, horizon + 1, (count, 1, 1))
+        return np.where(early, first, second)

@@ -70,23 +70,31 @@ class _Path(NamedTuple):
 
 
 def improved(
-    problem: Problem, cost: Callable, states: Float[np.ndarray, "B dx"], t: int, plans: Plan, rounds: int
+    problem: Problem,
+    cost: Callable,
+    states: Float[np.ndarray, "B dx"],
+    t: int,
+    plans: Plan,
+    rounds: int,
+    guesses: Float[np.ndarray, "G H du"] | None = None,
 ) -> Plan:
     """The plans of B states at step t after some rounds, each state's as if it were alone.
 
     Args:
         cost: a JAX function of (x, u, t).
+        guesses: other actions to begin from: the best of them takes the place of a plan that costs more.
     """
-    new = _all_improved(problem, cost, states, np.int32(t), plans, np.int32(rounds))
+    guesses = plans.actions[:0] if guesses is None else guesses
+    new = _all_improved(problem, cost, states, np.int32(t), plans, np.int32(rounds), guesses)
     return jax.tree.map(np.asarray, new)
 
 
 @eqx.filter_jit
-def _all_improved(problem, cost, states, t, plans, rounds) -> Plan:
-    return jax.vmap(partial(_improved, problem, cost), (0, None, 0, None))(states, t, plans, rounds)
+def _all_improved(problem, cost, states, t, plans, rounds, guesses) -> Plan:
+    return jax.vmap(partial(_improved, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
 
 
-def _improved(problem: Problem, cost: Callable, x, t, plan: Plan, rounds) -> Plan:
+def _improved(problem: Problem, cost: Callable, x, t, plan: Plan, rounds, guesses) -> Plan:
     H, du = plan.actions.shape
     dx = x.shape[-1]
     times = t + jnp.arange(H)
@@ -124,9 +132,14 @@ def _improved(problem: Problem, cost: Callable, x, t, plan: Plan, rounds) -> Pla
         path = jax.tree.map(lambda yes, no: jnp.where(better, yes, no), new, path)
         return path, jnp.clip(mu * jnp.where(better, FALL, RISE), LEAST, MOST)
 
-    nothing = jnp.zeros((H, du, dx)), jnp.zeros((H, du))
-    start = _Path(jnp.zeros((H, dx)), plan.actions, jnp.zeros((H, dx, dx + du)), jnp.zeros(()))
-    path, mu = jax.lax.fori_loop(0, rounds, round_, (rolled(*nothing, start), plan.mu))
+    def from_actions(actions):
+        start = _Path(jnp.zeros((H, dx)), actions, jnp.zeros((H, dx, dx + du)), jnp.zeros(()))
+        return rolled(jnp.zeros((H, du, dx)), jnp.zeros((H, du)), start)
+
+    paths = jax.vmap(from_actions)(jnp.concatenate([plan.actions[None], guesses]))
+    best = jnp.argmin(jnp.where(jnp.isnan(paths.cost), jnp.inf, paths.cost))
+    mu = jnp.where(best == 0, plan.mu, FIRST)
+    path, mu = jax.lax.fori_loop(0, rounds, round_, (jax.tree.map(lambda array: array[best], paths), mu))
     C, D, *rest = expanded(path)
     _, _, quu = _backward(path.slopes, C + LEAST * D, *rest)
     return Plan(path.actions, mu, jnp.where(jnp.isfinite(quu).all(), quu, plan.quu))
