@@ -527,6 +527,12 @@ class BADMMConfig(_GuidedConfig):
 # -- [algorithm.expert] ----------------------------------------------------------------------------------------------
 
 
+class PlannerDynamicsConfig(MixtureConfig):
+    """A Gaussian mixture over [x; u; x'] of all conditions, as a model of the dynamics everywhere."""
+
+    memory: int = Field(default=10, ge=1, description="iterations whose samples the mixture is fitted to")
+
+
 class PlannerExpertConfig(Section):
     """Replans at each step, by iterative LQR in dynamics that are learned from the samples."""
 
@@ -542,7 +548,7 @@ class PlannerExpertConfig(Section):
         gt=0,
         description="temperature of the plan's entropy, relative to the mean absolute cost of a step",
     )
-    dynamics: MixtureConfig = MixtureConfig(memory=10)
+    dynamics: PlannerDynamicsConfig = PlannerDynamicsConfig()
 
 
 class TaskExpertConfig(Section):
