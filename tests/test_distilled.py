@@ -160,6 +160,13 @@ def test_a_class_may_say_how_firmly_it_means_it(folder):
     np.testing.assert_allclose(made.iterations[0].policy.deviation, 0.2, rtol=1e-6)
 
 
+def test_an_expert_needs_no_formula_of_the_cost(folder):
+    made = started(folder, "cost=reward", iterations=1)
+    record = made.iterations[0]
+    np.testing.assert_allclose(record.costs, -record.rollouts.rewards)
+    assert costs_of(made)["local"] < record.mean_cost.mean()
+
+
 def test_what_is_shown_evaluated_and_exported(run, tmp_path, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out

@@ -311,11 +311,12 @@ def around_samples(
 def divergence(
     policy: NeuralPolicy, advice: Advice, usual: Float[np.ndarray, "du du"], rollouts: Rollouts, usable: np.ndarray
 ) -> Float[np.ndarray, "M T"]:
-    """KL(π(· | o) ‖ expert(· | x)) at each step, nats, mean over the samples; NaN at a step without any.
+    """KL(π(· | o) ‖ expert(· | x)) at each step, nats, mean over the samples; NaN where nothing was taught.
 
     ½ [tr(PΣ) − du − log det P − log det Σ + eᵀPe], P the expert's precision and e what the mean actions differ by.
     """
     P, covariance = precisions_of(advice, usual), np.asarray(policy.covariance)
+    P = np.where(np.isfinite(P).all(axis=(-1, -2))[..., None, None], P, usual)
     e = policy.act(rollouts.observed) - advice.actions
     squares = np.einsum("mnti,mntij,mntj->mnt", e, P, e)
     spread = np.einsum("mntij,ji->mnt", P, covariance) - len(covariance)

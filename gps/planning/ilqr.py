@@ -142,7 +142,8 @@ def _improved(problem: Problem, cost: Callable, x, t, plan: Plan, rounds, guesse
     path, mu = jax.lax.fori_loop(0, rounds, round_, (jax.tree.map(lambda array: array[best], paths), mu))
     C, D, *rest = expanded(path)
     _, _, quu = _backward(path.slopes, C + LEAST * D, *rest)
-    return Plan(path.actions, mu, jnp.where(jnp.isfinite(quu).all(), quu, plan.quu))
+    definite = jnp.isfinite(jnp.linalg.cholesky(quu)).all()  # of an action at a limit it need not be
+    return Plan(path.actions, mu, jnp.where(definite, quu, plan.quu))
 
 
 def _backward(

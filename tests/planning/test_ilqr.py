@@ -87,6 +87,7 @@ def test_limits_are_kept_and_used():
     plans = improved(problem(low, high), quadratic, STARTS, 0, Plan.none(2, T, DU), 60)
     assert (plans.actions >= low).all()
     assert (plans.actions <= high).all()
+    assert (np.linalg.eigvalsh(plans.quu) > 0).all()
     for start, actions in zip(STARTS, plans.actions, strict=True):
         free = minimize(
             lambda u, start=start: rolled(start, u.reshape(T, DU)), np.zeros(T * DU), bounds=[(-0.4, 0.3)] * (T * DU)
@@ -111,7 +112,7 @@ def wavy(x, u, t):
     return 1.0 - jnp.cos(x[0]) + 0.1 * x[1] ** 2 + 0.01 * u[0] ** 2
 
 
-def test_rounds_never_make_it_worse_and_a_cost_that_is_not_convex_is_no_trouble():
+def test_rounds_and_guesses_never_make_it_worse_and_a_cost_that_is_not_convex_is_no_trouble():
     pendulum = Problem(Pendulum(np.zeros(0)), np.full(1, -2.0), np.full(1, 2.0), np.ones(3), np.int32(100))
     states = np.array([[2.5, 0.0], [-2.0, 0.5], [0.1, 0.0]])
 
@@ -125,9 +126,15 @@ def test_rounds_never_make_it_worse_and_a_cost_that_is_not_convex_is_no_trouble(
             totals.append(total)
         return np.array(totals)
 
-    costs = [cost_of(improved(pendulum, wavy, states, 0, Plan.none(3, 40, 1), rounds)) for rounds in (0, 1, 3, 10, 40)]
+    plans, still = Plan.none(3, 40, 1), np.zeros((2, 40, 1))
+    costs = [cost_of(improved(pendulum, wavy, states, 0, plans, rounds, still)) for rounds in (0, 1, 3, 10, 40)]
     assert (np.diff(costs, axis=0) <= 1e-8).all()
     assert (costs[-1] < 0.7 * costs[0]).all()
+
+    pushes = np.array([2.0, -2.0])[:, None, None] * np.ones((1, 40, 1))
+    begun = cost_of(improved(pendulum, wavy, states, 0, plans, 0, pushes))
+    each = [cost_of(plans._replace(actions=np.tile(push, (3, 1, 1)))) for push in pushes]
+    np.testing.assert_allclose(begun, np.minimum(np.min(each, axis=0), costs[0]), rtol=1e-9)
 
 
 def test_a_plan_goes_on_where_the_last_one_ended():
