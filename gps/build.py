@@ -15,15 +15,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 import gps.environments  # noqa: F401  (registers the ids)
 from gps import plugins, task_file
 from gps.algorithms.badmm import BADMM, Penalty
+from gps.algorithms.dagger import DAgger
 from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.pi2 import PI2
 from gps.algorithms.pigps import PIGPS
 from gps.algorithms.pilqr import PILQR
+from gps.algorithms.plato import PLATO
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
     BADMMConfig,
     ConvolutionalConfig,
+    DAggerConfig,
     DistanceCostConfig,
     DynamicsConfig,
     EnvironmentConfig,
@@ -38,13 +41,17 @@ from gps.config import (
     PIGPSConfig,
     PILQRConfig,
     PILQRGPSConfig,
+    PlannerExpertConfig,
+    PLATOConfig,
     PluginAlgorithmConfig,
     PluginCostConfig,
     PluginPriorConfig,
     PolicyConfig,
     QuadraticCostConfig,
     RewardCostConfig,
+    RunExpertConfig,
     TaskCostConfig,
+    TaskExpertConfig,
     TrajOptConfig,
     ZeroInitialConfig,
 )
@@ -56,6 +63,8 @@ from gps.environments.gymnasium_mujoco import batch_class
 from gps.environments.parts import Layout, entries
 from gps.environments.recipe import Recipe, registered
 from gps.errors import ConfigError, PolicyError
+from gps.experts.planner import Planner
+from gps.experts.stored import Stored
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
 from gps.pixels import Sight
@@ -279,12 +288,13 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int) -> Any:
+def algorithm(config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int, advisers: dict[str, Any]) -> Any:
     """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
 
     Args:
         sight: what a policy sees.
         du: how many actions it has.
+        advisers: of `expert`, what those are made with that ask one.
 
     Raises:
         ConfigError: if the algorithm, or its policy's network, does not fit.
@@ -315,6 +325,12 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, sight: Sight, du: 
             shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
             penalty = Penalty(**settings.penalty.model_dump())
             return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
+        case DAggerConfig():
+            shared = {**_of_experts(config), **advisers, **_of_learners(config, sight, du)}
+            return DAgger(total_cost, **shared, decay=settings.decay)
+        case PLATOConfig():
+            shared = {**_of_experts(config), **advisers, **_of_learners(config, sight, du)}
+            return PLATO(total_cost, **shared, adaptation=settings.adaptation)
 
 
 def _of_all(config: ExperimentConfig) -> dict[str, Any]:
@@ -350,8 +366,25 @@ def _of_samples(settings: PI2Config | PILQRConfig | PIGPSConfig | PILQRGPSConfig
     return {name: getattr(settings, name) for name in names if name in type(settings).model_fields}
 
 
+def _of_experts(config: ExperimentConfig) -> dict[str, Any]:
+    """What those are made with that ask an expert, beside the expert."""
+    settings, controller = config.algorithm, config.algorithm.controller
+    return {
+        "reward": reward_model(config),
+        "memory": settings.memory,
+        "deviation": settings.deviation,
+        "execution": controller.execute,
+        "noise": controller.noise,
+    }
+
+
 def _of_policies(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
-    """What those are made with that train a neural policy."""
+    """What those are made with whose local controllers teach a neural policy."""
+    return {**_of_learners(config, sight, du), "warm_up": config.algorithm.warm_up}
+
+
+def _of_learners(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
+    """What all those are made with that train a neural policy."""
     settings: PolicyConfig = config.algorithm.policy
     weights, choices = jax.random.split(jax.random.key(config.seed))
     prior = settings.prior
@@ -359,7 +392,6 @@ def _of_policies(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, A
     return {
         "training": Training.begin(NeuralPolicy.untrained(_network(settings, sight, du, weights)), choices),
         "options": Options(**own),
-        "warm_up": config.algorithm.warm_up,
         "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
     }
 
@@ -386,6 +418,88 @@ def _network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> M
                 return Convolutional.create(image, numbers, du, key, *layers, settings.hidden, settings.activation)
             except PolicyError as error:
                 raise ConfigError(f"{place}: {error}") from None
+
+
+def expert(
+    config: ExperimentConfig, directory: Path, environment: VectorEnv, total_cost: Callable, T: int
+) -> dict[str, Any]:
+    """The expert of the algorithms that ask one, and for how long; nothing for the others.
+
+    Raises:
+        ConfigError: if it is not there, has no `act`, or does not fit this experiment.
+    """
+    match getattr(config.algorithm, "expert", None):
+        case None:
+            return {}
+        case PlannerExpertConfig() as settings:
+            return {"expert": _planner(settings, config, environment, total_cost, T), "steps": T}
+        case TaskExpertConfig() as settings:
+            return {"expert": _of_task(settings, directory), "steps": T}
+        case RunExpertConfig() as settings:
+            return {"expert": _of_run(settings, config, directory, environment, T), "steps": T}
+
+
+def _planner(settings: PlannerExpertConfig, config: ExperimentConfig, environment: VectorEnv, total_cost, T) -> Planner:
+    if reward_model(config) is not None:
+        raise ConfigError(
+            'algorithm.expert: a planner needs to know what any action would cost, and cost = "reward" tells it only '
+            "of those that were taken; say what a step costs in [[cost]] sections"
+        )
+    space = environment.single_action_space
+    own = settings.model_dump(exclude={"name", "dynamics"})
+    low, high = (np.asarray(limit, dtype=float) for limit in (space.low, space.high))
+    prior = MixturePrior(**settings.dynamics.model_dump())
+    return Planner(cost=total_cost, low=low, high=high, steps=T, prior=prior, **own)
+
+
+class _Function:
+    """A function as an object with `act`."""
+
+    def __init__(self, act: Callable) -> None:
+        self.act = act
+
+
+def _of_task(settings: TaskExpertConfig, directory: Path) -> Any:
+    key, place = "algorithm.expert.function", directory / task_file.NAME
+    found = task_file.find(place, settings.function, key)
+    if isinstance(found, type):
+        found = _made(found, f"{place}: {settings.function}", **settings.options)
+    elif settings.options:
+        raise ConfigError(f"algorithm.expert.options: {settings.function} is no class, so that it takes none")
+    elif callable(found) and not hasattr(found, "act"):
+        found = _Function(found)
+    if not callable(getattr(found, "act", None)):
+        raise ConfigError(f"{key}: {settings.function} of {place} has no act(states, t)")
+    return found
+
+
+def _of_run(
+    settings: RunExpertConfig, config: ExperimentConfig, directory: Path, environment: VectorEnv, T: int
+) -> Stored:
+    from gps.exporting import learned
+    from gps.runs import load_run
+
+    run = load_run(directory / settings.path)
+    iteration = len(run.iterations) - 1 if settings.iteration is None else settings.iteration
+    run.iterations.require(iteration)
+    key = f"algorithm.expert.path: {run.path}"
+    policy = learned(run, iteration)
+    (dx,), (du,) = environment.single_observation_space.shape, environment.single_action_space.shape
+    if isinstance(policy, Controller):
+        expected = len(config.environment.conditions), T, du, dx
+        if policy.feedback.shape != expected:
+            raise ConfigError(
+                f"{key} has controllers of shape (M, T, du, dx) = {policy.feedback.shape}, and this experiment needs "
+                f"{expected}"
+            )
+        if run.config.environment.conditions != config.environment.conditions:
+            raise ConfigError(f"{key} has controllers for other conditions, and each knows its own start alone")
+    elif (sizes := (policy.network.vector_size, policy.network.action_size)) != (dx, du):
+        raise ConfigError(
+            f"{key} has a policy of {sizes[0]} observations and {sizes[1]} actions, and this experiment has {dx} and "
+            f"{du}: an expert sees the state"
+        )
+    return Stored(policy)
 
 
 def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:

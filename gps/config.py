@@ -201,18 +201,23 @@ class EnvironmentConfig(Section):
 # -- [algorithm.dynamics] --------------------------------------------------------------------------------------------
 
 
-class MixturePriorConfig(Section):
+class MixtureConfig(Section):
     """A Gaussian mixture over [x; u; x'] of all conditions."""
 
-    name: Literal["gmm"] = "gmm"
     clusters: int = Field(default=20, ge=1, description="at most this many")
     points_per_cluster: int = Field(
         default=40, ge=1, description="fewer clusters are used while there are fewer points for each"
     )
     memory: int = Field(default=2, ge=1, description="iterations whose samples the mixture is fitted to")
-    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
     em_steps: int = Field(default=5, ge=1, description="steps of expectation-maximisation in each iteration")
     max_points: int = Field(default=4000, ge=1, description="the mixture is fitted to at most this many, evenly spread")
+
+
+class MixturePriorConfig(MixtureConfig):
+    """A Gaussian mixture as the prior of the fit at each time step."""
+
+    name: Literal["gmm"] = "gmm"
+    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
 
 
 class NoPriorConfig(Section):
@@ -353,17 +358,22 @@ class _AlgorithmConfig(Section):
     options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
-    kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
     on_trouble: OnTrouble = Field(
         default="continue",
         description="what follows an iteration in which a condition got no new controller or each of its episodes "
         "failed, or in which the policy's training did not end well: go on with what was good, or stop the run",
     )
-    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
     controller: ControllerConfig = ControllerConfig()
 
 
-class _ModelConfig(_AlgorithmConfig):
+class _BoundedConfig(_AlgorithmConfig):
+    """What the algorithms share that keep an update near the last controllers."""
+
+    kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
+    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
+
+
+class _ModelConfig(_BoundedConfig):
     """What the algorithms share that optimise under a local model inside a trust region."""
 
     constraint: Literal["total", "per_step"] = Field(
@@ -379,7 +389,7 @@ class _ModelConfig(_AlgorithmConfig):
     dynamics: DynamicsConfig = DynamicsConfig()
 
 
-class _SampleConfig(_AlgorithmConfig):
+class _SampleConfig(_BoundedConfig):
     """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
 
     @model_validator(mode="after")
@@ -586,6 +596,92 @@ class BADMMConfig(_ModelConfig, _GuidedConfig):
     penalty: PenaltyConfig = PenaltyConfig()
 
 
+# -- [algorithm.expert] ----------------------------------------------------------------------------------------------
+
+
+class PlannerDynamicsConfig(MixtureConfig):
+    """A Gaussian mixture over [x; u; x'] of all conditions, as a model of the dynamics everywhere."""
+
+    memory: int = Field(default=10, ge=1, description="iterations whose samples the mixture is fitted to")
+
+
+class PlannerExpertConfig(Section):
+    """Replans at each step, by iterative LQR in dynamics that are learned from the samples."""
+
+    name: Literal["planner"] = "planner"
+    horizon: int = Field(default=20, ge=1, description="time steps that a plan reaches ahead, within the episode")
+    rounds: int = Field(default=2, ge=1, description="rounds of iterative LQR at each step, from the last one's plan")
+    first_rounds: int = Field(default=20, ge=1, description="the same at the first step, from no action")
+    guesses: int = Field(
+        default=8, ge=0, description="random plans that are tried at each step, in place of one that costs more"
+    )
+    entropy: float = Field(
+        default=1e-2,
+        gt=0,
+        description="temperature of the plan's entropy, relative to the mean absolute cost of a step",
+    )
+    dynamics: PlannerDynamicsConfig = PlannerDynamicsConfig()
+
+
+class TaskExpertConfig(Section):
+    """`act(states, t)` of task.py, or a class with that method. States are (B, dx), actions (B, du)."""
+
+    name: Literal["task"] = "task"
+    function: str = Field(default="act", min_length=1, description="the name of the function, or of the class")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the class")
+
+
+class RunExpertConfig(Section):
+    """What an earlier run has learned: its policy, which sees this experiment's state, or its controllers."""
+
+    name: Literal["run"] = "run"
+    path: str = Field(description="a run directory, relative to the experiment's directory")
+    iteration: int | None = Field(default=None, ge=0, description="the iteration that has made it; default: the last")
+
+
+ExpertConfig = Annotated[
+    Annotated[PlannerExpertConfig | TaskExpertConfig | RunExpertConfig, Field(discriminator="name")],
+    _named("planner"),
+    Field(description="who is asked what to do in the visited states"),
+]
+
+
+class _DistillationConfig(_AlgorithmConfig):
+    """What the algorithms share that let a policy learn from an expert."""
+
+    memory: int = Field(default=10, ge=1, description="iterations whose labelled samples the policy learns from")
+    deviation: float = Field(
+        default=0.1,
+        gt=0,
+        description="standard deviation of the actions of an expert that tells none, relative to their size",
+    )
+    expert: ExpertConfig = PlannerExpertConfig()
+    policy: PolicyConfig = PolicyConfig()
+
+
+class DAggerConfig(_DistillationConfig):
+    """A policy learns from an expert what to do in the states that it gets into itself."""
+
+    name: Literal["dagger"] = "dagger"
+    decay: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="factor of the share of steps at which the expert acts, 1 at first, with each supervised step",
+    )
+
+
+class PLATOConfig(_DistillationConfig):
+    """A policy learns from an expert that acts much as the policy would."""
+
+    name: Literal["plato"] = "plato"
+    adaptation: float = Field(
+        default=1.0,
+        ge=0,
+        description="weight of the divergence from the policy in what acts, in units of the expert's temperature",
+    )
+
+
 class PluginAlgorithmConfig(_ModelConfig):
     """An algorithm of another package, by the name of its entry point in the group `gps.algorithms`."""
 
@@ -602,6 +698,8 @@ AlgorithmConfig = Annotated[
         | BADMMConfig
         | PIGPSConfig
         | PILQRGPSConfig
+        | DAggerConfig
+        | PLATOConfig
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],
@@ -740,6 +838,9 @@ class ExperimentConfig(Section):
             initial = initial.model_copy(update={"path": str((directory / initial.path).resolve())})
             controller = self.algorithm.controller.model_copy(update={"initial": initial})
             config = _replaced(config, "algorithm", controller=controller)
+        if isinstance(expert := getattr(self.algorithm, "expert", None), RunExpertConfig):
+            expert = expert.model_copy(update={"path": str((directory / expert.path).resolve())})
+            config = _replaced(config, "algorithm", expert=expert)
         return config
 
     def replaced(

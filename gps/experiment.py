@@ -39,7 +39,7 @@ class Callback:
 
         Args:
             what: "final", what has been learned, from the starts of the conditions; "unseen", the same from the test
-                conditions; "local", the local controllers beside a policy that they have taught.
+                conditions; "local", the local controllers, or the expert, beside a policy that they have taught.
         """
 
     def on_end(self, run: Run) -> None:
@@ -73,7 +73,8 @@ class Experiment:
             )
             cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
             sight = build.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
-            self.algorithm = build.algorithm(config, cost, sight, du)
+            advisers = build.expert(config, directory, self.environment, cost, self.horizon)
+            self.algorithm = build.algorithm(config, cost, sight, du, advisers)
         except BaseException:
             self.close()
             raise

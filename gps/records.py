@@ -38,16 +38,21 @@ class Status(Sentences):
     NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
     NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
     NONE_WHOLE = 8, "Every sample ended early; what they lack was left out of the fit."
+    TAUGHT = 9, "The expert was asked at every step of the samples; there is no trust region."
+    NO_EXPERT = (
+        10,
+        "The expert knows too little to be asked yet; the samples have taught it alone.",
+    )
 
     @property
     def ok(self) -> bool:
-        return self in (Status.OK, Status.BOUND_INACTIVE)
+        return self in (Status.OK, Status.BOUND_INACTIVE, Status.TAUGHT)
 
     @property
     def improved(self) -> bool:
         """Whether there is a new controller."""
         left = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE, Status.NO_PREFERENCE)
-        return self not in left
+        return self not in (*left, Status.NO_EXPERT)
 
 
 class PolicyStatus(Sentences):

@@ -14,14 +14,21 @@ from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Num, UInt8
 from scipy.ndimage import gaussian_filter1d
 
-from gps.errors import EnvironmentFault, GpsError, SimulationFault
+from gps.errors import EnvironmentFault, GpsError, PolicyError, SimulationFault
 from gps.pixels import Pixels, Sight
 from gps.records import Abort, Rollouts
 
 
+class Seen(NamedTuple):
+    """What a policy is given that observes both."""
+
+    states: Float[np.ndarray, "M N dx"]
+    observations: Num[np.ndarray, "M N do"] | Pixels
+
+
 class Policy(Protocol):
     @property
-    def observes(self) -> Literal["state", "observation"]:
+    def observes(self) -> Literal["state", "observation", "both"]:
         """What it acts on. Where the environment tells no difference, the observation is the state."""
 
     @property
@@ -32,8 +39,9 @@ class Policy(Protocol):
     def carries_over(self) -> bool:
         """Whether it can be run from other starts than those of its conditions."""
 
-    def act(self, seen: Num[np.ndarray, "M N dx"] | Pixels, t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t, given the states or the observations (`Pixels` with pictures) of all episodes."""
+    def act(self, seen: Num[np.ndarray, "M N dx"] | Pixels | Seen, t: int) -> Float[np.ndarray, "M N du"]:
+        """The mean action at step t of all episodes, given their states, their observations (`Pixels` with pictures),
+        or both as `Seen`."""
 
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""
@@ -102,12 +110,13 @@ def collect(
     Raises:
         EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
             that is not finite, or a state or a first observation of another shape.
+        PolicyError: if the policy's action is not finite.
     """
     M, N, T, du = noise.shape
     episodes = M * N
     log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
     layout = getattr(environment, "observation_layout", None)
-    if layout is not None and (observe or policy.observes == "observation"):
+    if layout is not None and (observe or policy.observes != "state"):
         log = log.observing(Sight.of(environment), getattr(environment, "observation_dtype", np.float64))
     noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
@@ -152,10 +161,9 @@ class _Log(NamedTuple):
             self.images[t, group] = self.sight.image(observations)
 
     def seen(self, t: int, group: slice, observes: str) -> tuple[np.ndarray, ...]:
-        """What a policy that `observes` one or the other sees of a group: one array, or the parts of `Pixels`."""
-        if self.observations is None or observes == "state":
-            return (self.states[t, group],)
-        parts = (self.observations,) if self.images is None else (self.images, self.observations)
+        """What a policy that `observes` this or that sees of a group, for `_packed`."""
+        observed = tuple(part for part in (self.images, self.observations) if part is not None) or (self.states,)
+        parts = {"state": (self.states,), "observation": observed, "both": (self.states, *observed)}[observes]
         return tuple(part[t, group] for part in parts)
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
@@ -175,6 +183,13 @@ class _Log(NamedTuple):
             None if self.observations is None else by_condition(self.observations),
             None if self.images is None else by_condition(self.images),
         )  # fmt: skip
+
+
+def _packed(parts: Sequence[np.ndarray], observes: str) -> np.ndarray | Pixels | Seen:
+    """What a policy is given, of the parts that `_Log.seen` tells."""
+    if observes == "both":
+        return Seen(parts[0], _packed(parts[1:], "observation"))
+    return Pixels(*parts) if len(parts) > 1 else parts[0]
 
 
 def _groups(episodes: int, simulations: int) -> list[slice]:
@@ -200,7 +215,7 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     alive = np.ones(n, dtype=bool)
     # Of the other groups, the policy sees zeros.
     everyone = tuple(np.zeros_like(part) for part in log.seen(0, slice(None), policy.observes))
-    all_seen = tuple(part.reshape(M, N, *part.shape[1:]) for part in everyone)
+    all_seen = _packed([part.reshape(M, N, *part.shape[1:]) for part in everyone], policy.observes)
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
@@ -222,9 +237,10 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                         environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
             for part, now in zip(everyone, log.seen(t, group, policy.observes), strict=True):
                 part[group] = now
-            seen = Pixels(*all_seen) if len(all_seen) > 1 else all_seen[0]
-            wanted = policy.act(seen, t).reshape(M * N, du)[group] + noise[t]
+            wanted = policy.act(all_seen, t).reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
+            if not isfinite(wanted.sum()):
+                _check_actions(wanted, alive, group, N, t)
             if n < B:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
             state, rewards, terminated, truncated, info = environment.step(wanted)
@@ -274,6 +290,14 @@ def _note(log, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "
     bad = ~np.isfinite(now[:n]).all(axis=1)
     log.record(t, group, np.where(bad[:, None], 0, now[:n]))
     return bad, "the observation is not finite"
+
+
+def _check_actions(actions, alive, group, samples, t) -> None:
+    """A fault if an action of an episode that goes on is not finite."""
+    bad = np.flatnonzero(alive & ~np.isfinite(actions).all(axis=1))
+    if bad.size:
+        where, entry = _place(group.start + bad[0], samples, f"step {t}"), np.argmin(np.isfinite(actions[bad[0]]))
+        raise PolicyError(f"the policy's action is not finite: {where}, entry {entry}")
 
 
 def _check_rewards(rewards, mask, group, samples, t) -> None:

@@ -194,6 +194,8 @@ _LABELS = {
     "NOT_FINITE": "not finite",
     "NO_PREFERENCE": "no choice",
     "NONE_WHOLE": "cut short",
+    "TAUGHT": "ok",
+    "NO_EXPERT": "no expert",
 }
 
 
