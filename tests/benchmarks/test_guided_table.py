@@ -8,6 +8,7 @@ from gps.config import load
 
 SHORT = (
     "algorithm.iterations=1",
+    "algorithm.warm_up=0",
     "algorithm.samples=2",
     "environment.horizon=8",
     "environment.conditions=[{slot=[0.0,0.0]}]",
