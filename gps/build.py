@@ -17,6 +17,7 @@ from gps.algorithms.badmm import BADMM, Penalty
 from gps.algorithms.dagger import DAgger
 from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.pi2 import PI2
+from gps.algorithms.pigps import PIGPS
 from gps.algorithms.pilqr import PILQR
 from gps.algorithms.plato import PLATO
 from gps.algorithms.trajopt import TrajOpt
@@ -34,7 +35,9 @@ from gps.config import (
     MixturePriorConfig,
     PDInitialConfig,
     PI2Config,
+    PIGPSConfig,
     PILQRConfig,
+    PILQRGPSConfig,
     PlannerExpertConfig,
     PLATOConfig,
     PluginAlgorithmConfig,
@@ -278,14 +281,18 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int, 
         case TrajOptConfig():
             return TrajOpt(total_cost, **_of_all(config), **_of_models(settings))
         case PI2Config():
-            own = {"temperature": settings.temperature, "feedback": settings.feedback}
-            return PI2(total_cost, **_of_all(config), **_of_samples(settings), **own)
+            return PI2(total_cost, **_of_all(config), **_of_samples(settings), feedback=settings.feedback)
         case PILQRConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_samples(settings)}
-            return PILQR(total_cost, **shared, residual_share=settings.residual_share)
+            return PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
         case MDGPSConfig():
             shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
             return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
+        case PIGPSConfig():
+            local = PI2(total_cost, **_of_all(config), **_of_samples(settings))
+            return PIGPS(local, **_of_policies(config, do, du), sampling=settings.sampling)
+        case PILQRGPSConfig():
+            local = PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
+            return PIGPS(local, **_of_policies(config, do, du), sampling=settings.sampling)
         case BADMMConfig():
             shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
             penalty = Penalty(**settings.penalty.model_dump())
@@ -313,7 +320,7 @@ def _of_all(config: ExperimentConfig) -> dict[str, Any]:
     }
 
 
-def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig) -> dict[str, Any]:
+def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig | PILQRGPSConfig) -> dict[str, Any]:
     """What those are made with that optimise under a local model."""
     return {
         "prior": _prior(settings.dynamics),
@@ -325,9 +332,10 @@ def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig
     }
 
 
-def _of_samples(settings: PI2Config | PILQRConfig) -> dict[str, Any]:
+def _of_samples(settings: PI2Config | PILQRConfig | PIGPSConfig | PILQRGPSConfig) -> dict[str, Any]:
     """What those are made with that weigh samples."""
-    return {"covariance_damping": settings.covariance_damping, "covariance_floor": settings.covariance_floor}
+    names = ("covariance_damping", "covariance_floor", "temperature", "residual_share")
+    return {name: getattr(settings, name) for name in names if name in type(settings).model_fields}
 
 
 def _of_experts(config: ExperimentConfig) -> dict[str, Any]:

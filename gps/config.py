@@ -348,6 +348,9 @@ class StepMultiplierConfig(Section):
         return self
 
 
+OnTrouble = Literal["continue", "stop"]
+
+
 class _AlgorithmConfig(Section):
     """What all algorithms share."""
 
@@ -355,6 +358,11 @@ class _AlgorithmConfig(Section):
     options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
+    on_trouble: OnTrouble = Field(
+        default="continue",
+        description="what follows an iteration in which a condition got no new controller or each of its episodes "
+        "failed, or in which the policy's training did not end well: go on with what was good, or stop the run",
+    )
     controller: ControllerConfig = ControllerConfig()
 
 
@@ -398,10 +406,9 @@ class TrajOptConfig(_ModelConfig):
     name: Literal["trajopt"] = "trajopt"
 
 
-class PI2Config(_SampleConfig):
-    """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
+class _PI2Config(_SampleConfig):
+    """What weighs samples without any model."""
 
-    name: Literal["pi2"] = "pi2"
     covariance_damping: float = Field(
         default=0.8,
         ge=0,
@@ -417,15 +424,20 @@ class PI2Config(_SampleConfig):
         description="of the weights, fixed, relative to the range of a step's costs-to-go; default: the one that keeps "
         "their KL divergence within kl_step",
     )
+
+
+class PI2Config(_PI2Config):
+    """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
+
+    name: Literal["pi2"] = "pi2"
     feedback: Literal["keep", "zero"] = Field(
         default="keep", description="gains: those of the first controllers throughout, or none"
     )
 
 
-class PILQRConfig(_ModelConfig, _SampleConfig):
-    """trajopt for what the local model explains of the cost, then pi2 for the rest."""
+class _PILQRConfig(_ModelConfig, _SampleConfig):
+    """What weighs samples by the cost that a local model does not explain."""
 
-    name: Literal["pilqr"] = "pilqr"
     covariance_damping: float = Field(
         default=1.0,
         ge=0,
@@ -442,6 +454,12 @@ class PILQRConfig(_ModelConfig, _SampleConfig):
         description="share of kl_step that is left to the samples' residual cost; default: the residual's share of the "
         "spread of the samples' costs, at most 0.99",
     )
+
+
+class PILQRConfig(_PILQRConfig):
+    """trajopt for what the local model explains of the cost, then pi2 for the rest."""
+
+    name: Literal["pilqr"] = "pilqr"
 
 
 Prior = Annotated[
@@ -473,7 +491,7 @@ class PolicyConfig(Section):
     prior: Prior = MixturePriorConfig(memory=1)
 
 
-class _GuidedConfig(_ModelConfig):
+class _GuidedConfig(_AlgorithmConfig):
     """What the algorithms share that train one neural policy by local controllers."""
 
     warm_up: int = Field(
@@ -482,13 +500,17 @@ class _GuidedConfig(_ModelConfig):
     policy: PolicyConfig = PolicyConfig()
 
 
-class MDGPSConfig(_GuidedConfig):
+Sampling = Annotated[
+    Literal["on_policy", "off_policy"],
+    Field(description="whose rollouts are taken: the policy's, or the local controllers'"),
+]
+
+
+class MDGPSConfig(_ModelConfig, _GuidedConfig):
     """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
 
     name: Literal["mdgps"] = "mdgps"
-    sampling: Literal["on_policy", "off_policy"] = Field(
-        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
-    )
+    sampling: Sampling = "on_policy"
     step_rule: Literal["classic", "global"] | None = Field(
         default=None,
         description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's; "
@@ -516,7 +538,21 @@ class PenaltyConfig(Section):
         return self
 
 
-class BADMMConfig(_GuidedConfig):
+class PIGPSConfig(_PI2Config, _GuidedConfig):
+    """Guided policy search by path integrals: the policy imitates what pi2 makes of its own samples."""
+
+    name: Literal["pigps"] = "pigps"
+    sampling: Sampling = "on_policy"
+
+
+class PILQRGPSConfig(_PILQRConfig, _GuidedConfig):
+    """The same with pilqr in place of pi2."""
+
+    name: Literal["pilqrgps"] = "pilqrgps"
+    sampling: Sampling = "on_policy"
+
+
+class BADMMConfig(_ModelConfig, _GuidedConfig):
     """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
 
     name: Literal["badmm"] = "badmm"
@@ -624,6 +660,8 @@ AlgorithmConfig = Annotated[
         | PILQRConfig
         | MDGPSConfig
         | BADMMConfig
+        | PIGPSConfig
+        | PILQRGPSConfig
         | DAggerConfig
         | PLATOConfig
         | PluginAlgorithmConfig,
@@ -769,14 +807,16 @@ class ExperimentConfig(Section):
             config = _replaced(config, "algorithm", expert=expert)
         return config
 
-    def replaced(self, *, seed: int | None = None, iterations: int | None = None) -> "ExperimentConfig":
-        """The same with another seed or number of iterations, where one is given.
+    def replaced(
+        self, *, seed: int | None = None, iterations: int | None = None, on_trouble: OnTrouble | None = None
+    ) -> "ExperimentConfig":
+        """The same with another seed, number of iterations or way to take trouble, where one is given.
 
         Raises:
             ConfigError: if one is out of range.
         """
-        overrides = [] if seed is None else [f"seed={seed}"]
-        overrides += [] if iterations is None else [f"algorithm.iterations={iterations}"]
+        given = {"seed": seed, "algorithm.iterations": iterations, "algorithm.on_trouble": on_trouble}
+        overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
         return parse(self.to_toml(), FILE_NAME, overrides) if overrides else self
 
 

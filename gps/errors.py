@@ -6,6 +6,7 @@ GpsError
 │   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
 ├── ExpertFault       an expert that raises, or answers in another shape, or with what is not a number: the step
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
+├── TroubleError      an iteration that went wrong, where the experiment says that this stops the run
 ├── RunError          a run directory: missing, incomplete, altered, or of another version
 ├── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
 ├── PolicyError       a neural policy: observations, images or training data of another shape, an export that cannot be
@@ -47,6 +48,10 @@ class CostFault(GpsError):
 
 class ExpertFault(GpsError):
     """An expert raised, or its actions were not finite or of another shape."""
+
+
+class TroubleError(GpsError):
+    """An iteration went wrong, and `algorithm.on_trouble = "stop"`. It is on disk; the run can be resumed."""
 
 
 class RunError(GpsError):

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 from scipy.ndimage import gaussian_filter1d
 
 from gps.errors import EnvironmentFault, GpsError, PolicyError, SimulationFault
@@ -97,16 +97,17 @@ def collect(
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
     An episode that ends (terminated, truncated, aborted or diverged) keeps its rows up to there and is masked
-    afterwards. With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that
-    number, and those that are left over are not reset.
+    afterwards; so does one whose observation, after the first, has another shape than was declared or is not finite.
+    With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that number, and
+    those that are left over are not reset.
 
     Args:
         observe: whether to record the observations of an environment that has an `observation_layout`, which may take
             time (pictures); those that the policy acts on are recorded anyway.
 
     Raises:
-        EnvironmentFault: if the environment raises, hangs or dies, or returns a state, an observation or a reward that
-            is not finite, or a state or an observation of another shape.
+        EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
+            that is not finite, or a state or a first observation of another shape.
         PolicyError: if the policy's action is not finite.
     """
     M, N, T, du = noise.shape
@@ -131,7 +132,7 @@ class _Log(NamedTuple):
     wanted: Float[np.ndarray, "T MN du"]
     actions: Float[np.ndarray, "T MN du"]
     rewards: Float[np.ndarray, "T MN"]
-    success: np.ndarray
+    success: Num[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment does not tell
     mask: np.ndarray
     aborts: list[tuple[int, int, str]]  # episode, step, reason
     observations: Num[np.ndarray, "T MN do"] | None = None  # None where there are none, or nobody wants them
@@ -139,7 +140,7 @@ class _Log(NamedTuple):
     @classmethod
     def empty(cls, T: int, episodes: int, dx: int, du: int) -> "_Log":
         shape = T, episodes
-        flags = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        flags = np.full(shape, -1, dtype=np.int8), np.zeros(shape, dtype=bool)
         return cls(np.zeros((*shape, dx)), np.zeros((*shape, du)), np.zeros((*shape, du)), np.zeros(shape), *flags, [])
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
@@ -153,7 +154,8 @@ class _Log(NamedTuple):
         saturated = by_condition(clipped).sum(axis=(1, 2, 3)) / np.maximum(by_condition(mask).sum(axis=(1, 2)) * du, 1)
         return Rollouts(
             by_condition(self.states), by_condition(self.actions), noise, by_condition(self.rewards),
-            by_condition(self.success).astype(bool), by_condition(mask).astype(bool), saturated,
+            by_condition(self.success > 0).astype(bool) if (self.success >= 0).any() else None,
+            by_condition(mask).astype(bool), saturated,
             tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
             None if self.observations is None else by_condition(self.observations),
         )  # fmt: skip
@@ -193,7 +195,15 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
             log.states[t, group], log.mask[t, group] = state[:n], alive
             if log.observations is not None:
-                _note(log.observations, t, group, info, N, B)
+                bad, why = _note(log.observations, t, group, info, N, B)
+                if (alive & bad).any():
+                    log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(alive & bad))
+                    alive &= ~bad
+                    log.mask[t, group] = alive
+                    if not alive.any():
+                        break  # no action follows
+                    if hasattr(environment, "rest"):
+                        environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
             for seen, array in zip(everyone, shown, strict=True):
                 seen.reshape(M * N, -1)[group] = array[t, group]
             action = policy.act(Seen(*everyone) if len(everyone) > 1 else everyone[0], t)
@@ -205,7 +215,8 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
             state, rewards, terminated, truncated, info = environment.step(wanted)
             log.actions[t, group] = info.get("action", wanted)[:n]
-            log.success[t, group] = info.get("success", never)[:n]
+            if "success" in info:
+                log.success[t, group] = info["success"][:n]
             ended = (terminated | truncated)[:n]
             if ended.any():
                 log.aborts.extend(
@@ -229,14 +240,26 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
-def _note(observations, t, group, info, samples, simulations) -> None:
-    """Record the observations of a group at step t; a fault if they are not what was declared, or not finite."""
+def _note(observations, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:
+    """Record the observations of a group at step t; which of them nobody can go on with, and why.
+
+    Those that are not what was declared, or not finite, are a fault at the first step; later they end their episodes.
+    """
     now, expected, when = info.get("observation"), (simulations, observations.shape[2]), f"step {t}"
+    n = group.stop - group.start
     if now is None:
         raise EnvironmentFault(f'the environment has an observation_layout, but no info["observation"] at {when}')
-    if now.shape != expected or not np.isfinite(now.sum()):
+    fits = now.shape == expected
+    if fits and np.isfinite(now.sum()):
+        observations[t, group] = now[:n]
+        return np.zeros(n, dtype=bool), ""
+    if t == 0:
         raise EnvironmentFault(_describe_bad_state(now, expected, group, samples, when, "observation"))
-    observations[t, group] = now[: group.stop - group.start]
+    if not fits:
+        return np.ones(n, dtype=bool), f"the observations have the shape {now.shape} in place of {expected}"
+    bad = ~np.isfinite(now[:n]).all(axis=1)
+    observations[t, group] = np.where(bad[:, None], 0, now[:n])
+    return bad, "the observation is not finite"
 
 
 def _check_actions(actions, alive, group, samples, t) -> None:

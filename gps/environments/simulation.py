@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     reward: float
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None  # None where the environment does not tell
     diverged: bool
     abort: str  # why the environment wants the episode to end; empty if it does not
     action: Floats | None  # (du,) as the environment says that it was applied, if it does
@@ -94,6 +94,8 @@ class Simulation:
                 state, observation = state or ["state"], observation or ["observation"]
             self._chosen, widths = _choose(self._spaces, state or list(self._spaces), "state", recipe.name)
             observation_widths = None
+            controlled = {self._whole(part) for part in state or self._spaces}
+            self._only_seen = {self._whole(part) for part in observation or ()} - controlled
             if observation is not None:
                 seen, observation_widths = _choose(self._spaces, observation, "observation", recipe.name)
                 self._chosen = np.concatenate([self._chosen, seen])
@@ -125,26 +127,40 @@ class Simulation:
         return self._seen
 
     def step(self, action: Floats) -> Outcome:
-        """Apply an action, (du,), that the action space's type holds exactly."""
+        """Apply an action, (du,), that the action space's type holds exactly.
+
+        A part of another shape than its space says ends the episode where it is one that only a policy sees.
+
+        Raises:
+            ValueError: if it is a part of the state.
+        """
         space = self._action_space
         observation, reward, terminated, truncated, info = self._env.step(
             action.astype(space.dtype).reshape(space.shape)
         )
-        seen = self._flat(observation)
+        success = info.get("success", info.get("is_success"))
+        success = None if success is None else bool(success)
+        applied = info.get("action")
+        applied = np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None
+        try:
+            seen = self._flat(observation)
+        except _OtherShape as error:
+            if error.part not in self._only_seen:
+                raise
+            return Outcome(self._seen, _number(reward), False, True, success, False, str(error), applied)
         terminated, truncated = bool(terminated), bool(truncated)
         finite = bool(np.isfinite(seen).all())
         if finite or not (terminated or truncated):
             self._seen = seen
-        applied = info.get("action")
         return Outcome(
             self._seen,
             _number(reward),
             terminated,
             truncated,
-            bool(info.get("success", info.get("is_success", False))),
+            success,
             bool(info.get("diverged", False)) or ((terminated or truncated) and not finite),
             _reason(info.get("abort")),
-            np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None,
+            applied,
         )
 
     def render(self) -> Any:
@@ -152,6 +168,10 @@ class Simulation:
 
     def close(self) -> None:
         self._env.close()
+
+    def _whole(self, part: str) -> str:
+        """The part that these entries are of."""
+        return part if part in self._spaces else part.rpartition("[")[0]
 
     def _flat(self, observation: Any) -> Floats:
         """The chosen entries of what the environment shows, (dx + do,)."""
@@ -162,9 +182,17 @@ class Simulation:
                 value = value[key]
             piece = np.asarray(value, np.float64)
             if piece.shape != shape:
-                raise ValueError(f"{name!r} has the shape {piece.shape}, and its space says {shape}")
+                raise _OtherShape(name, piece.shape, shape)
             pieces.append(piece.ravel())
         return np.concatenate(pieces)[self._chosen]
+
+
+class _OtherShape(ValueError):
+    """A part of what is shown has another shape than its space says."""
+
+    def __init__(self, part: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        super().__init__(f"{part!r} has the shape {shape}, and its space says {expected}")
+        self.part = part
 
 
 class InProcess:
