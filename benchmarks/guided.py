@@ -9,6 +9,8 @@ stderr.
   controllers that taught it, at the nine.
 - Of each: successes over all seeds, and in percent the interquartile mean over seeds with its 95 % interval.
 - *cost* is that of an episode, mean over the places, in the same three parts: interquartile means and intervals.
+- *PILQR, imitated*: its local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy beside
+  them imitates them in each iteration, and they take no notice of it.
 - *seconds* is the median wall clock of a run, from its beginning to the end of its evaluation, compiling included.
 
 A run that fails has a row of its own, and no part in the others.
@@ -48,7 +50,6 @@ ALGORITHMS = {
     "mdgps-on": Algorithm("MDGPS, on-policy", ()),
     "mdgps-off": Algorithm("MDGPS, off-policy", ("algorithm.sampling=off_policy",)),
     "badmm": Algorithm("BADMM", ("algorithm.name=badmm",)),
-    # The local controllers are PILQR's, bit for bit as without a policy, which imitates them in each iteration.
     "pilqr": Algorithm("PILQR, imitated", ("algorithm.name=pilqrgps", "algorithm.sampling=off_policy")),
     "pigps": Algorithm(
         "PIGPS", ("algorithm.name=pigps", "algorithm.kl_step=1.0", "algorithm.controller.initial.noise=0.3")

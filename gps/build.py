@@ -1,6 +1,7 @@
 """From an experiment's configuration to its objects: environment, cost, first controllers, algorithm."""
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
     BADMMConfig,
+    ConvolutionalConfig,
     DAggerConfig,
     DistanceCostConfig,
     DynamicsConfig,
@@ -34,6 +36,7 @@ from gps.config import (
     MDGPSConfig,
     MixturePriorConfig,
     PDInitialConfig,
+    PerceptronConfig,
     PI2Config,
     PIGPSConfig,
     PILQRConfig,
@@ -59,13 +62,18 @@ from gps.environments.guard import Confirm, Guarded, ask
 from gps.environments.gymnasium_mujoco import batch_class
 from gps.environments.parts import Layout, entries
 from gps.environments.recipe import Recipe, registered
-from gps.errors import ConfigError
+from gps.errors import ConfigError, PolicyError
 from gps.experts.planner import Planner
 from gps.experts.stored import Stored
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
-from gps.policies import MLP, NeuralPolicy
+from gps.pixels import Sight
+from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.supervised import Options, Training
+from gps.serialization import MAX_BYTES
+
+MOST_OF_PICTURES = 3 * MAX_BYTES // 4
+"""Bytes that the pictures of an iteration may take: they are stored in one file with other arrays."""
 
 # -- environment -----------------------------------------------------------------------------------------------------
 
@@ -168,6 +176,22 @@ def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
     return config.horizon or limit or 100
 
 
+def sight(environment: VectorEnv, episodes: int, T: int) -> Sight:
+    """What a policy sees in `episodes` of T steps.
+
+    Raises:
+        ConfigError: if its pictures would be more than a run stores of an iteration.
+    """
+    seen = Sight.of(environment)
+    size = episodes * T * math.prod(seen.image_shape or (0,))
+    if size > MOST_OF_PICTURES:
+        raise ConfigError(
+            f"environment.image_size: the pictures of an iteration, {episodes} episodes of {T} steps, would take "
+            f"{size / 2**20:,.0f} MiB, more than the {MOST_OF_PICTURES >> 20} that a run stores; make them smaller"
+        )
+    return seen
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -264,12 +288,18 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int, advisers: dict[str, Any]) -> Any:
+def algorithm(
+    config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int, advisers: dict[str, Any] | None = None
+) -> Any:
     """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
 
     Args:
-        do, du: how many numbers a policy sees and how many actions it has.
+        sight: what a policy sees.
+        du: how many actions it has.
         advisers: of `expert`, what those are made with that ask one.
+
+    Raises:
+        ConfigError: if the algorithm, or its policy's network, does not fit.
     """
     settings = config.algorithm
     if settings.options and not isinstance(settings, PluginAlgorithmConfig):
@@ -285,23 +315,23 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int, 
         case PILQRConfig():
             return PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
         case MDGPSConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
             return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
         case PIGPSConfig():
             local = PI2(total_cost, **_of_all(config), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, do, du), sampling=settings.sampling)
+            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
         case PILQRGPSConfig():
             local = PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, do, du), sampling=settings.sampling)
+            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
         case BADMMConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
             penalty = Penalty(**settings.penalty.model_dump())
             return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
         case DAggerConfig():
-            shared = {**_of_experts(config), **advisers, **_of_learners(config, do, du)}
+            shared = {**_of_experts(config), **(advisers or {}), **_of_learners(config, sight, du)}
             return DAgger(total_cost, **shared, decay=settings.decay)
         case PLATOConfig():
-            shared = {**_of_experts(config), **advisers, **_of_learners(config, do, du)}
+            shared = {**_of_experts(config), **(advisers or {}), **_of_learners(config, sight, du)}
             return PLATO(total_cost, **shared, adaptation=settings.adaptation)
 
 
@@ -350,23 +380,46 @@ def _of_experts(config: ExperimentConfig) -> dict[str, Any]:
     }
 
 
-def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
+def _of_policies(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
     """What those are made with whose local controllers teach a neural policy."""
-    return {**_of_learners(config, do, du), "warm_up": config.algorithm.warm_up}
+    return {**_of_learners(config, sight, du), "warm_up": config.algorithm.warm_up}
 
 
-def _of_learners(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
+def _of_learners(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
     """What all those are made with that train a neural policy."""
     settings: PolicyConfig = config.algorithm.policy
     weights, choices = jax.random.split(jax.random.key(config.seed))
-    network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
     prior = settings.prior
-    own = settings.model_dump(exclude={"hidden", "activation", "prior"})
+    own = settings.model_dump(exclude={"network", "hidden", "activation", "prior"})
     return {
-        "training": Training.begin(NeuralPolicy.untrained(network), choices),
+        "training": Training.begin(NeuralPolicy.untrained(_network(settings, sight, du, weights)), choices),
         "options": Options(**own),
         "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
     }
+
+
+def _network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:
+    """The policy's network with random weights; ConfigError if it does not fit what it is to see."""
+    place, image, numbers = "algorithm.policy.network", sight.image_shape, len(sight.numbers)
+    match settings.network or (PerceptronConfig() if image is None else ConvolutionalConfig()):
+        case PerceptronConfig():
+            if image is not None:
+                raise ConfigError(
+                    f'{place}: "mlp" takes numbers, and there are pictures in environment.observation; '
+                    'take "convolutional"'
+                )
+            return MLP.create((numbers, *settings.hidden, du), key, settings.activation)
+        case ConvolutionalConfig() as chosen:
+            if image is None:
+                raise ConfigError(
+                    f'{place}: "convolutional" sees, and there is no picture in environment.observation; '
+                    'name one there ("image:CAMERA" of a MuJoCo model), or take "mlp"'
+                )
+            layers = chosen.channels, chosen.kernels, chosen.strides
+            try:
+                return Convolutional.create(image, numbers, du, key, *layers, settings.hidden, settings.activation)
+            except PolicyError as error:
+                raise ConfigError(f"{place}: {error}") from None
 
 
 def expert(
@@ -377,7 +430,10 @@ def expert(
     Raises:
         ConfigError: if it is not there, has no `act`, or does not fit this experiment.
     """
-    match getattr(config.algorithm, "expert", None):
+    chosen = getattr(config.algorithm, "expert", None)
+    if chosen is not None:  # the state holds the samples of all iterations that are remembered
+        sight(environment, len(config.environment.conditions) * config.algorithm.samples * config.algorithm.memory, T)
+    match chosen:
         case None:
             return {}
         case PlannerExpertConfig() as settings:
@@ -443,6 +499,8 @@ def _of_run(
             )
         if run.config.environment.conditions != config.environment.conditions:
             raise ConfigError(f"{key} has controllers for other conditions, and each knows its own start alone")
+    elif getattr(policy.network, "image_shape", None) is not None:
+        raise ConfigError(f"{key} has a policy that sees pictures, and an expert sees the state")
     elif (sizes := (policy.network.vector_size, policy.network.action_size)) != (dx, du):
         raise ConfigError(
             f"{key} has a policy of {sizes[0]} observations and {sizes[1]} actions, and this experiment has {dx} and "

@@ -469,9 +469,45 @@ Prior = Annotated[
 ]
 
 
+class PerceptronConfig(Section):
+    """The hidden layers alone: for numbers."""
+
+    name: Literal["mlp"] = "mlp"
+
+
+class ConvolutionalConfig(Section):
+    """Convolutions before the hidden layers, whose last channels become one point of the image each: for pictures."""
+
+    name: Literal["convolutional"] = "convolutional"
+    channels: ListOf[Annotated[int, Ge(1)]] = Field(default=(8, 16), description="outputs of each convolution")
+    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3), description="side of each kernel, pixels")
+    strides: ListOf[Annotated[int, Ge(1)]] = Field(
+        default=(2, 1),
+        description="step of each kernel, pixels: what is to be found should be more than twice their product wide",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if not len(self.channels) == len(self.kernels) == len(self.strides) >= 1:
+            counts = f"{len(self.channels)}, {len(self.kernels)} and {len(self.strides)}"
+            raise ValueError(f"channels, kernels and strides: expected one of each for every convolution, got {counts}")
+        return self
+
+
+Network = Annotated[
+    Annotated[PerceptronConfig | ConvolutionalConfig, Field(discriminator="name")] | None,
+    _named("convolutional"),
+    Field(
+        description='what comes before the hidden layers: "mlp" nothing, "convolutional" what sees; default: the one '
+        "that fits the observation, which has pictures or none"
+    ),
+]
+
+
 class PolicyConfig(Section):
     """`[algorithm.policy]`: the neural policy, and how it is trained in each iteration."""
 
+    network: Network = None
     hidden: ListOf[Annotated[int, Ge(1)]] = Field(default=(64, 64), description="units of each hidden layer")
     activation: Literal["relu", "tanh"] = Field(default="relu", description="of the hidden layers")
     steps: int = Field(default=4000, ge=1, description="mini-batches in an iteration, at most")

@@ -72,10 +72,9 @@ class Experiment:
                 for space in (self.environment.single_observation_space, self.environment.single_action_space)
             )
             cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            layout = getattr(self.environment, "observation_layout", None)
-            do = dx if layout is None else max(part.stop for part in layout.values())
+            sight = build.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
             advisers = build.expert(config, directory, self.environment, cost, self.horizon)
-            self.algorithm = build.algorithm(config, cost, do, du, advisers)
+            self.algorithm = build.algorithm(config, cost, sight, du, advisers)
         except BaseException:
             self.close()
             raise

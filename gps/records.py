@@ -8,9 +8,10 @@ import enum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
+from gps.pixels import Pixels
 
 
 class Sentences(enum.IntEnum):
@@ -84,7 +85,7 @@ class Rollouts:
 
     Row t holds the state that the action saw and the action that was applied (after the environment's limits).
     `mask` is False from the step on at which an episode had ended; the arrays are zero there. `observations` are there
-    where a policy is to see something else than the state: see `observed`.
+    where a policy is to see something else than the state, and `images` where pictures are among it: see `observed`.
     """
 
     states: Float[np.ndarray, "M N T dx"]
@@ -95,12 +96,15 @@ class Rollouts:
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
     aborts: tuple[Abort, ...] = ()
-    observations: Num[np.ndarray, "M N T do"] | None = None
+    observations: Num[np.ndarray, "M N T do"] | None = None  # without the pictures
+    images: UInt8[np.ndarray, "M N T H W C"] | None = None
 
     @property
-    def observed(self) -> Num[np.ndarray, "M N T do"]:
+    def observed(self) -> Num[np.ndarray, "M N T do"] | Pixels:
         """What a policy that acts on observations saw: the states where nothing else was recorded."""
-        return self.states if self.observations is None else self.observations
+        if self.observations is None:
+            return self.states
+        return self.observations if self.images is None else Pixels(self.images, self.observations)
 
     def regrouped(self, conditions: int) -> "Rollouts":
         """The same episodes, in order, as those of another number of conditions."""
@@ -137,7 +141,7 @@ class Rollouts:
         return ~(self.mask.all(axis=2) | self.succeeded).any(axis=1)
 
 
-_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations")
+_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations", "images")
 
 
 @dataclasses.dataclass(frozen=True)

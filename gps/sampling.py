@@ -7,14 +7,15 @@ so an episode has the same bits in either way.
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Num, UInt8
 from scipy.ndimage import gaussian_filter1d
 
 from gps.errors import EnvironmentFault, GpsError, PolicyError, SimulationFault
+from gps.pixels import Pixels, Sight
 from gps.records import Abort, Rollouts
 
 
@@ -22,7 +23,7 @@ class Seen(NamedTuple):
     """What a policy is given that observes both."""
 
     states: Float[np.ndarray, "M N dx"]
-    observations: Num[np.ndarray, "M N do"]
+    observations: Num[np.ndarray, "M N do"] | Pixels
 
 
 class Policy(Protocol):
@@ -38,8 +39,11 @@ class Policy(Protocol):
     def carries_over(self) -> bool:
         """Whether it can be run from other starts than those of its conditions."""
 
-    def act(self, seen: Num[np.ndarray, "M N dx"] | Seen, t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t, given the states or the observations of all episodes, or both as `Seen`."""
+    def act(self, seen: Num[np.ndarray, "M N dx"] | Pixels | Seen, t: int) -> Float[np.ndarray, "M N du"]:
+        """The mean action at step t, given what it observes of all episodes.
+
+        The states or the observations (`Pixels` with pictures), or both as `Seen`.
+        """
 
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""
@@ -115,8 +119,7 @@ def collect(
     log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
     layout = getattr(environment, "observation_layout", None)
     if layout is not None and (observe or policy.observes != "state"):
-        shape = T, episodes, max(part.stop for part in layout.values())
-        log = log._replace(observations=np.zeros(shape, getattr(environment, "observation_dtype", np.float64)))
+        log = log.observing(Sight.of(environment), getattr(environment, "observation_dtype", np.float64))
     noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for group in _groups(episodes, environment.num_envs):
@@ -135,13 +138,37 @@ class _Log(NamedTuple):
     success: Num[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment does not tell
     mask: np.ndarray
     aborts: list[tuple[int, int, str]]  # episode, step, reason
-    observations: Num[np.ndarray, "T MN do"] | None = None  # None where there are none, or nobody wants them
+    sight: Sight | None = None  # None where there are no observations, or nobody wants them
+    observations: Num[np.ndarray, "T MN do"] | None = None
+    images: UInt8[np.ndarray, "T MN H W C"] | None = None
 
     @classmethod
     def empty(cls, T: int, episodes: int, dx: int, du: int) -> "_Log":
         shape = T, episodes
         flags = np.full(shape, -1, dtype=np.int8), np.zeros(shape, dtype=bool)
         return cls(np.zeros((*shape, dx)), np.zeros((*shape, du)), np.zeros((*shape, du)), np.zeros(shape), *flags, [])
+
+    def observing(self, sight: Sight, dtype: np.typing.DTypeLike) -> "_Log":
+        """The same with room for observations, `dtype` that of those without pictures."""
+        shape, numbers = self.mask.shape, len(sight.numbers)
+        if sight.image_shape is None:
+            return self._replace(sight=sight, observations=np.zeros((*shape, numbers), dtype))
+        images = np.zeros((*shape, *sight.image_shape), np.uint8)
+        return self._replace(sight=sight, observations=np.zeros((*shape, numbers)), images=images)
+
+    def record(self, t: int, group: slice, observations: Float[np.ndarray, "n do"]) -> None:
+        """Put down the observations of a group at step t."""
+        self.observations[t, group] = self.sight.vector(observations)
+        if self.images is not None:
+            self.images[t, group] = self.sight.image(observations)
+
+    def seen(self, t: int, group: slice, observes: str) -> tuple[np.ndarray, ...]:
+        """The arrays of what a policy sees of a group, which `_together` puts together."""
+        parts = (self.states,)
+        if self.observations is not None and observes != "state":
+            parts = (self.observations,) if self.images is None else (self.images, self.observations)
+        parts = (self.states, *parts) if observes == "both" else parts
+        return tuple(part[t, group] for part in parts)
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
         M, N, _, du = noise.shape
@@ -158,7 +185,15 @@ class _Log(NamedTuple):
             by_condition(mask).astype(bool), saturated,
             tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
             None if self.observations is None else by_condition(self.observations),
+            None if self.images is None else by_condition(self.images),
         )  # fmt: skip
+
+
+def _together(parts: tuple[np.ndarray, ...], observes: str) -> Any:
+    """What a policy is given: an array, `Pixels` where there is an image too, or states and observations as `Seen`."""
+    if observes == "both":
+        return Seen(parts[0], _together(parts[1:], "observation"))
+    return Pixels(*parts) if len(parts) > 1 else parts[0]
 
 
 def _groups(episodes: int, simulations: int) -> list[slice]:
@@ -182,20 +217,20 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
     never = np.zeros(B, dtype=bool)
     alive = np.ones(n, dtype=bool)
-    observed = log.states if log.observations is None else log.observations
-    shown = {"state": (log.states,), "observation": (observed,), "both": (log.states, observed)}[policy.observes]
-    everyone = [np.zeros((M, N, array.shape[2]), array.dtype) for array in shown]  # of the other groups, zeros
+    # Of the other groups, the policy sees zeros.
+    everyone = tuple(np.zeros_like(part) for part in log.seen(0, slice(None), policy.observes))
+    all_seen = tuple(part.reshape(M, N, *part.shape[1:]) for part in everyone)
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
-        state, info = _reset(environment, starts, seed, log.observations is not None)
+        state, info = _reset(environment, starts, seed, log.sight is not None)
         what = "step"
         for t in range(T):
             if state.shape != expected or not isfinite(state.sum()):
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
             log.states[t, group], log.mask[t, group] = state[:n], alive
-            if log.observations is not None:
-                bad, why = _note(log.observations, t, group, info, N, B)
+            if log.sight is not None:
+                bad, why = _note(log, t, group, info, N, B)
                 if (alive & bad).any():
                     log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(alive & bad))
                     alive &= ~bad
@@ -204,9 +239,9 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                         break  # no action follows
                     if hasattr(environment, "rest"):
                         environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
-            for seen, array in zip(everyone, shown, strict=True):
-                seen.reshape(M * N, -1)[group] = array[t, group]
-            action = policy.act(Seen(*everyone) if len(everyone) > 1 else everyone[0], t)
+            for part, now in zip(everyone, log.seen(t, group, policy.observes), strict=True):
+                part[group] = now
+            action = policy.act(_together(all_seen, policy.observes), t)
             wanted = action.reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if not isfinite(wanted.sum()):
@@ -240,25 +275,25 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
-def _note(observations, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:
+def _note(log, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:
     """Record the observations of a group at step t; which of them nobody can go on with, and why.
 
     Those that are not what was declared, or not finite, are a fault at the first step; later they end their episodes.
     """
-    now, expected, when = info.get("observation"), (simulations, observations.shape[2]), f"step {t}"
+    now, expected, when = info.get("observation"), (simulations, log.sight.width), f"step {t}"
     n = group.stop - group.start
     if now is None:
         raise EnvironmentFault(f'the environment has an observation_layout, but no info["observation"] at {when}')
     fits = now.shape == expected
     if fits and np.isfinite(now.sum()):
-        observations[t, group] = now[:n]
+        log.record(t, group, now[:n])
         return np.zeros(n, dtype=bool), ""
     if t == 0:
         raise EnvironmentFault(_describe_bad_state(now, expected, group, samples, when, "observation"))
     if not fits:
         return np.ones(n, dtype=bool), f"the observations have the shape {now.shape} in place of {expected}"
     bad = ~np.isfinite(now[:n]).all(axis=1)
-    observations[t, group] = np.where(bad[:, None], 0, now[:n])
+    log.record(t, group, np.where(bad[:, None], 0, now[:n]))
     return bad, "the observation is not finite"
 
 

@@ -138,7 +138,7 @@ def test_a_sound_experiment_passes(experiment, capsys):
         (
             "0.1 * jnp.sum(u ** 2)",
             "jnp.sum(u * jax.lax.stop_gradient(u))",
-            "the cost's Hessian agrees with differences",
+            "the cost's Hessian agrees with differences, or lies above them",
             "with respect to entry 0 of the action at step",
         ),
     ],
@@ -150,6 +150,16 @@ def test_what_breaks_a_rule_is_named(experiment, old, new, rule, problem):
     (finding,) = [finding for finding in broken if finding.rule == rule]
     assert problem in finding.problem
     assert finding.remedy
+
+
+def test_a_cost_may_have_the_curvature_of_a_parabola_from_above(experiment):
+    """The length of x is believed to be the parabola that touches it from above, and has no curvature of its own."""
+    square, length = "jnp.sum((x - 1.0) ** 2)", "jax.lax.stop_gradient(jnp.sqrt(jnp.sum((x - 1.0) ** 2)))"
+    above = f"{length} + ({square} - jax.lax.stop_gradient({square})) / (2 * {length})"
+    assert all(finding.ok for finding in gps.check(experiment((square, above))).findings)
+    flat = f"{square} - 0.1 * ({square} - jax.lax.stop_gradient({square})) ** 2"
+    broken = [finding.rule for finding in gps.check(experiment((square, flat))).findings if not finding.ok]
+    assert broken == ["the cost's Hessian agrees with differences, or lies above them"]
 
 
 def test_simulations_that_see_each_other_are_found(experiment):

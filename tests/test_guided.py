@@ -98,7 +98,9 @@ def test_what_is_shown(run, capsys):
     out = capsys.readouterr().out
     lines = out.splitlines()
     head, *table = lines[lines.index("global policy:") + 1 :][:5]
-    assert head == "iter  sampled  loss before → after  steps  KL to the controllers, nats a step  noise std"
+    assert (
+        head == "iter  sampled  loss before → after  steps  KL to the controllers, nats a step  noise std       status"
+    )
     assert [line.split()[1] for line in table] == ["local", "policy", "policy", "policy"]
     assert "the policy, without noise, from the starts that were trained on:" in out
     assert "the same from starts that were not trained on:" in out

@@ -122,7 +122,7 @@ def test_a_condition_whose_episodes_all_fail_teaches_nothing_and_the_others_lear
     if algorithm != "pigps":  # which has learned little after 16 episodes
         assert run.evaluated_summary("final")[0].cost < 0.6 * run.iterations[0].mean_cost[0]
     assert cli.main(["show", str(run.path)]) == 0
-    assert capsys.readouterr().out.count("policy: Condition 1 taught it nothing.") == 4
+    assert capsys.readouterr().out.count("Condition 1 taught it nothing.") == 4
 
 
 def test_what_such_a_condition_would_do_leaves_no_trace_in_the_policy(folder, monkeypatch):

@@ -30,8 +30,7 @@ from gps.algorithms.guided import (
     mean_difference,
     policy_record,
     precision,
-    taught,
-    teach,
+    teaches,
 )
 from gps.algorithms.local import Prior, chosen, judged, recorded, sentences
 from gps.algorithms.trajopt import found, indefinite, searched
@@ -130,8 +129,8 @@ class BADMM(Guided):
         status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, old)
 
-        teaching = taught(usable, rollouts)
-        training, fit = teach(self, state, lessons(kept, rollouts, teaching[:, None] * nu, state.multipliers))
+        teach = teaches(usable, rollouts)
+        training, fit = self.taught(state, lessons(kept, rollouts, teach[:, None] * nu, state.multipliers))
         record = recorded(
             state, rollouts, step,
             costs=local.sample_costs,
@@ -143,7 +142,7 @@ class BADMM(Guided):
             messages=sentences(
                 status, rollouts, lambda m: indefinite(m, status[m], local._replace(cost=cost), old, new, alpha[m])
             ),
-            policy=policy_record(False, around, local, training, kept, rollouts, fit, teaching),
+            policy=policy_record(False, around, local, training, kept, rollouts, fit, teach),
         )  # fmt: skip
         if training.calls:  # the multipliers and the weights wait for a policy
             apart = mean_difference(training.policy, kept, rollouts)

@@ -90,6 +90,10 @@ class Guided(TrajOpt):
         """The local controllers, to be evaluated beside the policy."""
         return {"local": self._local(state)} if state.trained else {}
 
+    def taught(self, state: GuidedState, samples: Samples) -> tuple[Training, Fit]:
+        """The supervised step, once the local controllers are warm."""
+        return supervised(state, samples, self.options, self.warm_up)
+
     def _local(self, state: GuidedState) -> Controller:
         return executed(state.controllers, state.planned, self.execution, 0.0)
 
@@ -142,19 +146,19 @@ def expected(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M
     return np.asarray(costs).sum(axis=1)
 
 
-def taught(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarray, "M"]:
+def supervised(state: GuidedState, samples: Samples, options: Options, warm_up: int) -> tuple[Training, Fit]:
+    """The supervised step, from iteration `warm_up` on."""
+    if state.iteration < warm_up:
+        return state.training, not_trained(PolicyStatus.WARM_UP)
+    return train(state.training, samples, options)
+
+
+def teaches(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarray, "M"]:
     """Which conditions teach the policy: those that have a new controller, and an episode that did not fail.
 
     What a controller would do where each of its episodes failed is nothing to imitate.
     """
     return usable & ~rollouts.failed
-
-
-def teach(algorithm: Any, state: Any, samples: Samples) -> tuple[Training, Fit]:
-    """The supervised step, once the algorithm's `warm_up` is over."""
-    if state.iteration < algorithm.warm_up:
-        return state.training, not_trained(PolicyStatus.WARM_UP)
-    return train(state.training, samples, algorithm.options)
 
 
 def lessons(
@@ -179,7 +183,8 @@ def lessons(
         ratio = multipliers / np.maximum(weights, np.finfo(float).tiny)[..., None]
         linear = flat(np.broadcast_to(np.where(weights[..., None] > 0, ratio, 0.0)[:, None], actions.shape))
     episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
-    return Samples(*(flat(array) for array in (rollouts.observed, actions, precisions, masked)), linear, flat(episodes))
+    parts = (rollouts.observed, actions, precisions, masked)
+    return Samples(*(jax.tree.map(flat, part) for part in parts), linear, flat(episodes))
 
 
 def flat(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *rest"]:
@@ -204,12 +209,11 @@ def policy_record(
     teachers: Controller,
     rollouts: Rollouts,
     fit: Fit,
-    taught: Bool[np.ndarray, "M"],
+    teach: Bool[np.ndarray, "M"],
 ) -> PolicyRecord:
-    """The policy's side of the iteration's record, after its training."""
+    """The policy's side of the iteration's record, after its training. `teach` is what `teaches` says."""
     policy, there = training.policy, training.calls > 0
-    silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~taught)
-    said = [fit.message, *(f"Condition {m} taught it nothing." for m in silent)]
+    silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
     return PolicyRecord(
         sampled=sampled,
         linearised=around,
@@ -221,7 +225,7 @@ def policy_record(
         held_out_loss=fit.held_out_loss,
         outcome=fit.outcome.name,
         covariance_outcome=fit.covariance_outcome.name,
-        message=" ".join(filter(None, said)),
+        message=" ".join(filter(None, [fit.message, *(f"Condition {m} taught it nothing." for m in silent)])),
     )
 
 

@@ -10,7 +10,8 @@ iteration, for M conditions and N samples of each:
     C-step    p ← argmin E_p[ℓ]  subject to  KL(p ‖ π̄) ≤ ε, by the samples: the optimiser's update of π̄
     S-step    π ← argmin Σ_i KL(π(· | o_i) ‖ p(· | x_i)) over the samples: `gps.policies.supervised`, with a warm start
 
-Before the policy was trained for the first time, the local controllers are sampled and take the place of π̄.
+Before the policy was trained for the first time (see `warm_up`), the local controllers are sampled and take the place
+of π̄.
 
 The C-step with PI²
 -------------------
@@ -48,7 +49,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import GuidedModel, global_policy, lessons, linearised, policy_record, taught, teach
+from gps.algorithms.guided import GuidedModel, global_policy, lessons, linearised, policy_record, supervised, teaches
 from gps.algorithms.local import LocalOptimiser, LocalState, chosen
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.types import Controller
@@ -92,16 +93,16 @@ class PIGPS:
         training: of the policy, before the first step.
         options: of the supervised step.
         policy_prior: of the linearisation; None linearises by least squares.
+        warm_up: iterations at the start that improve the local controllers alone.
         sampling: whose rollouts are taken, the global policy's or the local controllers'.
-        warm_up: iterations at the start that improve the local controllers alone; see `Guided`.
     """
 
     local: LocalOptimiser = dataclasses.field(kw_only=False)
     training: Training
     options: Options
     policy_prior: MixturePrior | None = None
-    sampling: Literal["on_policy", "off_policy"] = "on_policy"
     warm_up: int = 0
+    sampling: Literal["on_policy", "off_policy"] = "on_policy"
 
     @property
     def state_type(self) -> Any:
@@ -154,9 +155,9 @@ class PIGPS:
         after, record = optimiser.improve(before, rollouts, model.local)
         usable = np.array([status.improved for status in record.statuses])
         teachers = chosen(usable, record.improved, state.controllers)  # what has no update is left as it was
-        teaching = taught(usable, rollouts)
-        training, fit = teach(self, state, lessons(teachers, rollouts, teaching[:, None]))
-        policy = policy_record(sampled, model.linearised, model.local, training, teachers, rollouts, fit, teaching)
+        teach = teaches(usable, rollouts)
+        training, fit = supervised(state, lessons(teachers, rollouts, teach[:, None]), self.options, self.warm_up)
+        policy = policy_record(sampled, model.linearised, model.local, training, teachers, rollouts, fit, teach)
         after = dataclasses.replace(after, controllers=teachers)
         record = dataclasses.replace(record, improved=teachers, policy=policy)
         return PIGPSState(after, training, model.policy_prior), record

@@ -43,6 +43,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         state_layout: the slice of each part in the state.
         observation_layout: the slice of each part in the observation; None where that is the state.
         observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_pictures: the parts of the observation that are bytes of (height, width, channels).
         observation_dtype: uint8 where all of it is, float32 where some is, else float64.
         max_episode_steps: the environment's own time limit; None without one.
         dt: control period in seconds; NaN where it is unknown.
@@ -84,6 +85,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
             self.observation_layout, do = _laid_out(described.observation_widths)
         self.observation_dtype = np.dtype(described.observation_dtype)
         self.observation_shapes = {part: tuple(shape) for part, shape in described.observation_shapes.items()}
+        self.observation_pictures = tuple(described.observation_pictures)
 
         self._dtype = np.dtype(described.action_dtype)  # of the environment; the numbers here are float64
         self._low, self._high = np.array(described.low), np.array(described.high)

@@ -107,6 +107,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         state_layout: the slice of each part in the state vector.
         observation_layout: the slice of each part in the observation; None where that is the state.
         observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_pictures: the parts of the observation that are pictures.
         observation_dtype: uint8 for pictures alone, float32 for pictures among other parts, else float64.
         dt: control period in seconds.
         nsubsteps: physics steps per control step.
@@ -174,6 +175,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.observation_shapes = {
             part: self._shape(part, where) for part, where in (self.observation_layout or {}).items()
         }
+        self.observation_pictures = tuple(part for part in self.observation_shapes if part.startswith("image:"))
         self.observation_dtype = np.dtype(np.float64) if self._observation is None else self._observation.dtype
         self.mechanics = self._mechanics()
 

@@ -48,6 +48,7 @@ class Description:
         widths: how many entries each part of the state has, in order.
         observation_widths: the same of the observation; None where that is the state.
         observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_pictures: the parts of the observation that are bytes of (height, width, channels).
         observation_dtype: uint8 where all of it is (pictures), float32 where some is, else float64.
         low, high: limits of the flattened action.
         action_dtype: of the action space.
@@ -58,6 +59,7 @@ class Description:
     widths: dict[str, int]
     observation_widths: dict[str, int] | None
     observation_shapes: dict[str, list[int]]
+    observation_pictures: list[str]
     observation_dtype: str
     low: list[float]
     high: list[float]
@@ -104,6 +106,7 @@ class Simulation:
                 widths,
                 observation_widths,
                 _shapes(self._spaces, observation_widths or {}),
+                _pictures(env, self._spaces, observation_widths or {}),
                 _dtype(env, self._spaces, observation_widths or {}),
                 self._action_space.low.astype(np.float64).ravel().tolist(),
                 self._action_space.high.astype(np.float64).ravel().tolist(),
@@ -313,15 +316,23 @@ def _shapes(spaces: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, l
     return {part: list(spaces[part][1]) if part in spaces else [width] for part, width in widths.items()}
 
 
+def _pictures(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> list[str]:
+    """Those of the parts that are pictures."""
+    return [part for part in parts if part in spaces and len(spaces[part][1]) == 3 and _bytes(env, spaces, part)]
+
+
 def _dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> str:
     """The type of an array that holds these parts."""
-    bytes_ = []
-    for part in parts:
-        space = env.observation_space
-        for key in spaces[part if part in spaces else part.rpartition("[")[0]][0]:
-            space = space[key]
-        bytes_.append(space.dtype == np.uint8)
+    bytes_ = [_bytes(env, spaces, part) for part in parts]
     return "float64" if not any(bytes_) else "uint8" if all(bytes_) else "float32"
+
+
+def _bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bool:
+    """Whether a part, or the one whose entries it is, holds bytes."""
+    space = env.observation_space
+    for key in spaces[part if part in spaces else part.rpartition("[")[0]][0]:
+        space = space[key]
+    return space.dtype == np.uint8
 
 
 def _limit(env: gymnasium.Env) -> int | None:

@@ -248,7 +248,7 @@ def policy_lines(policy: PolicyRecord | None) -> list[str]:
     text = (
         f"{said}loss {number(before)} → {number(after)} in {policy.steps} steps; "
         f"KL to the controllers {_span(policy_kl(policy))} nats a step; noise std {_span(policy.deviation)}; "
-        f"{policy.status.name.lower().replace('_', ' ')}"
+        f"{_policy_label(policy)}"
     )
     return [text, *([said + policy.message] if policy.message else [])]
 
@@ -257,7 +257,16 @@ def policy_table(policies: Sequence[tuple[int, PolicyRecord]]) -> list[str]:
     """The global policy in the course of a run: iterations and what each made of it."""
     if not policies:
         return []
-    head = ("iter", "sampled", "loss before → after", "steps", "KL to the controllers, nats a step", "noise std", "")
+    head = (
+        "iter",
+        "sampled",
+        "loss before → after",
+        "steps",
+        "KL to the controllers, nats a step",
+        "noise std",
+        "status",
+        "",
+    )
     table = [head]
     for iteration, policy in policies:
         before, after = policy.loss
@@ -270,9 +279,15 @@ def policy_table(policies: Sequence[tuple[int, PolicyRecord]]) -> list[str]:
             str(policy.steps),
             f"{number(known.mean()):>5} ({_span(kl)})" if known.size else "-",
             _span(policy.deviation),
+            _policy_label(policy),
             policy.message,
         ))  # fmt: skip
     return ["global policy:", *aligned(table)]
+
+
+def _policy_label(policy: PolicyRecord) -> str:
+    """Its status as the console says it, `stopped early`."""
+    return policy.status.name.lower().replace("_", " ")
 
 
 def whose(policy: PolicyRecord) -> str:

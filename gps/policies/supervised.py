@@ -136,12 +136,20 @@ def objective(policy: NeuralPolicy, samples: Samples) -> Array:
 
 
 def _weighted_sum(policy: NeuralPolicy, samples: Samples) -> Array:
-    mean = jax.vmap(mean_of_one, (None, 0))(policy, samples.observations)
+    mean = _mean_of_each(policy, samples.observations, len(samples.weights))
     e = mean - samples.actions
     loss = 0.5 * jnp.einsum("ni,nij,nj->n", e, samples.precisions, e)
     if samples.linear is not None:
         loss = loss + jnp.sum(samples.linear * mean, axis=-1)
     return jnp.sum(samples.weights * loss)
+
+
+def _mean_of_each(policy: NeuralPolicy, observations: Any, n: int) -> Float[Array, "n du"]:
+    at_once = policy.network.at_once
+    if n <= at_once:
+        return jax.vmap(mean_of_one, (None, 0))(policy, observations)
+    # What the layers of a network that sees make of all images may be gigabytes.
+    return jax.lax.map(lambda one: mean_of_one(policy, one), observations, batch_size=at_once)
 
 
 def shared_covariance(
@@ -251,7 +259,7 @@ def _trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[PolicyStatus
     named = {"the observation": vectors[-1], "the action": samples.actions, "the weight": samples.weights[:, None]}
     if samples.linear is not None:
         named["the linear term"] = samples.linear
-    if len(vectors) > 1:
+    if len(vectors) > 1 and vectors[0].dtype.kind == "f":
         named["the image"] = vectors[0].reshape(len(kept), -1)
     for what, array in named.items():
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))

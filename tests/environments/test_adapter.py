@@ -351,6 +351,7 @@ def test_pictures_of_a_dict_are_bytes_of_a_known_shape():
     environment = batch("plain_envs:Photographed-v0", 2, threads=2)
     assert environment.observation_shapes == {"observation": (4, 5, 3)}
     assert environment.observation_dtype == np.uint8
+    assert environment.observation_pictures == ("observation",)
     state, info = environment.reset(options={"conditions": [{"start": 0.25}, {"start": 0.75}]})
     environment.close()
     assert info["observation"].dtype == np.uint8

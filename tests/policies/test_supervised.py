@@ -263,3 +263,33 @@ def test_a_network_learns_to_point_at_a_blob():
     assert np.abs(after.policy.act(Pixels(image[:20], vector[:20])) - u[:20]).mean() < 0.1
     with pytest.raises(PolicyError, match="images of shape"):
         train(training, data._replace(observations=Pixels(image[:, 1:], vector)))
+
+
+def test_the_gradient_of_a_network_that_sees_is_that_of_finite_differences():
+    network = Convolutional.create((12, 14, 3), 2, 2, KEY, (3, 4), (3, 3), (2, 1), (5,), "tanh")
+    network = jax.tree.map(lambda array: np.asarray(array, np.float64), network)
+    policy = dataclasses.replace(NeuralPolicy.untrained(network), output_scale=np.array([2.0, 0.5]))
+    rng, data = np.random.default_rng(0), samples(6, do=2, linear=True)
+    data = data._replace(observations=Pixels(rng.integers(0, 256, (6, 12, 14, 3), dtype=np.uint8), data.observations))
+    flat, unravel = ravel_pytree(policy.network)
+    assert flat.dtype == np.float64
+
+    def value(vector):
+        return objective(dataclasses.replace(policy, network=unravel(vector)), data)
+
+    value, gradient, h = jax.jit(value), jax.jit(jax.grad(value))(flat), 1e-5
+    sharpness = int(np.argmax(ravel_pytree(dataclasses.replace(
+        jax.tree.map(np.zeros_like, network), sharpness=np.ones(())))[0]))  # fmt: skip
+    for i in (sharpness, *rng.choice(len(flat), 20, replace=False)):
+        step = jnp.zeros_like(flat).at[i].set(h)
+        slope = float(value(flat + step) - value(flat - step)) / (2 * h)
+        assert float(gradient[i]) == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+def test_many_images_are_looked_at_in_parts_with_the_same_result(monkeypatch):
+    network = Convolutional.create((12, 14, 3), 0, 2, KEY, (3,), (3,), (2,), (5,))
+    policy, rng, data = NeuralPolicy.untrained(network), np.random.default_rng(0), samples(10)
+    data = data._replace(observations=Pixels(rng.random((10, 12, 14, 3)), np.zeros((10, 0))))
+    whole = float(jax.jit(lambda: objective(policy, data))())
+    monkeypatch.setattr(Convolutional, "at_once", 4)
+    assert float(jax.jit(lambda: objective(policy, data))()) == pytest.approx(whole, rel=1e-5)
