@@ -288,7 +288,9 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int, advisers: dict[str, Any]) -> Any:
+def algorithm(
+    config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int, advisers: dict[str, Any] | None = None
+) -> Any:
     """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
 
     Args:
@@ -326,10 +328,10 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, sight: Sight, du: 
             penalty = Penalty(**settings.penalty.model_dump())
             return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
         case DAggerConfig():
-            shared = {**_of_experts(config), **advisers, **_of_learners(config, sight, du)}
+            shared = {**_of_experts(config), **(advisers or {}), **_of_learners(config, sight, du)}
             return DAgger(total_cost, **shared, decay=settings.decay)
         case PLATOConfig():
-            shared = {**_of_experts(config), **advisers, **_of_learners(config, sight, du)}
+            shared = {**_of_experts(config), **(advisers or {}), **_of_learners(config, sight, du)}
             return PLATO(total_cost, **shared, adaptation=settings.adaptation)
 
 
@@ -428,7 +430,10 @@ def expert(
     Raises:
         ConfigError: if it is not there, has no `act`, or does not fit this experiment.
     """
-    match getattr(config.algorithm, "expert", None):
+    chosen = getattr(config.algorithm, "expert", None)
+    if chosen is not None:  # the state holds the samples of all iterations that are remembered
+        sight(environment, len(config.environment.conditions) * config.algorithm.samples * config.algorithm.memory, T)
+    match chosen:
         case None:
             return {}
         case PlannerExpertConfig() as settings:
@@ -494,6 +499,8 @@ def _of_run(
             )
         if run.config.environment.conditions != config.environment.conditions:
             raise ConfigError(f"{key} has controllers for other conditions, and each knows its own start alone")
+    elif getattr(policy.network, "image_shape", None) is not None:
+        raise ConfigError(f"{key} has a policy that sees pictures, and an expert sees the state")
     elif (sizes := (policy.network.vector_size, policy.network.action_size)) != (dx, du):
         raise ConfigError(
             f"{key} has a policy of {sizes[0]} observations and {sizes[1]} actions, and this experiment has {dx} and "

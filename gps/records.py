@@ -39,10 +39,7 @@ class Status(Sentences):
     NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
     NONE_WHOLE = 8, "Every sample ended early; what they lack was left out of the fit."
     TAUGHT = 9, "The expert was asked at every step of the samples; there is no trust region."
-    NO_EXPERT = (
-        10,
-        "The expert knows too little to be asked yet; the samples have taught it alone.",
-    )
+    NO_EXPERT = 10, "The expert knows too little to be asked yet; the samples have taught it alone."
 
     @property
     def ok(self) -> bool:

@@ -7,7 +7,7 @@ so an episode has the same bits in either way.
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -40,8 +40,10 @@ class Policy(Protocol):
         """Whether it can be run from other starts than those of its conditions."""
 
     def act(self, seen: Num[np.ndarray, "M N dx"] | Pixels | Seen, t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t of all episodes, given their states, their observations (`Pixels` with pictures),
-        or both as `Seen`."""
+        """The mean action at step t, given what it observes of all episodes.
+
+        The states or the observations (`Pixels` with pictures), or both as `Seen`.
+        """
 
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""

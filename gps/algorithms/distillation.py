@@ -22,17 +22,19 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from gps.algorithms.execution import Execution, executed
 from gps.algorithms.guided import GuidedState, global_policy, linearised, marginals, mean_over_samples, with_policy
 from gps.algorithms.local import Prior, Step, chosen, extended, first_state, judged, recorded, sentences
+from gps.backend import jax
 from gps.costs import RewardModel, evaluate
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior, Transitions
 from gps.dynamics.regression import fit_dynamics
 from gps.experts import Advice, asked, knowing
 from gps.linear_gaussian.types import Controller, LinearDynamics
+from gps.pixels import Pixels
 from gps.policies.linearised import linearise, policy_points
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.supervised import Options, Samples, Training, train
@@ -50,6 +52,12 @@ class Lesson(NamedTuple):
     actions: Float[np.ndarray, "n du"]
     precisions: Float[np.ndarray, "n du du"] | None
     episodes: Int[np.ndarray, "n"]
+    images: UInt8[np.ndarray, "n H W C"] | None = None
+
+    @property
+    def observed(self) -> Num[np.ndarray, "n do"] | Pixels:
+        """What the policy saw."""
+        return self.observations if self.images is None else Pixels(self.images, self.observations)
 
 
 class Model(NamedTuple):
@@ -266,7 +274,9 @@ def lesson(rollouts: Rollouts, advice: Advice, usable: Bool[np.ndarray, "M"]) ->
     counts = rollouts.mask & usable[:, None, None]
     precisions = None if advice.precisions is None else advice.precisions[counts]
     m, n, _ = np.nonzero(counts)
-    return Lesson(rollouts.observed[counts], advice.actions[counts], precisions, m * counts.shape[1] + n)
+    vectors = rollouts.states if rollouts.observations is None else rollouts.observations
+    images = None if rollouts.images is None else rollouts.images[counts]
+    return Lesson(vectors[counts], advice.actions[counts], precisions, m * counts.shape[1] + n, images)
 
 
 def usual_precision(lessons: tuple[Lesson, ...], deviation: float) -> Float[np.ndarray, "du du"]:
@@ -285,8 +295,8 @@ def precisions_of(advice: Advice | Lesson, usual: Float[np.ndarray, "du du"]) ->
 
 def samples(lessons: tuple[Lesson, ...], usual: Float[np.ndarray, "du du"]) -> Samples:
     """All that there is to imitate."""
-    parts = [(one.observations, one.actions, precisions_of(one, usual)) for one in lessons]
-    observations, actions, precisions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    parts = [(one.observed, one.actions, precisions_of(one, usual)) for one in lessons]
+    observations, actions, precisions = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
     firsts = np.cumsum([0, *(1 + one.episodes.max(initial=-1) for one in lessons)])
     episodes = np.concatenate([first + one.episodes for first, one in zip(firsts, lessons, strict=False)])
     return Samples(observations, actions, precisions, np.ones(len(actions)), None, episodes)
