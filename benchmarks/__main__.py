@@ -10,11 +10,11 @@
 | `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
 | `report` | `gps report` of 20 iterations: seconds and size; what `--live` costs a run |
 | `sweep` | 8 seeds by `gps sweep` with two jobs, beside one after another |
-| `policies` | a supervised step of a neural policy, what acting costs, and sampling with one |
+| `policies` | a supervised step of a neural policy, alone and beside sampling; what acting costs; sampling with one |
 
 `python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the one of rewards without a
-formula. Absolute times depend on the machine and its load: the
-ratios count, which are measured in one run.
+formula, `python -m benchmarks.guided` that of the algorithms of guided policy search. Absolute times depend on the
+machine and its load: the ratios count, which are measured in one run.
 """
 
 import importlib

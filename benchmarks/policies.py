@@ -1,17 +1,20 @@
 """Neural policies: a supervised step, and what acting costs beside the physics."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.timing import interleaved, table
 
 SIMULATIONS, T, STEPS = 20, 100, 4000
+NINE, ITERATIONS = Path(__file__).resolve().parent.parent / "experiments" / "peg_insertion_nine", 8
 SIZES = ((6, 2), (14, 7), (26, 7), (40, 10))
 
 
 def main() -> None:
     training()
+    iteration()
     acting()
     sampling()
 
@@ -44,6 +47,33 @@ def training() -> None:
         f"{STEPS} mini-batches of {options.batch} of a 2 x 64 policy, {n} samples, s",
         ["(do, du)", "first call, compiling or reading the cache", "each call"],
         rows,
+    )
+
+
+def iteration() -> None:
+    """The supervised step of an iteration of the nine-slot peg beside its sampling, as the experiment has them."""
+    from contextlib import closing
+
+    from gps.algorithms.guided import lessons
+    from gps.config import load
+    from gps.experiment import Callback, Experiment
+    from gps.policies.supervised import train
+
+    rows = []
+    with closing(Experiment(load(NINE), NINE)) as built:
+        state = built.begin()
+        for _ in range(ITERATIONS):
+            before = state.training
+            state, record = built.iterate(state, Callback())
+            samples = lessons(record.improved, record.rollouts, np.ones((len(record.status), 1)))
+            start = time.perf_counter()
+            _, fit = train(before, samples, built.algorithm.options)
+            rows.append((record.seconds.sample, time.perf_counter() - start, fit.steps))
+    sample, supervised, steps = np.median(np.array(rows)[2:], axis=0)  # the first two compile
+    table(
+        f"An iteration of the nine-slot peg, {record.rollouts.mask[..., 0].size} rollouts, median s",
+        ["sampling with the policy", f"the supervised step, {steps:.0f} mini-batches", "supervised / sampling"],
+        [(sample, supervised, supervised / sample)],
     )
 
 

@@ -1,6 +1,7 @@
 """From an experiment's configuration to its objects: environment, cost, first controllers, algorithm."""
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,18 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 import gps.environments  # noqa: F401  (registers the ids)
 from gps import plugins, task_file
 from gps.algorithms.badmm import BADMM, Penalty
+from gps.algorithms.dagger import DAgger
 from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.pi2 import PI2
+from gps.algorithms.pigps import PIGPS
 from gps.algorithms.pilqr import PILQR
+from gps.algorithms.plato import PLATO
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.config import (
     BADMMConfig,
+    ConvolutionalConfig,
+    DAggerConfig,
     DistanceCostConfig,
     DynamicsConfig,
     EnvironmentConfig,
@@ -30,15 +36,22 @@ from gps.config import (
     MDGPSConfig,
     MixturePriorConfig,
     PDInitialConfig,
+    PerceptronConfig,
     PI2Config,
+    PIGPSConfig,
     PILQRConfig,
+    PILQRGPSConfig,
+    PlannerExpertConfig,
+    PLATOConfig,
     PluginAlgorithmConfig,
     PluginCostConfig,
     PluginPriorConfig,
     PolicyConfig,
     QuadraticCostConfig,
     RewardCostConfig,
+    RunExpertConfig,
     TaskCostConfig,
+    TaskExpertConfig,
     TrajOptConfig,
     ZeroInitialConfig,
 )
@@ -49,11 +62,18 @@ from gps.environments.guard import Confirm, Guarded, ask
 from gps.environments.gymnasium_mujoco import batch_class
 from gps.environments.parts import Layout, entries
 from gps.environments.recipe import Recipe, registered
-from gps.errors import ConfigError
+from gps.errors import ConfigError, PolicyError
+from gps.experts.planner import Planner
+from gps.experts.stored import Stored
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
-from gps.policies import MLP, NeuralPolicy
+from gps.pixels import Sight
+from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.supervised import Options, Training
+from gps.serialization import MAX_BYTES
+
+MOST_OF_PICTURES = 3 * MAX_BYTES // 4
+"""Bytes that the pictures of an iteration may take: they are stored in one file with other arrays."""
 
 # -- environment -----------------------------------------------------------------------------------------------------
 
@@ -156,6 +176,22 @@ def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
     return config.horizon or limit or 100
 
 
+def sight(environment: VectorEnv, episodes: int, T: int) -> Sight:
+    """What a policy sees in `episodes` of T steps.
+
+    Raises:
+        ConfigError: if its pictures would be more than a run stores of an iteration.
+    """
+    seen = Sight.of(environment)
+    size = episodes * T * math.prod(seen.image_shape or (0,))
+    if size > MOST_OF_PICTURES:
+        raise ConfigError(
+            f"environment.image_size: the pictures of an iteration, {episodes} episodes of {T} steps, would take "
+            f"{size / 2**20:,.0f} MiB, more than the {MOST_OF_PICTURES >> 20} that a run stores; make them smaller"
+        )
+    return seen
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -252,11 +288,16 @@ def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
 # -- algorithm -------------------------------------------------------------------------------------------------------
 
 
-def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int) -> Any:
+def algorithm(config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int, advisers: dict[str, Any]) -> Any:
     """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
 
     Args:
-        do, du: how many numbers a policy sees and how many actions it has.
+        sight: what a policy sees.
+        du: how many actions it has.
+        advisers: of `expert`, what those are made with that ask one.
+
+    Raises:
+        ConfigError: if the algorithm, or its policy's network, does not fit.
     """
     settings = config.algorithm
     if settings.options and not isinstance(settings, PluginAlgorithmConfig):
@@ -268,18 +309,28 @@ def algorithm(config: ExperimentConfig, total_cost: Callable, do: int, du: int) 
         case TrajOptConfig():
             return TrajOpt(total_cost, **_of_all(config), **_of_models(settings))
         case PI2Config():
-            own = {"temperature": settings.temperature, "feedback": settings.feedback}
-            return PI2(total_cost, **_of_all(config), **_of_samples(settings), **own)
+            return PI2(total_cost, **_of_all(config), **_of_samples(settings), feedback=settings.feedback)
         case PILQRConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_samples(settings)}
-            return PILQR(total_cost, **shared, residual_share=settings.residual_share)
+            return PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
         case MDGPSConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
             return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
+        case PIGPSConfig():
+            local = PI2(total_cost, **_of_all(config), **_of_samples(settings))
+            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
+        case PILQRGPSConfig():
+            local = PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
+            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
         case BADMMConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, do, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
             penalty = Penalty(**settings.penalty.model_dump())
             return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
+        case DAggerConfig():
+            shared = {**_of_experts(config), **advisers, **_of_learners(config, sight, du)}
+            return DAgger(total_cost, **shared, decay=settings.decay)
+        case PLATOConfig():
+            shared = {**_of_experts(config), **advisers, **_of_learners(config, sight, du)}
+            return PLATO(total_cost, **shared, adaptation=settings.adaptation)
 
 
 def _of_all(config: ExperimentConfig) -> dict[str, Any]:
@@ -297,7 +348,7 @@ def _of_all(config: ExperimentConfig) -> dict[str, Any]:
     }
 
 
-def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig) -> dict[str, Any]:
+def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig | PILQRGPSConfig) -> dict[str, Any]:
     """What those are made with that optimise under a local model."""
     return {
         "prior": _prior(settings.dynamics),
@@ -309,24 +360,146 @@ def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig
     }
 
 
-def _of_samples(settings: PI2Config | PILQRConfig) -> dict[str, Any]:
+def _of_samples(settings: PI2Config | PILQRConfig | PIGPSConfig | PILQRGPSConfig) -> dict[str, Any]:
     """What those are made with that weigh samples."""
-    return {"covariance_damping": settings.covariance_damping, "covariance_floor": settings.covariance_floor}
+    names = ("covariance_damping", "covariance_floor", "temperature", "residual_share")
+    return {name: getattr(settings, name) for name in names if name in type(settings).model_fields}
 
 
-def _of_policies(config: ExperimentConfig, do: int, du: int) -> dict[str, Any]:
-    """What those are made with that train a neural policy."""
+def _of_experts(config: ExperimentConfig) -> dict[str, Any]:
+    """What those are made with that ask an expert, beside the expert."""
+    settings, controller = config.algorithm, config.algorithm.controller
+    return {
+        "reward": reward_model(config),
+        "memory": settings.memory,
+        "deviation": settings.deviation,
+        "execution": controller.execute,
+        "noise": controller.noise,
+    }
+
+
+def _of_policies(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
+    """What those are made with whose local controllers teach a neural policy."""
+    return {**_of_learners(config, sight, du), "warm_up": config.algorithm.warm_up}
+
+
+def _of_learners(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
+    """What all those are made with that train a neural policy."""
     settings: PolicyConfig = config.algorithm.policy
     weights, choices = jax.random.split(jax.random.key(config.seed))
-    network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
     prior = settings.prior
-    own = settings.model_dump(exclude={"hidden", "activation", "prior"})
+    own = settings.model_dump(exclude={"network", "hidden", "activation", "prior"})
     return {
-        "training": Training.begin(NeuralPolicy.untrained(network), choices),
+        "training": Training.begin(NeuralPolicy.untrained(_network(settings, sight, du, weights)), choices),
         "options": Options(**own),
-        "warm_up": config.algorithm.warm_up,
         "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
     }
+
+
+def _network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:
+    """The policy's network with random weights; ConfigError if it does not fit what it is to see."""
+    place, image, numbers = "algorithm.policy.network", sight.image_shape, len(sight.numbers)
+    match settings.network or (PerceptronConfig() if image is None else ConvolutionalConfig()):
+        case PerceptronConfig():
+            if image is not None:
+                raise ConfigError(
+                    f'{place}: "mlp" takes numbers, and there are pictures in environment.observation; '
+                    'take "convolutional"'
+                )
+            return MLP.create((numbers, *settings.hidden, du), key, settings.activation)
+        case ConvolutionalConfig() as chosen:
+            if image is None:
+                raise ConfigError(
+                    f'{place}: "convolutional" sees, and there is no picture in environment.observation; '
+                    'name one there ("image:CAMERA" of a MuJoCo model), or take "mlp"'
+                )
+            layers = chosen.channels, chosen.kernels, chosen.strides
+            try:
+                return Convolutional.create(image, numbers, du, key, *layers, settings.hidden, settings.activation)
+            except PolicyError as error:
+                raise ConfigError(f"{place}: {error}") from None
+
+
+def expert(
+    config: ExperimentConfig, directory: Path, environment: VectorEnv, total_cost: Callable, T: int
+) -> dict[str, Any]:
+    """The expert of the algorithms that ask one, and for how long; nothing for the others.
+
+    Raises:
+        ConfigError: if it is not there, has no `act`, or does not fit this experiment.
+    """
+    match getattr(config.algorithm, "expert", None):
+        case None:
+            return {}
+        case PlannerExpertConfig() as settings:
+            return {"expert": _planner(settings, config, environment, total_cost, T), "steps": T}
+        case TaskExpertConfig() as settings:
+            return {"expert": _of_task(settings, directory), "steps": T}
+        case RunExpertConfig() as settings:
+            return {"expert": _of_run(settings, config, directory, environment, T), "steps": T}
+
+
+def _planner(settings: PlannerExpertConfig, config: ExperimentConfig, environment: VectorEnv, total_cost, T) -> Planner:
+    if reward_model(config) is not None:
+        raise ConfigError(
+            'algorithm.expert: a planner needs to know what any action would cost, and cost = "reward" tells it only '
+            "of those that were taken; say what a step costs in [[cost]] sections"
+        )
+    space = environment.single_action_space
+    own = settings.model_dump(exclude={"name", "dynamics"})
+    low, high = (np.asarray(limit, dtype=float) for limit in (space.low, space.high))
+    prior = MixturePrior(**settings.dynamics.model_dump())
+    return Planner(cost=total_cost, low=low, high=high, steps=T, prior=prior, **own)
+
+
+class _Function:
+    """A function as an object with `act`."""
+
+    def __init__(self, act: Callable) -> None:
+        self.act = act
+
+
+def _of_task(settings: TaskExpertConfig, directory: Path) -> Any:
+    key, place = "algorithm.expert.function", directory / task_file.NAME
+    found = task_file.find(place, settings.function, key)
+    if isinstance(found, type):
+        found = _made(found, f"{place}: {settings.function}", **settings.options)
+    elif settings.options:
+        raise ConfigError(f"algorithm.expert.options: {settings.function} is no class, so that it takes none")
+    elif callable(found) and not hasattr(found, "act"):
+        found = _Function(found)
+    if not callable(getattr(found, "act", None)):
+        raise ConfigError(f"{key}: {settings.function} of {place} has no act(states, t)")
+    return found
+
+
+def _of_run(
+    settings: RunExpertConfig, config: ExperimentConfig, directory: Path, environment: VectorEnv, T: int
+) -> Stored:
+    from gps.exporting import learned
+    from gps.runs import load_run
+
+    run = load_run(directory / settings.path)
+    iteration = len(run.iterations) - 1 if settings.iteration is None else settings.iteration
+    run.iterations.require(iteration)
+    key = f"algorithm.expert.path: {run.path}"
+    policy = learned(run, iteration)
+    (dx,), (du,) = environment.single_observation_space.shape, environment.single_action_space.shape
+    if isinstance(policy, Controller):
+        expected = len(config.environment.conditions), T, du, dx
+        if policy.feedback.shape != expected:
+            raise ConfigError(
+                f"{key} has controllers of shape (M, T, du, dx) = {policy.feedback.shape}, and this experiment needs "
+                f"{expected}"
+            )
+        if run.config.environment.conditions != config.environment.conditions:
+            raise ConfigError(f"{key} has controllers for other conditions, and each knows its own start alone")
+    elif (sizes := (policy.network.vector_size, policy.network.action_size)) != (dx, du):
+        raise ConfigError(
+            f"{key} has a policy of {sizes[0]} observations and {sizes[1]} actions, and this experiment has {dx} and "
+            f"{du}: an expert sees the state"
+        )
+    return Stored(policy)
 
 
 def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:

@@ -201,18 +201,23 @@ class EnvironmentConfig(Section):
 # -- [algorithm.dynamics] --------------------------------------------------------------------------------------------
 
 
-class MixturePriorConfig(Section):
+class MixtureConfig(Section):
     """A Gaussian mixture over [x; u; x'] of all conditions."""
 
-    name: Literal["gmm"] = "gmm"
     clusters: int = Field(default=20, ge=1, description="at most this many")
     points_per_cluster: int = Field(
         default=40, ge=1, description="fewer clusters are used while there are fewer points for each"
     )
     memory: int = Field(default=2, ge=1, description="iterations whose samples the mixture is fitted to")
-    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
     em_steps: int = Field(default=5, ge=1, description="steps of expectation-maximisation in each iteration")
     max_points: int = Field(default=4000, ge=1, description="the mixture is fitted to at most this many, evenly spread")
+
+
+class MixturePriorConfig(MixtureConfig):
+    """A Gaussian mixture as the prior of the fit at each time step."""
+
+    name: Literal["gmm"] = "gmm"
+    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
 
 
 class NoPriorConfig(Section):
@@ -343,6 +348,9 @@ class StepMultiplierConfig(Section):
         return self
 
 
+OnTrouble = Literal["continue", "stop"]
+
+
 class _AlgorithmConfig(Section):
     """What all algorithms share."""
 
@@ -350,12 +358,22 @@ class _AlgorithmConfig(Section):
     options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
     iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
     samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
-    kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
-    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
+    on_trouble: OnTrouble = Field(
+        default="continue",
+        description="what follows an iteration in which a condition got no new controller or each of its episodes "
+        "failed, or in which the policy's training did not end well: go on with what was good, or stop the run",
+    )
     controller: ControllerConfig = ControllerConfig()
 
 
-class _ModelConfig(_AlgorithmConfig):
+class _BoundedConfig(_AlgorithmConfig):
+    """What the algorithms share that keep an update near the last controllers."""
+
+    kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
+    step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
+
+
+class _ModelConfig(_BoundedConfig):
     """What the algorithms share that optimise under a local model inside a trust region."""
 
     constraint: Literal["total", "per_step"] = Field(
@@ -371,7 +389,7 @@ class _ModelConfig(_AlgorithmConfig):
     dynamics: DynamicsConfig = DynamicsConfig()
 
 
-class _SampleConfig(_AlgorithmConfig):
+class _SampleConfig(_BoundedConfig):
     """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
 
     @model_validator(mode="after")
@@ -388,10 +406,9 @@ class TrajOptConfig(_ModelConfig):
     name: Literal["trajopt"] = "trajopt"
 
 
-class PI2Config(_SampleConfig):
-    """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
+class _PI2Config(_SampleConfig):
+    """What weighs samples without any model."""
 
-    name: Literal["pi2"] = "pi2"
     covariance_damping: float = Field(
         default=0.8,
         ge=0,
@@ -407,15 +424,20 @@ class PI2Config(_SampleConfig):
         description="of the weights, fixed, relative to the range of a step's costs-to-go; default: the one that keeps "
         "their KL divergence within kl_step",
     )
+
+
+class PI2Config(_PI2Config):
+    """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
+
+    name: Literal["pi2"] = "pi2"
     feedback: Literal["keep", "zero"] = Field(
         default="keep", description="gains: those of the first controllers throughout, or none"
     )
 
 
-class PILQRConfig(_ModelConfig, _SampleConfig):
-    """trajopt for what the local model explains of the cost, then pi2 for the rest."""
+class _PILQRConfig(_ModelConfig, _SampleConfig):
+    """What weighs samples by the cost that a local model does not explain."""
 
-    name: Literal["pilqr"] = "pilqr"
     covariance_damping: float = Field(
         default=1.0,
         ge=0,
@@ -434,6 +456,12 @@ class PILQRConfig(_ModelConfig, _SampleConfig):
     )
 
 
+class PILQRConfig(_PILQRConfig):
+    """trajopt for what the local model explains of the cost, then pi2 for the rest."""
+
+    name: Literal["pilqr"] = "pilqr"
+
+
 Prior = Annotated[
     Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
     _named("gmm"),
@@ -441,9 +469,45 @@ Prior = Annotated[
 ]
 
 
+class PerceptronConfig(Section):
+    """The hidden layers alone: for numbers."""
+
+    name: Literal["mlp"] = "mlp"
+
+
+class ConvolutionalConfig(Section):
+    """Convolutions before the hidden layers, whose last channels become one point of the image each: for pictures."""
+
+    name: Literal["convolutional"] = "convolutional"
+    channels: ListOf[Annotated[int, Ge(1)]] = Field(default=(8, 16), description="outputs of each convolution")
+    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3), description="side of each kernel, pixels")
+    strides: ListOf[Annotated[int, Ge(1)]] = Field(
+        default=(2, 1),
+        description="step of each kernel, pixels: what is to be found should be more than twice their product wide",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if not len(self.channels) == len(self.kernels) == len(self.strides) >= 1:
+            counts = f"{len(self.channels)}, {len(self.kernels)} and {len(self.strides)}"
+            raise ValueError(f"channels, kernels and strides: expected one of each for every convolution, got {counts}")
+        return self
+
+
+Network = Annotated[
+    Annotated[PerceptronConfig | ConvolutionalConfig, Field(discriminator="name")] | None,
+    _named("convolutional"),
+    Field(
+        description='what comes before the hidden layers: "mlp" nothing, "convolutional" what sees; default: the one '
+        "that fits the observation, which has pictures or none"
+    ),
+]
+
+
 class PolicyConfig(Section):
     """`[algorithm.policy]`: the neural policy, and how it is trained in each iteration."""
 
+    network: Network = None
     hidden: ListOf[Annotated[int, Ge(1)]] = Field(default=(64, 64), description="units of each hidden layer")
     activation: Literal["relu", "tanh"] = Field(default="relu", description="of the hidden layers")
     steps: int = Field(default=4000, ge=1, description="mini-batches in an iteration, at most")
@@ -463,7 +527,7 @@ class PolicyConfig(Section):
     prior: Prior = MixturePriorConfig(memory=1)
 
 
-class _GuidedConfig(_ModelConfig):
+class _GuidedConfig(_AlgorithmConfig):
     """What the algorithms share that train one neural policy by local controllers."""
 
     warm_up: int = Field(
@@ -472,13 +536,17 @@ class _GuidedConfig(_ModelConfig):
     policy: PolicyConfig = PolicyConfig()
 
 
-class MDGPSConfig(_GuidedConfig):
+Sampling = Annotated[
+    Literal["on_policy", "off_policy"],
+    Field(description="whose rollouts are taken: the policy's, or the local controllers'"),
+]
+
+
+class MDGPSConfig(_ModelConfig, _GuidedConfig):
     """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
 
     name: Literal["mdgps"] = "mdgps"
-    sampling: Literal["on_policy", "off_policy"] = Field(
-        default="on_policy", description="whose rollouts are taken: the policy's, or the local controllers'"
-    )
+    sampling: Sampling = "on_policy"
     step_rule: Literal["classic", "global"] | None = Field(
         default=None,
         description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's; "
@@ -506,12 +574,112 @@ class PenaltyConfig(Section):
         return self
 
 
-class BADMMConfig(_GuidedConfig):
+class PIGPSConfig(_PI2Config, _GuidedConfig):
+    """Guided policy search by path integrals: the policy imitates what pi2 makes of its own samples."""
+
+    name: Literal["pigps"] = "pigps"
+    sampling: Sampling = "on_policy"
+
+
+class PILQRGPSConfig(_PILQRConfig, _GuidedConfig):
+    """The same with pilqr in place of pi2."""
+
+    name: Literal["pilqrgps"] = "pilqrgps"
+    sampling: Sampling = "on_policy"
+
+
+class BADMMConfig(_ModelConfig, _GuidedConfig):
     """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
 
     name: Literal["badmm"] = "badmm"
     dual_rate: float = Field(default=0.1, ge=0, description="step of the Lagrange multipliers, relative to the weights")
     penalty: PenaltyConfig = PenaltyConfig()
+
+
+# -- [algorithm.expert] ----------------------------------------------------------------------------------------------
+
+
+class PlannerDynamicsConfig(MixtureConfig):
+    """A Gaussian mixture over [x; u; x'] of all conditions, as a model of the dynamics everywhere."""
+
+    memory: int = Field(default=10, ge=1, description="iterations whose samples the mixture is fitted to")
+
+
+class PlannerExpertConfig(Section):
+    """Replans at each step, by iterative LQR in dynamics that are learned from the samples."""
+
+    name: Literal["planner"] = "planner"
+    horizon: int = Field(default=20, ge=1, description="time steps that a plan reaches ahead, within the episode")
+    rounds: int = Field(default=2, ge=1, description="rounds of iterative LQR at each step, from the last one's plan")
+    first_rounds: int = Field(default=20, ge=1, description="the same at the first step, from no action")
+    guesses: int = Field(
+        default=8, ge=0, description="random plans that are tried at each step, in place of one that costs more"
+    )
+    entropy: float = Field(
+        default=1e-2,
+        gt=0,
+        description="temperature of the plan's entropy, relative to the mean absolute cost of a step",
+    )
+    dynamics: PlannerDynamicsConfig = PlannerDynamicsConfig()
+
+
+class TaskExpertConfig(Section):
+    """`act(states, t)` of task.py, or a class with that method. States are (B, dx), actions (B, du)."""
+
+    name: Literal["task"] = "task"
+    function: str = Field(default="act", min_length=1, description="the name of the function, or of the class")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the class")
+
+
+class RunExpertConfig(Section):
+    """What an earlier run has learned: its policy, which sees this experiment's state, or its controllers."""
+
+    name: Literal["run"] = "run"
+    path: str = Field(description="a run directory, relative to the experiment's directory")
+    iteration: int | None = Field(default=None, ge=0, description="the iteration that has made it; default: the last")
+
+
+ExpertConfig = Annotated[
+    Annotated[PlannerExpertConfig | TaskExpertConfig | RunExpertConfig, Field(discriminator="name")],
+    _named("planner"),
+    Field(description="who is asked what to do in the visited states"),
+]
+
+
+class _DistillationConfig(_AlgorithmConfig):
+    """What the algorithms share that let a policy learn from an expert."""
+
+    memory: int = Field(default=10, ge=1, description="iterations whose labelled samples the policy learns from")
+    deviation: float = Field(
+        default=0.1,
+        gt=0,
+        description="standard deviation of the actions of an expert that tells none, relative to their size",
+    )
+    expert: ExpertConfig = PlannerExpertConfig()
+    policy: PolicyConfig = PolicyConfig()
+
+
+class DAggerConfig(_DistillationConfig):
+    """A policy learns from an expert what to do in the states that it gets into itself."""
+
+    name: Literal["dagger"] = "dagger"
+    decay: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="factor of the share of steps at which the expert acts, 1 at first, with each supervised step",
+    )
+
+
+class PLATOConfig(_DistillationConfig):
+    """A policy learns from an expert that acts much as the policy would."""
+
+    name: Literal["plato"] = "plato"
+    adaptation: float = Field(
+        default=1.0,
+        ge=0,
+        description="weight of the divergence from the policy in what acts, in units of the expert's temperature",
+    )
 
 
 class PluginAlgorithmConfig(_ModelConfig):
@@ -523,7 +691,16 @@ class PluginAlgorithmConfig(_ModelConfig):
 
 AlgorithmConfig = Annotated[
     Annotated[
-        TrajOptConfig | PI2Config | PILQRConfig | MDGPSConfig | BADMMConfig | PluginAlgorithmConfig,
+        TrajOptConfig
+        | PI2Config
+        | PILQRConfig
+        | MDGPSConfig
+        | BADMMConfig
+        | PIGPSConfig
+        | PILQRGPSConfig
+        | DAggerConfig
+        | PLATOConfig
+        | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],
     _plugged("gps.algorithms", tuple(_ModelConfig.model_fields)),
@@ -661,16 +838,21 @@ class ExperimentConfig(Section):
             initial = initial.model_copy(update={"path": str((directory / initial.path).resolve())})
             controller = self.algorithm.controller.model_copy(update={"initial": initial})
             config = _replaced(config, "algorithm", controller=controller)
+        if isinstance(expert := getattr(self.algorithm, "expert", None), RunExpertConfig):
+            expert = expert.model_copy(update={"path": str((directory / expert.path).resolve())})
+            config = _replaced(config, "algorithm", expert=expert)
         return config
 
-    def replaced(self, *, seed: int | None = None, iterations: int | None = None) -> "ExperimentConfig":
-        """The same with another seed or number of iterations, where one is given.
+    def replaced(
+        self, *, seed: int | None = None, iterations: int | None = None, on_trouble: OnTrouble | None = None
+    ) -> "ExperimentConfig":
+        """The same with another seed, number of iterations or way to take trouble, where one is given.
 
         Raises:
             ConfigError: if one is out of range.
         """
-        overrides = [] if seed is None else [f"seed={seed}"]
-        overrides += [] if iterations is None else [f"algorithm.iterations={iterations}"]
+        given = {"seed": seed, "algorithm.iterations": iterations, "algorithm.on_trouble": on_trouble}
+        overrides = [f"{key}={value}" for key, value in given.items() if value is not None]
         return parse(self.to_toml(), FILE_NAME, overrides) if overrides else self
 
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from gps.sampling import collect
 
 STEPS = 25
 """Of the rollouts with random actions, at most."""
+
+TRAINING = 100
+"""Mini-batches of the iteration that is tried, at most."""
 
 _POINTS = 20  # where the cost is differentiated
 
@@ -67,14 +70,21 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
     """
     source = Path(experiment)
     config = load(source, overrides)
-    fewer = config.algorithm.model_copy(update={"samples": min(config.algorithm.samples, 2)})
-    small = config.model_copy(update={"algorithm": fewer})
+    small = config.model_copy(update={"algorithm": _lighter(config.algorithm)})
     directory = source if source.is_dir() else source.parent
     with closing(Experiment(small, directory)) as built:
         built.begin()  # a condition or a controller that cannot be is an error, not a finding
         findings = tuple(_examine(built, directory))
         summary = _summary(built)
     return Examination(config, summary, findings)
+
+
+def _lighter(algorithm: Any) -> Any:
+    """The same with no more samples and training than it takes to see that they can be."""
+    fewer: dict[str, Any] = {"samples": min(algorithm.samples, 2)}
+    if (policy := getattr(algorithm, "policy", None)) is not None:
+        fewer["policy"] = policy.model_copy(update={"steps": min(policy.steps, TRAINING)})
+    return algorithm.model_copy(update=fewer)
 
 
 def _summary(built: Experiment) -> tuple[str, ...]:
@@ -103,7 +113,7 @@ def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
     if built.environment.num_envs == 1:  # a robot is not asked to repeat itself
         yield _starts_alike(first)
     else:
-        second = _rollouts(built)
+        second = _rollouts(built, observe=False)
         yield _starts_alike(first, second)
         yield _repeats(first, second)
         yield _alone(first, built, directory)
@@ -117,7 +127,7 @@ def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
 # -- the environment -------------------------------------------------------------------------------------------------
 
 
-def _rollouts(built: Experiment, environment=None, samples: int | None = None) -> Rollouts:
+def _rollouts(built: Experiment, environment=None, samples: int | None = None, observe: bool = True) -> Rollouts:
     """Rollouts with the same random actions each time; the samples of a condition differ."""
     space = built.environment.single_action_space
     M, N, T, du = len(built.conditions), built.samples, min(built.horizon, STEPS), space.shape[0]
@@ -125,7 +135,7 @@ def _rollouts(built: Experiment, environment=None, samples: int | None = None) -
     actions = np.random.default_rng(0).uniform(low, high, (M, N, T, du))
     still = zero(M, T, built.starts.shape[1], du, 0.0)
     chosen = built.environment if environment is None else environment
-    return collect(chosen, still, built.conditions, actions[:, :samples], built.config.seed)
+    return collect(chosen, still, built.conditions, actions[:, :samples], built.config.seed, observe)
 
 
 def _starts_alike(*trials: Rollouts) -> Finding:
@@ -153,7 +163,7 @@ def _repeats(one: Rollouts, two: Rollouts) -> Finding:
 
 def _alone(batch: Rollouts, built: Experiment, directory: Path) -> Finding:
     with closing(build.environment(built.config.environment, directory, len(built.conditions))) as fewer:
-        alone = _rollouts(built, fewer, samples=1)
+        alone = _rollouts(built, fewer, samples=1, observe=False)
     first = dataclasses.replace(batch, **{name: getattr(batch, name)[:, :1] for name in ("states", "rewards", "mask")})
     return _equal(
         "a simulation does the same in a batch of any size",

@@ -95,13 +95,13 @@ class Progress(Callback):
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
         self._evaluations[what] = tables.evaluation(rollouts, costs)
-        for text in tables.evaluation_lines(self._evaluations[what], what):
+        policy = self._last is not None and self._last.policy is not None
+        for text in tables.evaluation_lines(self._evaluations[what], what, policy):
             self._print(text)
 
     def on_end(self, run: Run) -> None:
-        parts = []
-        for what, items in self._evaluations.items():
-            parts.append(f"{tables.SOLVED[what]} {sum(item.solved for item in items)}/{len(items)} conditions")
+        solved = tables.solved_line(self._evaluations)
+        parts = [solved] if solved else []
         if self._last is not None:
             steps, episodes = tables.effort(self._last)
             parts.append(f"{episodes} episodes, {steps} environment steps")

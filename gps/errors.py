@@ -4,7 +4,9 @@ GpsError
 ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
 ├── EnvironmentFault  an environment raised, died, hung, or returned what is not finite or of another shape
 │   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
+├── ExpertFault       an expert that raises, or answers in another shape, or with what is not a number: the step
 ├── CostFault         a cost that raises, or is not finite: condition, sample and step
+├── TroubleError      an iteration that went wrong, where the experiment says that this stops the run
 ├── RunError          a run directory: missing, incomplete, altered, or of another version
 ├── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
 ├── PolicyError       a neural policy: observations, images or training data of another shape, an export that cannot be
@@ -42,6 +44,14 @@ class SimulationFault(EnvironmentFault):
 
 class CostFault(GpsError):
     """A cost raised, or its value or a derivative was not finite."""
+
+
+class TroubleError(GpsError):
+    """An iteration went wrong, and `algorithm.on_trouble = "stop"`. It is on disk; the run can be resumed."""
+
+
+class ExpertFault(GpsError):
+    """An expert raised, or its actions were not finite or of another shape."""
 
 
 class RunError(GpsError):

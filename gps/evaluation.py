@@ -1,12 +1,13 @@
-"""A run's controllers on fresh episodes: what they are worth, with intervals."""
+"""A run's policy or controllers on fresh episodes: what they are worth, with intervals."""
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from gps.algorithms.execution import executed
 from gps.errors import ConfigError, RunError
 from gps.experiment import Experiment
 from gps.inspect.statistics import Estimate, estimate, mean, share
@@ -17,21 +18,28 @@ from gps.sampling import Policy, exploration_noise
 Noise = Literal["none", "policy"] | float
 """None at all, the controllers' own covariance, or white noise of a standard deviation in units of action."""
 
+Starts = Literal["trained", "unseen"]
+"""The conditions of the experiment, or its test conditions."""
+
+Player = Literal["learned", "policy", "local"]
+"""What has been learned, a global policy where there is one; that policy and nothing else; the local controllers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What E episodes of one condition (or of all) came to.
+    """What E episodes of one start (or of all) came to.
 
     Cost and return are means over the episodes with bootstrap intervals (stratified by condition), success a share with
     a Wilson interval, which for several conditions together is rather too wide than too narrow.
     """
 
-    condition: int | None  # None for all conditions together
+    starts: Starts
+    condition: int | None  # None for all of these starts together
     episodes: int
     cost: Estimate | None  # of an episode; None if none was whole
     returns: Estimate | None  # the sum of an episode's rewards; None where all rewards are zero
-    successes: int
-    success: Estimate
+    successes: int | None  # None where the environment does not tell of success
+    success: Estimate | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +47,8 @@ class Evaluated:
     """The episodes, what they came to, and what was run."""
 
     iteration: int
+    starts: Starts
+    policy: bool  # whether it was a global policy that was run
     seed: int
     noise: Noise
     rollouts: Rollouts
@@ -60,27 +70,45 @@ def evaluate(
     noise: Noise = "none",
     seed: int = 0,
     fresh: bool = False,
+    starts: Starts = "trained",
+    player: Player = "learned",
 ) -> Evaluated:
-    """Run the controllers that an iteration has made on fresh episodes.
+    """Run what an iteration has made on fresh episodes.
 
     Args:
-        iteration: whose improved controllers; None for the last one's.
-        episodes: of each condition. Where nothing is random one is run: see `Evaluated.repeated`.
+        iteration: whose improved controllers, or policy; None for the last one's.
+        episodes: of each start. Where nothing is random one is run: see `Evaluated.repeated`.
         seed: of the noise; and of the first episode's start, where starts are fresh: the next ones' count on from it.
         fresh: start each episode from a seed of its own in place of its condition's.
+        starts: where to start.
+        player: what to run.
 
     Raises:
-        GpsError: if there is no such iteration, the experiment cannot be built any more, or its starts have no seed.
+        GpsError: if there is no such iteration, policy or start, the experiment cannot be built any more, or its starts
+            have no seed.
     """
     with restored(run, iteration) as (built, state):
-        policy, draws = played(built, state, noise, episodes, seed)
+        conditions = _conditions(built, starts)
+        policy, draws = played(built, state, noise, episodes, seed, player, len(conditions))
+        known = (state.iteration - 1, starts, policy.carries_over, seed, noise)
+        if starts == "unseen" and not policy.carries_over:
+            raise ConfigError("a local controller knows its own start alone: from unseen ones only a policy can be run")
         if fresh:
-            rollouts, costs = _from_fresh_starts(built, policy, draws, seed)
-            return Evaluated(state.iteration - 1, seed, noise, rollouts, costs, repeated=False)
-        if episodes > 1 and not draws.any() and _deterministic(built, policy, draws):
+            rollouts, costs = _from_fresh_starts(built, policy, draws, conditions, seed)
+            return Evaluated(*known, rollouts, costs, repeated=False)
+        if episodes > 1 and not draws.any() and _deterministic(built, policy, draws, conditions):
             draws = draws[:, :1]
-        rollouts, costs = built.evaluate(policy, draws)
-    return Evaluated(state.iteration - 1, seed, noise, rollouts, costs, repeated=draws.shape[1] < episodes)
+        rollouts, costs = built.evaluate(policy, draws, conditions)
+    return Evaluated(*known, rollouts, costs, repeated=draws.shape[1] < episodes)
+
+
+def _conditions(built: Experiment, starts: Starts) -> Sequence[Mapping]:
+    if starts == "trained":
+        return built.conditions
+    unseen = built.config.environment.test_conditions
+    if not unseen:
+        raise ConfigError("environment.test_conditions: the experiment has none, so there is no unseen start")
+    return unseen
 
 
 @contextlib.contextmanager
@@ -103,31 +131,67 @@ def restored(run: Run, iteration: int | None = None, **options: Any) -> Iterator
         yield built, run.state(iteration, built.algorithm.state_type)
 
 
-def played(built: Experiment, state: Any, noise: Noise, episodes: int, seed: int) -> tuple[Policy, np.ndarray]:
-    """The policy to run and the noise (M, E, T, du) to add to their actions."""
+def played(
+    built: Experiment,
+    state: Any,
+    noise: Noise,
+    episodes: int,
+    seed: int,
+    player: Player = "learned",
+    starts: int | None = None,
+) -> tuple[Policy, np.ndarray]:
+    """The policy to run and the noise (M, E, T, du) to add to its actions.
+
+    Args:
+        starts: how many there are, M; None for the conditions' number.
+    """
     rng = np.random.default_rng(seed)
+    M = len(built.conditions) if starts is None else starts
+    policy = _chosen(built, state, player)
     if noise == "policy":
-        policy = built.algorithm.policy(state)
+        policy = _exploring(built, state, policy)
         smoothing = built.config.algorithm.controller.smoothing
-        return policy, exploration_noise(policy, episodes, smoothing, rng)
-    shape = len(built.conditions), episodes, built.horizon, *built.environment.single_action_space.shape
+        # Only a policy that carries over is run from another number of starts: its noise is the same from each.
+        return policy, exploration_noise(policy.repeated(-(-M // len(built.conditions))), episodes, smoothing, rng)[:M]
+    shape = M, episodes, built.horizon, *built.environment.single_action_space.shape
     deviation = 0.0 if noise == "none" else noise
-    return built.algorithm.final(state), deviation * rng.standard_normal(shape)
+    return policy, deviation * rng.standard_normal(shape)
 
 
-def _from_fresh_starts(built: Experiment, policy: Policy, draws: np.ndarray, seed: int):
+def _chosen(built: Experiment, state: Any, player: Player) -> Policy:
+    """What runs without exploration."""
+    final = built.algorithm.final(state)
+    if player == "policy" and not final.carries_over:
+        raise RunError("after this iteration there is no global policy: local controllers are all that was learned")
+    return built.algorithm.further(state).get("local", final) if player == "local" else final
+
+
+def _exploring(built: Experiment, state: Any, policy: Policy) -> Policy:
+    """The same with its exploration."""
+    sampled = built.algorithm.policy(state)
+    if sampled.carries_over == policy.carries_over:
+        return sampled
+    settings = built.config.algorithm.controller
+    if policy.carries_over or settings.execute != "fixed_noise":
+        return policy  # which has its own covariance
+    return executed(policy, policy.feedforward, settings.execute, settings.noise)
+
+
+def _from_fresh_starts(
+    built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping], seed: int
+) -> tuple[Rollouts, np.ndarray]:
     """Episode e of every condition starts as `seed` + e says."""
     if not getattr(built.environment, "seeded", False):
         raise ConfigError("the starts of this environment are those of its conditions: they have no seed to change")
     M, E = draws.shape[:2]
-    starts = [{**condition, "seed": seed + e} for condition in built.conditions for e in range(E)]
+    starts = [{**condition, "seed": seed + e} for condition in conditions for e in range(E)]
     rollouts, costs = built.evaluate(policy.repeated(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts)
     return rollouts.regrouped(M), costs.reshape(M, E, -1)
 
 
-def _deterministic(built: Experiment, policy: Policy, draws: np.ndarray) -> bool:
+def _deterministic(built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping]) -> bool:
     """Whether two episodes have the same bits."""
-    two, _ = built.evaluate(policy, draws[:, :2])
+    two, _ = built.evaluate(policy, draws[:, :2], conditions)
     return np.array_equal(two.states[:, :1], two.states[:, -1:])
 
 
@@ -135,13 +199,15 @@ def _score(evaluated: Evaluated, condition: int | None, members: list[int]) -> S
     """The score of the conditions `members`, each of which is a stratum of the bootstrap."""
     rollouts, costs = evaluated.rollouts, evaluated.costs.sum(axis=2)
     whole = rollouts.mask.all(axis=2)
-    successes = rollouts.succeeded[members]
+    episodes = len(members) * rollouts.mask.shape[1]
+    successes = None if rollouts.success is None else int(rollouts.succeeded[members].sum())
     known = [costs[m][whole[m]] for m in members]
     return Score(
+        evaluated.starts,
         condition,
-        episodes=successes.size,
+        episodes=episodes,
         cost=estimate(*known, statistic=mean) if all(map(len, known)) else None,
         returns=estimate(*rollouts.rewards.sum(axis=2)[members], statistic=mean) if rollouts.rewards.any() else None,
-        successes=int(successes.sum()),
-        success=share(int(successes.sum()), successes.size),
+        successes=successes,
+        success=None if successes is None else share(successes, episodes),
     )

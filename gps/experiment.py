@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from gps import build
 from gps.backend import jax
-from gps.config import ExperimentConfig, load
+from gps.config import ExperimentConfig, OnTrouble, load
 from gps.environments.guard import Confirm
+from gps.errors import TroubleError
 from gps.records import IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
 from gps.sampling import Policy, collect, exploration_noise, start_states
@@ -38,7 +39,7 @@ class Callback:
 
         Args:
             what: "final", what has been learned, from the starts of the conditions; "unseen", the same from the test
-                conditions; "local", the local controllers beside a policy that they have taught.
+                conditions; "local", the local controllers, or the expert, beside a policy that they have taught.
         """
 
     def on_end(self, run: Run) -> None:
@@ -71,9 +72,9 @@ class Experiment:
                 for space in (self.environment.single_observation_space, self.environment.single_action_space)
             )
             cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            layout = getattr(self.environment, "observation_layout", None)
-            do = dx if layout is None else max(part.stop for part in layout.values())
-            self.algorithm = build.algorithm(config, cost, do, du)
+            sight = build.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
+            advisers = build.expert(config, directory, self.environment, cost, self.horizon)
+            self.algorithm = build.algorithm(config, cost, sight, du, advisers)
         except BaseException:
             self.close()
             raise
@@ -202,6 +203,7 @@ def resume(
     *,
     start: int | None = None,
     iterations: int | None = None,
+    on_trouble: OnTrouble | None = None,
     callbacks: Sequence[Callback] = (),
     confirm: Confirm | None = None,
 ) -> Run:
@@ -211,10 +213,15 @@ def resume(
         path: the run directory.
         start: the iteration to go on from; it and all after it are done again. None: after the last one.
         iterations: how many more; None for what the experiment lacks.
+        on_trouble: in place of the experiment's own.
         confirm: as of `run`.
+
+    Raises:
+        GpsError: as of `run`.
     """
     old = load_run(path)
-    with closing(Experiment(old.config, old.path, confirm)) as built, old:
+    config = old.config.replaced(on_trouble=on_trouble)
+    with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
         state = old.state(first - 1, built.algorithm.state_type) if first else built.begin()
@@ -232,10 +239,22 @@ def _loop(run: Run, built: Experiment, state: Any, total: int, callbacks: Sequen
             state, record = built.iterate(state, watch)
             run.write(record, state)
             watch.on_iteration(record)
+            if record.troubles and built.config.algorithm.on_trouble == "stop":
+                raise TroubleError(_stopped(run, record))
         for what, rollouts, costs in built.evaluations(state):
             run.write_evaluation(rollouts, costs, what)
             watch.on_evaluation(rollouts, costs, what)
     watch.on_end(run)
+
+
+def _stopped(run: Run, record: IterationRecord) -> str:
+    """Why a run stops, and how it can go on, in a line."""
+    first, *others = record.troubles
+    more = f" ({len(others)} more)" if others else ""
+    return (
+        f'{run.path}: iteration {record.iteration}, {first}{more} algorithm.on_trouble = "stop" ends the run here; '
+        "`gps resume --on-trouble continue` goes on in spite of it"
+    )
 
 
 class _All(Callback):

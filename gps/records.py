@@ -8,9 +8,10 @@ import enum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
+from gps.pixels import Pixels
 
 
 class Sentences(enum.IntEnum):
@@ -36,16 +37,40 @@ class Status(Sentences):
     SAMPLES_DROPPED = 5, "Some samples ended early or were not finite; what they lack was left out of the fit."
     NOT_FINITE = 6, "The fit or the update was not finite; the controller was left as it was."
     NO_PREFERENCE = 7, "All samples cost the same, or there is but one; the controller was left as it was."
+    NONE_WHOLE = 8, "Every sample ended early; what they lack was left out of the fit."
+    TAUGHT = 9, "The expert was asked at every step of the samples; there is no trust region."
+    NO_EXPERT = (
+        10,
+        "The expert knows too little to be asked yet; the samples have taught it alone.",
+    )
 
     @property
     def ok(self) -> bool:
-        return self in (Status.OK, Status.BOUND_INACTIVE)
+        return self in (Status.OK, Status.BOUND_INACTIVE, Status.TAUGHT)
 
     @property
     def improved(self) -> bool:
         """Whether there is a new controller."""
         left = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE, Status.NO_PREFERENCE)
-        return self not in left
+        return self not in (*left, Status.NO_EXPERT)
+
+
+class PolicyStatus(Sentences):
+    """How the training of the global policy ended: of its mean, or of its covariance."""
+
+    OK = 0, "All steps were done; the policy of the lowest held-out loss was kept."
+    STOPPED_EARLY = 1, "The held-out loss fell no more; the policy of the lowest one was kept."
+    DIVERGED = 2, "The training loss exploded or was not finite; the last good policy was kept."
+    NO_SAMPLES = 3, "No sample has a positive weight; the policy was left as it was."
+    BAD_SAMPLES = 4, "An observation, action or weight is not finite; the policy was left as it was."
+    BAD_PRECISION = 5, "A precision is not finite or not positive semi-definite; the policy was left as it was."
+    SINGULAR_PRECISION = 6, "The mean precision is singular; the covariance was limited from above."
+    COLLAPSED_COVARIANCE = 7, "The covariance collapses; it was limited from below."
+    WARM_UP = 8, "The local controllers learn alone at first; the policy was not trained."
+
+    @property
+    def ok(self) -> bool:
+        return self in (PolicyStatus.OK, PolicyStatus.STOPPED_EARLY, PolicyStatus.WARM_UP)
 
 
 class Abort(NamedTuple):
@@ -63,32 +88,35 @@ class Rollouts:
 
     Row t holds the state that the action saw and the action that was applied (after the environment's limits).
     `mask` is False from the step on at which an episode had ended; the arrays are zero there. `observations` are there
-    where a policy is to see something else than the state: see `observed`.
+    where a policy is to see something else than the state, and `images` where pictures are among it: see `observed`.
     """
 
     states: Float[np.ndarray, "M N T dx"]
     actions: Float[np.ndarray, "M N T du"]
     noise: Float[np.ndarray, "M N T du"]  # the exploration noise within the actions, before the limits
     rewards: Float[np.ndarray, "M N T"]
-    success: Bool[np.ndarray, "M N T"]  # the environment's flag after step t
+    success: Bool[np.ndarray, "M N T"] | None  # the environment's flag after step t; None where it gives none
     mask: Bool[np.ndarray, "M N T"]
     saturated: Float[np.ndarray, "M"]  # share of action entries that the limits changed
     aborts: tuple[Abort, ...] = ()
-    observations: Num[np.ndarray, "M N T do"] | None = None
+    observations: Num[np.ndarray, "M N T do"] | None = None  # without the pictures
+    images: UInt8[np.ndarray, "M N T H W C"] | None = None
 
     @property
-    def observed(self) -> Num[np.ndarray, "M N T do"]:
+    def observed(self) -> Num[np.ndarray, "M N T do"] | Pixels:
         """What a policy that acts on observations saw: the states where nothing else was recorded."""
-        return self.states if self.observations is None else self.observations
+        if self.observations is None:
+            return self.states
+        return self.observations if self.images is None else Pixels(self.images, self.observations)
 
     def regrouped(self, conditions: int) -> "Rollouts":
         """The same episodes, in order, as those of another number of conditions."""
         count = self.mask.shape[0] * self.mask.shape[1] // conditions
 
         def grouped(array):
-            return array.reshape(conditions, count, *array.shape[2:])
+            return None if array is None else array.reshape(conditions, count, *array.shape[2:])
 
-        arrays = {name: grouped(array) for name in _PER_EPISODE if (array := getattr(self, name)) is not None}
+        arrays = {name: grouped(getattr(self, name)) for name in _PER_EPISODE}
         of_samples = np.repeat(self.saturated, self.mask.shape[1])
         numbers = [abort.condition * self.mask.shape[1] + abort.sample for abort in self.aborts]
         aborts = tuple(
@@ -104,12 +132,19 @@ class Rollouts:
 
     @property
     def succeeded(self) -> Bool[np.ndarray, "M N"]:
-        """Whether each episode's last step was a success."""
+        """Whether each episode's last step was a success; of none where the environment does not tell."""
+        if self.success is None:
+            return np.zeros(self.mask.shape[:2], dtype=bool)
         last = np.maximum(self.mask.sum(axis=2) - 1, 0)
         return np.take_along_axis(self.success, last[..., None], axis=2)[..., 0] & self.mask[..., 0]
 
+    @property
+    def failed(self) -> Bool[np.ndarray, "M"]:
+        """Whether each of a condition's episodes ended early, and none with a success."""
+        return ~(self.mask.all(axis=2) | self.succeeded).any(axis=1)
 
-_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations")
+
+_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations", "images")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +164,7 @@ class Search:
 class PolicyRecord:
     """The side of the global policy in an iteration of guided policy search.
 
-    Losses are the supervised step's, in nats: see `gps.policies.supervised`. An outcome is the name of one of its.
+    Losses are the supervised step's, in nats: see `gps.policies.supervised`.
     """
 
     sampled: bool  # whether the rollouts are the policy's own, or the local controllers'
@@ -140,9 +175,15 @@ class PolicyRecord:
     steps: int
     training_loss: Float[np.ndarray, "checks"]
     held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each look
-    outcome: str  # of the mean's training
-    covariance_outcome: str
-    message: str  # a sentence where an outcome is not as it should be
+    outcome: str  # the name of the PolicyStatus of the mean's training
+    covariance_outcome: str  # and of the covariance
+    message: str  # a sentence for each that is not as it should be, and which conditions taught nothing
+
+    @property
+    def status(self) -> PolicyStatus:
+        """That of the mean's training, or of the covariance where it alone is not as it should be."""
+        mean, covariance = PolicyStatus[self.outcome], PolicyStatus[self.covariance_outcome]
+        return covariance if mean.ok and not covariance.ok else mean
 
     @property
     def loss(self) -> tuple[float, float]:
@@ -191,6 +232,19 @@ class IterationRecord:
     @property
     def statuses(self) -> list[Status]:
         return [Status(int(code)) for code in self.status]
+
+    @property
+    def troubles(self) -> list[str]:
+        """What went wrong, in words: conditions without a new controller or of which every episode failed; a policy
+        that was not trained, or only in part."""
+        troubles = [
+            f"condition {m}: {self.messages[m] or status.sentence}"
+            for m, status in enumerate(self.statuses)
+            if not status.improved or self.rollouts.failed[m]
+        ]
+        if self.policy is not None and not self.policy.status.ok:
+            troubles.append(f"policy: {self.policy.message or self.policy.status.sentence}")
+        return troubles
 
     @property
     def mean_cost(self) -> Float[np.ndarray, "M"]:

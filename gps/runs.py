@@ -9,7 +9,7 @@
             state.npz  SHA256SUMS         the state that the next iteration starts from
         evaluation/                       the final controllers without noise
         evaluation_unseen/                the same from the test conditions, where there are some
-        evaluation_local/                 the local controllers beside a policy that they have taught
+        evaluation_local/                 the local controllers, or the expert, beside a policy that they have taught
 
 A folder is written under a name that begins with a dot, flushed to the disk, and renamed. Whatever has such a name is
 the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,

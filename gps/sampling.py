@@ -11,16 +11,24 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num, UInt8
 from scipy.ndimage import gaussian_filter1d
 
-from gps.errors import EnvironmentFault, GpsError, SimulationFault
+from gps.errors import EnvironmentFault, GpsError, PolicyError, SimulationFault
+from gps.pixels import Pixels, Sight
 from gps.records import Abort, Rollouts
+
+
+class Seen(NamedTuple):
+    """What a policy is given that observes both."""
+
+    states: Float[np.ndarray, "M N dx"]
+    observations: Num[np.ndarray, "M N do"] | Pixels
 
 
 class Policy(Protocol):
     @property
-    def observes(self) -> Literal["state", "observation"]:
+    def observes(self) -> Literal["state", "observation", "both"]:
         """What it acts on. Where the environment tells no difference, the observation is the state."""
 
     @property
@@ -31,8 +39,9 @@ class Policy(Protocol):
     def carries_over(self) -> bool:
         """Whether it can be run from other starts than those of its conditions."""
 
-    def act(self, seen: Num[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t, given the states or the observations of all episodes."""
+    def act(self, seen: Num[np.ndarray, "M N dx"] | Pixels | Seen, t: int) -> Float[np.ndarray, "M N du"]:
+        """The mean action at step t of all episodes, given their states, their observations (`Pixels` with pictures),
+        or both as `Seen`."""
 
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""
@@ -90,24 +99,25 @@ def collect(
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
     An episode that ends (terminated, truncated, aborted or diverged) keeps its rows up to there and is masked
-    afterwards. With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that
-    number, and those that are left over are not reset.
+    afterwards; so does one whose observation, after the first, has another shape than was declared or is not finite.
+    With M·N simulations or more, episode m·N + n, sample n of condition m, runs in the simulation of that number, and
+    those that are left over are not reset.
 
     Args:
         observe: whether to record the observations of an environment that has an `observation_layout`, which may take
             time (pictures); those that the policy acts on are recorded anyway.
 
     Raises:
-        EnvironmentFault: if the environment raises, hangs or dies, or returns a state, an observation or a reward that
-            is not finite, or a state or an observation of another shape.
+        EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
+            that is not finite, or a state or a first observation of another shape.
+        PolicyError: if the policy's action is not finite.
     """
     M, N, T, du = noise.shape
     episodes = M * N
     log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
     layout = getattr(environment, "observation_layout", None)
-    if layout is not None and (observe or policy.observes == "observation"):
-        shape = T, episodes, max(part.stop for part in layout.values())
-        log = log._replace(observations=np.zeros(shape, getattr(environment, "observation_dtype", np.float64)))
+    if layout is not None and (observe or policy.observes != "state"):
+        log = log.observing(Sight.of(environment), getattr(environment, "observation_dtype", np.float64))
     noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for group in _groups(episodes, environment.num_envs):
@@ -123,16 +133,38 @@ class _Log(NamedTuple):
     wanted: Float[np.ndarray, "T MN du"]
     actions: Float[np.ndarray, "T MN du"]
     rewards: Float[np.ndarray, "T MN"]
-    success: np.ndarray
+    success: Num[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment does not tell
     mask: np.ndarray
     aborts: list[tuple[int, int, str]]  # episode, step, reason
-    observations: Num[np.ndarray, "T MN do"] | None = None  # None where there are none, or nobody wants them
+    sight: Sight | None = None  # None where there are no observations, or nobody wants them
+    observations: Num[np.ndarray, "T MN do"] | None = None
+    images: UInt8[np.ndarray, "T MN H W C"] | None = None
 
     @classmethod
     def empty(cls, T: int, episodes: int, dx: int, du: int) -> "_Log":
         shape = T, episodes
-        flags = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        flags = np.full(shape, -1, dtype=np.int8), np.zeros(shape, dtype=bool)
         return cls(np.zeros((*shape, dx)), np.zeros((*shape, du)), np.zeros((*shape, du)), np.zeros(shape), *flags, [])
+
+    def observing(self, sight: Sight, dtype: np.typing.DTypeLike) -> "_Log":
+        """The same with room for observations, `dtype` that of those without pictures."""
+        shape, numbers = self.mask.shape, len(sight.numbers)
+        if sight.image_shape is None:
+            return self._replace(sight=sight, observations=np.zeros((*shape, numbers), dtype))
+        images = np.zeros((*shape, *sight.image_shape), np.uint8)
+        return self._replace(sight=sight, observations=np.zeros((*shape, numbers)), images=images)
+
+    def record(self, t: int, group: slice, observations: Float[np.ndarray, "n do"]) -> None:
+        """Put down the observations of a group at step t."""
+        self.observations[t, group] = self.sight.vector(observations)
+        if self.images is not None:
+            self.images[t, group] = self.sight.image(observations)
+
+    def seen(self, t: int, group: slice, observes: str) -> tuple[np.ndarray, ...]:
+        """What a policy that `observes` this or that sees of a group, for `_packed`."""
+        observed = tuple(part for part in (self.images, self.observations) if part is not None) or (self.states,)
+        parts = {"state": (self.states,), "observation": observed, "both": (self.states, *observed)}[observes]
+        return tuple(part[t, group] for part in parts)
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
         M, N, _, du = noise.shape
@@ -145,10 +177,19 @@ class _Log(NamedTuple):
         saturated = by_condition(clipped).sum(axis=(1, 2, 3)) / np.maximum(by_condition(mask).sum(axis=(1, 2)) * du, 1)
         return Rollouts(
             by_condition(self.states), by_condition(self.actions), noise, by_condition(self.rewards),
-            by_condition(self.success).astype(bool), by_condition(mask).astype(bool), saturated,
+            by_condition(self.success > 0).astype(bool) if (self.success >= 0).any() else None,
+            by_condition(mask).astype(bool), saturated,
             tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
             None if self.observations is None else by_condition(self.observations),
+            None if self.images is None else by_condition(self.images),
         )  # fmt: skip
+
+
+def _packed(parts: Sequence[np.ndarray], observes: str) -> np.ndarray | Pixels | Seen:
+    """What a policy is given, of the parts that `_Log.seen` tells."""
+    if observes == "both":
+        return Seen(parts[0], _packed(parts[1:], "observation"))
+    return Pixels(*parts) if len(parts) > 1 else parts[0]
 
 
 def _groups(episodes: int, simulations: int) -> list[slice]:
@@ -172,28 +213,40 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
     never = np.zeros(B, dtype=bool)
     alive = np.ones(n, dtype=bool)
-    by_observation = log.observations is not None and policy.observes == "observation"
-    recorded = log.observations if by_observation else log.states
-    everyone = np.zeros(recorded.shape[1:], recorded.dtype)  # of the other groups, the policy sees zeros
+    # Of the other groups, the policy sees zeros.
+    everyone = tuple(np.zeros_like(part) for part in log.seen(0, slice(None), policy.observes))
+    all_seen = _packed([part.reshape(M, N, *part.shape[1:]) for part in everyone], policy.observes)
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
-        state, info = _reset(environment, starts, seed, log.observations is not None)
+        state, info = _reset(environment, starts, seed, log.sight is not None)
         what = "step"
         for t in range(T):
             if state.shape != expected or not isfinite(state.sum()):
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
             log.states[t, group], log.mask[t, group] = state[:n], alive
-            if log.observations is not None:
-                _note(log.observations, t, group, info, N, B)
-            everyone[group] = recorded[t, group]
-            wanted = policy.act(everyone.reshape(M, N, -1), t).reshape(M * N, du)[group] + noise[t]
+            if log.sight is not None:
+                bad, why = _note(log, t, group, info, N, B)
+                if (alive & bad).any():
+                    log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(alive & bad))
+                    alive &= ~bad
+                    log.mask[t, group] = alive
+                    if not alive.any():
+                        break  # no action follows
+                    if hasattr(environment, "rest"):
+                        environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
+            for part, now in zip(everyone, log.seen(t, group, policy.observes), strict=True):
+                part[group] = now
+            wanted = policy.act(all_seen, t).reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
+            if not isfinite(wanted.sum()):
+                _check_actions(wanted, alive, group, N, t)
             if n < B:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
             state, rewards, terminated, truncated, info = environment.step(wanted)
             log.actions[t, group] = info.get("action", wanted)[:n]
-            log.success[t, group] = info.get("success", never)[:n]
+            if "success" in info:
+                log.success[t, group] = info["success"][:n]
             ended = (terminated | truncated)[:n]
             if ended.any():
                 log.aborts.extend(
@@ -217,14 +270,34 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
-def _note(observations, t, group, info, samples, simulations) -> None:
-    """Record the observations of a group at step t; a fault if they are not what was declared, or not finite."""
-    now, expected, when = info.get("observation"), (simulations, observations.shape[2]), f"step {t}"
+def _note(log, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:
+    """Record the observations of a group at step t; which of them nobody can go on with, and why.
+
+    Those that are not what was declared, or not finite, are a fault at the first step; later they end their episodes.
+    """
+    now, expected, when = info.get("observation"), (simulations, log.sight.width), f"step {t}"
+    n = group.stop - group.start
     if now is None:
         raise EnvironmentFault(f'the environment has an observation_layout, but no info["observation"] at {when}')
-    if now.shape != expected or not np.isfinite(now.sum()):
+    fits = now.shape == expected
+    if fits and np.isfinite(now.sum()):
+        log.record(t, group, now[:n])
+        return np.zeros(n, dtype=bool), ""
+    if t == 0:
         raise EnvironmentFault(_describe_bad_state(now, expected, group, samples, when, "observation"))
-    observations[t, group] = now[: group.stop - group.start]
+    if not fits:
+        return np.ones(n, dtype=bool), f"the observations have the shape {now.shape} in place of {expected}"
+    bad = ~np.isfinite(now[:n]).all(axis=1)
+    log.record(t, group, np.where(bad[:, None], 0, now[:n]))
+    return bad, "the observation is not finite"
+
+
+def _check_actions(actions, alive, group, samples, t) -> None:
+    """A fault if an action of an episode that goes on is not finite."""
+    bad = np.flatnonzero(alive & ~np.isfinite(actions).all(axis=1))
+    if bad.size:
+        where, entry = _place(group.start + bad[0], samples, f"step {t}"), np.argmin(np.isfinite(actions[bad[0]]))
+        raise PolicyError(f"the policy's action is not finite: {where}, entry {entry}")
 
 
 def _check_rewards(rewards, mask, group, samples, t) -> None:

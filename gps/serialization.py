@@ -28,6 +28,7 @@ T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member, so that equal arrays make equal files
+_WORTH_COMPRESSING = 1 << 16  # bytes of an array of bytes: it holds pictures
 _ROOT = "value"  # the key of an object that is itself one array
 
 
@@ -190,11 +191,14 @@ def _name(hint: Any) -> str:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays uncompressed, without a time stamp, and flush them to the disk."""
+    """Write arrays without a time stamp, and flush them to the disk. Pictures are compressed, numbers are not."""
     with path.open("wb") as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for name, array in arrays.items():
-                with archive.open(zipfile.ZipInfo(f"{name}.npy", _EPOCH), "w", force_zip64=True) as member:
+                info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+                if array.dtype == np.uint8 and array.nbytes >= _WORTH_COMPRESSING:
+                    info.compress_type = zipfile.ZIP_DEFLATED
+                with archive.open(info, "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
         stream.flush()
         os.fsync(stream.fileno())

@@ -1,12 +1,13 @@
 """Small, made-up records and configurations for tests that need some and do not care which."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
 from gps.config import ExperimentConfig, parse
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
-from gps.records import IterationRecord, Rollouts, Search, Seconds, Status
+from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status
 
 EXPERIMENT = """
 [environment]
@@ -109,6 +110,34 @@ def record(
         messages=("",) * (M - 1) + (message,),
         seconds=Seconds(*seconds),
     )
+
+
+def with_policy(item: IterationRecord, sampled: bool = True, message: str = "", checks: int = 4) -> IterationRecord:
+    """The same with a global policy, which was sampled or was not."""
+    rng = np.random.default_rng([item.iteration, 3])
+    M, _, T, dx = item.rollouts.states.shape
+    du = item.rollouts.actions.shape[-1]
+    around = item.controllers if sampled else controllers(rng, M, T, dx, du)
+    marginals = item.marginals if sampled else Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx))
+    policy = PolicyRecord(
+        sampled=sampled,
+        linearised=around,
+        marginals=marginals,
+        kl=rng.random((M, T)),
+        deviation=0.1 + rng.random(du),
+        steps=100 * checks,
+        training_loss=2.0 + rng.random(checks),
+        held_out_loss=3.0 - np.linspace(0.0, 1.0, checks + 1),
+        outcome="OK" if not message else "DIVERGED",
+        covariance_outcome="OK",
+        message=message,
+    )
+    return dataclasses.replace(item, policy=policy)
+
+
+def untold(rollouts: Rollouts) -> Rollouts:
+    """The same of an environment that does not tell of success."""
+    return dataclasses.replace(rollouts, success=None)
 
 
 def state(iteration: int = 0, *, seed: int = 0) -> State:

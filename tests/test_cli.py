@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import EXPERIMENT, config, record, rollouts, state
+from factories import EXPERIMENT, config, record, rollouts, state, untold, with_policy
 
 import gps
 from gps import cli
@@ -60,8 +61,8 @@ def experiment(monkeypatch, tmp_path):
             callback.on_end(run)
         return run
 
-    def resume(path, *, start, iterations, callbacks, confirm):
-        fake.calls.append((path, start, iterations))
+    def resume(path, *, start, iterations, on_trouble, callbacks, confirm):
+        fake.calls.append((path, start, iterations, on_trouble))
         return run("", seed=0, iterations=0, overrides=[], out=None, callbacks=callbacks, command="", confirm=confirm)
 
     fake.run, fake.resume = run, resume
@@ -98,7 +99,7 @@ def test_run(experiment, capsys):
 
 def test_resume_and_quiet(experiment, capsys):
     assert cli.main(["resume", "r", "--from", "2", "--iterations", "4", "--quiet"]) == 0
-    assert experiment.calls[0] == ("r", 2, 4)
+    assert experiment.calls[0] == ("r", 2, 4, None)
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
@@ -308,6 +309,58 @@ def test_csv_keeps_every_bit():
     assert tables.from_csv(tables.to_csv(rows, tables.Row), tables.Row) == rows
     with pytest.raises(ValueError, match="columns"):
         tables.from_csv("a,b\n", tables.Row)
+
+
+def test_csv_of_an_environment_that_does_not_tell_of_success_and_of_a_policy():
+    made = with_policy(record(1))
+    rows = tables.rows(dataclasses.replace(made, rollouts=untold(made.rollouts)))
+    assert rows[0].successes is None and rows[0].succeeded == "-"
+    assert rows[1].policy_kl_step == pytest.approx(made.policy.kl[1].mean())
+    assert (rows[0].policy_loss_before, rows[0].policy_loss_after) == (3.0, 2.0)
+    assert rows[0].policy_deviation == pytest.approx(made.policy.deviation.mean())
+    assert tables.from_csv(tables.to_csv(rows, tables.Row), tables.Row) == rows
+    items = tables.evaluation(untold(made.rollouts), made.costs)
+    assert tables.from_csv(tables.to_csv(items, tables.Evaluation), tables.Evaluation) == items
+
+
+def test_csv_from_before_there_were_policies():
+    rows = tables.rows(record(1))
+    lines = tables.to_csv(rows, tables.Row).splitlines()
+    old = "\n".join(",".join(line.split(",")[:19]) for line in lines)
+    assert "policy" not in old
+    assert tables.from_csv(old, tables.Row) == rows
+    with pytest.raises(ValueError, match="columns"):
+        tables.from_csv(old.replace(",message", ""), tables.Row)
+
+
+def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path, capsys):
+    run = Run.create(tmp_path / "runs", "e", 0, config(), tmp_path, "")
+    made = record(0)
+    run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
+    assert cli.main(["list", str(tmp_path)]) == 0
+    run.write_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.ones((2, 1, 6)))
+    for arguments in (["list", str(tmp_path)], ["show", str(run.path)]):
+        assert cli.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "condition 1  cost      6.00" in out
+    assert not re.search(r"no success|solved|\b0/\d|\d samples", out)
+    assert cli.main(["show", str(run.path), "--iteration", "0"]) == 0
+    assert "not told by the environment" in capsys.readouterr().out
+
+
+def test_a_policy_in_detail(tmp_path, capsys):
+    run = Run.create(tmp_path / "runs", "e", 0, config(), tmp_path, "")
+    made = with_policy(record(0), sampled=False, message="The training loss exploded.")
+    run.write(made, state(0))
+    assert cli.main(["show", str(run.path), "--iteration", "0", "--condition", "1"]) == 0
+    out = capsys.readouterr().out
+    assert f"{tables.number(made.policy.kl[1].mean())} nats a step after training" in out
+    assert "those of the local controllers" in out and "The training loss exploded." in out
+    assert cli.main(["show", str(run.path), "--iteration", "0", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["conditions"][1]["policy"]
+    assert shown["kl_per_step"] == pytest.approx(made.policy.kl[1])
+    assert shown["linearised"]["feedforward"] == pytest.approx(made.policy.linearised.feedforward[1])
+    assert not shown["sampled"] and shown["outcome"] == "DIVERGED"
 
 
 def test_sparkline():

@@ -87,3 +87,16 @@ def test_the_package_of_the_guide_is_found_and_watched(tmp_path, monkeypatch, ca
     exec(compile(files["watch.py"], "watch.py", "exec"), {})
     sys.modules.pop("robots_of_mine")  # another test has a package of that name
     assert capsys.readouterr().out.splitlines()[-1] == "(20, 1, 2)"
+
+
+def test_the_expert_of_the_guide_teaches(tmp_path, monkeypatch, capsys):
+    files = dict(BLOCK.findall((GUIDES / "distillation.md").read_text(encoding="utf-8")))
+    script = files.pop("ask.py")
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    assert gps.check(".").ok
+    exec(compile(script, "ask.py", "exec"), {})
+    policy, expert = re.search(r"policy \[(.*?)\] expert \[(.*?)\]", capsys.readouterr().out).groups()
+    numbers = [sum(map(float, text.split())) for text in (policy, expert)]
+    assert numbers[0] < 1.1 * numbers[1]

@@ -11,7 +11,7 @@ from factories import rollouts as make_rollouts
 
 import gps
 from gps import cli
-from gps.errors import RunError
+from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate, played, restored
 from gps.records import Abort
 from gps.runs import Run
@@ -73,6 +73,14 @@ def test_an_empty_run(tmp_path):
     run = Run.create(tmp_path, "e", 0, config(), tmp_path, "")
     with pytest.raises(RunError, match="no iteration was finished, so there are no controllers"):
         evaluate(run)
+
+
+def test_what_a_run_has_not_cannot_be_evaluated(tiny_run):
+    with pytest.raises(RunError, match="there is no global policy"):
+        evaluate(tiny_run, player="policy")
+    with pytest.raises(ConfigError, match=r"environment\.test_conditions: the experiment has none"):
+        evaluate(tiny_run, starts="unseen")
+    np.testing.assert_array_equal(evaluate(tiny_run, player="local").costs, evaluate(tiny_run).costs)
 
 
 class Shaky(gymnasium.vector.VectorEnv):

@@ -1,5 +1,8 @@
 """Whole experiments of guided policy search, tiny ones: runs, resumes, what is shown and evaluated."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 from test_experiment import digest
@@ -76,8 +79,10 @@ def test_it_learns_and_carries_over(run):
     np.testing.assert_array_equal(run.evaluated("unseen")[0].states[:, 0, 0, :2], [[0.3, 0.1], [0.1, 0.3], [0.5, 0.0]])
 
 
-@pytest.mark.parametrize("override", ["sampling=on_policy", "sampling=off_policy", "name=badmm"])
-def test_run_four_is_run_two_and_resume_two(folder, override):
+@pytest.mark.parametrize(
+    "override", ["sampling=on_policy", "sampling=off_policy", "name=badmm", "name=pigps", "name=pilqrgps"]
+)
+def test_run_four_is_run_two_and_resume_two(folder, override, tmp_path):
     overrides = [f"algorithm.{override}"]
     whole = started(folder, overrides=overrides)
     part = started(folder, overrides=overrides, iterations=2)
@@ -85,14 +90,22 @@ def test_run_four_is_run_two_and_resume_two(folder, override):
     assert digest(whole) == digest(resumed)
     for what in ("final", "unseen", "local"):
         np.testing.assert_array_equal(whole.evaluated(what)[1], resumed.evaluated(what)[1])
+    assert export(whole, tmp_path / "policy.npz")[1].startswith("a neural policy")
 
 
 def test_what_is_shown(run, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
-    assert out.count("policy: loss") == 4
+    lines = out.splitlines()
+    head, *table = lines[lines.index("global policy:") + 1 :][:5]
+    assert (
+        head == "iter  sampled  loss before → after  steps  KL to the controllers, nats a step  noise std       status"
+    )
+    assert [line.split()[1] for line in table] == ["local", "policy", "policy", "policy"]
+    assert "the policy, without noise, from the starts that were trained on:" in out
     assert "the same from starts that were not trained on:" in out
-    assert "the local controllers beside them" in out
+    assert "the local controllers, without noise" in out
+    assert re.fullmatch(r"solved ./2 conditions; unseen ./3 .*; local controllers ./2 conditions", lines[-1])
     assert cli.main(["show", str(run.path), "--condition", "1", "--json"]) == 0
     assert '"evaluation_unseen"' in capsys.readouterr().out
 
@@ -105,6 +118,40 @@ def test_evaluate_plays_the_policy(run):
     assert len(np.unique(noisy.costs.sum(axis=2))) == 6
     policy = run.iterations[-1].policy
     assert noisy.rollouts.noise.std() == pytest.approx(policy.deviation.mean(), rel=0.4)
+
+
+def test_evaluate_from_other_starts_and_by_other_controllers(run, capsys):
+    unseen = evaluate(run, starts="unseen")
+    np.testing.assert_array_equal(unseen.costs, run.evaluated("unseen")[1])
+    assert {score.starts for score in unseen.scores} == {"unseen"} and unseen.policy
+    local = evaluate(run, player="local")
+    np.testing.assert_array_equal(local.costs, run.evaluated("local")[1])
+    assert not local.policy
+    noisy = evaluate(run, starts="unseen", noise="policy", episodes=200)
+    deviation = run.iterations[-1].policy.deviation
+    np.testing.assert_allclose(noisy.rollouts.noise.std(axis=(0, 1, 2)), deviation, rtol=0.1)
+    assert noisy.costs.shape == (3, 200, 12)
+    noise = evaluate(run, player="local", noise="policy", episodes=200).rollouts.noise
+    covariance = run.iterations[-1].improved.covariance
+    np.testing.assert_allclose(noise.var(axis=1), np.diagonal(covariance, axis1=-2, axis2=-1), rtol=0.5)
+    with pytest.raises(ConfigError, match="a local controller knows its own start alone"):
+        evaluate(run, starts="unseen", player="local", fresh=True)
+    assert cli.main(["evaluate", str(run.path), "--starts", "all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("policy after iteration 3, without noise")
+    assert [line.split()[:2] for line in lines[3:10]] == [
+        *(["trained", m] for m in ("0", "1", "all")),
+        *(["unseen", m] for m in ("0", "1", "2", "all")),
+    ]
+    assert cli.main(["evaluate", str(run.path), "--controller", "local", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["controller"], shown["starts"], len(shown["scores"])) == ("local", "trained", 3)
+
+
+def test_the_policy_plays_with_its_own_noise_also_where_it_is_not_sampled(folder):
+    run = started(folder, overrides=["algorithm.sampling=off_policy"], iterations=1)
+    noise = evaluate(run, noise="policy", episodes=200).rollouts.noise
+    np.testing.assert_allclose(noise.std(axis=(0, 1, 2)), run.iterations[-1].policy.deviation, rtol=0.1)
 
 
 def test_the_policy_is_what_is_exported(run, tmp_path):

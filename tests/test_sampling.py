@@ -271,18 +271,30 @@ def test_where_there_is_no_difference_the_observation_is_the_state():
 
 
 @pytest.mark.parametrize(
-    ("trouble", "message"),
+    ("trouble", "ended", "why"),
     [
-        (np.zeros((M * N, 3)), r"observations of shape \(6, 3\) at step 3, expected \(6, 2\)"),
-        (
-            np.where(np.eye(M * N, 2, k=-4), np.nan, 1.0),
-            "observation that is not finite: condition 1, sample 1, step 3, e",
-        ),
+        (np.zeros((M * N, 3)), range(M * N), "the observations have the shape (6, 3) in place of (6, 2)"),
+        (np.where(np.eye(M * N, 2, k=-4), np.nan, 1.0), [4, 5], "the observation is not finite"),
     ],
 )
-def test_a_bad_observation_is_a_fault_with_its_place(trouble, message):
+def test_an_observation_nobody_can_go_on_with_ends_its_episode(trouble, ended, why):
+    noise = np.random.default_rng(0).standard_normal((M, N, T, DU))
+    rollouts = collect(Half(M * N, A, B, trouble=trouble), controllers(), CONDITIONS, noise, seed=0)
+    assert rollouts.aborts == tuple((i // N, i % N, 2, why) for i in ended)
+    lengths = np.where(np.isin(np.arange(M * N), ended), 3, T)
+    np.testing.assert_array_equal(rollouts.mask.sum(axis=2).ravel(), lengths)
+    whole = collect(Half(M * N, A, B), controllers(), CONDITIONS, noise, seed=0)
+    for name in ("states", "actions"):
+        kept = np.where(rollouts.mask[..., None], getattr(whole, name), 0.0)
+        np.testing.assert_array_equal(getattr(rollouts, name), kept)
+
+
+def test_a_first_observation_nobody_can_go_on_with_is_a_fault_with_its_place():
+    environment = Half(M * N, A, B)
+    environment.observation_layout = {"end": slice(0, 1), "rest": slice(1, 3)}
+    message = r"observations of shape \(6, 2\) at step 0, expected \(6, 3\)"
     with pytest.raises(EnvironmentFault, match=message):
-        collect(Half(M * N, A, B, trouble=trouble), controllers(), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+        collect(environment, controllers(), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
 
 
 def test_observations_that_were_promised_and_are_not_there_are_a_fault():

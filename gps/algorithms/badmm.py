@@ -30,6 +30,7 @@ from gps.algorithms.guided import (
     mean_difference,
     policy_record,
     precision,
+    teaches,
 )
 from gps.algorithms.local import Prior, chosen, judged, recorded, sentences
 from gps.algorithms.trajopt import found, indefinite, searched
@@ -128,7 +129,8 @@ class BADMM(Guided):
         status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, old)
 
-        training, fit = self.taught(state, lessons(kept, rollouts, usable[:, None] * nu, state.multipliers))
+        teach = teaches(usable, rollouts)
+        training, fit = self.taught(state, lessons(kept, rollouts, teach[:, None] * nu, state.multipliers))
         record = recorded(
             state, rollouts, step,
             costs=local.sample_costs,
@@ -140,7 +142,7 @@ class BADMM(Guided):
             messages=sentences(
                 status, rollouts, lambda m: indefinite(m, status[m], local._replace(cost=cost), old, new, alpha[m])
             ),
-            policy=policy_record(False, around, local, training, kept, rollouts, fit),
+            policy=policy_record(False, around, local, training, kept, rollouts, fit, teach),
         )  # fmt: skip
         if training.calls:  # the multipliers and the weights wait for a policy
             apart = mean_difference(training.policy, kept, rollouts)

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any, Generic, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.algorithms.execution import executed
 from gps.algorithms.local import LocalModel, LocalState, Prior
@@ -20,8 +20,8 @@ from gps.linear_gaussian.types import Controller, Marginals
 from gps.policies.linearised import linearise, policy_points
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.shared import Shared
-from gps.policies.supervised import Fit, Options, Outcome, Samples, Training, not_trained, train
-from gps.records import PolicyRecord, Rollouts
+from gps.policies.supervised import Fit, Options, Samples, Training, not_trained, train
+from gps.records import PolicyRecord, PolicyStatus, Rollouts
 from gps.sampling import Policy
 
 
@@ -41,7 +41,7 @@ class GuidedState(LocalState[Prior], Generic[Prior, Network]):
 class GuidedModel(NamedTuple):
     """What an iteration knows: the local model, and the global policy around its samples."""
 
-    local: LocalModel
+    local: Any  # the optimiser's: a `LocalModel`, or another with its `dynamics` and `sample_costs`
     linearised: Controller
     policy_prior: MixturePrior | None
 
@@ -92,9 +92,7 @@ class Guided(TrajOpt):
 
     def taught(self, state: GuidedState, samples: Samples) -> tuple[Training, Fit]:
         """The supervised step, once the local controllers are warm."""
-        if state.iteration < self.warm_up:
-            return state.training, not_trained(Outcome.WARM_UP)
-        return train(state.training, samples, self.options)
+        return supervised(state, samples, self.options, self.warm_up)
 
     def _local(self, state: GuidedState) -> Controller:
         return executed(state.controllers, state.planned, self.execution, 0.0)
@@ -148,6 +146,21 @@ def expected(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M
     return np.asarray(costs).sum(axis=1)
 
 
+def supervised(state: GuidedState, samples: Samples, options: Options, warm_up: int) -> tuple[Training, Fit]:
+    """The supervised step, from iteration `warm_up` on."""
+    if state.iteration < warm_up:
+        return state.training, not_trained(PolicyStatus.WARM_UP)
+    return train(state.training, samples, options)
+
+
+def teaches(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarray, "M"]:
+    """Which conditions teach the policy: those that have a new controller, and an episode that did not fail.
+
+    What a controller would do where each of its episodes failed is nothing to imitate.
+    """
+    return usable & ~rollouts.failed
+
+
 def lessons(
     teachers: Controller,
     rollouts: Rollouts,
@@ -170,7 +183,8 @@ def lessons(
         ratio = multipliers / np.maximum(weights, np.finfo(float).tiny)[..., None]
         linear = flat(np.broadcast_to(np.where(weights[..., None] > 0, ratio, 0.0)[:, None], actions.shape))
     episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
-    return Samples(*(flat(array) for array in (rollouts.observed, actions, precisions, masked)), linear, flat(episodes))
+    parts = (rollouts.observed, actions, precisions, masked)
+    return Samples(*(jax.tree.map(flat, part) for part in parts), linear, flat(episodes))
 
 
 def flat(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *rest"]:
@@ -195,9 +209,11 @@ def policy_record(
     teachers: Controller,
     rollouts: Rollouts,
     fit: Fit,
+    teach: Bool[np.ndarray, "M"],
 ) -> PolicyRecord:
-    """The policy's side of the iteration's record, after its training."""
+    """The policy's side of the iteration's record, after its training. `teach` is what `teaches` says."""
     policy, there = training.policy, training.calls > 0
+    silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
     return PolicyRecord(
         sampled=sampled,
         linearised=around,
@@ -209,7 +225,7 @@ def policy_record(
         held_out_loss=fit.held_out_loss,
         outcome=fit.outcome.name,
         covariance_outcome=fit.covariance_outcome.name,
-        message=fit.message,
+        message=" ".join(filter(None, [fit.message, *(f"Condition {m} taught it nothing." for m in silent)])),
     )
 
 

@@ -6,7 +6,7 @@ An optimiser is a frozen dataclass of settings. The loop (`gps.experiment`) asks
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -80,6 +80,9 @@ class LocalOptimiser:
     execution: Execution = "max_entropy"
     noise: float = 0.1
     smoothing: float = 0.0
+
+    needs_derivatives: ClassVar[bool] = True
+    """Whether the cost must have any."""
 
     def policy(self, state: LocalState) -> Controller:
         """The controllers to sample."""
@@ -172,7 +175,9 @@ def judged(
     """
     status = np.array(status)
     finite = np.array([all(np.isfinite(leaf[m]).all() for leaf in jax.tree.leaves(parts)) for m in range(len(status))])
+    new = np.array([Status(code).improved for code in status])
     status[~mask.all(axis=(1, 2)) & (status == Status.OK)] = Status.SAMPLES_DROPPED
+    status[~mask.all(axis=2).any(axis=1) & new] = Status.NONE_WHOLE
     status[~finite] = Status.NOT_FINITE
     status[~mask.any(axis=(1, 2))] = Status.NO_VALID_SAMPLES
     return status, np.array([Status(code).improved for code in status])
@@ -187,11 +192,7 @@ def sentences(
         details: what the algorithm has to add of a condition whose status is not well.
     """
     for m, code in enumerate(status):
-        aborts = "".join(
-            f" Sample {abort.sample} was aborted after step {abort.step}: {abort.reason}."
-            for abort in rollouts.aborts
-            if abort.condition == m
-        )
+        aborts = _aborts(rollouts, m)
         if Status(code).ok:
             yield aborts.strip()
             continue
@@ -200,6 +201,19 @@ def sentences(
             short = (~rollouts.mask[m].all(axis=1)).sum()
             text += f" {short} of {len(rollouts.mask[m])} ended early."
         yield text + aborts
+
+
+def _aborts(rollouts: Rollouts, m: int) -> str:
+    """Which samples of condition m were aborted, after which step and why; those alike in one sentence."""
+    alike: dict[tuple[int, str], list[str]] = {}
+    for abort in rollouts.aborts:
+        if abort.condition == m:
+            alike.setdefault((abort.step, abort.reason), []).append(str(abort.sample))
+    return "".join(
+        f" {'Samples' if len(samples) > 1 else 'Sample'} {', '.join(samples)} "
+        f"{'were' if len(samples) > 1 else 'was'} aborted after step {step}: {reason}."
+        for (step, reason), samples in alike.items()
+    )
 
 
 def chosen(usable: Bool[np.ndarray, "M"], new: Any, old: Any) -> Any:

@@ -44,6 +44,7 @@ from gps.algorithms.guided import (
     lessons,
     marginals,
     policy_record,
+    teaches,
 )
 from gps.algorithms.local import Step, chosen, judged, recorded, sentences
 from gps.algorithms.step_size import adapted
@@ -82,7 +83,8 @@ class MDGPS(Guided):
         new = self.optimised(local, around, step.bound, alpha, state.eta)
         status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
         kept = chosen(usable, new.controller, state.controllers)
-        training, fit = self.taught(state, lessons(kept, rollouts, usable[:, None]))
+        teach = teaches(usable, rollouts)
+        training, fit = self.taught(state, lessons(kept, rollouts, teach[:, None]))
 
         sampled = self._on_policy(state)
         record = recorded(
@@ -95,7 +97,7 @@ class MDGPS(Guided):
             search=searched(new, step.bound, alpha, np.where(usable[:, None], new.kl, 0.0)),
             status=status,
             messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], local, around, new, alpha[m])),
-            policy=policy_record(sampled, around, local, training, kept, rollouts, fit),
+            policy=policy_record(sampled, around, local, training, kept, rollouts, fit, teach),
         )  # fmt: skip
         next_state = dataclasses.replace(
             state,

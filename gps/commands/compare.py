@@ -23,8 +23,12 @@ def main(args: argparse.Namespace) -> int:
     print(result.title)
     for line in comparison.lines(result):
         print(line)
-    for line in comparison.LEGEND:
+    for line in comparison.legend(result):
         print(f"  {line}")
+    if apart := comparison.apart_lines(result):
+        print()
+        for line in [*apart, *(f"  {line}" for line in comparison.apart_legend(result))]:
+            print(line)
     sys.stdout.flush()
     for note in result.notes:
         print(f"gps: {note}", file=sys.stderr)

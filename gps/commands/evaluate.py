@@ -1,22 +1,29 @@
-"""Run a run's controllers on fresh episodes: cost, return and success, with intervals."""
+"""Run a run's policy or controllers on fresh episodes: cost, return and success, with intervals."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gps.commands._common import OK, add_noise, add_run, print_json, whole
 
 if TYPE_CHECKING:
-    from gps.evaluation import Evaluated
+    from gps.evaluation import Evaluated, Score
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--iteration", type=int, metavar="K", help="whose improved controllers; default: the last")
     parser.add_argument(
-        "--episodes", type=whole(1), default=20, metavar="N", help="of each condition; default: %(default)s"
+        "--iteration", type=int, metavar="K", help="whose improved controllers, or policy; default: the last"
     )
+    parser.add_argument(
+        "--episodes", type=whole(1), default=20, metavar="N", help="of each start; default: %(default)s"
+    )
+    about = "the conditions, the test conditions, or both; default: %(default)s"
+    parser.add_argument("--starts", choices=("trained", "unseen", "all"), default="trained", help=about)
+    about = "the global policy, or the local controllers beside it; default: the policy where there is one"
+    parser.add_argument("--controller", choices=("policy", "local"), default="learned", help=about)
     add_noise(parser)
     parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of noise and fresh starts; default: 0")
     parser.add_argument(
@@ -30,16 +37,22 @@ def main(args: argparse.Namespace) -> int:
     from gps.runs import load_run
 
     run = load_run(args.run)
-    evaluated = evaluate(run, args.iteration, args.episodes, args.noise, args.seed, args.fresh)
+    chosen = ("trained", "unseen") if args.starts == "all" else (args.starts,)
+    settings = (args.iteration, args.episodes, args.noise, args.seed, args.fresh)
+    results = [evaluate(run, *settings, starts, args.controller) for starts in chosen]
+    first = results[0]
+    repeated = all(result.repeated for result in results)
     if args.json:
-        head = {"run": str(run.path), "iteration": evaluated.iteration, "noise": args.noise, "seed": args.seed}
-        print_json(head | {"deterministic": evaluated.repeated, "scores": evaluated.scores})
+        head = {"run": str(run.path), "iteration": first.iteration, "noise": args.noise, "seed": args.seed}
+        head |= {"starts": args.starts, "controller": "policy" if first.policy else "local", "deterministic": repeated}
+        print_json(head | {"scores": [score for result in results for score in result.scores]})
         return OK
     print(run.path)
-    print(f"controllers after iteration {evaluated.iteration}, {_described(args.noise)}, seed {args.seed}")
-    for line in _table(evaluated):
+    what = "policy" if first.policy else "controllers"
+    print(f"{what} after iteration {first.iteration}, {_described(args.noise)}, seed {args.seed}")
+    for line in _table(results):
         print(line)
-    if evaluated.repeated:
+    if repeated:
         print(
             "Without noise nothing is random here: every episode of a condition is the same, so one was run "
             "(--noise policy or --noise 0.1 makes episodes differ)."
@@ -53,26 +66,36 @@ def _described(noise: Any) -> str:
     return "without noise" if noise == "none" else f"with white noise of standard deviation {noise:g} on the actions"
 
 
-def _table(evaluated: Evaluated) -> list[str]:
+def _table(results: Sequence[Evaluated]) -> list[str]:
     from gps.inspect.tables import aligned, interval
 
-    scores = evaluated.scores
-    rewarded = any(score.returns is not None for score in scores)
-    head = ["condition", "episodes", "cost [95 %]", *(["return [95 %]"] if rewarded else []), "success [95 %]"]
+    scores = [(score, result.repeated) for result in results for score in result.scores]
+    rewarded = any(score.returns is not None for score, _ in scores)
+    told = any(score.success is not None for score, _ in scores)
+    unseen = any(score.starts == "unseen" for score, _ in scores)
+    head = [
+        *(["starts"] if unseen else []),
+        *("condition", "episodes", "cost [95 %]"),
+        *(["return [95 %]"] if rewarded else []),
+        *(["success [95 %]"] if told else []),
+    ]
     rows = [
         [
+            *([score.starts] if unseen else []),
             "all" if score.condition is None else str(score.condition),
             str(score.episodes),
             interval(score.cost),
             *([interval(score.returns)] if rewarded else []),
-            _success(score, evaluated.repeated),
+            *([_success(score, repeated)] if told else []),
         ]
-        for score in scores
+        for score, repeated in scores
     ]
     return aligned([head, *rows])
 
 
-def _success(score: Any, repeated: bool) -> str:
+def _success(score: Score, repeated: bool) -> str:
+    if score.success is None:
+        return "-"
     text = f"{score.successes}/{score.episodes}"
     if repeated or score.episodes == 1:
         return text

@@ -22,18 +22,26 @@ def main(args: argparse.Namespace) -> int:
     if not runs:
         print(f"no runs in {args.folder}", file=sys.stderr)
         return OK
-    head = ("run", "seed", "iterations", "final cost", "success", "started (UTC)", "state")
-    for line in aligned([head, *(_summary(path) for path in runs)]):
+    table = [_HEAD, *(_summary(path) for path in runs)]
+    shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != "-" for line in table[1:])]
+    for line in aligned([[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]):
         print(line)
     return OK
 
 
+_APART = {"unseen": "unseen", "local controllers": "local"}
+"""Columns of what is evaluated beside the final controllers, where some run has it -> of `gps.runs.EVALUATIONS`."""
+
+_HEAD = ("run", "seed", "iterations", "final cost", "success", *_APART, "started (UTC)", "state")
+
+
 def _summary(path: Any) -> tuple[str, ...]:
     """A line of `gps list`."""
-    from gps.inspect.tables import number
+    from gps.inspect.tables import number, solved
     from gps.runs import Run
 
     seed = iterations = cost = success = started = "-"
+    apart = ["-"] * len(_APART)
     try:
         run = Run.open(path)
         seed, started = str(run.seed), run.started[:16].replace("T", " ")
@@ -43,10 +51,14 @@ def _summary(path: Any) -> tuple[str, ...]:
         rows = run.rows(done - 1) if done else []
         if rows:
             cost = number(sum(row.cost for row in rows) / len(rows))
-            success = f"{sum(row.successes for row in rows)}/{sum(row.samples for row in rows)} samples"
+            told = [row for row in rows if row.successes is not None]
+            if told:
+                success = f"{sum(row.successes for row in told)}/{sum(row.samples for row in told)} samples"
         if evaluation := run.evaluation_summary:
             cost = number(sum(item.cost for item in evaluation) / len(evaluation))
-            success = f"{sum(item.solved for item in evaluation)}/{len(evaluation)} conditions"
+            count = solved(evaluation)
+            success = "-" if count is None else f"{count} conditions"
+        apart = [solved(run.evaluated_summary(what)) or "-" for what in _APART.values()]
     except GpsError:
         state = "damaged"
-    return str(path), seed, iterations, cost, success, started, state
+    return str(path), seed, iterations, cost, success, *apart, started, state

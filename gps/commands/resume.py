@@ -13,6 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--from", dest="start", type=whole(0), metavar="K", help="do iteration K and all after it anew")
     parser.add_argument("--iterations", type=whole(1), metavar="N", help="N more; default: what the experiment lacks")
+    about = "whether the run goes on after an iteration that went wrong; default: the experiment's algorithm.on_trouble"
+    parser.add_argument("--on-trouble", choices=("continue", "stop"), help=about)
     add_watching(parser)
 
 
@@ -20,6 +22,8 @@ def main(args: argparse.Namespace) -> int:
     def action(**watching: Any) -> None:
         from gps import experiment
 
-        experiment.resume(args.run, start=args.start, iterations=args.iterations, **watching)
+        experiment.resume(
+            args.run, start=args.start, iterations=args.iterations, on_trouble=args.on_trouble, **watching
+        )
 
     return learn(action, args)

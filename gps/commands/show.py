@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -60,12 +59,16 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
     if rows:
         print(tables.header())
-    for iteration, of_iteration in itertools.groupby(rows, lambda row: row.iteration):
-        for line in [*tables.lines(of_iteration), *tables.policy_lines(run.policy(iteration))]:
-            print(line)
+    for line in tables.lines(rows):
+        print(line)
+    policies = [(k, policy) for k in sorted({row.iteration for row in rows}) if (policy := run.policy(k)) is not None]
+    for line in tables.policy_table(policies):
+        print(line)
     for what, items in evaluations.items():
-        for line in tables.evaluation_lines(items, what) if items else []:
+        for line in tables.evaluation_lines(items, what, bool(policies)) if items else []:
             print(line)
+    if policies and args.condition is None and (solved := tables.solved_line(evaluations)):
+        print(solved)
     run.verify()
 
 

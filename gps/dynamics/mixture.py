@@ -24,6 +24,7 @@ class Mixture:
     weights: Float[np.ndarray, "K"]
     means: Float[np.ndarray, "K d"]
     covariances: Float[np.ndarray, "K d d"]
+    floor: Float[np.ndarray, "d"] | None = None  # what was added to the variances, where that is known
 
     def responsibilities(self, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n K"]:
         """Posterior probability of each cluster for each point."""
@@ -103,7 +104,8 @@ class MixturePrior:
                 em = GaussianMixture(clusters, reg_covar=_FLOOR, **settings, **start).fit((points - origin) / scale)
             except ValueError:  # a covariance lost its rank: start anew, on firmer ground
                 em = GaussianMixture(clusters, reg_covar=_FIRM_FLOOR, **settings).fit((points - origin) / scale)
-        return Mixture(em.weights_, em.means_ * scale + origin, em.covariances_ * np.outer(scale, scale))
+        means, covariances = em.means_ * scale + origin, em.covariances_ * np.outer(scale, scale)
+        return Mixture(em.weights_, means, covariances, em.reg_covar * scale**2)
 
     def weights(self, transitions: Transitions) -> Float[np.ndarray, "M T-1 K"]:
         """The weights of the clusters around each step: the mean responsibilities of its samples."""

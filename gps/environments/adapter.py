@@ -43,6 +43,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         state_layout: the slice of each part in the state.
         observation_layout: the slice of each part in the observation; None where that is the state.
         observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_pictures: the parts of the observation that are bytes of (height, width, channels).
         observation_dtype: uint8 where all of it is, float32 where some is, else float64.
         max_episode_steps: the environment's own time limit; None without one.
         dt: control period in seconds; NaN where it is unknown.
@@ -84,6 +85,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
             self.observation_layout, do = _laid_out(described.observation_widths)
         self.observation_dtype = np.dtype(described.observation_dtype)
         self.observation_shapes = {part: tuple(shape) for part, shape in described.observation_shapes.items()}
+        self.observation_pictures = tuple(described.observation_pictures)
 
         self._dtype = np.dtype(described.action_dtype)  # of the environment; the numbers here are float64
         self._low, self._high = np.array(described.low), np.array(described.high)
@@ -95,6 +97,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._seen = np.zeros((num_envs, dx + do))  # states and, where there are any, observations
         self._dx = dx
         self._terminated, self._truncated, self._success, self._diverged = np.zeros((4, num_envs), dtype=bool)
+        self._judged = np.zeros(num_envs, dtype=bool)  # whether the environment has told of success in this episode
         self._alive = np.zeros(num_envs, dtype=bool)
         self._started = False
 
@@ -117,7 +120,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         if len(conditions) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} conditions, one per simulation, got {len(conditions)}")
         self._alive = np.array(options.get("reset_mask", np.ones(self.num_envs)), dtype=bool)
-        for flags in (self._terminated, self._truncated, self._success, self._diverged):
+        for flags in (self._terminated, self._truncated, self._success, self._diverged, self._judged):
             flags[self._alive] = False
         self._started = True
         for i, seen in self._simulations.reset({i: conditions[i] for i in np.flatnonzero(self._alive).tolist()}):
@@ -131,10 +134,10 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
             actions: (num_envs, du); clipped to the limits of the action space and rounded to its type.
 
         Returns:
-            States (num_envs, dx), rewards, terminations, truncations, and the info: `success` and `diverged`,
-            (num_envs,) bool; `action`, (num_envs, du), the actions as applied; `abort`, a list of why each episode
-            was ended from outside, empty where it was not; `observation` as of `reset`. What has ended has a reward
-            of 0.
+            States (num_envs, dx), rewards, terminations, truncations, and the info: `diverged`, (num_envs,) bool;
+            `success`, the same, where an environment has told of it; `action`, (num_envs, du), the actions as applied;
+            `abort`, a list of why each episode was ended from outside, empty where it was not; `observation` as of
+            `reset`. What has ended has a reward of 0.
 
         Raises:
             SimulationFault: if the step of one raises, hangs, or its process dies, or its action is not finite.
@@ -157,8 +160,9 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
             if outcome.action is not None:
                 applied[i] = outcome.action
         self._alive &= ~(self._terminated | self._truncated)
-        info = {"success": self._success.copy(), "diverged": self._diverged.copy(), "action": applied, "abort": aborts}
-        info |= self._observed()
+        info = {"diverged": self._diverged.copy(), "action": applied, "abort": aborts, **self._observed()}
+        if self._judged.any():
+            info["success"] = self._success.copy()
         return self._seen[:, : self._dx].copy(), rewards, self._terminated.copy(), self._truncated.copy(), info
 
     def render(self) -> tuple[Any, ...] | None:
@@ -185,7 +189,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._seen[i] = outcome.seen
         self._terminated[i] = outcome.terminated or bool(outcome.abort)
         self._truncated[i] = outcome.truncated
-        self._success[i] = outcome.success
+        self._success[i], self._judged[i] = bool(outcome.success), self._judged[i] or outcome.success is not None
         self._diverged[i] = outcome.diverged
 
 

@@ -87,7 +87,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     undisturbed.
 
     Subclasses may override `reward`, `terminated`, `at_goal` or `success`, and define condition keys of their
-    own with `condition_keys` and `resolve`, and another start with `default_start`.
+    own with `condition_keys` and `resolve`, and another start with `default_start`. Without an `at_goal` or a `success`
+    of its own an environment does not tell of success.
 
     Args:
         num_envs: number of simulations.
@@ -106,6 +107,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         state_layout: the slice of each part in the state vector.
         observation_layout: the slice of each part in the observation; None where that is the state.
         observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_pictures: the parts of the observation that are pictures.
         observation_dtype: uint8 for pictures alone, float32 for pictures among other parts, else float64.
         dt: control period in seconds.
         nsubsteps: physics steps per control step.
@@ -173,6 +175,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self.observation_shapes = {
             part: self._shape(part, where) for part, where in (self.observation_layout or {}).items()
         }
+        self.observation_pictures = tuple(part for part in self.observation_shapes if part.startswith("image:"))
         self.observation_dtype = np.dtype(np.float64) if self._observation is None else self._observation.dtype
         self.mechanics = self._mechanics()
 
@@ -210,9 +213,9 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         """Whether each simulation is at its goal now, (num_envs,)."""
         return np.zeros(self.num_envs, dtype=bool)
 
-    def success(self) -> Bools:
-        """Whether each simulation has now been at its goal for `hold` seconds, (num_envs,)."""
-        return self._held >= self._hold_steps
+    def success(self) -> Bools | None:
+        """Whether each simulation has now been at its goal for `hold` seconds, (num_envs,); None without a goal."""
+        return None if type(self).at_goal is MujocoEnv.at_goal else self._held >= self._hold_steps
 
     def resolve(self, condition: Condition) -> Condition:
         """A condition in terms of `MujocoEnv`'s own keys, from one that may use `condition_keys`."""
@@ -234,8 +237,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
                 whether there are to be observations until the next reset, which is so by default.
 
         Returns:
-            The states, (num_envs, dx), and the info, with `success`; and `observation`, (num_envs, do), where that is
-            not the state.
+            The states, (num_envs, dx), and the info: `success` where it is known, and `observation`, (num_envs, do),
+            where that is not the state.
 
         Raises:
             ValueError: names the condition, its key and what is wrong; nothing has been changed then.
@@ -260,7 +263,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         states = self._states = self._keep_last_of_diverged(self._state.read(), self._states)
         self._observing = observing
         self._held[ids] = self.at_goal(states)[ids]
-        return states.copy(), {"success": self.success(), **self._observed()}
+        return states.copy(), {**self._succeeded(), **self._observed()}
 
     def step(self, actions: ArrayLike) -> tuple[Floats, Floats, Bools, Bools, dict[str, Any]]:
         """Apply the actions for one control period.
@@ -270,8 +273,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
         Returns:
             States (num_envs, dx), rewards, terminations (of themselves, or because a simulation has diverged),
-            truncations, and the info: `success` and `diverged`, (num_envs,) bool, `action`, (num_envs, du), the
-            actions as applied, and `observation` as of `reset`.
+            truncations, and the info: `diverged`, (num_envs,) bool, `action`, (num_envs, du), the actions as applied,
+            `success` and `observation` as of `reset`.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -300,10 +303,9 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._held += 1
         self._held *= self.at_goal(states)
         diverged = self._diverged.copy()
-        success = self.success() & ~diverged
         truncated = self._elapsed >= self._limit
         rewards, terminated, info = self._judge(states, applied)
-        info = {"success": success, "diverged": diverged, "action": applied, **self._observed(), **info}
+        info = {**self._succeeded(~diverged), "diverged": diverged, "action": applied, **self._observed(), **info}
         return states.copy(), rewards, terminated | diverged, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
@@ -329,6 +331,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     def _judge(self, states: Floats, applied: Floats) -> tuple[Floats, Bools, dict[str, Any]]:
         """Rewards, terminations and more info for a step that led to `states`."""
         return self.reward(states, applied), self.terminated(states), {}
+
+    def _succeeded(self, sound: Bools | bool = True) -> dict[str, Any]:
+        """What the info says of success: nothing where it is not known; of simulations that are not `sound`, no."""
+        success = self.success()
+        return {} if success is None else {"success": success & sound}
 
     @contextmanager
     def _noting(self, failed: Bools) -> Iterator[None]:

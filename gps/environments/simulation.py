@@ -34,7 +34,7 @@ class Outcome(NamedTuple):
     reward: float
     terminated: bool
     truncated: bool
-    success: bool
+    success: bool | None  # None where the environment does not tell
     diverged: bool
     abort: str  # why the environment wants the episode to end; empty if it does not
     action: Floats | None  # (du,) as the environment says that it was applied, if it does
@@ -48,6 +48,7 @@ class Description:
         widths: how many entries each part of the state has, in order.
         observation_widths: the same of the observation; None where that is the state.
         observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_pictures: the parts of the observation that are bytes of (height, width, channels).
         observation_dtype: uint8 where all of it is (pictures), float32 where some is, else float64.
         low, high: limits of the flattened action.
         action_dtype: of the action space.
@@ -58,6 +59,7 @@ class Description:
     widths: dict[str, int]
     observation_widths: dict[str, int] | None
     observation_shapes: dict[str, list[int]]
+    observation_pictures: list[str]
     observation_dtype: str
     low: list[float]
     high: list[float]
@@ -94,6 +96,8 @@ class Simulation:
                 state, observation = state or ["state"], observation or ["observation"]
             self._chosen, widths = _choose(self._spaces, state or list(self._spaces), "state", recipe.name)
             observation_widths = None
+            controlled = {self._whole(part) for part in state or self._spaces}
+            self._only_seen = {self._whole(part) for part in observation or ()} - controlled
             if observation is not None:
                 seen, observation_widths = _choose(self._spaces, observation, "observation", recipe.name)
                 self._chosen = np.concatenate([self._chosen, seen])
@@ -102,6 +106,7 @@ class Simulation:
                 widths,
                 observation_widths,
                 _shapes(self._spaces, observation_widths or {}),
+                _pictures(env, self._spaces, observation_widths or {}),
                 _dtype(env, self._spaces, observation_widths or {}),
                 self._action_space.low.astype(np.float64).ravel().tolist(),
                 self._action_space.high.astype(np.float64).ravel().tolist(),
@@ -125,26 +130,40 @@ class Simulation:
         return self._seen
 
     def step(self, action: Floats) -> Outcome:
-        """Apply an action, (du,), that the action space's type holds exactly."""
+        """Apply an action, (du,), that the action space's type holds exactly.
+
+        A part of another shape than its space says ends the episode where it is one that only a policy sees.
+
+        Raises:
+            ValueError: if it is a part of the state.
+        """
         space = self._action_space
         observation, reward, terminated, truncated, info = self._env.step(
             action.astype(space.dtype).reshape(space.shape)
         )
-        seen = self._flat(observation)
+        success = info.get("success", info.get("is_success"))
+        success = None if success is None else bool(success)
+        applied = info.get("action")
+        applied = np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None
+        try:
+            seen = self._flat(observation)
+        except _OtherShape as error:
+            if error.part not in self._only_seen:
+                raise
+            return Outcome(self._seen, _number(reward), False, True, success, False, str(error), applied)
         terminated, truncated = bool(terminated), bool(truncated)
         finite = bool(np.isfinite(seen).all())
         if finite or not (terminated or truncated):
             self._seen = seen
-        applied = info.get("action")
         return Outcome(
             self._seen,
             _number(reward),
             terminated,
             truncated,
-            bool(info.get("success", info.get("is_success", False))),
+            success,
             bool(info.get("diverged", False)) or ((terminated or truncated) and not finite),
             _reason(info.get("abort")),
-            np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None,
+            applied,
         )
 
     def render(self) -> Any:
@@ -152,6 +171,10 @@ class Simulation:
 
     def close(self) -> None:
         self._env.close()
+
+    def _whole(self, part: str) -> str:
+        """The part that these entries are of."""
+        return part if part in self._spaces else part.rpartition("[")[0]
 
     def _flat(self, observation: Any) -> Floats:
         """The chosen entries of what the environment shows, (dx + do,)."""
@@ -162,9 +185,17 @@ class Simulation:
                 value = value[key]
             piece = np.asarray(value, np.float64)
             if piece.shape != shape:
-                raise ValueError(f"{name!r} has the shape {piece.shape}, and its space says {shape}")
+                raise _OtherShape(name, piece.shape, shape)
             pieces.append(piece.ravel())
         return np.concatenate(pieces)[self._chosen]
+
+
+class _OtherShape(ValueError):
+    """A part of what is shown has another shape than its space says."""
+
+    def __init__(self, part: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        super().__init__(f"{part!r} has the shape {shape}, and its space says {expected}")
+        self.part = part
 
 
 class InProcess:
@@ -285,15 +316,23 @@ def _shapes(spaces: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, l
     return {part: list(spaces[part][1]) if part in spaces else [width] for part, width in widths.items()}
 
 
+def _pictures(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> list[str]:
+    """Those of the parts that are pictures."""
+    return [part for part in parts if part in spaces and len(spaces[part][1]) == 3 and _bytes(env, spaces, part)]
+
+
 def _dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> str:
     """The type of an array that holds these parts."""
-    bytes_ = []
-    for part in parts:
-        space = env.observation_space
-        for key in spaces[part if part in spaces else part.rpartition("[")[0]][0]:
-            space = space[key]
-        bytes_.append(space.dtype == np.uint8)
+    bytes_ = [_bytes(env, spaces, part) for part in parts]
     return "float64" if not any(bytes_) else "uint8" if all(bytes_) else "float32"
+
+
+def _bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bool:
+    """Whether a part, or the one whose entries it is, holds bytes."""
+    space = env.observation_space
+    for key in spaces[part if part in spaces else part.rpartition("[")[0]][0]:
+        space = space[key]
+    return space.dtype == np.uint8
 
 
 def _limit(env: gymnasium.Env) -> int | None:

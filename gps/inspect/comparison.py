@@ -18,8 +18,9 @@ import numpy as np
 
 from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.statistics import Aligned, Curve, Estimate, align, estimate
-from gps.inspect.tables import aligned, interval
-from gps.runs import Run, find_runs
+from gps.inspect.tables import Row, aligned, evaluation, interval, whose
+from gps.records import Rollouts
+from gps.runs import EVALUATIONS, Run, find_runs
 
 EXPERIMENT = "experiment"
 """The key of a run's name among its settings."""
@@ -28,10 +29,25 @@ _TASK = (
     "environment.id", "environment.mjcf", "environment.frame_skip", "environment.horizon", "environment.conditions",
     "environment.options",
 )  # fmt: skip
+_WHOLE = (*_TASK, "environment.test_conditions")  # these values stay in one piece
 _NO_SETTING = ("seed", "description", "environment.threads")  # what may differ within a group
 
 
 # -- one run ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What an evaluation without noise came to: means over its starts."""
+
+    cost: float
+    returns: float | None  # None without rewards
+    solved: tuple[bool, ...]  # by start; empty where the environment does not tell of success
+
+    @property
+    def share(self) -> float | None:
+        """Of the starts, those that are solved."""
+        return sum(self.solved) / len(self.solved) if self.solved else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +58,31 @@ class Member:
     seed: int
     settings: Mapping[str, Any]  # dotted key -> value, the experiment's name included
     cost: Curve  # of an episode
-    success: Curve  # share of the samples
+    success: Curve | None  # share of the samples; None where the environment does not tell
     returns: Curve | None  # sum of an episode's rewards; None where all of them are zero
+    policy_kl: Curve | None  # KL(policy ‖ local controllers), nats a step; None without a global policy
+    policy_loss: Curve | None  # after each training of the policy
+    sampled: str | None  # whose the last samples are, "policy" or "local"; None without a global policy
     episodes: int
-    final_cost: float | None  # of the final controllers without noise; None where the run never came so far
-    final_return: float | None
-    solved: tuple[bool, ...]  # by condition; empty without a final evaluation
+    results: Mapping[str, Result]  # of what was evaluated (`gps.runs.EVALUATIONS`), as far as the run came
+
+    @property
+    def final_cost(self) -> float | None:
+        """Of what was learned, from the conditions; None where the run never came so far."""
+        return self.results["final"].cost if "final" in self.results else None
+
+    @property
+    def final_return(self) -> float | None:
+        return self.results["final"].returns if "final" in self.results else None
+
+    @property
+    def solved(self) -> tuple[bool, ...]:
+        return self.results["final"].solved if "final" in self.results else ()
+
+    @property
+    def apart(self) -> bool:
+        """Whether there is a policy to tell apart from local controllers, or starts that were not trained on."""
+        return bool({"unseen", "local"} & set(self.results)) or self.policy_kl is not None
 
     @property
     def steps(self) -> int:
@@ -57,8 +92,8 @@ class Member:
     @property
     def steps_until_solved(self) -> float:
         """Environment steps up to the first iteration whose samples all succeeded; infinite if there was none."""
-        solved = np.flatnonzero(self.success.values == 1)
-        return float(self.success.steps[solved[0]]) if len(solved) else np.inf
+        solved = [] if self.success is None else self.success.steps[self.success.values == 1]
+        return float(solved[0]) if len(solved) else np.inf
 
 
 def read(run: Run) -> Member:
@@ -73,21 +108,44 @@ def read(run: Run) -> Member:
     rows = [run.rows(k) for k in range(count)]
     steps = np.array([row[0].environment_steps for row in rows])
     returns = np.array([_return(run.rollouts(k)[0]) for k in range(count)])
-    evaluation = run.evaluation
-    final = run.evaluation_summary
-    rewarded = bool(returns.any()) or (evaluation is not None and bool(evaluation[0].rewards.any()))
+    evaluated = {what: run.evaluated(what) for what in EVALUATIONS}
+    rewarded = bool(returns.any()) or any(of is not None and bool(of[0].rewards.any()) for of in evaluated.values())
+    last = run.policy(count - 1)
     return Member(
         path=run.path,
         seed=run.seed,
         settings=_settings(run),
         cost=Curve(steps, np.array([np.mean([item.cost for item in row]) for row in rows])),
-        success=Curve(steps, np.array([sum(i.successes for i in row) / sum(i.samples for i in row) for row in rows])),
+        success=_curve(steps, [_share(row) for row in rows]),
         returns=Curve(steps, returns) if rewarded else None,
+        policy_kl=_curve(steps, [_mean([item.policy_kl_step for item in row]) for row in rows]),
+        policy_loss=_curve(steps, [row[0].policy_loss_after for row in rows]),
+        sampled=None if last is None else whose(last),
         episodes=sum(item.samples for row in rows for item in row),
-        final_cost=float(np.mean([item.cost for item in final])) if final else None,
-        final_return=_return(evaluation[0]) if evaluation is not None and rewarded else None,
-        solved=tuple(item.solved for item in final),
+        results={what: _result(*of, rewarded) for what, of in evaluated.items() if of is not None},
     )
+
+
+def _result(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
+    items = evaluation(rollouts, costs)
+    solved = tuple(item.solved for item in items if item.solved is not None)
+    return Result(float(np.mean([item.cost for item in items])), _return(rollouts) if rewarded else None, solved)
+
+
+def _curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
+    """None where no value is known."""
+    known = np.array([np.nan if value is None else value for value in values], dtype=float)
+    return None if np.isnan(known).all() else Curve(steps, known)
+
+
+def _share(rows: Sequence[Row]) -> float | None:
+    told = [row for row in rows if row.successes is not None]
+    return sum(row.successes for row in told) / sum(row.samples for row in told) if told else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _return(rollouts: Any) -> float:
@@ -105,13 +163,37 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:
     """Dotted keys of nested tables and of lists of tables; the conditions and the options stay in one piece."""
-    if key not in _TASK and isinstance(value, dict):
+    if key not in _WHOLE and isinstance(value, dict):
         items: Iterable[tuple[Any, Any]] = value.items()
-    elif key not in _TASK and isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+    elif key not in _WHOLE and isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         items = enumerate(value)
     else:
         return {key: value}
     return {k: v for name, item in items for k, v in _flat(item, f"{key}.{name}" if key else str(name)).items()}
+
+
+# -- measures --------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A number of a run, by which groups are compared."""
+
+    name: str
+    what: str  # of what was evaluated, a key of `gps.runs.EVALUATIONS`
+    kind: str  # "success", "cost" or "return"
+
+    def of(self, member: Member) -> float | None:
+        """None where the run has none."""
+        result = member.results.get(self.what)
+        return None if result is None else getattr(result, _KINDS[self.kind])
+
+
+_KINDS = {"success": "share", "cost": "cost", "return": "returns"}  # -> the attribute of `Result`
+_APART = {"final": "trained", "unseen": "unseen", "local": "local"}
+FINAL_COST, FINAL_RETURN = Measure("final cost", "final", "cost"), Measure("final return", "final", "return")
+CURVES = ("cost", "success", "returns", "policy_kl", "policy_loss")
+"""The curves of a `Member`, by name."""
 
 
 # -- groups ----------------------------------------------------------------------------------------------------------
@@ -129,13 +211,19 @@ class Group:
         """Those with a final evaluation."""
         return [member for member in self.members if member.final_cost is not None]
 
-    @functools.cached_property
+    @property
     def final_cost(self) -> Estimate | None:
-        return _estimate([member.final_cost for member in self.finished])
+        return self.estimate(FINAL_COST)
 
-    @functools.cached_property
+    @property
     def final_return(self) -> Estimate | None:
-        return _estimate([member.final_return for member in self.finished])
+        return self.estimate(FINAL_RETURN)
+
+    def estimate(self, measure: Measure) -> Estimate | None:
+        """Of the seeds that have finished; None where one of them has no such number."""
+        values = [measure.of(member) for member in self.finished]
+        known = np.array([value for value in values if value is not None])
+        return estimate(known) if len(known) and len(known) == len(values) else None
 
     @property
     def steps_until_solved(self) -> float:
@@ -144,18 +232,13 @@ class Group:
 
     @functools.cached_property
     def curves(self) -> dict[str, tuple[Aligned, Estimate]]:
-        """The curves "cost", "success" and "returns" over the seeds, those that every seed has."""
+        """The curves of `CURVES` over the seeds, those that every seed has."""
         result = {}
-        for name in ("cost", "success", "returns"):
+        for name in CURVES:
             curves = [getattr(member, name) for member in self.members]
             if all(curve is not None for curve in curves) and (together := align(curves)).steps.size:
                 result[name] = together, estimate(together.values)
         return result
-
-
-def _estimate(values: Sequence[float | None]) -> Estimate | None:
-    known = np.array([value for value in values if value is not None])
-    return estimate(known) if len(known) and len(known) == len(values) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,9 +250,30 @@ class Comparison:
     notes: tuple[str, ...]
 
     @property
+    def members(self) -> list[Member]:
+        return [member for group in self.groups for member in group.members]
+
+    @property
     def rewarded(self) -> bool:
         """Whether any run has rewards."""
-        return any(member.returns is not None for group in self.groups for member in group.members)
+        return any(member.returns is not None for member in self.members)
+
+    @property
+    def told(self) -> bool:
+        """Whether any run's environment tells of success."""
+        return any(member.success is not None or member.solved for member in self.members)
+
+    @property
+    def apart(self) -> dict[str, list[Measure]]:
+        """What is told of policies, local controllers and unseen starts apart: "success", "cost" and "return"."""
+        if not any(member.apart for member in self.members):
+            return {}
+        known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in _APART.items()] for kind in _KINDS}
+        return {
+            kind: some
+            for kind, some in known.items()
+            if any(m.of(member) is not None for m in some for member in self.members)
+        }
 
 
 def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = False) -> Comparison:
@@ -354,6 +458,14 @@ def _caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
                 f"{group.label}: the curves span {curve[0].steps[0]:,} to {curve[0].steps[-1]:,} steps, where all "
                 f"seeds have data; {curve[0].cut} of {len(group.members)} runs reach beyond and were cut"
             )
+    for group in groups:
+        if any(member.sampled == "local" for member in group.members):
+            notes.append(
+                f"{group.label}: the samples are the local controllers', not the policy's: so are the curves of cost, "
+                "return and success, and the steps until solved"
+            )
+    if len({repr(m.settings.get("environment.test_conditions")) for m in members if "unseen" in m.results}) > 1:
+        notes.append("the unseen starts differ between the runs: what is said of them is not comparable")
     costs = {repr([(k, v) for k, v in m.settings.items() if k.startswith("cost.") or k == "task.py"]) for m in members}
     if len(costs) > 1:
         notes.append("the cost itself differs between the runs: compare their success or their return")
@@ -366,14 +478,12 @@ def _caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
 def header(comparison: Comparison) -> list[str]:
     """The names of the columns of `row`."""
     final = ["final cost [95 %]", *(["final return [95 %]"] if comparison.rewarded else [])]
-    return ["group", "runs", "episodes", "steps", *final, "runs solved", "conditions solved", "steps until solved"]
+    solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.told else []
+    return ["group", "runs", "episodes", "steps", *final, *solved]
 
 
 def row(group: Group, comparison: Comparison) -> list[str]:
     """One group as cells."""
-    finished = group.finished
-    conditions = [solved for member in finished for solved in member.solved]
-    until = group.steps_until_solved
     return [
         group.label,
         str(len(group.members)),
@@ -381,10 +491,59 @@ def row(group: Group, comparison: Comparison) -> list[str]:
         _span([member.steps for member in group.members]),
         interval(group.final_cost),
         *([interval(group.final_return)] if comparison.rewarded else []),
-        f"{sum(all(member.solved) for member in finished)}/{len(finished)}",
+        *(_solved(group) if comparison.told else []),
+    ]
+
+
+def _solved(group: Group) -> list[str]:
+    """The cells that speak of success."""
+    if all(member.success is None and not member.solved for member in group.members):
+        return ["-"] * 3
+    conditions = [solved for member in group.finished for solved in member.solved]
+    until = group.steps_until_solved
+    return [
+        f"{sum(all(member.solved) for member in group.finished)}/{len(group.finished)}",
         f"{sum(conditions)}/{len(conditions)}",
         "never" if np.isinf(until) else f"{until:,.0f}",
     ]
+
+
+def apart_header(comparison: Comparison) -> list[str]:
+    """The names of the columns of `apart_row`; empty where there is nothing to tell apart."""
+    measures = _apart_columns(comparison)
+    return ["group", *(f"{measure.name} [95 %]" for measure in measures)] if measures else []
+
+
+def apart_row(group: Group, comparison: Comparison) -> list[str]:
+    """One group as cells: the policy from trained and from unseen starts, and the local controllers."""
+    return [group.label, *(_cell(group, measure) for measure in _apart_columns(comparison))]
+
+
+def _apart_columns(comparison: Comparison) -> list[Measure]:
+    """Without what `row` has as the final cost and return, and without returns where success says more."""
+    final = {(measure.what, measure.kind) for measure in (FINAL_COST, FINAL_RETURN)}
+    kinds = [kind for kind in comparison.apart if kind != "return" or "success" not in comparison.apart]
+    return [m for kind in kinds for m in comparison.apart[kind] if (m.what, m.kind) not in final]
+
+
+def apart_legend(comparison: Comparison) -> tuple[str, ...]:
+    """What the columns of `apart_row` mean."""
+    return _APART_LEGEND if "success" in comparison.apart else _APART_LEGEND[:1]
+
+
+def legend(comparison: Comparison) -> tuple[str, ...]:
+    """What the columns of `row` mean."""
+    return _LEGEND if comparison.told else _LEGEND[:1]
+
+
+def _cell(group: Group, measure: Measure) -> str:
+    found = group.estimate(measure)
+    if found is None or measure.kind != "success":
+        return interval(found)
+    starts = [solved for member in group.finished for solved in member.results[measure.what].solved]
+    value, low, high = (f"{100 * float(part):.3g}" for part in (found.value, found.low, found.high))
+    spread = f" [{low}, {high}]" if low != high else ""
+    return f"{sum(starts)}/{len(starts)}; {value} %{spread}"
 
 
 def lines(comparison: Comparison) -> list[str]:
@@ -392,12 +551,23 @@ def lines(comparison: Comparison) -> list[str]:
     return aligned([header(comparison), *(row(group, comparison) for group in comparison.groups)])
 
 
-LEGEND = (
+def apart_lines(comparison: Comparison) -> list[str]:
+    """The same of what tells policies, local controllers and unseen starts apart; empty where there is nothing."""
+    head = apart_header(comparison)
+    return aligned([head, *(apart_row(group, comparison) for group in comparison.groups)]) if head else []
+
+
+_LEGEND = (
     "final cost: of the final controllers without noise, mean over the conditions; interquartile mean over the seeds",
     "steps until solved: median over the seeds of the environment steps up to the first iteration whose samples all "
     "succeeded",
 )
-"""What the columns mean."""
+
+_APART_LEGEND = (
+    "trained, unseen: the policy without noise from the starts that it was trained on, and from the test conditions; "
+    "local: the local controllers, each from its own start",
+    "success: starts that are solved, of all seeds; then the interquartile mean over the seeds of each one's share",
+)
 
 
 def _span(values: Sequence[int]) -> str:

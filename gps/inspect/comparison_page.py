@@ -11,7 +11,19 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from gps.errors import RunError
-from gps.inspect.comparison import LEGEND, Comparison, Group, header, row
+from gps.inspect.comparison import (
+    FINAL_COST,
+    FINAL_RETURN,
+    Comparison,
+    Group,
+    Measure,
+    apart_header,
+    apart_legend,
+    apart_row,
+    header,
+    legend,
+    row,
+)
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B")
 """Okabe and Ito's, which colour-blind readers can tell apart."""
@@ -20,6 +32,11 @@ _CURVES = {  # name -> heading, what it shows
     "cost": ("Cost", "of an episode while training, with exploration noise; mean over conditions and samples"),
     "returns": ("Return", "the sum of an episode's rewards while training; mean over conditions and samples"),
     "success": ("Success", "share of the training episodes that ended in success"),
+    "policy_kl": (
+        "KL of the policy",
+        "to the local controllers after each training, nats per time step; mean over conditions",
+    ),
+    "policy_loss": ("Loss of the policy", "after each training, on the samples that were held out, or on all; nats"),
 }
 
 _STYLE = """
@@ -59,7 +76,7 @@ def page(comparison: Comparison) -> str:
         "the steps at which all seeds of its group have data.</p>",
         _notes(comparison.notes),
         _table(comparison),
-        _section("Final result", "the final controllers without noise, never the best on the way", _final(comparison)),
+        _final(comparison),
     ]
     for name, (heading, about) in _CURVES.items():
         if any(name in group.curves for group in comparison.groups):
@@ -77,8 +94,11 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _section(heading: str, about: str, figure: go.Figure) -> str:
-    drawn = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
-    return f"<h2>{html.escape(heading)}</h2><p>{html.escape(about)}</p>{drawn}"
+    return f"<h2>{html.escape(heading)}</h2><p>{html.escape(about)}</p>{_drawn(figure)}"
+
+
+def _drawn(figure: go.Figure) -> str:
+    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -87,14 +107,36 @@ def _notes(notes: Sequence[str]) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header(comparison))
+    rows = [row(group, comparison) for group in comparison.groups]
+    return _as_table(header(comparison), rows, legend(comparison))
+
+
+def _final(comparison: Comparison) -> str:
+    """The final cost (and return) of each seed, beside the estimate of its group.
+
+    Where there are policies: they, the local controllers and the unseen starts apart, in a table and in figures.
+    """
+    if not comparison.apart:
+        measures = [FINAL_COST, *([FINAL_RETURN] if comparison.rewarded else [])]
+        about = "the final controllers without noise, never the best on the way"
+        return _section("Final result", about, _measured(comparison, measures))
+    rows = [apart_row(group, comparison) for group in comparison.groups]
+    about = "without noise, never the best on the way: policies from trained and from unseen starts, local controllers"
+    table = _as_table(apart_header(comparison), rows, apart_legend(comparison))
+    figures = [_drawn(_measured(comparison, measures)) for measures in comparison.apart.values()]
+    return "".join([f"<h2>Final result</h2><p>{html.escape(about)}</p>", table, *figures])
+
+
+def _as_table(names: Sequence[str], cells_of: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
+    """A row for each group, in its colour, and a legend beneath."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = ""
-    for i, group in enumerate(comparison.groups):
-        label, *cells = (html.escape(cell) for cell in row(group, comparison))
+    for i, of_group in enumerate(cells_of):
+        label, *cells = (html.escape(cell) for cell in of_group)
         swatch = f'<span class="swatch" style="background:{_colour(i)}"></span>'
         rows += f"<tr><td>{swatch}{label}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    legend = "".join(f"<p>{html.escape(line)}</p>" for line in LEGEND)
-    return f'<div class="table"><table><tr>{head}</tr>{rows}</table></div>{legend}'
+    beneath = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    return f'<div class="table"><table><tr>{head}</tr>{rows}</table></div>{beneath}'
 
 
 # -- figures ---------------------------------------------------------------------------------------------------------
@@ -119,7 +161,7 @@ def _figure(height: int, **layout: object) -> go.Figure:
 
 def _learning(comparison: Comparison, name: str) -> go.Figure:
     """The groups' learning curves; a click on a name in the legend hides a group."""
-    figure = _figure(430, xaxis_title="environment steps", yaxis_title=_CURVES[name][0].lower())
+    figure = _figure(430, xaxis_title="environment steps", yaxis_title=_axis_title(name))
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(rangemode="tozero")
     lowest = np.inf
@@ -152,6 +194,11 @@ def _learning(comparison: Comparison, name: str) -> go.Figure:
     return figure
 
 
+def _axis_title(name: str) -> str:
+    heading = _CURVES[name][0]
+    return heading if heading[:2].isupper() else heading.lower()
+
+
 def _offer_logarithm(figure: go.Figure) -> None:
     buttons = [
         {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind}]} for kind in ("linear", "log")
@@ -160,32 +207,33 @@ def _offer_logarithm(figure: go.Figure) -> None:
     figure.update_layout(updatemenus=[{"buttons": buttons, "pad": {"b": 4}, **where}])
 
 
-def _final(comparison: Comparison) -> go.Figure:
-    """The final cost (and return) of each seed, beside the estimate of its group."""
-    names = ["final_cost", *(["final_return"] if comparison.rewarded else [])]
+def _measured(comparison: Comparison, measures: Sequence[Measure]) -> go.Figure:
+    """Some numbers of each seed, beside the estimates of its group; the numbers side by side."""
     figure = _figure(80 + 46 * len(comparison.groups) + 40, showlegend=False)
-    for column, name in enumerate(names, 1):
+    for column, measure in enumerate(measures, 1):
         for i, group in enumerate(comparison.groups):
-            _points(figure, group, name, _colour(i), column)
-    n, gap = len(names), 0.06
+            _points(figure, group, measure, _colour(i), column)
+    n, gap = len(measures), 0.06
     width = (1 - gap * (n - 1)) / n
     rows = [group.label for group in comparison.groups]
-    for column, name in enumerate(names, 1):
+    for column, measure in enumerate(measures, 1):
         axis = "" if column == 1 else str(column)
         left = (column - 1) * (width + gap)
-        x = {"domain": [left, left + width], "title": name.replace("_", " "), "anchor": f"y{axis}"}
+        x = {"domain": [left, left + width], "title": measure.name, "anchor": f"y{axis}"}
+        if measure.kind == "success":
+            x |= {"range": [-0.04, 1.04], "tickformat": ".0%"}
         y = {"anchor": f"x{axis}", "range": [len(rows) - 0.5, -0.5], "type": "category", "categoryarray": rows}
         y |= {"showticklabels": column == 1, "automargin": True}
         figure.update_layout({f"xaxis{axis}": x, f"yaxis{axis}": y})
     return figure
 
 
-def _points(figure: go.Figure, group: Group, name: str, colour: str, column: int) -> None:
+def _points(figure: go.Figure, group: Group, measure: Measure, colour: str, column: int) -> None:
     axes = {} if column == 1 else {"xaxis": f"x{column}", "yaxis": f"y{column}"}
-    estimate = getattr(group, name)
-    seeds = [member for member in group.finished if getattr(member, name) is not None]
+    estimate = group.estimate(measure)
+    seeds = [member for member in group.finished if measure.of(member) is not None]
     figure.add_scatter(
-        x=[getattr(member, name) for member in seeds], y=[group.label] * len(seeds), mode="markers",
+        x=[measure.of(member) for member in seeds], y=[group.label] * len(seeds), mode="markers",
         marker={"color": _faint(colour, 0.4), "size": 9}, text=[f"seed {member.seed}" for member in seeds],
         hovertemplate="%{text}: %{x:.4g}<extra></extra>", **axes,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gps import control
 from gps.errors import GpsError, RunError
-from gps.inspect.report.detail import detail, read_mixture
+from gps.inspect.report.detail import detail, read_evaluations, read_mixture
 from gps.inspect.report.overview import Piece, facts, piece
 from gps.inspect.report.page import overview, page, to_json, worded
 
@@ -90,6 +90,11 @@ class Watched:
                 following = self._record(k + 1) if len(key) > 2 else None
                 self._details[key] = to_json(detail(self._record(k), following, read_mixture(self.run, k)))
             return self._details[key]
+
+    def ends(self) -> str:
+        """The final episodes of a policy and its controllers, as JSON; null without any."""
+        with self._lock:
+            return to_json(read_evaluations(self.run))
 
     def _stamps_on_disk(self) -> list[int]:
         iterations = self.run.iterations
@@ -265,6 +270,8 @@ class _Handler(BaseHTTPRequestHandler):
             return "application/json", watched.overview(int(match[1]))
         if match := re.fullmatch(r"/iteration/(\d{1,9})", self.path):
             return "application/json", watched.detail(int(match[1]))
+        if self.path == "/ends":
+            return "application/json", watched.ends()
         raise _Refused(404, "there is no such page")
 
     def _act(self, server: Server) -> tuple[str, str]:

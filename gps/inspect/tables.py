@@ -10,7 +10,7 @@ import dataclasses
 import io
 import math
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class Row:
     iteration: int
     condition: int
     cost: float  # of an episode, mean over the samples
-    successes: int
+    successes: int | None  # None where the environment does not tell
     samples: int
     kl: float  # of the update, nats over the trajectory
     kl_bound: float
@@ -46,6 +46,15 @@ class Row:
     saturated: float  # share of action entries that the limits changed
     status: str  # the name of a `gps.records.Status`
     message: str
+    policy_kl_step: float | None = None  # KL(policy ‖ controllers) after training, nats per time step; None without one
+    policy_loss_before: float | None = None  # held-out loss of the policy's training, nats; of all conditions together
+    policy_loss_after: float | None = None
+    policy_deviation: float | None = None  # of the policy's noise, mean over the actions
+
+    @property
+    def succeeded(self) -> str:
+        """`3/5`; a dash where the environment does not tell."""
+        return "-" if self.successes is None else f"{self.successes}/{self.samples}"
 
 
 def rows(record: IterationRecord) -> list[Row]:
@@ -53,12 +62,13 @@ def rows(record: IterationRecord) -> list[Row]:
     M, N = record.rollouts.states.shape[:2]
     eta = np.asarray(record.search.eta).reshape(M, -1).max(axis=1)
     cost, successes, kl, kl_bound = record.mean_cost, record.successes, record.kl, record.kl_bound
+    of_policy = _of_policy(record.policy, M)
     return [
         Row(
             iteration=record.iteration,
             condition=m,
             cost=float(cost[m]),
-            successes=int(successes[m]),
+            successes=None if record.rollouts.success is None else int(successes[m]),
             samples=N,
             kl=float(kl[m]),
             kl_bound=float(kl_bound[m]),
@@ -74,9 +84,29 @@ def rows(record: IterationRecord) -> list[Row]:
             saturated=float(record.rollouts.saturated[m]),
             status=status.name,
             message=record.messages[m],
+            **of_policy[m],
         )
         for m, status in enumerate(record.statuses)
     ]
+
+
+def _of_policy(policy: PolicyRecord | None, M: int) -> list[dict[str, float]]:
+    """The columns of the global policy, for each condition."""
+    if policy is None:
+        return [{}] * M
+    before, after = policy.loss
+    shared = {
+        "policy_loss_before": before,
+        "policy_loss_after": after,
+        "policy_deviation": float(np.mean(policy.deviation)),
+    }
+    return [{"policy_kl_step": float(kl), **shared} for kl in policy_kl(policy)]
+
+
+def policy_kl(policy: PolicyRecord) -> np.ndarray:
+    """KL(policy ‖ improved controllers) of each condition, nats per time step: mean over those that have one."""
+    known = np.isfinite(policy.kl)
+    return np.where(known, policy.kl, 0.0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
 
 
 def effort(record: IterationRecord) -> tuple[int, int]:
@@ -87,16 +117,24 @@ def effort(record: IterationRecord) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """The final controllers of one condition, run without noise."""
+    """What was learned, run without noise from one start."""
 
     condition: int
     cost: float  # of an episode, mean over the rollouts; NaN without a whole one
-    successes: int
+    successes: int | None  # None where the environment does not tell
     rollouts: int
+    returns: float | None = None  # the sum of an episode's rewards, mean over the rollouts; None without rewards
 
     @property
-    def solved(self) -> bool:
-        return self.successes == self.rollouts
+    def solved(self) -> bool | None:
+        """Whether all succeeded; None where the environment does not tell."""
+        return None if self.successes is None else self.successes == self.rollouts
+
+
+def solved(items: Sequence[Evaluation]) -> str | None:
+    """How many are solved, as `3/4`; None where the environment does not tell."""
+    known = [item.solved for item in items if item.solved is not None]
+    return f"{sum(known)}/{len(known)}" if known else None
 
 
 def evaluation(rollouts: Rollouts, costs: np.ndarray) -> list[Evaluation]:
@@ -104,12 +142,15 @@ def evaluation(rollouts: Rollouts, costs: np.ndarray) -> list[Evaluation]:
     whole = np.asarray(rollouts.mask.all(axis=2))
     total = costs.sum(axis=2)
     means = [float(total[m][whole[m]].mean()) if np.any(whole[m]) else math.nan for m in range(len(total))]
-    count = rollouts.mask.shape[1]
-    return [Evaluation(m, means[m], int(n), count) for m, n in enumerate(rollouts.succeeded.sum(axis=1))]
+    M, count = rollouts.mask.shape[:2]
+    successes = [None] * M if rollouts.success is None else rollouts.succeeded.sum(axis=1).tolist()
+    rewarded = rollouts.rewards.any()
+    returns = rollouts.rewards.sum(axis=2).mean(axis=1).tolist() if rewarded else [None] * M
+    return [Evaluation(m, means[m], successes[m], count, returns[m]) for m in range(M)]
 
 
 def to_csv(items: Sequence[Row] | Sequence[Evaluation], kind: type) -> str:
-    """Rows as CSV with a header; numbers keep every bit."""
+    """Rows as CSV with a header; numbers keep every bit, and None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(field.name for field in dataclasses.fields(kind))
@@ -118,12 +159,24 @@ def to_csv(items: Sequence[Row] | Sequence[Evaluation], kind: type) -> str:
 
 
 def from_csv(text: str, kind: type) -> list[Any]:
-    """What `to_csv` wrote. Raises ValueError if it is something else."""
+    """What `to_csv` wrote. Raises ValueError if it is something else.
+
+    The last columns may be missing, as far as they have defaults: they are younger than some runs.
+    """
     hints = typing.get_type_hints(kind)
+    needed = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
     reader = csv.reader(io.StringIO(text, newline=""))
-    if next(reader, None) != list(hints):
+    columns = next(reader, None) or []
+    if columns != list(hints)[: len(columns)] or len(columns) < len(needed):
         raise ValueError("the first line does not hold the expected columns")
-    return [kind(*(convert(value) for convert, value in zip(hints.values(), line, strict=True))) for line in reader]
+    converters = [_converter(hints[name]) for name in columns]
+    return [kind(*(convert(cell) for convert, cell in zip(converters, line, strict=True))) for line in reader]
+
+
+def _converter(hint: Any) -> Callable[[str], Any]:
+    """From a cell to a value of a type, or of a type or None."""
+    kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+    return (lambda cell: kinds[0](cell) if cell else None) if kinds else hint
 
 
 # -- the console line ------------------------------------------------------------------------------------------------
@@ -140,6 +193,9 @@ _LABELS = {
     "SAMPLES_DROPPED": "dropped",
     "NOT_FINITE": "not finite",
     "NO_PREFERENCE": "no choice",
+    "NONE_WHOLE": "cut short",
+    "TAUGHT": "ok",
+    "NO_EXPERT": "no expert",
 }
 
 
@@ -154,7 +210,7 @@ def line(row: Row) -> str:
         str(row.iteration),
         str(row.condition),
         number(row.cost),
-        f"{row.successes}/{row.samples}",
+        row.succeeded,
         f"{number(row.kl)} ({number(row.kl_bound)})",
         number(row.eta),
         number(row.entropy),
@@ -188,12 +244,55 @@ def policy_lines(policy: PolicyRecord | None) -> list[str]:
     if policy is None:
         return []
     before, after = policy.loss
-    kl, said = policy.kl.sum(axis=1), f"{'':10}policy: "
+    said = f"{'':10}policy: "
     text = (
         f"{said}loss {number(before)} → {number(after)} in {policy.steps} steps; "
-        f"KL to the controllers {_span(kl)}; noise std {_span(policy.deviation)}"
+        f"KL to the controllers {_span(policy_kl(policy))} nats a step; noise std {_span(policy.deviation)}; "
+        f"{_policy_label(policy)}"
     )
     return [text, *([said + policy.message] if policy.message else [])]
+
+
+def policy_table(policies: Sequence[tuple[int, PolicyRecord]]) -> list[str]:
+    """The global policy in the course of a run: iterations and what each made of it."""
+    if not policies:
+        return []
+    head = (
+        "iter",
+        "sampled",
+        "loss before → after",
+        "steps",
+        "KL to the controllers, nats a step",
+        "noise std",
+        "status",
+        "",
+    )
+    table = [head]
+    for iteration, policy in policies:
+        before, after = policy.loss
+        kl = policy_kl(policy)
+        known = kl[np.isfinite(kl)]
+        table.append((
+            f"{iteration:>4}",
+            whose(policy),
+            f"{number(before):>7} → {number(after)}",
+            str(policy.steps),
+            f"{number(known.mean()):>5} ({_span(kl)})" if known.size else "-",
+            _span(policy.deviation),
+            _policy_label(policy),
+            policy.message,
+        ))  # fmt: skip
+    return ["global policy:", *aligned(table)]
+
+
+def _policy_label(policy: PolicyRecord) -> str:
+    """Its status as the console says it, `stopped early`."""
+    return policy.status.name.lower().replace("_", " ")
+
+
+def whose(policy: PolicyRecord) -> str:
+    """Whose the samples of an iteration are, in a word."""
+    return "policy" if policy.sampled else "local"
 
 
 def number(value: float) -> str:
@@ -251,6 +350,7 @@ class _Detail:
     model_noise: np.ndarray  # (T-1, dx) standard deviations
     trace: np.ndarray  # (evaluations, 2): eta and KL
     alpha: float
+    policy_kl: np.ndarray | None  # (T,) of the global policy to the improved controllers; None without one
 
     @classmethod
     def of(cls, record: IterationRecord, m: int) -> _Detail:
@@ -269,6 +369,7 @@ class _Detail:
             model_noise=_deviation(dynamics.covariance),
             trace=np.stack([np.exp(search.trace_log_eta[m][:count]), search.trace_kl[m][:count]], axis=-1),
             alpha=float(search.alpha[m]),
+            policy_kl=None if record.policy is None else np.asarray(record.policy.kl[m]),
         )
 
 
@@ -286,7 +387,22 @@ def _safely(function: Any, matrices: np.ndarray) -> np.ndarray:
 
 def describe(record: IterationRecord, conditions: Sequence[int]) -> str:
     """An iteration in words and numbers: controllers, models, the search for η, the KL of each step."""
-    return "\n\n".join(_describe(_Detail.of(record, m)) for m in conditions)
+    parts = [_describe(_Detail.of(record, m)) for m in conditions]
+    return "\n\n".join([*parts, *([_describe_policy(record.policy)] if record.policy else [])])
+
+
+def _describe_policy(policy: PolicyRecord) -> str:
+    """The global policy's side of an iteration."""
+    before, after = policy.loss
+    ran = "the policy's own" if policy.sampled else "those of the local controllers"
+    text = [
+        "the global policy",
+        f"  samples     {ran}",
+        f"  training    loss {number(before)} → {number(after)} nats in {policy.steps} steps",
+        f"  loss        {sparkline(policy.held_out_loss)}  at each look",
+        f"  noise       std {' '.join(number(value) for value in policy.deviation)}",
+    ]
+    return "\n".join([*text, *([f"  trouble     {policy.message}"] if policy.message else [])])
 
 
 def _describe(detail: _Detail) -> str:
@@ -297,7 +413,7 @@ def _describe(detail: _Detail) -> str:
     text += [
         f"  status      {detail.sentence}{said}",
         f"  cost        {number(row.cost)}; change by the last update: {predicted} predicted, {actual} actual",
-        f"  success     {row.successes}/{row.samples}",
+        f"  success     {'not told by the environment' if row.successes is None else row.succeeded}",
         f"  controller  gain |K| {_span(detail.gain)}; noise std {_span(detail.deviation)}",
         f"  limits      changed {number(100 * row.saturated)} % of the actions",
         f"  entropy     {number(row.entropy)} nats  {sparkline(detail.entropy)}",
@@ -306,6 +422,10 @@ def _describe(detail: _Detail) -> str:
         f"  KL per step {sparkline(detail.kl)}  to {number(float(np.max(detail.kl, initial=0.0)))}",
         f"  η           {number(row.eta)} after {len(detail.trace)} evaluations, temperature {number(detail.alpha)}",
     ]
+    if detail.policy_kl is not None:
+        text.append(
+            f"  policy KL   {sparkline(detail.policy_kl)}  {number(row.policy_kl_step)} nats a step after training"
+        )
     if len(detail.trace):
         text.append(f"  {'':12}{'η':>10} {'KL':>10}")
         text += [f"  {'':12}{number(eta):>10} {number(kl):>10}" for eta, kl in detail.trace]
@@ -336,8 +456,16 @@ def detailed(record: IterationRecord, conditions: Sequence[int]) -> list[dict[st
                 "improved": record.improved[m],
                 "dynamics": record.dynamics[m],
             }
+            | ({} if record.policy is None else {"policy": _policy_of(record.policy, m)})
         )
     return plain(result)
+
+
+def _policy_of(policy: PolicyRecord, m: int) -> dict[str, Any]:
+    """What there is to tell a machine of the global policy, as one condition sees it."""
+    of_condition = {"kl_per_step": policy.kl[m], "linearised": policy.linearised[m]}
+    shared = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
+    return {name: value for name, value in shared.items() if name not in ("kl", "marginals")} | of_condition
 
 
 def plain(value: Any) -> Any:
@@ -356,23 +484,45 @@ def plain(value: Any) -> Any:
 # -- evaluations and lists of runs -----------------------------------------------------------------------------------
 
 
+POLICY_TITLE = "the policy, without noise, from the starts that were trained on:"
 TITLES = {
     "final": "final controllers, without noise:",
     "unseen": "the same from starts that were not trained on:",
-    "local": "the local controllers beside them, from the starts that were trained on:",
+    "local": "the local controllers, without noise, from the starts that were trained on:",
 }
 SOLVED = {"final": "solved", "unseen": "unseen", "local": "local controllers"}
 """What was evaluated (`gps.runs.EVALUATIONS`) -> its title, and what the last line of a run calls it."""
 
 
-def evaluation_lines(items: Sequence[Evaluation], what: str = "final") -> list[str]:
-    """What was evaluated without noise, a line for each condition."""
-    return [TITLES[what]] + [
-        f"  condition {item.condition}  cost {number(item.cost):>9}  "
-        f"{'success' if item.solved else 'no success' if not item.successes else 'not always'}"
-        + (f" {item.successes}/{item.rollouts}" if item.rollouts > 1 else "")
+def evaluation_lines(items: Sequence[Evaluation], what: str = "final", policy: bool = False) -> list[str]:
+    """What was evaluated without noise, a line for each condition.
+
+    Args:
+        policy: whether what has been learned is a global policy.
+    """
+    title = POLICY_TITLE if policy and what == "final" else TITLES[what]
+    lines = [
+        f"  condition {item.condition:<2} cost {number(item.cost):>9}  {_return(item)}{_success(item)}"
         for item in items
     ]
+    return [title, *map(str.rstrip, lines)]
+
+
+def _return(item: Evaluation) -> str:
+    return "" if item.returns is None else f"return {number(item.returns):>9}  "
+
+
+def _success(item: Evaluation) -> str:
+    if item.successes is None:
+        return ""
+    word = "success" if item.solved else "not always" if item.successes else "no success"
+    return f"{word} {item.successes}/{item.rollouts}" if item.rollouts > 1 else word
+
+
+def solved_line(evaluations: Mapping[str, Sequence[Evaluation]]) -> str:
+    """How many starts were solved, for each of what was evaluated; empty where the environment does not tell."""
+    counts = {what: count for what, items in evaluations.items() if (count := solved(items)) is not None}
+    return "; ".join(f"{SOLVED[what]} {count} conditions" for what, count in counts.items())
 
 
 def aligned(table: Sequence[Sequence[str]]) -> list[str]:

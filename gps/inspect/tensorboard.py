@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from gps.inspect import tables
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
     from gps.experiment import Callback
-    from gps.records import IterationRecord, Rollouts
+    from gps.records import IterationRecord, PolicyRecord, Rollouts
     from gps.runs import Run
 else:
     Callback = object  # what it is made of is above this package
@@ -29,8 +30,22 @@ FOLDER = "tensorboard"
 """In the run directory, whose checks do not look at it."""
 
 _AXES = ("by_iteration", "by_environment_steps")
-_QUANTITIES = ("cost", "kl", "kl_bound", "eta", "entropy", "multiplier", "predicted", "actual", "saturated")
+_QUANTITIES = (
+    "cost", "kl", "kl_bound", "eta", "entropy", "multiplier", "predicted", "actual", "saturated", "policy_kl_step",
+)  # fmt: skip
+_LOSSES = ("policy_loss_before", "policy_loss_after")
 _SECONDS = ("sample_seconds", "fit_seconds", "improve_seconds")
+
+
+def _success(rows: Sequence[tables.Row]) -> dict[str, float]:
+    """The share of the samples that succeeded; nothing where the environment does not tell."""
+    told = [row for row in rows if row.successes is not None]
+    return {"success": sum(row.successes for row in told) / sum(row.samples for row in told)} if told else {}
+
+
+def _policy(policy: PolicyRecord | None) -> dict[str, float]:
+    """How widely the global policy explores; nothing without one."""
+    return {} if policy is None else {f"policy_deviation_u{i}": float(std) for i, std in enumerate(policy.deviation)}
 
 
 class TensorBoard(Callback):
@@ -66,20 +81,23 @@ class TensorBoard(Callback):
         at = (record.iteration, record.environment_steps)
         for row in rows:
             scalars = {name: getattr(row, name) for name in _QUANTITIES}
-            self._write(f"condition_{row.condition}", scalars | {"success": row.successes / row.samples}, at)
+            self._write(f"condition_{row.condition}", scalars | _success([row]), at)
         shared = {
             "cost": float(np.mean([row.cost for row in rows])),
-            "success": sum(row.successes for row in rows) / sum(row.samples for row in rows),
             "environment_steps": record.environment_steps,
+            **_success(rows),
+            **_policy(record.policy),
         }
-        self._write("all", shared | {name: getattr(rows[0], name) for name in _SECONDS}, at)
+        self._write("all", shared | {name: getattr(rows[0], name) for name in _SECONDS + _LOSSES}, at)
         self._flush()
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
         """The final controllers without noise, at the last environment step."""
         name = "evaluation" if what == "final" else f"evaluation_{what}"
         for item in tables.evaluation(rollouts, costs):
-            scalars = {f"{name}_cost": item.cost, f"{name}_success": item.successes / item.rollouts}
+            scalars = {f"{name}_cost": item.cost}
+            if item.successes is not None:
+                scalars[f"{name}_success"] = item.successes / item.rollouts
             self._write(f"condition_{item.condition}", scalars, (None, self._steps))
         self._flush()
 
@@ -88,8 +106,8 @@ class TensorBoard(Callback):
             writer.close()
         self._writers = {}
 
-    def _write(self, name: str, scalars: dict[str, float], at: tuple[int | None, int]) -> None:
-        """Scalars on each axis that there is a place `at`; a value that is not finite leaves a gap."""
+    def _write(self, name: str, scalars: Mapping[str, float | None], at: tuple[int | None, int]) -> None:
+        """Scalars on each axis that there is a place `at`; None, or a value that is not finite, leaves a gap."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
@@ -98,7 +116,7 @@ class TensorBoard(Callback):
                 continue
             writer = self._writer(axis, name, place)
             for key, value in scalars.items():
-                if math.isfinite(value):
+                if value is not None and math.isfinite(value):
                     summary = scalar(f"{axis}/{key}", value)
                     writer.write_event(Event(wall_time=time.time(), step=place, summary=summary))
 

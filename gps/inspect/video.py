@@ -98,7 +98,7 @@ def film(
 
 def _state(rollouts: Rollouts, m: int, t: int, length: int) -> str:
     last = min(t, length) - 1
-    if last >= 0 and rollouts.success[m, 0, last]:
+    if last >= 0 and rollouts.success is not None and rollouts.success[m, 0, last]:
         return "success"
     return "ended" if length < rollouts.mask.shape[2] and t >= length else ""
 

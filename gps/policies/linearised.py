@@ -1,7 +1,7 @@
 """A policy around the samples of each condition and step, as a time-varying linear-Gaussian controller.
 
 The joint Gaussian of [x; u] at each step, u the policy's mean action at the sample's state, is estimated under a prior
-and conditioned on x, as local dynamics are (Montgomery & Levine 2016, sec. 4); the policy's own covariance adds to
+and conditioned on x, as local dynamics are (Montgomery & Levine 2016); the policy's own covariance adds to
 what the regression leaves. All steps of all conditions are fitted in one call. With a mixture prior:
 
     points = policy_points(rollouts.states, policy.mean(...), rollouts.mask)

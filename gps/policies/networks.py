@@ -12,7 +12,7 @@ pytrees.
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from gps.backend import jax, jnp
 from gps.errors import PolicyError, nearest
 from gps.linear_gaussian.types import pytree
+from gps.pixels import Pixels
 
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "relu": (jax.nn.relu, lambda h: np.maximum(h, 0, out=h)),
@@ -27,16 +28,10 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 }
 """Name -> the function in JAX, and in NumPy, where it works in place."""
 
+_SHARPNESS = 10.0
+"""Of the softmax, at first: with 1, the points of random convolutions hardly move, and are learned late."""
+
 _STATIC = {"static": True}  # of a field that is no parameter
-
-SMALLEST_IMAGE = 64  # pixels of a side
-
-
-class Pixels(NamedTuple):
-    """What a convolutional network sees: an image, and a vector beside it, such as joint angles (dv may be 0)."""
-
-    image: np.ndarray  # (..., H, W, C), uint8, or a float in 0..1
-    vector: np.ndarray  # (..., dv)
 
 
 @pytree
@@ -46,6 +41,9 @@ class MLP:
     weights: tuple[Float[Array, "fan_in fan_out"], ...]
     biases: tuple[Float[Array, "fan_out"], ...]
     activation: str = dataclasses.field(metadata=_STATIC)
+
+    at_once: ClassVar[int] = 1 << 20
+    """Observations that training hands to it together, at most."""
 
     @classmethod
     def create(
@@ -145,6 +143,9 @@ class Convolutional:
     image_shape: tuple[int, int, int] = dataclasses.field(metadata=_STATIC)
     activation: str = dataclasses.field(metadata=_STATIC)
 
+    at_once: ClassVar[int] = 256
+    """As of `MLP`."""
+
     @classmethod
     def create(
         cls,
@@ -152,27 +153,27 @@ class Convolutional:
         vector_size: int,
         action_size: int,
         key: jax.Array,
-        channels: Sequence[int] = (16, 16, 16),
-        kernels: Sequence[int] = (5, 3, 3),
-        strides: Sequence[int] = (2, 1, 1),
+        channels: Sequence[int] = (8, 16),
+        kernels: Sequence[int] = (5, 3),
+        strides: Sequence[int] = (2, 1),
         hidden: Sequence[int] = (64,),
         activation: str = "relu",
     ) -> Self:
         """Random weights.
 
         Args:
-            image_shape: (H, W, C), at least 64 pixels a side.
+            image_shape: (H, W, C).
             vector_size: of the observations beside the image, 0 for none.
             key: a JAX key.
-            channels, kernels, strides: of each convolution: its outputs, side in pixels and step in pixels.
+            channels, kernels, strides: of each convolution: its outputs, side in pixels and step in pixels. What is
+                to be found should be more than twice as wide as the product of the strides: a smaller thing looks
+                another in each place between two steps, and is found where it was in training alone.
             hidden: sizes of the perceptron's hidden layers.
             activation: "relu" or "tanh".
         """
         _known(activation)
-        if len(image_shape) != 3 or min(image_shape[:2]) < SMALLEST_IMAGE or image_shape[2] < 1:
-            raise PolicyError(
-                f"image shape {tuple(image_shape)}: expected (H, W, C) with at least {SMALLEST_IMAGE} pixels a side"
-            )
+        if len(image_shape) != 3 or min(image_shape) < 1:
+            raise PolicyError(f"image shape {tuple(image_shape)}: expected (H, W, C), height, width and channels")
         if not len(channels) == len(kernels) == len(strides) >= 1:
             raise PolicyError("channels, kernels and strides: expected one of each for every convolution")
         *keys, last = jax.random.split(key, len(channels) + 1)
@@ -183,11 +184,14 @@ class Convolutional:
             weights.append(np.asarray(scale * jax.random.normal(one, (side, side, inputs, outputs)), np.float32))
             height, width, inputs = (height - side) // stride + 1, (width - side) // stride + 1, outputs
         if min(height, width) < 2:
-            raise PolicyError(f"the convolutions leave {height}x{width} of {image_shape}; smaller kernels or strides?")
+            raise PolicyError(
+                f"the convolutions leave {max(height, 0)} x {max(width, 0)} of images of {image_shape[0]} x "
+                f"{image_shape[1]} pixels, and a position needs 2 x 2; larger images, or smaller kernels or strides"
+            )
         return cls(
             tuple(weights),
             tuple(np.zeros(n, np.float32) for n in channels),
-            np.asarray(1.0, np.float32),
+            np.asarray(_SHARPNESS, np.float32),
             MLP.create((2 * channels[-1] + vector_size, *hidden, action_size), last, activation, np.float32),
             tuple(int(stride) for stride in strides),
             tuple(int(n) for n in image_shape),
@@ -209,6 +213,11 @@ class Convolutional:
     @property
     def action_size(self) -> int:
         return self.head.action_size
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its parameters, in which it computes."""
+        return np.dtype(self.sharpness.dtype)
 
     def checked(self, observations: Any) -> Pixels:
         """The observations as `Pixels`.
@@ -235,27 +244,27 @@ class Convolutional:
 
     def __call__(self, observation: Pixels) -> Float[Array, "du"]:
         function = ACTIVATIONS[self.activation][0]
-        h = _unit(observation.image, jnp)
+        h = _unit(observation.image, self.dtype, jnp)
         for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
             h = _convolved(h, kernel, stride) + offset
             h = function(h) if i < len(self.strides) - 1 else h  # the softmax is the last one's
         points = _points(h, self.sharpness, jnp)
-        return self.head(jnp.concatenate([points, observation.vector.astype(np.float32)]))
+        return self.head(jnp.concatenate([points, observation.vector.astype(self.dtype)]))
 
     def rows(self, observations: Pixels) -> Float[np.ndarray, "B du"]:
         """The same in NumPy, image by image: each convolution is one matrix product."""
         rows = [self._row(image, vector) for image, vector in zip(*observations, strict=True)]
-        return np.concatenate([np.zeros((0, self.action_size), np.float32), *rows])
+        return np.concatenate([np.zeros((0, self.action_size), self.dtype), *rows])
 
     def _row(self, image: np.ndarray, vector: np.ndarray) -> Float[np.ndarray, "1 du"]:
         function = ACTIVATIONS[self.activation][1]
-        h = _unit(image, np)
+        h = _unit(image, self.dtype, np)
         for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
             patches = np.lib.stride_tricks.sliding_window_view(h, kernel.shape[:2], (0, 1))[::stride, ::stride]
             h = np.tensordot(patches, np.asarray(kernel), ([3, 4, 2], [0, 1, 2])) + np.asarray(offset)
             h = function(h) if i < len(self.strides) - 1 else h
         points = _points(h, np.asarray(self.sharpness), np)
-        return self.head.rows(np.concatenate([points, vector.astype(np.float32)])[None])
+        return self.head.rows(np.concatenate([points, vector.astype(self.dtype)])[None])
 
     @property
     def entry(self) -> tuple[Array, Array]:
@@ -284,24 +293,26 @@ def _vectors(vectors: Any, size: int) -> Any:
     return vectors
 
 
-def _unit(image: Any, module: Any) -> Any:
-    """An image as float32 in 0..1."""
-    return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else module.asarray(image, np.float32)
+def _unit(image: Any, dtype: np.dtype, module: Any) -> Any:
+    """An image as floats in 0..1."""
+    return image.astype(dtype) / dtype.type(255) if image.dtype == np.uint8 else module.asarray(image, dtype)
 
 
 def _convolved(h: Float[Array, "H W c"], kernel: Float[Array, "k k c o"], stride: int) -> Float[Array, "H2 W2 o"]:
-    """The valid convolution, as a matrix product for each row of the kernel: XLA's own is ten times slower in loops."""
+    """The valid convolution, as one matrix product: XLA's own is several times slower in loops."""
     side = len(kernel)
     height, width = ((n - side) // stride + 1 for n in h.shape[:2])
-    columns = [h[:, j : j + stride * (width - 1) + 1 : stride] for j in range(side)]
-    columns = jnp.concatenate(columns, axis=-1)
-    rows = [columns[i : i + stride * (height - 1) + 1 : stride] for i in range(side)]
-    return sum(row @ part.reshape(row.shape[-1], -1) for row, part in zip(rows, kernel, strict=True))
+    patches = [
+        h[i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
+        for i in range(side)
+        for j in range(side)
+    ]
+    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def _points(h: Any, sharpness: Any, module: Any) -> Any:
     """The mean position of each channel of h (H, W, channels) under the softmax of its responses: x's, then y's."""
     e = module.exp(sharpness * (h - h.max((0, 1))))
     e = e / e.sum((0, 1))
-    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in h.shape[:2])
+    y, x = (np.linspace(-1, 1, n, dtype=h.dtype) for n in h.shape[:2])
     return module.concatenate([x @ e.sum(0), y @ e.sum(1)])

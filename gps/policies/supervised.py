@@ -5,9 +5,9 @@ Minimise over the policy N(μ(o), Σ), for samples i with weights w_i, teachers'
     Σ_i w_i [ ½ (μ(o_i) − u_i)ᵀ P_i (μ(o_i) − u_i) + ½ tr(P_i Σ) − ½ log det Σ + λ_iᵀ μ(o_i) ] / Σ_i w_i,
 
 which without λ is, up to a constant, the mean KL(π(· | o_i) ‖ N(u_i, P_i⁻¹)) in nats (Levine, Finn, Darrell & Abbeel
-2016, sec. 4.1; Montgomery & Levine 2016, eq. 3). The mean and the covariance separate: Σ = (Σ w_i P_i / Σ w_i)⁻¹ in
-closed form, and the network by mini-batches and Adam. λ is BADMM's multiplier of the constraint on the mean action: it
-is *added*, so a positive λ pushes the action down. A penalty weight ν multiplies P (or, with λ divided by it, w).
+2016, sec. 4.3; the S-step of Montgomery & Levine 2016). The mean and the covariance separate: Σ = (Σ w_i P_i / Σ w_i)⁻¹
+in closed form, and the network by mini-batches and Adam. λ is BADMM's multiplier of the constraint on the mean action:
+it is *added*, so a positive λ pushes the action down. A penalty weight ν multiplies P (or, with λ divided by it, w).
 
 **Warm start.** A call goes on from the last one's policy and moments. The input is normalised anew each time, since
 the first samples span little of what comes later, and the layer that it enters is re-written so that the policy is the
@@ -29,30 +29,12 @@ from jaxtyping import Array, Float, Int, UInt32
 from gps.backend import jax, jnp
 from gps.errors import PolicyError
 from gps.policies.neural import Network, NeuralPolicy, mean_of_one
-from gps.records import Sentences
+from gps.records import PolicyStatus
 
 _EXPLODED = 1e3
 """A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
 _SAME = 1e-6
 """An input with a smaller deviation, relative to its mean, does not vary."""
-
-
-class Outcome(Sentences):
-    """How a supervised step ended."""
-
-    OK = 0, "All steps were done; the policy of the lowest held-out loss was kept."
-    STOPPED_EARLY = 1, "The held-out loss fell no more; the policy of the lowest one was kept."
-    DIVERGED = 2, "The training loss exploded or was not finite; the last good policy was kept."
-    NO_SAMPLES = 3, "No sample has a positive weight; the policy was left as it was."
-    BAD_SAMPLES = 4, "An observation, action or weight is not finite; the policy was left as it was."
-    BAD_PRECISION = 5, "A precision is not finite or not positive semi-definite; the policy was left as it was."
-    SINGULAR_PRECISION = 6, "The mean precision is singular; the covariance was limited from above."
-    COLLAPSED_COVARIANCE = 7, "The covariance collapses; it was limited from below."
-    WARM_UP = 8, "The local controllers learn alone at first; the policy was not trained."
-
-    @property
-    def ok(self) -> bool:
-        return self in (Outcome.OK, Outcome.STOPPED_EARLY, Outcome.WARM_UP)
 
 
 class Samples(NamedTuple):
@@ -132,8 +114,8 @@ class Training(Generic[Network]):
 class Fit:
     """What a supervised step did. Losses are the mean part of the objective above, in nats."""
 
-    outcome: Outcome
-    covariance_outcome: Outcome
+    outcome: PolicyStatus
+    covariance_outcome: PolicyStatus
     message: str  # a sentence for each that is not ok
     steps: int  # that were done
     best_step: int  # after which the policy that was kept stood
@@ -154,7 +136,7 @@ def objective(policy: NeuralPolicy, samples: Samples) -> Array:
 
 
 def _weighted_sum(policy: NeuralPolicy, samples: Samples) -> Array:
-    mean = jax.vmap(mean_of_one, (None, 0))(policy, samples.observations)
+    mean = _mean_of_each(policy, samples.observations, len(samples.weights))
     e = mean - samples.actions
     loss = 0.5 * jnp.einsum("ni,nij,nj->n", e, samples.precisions, e)
     if samples.linear is not None:
@@ -162,12 +144,20 @@ def _weighted_sum(policy: NeuralPolicy, samples: Samples) -> Array:
     return jnp.sum(samples.weights * loss)
 
 
+def _mean_of_each(policy: NeuralPolicy, observations: Any, n: int) -> Float[Array, "n du"]:
+    at_once = policy.network.at_once
+    if n <= at_once:
+        return jax.vmap(mean_of_one, (None, 0))(policy, observations)
+    # What the layers of a network that sees make of all images may be gigabytes.
+    return jax.lax.map(lambda one: mean_of_one(policy, one), observations, batch_size=at_once)
+
+
 def shared_covariance(
     precisions: Float[np.ndarray, "n du du"],
     weights: Float[np.ndarray, "n"],
     scale: Float[np.ndarray, "du"],
     options: Options,
-) -> tuple[Float[np.ndarray, "du du"], Outcome]:
+) -> tuple[Float[np.ndarray, "du du"], PolicyStatus]:
     """Σ = (Σ w_i P_i / Σ w_i)⁻¹ with its standard deviations (in units of `scale`) kept within the options' limits."""
     mean = np.einsum("n,nij->ij", weights, precisions) / weights.sum()
     mean = 0.5 * (mean + mean.T) * np.outer(scale, scale)
@@ -178,7 +168,8 @@ def shared_covariance(
     limited = np.clip(eigenvalues, low, high)
     covariance = (vectors / limited) @ vectors.T * np.outer(scale, scale)
     singular, collapsed = (eigenvalues < low).any(), (eigenvalues > high).any()
-    outcome = Outcome.SINGULAR_PRECISION if singular else Outcome.COLLAPSED_COVARIANCE if collapsed else Outcome.OK
+    one = PolicyStatus
+    outcome = one.SINGULAR_PRECISION if singular else one.COLLAPSED_COVARIANCE if collapsed else one.OK
     return 0.5 * (covariance + covariance.T), outcome
 
 
@@ -198,7 +189,7 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     samples = _checked(training.policy, samples)
     kept = np.flatnonzero(samples.weights != 0)
     if not len(kept) or not (samples.weights > 0).any():
-        return training, not_trained(Outcome.NO_SAMPLES)
+        return training, not_trained(PolicyStatus.NO_SAMPLES)
     samples = jax.tree.map(lambda array: array[kept], samples)
     trouble = _trouble(samples, kept)
     if trouble is not None:
@@ -222,11 +213,11 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     best, checks = end.best, int(end.block)
     first, second, count = best.first, best.second, best.count
     if end.diverged:
-        outcome = Outcome.DIVERGED
+        outcome = PolicyStatus.DIVERGED
         first, second = (jax.tree.map(np.zeros_like, moments) for moments in (first, second))
         count = np.zeros_like(count)
     else:
-        outcome = Outcome.STOPPED_EARLY if checks < blocks else Outcome.OK
+        outcome = PolicyStatus.STOPPED_EARLY if checks < blocks else PolicyStatus.OK
     policy = dataclasses.replace(policy, network=best.network, covariance=covariance)
     fit = Fit(
         outcome,
@@ -240,10 +231,10 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     return Training(policy, first, second, count, training.calls + 1, next_key), fit
 
 
-def not_trained(outcome: Outcome, detail: str = "") -> Fit:
+def not_trained(outcome: PolicyStatus, detail: str = "") -> Fit:
     """Of a step that left the policy as it was."""
     message = "" if outcome.ok else f"{outcome.sentence} {detail}".strip()
-    return Fit(outcome, Outcome.OK, message, 0, 0, np.zeros(0), np.zeros(0))
+    return Fit(outcome, PolicyStatus.OK, message, 0, 0, np.zeros(0), np.zeros(0))
 
 
 def _checked(policy: NeuralPolicy, samples: Samples) -> Samples:
@@ -262,28 +253,29 @@ def _checked(policy: NeuralPolicy, samples: Samples) -> Samples:
     return samples._replace(observations=jax.tree.map(np.asarray, observations), **arrays)
 
 
-def _trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[Outcome, str] | None:
+def _trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[PolicyStatus, str] | None:
     """What makes training on these samples impossible, and where; `kept` are their numbers."""
     vectors = jax.tree.leaves(samples.observations)
     named = {"the observation": vectors[-1], "the action": samples.actions, "the weight": samples.weights[:, None]}
     if samples.linear is not None:
         named["the linear term"] = samples.linear
-    if len(vectors) > 1:
+    if len(vectors) > 1 and vectors[0].dtype.kind == "f":
         named["the image"] = vectors[0].reshape(len(kept), -1)
     for what, array in named.items():
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
-            return Outcome.BAD_SAMPLES, f"It is {what} of sample {kept[bad[0]]}."
+            return PolicyStatus.BAD_SAMPLES, f"It is {what} of sample {kept[bad[0]]}."
     if (samples.weights < 0).any():
-        return Outcome.BAD_SAMPLES, f"The weight of sample {kept[np.argmin(samples.weights)]} is negative."
+        return PolicyStatus.BAD_SAMPLES, f"The weight of sample {kept[np.argmin(samples.weights)]} is negative."
     bad = np.flatnonzero(~np.isfinite(samples.precisions).all(axis=(1, 2)))
     if bad.size:
-        return Outcome.BAD_PRECISION, f"That of sample {kept[bad[0]]} is not finite."
+        return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} is not finite."
     symmetric = 0.5 * (samples.precisions + samples.precisions.swapaxes(1, 2))
     eigenvalues = np.linalg.eigvalsh(symmetric)
     bad = np.flatnonzero(eigenvalues[:, 0] < -1e-8 * np.abs(eigenvalues).max(axis=1))
     if bad.size:
-        return Outcome.BAD_PRECISION, f"That of sample {kept[bad[0]]} has the eigenvalue {eigenvalues[bad[0], 0]:.1e}."
+        least = eigenvalues[bad[0], 0]
+        return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} has the eigenvalue {least:.1e}."
     return None
 
 
@@ -390,6 +382,7 @@ class _Descent(NamedTuple):
 @jax.jit
 def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indices, knobs: _Knobs) -> _Descent:
     blocks, per_block, batch = indices.shape
+    pictures = isinstance(samples.observations, tuple)
     scale = 1.0 / (jnp.sum(samples.weights) / jnp.count_nonzero(samples.weights))  # of weights with mean 1
     adam = optax.scale_by_adam()
     rates = optax.cosine_decay_schedule(knobs.learning_rate, blocks * per_block, alpha=0.01)
@@ -397,12 +390,15 @@ def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indice
     def with_network(network):
         return dataclasses.replace(policy, network=network)
 
-    def loss(network, chosen):
-        picked = jax.tree.map(lambda array: array[chosen], samples)
-        return _weighted_sum(with_network(network), picked) * (scale / batch)
+    def picked(chosen):
+        return jax.tree.map(lambda array: array[chosen], samples)
 
-    def step(point, chosen):
-        value, gradient = jax.value_and_grad(loss)(point.network, chosen)
+    def loss(network, batched):
+        return _weighted_sum(with_network(network), batched) * (scale / batch)
+
+    def step(point, at):
+        batched = picked(at) if pictures else at
+        value, gradient = jax.value_and_grad(loss)(point.network, batched)
         state = optax.ScaleByAdamState(point.count, point.first, point.second)
         direction, state = adam.update(gradient, state)
         rate = rates(point.step)
@@ -424,7 +420,9 @@ def _descend(policy: NeuralPolicy, start: _Point, samples: Samples, held, indice
     limit = _EXPLODED * jnp.maximum(jnp.maximum(jnp.abs(at_start), constant), 1.0)
 
     def block(at: _Descent) -> _Descent:
-        point, losses = jax.lax.scan(step, at.point, indices[at.block])
+        # Picking a block's samples at once saves a quarter of the time; of pictures it would be much to hold.
+        chosen = indices[at.block]
+        point, losses = jax.lax.scan(step, at.point, chosen if pictures else picked(chosen))
         training, held_out = jnp.mean(losses), look(point.network)
         good = jnp.isfinite(training) & jnp.isfinite(held_out) & (training <= limit)
         better = good & (held_out < at.held_out_loss[at.best.step // per_block])

@@ -156,7 +156,8 @@ class Sweep:
             try:
                 evaluation = Run.open(path).evaluation_summary
                 cost = sum(item.cost for item in evaluation) / len(evaluation)
-                solved, conditions = sum(item.solved for item in evaluation), len(evaluation)
+                told = [item.solved for item in evaluation if item.solved is not None]
+                solved, conditions = sum(told) if told else None, len(evaluation)
             except GpsError as error:
                 state, message = "failed", str(error)
         elif events and events[-1].event in ("failed", "stopped"):

@@ -78,6 +78,26 @@ def test_it_is_the_environment_itself():
     np.testing.assert_allclose(rollouts.saturated, (np.abs(rollouts.noise) > 1.0).mean(axis=(1, 2, 3)))
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_environment_need_not_tell_of_success(threads):
+    environment = batch("Pendulum-v1", threads=threads)
+    rollouts = rolled(environment, steps=3)
+    assert rollouts.success is None and not rollouts.succeeded.any()
+    assert rollouts.regrouped(4).success is None
+
+
+def test_success_may_be_told_at_the_end_alone():
+    class AtTheEnd(gymnasium.Wrapper):
+        def step(self, action):
+            *stepped, truncated, _ = self.env.step(action)
+            return *stepped, truncated, {"is_success": True} if truncated else {}
+
+    gymnasium.register("AtTheEnd-v0", lambda: AtTheEnd(gymnasium.make(POINT)))
+    environment = batch("AtTheEnd-v0")
+    rollouts = rolled(environment, steps=50)
+    assert rollouts.succeeded.all() and not rollouts.success[:, :, :-1].any()
+
+
 def test_the_time_limit_masks_and_is_known():
     environment = batch()
     assert environment.max_episode_steps == 50
@@ -331,6 +351,7 @@ def test_pictures_of_a_dict_are_bytes_of_a_known_shape():
     environment = batch("plain_envs:Photographed-v0", 2, threads=2)
     assert environment.observation_shapes == {"observation": (4, 5, 3)}
     assert environment.observation_dtype == np.uint8
+    assert environment.observation_pictures == ("observation",)
     state, info = environment.reset(options={"conditions": [{"start": 0.25}, {"start": 0.75}]})
     environment.close()
     assert info["observation"].dtype == np.uint8

@@ -56,19 +56,20 @@ def test_rollouts_hold_bytes_where_there_are_pictures_alone_and_the_physics_has_
         results.append(collect(env, zero(2, 4, 10, 2, 1.0), [NEAR, FAR], noise, seed=0))
         env.close()
     wide, square, plain = results
-    assert wide.observations.shape == (2, 2, 4, 64 * 80 * 3)
-    assert square.observations.dtype == np.uint8
+    assert wide.images.shape == (2, 2, 4, 64, 80, 3)
+    assert wide.observations.shape == (2, 2, 4, 0)
+    assert square.images.dtype == np.uint8
     for other in (square, plain):
         np.testing.assert_array_equal(wide.states, other.states)
-    np.testing.assert_array_equal(square.observations[:, 0, 0], square.observations[:, 1, 0])  # the same start
-    assert (square.observations[:, 0, -1] != square.observations[:, 1, -1]).any()
+    np.testing.assert_array_equal(square.images[:, 0, 0], square.images[:, 1, 0])  # the same start
+    assert (square.images[:, 0, -1] != square.images[:, 1, -1]).any()
 
 
 def test_nothing_is_drawn_that_nobody_wants(monkeypatch):
     monkeypatch.setattr(offscreen.MujocoPictures, "picture", None)
     env = Reacher(2, observation=TOP)
     rollouts = collect(env, zero(1, 3, 10, 2, 1.0), [NEAR], np.zeros((1, 2, 3, 2)), seed=0, observe=False)
-    assert rollouts.observations is None
+    assert rollouts.observations is None and rollouts.images is None
     env.close()
 
 

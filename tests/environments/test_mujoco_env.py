@@ -316,6 +316,22 @@ def test_success_must_be_held():
     assert [s[0] for s in success[:3]] == [False, True, True]
 
 
+def test_without_a_goal_nothing_is_told_of_success():
+    env = make(2)
+    assert "success" not in env.reset()[1]
+    assert "success" not in env.step(np.zeros((2, 3)))[4]
+
+    class Judged(MujocoEnv):
+        def success(self):
+            return np.array([True, False])
+
+    env = Judged(2, mjcf=ARM, state=["qpos", "qvel"])
+    env.reset()
+    assert env.step(np.full((2, 3), np.nan))[4]["success"].tolist() == [False, False]  # they diverged
+    env.reset()
+    assert env.step(np.zeros((2, 3)))[4]["success"].tolist() == [True, False]
+
+
 def test_misuse_is_refused():
     env = make(2)
     with pytest.raises(gymnasium.error.ResetNeeded):

@@ -1,12 +1,12 @@
 """Runs of made-up records for the tests of what shows them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from factories import config, covariances, record
+from factories import config, covariances, record, rollouts, with_policy
 
 from gps.dynamics.mixture import Mixture, MixturePrior
 from gps.records import IterationRecord
@@ -38,17 +38,34 @@ def make_run(
     layout: dict[str, slice] | None = LAYOUT,
     clusters: int = 3,
     change: Callable[[IterationRecord], IterationRecord] = lambda item: item,
+    overrides: Sequence[str] = (),
     **sizes: int,
 ) -> Run:
     """A run; `change` alters its records, `sizes` are M, N, T, dx and du."""
     source = folder / "e"
     source.mkdir(exist_ok=True)
     conditions = ", ".join("{}" for _ in range(sizes.get("M", 2)))
-    described = config("description=A <made-up> run.", f"environment.conditions=[{conditions}]")
+    described = config("description=A <made-up> run.", f"environment.conditions=[{conditions}]", *overrides)
     run = Run.create(folder / "runs", "e", 1, described, source, "gps run e", layout)
     with run:
         for k in range(iterations):
             append(run, k, clusters, change, **sizes)
+    return run
+
+
+def make_policy_run(folder: Path, iterations: int = 3, *, evaluated: bool = True, unseen: int = 3, **options) -> Run:
+    """A run of a global policy, evaluated in a made-up way; `options` are those of `make_run`."""
+    sizes = {key: options[key] for key in ("T", "dx", "du") if key in options}
+    M = options.get("M", 2)
+    trained = ", ".join(f"{{ qpos = [{i}.0, {i}.0] }}" for i in range(M))
+    others = ", ".join(f"{{ qpos = [{i}.0, {i}.5] }}" for i in range(unseen))
+    overrides = [f"environment.conditions=[{trained}]", f"environment.test_conditions=[{others}]"]
+    options.setdefault("change", lambda item: with_policy(item, sampled=item.iteration > 0))
+    run = make_run(folder, iterations, overrides=overrides, **options)
+    for k, (what, count) in enumerate({"final": M, "unseen": unseen, "local": M}.items()):
+        if evaluated and count:
+            made = rollouts(np.random.default_rng(k), M=count, N=1, **sizes)
+            run.write_evaluation(made, np.full(made.rewards.shape, 1.0 + k), what)
     return run
 
 

@@ -1,5 +1,6 @@
 """The report and the live page in a browser: no error, the slider changes the plots, the buttons act on a real run."""
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from made_up import make_run
+from factories import untold
+from made_up import make_policy_run, make_run
 
 from gps.control import requested
 from gps.inspect.live import Server
@@ -99,17 +102,83 @@ def test_the_report(page, run, tmp_path):
     assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
 
 
+def drawn(page) -> None:
+    """Waits until each figure that is there has been drawn."""
+    until(page, "document.body.dataset.shown !== undefined")
+    for name in page.evaluate("Object.keys(FIGURES)"):
+        if page.locator(f"#{name}").is_visible():
+            show_figure(page, name)
+
+
+def test_the_report_of_a_policy(page, tmp_path):
+    run = make_policy_run(tmp_path, iterations=3)
+    file = tmp_path / "report.html"
+    write(run, file)
+    page.goto(file.as_uri())
+    until(page, "view.ends !== null")
+    page.evaluate("select(2, 1)")
+    until(page, "document.body.dataset.shown === '2-1'")
+    drawn(page)
+    record = run.iterations[2]
+    assert "The policy was sampled." in page.locator("#roles").inner_text()
+    # Beneath, the local controllers that the iteration made; above, what was run.
+    mean, spread = record.marginals.mean[1, :, 0], np.ptp(record.marginals.mean)
+    assert curve(page, "states", 5) == pytest.approx(mean.tolist(), abs=1e-3 * spread)
+    feedforward = [curve(page, "feedforward", trace) for trace in (2, 5)]
+    for shown, controllers in zip(feedforward, (record.improved, record.controllers), strict=True):
+        assert shown == pytest.approx(controllers.feedforward[1, :, 0].tolist(), abs=1e-3)
+    assert page.evaluate("document.getElementById('feedback').data.length") == 2
+    assert curve(page, "policy-kl-now", 1) == pytest.approx(record.policy.kl[1].tolist(), abs=1e-3)
+    assert curve(page, "training", 1) == pytest.approx(record.policy.held_out_loss.tolist(), abs=1e-3)
+    kl = [run.iterations[k].policy.kl[1].mean() for k in range(3)]
+    assert curve(page, "policy-kl", 1) == pytest.approx(kl, abs=1e-3)
+    assert curve(page, "policy-loss", 2) == pytest.approx([2.0] * 3)
+
+    assert page.locator(".tile").count() == 3 and page.locator("#starts tr").count() == 6
+    solved = sum(item.solved for item in run.evaluated_summary("unseen"))
+    assert f"{solved} of 3" in page.locator(".tile").nth(1).inner_text()
+    page.locator("#starts button").nth(1).click()
+    show_figure(page, "end-states")
+    for trace, what in ((1, "local"), (2, "final")):
+        states = run.evaluated(what)[0].states[1, 0, :, 0]
+        assert curve(page, "end-states", trace) == pytest.approx(states.tolist(), abs=1e-3)
+    page.select_option("#start", "3")
+    assert "Nothing was trained from here." in page.locator("#end-words").inner_text()
+    show_figure(page, "end-states")
+    states = run.evaluated("unseen")[0].states[1, 0, :, 0]
+    assert curve(page, "end-states", 1) == pytest.approx(states.tolist(), abs=1e-3)
+    page.evaluate("select(0, 0)")
+    until(page, "document.body.dataset.shown === '0-0'")
+    assert "The local controllers were sampled, not the policy." in page.locator("#roles").inner_text()
+    assert page.errors == []
+
+
+def test_without_a_policy_or_a_flag_nothing_is_said_of_them(page, tmp_path):
+    file = tmp_path / "report.html"
+    write(make_run(tmp_path, change=lambda item: dataclasses.replace(item, rollouts=untold(item.rollouts))), file)
+    page.goto(file.as_uri())
+    drawn(page)
+    for name in ("worth", "end", "roles", "policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "success"):
+        assert not page.locator(f"#{name}").is_visible(), name
+    text = page.locator("#main").inner_text()
+    assert not re.search("policy|succe", text)
+    assert page.errors == []
+
+
 @pytest.mark.parametrize(
     "sizes",
     [
         {"iterations": 1, "M": 1, "N": 1, "T": 2, "dx": 1, "du": 1, "layout": None, "clusters": 0},
         {"iterations": 2, "M": 16, "dx": 40, "du": 14, "layout": {"qpos": slice(0, 40)}},
+        {"iterations": 1, "M": 1, "N": 1, "T": 2, "dx": 1, "du": 1, "layout": None, "clusters": 0, "unseen": 0},
+        {"iterations": 2, "M": 12, "unseen": 30, "evaluated": False},
     ],
-    ids=["least", "large"],
+    ids=["least", "large", "least policy", "policy at work"],
 )
 def test_reports_of_other_shapes(page, tmp_path, sizes):
     file = tmp_path / "report.html"
-    write(make_run(tmp_path, **sizes), file)
+    make = make_policy_run if "unseen" in sizes else make_run
+    write(make(tmp_path, **sizes), file)
     page.goto(file.as_uri())
     until(page, "document.body.dataset.shown !== undefined")
     page.evaluate("drawAll()")

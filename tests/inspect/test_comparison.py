@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import config, record, rollouts, state
+from factories import config, record, rollouts, state, untold, with_policy
 
 from gps import cli
 from gps.errors import ConfigError, RunError
-from gps.inspect.comparison import compare, header, read, row
+from gps.inspect.comparison import apart_header, apart_lines, apart_row, compare, header, read, row
 from gps.inspect.comparison_page import page
 from gps.inspect.statistics import interquartile_mean
 from gps.runs import Run
@@ -203,6 +203,91 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "page.html").stat().st_size < 8e6
     assert cli.main(["compare", "runs", "-o", "no/page.html"]) == 2
     assert "no/page.html: cannot be written" in capsys.readouterr().err
+
+
+def make_policy(folder: Path, seed: int, *overrides: str, unseen: float = 1.0, **kinds) -> Run:
+    """A run of a policy that solves one of two trained starts, a share of four unseen ones, and no local controller."""
+    folder.mkdir(exist_ok=True)
+    others = "environment.test_conditions=[" + ", ".join(f"{{ qpos = [{i}.0, 0.5] }}" for i in range(4)) + "]"
+    run = Run.create(folder / "runs", "e", seed, config(others, *overrides), folder, "gps run e")
+    for k in range(3):
+        run.write(with_policy(record(k, seed=seed), **kinds), state(k))
+    for k, (what, wins, count) in enumerate((("final", 1, 2), ("unseen", round(4 * unseen), 4), ("local", 0, 2))):
+        made = rollouts(np.random.default_rng(seed), M=count, N=1)
+        success = np.broadcast_to(np.arange(count)[:, None, None] < wins, made.success.shape)
+        run.write_evaluation(dataclasses.replace(made, success=success), np.full((count, 1, 6), 1.0 + k), what)
+    return run
+
+
+def test_policies_local_controllers_and_unseen_starts_are_told_apart(tmp_path):
+    for seed, share in enumerate((0.5, 0.75, 1.0)):
+        make_policy(tmp_path, seed, unseen=share)
+    comparison = compare([tmp_path / "runs"])
+    (group,) = comparison.groups
+    cells = dict(zip(apart_header(comparison), apart_row(group, comparison), strict=True))
+    assert list(cells) == [
+        "group", "trained success [95 %]", "unseen success [95 %]", "local success [95 %]", "unseen cost [95 %]",
+        "local cost [95 %]",
+    ]  # fmt: skip
+    assert cells["trained success [95 %]"] == "3/6; 50 %"
+    assert cells["unseen success [95 %]"] == "9/12; 75 % [50, 100]"
+    assert cells["local success [95 %]"] == "0/6; 0 %"
+    assert (cells["unseen cost [95 %]"], cells["local cost [95 %]"]) == ("12.00", "18.00")
+    assert dict(zip(header(comparison), row(group, comparison), strict=True))["conditions solved"] == "3/6"
+    grid, estimate = group.curves["policy_kl"]
+    kl = [[made.policy.kl.mean() for made in Run.open(member.path).iterations] for member in group.members]
+    np.testing.assert_array_equal(grid.steps, [36, 72, 108])
+    np.testing.assert_allclose(estimate.value, interquartile_mean(kl))
+    np.testing.assert_allclose(group.curves["policy_loss"][1].value, 2.0)
+    text = page(comparison)
+    for heading in ("trained success", "unseen success", "local cost", "KL of the policy", "Loss of the policy"):
+        assert heading in text
+    assert comparison.notes == ()
+
+
+def test_without_policies_nothing_is_told_apart(tmp_path):
+    make(tmp_path, 0)
+    comparison = compare([tmp_path / "runs"])
+    assert comparison.apart == {} and apart_header(comparison) == [] and apart_lines(comparison) == []
+
+
+def test_a_group_without_a_policy_beside_one_that_has_one(tmp_path):
+    make_policy(tmp_path, 0, "algorithm.kl_step=2.0")
+    make(tmp_path, 0, "algorithm.kl_step=0.5")
+    comparison = compare([tmp_path / "runs"])
+    one, other = (dict(zip(apart_header(comparison), apart_row(g, comparison), strict=True)) for g in comparison.groups)
+    assert one["unseen success [95 %]"] == "4/4; 100 %" and other["unseen success [95 %]"] == "-"
+    assert "Final result" in page(comparison)
+
+
+def test_whose_samples_the_curves_are_of_is_said(tmp_path):
+    make_policy(tmp_path, 0, sampled=False)
+    (note,) = compare([tmp_path / "runs"]).notes
+    assert note.startswith("e: the samples are the local controllers', not the policy's")
+
+
+def test_other_unseen_starts_are_pointed_out(tmp_path):
+    make_policy(tmp_path, 0)
+    make_policy(tmp_path, 1, "environment.test_conditions=[{ qpos = [7.0, 0.5] }]")
+    comparison = compare([tmp_path / "runs"])
+    assert "the unseen starts differ between the runs: what is said of them is not comparable" in comparison.notes
+    assert any("test_conditions" in group.label for group in comparison.groups)
+
+
+def test_an_environment_that_does_not_tell_of_success(tmp_path, capsys):
+    run = make(tmp_path, 0, iterations=0, cost=None)
+    made = record(0)
+    run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
+    run.write_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.full((2, 1, 6), 1.0))
+    comparison = compare([run.path])
+    assert not comparison.told
+    assert not any("solved" in name for name in header(comparison))
+    assert "success" not in comparison.groups[0].curves
+    assert cli.main(["compare", str(run.path), "-o", str(tmp_path / "page.html")]) == 0
+    assert "solved" not in capsys.readouterr().out
+    make(tmp_path, 1, "algorithm.kl_step=0.5")  # beside one that tells
+    comparison = compare([tmp_path / "runs"])
+    assert ["-"] * 3 in [row(group, comparison)[-3:] for group in comparison.groups]
 
 
 def test_the_page_escapes_names(tmp_path):

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from made_up import append, make_run
+from made_up import append, make_policy_run, make_run
 
 from gps import cli, control
 from gps.errors import RunError
@@ -66,6 +66,20 @@ def test_page_and_data(server, run):
     assert rest["stamps"] == version["stamps"][2:]
     _, detail = ask(server, "GET", "/iteration/1")
     assert detail["model"] is not None and ask(server, "GET", "/iteration/2")[1]["model"] is None
+
+
+def test_the_episodes_of_a_policy_without_noise(tmp_path):
+    run = make_policy_run(tmp_path, evaluated=False)
+    with Server() as server:
+        server.show(Run.open(run.path))
+        assert ask(server, "GET", "/ends") == (200, None)
+        assert ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["local"] == []
+        other = make_policy_run(tmp_path)
+        for what in ("final", "local"):
+            run.write_evaluation(*other.evaluated(what), what)
+        status, ends = ask(server, "GET", "/ends")
+        assert status == 200 and list(ends) == ["final", "local"]
+        assert len(ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["local"]) == 2
 
 
 def test_a_run_that_grows_and_is_done_again(server, run):

@@ -7,16 +7,17 @@ import re
 
 import numpy as np
 import pytest
-from factories import record
-from made_up import LAYOUT, cut_short, make_run
+from factories import record, untold, with_policy
+from made_up import LAYOUT, cut_short, make_policy_run, make_run
 
 from gps import cli
 from gps.errors import RunError
 from gps.inspect.report import names, page
-from gps.inspect.report.detail import detail, read_mixture
+from gps.inspect.report.detail import detail, read_evaluations, read_mixture
 from gps.inspect.report.model_error import one_step
 from gps.inspect.report.overview import facts, piece
 from gps.inspect.report.packing import pack, unpack
+from gps.inspect.report.places import places
 from gps.inspect.report.thinning import kept_iterations, kept_samples, kept_steps
 from gps.inspect.report.words import described, findings, summary
 from gps.linear_gaussian.types import LinearDynamics
@@ -173,6 +174,154 @@ def test_names():
     assert [len(g["indices"]) for g in long] == [12, 12, 12, 4]
     assert [i for g in long for i in g["indices"]] == list(range(40))
     assert long[1]["name"] == "state, 12 to 23"
+
+
+# -- the global policy -----------------------------------------------------------------------------------------------
+
+
+def test_a_piece_holds_the_policy():
+    made = with_policy(record(1))
+    shown = piece(made, record(0))["policy"]
+    assert shown["sampled"] and shown["trained"]
+    assert np.allclose(shown["kl"], made.policy.kl.mean(axis=1), rtol=1e-5)
+    assert close(shown["kl_steps"], made.policy.kl[..., None])
+    assert shown["loss"] == [3.0, 2.0]
+    assert np.allclose(shown["held_out"], made.policy.held_out_loss, rtol=1e-5)
+    assert np.allclose(shown["deviation"], made.policy.deviation, rtol=1e-5)
+    assert piece(record(1), None)["policy"] is None
+
+
+def test_a_policy_that_was_not_trained_yet_is_not_there():
+    made = with_policy(record(0), sampled=False)
+    assert piece(made, None)["policy"]["trained"]
+    first = dataclasses.replace(made, policy=dataclasses.replace(made.policy, linearised=made.controllers))
+    assert not piece(first, None)["policy"]["trained"]
+    assert detail(first, None, {})["beside"] is None
+
+
+def test_what_was_not_sampled_stands_beside_what_was():
+    made = with_policy(record(1), sampled=False)
+    shown = detail(made, None, {})
+    assert close(shown["tube"]["state_mean"], made.marginals.mean)
+    assert close(shown["beside"]["tube"]["state_mean"], made.policy.marginals.mean)
+    assert close(shown["beside"]["controller"]["feedback"], made.policy.linearised.feedback)
+    assert detail(record(1), None, {})["beside"] is None
+
+
+def test_beside_a_sampled_policy_are_the_new_local_controllers_in_the_fitted_model():
+    made = with_policy(record(1), sampled=True)
+    made = dataclasses.replace(made, dynamics=dataclasses.replace(made.dynamics, matrix=0.1 * made.dynamics.matrix))
+    shown = detail(made, None, {})["beside"]
+    assert close(shown["controller"]["feedforward"], made.improved.feedforward)
+    means, deviations = np.zeros((2, 6, 4)), np.zeros((2, 6, 4))
+    for m in range(2):
+        dynamics, (K, k, S) = made.dynamics[m], vars(made.improved[m]).values()
+        mean, P = dynamics.initial_mean, dynamics.initial_covariance
+        for t in range(6):
+            means[m, t], deviations[m, t] = mean, np.sqrt(np.diag(P))
+            if t < 5:
+                A, B = np.split(dynamics.matrix[t], [4], axis=-1)
+                closed = A + B @ K[t]
+                mean = closed @ mean + B @ k[t] + dynamics.offset[t]
+                P = closed @ P @ closed.T + B @ S[t] @ B.T + dynamics.covariance[t]
+    assert close(shown["tube"]["state_mean"], means)
+    assert close(shown["tube"]["state_std"], deviations)
+
+
+def test_what_explodes_leaves_the_digits_to_the_rest():
+    made = with_policy(record(1), sampled=False)
+    mean = made.policy.marginals.mean.copy()
+    mean[0, 3:] = 1e12
+    marginals = dataclasses.replace(made.policy.marginals, mean=mean)
+    made = dataclasses.replace(made, policy=dataclasses.replace(made.policy, marginals=marginals))
+    shown = unpack(detail(made, None, {})["beside"]["tube"]["state_mean"])
+    np.testing.assert_allclose(shown[0, :3], mean[0, :3], atol=0.01)
+    np.testing.assert_allclose(shown[1], mean[1], atol=0.01)
+    assert (shown[0, 3:] > made.marginals.mean.max()).all()
+
+
+def test_the_episodes_without_noise_are_those_of_the_evaluations(tmp_path):
+    run = make_policy_run(tmp_path)
+    shown = read_evaluations(run)
+    assert list(shown) == ["final", "unseen", "local"]
+    for what, count in (("final", 2), ("unseen", 3), ("local", 2)):
+        rollouts, _ = run.evaluated(what)
+        assert shown[what]["starts"] == list(range(count))
+        assert close(shown[what]["states"], rollouts.states[:, 0])
+        assert close(shown[what]["actions"], rollouts.actions[:, 0])
+    known = facts(run, run.iterations[0])
+    assert [item["cost"] for item in known["apart"]["unseen"]] == [12.0] * 3
+    assert [item["cost"] for item in known["apart"]["local"]] == [18.0] * 2
+    assert read_evaluations(make_run(tmp_path)) is None
+    assert facts(make_run(tmp_path), record(0))["apart"] is None
+    assert read_evaluations(make_policy_run(tmp_path, evaluated=False)) is None
+
+
+def test_starts_have_places_where_one_or_two_numbers_tell_them_apart():
+    trained = [{"slot": [0.1, 0.2], "body": {"size": 1}}, {"slot": [0.1, 0.3], "body": {"size": 1}}]
+    unseen = [{"slot": [0.1, 0.5], "body": {"size": 2}}]
+    assert places(trained, unseen) == {
+        "axes": ["slot[1]", "body.size"], "trained": [[0.2, 1.0], [0.3, 1.0]], "unseen": [[0.5, 2.0]],
+    }  # fmt: skip
+    assert places([{"seed": 3}, {"seed": 4}], []) == {"axes": ["seed"], "trained": [[3.0], [4.0]], "unseen": []}
+    assert places([{"slot": [0.1, 0.2]}, {}], []) is None
+    assert places([{"name": "a"}, {"name": "b"}], []) is None
+    assert places([{"q": [1, 2, 3]}, {"q": [4, 5, 6]}], []) is None
+    assert places([{}, {}], []) is None
+
+
+def test_the_policy_in_words(tmp_path):
+    run = make_policy_run(tmp_path, change=lambda item: with_policy(item, sampled=True, message="It exploded."))
+    shown = data_of(page.report(run))["overview"]
+    text = " ".join(shown["summary"])
+    assert re.search(
+        r"the policy solves \d of 2 starts that it was trained on and \d of 3 that it had never seen", text
+    )
+    assert re.search(r"the local controllers that taught it solve \d of their 2", text)
+    assert "its loss went from 3.00 to 2.00, and it came within 0." in text
+    (finding,) = [finding for finding in shown["findings"] if finding["kind"] == "policy"]
+    assert (finding["first"], finding["last"], finding["conditions"], finding["severity"]) == (0, 2, [], "warning")
+    assert finding["text"] == "the training of the policy: It exploded."
+    words = " ".join(shown["pieces"][1]["words"][1])
+    assert "The policy was sampled" in words and "Then the policy was trained for 400 steps" in words
+
+
+def test_what_a_condition_has_said_of_the_policy_is_not_said_again():
+    calm, told = pieces_of({}, {"policy": {"message": "It exploded."}, "message": ["It exploded.", ""]})
+    assert not [finding for finding in findings([calm, told], 2) if finding.kind == "policy"]
+
+
+def test_where_the_local_controller_succeeds_and_the_policy_does_not():
+    won, lost = {"successes": 1, "rollouts": 1, "cost": 2.0}, {"successes": 0, "rollouts": 1, "cost": 4.0}
+    known = {"sizes": {"M": 3, "N": 5, "T": 20}, "planned": 2, "state": "finished", "evaluation": [won, lost, lost]}
+    known["apart"] = {"unseen": [won, lost], "local": [won, won, lost]}
+    text = " ".join(summary(known, pieces_of({}, {}), []))
+    assert "the policy solves 1 of 3 starts that it was trained on and 1 of 2 that it had never seen" in text
+    assert "solve 2 of their 3. Its controller succeeds where the policy does not in condition 1." in text
+    for item in (won, lost):
+        item["successes"] = None
+    text = " ".join(summary(known, pieces_of({}, {}), []))
+    assert (
+        "the policy costs 3.33 from the starts that it was trained on, 3.00 from those that it had never seen" in text
+    )
+    assert "solve" not in text
+
+
+# -- an environment that does not tell of success --------------------------------------------------------------------
+
+
+def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path):
+    run = make_run(tmp_path, change=lambda item: dataclasses.replace(item, rollouts=untold(item.rollouts)))
+    made = run.iterations[0].rollouts
+    run.write_evaluation(made, np.ones((2, 3, 6)))
+    shown = data_of(page.report(run))
+    assert all(item["successes"] is None for item in shown["overview"]["pieces"])
+    assert not np.any(shown["iteration-0"]["samples"]["succeeded"])
+    said = " ".join(
+        [*shown["overview"]["summary"], *(" ".join(words) for words in shown["overview"]["pieces"][1]["words"])]
+    )
+    assert not re.search("succeed|solve", said)
+    assert "The final controllers, without noise, cost 6.00 on average." in said
 
 
 # -- words -----------------------------------------------------------------------------------------------------------

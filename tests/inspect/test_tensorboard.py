@@ -1,12 +1,13 @@
 """TensorBoard event files, read back."""
 
+import dataclasses
 import struct
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import config, record, rollouts, state
+from factories import config, record, rollouts, state, untold, with_policy
 
 from gps import cli
 from gps.errors import ConfigError
@@ -54,6 +55,20 @@ def test_scalars_against_iterations_and_steps(tmp_path):
     assert shared["by_iteration/cost"][1] == np.float32(records[1].mean_cost.mean())
     assert shared["by_iteration/fit_seconds"][2] == np.float32(0.04)
     assert shared["by_iteration/environment_steps"][2] == 108
+    board.on_end(None)
+
+
+def test_scalars_of_a_policy_and_of_an_environment_that_does_not_tell_of_success(tmp_path):
+    board = TensorBoard(tmp_path)
+    made = with_policy(record(0))
+    board.on_iteration(dataclasses.replace(made, rollouts=untold(made.rollouts)))
+    board.on_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.ones((2, 1, 6)), "unseen")
+    of_condition, shared = read(tmp_path / "by_iteration/condition_1"), read(tmp_path / "by_iteration/all")
+    assert of_condition["by_iteration/policy_kl_step"][0] == np.float32(made.policy.kl[1].mean())
+    assert shared["by_iteration/policy_loss_before"][0] == 3 and shared["by_iteration/policy_loss_after"][0] == 2
+    assert shared["by_iteration/policy_deviation_u1"][0] == np.float32(made.policy.deviation[1])
+    assert read(tmp_path / "by_environment_steps/condition_1")["by_environment_steps/evaluation_unseen_cost"][36] == 6
+    assert not any("success" in tag for folder in tmp_path.glob("*/*") for tag in read(folder))
     board.on_end(None)
 
 

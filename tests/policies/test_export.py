@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import controllers
+from onnx_file import run_onnx
 from policies_made_up import seeing_policy, seen, vector_policy
 
 from gps.errors import PolicyError
@@ -78,17 +79,6 @@ def test_equal_policies_make_equal_files_without_pickles(tmp_path):
 @pytest.mark.parametrize("policy", [vector_policy(), seeing_policy()])
 def test_a_stored_policy_is_known_by_its_arrays(policy):
     assert type(stored_policy(flatten(policy)).network) is type(policy.network)
-
-
-def run_onnx(path, **inputs):
-    """The action, by onnxruntime where there is one, else by ONNX's own slow evaluator."""
-    try:
-        import onnxruntime
-    except ImportError:
-        from onnx.reference import ReferenceEvaluator
-
-        return ReferenceEvaluator(str(path)).run(None, inputs)[0]
-    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, inputs)[0]
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])

@@ -107,10 +107,10 @@ def test_observations_of_another_shape_are_refused(policy, observation, message)
         (lambda: MLP.create((3,), KEY), "sizes"),
         (lambda: MLP.create((3, 0, 1), KEY), "sizes"),
         (lambda: MLP.create((3, 4, 1), KEY, "relo"), "did you mean 'relu'"),
-        (lambda: Convolutional.create((63, 64, 3), 0, 1, KEY), "at least 64 pixels"),
-        (lambda: Convolutional.create((64, 64), 0, 1, KEY), "at least 64 pixels"),
-        (lambda: Convolutional.create((64, 64, 3), 0, 1, KEY, strides=(2, 2)), "one of each"),
-        (lambda: Convolutional.create((64, 64, 3), 0, 1, KEY, strides=(16, 4, 4)), "leave"),
+        (lambda: Convolutional.create((4, 64, 3), 0, 1, KEY), "leave 0 x 28 of images of 4 x 64 pixels"),
+        (lambda: Convolutional.create((64, 64), 0, 1, KEY), r"expected \(H, W, C\)"),
+        (lambda: Convolutional.create((64, 64, 3), 0, 1, KEY, strides=(2,)), "one of each"),
+        (lambda: Convolutional.create((64, 64, 3), 0, 1, KEY, strides=(32, 1)), "leave"),
     ],
 )
 def test_networks_that_cannot_be_are_refused(make, message):

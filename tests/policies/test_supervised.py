@@ -10,7 +10,8 @@ from scipy.optimize import minimize
 from gps.backend import jax, jnp
 from gps.errors import PolicyError
 from gps.policies import MLP, Convolutional, NeuralPolicy, Pixels
-from gps.policies.supervised import Options, Outcome, Samples, Training, objective, shared_covariance, train
+from gps.policies.supervised import Options, Samples, Training, objective, shared_covariance, train
+from gps.records import PolicyStatus
 from gps.serialization import flatten, unflatten
 
 KEY = jax.random.key(0)
@@ -68,7 +69,7 @@ def test_the_covariance_minimises_the_kl():
     rng = np.random.default_rng(1)
     P, w = precisions(rng, 30, 3), rng.uniform(0, 1, 30)
     covariance, outcome = shared_covariance(P, w, np.array([1.0, 2.0, 0.5]), Options())
-    assert outcome == Outcome.OK
+    assert outcome == PolicyStatus.OK
 
     def kl(vector):
         L = np.zeros((3, 3))
@@ -85,7 +86,7 @@ def test_the_covariance_minimises_the_kl():
 
 @pytest.mark.parametrize(
     ("P", "outcome"),
-    [(np.diag([1.0, 0.0]), Outcome.SINGULAR_PRECISION), (np.diag([1.0, 1e14]), Outcome.COLLAPSED_COVARIANCE)],
+    [(np.diag([1.0, 0.0]), PolicyStatus.SINGULAR_PRECISION), (np.diag([1.0, 1e14]), PolicyStatus.COLLAPSED_COVARIANCE)],
 )
 def test_a_covariance_is_limited(P, outcome):
     data = samples()._replace(precisions=np.broadcast_to(P, (200, 2, 2)))
@@ -169,7 +170,7 @@ def test_it_stops_early_and_keeps_the_best():
     data = Samples(rng.normal(size=(40, 4)), rng.normal(size=(40, 2)), np.tile(np.eye(2), (40, 1, 1)), np.ones(40))
     options = Options(steps=20_000, check_every=50, patience=4, held_out=0.5, learning_rate=1e-2)
     after, fit = train(untrained((4, 64, 2)), data, options)
-    assert fit.outcome == Outcome.STOPPED_EARLY
+    assert fit.outcome == PolicyStatus.STOPPED_EARLY
     assert fit.ok and fit.message == ""
     assert fit.steps < 20_000
     assert fit.best_step == fit.steps - 200
@@ -193,7 +194,7 @@ def test_groups_are_held_out_together():
 def test_a_diverging_training_keeps_the_last_good_policy():
     first, _ = train(untrained(), samples(), QUICK)
     after, fit = train(first, samples(), dataclasses.replace(QUICK, learning_rate=1e6))
-    assert fit.outcome == Outcome.DIVERGED
+    assert fit.outcome == PolicyStatus.DIVERGED
     assert "last good policy" in fit.message
     o = samples().observations
     np.testing.assert_allclose(after.policy.act(o), first.policy.act(o), atol=1e-12)
@@ -206,13 +207,13 @@ def test_a_diverging_training_keeps_the_last_good_policy():
 @pytest.mark.parametrize(
     ("field", "value", "outcome", "where"),
     [
-        ("weights", 0.0, Outcome.NO_SAMPLES, "left as it was"),
-        ("weights", -1.0, Outcome.NO_SAMPLES, "left as it was"),
-        ("observations", np.nan, Outcome.BAD_SAMPLES, "the observation of sample 0"),
-        ("actions", np.inf, Outcome.BAD_SAMPLES, "the action of sample 0"),
-        ("linear", np.nan, Outcome.BAD_SAMPLES, "the linear term of sample 0"),
-        ("precisions", np.nan, Outcome.BAD_PRECISION, "sample 0 is not finite"),
-        ("precisions", -np.eye(2), Outcome.BAD_PRECISION, "sample 0 has the eigenvalue -1"),
+        ("weights", 0.0, PolicyStatus.NO_SAMPLES, "left as it was"),
+        ("weights", -1.0, PolicyStatus.NO_SAMPLES, "left as it was"),
+        ("observations", np.nan, PolicyStatus.BAD_SAMPLES, "the observation of sample 0"),
+        ("actions", np.inf, PolicyStatus.BAD_SAMPLES, "the action of sample 0"),
+        ("linear", np.nan, PolicyStatus.BAD_SAMPLES, "the linear term of sample 0"),
+        ("precisions", np.nan, PolicyStatus.BAD_PRECISION, "sample 0 is not finite"),
+        ("precisions", -np.eye(2), PolicyStatus.BAD_PRECISION, "sample 0 has the eigenvalue -1"),
     ],
 )
 def test_samples_that_cannot_be_used_leave_the_policy(field, value, outcome, where):
@@ -262,3 +263,33 @@ def test_a_network_learns_to_point_at_a_blob():
     assert np.abs(after.policy.act(Pixels(image[:20], vector[:20])) - u[:20]).mean() < 0.1
     with pytest.raises(PolicyError, match="images of shape"):
         train(training, data._replace(observations=Pixels(image[:, 1:], vector)))
+
+
+def test_the_gradient_of_a_network_that_sees_is_that_of_finite_differences():
+    network = Convolutional.create((12, 14, 3), 2, 2, KEY, (3, 4), (3, 3), (2, 1), (5,), "tanh")
+    network = jax.tree.map(lambda array: np.asarray(array, np.float64), network)
+    policy = dataclasses.replace(NeuralPolicy.untrained(network), output_scale=np.array([2.0, 0.5]))
+    rng, data = np.random.default_rng(0), samples(6, do=2, linear=True)
+    data = data._replace(observations=Pixels(rng.integers(0, 256, (6, 12, 14, 3), dtype=np.uint8), data.observations))
+    flat, unravel = ravel_pytree(policy.network)
+    assert flat.dtype == np.float64
+
+    def value(vector):
+        return objective(dataclasses.replace(policy, network=unravel(vector)), data)
+
+    value, gradient, h = jax.jit(value), jax.jit(jax.grad(value))(flat), 1e-5
+    sharpness = int(np.argmax(ravel_pytree(dataclasses.replace(
+        jax.tree.map(np.zeros_like, network), sharpness=np.ones(())))[0]))  # fmt: skip
+    for i in (sharpness, *rng.choice(len(flat), 20, replace=False)):
+        step = jnp.zeros_like(flat).at[i].set(h)
+        slope = float(value(flat + step) - value(flat - step)) / (2 * h)
+        assert float(gradient[i]) == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+def test_many_images_are_looked_at_in_parts_with_the_same_result(monkeypatch):
+    network = Convolutional.create((12, 14, 3), 0, 2, KEY, (3,), (3,), (2,), (5,))
+    policy, rng, data = NeuralPolicy.untrained(network), np.random.default_rng(0), samples(10)
+    data = data._replace(observations=Pixels(rng.random((10, 12, 14, 3)), np.zeros((10, 0))))
+    whole = float(jax.jit(lambda: objective(policy, data))())
+    monkeypatch.setattr(Convolutional, "at_once", 4)
+    assert float(jax.jit(lambda: objective(policy, data))()) == pytest.approx(whole, rel=1e-5)

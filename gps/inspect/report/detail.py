@@ -6,17 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gps.backend import jax
 from gps.inspect.report.model_error import one_step
+from gps.inspect.report.overview import trained
 from gps.inspect.report.packing import numbers, pack
-from gps.inspect.report.thinning import kept_samples, kept_steps
+from gps.inspect.report.thinning import kept_samples, kept_starts, kept_steps
+from gps.linear_gaussian.riccati import forward
+from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
+from gps.runs import EVALUATIONS
 
 if TYPE_CHECKING:
-    from gps.records import IterationRecord
+    from gps.records import IterationRecord, Rollouts
     from gps.runs import Run
 
 
 ELLIPSES = 10
 """Time steps whose exploration noise is drawn as an ellipse."""
+
+FAR = 10.0
+"""How far what was not run may go, in units of what was."""
 
 
 def detail(
@@ -32,8 +40,9 @@ def detail(
     with np.errstate(all="ignore"):  # a record may hold what is not finite; it is left out of the figures
         return {
             "samples": _samples(record, steps),
-            "tube": _tube(record, steps),
-            "controller": _controller(record, steps),
+            "tube": _tube(record.controllers, record.marginals, steps),
+            "controller": _controller(record.controllers, steps),
+            "beside": _beside(record, steps),
             "model": None if following is None else _model(record, following, steps),
             "mixture": _mixture(record, mixture) if mixture else None,
         }
@@ -50,9 +59,33 @@ def read_detail(run: Run, iteration: int) -> dict[str, Any]:
     return detail(run.iterations[iteration], following, read_mixture(run, iteration))
 
 
+def read_evaluations(run: Run) -> dict[str, Any] | None:
+    """The episodes without noise: of the policy and of the local controllers, from trained and from unseen starts.
+
+    None where there is no policy, or nothing has been evaluated yet.
+    """
+    if run.evaluated("final") is None or run.policy(0) is None:
+        return None
+    return {what: _episodes(*evaluated) for what in EVALUATIONS if (evaluated := run.evaluated(what)) is not None}
+
+
+def _episodes(rollouts: Rollouts, costs: np.ndarray) -> dict[str, Any]:
+    """The first episode of each start; `starts` are those that are kept."""
+    M, _, T, dx = rollouts.states.shape
+    steps = kept_steps(T)
+    chosen = kept_starts(M, len(steps) * (dx + rollouts.actions.shape[-1]))
+    mask = rollouts.mask[chosen, 0][:, steps, None]
+    return {
+        "starts": chosen.tolist(),
+        "states": pack(np.where(mask, rollouts.states[chosen, 0][:, steps], np.nan)),
+        "actions": pack(np.where(mask, rollouts.actions[chosen, 0][:, steps], np.nan)),
+    }
+
+
 def read_mixture(run: Run, iteration: int) -> dict[str, np.ndarray]:
     """The parameters of the mixture in the state after an iteration; empty if the algorithm keeps none."""
-    return run.state_arrays(iteration, "prior.mixture.")
+    of_the_run = run.state_arrays(iteration, "prior.mixture.")
+    return of_the_run or run.state_arrays(iteration, "local.prior.mixture.")  # of the optimiser within an algorithm
 
 
 def _samples(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
@@ -67,21 +100,63 @@ def _samples(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _tube(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
-    """Mean and standard deviation of states and actions under the fitted model and the controllers that were run."""
-    mean, P = np.asarray(record.marginals.mean), np.asarray(record.marginals.covariance)
-    K, k = np.asarray(record.controllers.feedback), np.asarray(record.controllers.feedforward)
-    variance = np.einsum("mtij,mtij->mti", K @ P, K) + _diagonal(record.controllers.covariance)  # diag(K P Kᵀ + Σ)
+def _tube(
+    controllers: Controller, marginals: Marginals, steps: np.ndarray, near: dict[str, np.ndarray] | None = None
+) -> dict[str, Any]:
+    """Mean and standard deviation of states and actions under the fitted model and some controllers.
+
+    Args:
+        near: the arrays of another tube, from which this one is drawn no farther than `FAR` times what that one spans.
+    """
+    arrays = _tube_arrays(controllers, marginals)
+    if near is not None:
+        arrays = {name: _clipped(array, near[name]) for name, array in arrays.items()}
+    return {name: pack(array[:, steps]) for name, array in arrays.items()}
+
+
+def _clipped(array: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """Each feature (the last axis) within reach of another array: what explodes would leave no digits for the rest."""
+    known = np.where(np.isfinite(near), near, np.nan).reshape(-1, near.shape[-1])
+    low, high = np.nanmin(known, axis=0, initial=np.inf), np.nanmax(known, axis=0, initial=-np.inf)
+    reach = FAR * np.maximum(high - low, np.abs(high) + np.abs(low))
+    return np.where(np.isfinite(reach), np.clip(array, low - reach, high + reach), array)
+
+
+def _tube_arrays(controllers: Controller, marginals: Marginals) -> dict[str, np.ndarray]:
+    mean, P = np.asarray(marginals.mean), np.asarray(marginals.covariance)
+    K, k = np.asarray(controllers.feedback), np.asarray(controllers.feedforward)
+    variance = np.einsum("mtij,mtij->mti", K @ P, K) + _diagonal(controllers.covariance)  # diag(K P Kᵀ + Σ)
     return {
-        "state_mean": pack(mean[:, steps]),
-        "state_std": pack(_deviation(_diagonal(P))[:, steps]),
-        "action_mean": pack((np.einsum("mtij,mtj->mti", K, mean) + k)[:, steps]),
-        "action_std": pack(_deviation(variance)[:, steps]),
+        "state_mean": mean,
+        "state_std": _deviation(_diagonal(P)),
+        "action_mean": np.einsum("mtij,mtj->mti", K, mean) + k,
+        "action_std": _deviation(variance),
     }
 
 
-def _controller(record: IterationRecord, steps: np.ndarray) -> dict[str, Any]:
-    controllers = record.controllers
+def _beside(record: IterationRecord, steps: np.ndarray) -> dict[str, Any] | None:
+    """What stands beside the controllers that were run, where there is a global policy.
+
+    Where the policy was sampled, the local controllers that this iteration made from it and has taught it; where they
+    were sampled, the policy around their samples. Both in the fitted model, near whose data both are.
+    """
+    policy = record.policy
+    if policy is None or not trained(record):
+        return None
+    if policy.sampled:
+        controllers, marginals = record.improved, _marginals(record.dynamics, record.improved).numpy()
+    else:
+        controllers, marginals = policy.linearised, policy.marginals
+    tube = _tube(controllers, marginals, steps, near=_tube_arrays(record.controllers, record.marginals))
+    return {"tube": tube, "controller": _controller(controllers, steps)}
+
+
+@jax.jit
+def _marginals(dynamics: LinearDynamics, controllers: Controller) -> Marginals:
+    return jax.vmap(forward)(dynamics, controllers)
+
+
+def _controller(controllers: Controller, steps: np.ndarray) -> dict[str, Any]:
     return {
         "feedback": pack(np.asarray(controllers.feedback)[:, steps], bits=8),
         "feedforward": pack(np.asarray(controllers.feedforward)[:, steps]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,12 @@ from gps.inspect import tables
 from gps.inspect.report import names
 from gps.inspect.report.model_error import one_step
 from gps.inspect.report.packing import numbers, pack
+from gps.inspect.report.places import places
 from gps.inspect.report.thinning import kept_samples, kept_steps
+from gps.runs import EVALUATIONS
 
 if TYPE_CHECKING:
-    from gps.records import IterationRecord
+    from gps.records import IterationRecord, PolicyRecord
     from gps.runs import Run
 
 Piece = dict[str, Any]
@@ -45,7 +48,7 @@ def piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
         "cost_error": numbers(_standard_error(totals)),
         "expected": numbers(before + record.predicted),  # the cost that the last update promised
         "predicted": numbers(record.predicted),
-        "successes": [row.successes for row in rows],
+        "successes": None if rollouts.success is None else [row.successes for row in rows],
         "samples": totals.shape[1],
         "short": (~whole).sum(axis=1).tolist(),  # episodes that ended early
         "kl": numbers(record.kl),
@@ -62,7 +65,33 @@ def piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
         "sentence": [status.sentence for status in record.statuses],
         "message": list(record.messages),
         "seconds": numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
+        "policy": None if record.policy is None else _policy(record, record.policy, steps),
     }
+
+
+def _policy(record: IterationRecord, policy: PolicyRecord, steps: np.ndarray) -> dict[str, Any]:
+    """The global policy's side of an iteration."""
+    return {
+        "sampled": policy.sampled,
+        "trained": trained(record),
+        "kl": numbers(tables.policy_kl(policy)),
+        "kl_steps": pack(policy.kl[:, steps, None]),
+        "loss": numbers(policy.loss),
+        "steps": policy.steps,
+        "training": numbers(policy.training_loss),
+        "held_out": numbers(policy.held_out_loss),
+        "deviation": numbers(policy.deviation),
+        "message": policy.message,
+    }
+
+
+def trained(record: IterationRecord) -> bool:
+    """Whether the iteration began with a global policy: before, the initial controllers stand for it."""
+    policy = record.policy
+    if policy is None:
+        return False
+    same = np.array_equal(policy.linearised.feedforward, record.controllers.feedforward)
+    return policy.sampled or not same
 
 
 def _standard_error(totals: np.ndarray) -> np.ndarray:
@@ -90,7 +119,7 @@ def facts(run: Run, first: IterationRecord | None) -> dict[str, Any]:
     config = run.config
     algorithm = config.algorithm
     done, active = len(run.iterations), run.active
-    evaluation = run.evaluation_summary
+    evaluations = {what: run.evaluated_summary(what) for what in EVALUATIONS}
     known: dict[str, Any] = {
         "name": run.name,
         "description": config.description,
@@ -103,10 +132,16 @@ def facts(run: Run, first: IterationRecord | None) -> dict[str, Any]:
         "planned": algorithm.iterations,
         "done": done,
         "state": "running" if active else "finished" if done >= algorithm.iterations else "stopped",
-        "evaluation": [
-            {"cost": numbers(item.cost), "successes": item.successes, "rollouts": item.rollouts} for item in evaluation
-        ],
+        "evaluation": _evaluation(evaluations["final"]),
         "conditions": [_condition(condition) for condition in config.environment.conditions],
+        "apart": {
+            "unseen": _evaluation(evaluations["unseen"]),
+            "local": _evaluation(evaluations["local"]),
+            "starts": [_condition(condition) for condition in config.environment.test_conditions],
+            "places": places(config.environment.conditions, config.environment.test_conditions),
+        }
+        if first is not None and first.policy is not None
+        else None,
         "environment": config.environment.id or config.environment.mjcf,
         "experiment": config.to_toml(),
         "command": (run.path / "command.txt").read_text(encoding="utf-8").strip(),
@@ -124,6 +159,18 @@ def facts(run: Run, first: IterationRecord | None) -> dict[str, Any]:
             "actions": [f"u{i}" for i in range(du)],
         }
     return known
+
+
+def _evaluation(items: Sequence[tables.Evaluation]) -> list[dict[str, Any]]:
+    return [
+        {
+            "cost": numbers(item.cost),
+            "successes": item.successes,
+            "rollouts": item.rollouts,
+            "return": None if item.returns is None else numbers(item.returns),
+        }
+        for item in items
+    ]
 
 
 def _condition(condition: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError
-from gps.inspect.report.detail import detail, read_detail, read_mixture
+from gps.inspect.report.detail import detail, read_detail, read_evaluations, read_mixture
 from gps.inspect.report.overview import Piece, facts, piece
 from gps.inspect.report.thinning import fits, kept_iterations
 from gps.inspect.report.words import described, findings, summary
@@ -60,17 +60,25 @@ def report(run: Run) -> str:
     shown = overview(facts(run, first), pieces)
     kept = kept_iterations(count, size, [finding["worst"] for finding in shown["findings"]])
     chosen = {k: details[k] if k in details else to_json(read_detail(run, k)) for k in kept}
-    return page(shown | {"kept": kept}, chosen)
+    return page(shown | {"kept": kept}, chosen, read_evaluations(run))
 
 
-def page(overview: dict[str, Any] | None = None, details: dict[int, str] | None = None, token: str = "") -> str:
+def page(
+    overview: dict[str, Any] | None = None,
+    details: dict[int, str] | None = None,
+    ends: dict[str, Any] | None = None,
+    token: str = "",
+) -> str:
     """The page around its data.
 
     Args:
         overview, details: None for a page that asks its server for them.
+        ends: the final episodes of a policy and its controllers, where there are some.
         token: of the live page's requests.
     """
     data = {f"iteration-{k}": text for k, text in (details or {}).items()}
+    if ends is not None:
+        data["ends"] = to_json(ends)
     if overview is not None:
         data["overview"] = to_json(overview)
     blocks = [f'<script type="application/json" id="{name}">{text}</script>' for name, text in data.items()]

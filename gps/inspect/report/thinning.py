@@ -8,6 +8,9 @@ MOST_SAMPLES = 10
 MOST_BYTES = 8 << 20
 """Of the iterations' details together, in a page that is one file; plotly.js itself takes 5 MB."""
 
+MOST_NUMBERS = 400_000
+"""Of the final episodes of one kind: about 1 MB."""
+
 
 def kept_steps(T: int) -> Int[np.ndarray, "kept"]:
     """At most 200 of T time steps, the first and the last among them."""
@@ -17,6 +20,11 @@ def kept_steps(T: int) -> Int[np.ndarray, "kept"]:
 def kept_samples(N: int, most: int = MOST_SAMPLES) -> Int[np.ndarray, "kept"]:
     """At most `most` of N samples."""
     return _evenly(N, most)
+
+
+def kept_starts(count: int, numbers_each: int) -> Int[np.ndarray, "kept"]:
+    """The starts whose final episodes, of so many numbers each, fit into a page."""
+    return _evenly(count, max(2, MOST_NUMBERS // max(numbers_each, 1)))
 
 
 def fits(size: int) -> bool:

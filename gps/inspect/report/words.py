@@ -39,7 +39,7 @@ _ORDER = ("error", "worse", "warning", "note")
 class Finding:
     """Something that a person should know, of consecutive iterations and of one or more conditions.
 
-    The text is that of iteration `worst` and the first of the conditions.
+    The text is that of iteration `worst` and the first of the conditions; what is not of a condition has none.
     """
 
     kind: str
@@ -68,6 +68,7 @@ def findings(pieces: Sequence[Piece], du: int) -> list[Finding]:
         for finding in _of_one(item, pieces[k - 1] if k else None, m)
     ]
     single += _collapses(pieces, du)
+    single += _of_policies(pieces)
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(
         _together(_in_a_row(single)),
@@ -80,7 +81,7 @@ def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
     k = item["iteration"]
     status = Status[item["status"][m]]
     if not status.ok:
-        mild = (Status.SEARCH_EXHAUSTED, Status.SAMPLES_DROPPED, Status.NO_PREFERENCE)
+        mild = (Status.SEARCH_EXHAUSTED, Status.SAMPLES_DROPPED, Status.NO_PREFERENCE, Status.NONE_WHOLE)
         severity = "warning" if status in mild else "error"
         yield Finding.one(status.name, severity, k, m, item["message"][m] or status.sentence)
     if (share := item["saturated"][m] or 0.0) > SATURATED:
@@ -136,6 +137,15 @@ def _collapses(pieces: Sequence[Piece], du: int) -> Iterator[Finding]:
             break
 
 
+def _of_policies(pieces: Sequence[Piece]) -> Iterator[Finding]:
+    """What there is to say of the global policy's training, unless a condition's status has said it."""
+    for item in pieces:
+        text = (item.get("policy") or {}).get("message", "")
+        if text and not any(text in message for message in item["message"]):
+            k = item["iteration"]
+            yield Finding("policy", "warning", k, k, k, (), f"the training of the policy: {text}", 1.0)
+
+
 def _in_a_row(single: list[Finding]) -> Iterator[Finding]:
     """Findings of one kind and condition in consecutive iterations as one, in the words of the worst."""
     single = sorted(single, key=lambda f: (f.kind, f.conditions, f.first))
@@ -171,6 +181,7 @@ def summary(facts: dict[str, Any], pieces: Sequence[Piece], found: Sequence[Find
         _ending(facts, len(pieces)),
         _cost(pieces),
         _success(facts, last),
+        _imitation(last),
     ]
     grave = sum(finding.severity == "error" for finding in found)
     warned = sum(finding.severity == "warning" for finding in found)
@@ -205,8 +216,14 @@ def _cost(pieces: Sequence[Piece]) -> str:
 
 
 def _success(facts: dict[str, Any], last: Piece) -> str:
+    if facts.get("apart") and facts["evaluation"]:
+        return _apart(facts)
+    if any(item["successes"] is None for item in facts["evaluation"]):
+        return f"The final controllers, without noise, cost {_mean(facts['evaluation'])} on average."
+    if last["successes"] is None:
+        return ""
     if evaluation := facts["evaluation"]:
-        solved = [item["successes"] == item["rollouts"] for item in evaluation]
+        solved = _solved(evaluation)
         missing = [str(m) for m, yes in enumerate(solved) if not yes]
         which = f" (not {', '.join(missing)})" if 0 < len(missing) < len(solved) else ""
         return (
@@ -214,6 +231,50 @@ def _success(facts: dict[str, Any], last: Piece) -> str:
         )
     total = last["samples"] * len(last["successes"])
     return f"In the last iteration {sum(last['successes'])} of {_plural(total, 'sample')} succeeded."
+
+
+def _apart(facts: dict[str, Any]) -> str:
+    """What the policy and the local controllers are worth without noise, from trained and from unseen starts."""
+    trained, unseen, local = facts["evaluation"], facts["apart"]["unseen"], facts["apart"]["local"]
+    if any(item["successes"] is None for item in (*trained, *unseen, *local)):
+        parts = [f"the policy costs {_mean(trained)} from the starts that it was trained on"]
+        parts += [f"{_mean(unseen)} from those that it had never seen"] if unseen else []
+        parts += [f"the local controllers that taught it cost {_mean(local)}"] if local else []
+        return f"Without noise, {', '.join(parts)}, on average."
+    wins, taught = _solved(trained), _solved(local)
+    text = f"Without noise, the policy solves {sum(wins)} of {_plural(len(wins), 'start')} that it was trained on"
+    if unseen:
+        text += f" and {sum(_solved(unseen))} of {len(unseen)} that it had never seen"
+    if not local:
+        return f"{text}."
+    text += f"; the local controllers that taught it solve {sum(taught)} of their {len(taught)}."
+    lost = [str(m) for m, (won, could) in enumerate(zip(wins, taught, strict=True)) if could and not won]
+    if lost:
+        text += f" Its controller succeeds where the policy does not in condition {', '.join(lost)}."
+    return text
+
+
+def _solved(evaluation: Sequence[dict[str, Any]]) -> list[bool]:
+    return [item["successes"] == item["rollouts"] for item in evaluation]
+
+
+def _mean(evaluation: Sequence[dict[str, Any]]) -> str:
+    costs = [math.nan if item["cost"] is None else item["cost"] for item in evaluation]
+    return number(math.fsum(costs) / len(costs))
+
+
+def _imitation(last: Piece) -> str:
+    """How near the policy came to the local controllers in the last iteration."""
+    policy = last.get("policy")
+    if not policy or None in policy["loss"]:
+        return ""
+    before, after = policy["loss"]
+    known = [kl for kl in policy["kl"] if kl is not None]
+    near = f", and it came within {number(math.fsum(known) / len(known))} nats a step of them" if known else ""
+    return (
+        f"In the last iteration the policy learned from the local controllers: its loss went from {number(before)} to "
+        f"{number(after)}{near}."
+    )
 
 
 def _plural(count: int, noun: str) -> str:
@@ -240,7 +301,8 @@ def described(item: Piece, before: Piece | None, m: int) -> list[str]:
         text.append(f"The mean cost {moved}{_promise(item['predicted'][m])}.")
     if short:
         text.append(f"{_plural(short, 'episode')} ended early.")
-    text.append(f"{item['successes'][m]} of {_plural(item['samples'], 'sample')} succeeded.")
+    if item["successes"] is not None:
+        text.append(f"{item['successes'][m]} of {_plural(item['samples'], 'sample')} succeeded.")
     if item["saturated"][m]:
         text.append(f"The environment's limits changed {100 * item['saturated'][m]:.2g} % of the actions.")
     if (error := item["model_error"][m]) is not None:
@@ -249,6 +311,28 @@ def described(item: Piece, before: Piece | None, m: int) -> list[str]:
     if kl is not None and bound is not None:
         found = "" if eta is None else f" at η = {number(eta)}, after {_plural(len(item['trace'][m]), 'evaluation')}"
         text.append(f"The update used {number(kl)} of {number(bound)} nats of KL{found}.")
+    return text + _of_policy(item, m)
+
+
+def _of_policy(item: Piece, m: int) -> list[str]:
+    """Whose the samples are, and what the policy learned from this condition's new controller."""
+    policy = item.get("policy")
+    if not policy:
+        return []
+    if policy["sampled"]:
+        text = ["The policy was sampled, and the new local controller made around it."]
+    elif policy["trained"]:
+        text = ["The local controller was sampled, not the policy."]
+    else:
+        text = ["The initial controller was sampled: there was no policy yet."]
+    before, after = policy["loss"]
+    if before is not None and after is not None:
+        apart = policy["kl"][m]
+        near = "" if apart is None else f", and {number(apart)} nats a step are left between it and the new controller"
+        text.append(
+            f"Then the policy was trained for {_plural(policy['steps'], 'step')} on all conditions: its loss went from "
+            f"{number(before)} to {number(after)}{near}."
+        )
     return text
 
 

@@ -6,14 +6,15 @@ const LIVE = TOKEN !== "";
 const PRINCIPAL = ["principal 1", "principal 2"];
 
 const view = {k: 0, m: 0, group: 0, point: 0, action: "all", actionIndices: [], axes: [...PRINCIPAL], logCost: false,
-  facts: null, pieces: [], findings: [], kept: null, piece: null, detail: null, detailOf: null};
+  facts: null, pieces: [], findings: [], kept: null, piece: null, detail: null, detailOf: null, told: true,
+  start: 0, endGroup: 0, endPoint: 0, ends: null};
 
 // -- data ------------------------------------------------------------------------------------------------------------
 
 // A page from a file holds its data; a live page asks its server. Both give the same objects.
 const source = LIVE
-  ? {detail: (k) => fetchJSON(`iteration/${k}`)}
-  : {detail: async (k) => JSON.parse($(`iteration-${k}`).textContent)};
+  ? {detail: (k) => fetchJSON(`iteration/${k}`), ends: () => fetchJSON("ends")}
+  : {detail: async (k) => JSON.parse($(`iteration-${k}`).textContent), ends: async () => ($("ends") ? JSON.parse($("ends").textContent) : null)};
 
 async function fetchJSON(path, options = {}) {
   const response = await fetch(path, {cache: "no-store", ...options});
@@ -37,9 +38,12 @@ const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) 
 
 // -- drawing ---------------------------------------------------------------------------------------------------------
 
-const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated, time};
-const DETAIL = {states, actions, space, feedback, feedforward, noise, model, search, "kl-now": klNow, mixture};
-const FIGURES = {...OVERVIEW, ...DETAIL};
+const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated,
+  "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, time};
+const DETAIL = {states, actions, space, feedback, feedforward, noise, model, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, mixture};
+const END = {map, "end-states": endStates, "end-actions": endActions, "end-space": endSpace};
+const FIGURES = {...OVERVIEW, ...DETAIL, ...END};
+const OF_POLICY = new Set(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"]);
 const CONFIG = {displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
 
 const dirty = new Set(), visible = new Set();
@@ -73,6 +77,7 @@ function draw(id) {
   const {data, layout} = FIGURES[id](view, colours(), element.clientWidth);
   const known = Boolean(element._fullLayout);
   Plotly.react(element, data, {...layout, width: element.clientWidth}, CONFIG);
+  if (!known && id === "map") element.on("plotly_click", ({points: [point]}) => chooseStart(point.customdata));
   if (!known && id in OVERVIEW) {
     element.on("plotly_click", ({points: [point]}) => select(Math.round(point.x), id === "glance" ? Math.round(point.y) : view.m));
   }
@@ -80,6 +85,8 @@ function draw(id) {
 
 // Shows a sentence in place of a figure that has nothing to show.
 function applicable(id) {
+  if (OF_POLICY.has(id)) return Boolean(view.facts.apart);
+  if (id in END) return Boolean(view.ends) && (id !== "map" || Boolean(view.facts.apart.places)) && (id !== "end-space" || view.facts.points.length > 0);
   if (id === "space") return view.facts.points.length > 0;
   if (id === "noise") return !($("noise-figure").hidden = view.actionIndices.length < 2);
   if (id !== "model" && id !== "mixture") return true;
@@ -129,6 +136,7 @@ async function showDetail() {
   const left = view.facts.sizes.N - view.detail.samples.numbers.length;
   $("samples-left-out").textContent = left > 0 ? `(${left} of ${view.facts.sizes.N} samples are left out)` : "";
   document.body.dataset.shown = `${view.k}-${view.m}`;
+  showRoles();
   redraw(DETAIL);
 }
 
@@ -138,7 +146,20 @@ function showWords() {
   const good = ["OK", "BOUND_INACTIVE"].includes(view.piece.status[view.m]);
   $("words").replaceChildren(Object.assign(document.createElement("b"), {textContent: status, className: good ? "" : "bad"}), " " + rest.join(" "));
   const cost = view.piece.cost[view.m];
-  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ${status}`;
+  const succeeded = view.piece.successes ? `${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ` : "";
+  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${status}`;
+}
+
+// Says whose the samples are, and what the two colours are.
+function showRoles() {
+  const {policy} = view.pieces[view.detailOf];
+  if (!policy) return;
+  const {beside} = view.detail, said = (text) => Object.assign(document.createElement("b"), {textContent: text});
+  const [who, then] = policy.sampled ? ["The policy was sampled.", " Blue is the policy as it was; the other colour is the local controller that this iteration made from it, and taught it."]
+    : beside ? ["The local controllers were sampled, not the policy.", " Blue is what the policy would have done in their places, as a straight line through it; the other colour is the local controller that was run."]
+    : ["The initial controllers were sampled:", " there was no policy yet. It learned for the first time from what they became."];
+  $("roles").replaceChildren(said(who), then, beside ? " Far from the samples the model knows nothing: the figures are cut there." : "");
+  for (const element of document.querySelectorAll(".of-policy-tube")) element.hidden = !beside && !policy.sampled;
 }
 
 // -- words and choices -----------------------------------------------------------------------------------------------
@@ -165,12 +186,12 @@ function showFacts() {
 function showFindings() {
   const item = (finding) => {
     const element = document.createElement("li"), link = document.createElement("a");
-    const {first, last, worst, conditions: [condition, ...others]} = finding;
+    const {first, last, worst, conditions: [condition, ...others]} = finding, when = `iteration${last > first ? `s ${first} to ${last}` : ` ${first}`}:`;
     const which = others.length > 2 && others.length === view.facts.sizes.M - 1 ? "all others" : others.sort((a, b) => a - b).join(", ");
     const also = others.length ? ` (${which} too)` : "";
-    link.textContent = `Condition ${condition}${also}, iteration${last > first ? `s ${first} to ${last}` : ` ${first}`}:`;
+    link.textContent = condition === undefined ? `I${when.slice(1)}` : `Condition ${condition}${also}, ${when}`;
     link.href = "#inside";
-    link.onclick = () => select(worst, condition);
+    link.onclick = () => select(worst, condition ?? view.m);
     element.className = finding.severity;
     element.append(link, ` ${last > first ? `worst in ${worst}: ` : ""}${finding.text}`);
     return element;
@@ -208,21 +229,104 @@ function showChoices() {
   $("executed").textContent = facts.execute === "max_entropy" ? "" : `The samples ran the controller as execute = "${facts.execute}"; the tube is that of the controller itself.`;
 }
 
+// -- the ends --------------------------------------------------------------------------------------------------------
+
+let shownEnds = "";
+
+// What the policy and the local controllers are worth without noise; loaded anew when it has changed.
+async function showEnds() {
+  const {facts} = view, known = Boolean(facts.apart) && facts.evaluation.length > 0;
+  $("worth").hidden = !facts.apart;
+  $("worth-none").hidden = known;
+  $("worth-known").hidden = $("end").hidden = !known;
+  if (!known) { view.ends = null; shownEnds = ""; return; }
+  showTiles();
+  $("map-figure").hidden = !facts.apart.places;
+  const flat = facts.apart.places?.axes.length === 1;
+  $("map-about").textContent = flat ? "What the starts cost." : "Where the starts lie.";
+  $("map-local").textContent = flat ? "the local controller" : "the local controller succeeds";
+  $("map-ring").hidden = !flat && !view.told;
+  const now = JSON.stringify([facts.evaluation, facts.apart]);
+  if (now === shownEnds) return;
+  shownEnds = now;
+  view.ends = await source.ends();
+  if (!view.ends) { $("end").hidden = true; return; }
+  const all = starts(facts), kept = (start) => view.ends[start.kind === "unseen" ? "unseen" : "final"]?.starts.includes(start.i);
+  const shown = range(all.length).filter((i) => kept(all[i]));
+  options($("start"), shown.map((i) => startLabel(all[i])), shown);
+  $("end-left-out").textContent = shown.length < all.length ? `(${all.length - shown.length} of ${all.length} starts are left out)` : "";
+  options($("end-group"), facts.groups.map((group) => group.name));
+  options($("end-point"), facts.points.map((point) => point.name));
+  $("end-space-figure").hidden = !facts.points.length;
+  chooseStart(shown.includes(view.start) ? view.start : shown[0]);
+}
+
+function showTiles() {
+  const {evaluation, apart} = view.facts;
+  const tile = (title, items, kind) => {
+    const element = document.createElement("div"), mean = (values) => (values.reduce((a, b) => a + b, 0) / values.length).toPrecision(4);
+    const costs = items.map((item) => item.cost), returns = items.map((item) => item.return);
+    const parts = [...(returns.includes(null) ? [] : [`mean return ${mean(returns)}`]), costs.includes(null) ? "some episodes ended early" : `mean cost ${mean(costs)}`];
+    const big = Object.assign(document.createElement("b"), {textContent: view.told ? `${items.filter(won).length} of ${items.length}` : parts[0]});
+    const small = view.told ? ["succeed", ...parts] : [...parts.slice(1), `${items.length} starts`];
+    element.className = `tile ${kind}`;
+    element.append(Object.assign(document.createElement("span"), {textContent: title}), big, Object.assign(document.createElement("span"), {className: "muted", textContent: small.join(" · ")}));
+    return element;
+  };
+  $("tiles").replaceChildren(tile("The policy, from starts that it was trained on", evaluation, ""), ...(apart.unseen.length ? [tile("The policy, from starts never seen", apart.unseen, "")] : []),
+    ...(apart.local.length ? [tile("The local controllers, each from its own start", apart.local, "local")] : []));
+}
+
+function showStarts() {
+  const cell = (content, tag = "td") => { const element = document.createElement(tag); element.append(content); return element; };
+  const mark = (item) => {
+    if (!item) return "–";
+    const element = document.createElement("span"), sign = view.told ? (won(item) ? "✓ " : "✕ ") : "";
+    element.append(Object.assign(document.createElement("b"), {className: won(item) ? "good" : "bad", textContent: sign}), item.cost === null ? "ended early" : item.cost.toPrecision(4));
+    return element;
+  };
+  const head = document.createElement("tr"), choices = Array.from($("start").options, (option) => Number(option.value));
+  head.append(...["start", "policy", "local controller"].map((name) => cell(name, "th")));
+  $("starts").replaceChildren(head, ...starts(view.facts).map((start, i) => {
+    const row = document.createElement("tr"), label = choices.includes(i) ? Object.assign(document.createElement("button"), {textContent: startLabel(start)}) : startLabel(start);
+    if (choices.includes(i)) label.onclick = () => chooseStart(i);
+    row.className = i === view.start ? "chosen" : "";
+    row.append(cell(label), cell(mark(start.policy)), cell(mark(start.local)));
+    return row;
+  }));
+}
+
+function chooseStart(i) {
+  if (!Array.from($("start").options).some((option) => Number(option.value) === i)) return;
+  view.start = i;
+  $("start").value = i;
+  const {kind, policy, local} = starts(view.facts)[i];
+  $("end-words").textContent = `The policy: ${outcome(policy)}.${local ? ` The local controller: ${outcome(local)}.` : " Nothing was trained from here."}`;
+  $("end-others").textContent = kind === "unseen" ? "starts never seen" : "starts that were trained on";
+  showStarts();
+  redraw(END);
+}
+
 function showPoint() {
   const point = view.facts.points[view.point];
-  if (point) $("space-caption").textContent = point.relative ? `Paths of ${point.name}: the first relative to the second, so the target is the origin. Blue: the model's mean. Drag to turn.`
-    : `Paths of ${point.name} in the world. Blue: the model's mean. Drag to turn.`;
+  const thick = view.facts.apart ? "Thick: the means in the model, of the policy (blue) and the local controller." : "Blue: the model's mean.";
+  if (point) $("space-caption").textContent = point.relative ? `Paths of ${point.name}: the first relative to the second, so the target is the origin. ${thick} Drag to turn.`
+    : `Paths of ${point.name} in the world. ${thick} Drag to turn.`;
 }
 
 function show(overview) {
   view.facts = overview.facts;
   view.findings = overview.findings;
   view.kept = overview.kept ?? null;
+  view.told = view.pieces.some((piece) => piece.successes !== null);
+  document.body.classList.toggle("is-told", view.told);
+  document.body.classList.toggle("has-policy", Boolean(view.facts.apart));
   showFacts();
   if (!view.pieces.length) return;
   $("summary").textContent = overview.summary.join(" ");
   showFindings();
   showChoices();
+  showEnds();
   for (const id of Object.keys(FIGURES)) observer.observe($(id));
 }
 
@@ -236,7 +340,7 @@ function suitLogarithm() {
 }
 
 // The iteration to open with: the one with the gravest trouble, else the last.
-const opening = () => (view.findings.length && view.findings[0].severity !== "note" ? [view.findings[0].worst, view.findings[0].conditions[0]] : [view.pieces.length - 1, 0]);
+const opening = () => (view.findings.length && view.findings[0].severity !== "note" ? [view.findings[0].worst, view.findings[0].conditions[0] ?? 0] : [view.pieces.length - 1, 0]);
 
 // -- live ------------------------------------------------------------------------------------------------------------
 
@@ -298,8 +402,11 @@ $("next").onclick = () => select(view.k + 1);
 $("condition").onchange = (event) => select(view.k, Number(event.target.value));
 $("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states}); };
 $("action").onchange = (event) => { view.action = event.target.value; redraw({feedback}); };
-$("action-group").onchange = () => { showChoices(); redraw({actions, feedforward, noise}); };
+$("action-group").onchange = () => { showChoices(); redraw({actions, feedforward, noise, "end-actions": endActions}); };
 $("point").onchange = (event) => { view.point = Number(event.target.value); showPoint(); redraw({space}); };
+$("start").onchange = (event) => chooseStart(Number(event.target.value));
+$("end-group").onchange = (event) => { view.endGroup = Number(event.target.value); redraw({"end-states": endStates}); };
+$("end-point").onchange = (event) => { view.endPoint = Number(event.target.value); redraw({"end-space": endSpace}); };
 $("log-cost").onchange = (event) => { view.logCost = event.target.checked; redraw({cost}); };
 for (const i of [0, 1]) $(`axis-${i}`).onchange = (event) => { view.axes[i] = event.target.value; redraw({mixture}); };
 for (const name of ["pause", "resume", "stop"]) $(name).onclick = () => ask(name);

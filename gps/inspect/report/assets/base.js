@@ -38,7 +38,7 @@ const finite = (values) => values.filter((value) => value !== null && Number.isF
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
-  const names = ["card", "ink", "muted", "line", "accent", "good", "warn", "bad", "band", "other", "low", "middle", "high"];
+  const names = ["card", "ink", "muted", "line", "accent", "good", "warn", "bad", "band", "other", "low", "middle", "high", "local", "local-band"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
@@ -101,12 +101,12 @@ function multiples(c, titles, width, {most = 4, least = 230, row = 170, x = {}, 
 }
 
 // A line with a band around it: three traces.
-function band(c, x, mean, deviation, axes, name) {
+function band(c, x, mean, deviation, axes, {colour = c.accent, fill = c.band, name} = {}) {
   const bound = (sign) => mean.map((value, i) => value + sign * 2 * deviation[i]);
   const edge = {x, mode: "lines", line: {width: 0}, hoverinfo: "skip", ...axes};
-  return [{...edge, y: bound(-1)}, {...edge, y: bound(1), fill: "tonexty", fillcolor: c.band},
-    {x, y: mean, mode: "lines", line: {color: c.accent, width: 1.8}, name, customdata: deviation,
-      hovertemplate: "t = %{x}: %{y:.4g} ± %{customdata:.2g}<extra></extra>", ...axes}];
+  return [{...edge, y: bound(-1)}, {...edge, y: bound(1), fill: "tonexty", fillcolor: fill},
+    {x, y: mean, mode: "lines", line: {color: colour, width: 1.8}, name, customdata: deviation,
+      hovertemplate: `t = %{x}: %{y:.4g} ± %{customdata:.2g}<extra>${name ?? ""}</extra>`, ...axes}];
 }
 
 // Several curves as one trace, with gaps between them.

@@ -5,44 +5,98 @@ const heatmapHeight = (rows) => 90 + Math.min(Math.max(15 * rows, 110), 660);
 const entryAxis = (c, names) => axis(c, {tickvals: range(names.length), ticktext: names, autorange: "reversed", showgrid: false, zeroline: false,
   automargin: true, tickfont: {size: names.length > 44 ? 8 : 10.5}});
 
+// -- the policy and the local controllers ----------------------------------------------------------------------------
+
+const isPolicy = (c) => ({colour: c.accent, fill: c.band, name: "policy"});
+const isLocal = (c) => ({colour: c.local, fill: c["local-band"], name: "local controller"});
+
+// What is drawn: the controllers that were run, on top, and, where there is a global policy, what stands beside them.
+function drawn(view, c) {
+  const {policy} = view.pieces[view.detailOf], {detail} = view;
+  if (!policy) return [{...detail, style: {}}];
+  const beside = detail.beside ? [{...detail.beside, style: policy.sampled ? isLocal(c) : isPolicy(c)}] : [];
+  return [...beside, {...detail, style: policy.sampled ? isPolicy(c) : isLocal(c)}];
+}
+
 // -- trajectories ----------------------------------------------------------------------------------------------------
 
-// Samples over the tube, a plot for each index.
-function trajectories(view, c, width, names, indices, samples, mean, deviation) {
-  const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis});
+// Samples over the tubes, a plot for each index.
+function trajectories(view, c, width, names, indices, samples, tubes) {
   const x = view.facts.times, won = view.detail.samples.succeeded[view.m];
+  const y = (plot) => ({nticks: 5, ...room(view, samples, tubes, indices[plot])});
+  const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis, y});
   const data = grid.axes.flatMap((axes, plot) => {
     const i = indices[plot];
     const lines = (which) => joined(range(won.length).filter((n) => Boolean(won[n]) === which).map((n) => ({x, y: samples.along(view.m, n, null, i)})));
     const sample = (which) => ({...lines(which), mode: "lines", line: {width: 0.9, color: which ? c.good : c.other}, opacity: 0.8,
       hovertemplate: "t = %{x}: %{y:.4g}<extra></extra>", ...axes});
-    return [...band(c, x, mean.along(view.m, null, i), deviation.along(view.m, null, i), axes), sample(false), sample(true)];
+    const bands = tubes.flatMap(({mean, deviation, style}) => band(c, x, mean.along(view.m, null, i), deviation.along(view.m, null, i), axes, style));
+    return [...bands, sample(false), sample(true)];
   });
   return {data, layout: {...grid.layout, uirevision: `${view.m} ${indices}`}};
 }
 
+// The range of a plot in which what was not run may go far beyond what was: the model is not asked for so much.
+function room(view, samples, tubes, i) {
+  if (tubes.length < 2) return {};
+  const edges = ({mean, deviation}) => { const d = deviation.along(view.m, null, i); return mean.along(view.m, null, i).flatMap((value, t) => [value - 2 * d[t], value + 2 * d[t]]); };
+  const [beside, ran] = tubes.map(edges), seen = range(samples.shape[1]).flatMap((n) => samples.along(view.m, n, null, i));
+  return {range: within(finite(beside), finite([...ran, ...seen]))};
+}
+
+// From the least to the greatest of both, but only so far beyond the second as half of what they span.
+function within(wide, narrow) {
+  const [low, high] = [Math.min(...narrow), Math.max(...narrow)], more = 0.5 * (high - low) || 1;
+  const ends = [Math.max(Math.min(...wide, low), low - more), Math.min(Math.max(...wide, high), high + more)], rim = 0.04 * (ends[1] - ends[0]);
+  return narrow.length ? [ends[0] - rim, ends[1] + rim] : undefined;
+}
+
 function states(view, c, width) {
-  const {samples, tube} = view.detail;
-  return trajectories(view, c, width, view.facts.entries, view.facts.groups[view.group].indices, unpack(samples.states), unpack(tube.state_mean), unpack(tube.state_std));
+  const tubes = drawn(view, c).map(({tube, style}) => ({mean: unpack(tube.state_mean), deviation: unpack(tube.state_std), style}));
+  return trajectories(view, c, width, view.facts.entries, view.facts.groups[view.group].indices, unpack(view.detail.samples.states), tubes);
 }
 
 function actions(view, c, width) {
-  const {samples, tube} = view.detail;
-  return trajectories(view, c, width, view.facts.actions, view.actionIndices, unpack(samples.actions), unpack(tube.action_mean), unpack(tube.action_std));
+  const tubes = drawn(view, c).map(({tube, style}) => ({mean: unpack(tube.action_mean), deviation: unpack(tube.action_std), style}));
+  return trajectories(view, c, width, view.facts.actions, view.actionIndices, unpack(view.detail.samples.actions), tubes);
 }
 
 function space(view, c) {
-  const {samples, tube} = view.detail, point = view.facts.points[view.point], won = samples.succeeded[view.m];
-  const path = (tensor, ...index) => Object.fromEntries(["x", "y", "z"].map((name, i) => [name, tensor.along(...index, null, point.indices[i])]));
-  const all = unpack(samples.states), mean = path(unpack(tube.state_mean), view.m);
-  const line = (place, colour, width, name) => ({type: "scatter3d", mode: "lines", ...place, line: {color: colour, width}, name, hovertemplate: "%{x:.3f}, %{y:.3f}, %{z:.3f}<extra>" + name + "</extra>"});
-  const dot = (place, colour, symbol, name) => ({type: "scatter3d", mode: "markers", ...place, marker: {color: colour, size: 5, symbol}, name, hovertemplate: `${name}<extra></extra>`});
-  const data = won.map((yes, n) => line(path(all, view.m, n), yes ? c.good : c.other, 2.5, `sample ${samples.numbers[n]}`));
-  data.push(line(mean, c.accent, 6, "mean of the model"), dot({x: mean.x.slice(0, 1), y: mean.y.slice(0, 1), z: mean.z.slice(0, 1)}, c.ink, "circle", "start"));
-  if (point.relative) data.push(dot({x: [0], y: [0], z: [0]}, c.bad, "diamond", "target"));
-  const spans = boxed(data), side = (name) => ({title: {text: `${name} / m`}, range: spans[name], gridcolor: c.line, zerolinecolor: c.muted, color: c.muted, backgroundcolor: "rgba(0,0,0,0)", nticks: 6});
-  return {data, layout: layout(c, {height: 460, margin: {l: 0, r: 0, t: 0, b: 0}, uirevision: `${view.point}`,
-    scene: {xaxis: side("x"), yaxis: side("y"), zaxis: side("z"), aspectmode: "data", camera: {eye: {x: 1.35, y: -1.65, z: 0.7}, projection: {type: "orthographic"}}}})};
+  const {samples} = view.detail, point = view.facts.points[view.point], won = samples.succeeded[view.m], all = unpack(samples.states);
+  const means = drawn(view, c).map(({tube, style}) => ({path: path(point, unpack(tube.state_mean), view.m), style}));
+  const mean3 = ({path, style}) => line3(path, style.colour ?? c.accent, 6, style.name ? `mean of the ${style.name}` : "mean of the model");
+  const data = won.map((yes, n) => line3(path(point, all, view.m, n), yes ? c.good : c.other, 2.5, `sample ${samples.numbers[n]}`));
+  const [ran, ...beside] = means.reverse();
+  data.push(mean3(ran), ...ends3(c, point, ran.path));
+  return scene(c, data, `${view.point}`, beside.map(mean3));
+}
+
+// -- in space --------------------------------------------------------------------------------------------------------
+
+const path = (point, tensor, ...index) => Object.fromEntries(["x", "y", "z"].map((name, i) => [name, tensor.along(...index, null, point.indices[i])]));
+const line3 = (place, colour, width, name) => ({type: "scatter3d", mode: "lines", ...place, line: {color: colour, width}, name, hovertemplate: "%{x:.3f}, %{y:.3f}, %{z:.3f}<extra>" + name + "</extra>"});
+const dot3 = (place, colour, symbol, name) => ({type: "scatter3d", mode: "markers", ...place, marker: {color: colour, size: 5, symbol}, name, hovertemplate: `${name}<extra></extra>`});
+
+// Where a path starts and, if it is relative to it, where the target is.
+function ends3(c, point, {x, y, z}) {
+  const start = dot3({x: x.slice(0, 1), y: y.slice(0, 1), z: z.slice(0, 1)}, c.ink, "circle", "start");
+  return point.relative ? [start, dot3({x: [0], y: [0], z: [0]}, c.bad, "diamond", "target")] : [start];
+}
+
+// Traces in a box of their own; `beside` may leave it, but not by far.
+function scene(c, traces, uirevision, beside = []) {
+  const data = [...beside, ...traces], inner = boxed(traces);
+  const spans = beside.length ? Object.fromEntries(Object.entries(inner).map(([name, ends]) => [name, within(finite(beside.flatMap((trace) => trace[name])), ends)])) : inner;
+  const side = (name) => ({title: {text: `${name} / m`}, range: spans[name], gridcolor: c.line, zerolinecolor: c.muted, color: c.muted, backgroundcolor: "rgba(0,0,0,0)", nticks: 6});
+  return {data, layout: layout(c, {height: 460, margin: {l: 0, r: 0, t: 0, b: 0}, uirevision,
+    scene: {xaxis: side("x"), yaxis: side("y"), zaxis: side("z"), aspectmode: "manual", aspectratio: proportions(spans), camera: {eye: {x: 1.35, y: -1.65, z: 0.7}, projection: {type: "orthographic"}}}})};
+}
+
+// True proportions. Plotly's own aspectmode "data" would keep those of the selection before.
+function proportions(spans) {
+  const sizes = Object.entries(spans).map(([name, [low, high]]) => [name, high - low]), mean = Math.cbrt(sizes.reduce((product, [, size]) => product * size, 1));
+  const scale = Math.min(1 / mean, 1.4 / Math.max(...sizes.map(([, size]) => size)));  // no side too long for the figure
+  return Object.fromEntries(sizes.map(([name, size]) => [name, size * scale]));
 }
 
 // Ranges that hold all traces, none much shorter than the longest: true proportions, and a box that can be turned.
@@ -57,23 +111,28 @@ function boxed(traces) {
 
 // -- controller ------------------------------------------------------------------------------------------------------
 
+// One map, or two beside each other on one scale: what was run, and what stands beside it.
 function feedback(view, c) {
-  const K = unpack(view.detail.controller.feedback), {dx, du} = view.facts.sizes, all = view.action === "all";
-  const gain = (t, i) => (all ? Math.hypot(...range(du).map((j) => K.at(view.m, t, j, i))) : K.at(view.m, t, Number(view.action), i));
-  const z = range(dx).map((i) => view.facts.times.map((_, t) => gain(t, i)));
-  const most = Math.max(...finite(z.flat()).map(Math.abs), 1e-12);
-  return {data: [{type: "heatmap", x: view.facts.times, y: range(dx), z, zmin: all ? 0 : -most, zmax: most, colorscale: all ? rising(c) : diverging(c),
-    colorbar: colorbar(all ? "norm over the actions" : view.facts.actions[view.action]), customdata: view.facts.entries.map((name) => view.facts.times.map(() => name)),
-    hovertemplate: "t = %{x}, %{customdata}: %{z:.3g}<extra></extra>"}],
-    layout: layout(c, {height: heatmapHeight(dx), margin: {l: 60, r: 0, t: 6, b: 38}, xaxis: axis(c, {...timeAxis, showgrid: false, zeroline: false}), yaxis: entryAxis(c, view.facts.entries), uirevision: "feedback"})};
+  const {dx, du} = view.facts.sizes, all = view.action === "all", sides = drawn(view, c).reverse(), alone = sides.length < 2;
+  const gain = (K, t, i) => (all ? Math.hypot(...range(du).map((j) => K.at(view.m, t, j, i))) : K.at(view.m, t, Number(view.action), i));
+  const maps = sides.map(({controller}) => { const K = unpack(controller.feedback); return range(dx).map((i) => view.facts.times.map((_, t) => gain(K, t, i))); });
+  const most = Math.max(...finite(maps.flat(2)).map(Math.abs), 1e-12);
+  const across = (domain) => axis(c, {...timeAxis, domain, showgrid: false, zeroline: false});
+  const data = maps.map((z, side) => ({type: "heatmap", x: view.facts.times, y: range(dx), z, zmin: all ? 0 : -most, zmax: most, colorscale: all ? rising(c) : diverging(c), xaxis: side ? "x2" : "x",
+    showscale: side === maps.length - 1, colorbar: colorbar(all ? "norm over the actions" : view.facts.actions[view.action]), customdata: view.facts.entries.map((name) => view.facts.times.map(() => name)),
+    hovertemplate: "t = %{x}, %{customdata}: %{z:.3g}<extra></extra>"}));
+  const title = ({style}, side) => ({text: `the ${style.name}'s${side ? "" : ", which was sampled"}`, x: side * 0.515, y: 1, xref: "paper", yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false,
+    font: {size: 11.5, color: style.colour}});
+  return {data, layout: layout(c, {height: heatmapHeight(dx) + (alone ? 0 : 18), margin: {l: 60, r: 0, t: alone ? 6 : 24, b: 38}, xaxis: across(alone ? [0, 1] : [0, 0.485]),
+    ...(alone ? {} : {xaxis2: across([0.515, 1]), annotations: sides.map(title)}), yaxis: entryAxis(c, view.facts.entries), uirevision: "feedback"})};
 }
 
 function feedforward(view, c, width) {
-  const k = unpack(view.detail.controller.feedforward), deviation = unpack(view.detail.controller.noise_std);
+  const parts = drawn(view, c).map(({controller, style}) => ({k: unpack(controller.feedforward), deviation: unpack(controller.noise_std), style}));
   const grid = multiples(c, view.actionIndices.map((i) => view.facts.actions[i]), width, {row: 120, least: 210, x: timeAxis});
   const data = grid.axes.flatMap((axes, plot) => {
     const i = view.actionIndices[plot];
-    return band(c, view.facts.times, k.along(view.m, null, i), deviation.along(view.m, null, i), axes);
+    return parts.flatMap(({k, deviation, style}) => band(c, view.facts.times, k.along(view.m, null, i), deviation.along(view.m, null, i), axes, style));
   });
   return {data, layout: {...grid.layout, uirevision: `${view.m}`}};
 }
@@ -138,6 +197,58 @@ function klNow(view, c) {
   return {data: [{x: view.facts.times, y: unpack(view.piece.kl_steps).along(view.m, null, 0), mode: "lines", fill: "tozeroy", fillcolor: c.band, line: {color: c.accent, width: 1.5},
     hovertemplate: "t = %{x}: %{y:.3g} nats<extra></extra>"}],
     layout: layout(c, {height: 260, xaxis: axis(c, timeAxis), yaxis: axis(c, {rangemode: "tozero"}), shapes: bound === null ? [] : [level(c, bound / view.facts.sizes.T)]})};
+}
+
+// -- the policy's training -------------------------------------------------------------------------------------------
+
+function policyKlNow(view, c) {
+  const kl = unpack(view.piece.policy.kl_steps), x = view.facts.times;
+  const others = joined(range(view.facts.sizes.M).filter((m) => m !== view.m).map((m) => ({x, y: kl.along(m, null, 0)})));
+  return {data: [{...others, mode: "lines", line: {color: c.other, width: 0.8}, opacity: 0.5, hoverinfo: "skip"},
+    {x, y: kl.along(view.m, null, 0), mode: "lines", line: {color: c.accent, width: 1.8}, hovertemplate: "t = %{x}: %{y:.3g} nats<extra></extra>"}],
+    layout: layout(c, {height: 260, xaxis: axis(c, timeAxis), yaxis: axis(c, logAxis(Array.from(kl.data)))})};
+}
+
+function training(view, c) {
+  const {policy} = view.piece, looks = Math.max(policy.training.length, 1), at = (i) => (policy.steps * i) / looks;
+  const batches = positive(policy.training), seen = positive(policy.held_out);
+  return {data: [
+    {x: batches.map((_, i) => at(i + 0.5)), y: batches, mode: "lines", line: {color: c.other, width: 1.1}, hovertemplate: "mini-batches about step %{x:d}: %{y:.4g}<extra></extra>"},
+    {x: seen.map((_, i) => at(i)), y: seen, mode: "lines+markers", line: {color: c.accent, width: 1.8}, marker: {size: 4}, hovertemplate: "step %{x:d}: %{y:.4g}<extra></extra>"},
+  ], layout: layout(c, {height: 260, xaxis: axis(c, {title: {text: "step of the training"}, rangemode: "tozero"}), yaxis: axis(c, logAxis([...batches, ...seen]))})};
+}
+
+// -- one start, without noise ----------------------------------------------------------------------------------------
+
+// The chosen start's episodes: the policy's, those of the policy from the other starts of its kind, the local controller's.
+function episodes(view, what) {
+  const {kind, i} = starts(view.facts)[view.start], of = view.ends[kind === "unseen" ? "unseen" : "final"], {local} = view.ends;
+  const at = of.starts.indexOf(i), beside = kind === "trained" && local ? local.starts.indexOf(i) : -1;
+  return {policy: unpack(of[what]), at, others: range(of.starts.length).filter((other) => other !== at), local: beside < 0 ? null : unpack(local[what]), beside};
+}
+
+function endLines(view, c, width, what, names, indices) {
+  const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis}), x = view.facts.times;
+  const {policy, at, others, local, beside} = episodes(view, what);
+  const line = (y, colour, name, axes) => ({x, y, mode: "lines", line: {color: colour, width: 2}, hovertemplate: `t = %{x}: %{y:.4g}<extra>${name}</extra>`, ...axes});
+  const data = grid.axes.flatMap((axes, plot) => {
+    const i = indices[plot], rest = joined(others.map((other) => ({x, y: policy.along(other, null, i)})));
+    return [{...rest, mode: "lines", line: {color: c.other, width: 0.7}, opacity: 0.45, hoverinfo: "skip", ...axes},
+      ...(local ? [line(local.along(beside, null, i), c.local, "local controller", axes)] : []), line(policy.along(at, null, i), c.accent, "policy", axes)];
+  });
+  return {data, layout: {...grid.layout, uirevision: `${indices}`}};
+}
+
+const endStates = (view, c, width) => endLines(view, c, width, "states", view.facts.entries, view.facts.groups[view.endGroup].indices);
+const endActions = (view, c, width) => endLines(view, c, width, "actions", view.facts.actions, view.actionIndices);
+
+function endSpace(view, c) {
+  const {policy, at, others, local, beside} = episodes(view, "states"), point = view.facts.points[view.endPoint];
+  const {kind} = starts(view.facts)[view.start], of = view.ends[kind === "unseen" ? "unseen" : "final"], chosen = path(point, policy, at);
+  const items = kind === "unseen" ? view.facts.apart.unseen : view.facts.evaluation, fine = (other) => won(items[of.starts[other]]);
+  const data = others.map((other) => line3(path(point, policy, other), fine(other) ? c.good : c.other, 1.5, `start ${of.starts[other]}`));
+  if (local) data.push(line3(path(point, local, beside), c.local, 6, "local controller"));
+  return scene(c, [...data, line3(chosen, c.accent, 6, "policy"), ...ends3(c, point, chosen)], `${view.endPoint}`);
 }
 
 // -- mixture ---------------------------------------------------------------------------------------------------------

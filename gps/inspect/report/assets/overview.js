@@ -12,7 +12,7 @@ function glance(view, c) {
     const before = k ? view.pieces[k - 1].cost[m] : null;
     return piece.cost[m] === null || !before ? null : (piece.cost[m] - before) / Math.abs(before);
   }));
-  const counts = range(M).map((m) => view.pieces.map((piece) => `${piece.successes[m]}/${piece.samples}`));
+  const counts = range(M).map((m) => view.pieces.map((piece) => (piece.successes ? `${piece.successes[m]}/${piece.samples}` : "")));
   const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
   const crowded = view.pieces.length > 36;
   const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
@@ -21,7 +21,7 @@ function glance(view, c) {
   return {
     data: [
       {type: "heatmap", x: numbers(view), y: range(M), z: change, customdata: counts, colorscale: diverging(c), zmin: -0.5, zmax: 0.5,
-        xgap: 2, ygap: 2, hoverongaps: false, hovertemplate: "iteration %{x}, condition %{y}: cost %{z:+.1%}, %{customdata} succeeded<extra></extra>",
+        xgap: 2, ygap: 2, hoverongaps: false, hovertemplate: `iteration %{x}, condition %{y}: cost %{z:+.1%}${view.told ? ", %{customdata} succeeded" : ""}<extra></extra>`,
         colorbar: colorbar("change of cost", {tickvals: [-0.5, 0, 0.5], ticktext: ["−50 %", "0", "+50 %"]})},
       {x: range(M).flatMap(() => numbers(view)), y: range(M).flatMap((m) => view.pieces.map(() => m)), mode: "text",
         text: crowded ? [] : counts.flat(), textfont: {size: 10.5, color: c.ink}, hoverinfo: "skip"},
@@ -56,7 +56,7 @@ function costTraces(view, c, m, [low, high], axes) {
   const points = view.pieces.flatMap((piece) => piece.costs[m].map((y, n) => ({x: piece.iteration, y, won: piece.succeeded[m][n]})));
   const dots = (won) => {
     const chosen = points.filter((point) => Boolean(point.won) === won);
-    return {x: chosen.map((p) => p.x), y: chosen.map((p) => p.y), mode: "markers", hovertemplate: `iteration %{x}: %{y:.4g}, ${won ? "success" : "no success"}<extra></extra>`,
+    return {x: chosen.map((p) => p.x), y: chosen.map((p) => p.y), mode: "markers", hovertemplate: `iteration %{x}: %{y:.4g}${view.told ? `, ${won ? "success" : "no success"}` : ""}<extra></extra>`,
       marker: {size: 5.5, color: won ? c.good : c.card, line: {width: 1.2, color: won ? c.good : c.other}, opacity: 0.85}, ...axes};
   };
   const worse = view.findings.filter((f) => f.kind === "worse").flatMap(places).filter((place) => place.m === m).map((place) => place.k);
@@ -92,9 +92,9 @@ const level = (c, y) => ({type: "line", x0: 0, x1: 1, xref: "paper", y0: y, y1: 
 const share = {tickformat: ".0%", range: [-0.04, 1.04]};
 
 function success(view, c) {
-  const rate = (piece, m) => piece.successes[m] / piece.samples;
+  const rate = (piece, m) => (piece.successes ? piece.successes[m] / piece.samples : null);
   const M = view.facts.sizes.M;
-  const mean = {x: numbers(view), y: view.pieces.map((piece) => range(M).reduce((sum, m) => sum + rate(piece, m), 0) / M), mode: "lines",
+  const mean = {x: numbers(view), y: view.pieces.map((piece) => (piece.successes ? range(M).reduce((sum, m) => sum + rate(piece, m), 0) / M : null)), mode: "lines",
     line: {color: c.good, width: 2, dash: "dash"}, hovertemplate: "all conditions, iteration %{x}: %{y:.0%}<extra></extra>"};
   return curves(view, c, (m) => view.pieces.map((piece) => rate(piece, m)), {template: "%{y:.0%}", y: share, more: M > 1 ? [mean] : []});
 }
@@ -131,3 +131,70 @@ function time(view, c) {
   return {data, layout: layout(c, {barmode: "stack", showlegend: true, legend: {orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", traceorder: "normal"},
     margin: {l: 54, r: 12, t: 26, b: 38}, xaxis: iterations(c, view), yaxis: axis(c, {ticksuffix: " s", ...(cut ? {range: [0, 1.4 * most]} : {})}), annotations: cut ? [note] : [], shapes: [cursor(c, view)]})};
 }
+
+// -- the global policy -----------------------------------------------------------------------------------------------
+
+const ofPolicy = (view, pick) => view.pieces.map((piece) => (piece.policy ? pick(piece.policy) : null));
+
+function policyKl(view, c) {
+  const values = view.pieces.flatMap((piece) => (piece.policy ? piece.policy.kl : []));
+  return curves(view, c, (m) => positive(ofPolicy(view, (policy) => policy.kl[m])), {template: "%{y:.3g} nats a step", y: logAxis(values)});
+}
+
+// From the loss before each training to the loss after it.
+function policyLoss(view, c) {
+  const losses = (i) => positive(ofPolicy(view, (policy) => policy.loss[i])), before = losses(0), after = losses(1), x = numbers(view);
+  const drops = joined(x.map((k, i) => ({x: [k, k], y: [before[i], after[i]]})));
+  const said = ofPolicy(view, (policy) => `${policy.steps} steps`), hover = (what) => ({customdata: said, hovertemplate: `iteration %{x}, ${what} %{customdata}: %{y:.4g}<extra></extra>`});
+  return {data: [
+    {...drops, mode: "lines", line: {color: c.other, width: 1}, hoverinfo: "skip"},
+    {x, y: before, mode: "markers", marker: {size: 7, symbol: "circle-open", color: c.other, line: {width: 1.5}}, ...hover("before")},
+    {x, y: after, mode: "lines+markers", line: {color: c.accent, width: 2.2}, marker: {size: 6}, ...hover("after")},
+  ], layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, logAxis([...before, ...after])), shapes: [cursor(c, view)]})};
+}
+
+function policyNoise(view, c) {
+  const {du} = view.facts.sizes, shade = (i) => (du < 2 ? 1 : 0.35 + (0.65 * i) / (du - 1));
+  const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines", opacity: shade(i), name: view.facts.actions[i],
+    line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g}<extra></extra>`}));
+  return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {rangemode: "tozero"}), shapes: [cursor(c, view)]})};
+}
+
+// -- every start, without noise --------------------------------------------------------------------------------------
+
+const won = (item) => item.successes === item.rollouts;
+
+// The starts that were trained on and those that were not, each with what the policy and its controller came to there.
+function starts(facts) {
+  const {evaluation, conditions, apart} = facts, at = (kind, i) => (apart.places ? apart.places[kind][i] : null);
+  const known = (item, kind, i, name) => ({kind, i, name, place: at(kind, i), policy: item, local: kind === "trained" ? apart.local[i] ?? null : null});
+  return [...evaluation.map((item, i) => known(item, "trained", i, conditions[i])), ...apart.unseen.map((item, i) => known(item, "unseen", i, apart.starts[i]))];
+}
+
+const startLabel = ({kind, i, name}) => `${kind === "unseen" ? "unseen " : ""}${i}${name ? ` · ${name}` : ""}`;
+
+function map(view, c) {
+  const all = starts(view.facts), flat = view.facts.apart.places.axes.length === 1, [across, up] = view.facts.apart.places.axes;
+  const y = (start) => (flat ? start.policy.cost : start.place[1]);
+  const tone = all.map((start) => (won(start.policy) ? c.good : c.bad)), hollow = all.map((start, i) => (won(start.policy) ? tone[i] : c.card));
+  const byCost = {color: all.map((start) => start.policy.cost), line: {width: 1, color: c.other}, colorscale: rising(c), showscale: true, colorbar: colorbar("cost")};
+  const marker = view.told ? {color: hollow, line: {width: 2.2, color: tone}} : flat ? {color: c.accent} : byCost;
+  const said = ({policy, local, ...start}) => `${startLabel(start)}: ${outcome(policy)}${local ? `; local controller ${outcome(local)}` : ""}`;
+  // Where there is but one axis, the local controllers have points of their own; on a map, a ring says that one succeeds.
+  const taught = all.filter((start) => start.local && (flat || (view.told && won(start.local)))), chosen = all[view.start];
+  return {data: [
+    {x: taught.map((s) => s.place[0]), y: taught.map((s) => (flat ? s.local.cost : y(s))), mode: "markers", hoverinfo: "skip", marker: {size: flat ? 9 : 21, symbol: "circle-open", color: c.local, line: {width: flat ? 1.5 : 2.5}}},
+    {x: all.map((s) => s.place[0]), y: all.map(y), mode: "markers", customdata: range(all.length), text: all.map(said), hovertemplate: "%{text}<extra></extra>",
+      marker: {size: 12, symbol: all.map((s) => (s.kind === "unseen" ? "diamond" : "circle")), ...marker}},
+    {x: [chosen.place[0]], y: [y(chosen)], mode: "markers", hoverinfo: "skip", marker: {size: 31, symbol: "square-open", color: c.ink, line: {width: 1.5}}},
+  ], layout: layout(c, {height: 380, margin: {l: 62, r: 12, t: 8, b: 44}, xaxis: axis(c, {title: {text: across}, zeroline: false}),
+    yaxis: axis(c, {title: {text: flat ? "cost" : up}, zeroline: false, ...(flat ? {} : {scaleanchor: "x", scaleratio: ratio(all)})})})};
+}
+
+// One unit across is one unit up where the two are alike, so that a map is a map.
+function ratio(all) {
+  const span = (axis) => Math.max(...all.map((s) => s.place[axis])) - Math.min(...all.map((s) => s.place[axis]));
+  return span(1) > 0 && Math.abs(Math.log10(span(0) / span(1))) < 0.5 ? 1 : (0.7 * span(0)) / (span(1) || 1);
+}
+
+const outcome = (item) => `${item.cost === null ? "ended early" : `cost ${item.cost.toPrecision(4)}`}${item.successes === null ? "" : won(item) ? ", success" : ", no success"}`;

@@ -1,0 +1,199 @@
+"""Algorithms of guided policy search on the nine-slot peg, side by side: `python -m benchmarks.guided`.
+
+Each learns one policy for `experiments/peg_insertion_nine` from 540 episodes, in several seeds, with the settings of
+that experiment and what `ALGORITHMS` below sets for all seeds alike. Prints a Markdown table; how it goes is told on
+stderr.
+
+- *policy, trained* and *unseen*: places of the slot at which the policy, run once without noise, inserts the peg: the
+  nine that it was trained at, and the sixteen between and around them. *Local controllers*: the same of the local
+  controllers that taught it, at the nine.
+- Of each: successes over all seeds, and in percent the interquartile mean over seeds with its 95 % interval.
+- *cost* is that of an episode, mean over the places, in the same three parts: interquartile means and intervals.
+- *PILQR, imitated*: its local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy beside
+  them imitates them in each iteration, and they take no notice of it.
+- *seconds* is the median wall clock of a run, from its beginning to the end of its evaluation, compiling included.
+
+A run that fails has a row of its own, and no part in the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gps.inspect.statistics import Estimate
+
+EXPERIMENT = Path(__file__).resolve().parent.parent / "experiments" / "peg_insertion_nine"
+
+
+class Algorithm(NamedTuple):
+    """A row of the table: its title, and what is set in place of the experiment's own."""
+
+    title: str
+    overrides: tuple[str, ...]
+
+
+ALGORITHMS = {
+    "mdgps-on": Algorithm("MDGPS, on-policy", ()),
+    "mdgps-off": Algorithm("MDGPS, off-policy", ("algorithm.sampling=off_policy",)),
+    "badmm": Algorithm("BADMM", ("algorithm.name=badmm",)),
+    "pilqr": Algorithm("PILQR, imitated", ("algorithm.name=pilqrgps", "algorithm.sampling=off_policy")),
+    "pigps": Algorithm(
+        "PIGPS", ("algorithm.name=pigps", "algorithm.kl_step=1.0", "algorithm.controller.initial.noise=0.3")
+    ),
+    "pigps-pilqr": Algorithm(
+        "PIGPS, with PILQR",
+        (
+            "algorithm.name=pilqrgps",
+            "algorithm.kl_step=1.0",
+            "algorithm.step_multiplier.min=0.5",
+            "algorithm.residual_share=0.1",
+        ),
+    ),
+}
+
+PARTS = {"final": "policy, trained", "unseen": "policy, unseen", "local": "local controllers"}
+"""What is evaluated (`gps.runs.EVALUATIONS`) -> what the table calls it."""
+
+COLUMNS = ("algorithm", "seeds", *PARTS.values(), "cost: trained; unseen; local", "episodes (steps)", "seconds")
+
+
+class Result(NamedTuple):
+    """What a run came to; `error` says why there is nothing else."""
+
+    succeeded: Mapping[str, list[bool]] = MappingProxyType({})  # of each of PARTS, by place
+    cost: Mapping[str, float] = MappingProxyType({})
+    effort: tuple[int, int] = (0, 0)  # episodes, environment steps
+    seconds: float = 0.0
+    error: str = ""
+
+
+def train(overrides: Sequence[str], seed: int, out: str | None) -> Result:
+    """One run."""
+    import gps
+    from gps.inspect.tables import effort
+
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run = gps.run(EXPERIMENT, seed=seed, overrides=overrides, out=out or folder)
+        seconds = time.perf_counter() - start
+        summaries = {part: run.evaluated_summary(part) for part in PARTS}
+        steps, episodes = effort(run.iterations[-1])
+    return Result(
+        {part: [item.solved for item in items] for part, items in summaries.items()},
+        {part: float(np.mean([item.cost for item in items])) for part, items in summaries.items()},
+        (episodes, steps),
+        seconds,
+    )
+
+
+def apart(overrides: Sequence[str], seed: int, out: str | None) -> Result:
+    """The same in a process of its own, whose death is the end of nothing else."""
+    context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
+    with concurrent.futures.ProcessPoolExecutor(1, context) as process:
+        try:
+            return process.submit(train, overrides, seed, out).result()
+        except Exception as error:
+            return Result(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
+def row(title: str, results: Sequence[Result], seeds: int) -> tuple[str, ...]:
+    """A row of the table from the runs of several seeds that came to an end."""
+    from gps.inspect.statistics import estimate
+    from gps.inspect.tables import interval
+
+    if not results:
+        return (title, f"0 of {seeds}", *["-"] * (len(COLUMNS) - 2))
+    cells = []
+    for part in PARTS:
+        succeeded = np.array([result.succeeded[part] for result in results])
+        cells.append(f"{succeeded.sum()}/{succeeded.size}, {percent(estimate(succeeded.mean(axis=1)))}")
+    costs = (interval(estimate(np.array([result.cost[part] for result in results]))) for part in PARTS)
+    episodes, steps = results[0].effort
+    return (
+        title,
+        str(seeds) if len(results) == seeds else f"{len(results)} of {seeds}",
+        *cells,
+        "; ".join(costs),
+        f"{episodes} ({steps:,})",
+        f"{statistics.median(result.seconds for result in results):.0f}",
+    )
+
+
+def percent(share: Estimate) -> str:
+    """`93 [88, 100] %`."""
+    value, low, high = (100 * float(part) for part in (share.value, share.low, share.high))
+    return f"{value:.0f} %" if low == high else f"{value:.0f} [{low:.0f}, {high:.0f}] %"
+
+
+def failed(title: str, seed: int, error: str) -> tuple[str, ...]:
+    """The row of a run that failed."""
+    return (title, f"seed {seed}", f"failed: {error}".replace("|", "\\|"), *[""] * (len(COLUMNS) - 3))
+
+
+def line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def told(name: str, seed: int, result: Result) -> str:
+    """A run in a line."""
+    if result.error:
+        return f"{name}, seed {seed}: failed: {result.error}"
+    parts = (f"{title} {sum(result.succeeded[part])}/{len(result.succeeded[part])}" for part, title in PARTS.items())
+    return f"{name}, seed {seed}: {'; '.join(parts)}; {result.seconds:.0f} s"
+
+
+def arguments(argv: Sequence[str] | None = None) -> Any:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", default="0-4", help="FIRST-LAST, or one; default: 0-4")
+    parser.add_argument("--only", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), help="some algorithms")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="runs at a time; the seconds are those of so many; default: 1"
+    )
+    parser.add_argument("--out", help="keep the runs in this folder; default: they are thrown away")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    asked = arguments(argv)
+    first, _, last = asked.seeds.partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the machine
+    print(line(COLUMNS) + "\n|" + "---|" * len(COLUMNS), flush=True)
+    failures = 0
+    with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
+        for name in asked.only:
+            title, overrides = ALGORITHMS[name]
+            results = {}
+            runs = {pool.submit(apart, overrides, seed, asked.out): seed for seed in seeds}
+            for done in concurrent.futures.as_completed(runs):
+                results[runs[done]] = done.result()
+                print(told(name, runs[done], done.result()), file=sys.stderr, flush=True)
+            ended = [results[seed] for seed in seeds if not results[seed].error]
+            print(line(row(title, ended, len(seeds))), flush=True)
+            for seed in seeds:
+                if results[seed].error:
+                    failures += 1
+                    print(line(failed(title, seed, results[seed].error)), flush=True)
+    print()
+    for name in asked.only:
+        title, overrides = ALGORITHMS[name]
+        print(f"- {title}: " + (", ".join(f"`--set {one}`" for one in overrides) or "the experiment as it is"))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""DAgger (Ross, Gordon & Bagnell 2011): a policy is taught by an expert in the states that it gets into itself.
+
+Iteration i samples the mixture π_i = β_i π* + (1 − β_i) π: at each step of each episode the expert π* acts with
+probability β_i, and the policy π else. Whoever acted, the expert says of every visited state what it would have done
+there, and the policy learns from the samples of all iterations that are remembered. β is 1 until there is a policy,
+and falls by a factor with each supervised step.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, UInt32
+
+from gps.algorithms.distillation import Distillation, DistillationState
+from gps.experts import asked
+from gps.policies.neural import NeuralPolicy
+from gps.sampling import Policy, Seen
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DAgger(Distillation):
+    """The algorithm.
+
+    Args:
+        decay: the factor of β; 0 leaves all but the first samples to the policy.
+    """
+
+    decay: float = 0.5
+
+    def beta(self, state: DistillationState) -> float:
+        """The expert's share of the steps."""
+        return self.decay**state.training.calls
+
+    def sampled(self, state: DistillationState, expert: Any, noise: Float[np.ndarray, "M T du du"]) -> Policy:
+        return InTurn(expert, state.training.policy, self.beta(state), noise, state.training.key)
+
+
+@dataclasses.dataclass(frozen=True)
+class InTurn:
+    """The expert with probability β at each step, and the policy else. Equal keys give equal choices."""
+
+    expert: Any
+    policy: NeuralPolicy
+    beta: float
+    covariance: Float[np.ndarray, "M T du du"]
+    key: UInt32[np.ndarray, "2"]
+
+    observes: ClassVar[str] = "both"
+    carries_over: ClassVar[bool] = False
+
+    def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
+        actions = self.policy.act(seen.observations, t)
+        if self.beta == 0:
+            return actions
+        draws = np.random.default_rng([*self.key, t]).random(actions.shape[:2])
+        # Asked at every step, so that one that remembers has seen the whole episode.
+        advice = asked(self.expert, seen.states, t, actions.shape[-1])
+        return np.where((draws < self.beta)[..., None], advice.actions, actions)
+
+    def repeated(self, count: int) -> "InTurn":
+        return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))

@@ -1,0 +1,347 @@
+"""What the distillation of an expert needs, whoever is sampled: a policy learns to do what the expert would.
+
+Each iteration, for M conditions:
+
+    sample    the expert and the policy in turn, or one drawn towards the other: what `DAgger` and `PLATO` differ in
+    fit       the local dynamics, for the record; an expert that learns the dynamics sees the samples
+    improve   the expert is asked what it would do in each visited state, which labels the observation seen there, and
+
+                  π ← argmin Σ_i KL(π(· | o_i) ‖ N(u_i, P_i⁻¹))
+
+              over the labelled samples of the last iterations: `gps.policies.supervised`, with a warm start.
+
+An expert that does not tell how firmly it means its actions is taken to mean each within a fixed share of its usual
+size (`deviation`). Before the expert knows enough to be asked, the initial controllers are sampled. The exploration
+noise is theirs until there is a policy, and then the policy's: the mean of its precision is the expert's.
+
+In the record, `improved` is the expert, linearised around the samples; there is no trust region and no search.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from gps.algorithms.execution import Execution, executed
+from gps.algorithms.guided import GuidedState, global_policy, linearised, marginals, mean_over_samples, with_policy
+from gps.algorithms.local import Prior, Step, chosen, extended, first_state, judged, recorded, sentences
+from gps.costs import RewardModel, evaluate
+from gps.dynamics.mixture import MixturePrior
+from gps.dynamics.prior import DynamicsPrior, Transitions
+from gps.dynamics.regression import fit_dynamics
+from gps.experts import Advice, asked, knowing
+from gps.linear_gaussian.types import Controller, LinearDynamics
+from gps.policies.linearised import linearise, policy_points
+from gps.policies.neural import Network, NeuralPolicy
+from gps.policies.supervised import Options, Samples, Training, train
+from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Status, mean_of_whole
+from gps.sampling import Policy
+
+_RIDGE = 1e-3
+"""Of the linearisations for the record alone: they are to be smooth where samples are few."""
+
+
+class Lesson(NamedTuple):
+    """The labelled samples of an iteration, those that count."""
+
+    observations: Num[np.ndarray, "n do"]
+    actions: Float[np.ndarray, "n du"]
+    precisions: Float[np.ndarray, "n du du"] | None
+    episodes: Int[np.ndarray, "n"]
+
+
+class Model(NamedTuple):
+    """What an iteration knows before it asks the expert."""
+
+    dynamics: LinearDynamics
+    sample_costs: Float[np.ndarray, "M N T"]
+    prior: DynamicsPrior | None
+    linearised: Controller  # the policy
+    policy_prior: MixturePrior | None
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillationState(GuidedState[Prior, Network], Generic[Prior, Network]):
+    """The state of guided policy search, whose controllers stay the initial ones, and the samples to learn from."""
+
+    lessons: tuple[Lesson, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Played:
+    """The expert alone, as a sampler plays it."""
+
+    expert: Any
+    covariance: Float[np.ndarray, "M T du du"]
+
+    observes: ClassVar[str] = "state"
+
+    @property
+    def carries_over(self) -> bool:
+        return getattr(self.expert, "carries_over", True)
+
+    def act(self, seen: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
+        return asked(self.expert, seen, t, self.covariance.shape[-1]).actions
+
+    def repeated(self, count: int) -> "Played":
+        return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """The settings.
+
+    Args:
+        cost: a JAX function of (x, u, t); it is the expert's business to make it small.
+        expert: any object with `act`; see `gps.experts`.
+        steps: T, of an episode.
+        training: of the policy, before the first step.
+        options: of the supervised step.
+        memory: iterations whose samples are learned from.
+        deviation: standard deviation of the actions of an expert that tells none, relative to their size.
+        policy_prior: of the linearisations for the record; None linearises by least squares.
+        reward: where the environment's reward counts, too.
+        execution, noise: what is played beside the mean actions; see `executed`.
+    """
+
+    cost: Callable = dataclasses.field(kw_only=False)
+    expert: Any
+    steps: int
+    training: Training
+    options: Options
+    memory: int = 10
+    deviation: float = 0.1
+    policy_prior: MixturePrior | None = None
+    reward: RewardModel | None = None
+    execution: Execution = "max_entropy"
+    noise: float = 0.1
+
+    @property
+    def state_type(self) -> Any:
+        """Of what `begin` and `improve` return."""
+        prior = getattr(self.expert, "prior", None)
+        return DistillationState[MixturePrior if prior is None else type(prior), type(self.training.policy.network)]
+
+    def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> DistillationState:
+        """The state before the first iteration."""
+        unknown = np.full(len(starts), np.nan)
+        state = first_state(controllers, starts, unknown, np.nan, getattr(self.expert, "prior", None))
+        return extended(DistillationState, with_policy(state, self.training, self.policy_prior), lessons=())
+
+    def policy(self, state: DistillationState) -> Policy:
+        """What is sampled."""
+        expert = self._expert(state.prior, state.cost)
+        if expert is None:
+            return executed(state.controllers, state.planned, self.execution, self.noise)
+        if not state.trained:
+            return Played(expert, self._noise(state))
+        return self.sampled(state, expert, self._noise(state))
+
+    def sampled(self, state: DistillationState, expert: Any, noise: Float[np.ndarray, "M T du du"]) -> Policy:
+        """What is sampled once there are both expert and policy."""
+        raise NotImplementedError
+
+    def final(self, state: DistillationState) -> Policy:
+        """The policy; the initial controllers before there is one."""
+        if state.trained:
+            return global_policy(state)
+        return executed(state.controllers, state.planned, self.execution, 0.0)
+
+    def further(self, state: DistillationState) -> dict[str, Policy]:
+        """The expert, to be evaluated beside the policy."""
+        expert = self._expert(state.prior, state.cost)
+        return {} if expert is None else {"local": Played(expert, np.zeros_like(state.controllers.covariance))}
+
+    def costs(self, rollouts: Rollouts) -> Float[np.ndarray, "M N T"]:
+        """What each step cost."""
+        costs = evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+        return costs if self.reward is None else costs + self.reward.costs(rollouts)
+
+    def fit(self, state: DistillationState, rollouts: Rollouts, seed: int) -> Model:
+        """The local dynamics around the samples, the policy linearised there, and what the expert has learned."""
+        transitions = Transitions.of(rollouts.states, rollouts.actions, rollouts.mask)
+        prior = state.prior and state.prior.refit(transitions, seed)
+        belief = prior and prior.at(transitions)
+        dynamics = fit_dynamics(rollouts.states, rollouts.actions, rollouts.mask, belief, center="sample").numpy()
+        return Model(dynamics, self.costs(rollouts), prior, *linearised(state, rollouts, seed))
+
+    def improve(
+        self, state: DistillationState, rollouts: Rollouts, model: Model
+    ) -> tuple[DistillationState, IterationRecord]:
+        """The expert's labels, the supervised step, and the record of the iteration. Nothing is predicted."""
+        cost = mean_of_whole(model.sample_costs, rollouts.mask)
+        expert = self._expert(model.prior, cost)
+        advice = advised(expert, rollouts)
+        wrong = ~np.isfinite(advice.actions).all(axis=-1)
+        status, usable = judged(np.full(len(cost), Status.OK), (model.dynamics, advice.actions), rollouts.mask)
+        if expert is None:
+            status, usable = np.full(len(cost), Status.NO_EXPERT), np.zeros(len(cost), dtype=bool)
+        status = np.where(status == Status.OK, Status.TAUGHT, status)
+
+        lessons = (*state.lessons, lesson(rollouts, advice, usable))[-self.memory :]
+        usual = usual_precision(lessons, self.deviation)
+        training, fit = train(state.training, samples(lessons, usual), self.options)
+
+        ran, around = self._ran(state, rollouts), model.linearised
+        teacher = chosen(usable, around_samples(rollouts, advice.actions, inverse(advice, usual)), state.controllers)
+        record = recorded(
+            dataclasses.replace(state, controllers=ran), rollouts,
+            Step(cost, cost - state.cost, state.multiplier, state.multiplier),
+            costs=model.sample_costs,
+            dynamics=model.dynamics,
+            marginals=marginals(model, ran),
+            improved=teacher,
+            search=_no_search(rollouts),
+            status=status,
+            messages=sentences(status, rollouts, lambda m: _where_not_finite(wrong[m])),
+            policy=PolicyRecord(
+                sampled=state.trained,
+                linearised=around,
+                marginals=marginals(model, around),
+                kl=divergence(training.policy, advice, usual, rollouts, usable),
+                deviation=np.sqrt(np.diagonal(np.asarray(training.policy.covariance))),
+                steps=fit.steps,
+                training_loss=fit.training_loss,
+                held_out_loss=fit.held_out_loss,
+                outcome=fit.outcome.name,
+                covariance_outcome=fit.covariance_outcome.name,
+                message=fit.message,
+            ),
+        )  # fmt: skip
+        next_state = dataclasses.replace(
+            state,
+            iteration=state.iteration + 1,
+            environment_steps=record.environment_steps,
+            prior=model.prior,
+            cost=cost,
+            training=training,
+            policy_prior=model.policy_prior,
+            lessons=lessons,
+        )
+        return next_state, record
+
+    def _expert(self, prior: DynamicsPrior | None, cost: Float[np.ndarray, "M"]) -> Any:
+        """The expert that has learned from the samples; None while it knows too little."""
+        known = np.abs(cost[np.isfinite(cost)]) / self.steps
+        return knowing(self.expert, prior, float(known.mean()) if known.any() else 1.0)
+
+    def _noise(self, state: DistillationState) -> Float[np.ndarray, "M T du du"]:
+        """The covariance of the exploration."""
+        first = executed(state.controllers, state.planned, self.execution, self.noise).covariance
+        if not state.trained or self.execution != "max_entropy":
+            return first
+        return np.broadcast_to(state.training.policy.covariance, first.shape)
+
+    def _ran(self, state: DistillationState, rollouts: Rollouts) -> Controller:
+        """What was sampled, around the samples."""
+        played = self.policy(state)
+        if isinstance(played, Controller):
+            return played
+        covariance = np.broadcast_to(played.covariance[:, None], (*rollouts.actions.shape, rollouts.actions.shape[-1]))
+        return around_samples(rollouts, rollouts.actions - rollouts.noise, covariance)
+
+
+def advised(expert: Any, rollouts: Rollouts) -> Advice:
+    """What the expert would do in each visited state, asked along the episodes; zero where masked, and for no expert.
+
+    The actions are NaN where it does not give numbers.
+    """
+    M, N, T, du = rollouts.actions.shape
+    if expert is None:
+        return Advice(np.zeros((M, N, T, du)), None)
+    answers = [asked(expert, rollouts.states[:, :, t], t, du) for t in range(T)]
+    actions = np.stack([answer.actions for answer in answers], axis=2)
+    if any(answer.precisions is None for answer in answers):
+        precisions = None
+    else:
+        precisions = np.stack([answer.precisions for answer in answers], axis=2)
+        actions = np.where(np.isfinite(precisions).all(axis=(-1, -2))[..., None], actions, np.nan)
+    return Advice(np.where(rollouts.mask[..., None], actions, 0.0), precisions)
+
+
+def lesson(rollouts: Rollouts, advice: Advice, usable: Bool[np.ndarray, "M"]) -> Lesson:
+    """The labelled samples of the conditions that are usable."""
+    counts = rollouts.mask & usable[:, None, None]
+    precisions = None if advice.precisions is None else advice.precisions[counts]
+    m, n, _ = np.nonzero(counts)
+    return Lesson(rollouts.observed[counts], advice.actions[counts], precisions, m * counts.shape[1] + n)
+
+
+def usual_precision(lessons: tuple[Lesson, ...], deviation: float) -> Float[np.ndarray, "du du"]:
+    """Of actions that are meant within `deviation` of their usual size."""
+    actions = np.concatenate([one.actions for one in lessons])
+    size = np.sqrt((actions**2).mean(axis=0)) if len(actions) else np.zeros(actions.shape[1])
+    return np.diag((deviation * np.where(size > 0, size, 1.0)) ** -2)
+
+
+def precisions_of(advice: Advice | Lesson, usual: Float[np.ndarray, "du du"]) -> Float[np.ndarray, "... du du"]:
+    """How firmly the expert means its actions: as it says, or as usual."""
+    if advice.precisions is not None:
+        return advice.precisions
+    return np.broadcast_to(usual, (*advice.actions.shape, len(usual)))
+
+
+def samples(lessons: tuple[Lesson, ...], usual: Float[np.ndarray, "du du"]) -> Samples:
+    """All that there is to imitate."""
+    parts = [(one.observations, one.actions, precisions_of(one, usual)) for one in lessons]
+    observations, actions, precisions = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    firsts = np.cumsum([0, *(1 + one.episodes.max(initial=-1) for one in lessons)])
+    episodes = np.concatenate([first + one.episodes for first, one in zip(firsts, lessons, strict=False)])
+    return Samples(observations, actions, precisions, np.ones(len(actions)), None, episodes)
+
+
+def inverse(advice: Advice, usual: Float[np.ndarray, "du du"]) -> Float[np.ndarray, "M N T du du"]:
+    """The covariances of the expert's actions; zero where there is none."""
+    P = precisions_of(advice, usual)
+    regular = (np.isfinite(P).all(axis=(-1, -2)) & (np.linalg.slogdet(np.nan_to_num(P))[0] > 0))[..., None, None]
+    return np.where(regular, np.linalg.inv(np.where(regular, P, np.eye(len(usual)))), 0.0)
+
+
+def around_samples(
+    rollouts: Rollouts, actions: Float[np.ndarray, "M N T du"], covariance: Float[np.ndarray, "M N T du du"]
+) -> Controller:
+    """What took these mean actions, as a controller for each condition; zero where they are not finite."""
+    known = rollouts.mask & np.isfinite(actions).all(axis=-1)
+    points = policy_points(rollouts.states, np.where(known[..., None], actions, 0.0), known)
+    return linearise(points, rollouts.states.shape[-1], covariance, ridge=_RIDGE)
+
+
+def divergence(
+    policy: NeuralPolicy, advice: Advice, usual: Float[np.ndarray, "du du"], rollouts: Rollouts, usable: np.ndarray
+) -> Float[np.ndarray, "M T"]:
+    """KL(π(· | o) ‖ expert(· | x)) at each step, nats, mean over the samples; NaN where nothing was taught.
+
+    ½ [tr(PΣ) − du − log det P − log det Σ + eᵀPe], P the expert's precision and e what the mean actions differ by.
+    """
+    P, covariance = precisions_of(advice, usual), np.asarray(policy.covariance)
+    P = np.where(np.isfinite(P).all(axis=(-1, -2))[..., None, None], P, usual)
+    e = policy.act(rollouts.observed) - advice.actions
+    squares = np.einsum("mnti,mntij,mntj->mnt", e, P, e)
+    spread = np.einsum("mntij,ji->mnt", P, covariance) - len(covariance)
+    kl = 0.5 * (spread - np.linalg.slogdet(P)[1] - np.linalg.slogdet(covariance)[1] + squares)
+    return np.where(usable[:, None], mean_over_samples(kl[..., None], rollouts)[..., 0], np.nan)
+
+
+def _no_search(rollouts: Rollouts) -> Search:
+    """The record of a trust region that is not there."""
+    M, _, T = rollouts.mask.shape
+    unknown = np.full(M, np.nan)
+    return Search(
+        bound=unknown,
+        eta=unknown,
+        kl=np.full((M, T), np.nan),
+        alpha=unknown,
+        evaluations=np.zeros(M, dtype=int),
+        trace_log_eta=np.zeros((M, 0)),
+        trace_kl=np.zeros((M, 0)),
+    )
+
+
+def _where_not_finite(wrong: Bool[np.ndarray, "N T"]) -> str:
+    """Where the expert did not give numbers, if it did not."""
+    if not wrong.any():
+        return ""
+    n, t = np.argwhere(wrong)[0]
+    return f" The expert's action is not finite at sample {n}, step {t}; nothing is learned from this condition."

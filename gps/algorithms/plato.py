@@ -1,0 +1,79 @@
+"""PLATO (Kahn, Zhang, Levine & Abbeel 2017): the expert that is sampled is drawn towards the policy that it teaches.
+
+At each step the teacher that acts minimises, over Gaussians p(u) at the state x_t where the policy sees o_t,
+
+    E_p[ Q(x_t, u) ] − α H(p) + λ KL(p ‖ π(· | o_t)),
+
+with the expert's expected cost-to-go Q, quadratic in u, and its temperature α. Of the expert, which is p at λ = 0, we
+know N(u*, P⁻¹) with P = Quu/α; of the policy N(μ, Σ). Setting the derivatives in the mean and the covariance to zero,
+
+    p = N(m, S),    S⁻¹ = (P + ρ Σ⁻¹) / (1 + ρ),    m = (P + ρ Σ⁻¹)⁻¹ (P u* + ρ Σ⁻¹ μ),    ρ = λ/α:
+
+both Gaussians pooled, with weights 1 and ρ: the expert for ρ → 0, and the policy for ρ → ∞. So the samples are of
+states that the policy gets into, at a cost that the expert still minds. What it teaches is u*, not m.
+
+The noise with which m is played is that of the policy, which is what S is on the average: Σ⁻¹ is the mean of P.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from gps.algorithms.distillation import Distillation, DistillationState, precisions_of, usual_precision
+from gps.experts import Advice, asked
+from gps.policies.neural import NeuralPolicy
+from gps.sampling import Policy, Seen
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PLATO(Distillation):
+    """The algorithm.
+
+    Args:
+        adaptation: ρ, the weight of the divergence from the policy in units of the expert's temperature.
+    """
+
+    adaptation: float = 1.0
+
+    def sampled(self, state: DistillationState, expert: Any, noise: Float[np.ndarray, "M T du du"]) -> Policy:
+        usual = usual_precision(state.lessons, self.deviation)
+        return Adapted(expert, state.training.policy, self.adaptation, usual, noise)
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapted:
+    """The expert, drawn towards the policy."""
+
+    expert: Any
+    policy: NeuralPolicy
+    adaptation: float
+    usual: Float[np.ndarray, "du du"]
+    covariance: Float[np.ndarray, "M T du du"]
+
+    observes: ClassVar[str] = "both"
+    carries_over: ClassVar[bool] = False
+
+    def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
+        mean = self.policy.act(seen.observations, t)
+        advice = asked(self.expert, seen.states, t, mean.shape[-1])
+        firm = Advice(advice.actions, precisions_of(advice, self.usual))
+        return pooled(firm, mean, np.asarray(self.policy.covariance), self.adaptation)[0]
+
+    def repeated(self, count: int) -> "Adapted":
+        return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))
+
+
+def pooled(
+    advice: Advice, mean: Float[np.ndarray, "... du"], covariance: Float[np.ndarray, "du du"], adaptation: float
+) -> tuple[Float[np.ndarray, "... du"], Float[np.ndarray, "... du du"]]:
+    """The adapted teacher's mean m and precision S⁻¹.
+
+    Args:
+        mean, covariance: of the policy.
+        adaptation: ρ.
+    """
+    P, towards = advice.precisions, adaptation * np.linalg.inv(covariance)
+    right = np.einsum("...ij,...j->...i", P, advice.actions) + np.einsum("ij,...j->...i", towards, mean)
+    return np.linalg.solve(P + towards, right[..., None])[..., 0], (P + towards) / (1.0 + adaptation)

@@ -1,0 +1,70 @@
+"""What a policy that sees is given: pictures, and numbers beside them.
+
+An environment gives an observation as one row of numbers. Its attribute `observation_pictures` names the parts of
+`observation_layout` that are pictures, and `Sight` takes a row apart: pictures stay bytes from here to the mini-batch,
+where as doubles they would be eight times as large.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Int, Num, UInt8
+
+from gps.errors import ConfigError
+
+
+class Pixels(NamedTuple):
+    """An image, and a vector beside it, such as joint angles (dv may be 0)."""
+
+    image: np.ndarray  # (..., H, W, C), uint8, or a float in 0..1
+    vector: np.ndarray  # (..., dv)
+
+
+@dataclasses.dataclass(frozen=True)
+class Sight:
+    """Which entries of an observation are numbers, and which are pictures.
+
+    Several pictures are one image: the channels of the second follow those of the first.
+    """
+
+    numbers: Int[np.ndarray, "dv"]
+    pictures: tuple[slice, ...] = ()
+    image_shape: tuple[int, int, int] | None = None  # (H, W, C); None where there are no pictures
+
+    @classmethod
+    def of(cls, environment: Any) -> Self:
+        """Of the observations of an environment, which are its states where it tells no difference.
+
+        Raises:
+            ConfigError: if its pictures are not all of the same height and width.
+        """
+        layout = getattr(environment, "observation_layout", None)
+        if layout is None:
+            return cls(np.arange(environment.single_observation_space.shape[0]))
+        named = getattr(environment, "observation_pictures", ())
+        numbers = [np.arange(where.start, where.stop) for part, where in layout.items() if part not in named]
+        shapes = [tuple(environment.observation_shapes[part]) for part in named]
+        if len({shape[:2] for shape in shapes}) > 1:
+            sizes = ", ".join(
+                f"{part} {height} x {width}" for part, (height, width, _) in zip(named, shapes, strict=True)
+            )
+            raise ConfigError(f"environment.observation: pictures of one height and width are needed, got {sizes}")
+        shape = (*shapes[0][:2], sum(channels for *_, channels in shapes)) if shapes else None
+        return cls(np.concatenate([np.zeros(0, int), *numbers]), tuple(layout[part] for part in named), shape)
+
+    @property
+    def width(self) -> int:
+        """Of an observation, do."""
+        return len(self.numbers) + sum(where.stop - where.start for where in self.pictures)
+
+    def vector(self, observations: Num[np.ndarray, "B do"]) -> Num[np.ndarray, "B dv"]:
+        """The numbers in them."""
+        return observations[:, self.numbers] if self.pictures else observations
+
+    def image(self, observations: Num[np.ndarray, "B do"]) -> UInt8[np.ndarray, "B H W C"]:
+        """The pictures in them."""
+        assert self.image_shape is not None
+        size = len(observations), *self.image_shape[:2], -1
+        parts = [observations[:, where].astype(np.uint8).reshape(size) for where in self.pictures]
+        return np.concatenate(parts, axis=-1)

@@ -1,0 +1,1 @@
+"""Planning in a model: what to do from a given state."""

@@ -1,0 +1,323 @@
+"""DAgger and PLATO as a whole: an expert of a linear system is reached, what is sampled and remembered, and trouble."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import LinearEnv, spd
+from test_trajopt import COST, DU, DX, STARTS, A, B, M, N, T, best, cost_without_noise, optimum  # noqa: F401
+
+from gps.algorithms.dagger import DAgger, InTurn
+from gps.algorithms.distillation import Played, advised, usual_precision
+from gps.algorithms.plato import PLATO, Adapted, pooled
+from gps.backend import jax
+from gps.errors import ExpertFault, PolicyError
+from gps.experts import Advice
+from gps.linear_gaussian.initial import zero
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.supervised import Options, Training
+from gps.records import Status
+from gps.sampling import Seen, collect, exploration_noise
+
+BEST = optimum()
+FIRST = zero(M, T, DX, DU, 0.5)
+
+
+class Expert:
+    """Plays the optimum; counts how often it is asked."""
+
+    def __init__(self, bias=0.0):
+        self.asked, self.bias = 0, bias
+
+    def act(self, states, t):
+        self.asked += 1
+        return states @ BEST.feedback[t].T + BEST.feedforward[t] + self.bias
+
+
+class Stationary:
+    """A linear policy that does not depend on time, so that a network without hidden layers can play it."""
+
+    def act(self, states, t):
+        return states @ BEST.feedback[0].T + BEST.feedforward[0]
+
+
+class Firm(Stationary):
+    precision = np.array([[4.0, 1.0], [1.0, 3.0]])
+
+    def advise(self, states, t):
+        return self.act(states, t), np.tile(self.precision, (len(states), 1, 1))
+
+
+def algorithm(kind=DAgger, expert=None, hidden=(), do=DX, options=None, **settings):
+    key = jax.random.key(0)
+    policy = NeuralPolicy.untrained(MLP.create((do, *hidden, DU), key, "tanh"))
+    options = Options(**{"steps": 1500, "learning_rate": 1e-2, "patience": 100, **(options or {})})
+    expert = Stationary() if expert is None else expert
+    return kind(COST, expert=expert, steps=T, training=Training.begin(policy, key), options=options, **settings)
+
+
+def sampled(algorithm, state, seed=0, samples=N, environment=LinearEnv):
+    policy = algorithm.policy(state)
+    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
+    conditions = [{"start": start} for start in STARTS]
+    return collect(environment(M * samples, A, B), policy, conditions, noise, seed=0)
+
+
+def advanced(algorithm, state, seed=0, change=lambda rollouts: rollouts, **options):
+    rollouts = change(sampled(algorithm, state, seed, **options))
+    return algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, seed))
+
+
+def learn(algorithm, iterations):
+    state, records = algorithm.begin(FIRST, STARTS), []
+    for i in range(iterations):
+        state, record = advanced(algorithm, state, i)
+        records.append(record)
+    return state, records
+
+
+@pytest.mark.parametrize("kind", [DAgger, PLATO])
+@pytest.mark.parametrize("expert", [Stationary, Firm])
+def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
+    made = algorithm(kind, expert())
+    state, records = learn(made, 3)
+    theirs = cost_without_noise(made.further(state)["local"])
+    np.testing.assert_allclose(cost_without_noise(made.final(state)), theirs, rtol=1e-3)
+    for record in records:
+        assert record.statuses == [Status.TAUGHT] * M
+        assert record.messages == ("",) * M
+        assert record.policy.outcome in ("OK", "STOPPED_EARLY")
+    assert [record.policy.sampled for record in records] == [False, True, True]
+    np.testing.assert_allclose(records[-1].improved.feedback[:, 3], np.tile(BEST.feedback[0], (M, 1, 1)), atol=0.05)
+    assert np.median(records[-1].policy.kl) < (0.1 if expert is Firm else 1.0)
+
+
+def test_an_expert_that_depends_on_time_is_no_better_played_without(best):  # noqa: F811
+    made = algorithm(DAgger, Expert(), hidden=(16,))
+    state, _ = learn(made, 3)
+    np.testing.assert_allclose(cost_without_noise(made.further(state)["local"]), best, rtol=1e-9)
+    cost = cost_without_noise(made.final(state))
+    assert (cost >= best * (1 - 1e-9)).all()
+    assert (cost <= 1.1 * best).all()
+
+
+def test_the_covariance_is_the_inverse_of_the_experts_precision():
+    state, _ = learn(algorithm(DAgger, Firm()), 1)
+    np.testing.assert_allclose(np.linalg.inv(state.training.policy.covariance), Firm.precision, rtol=1e-6)
+
+
+def test_without_a_precision_actions_are_meant_within_a_share_of_their_size():
+    made = algorithm(deviation=0.2)
+    state, record = advanced(made, made.begin(FIRST, STARTS))
+    labels = advised(made.expert, record.rollouts).actions.reshape(-1, DU)
+    size = np.sqrt((labels**2).mean(axis=0))
+    np.testing.assert_allclose(np.sqrt(np.diagonal(state.training.policy.covariance)), 0.2 * size, rtol=1e-6)
+    np.testing.assert_allclose(usual_precision(state.lessons, 0.2), np.diag((0.2 * size) ** -2))
+
+
+# -- what is sampled -------------------------------------------------------------------------------------------------
+
+
+def test_the_share_of_the_expert_falls_by_a_factor():
+    made = algorithm(decay=0.3, options={"steps": 100})
+    state = made.begin(FIRST, STARTS)
+    assert isinstance(made.policy(state), Played)
+    for i in range(3):
+        assert made.beta(state) == pytest.approx(0.3**i)
+        state, _ = advanced(made, state, i)
+    assert made.policy(state).beta == pytest.approx(0.3**3)
+    assert algorithm(decay=0.0).beta(state) == 0.0
+    assert algorithm(decay=0.0).beta(made.begin(FIRST, STARTS)) == 1.0
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
+def test_the_expert_acts_with_its_share_and_equal_keys_choose_alike(beta):
+    policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
+    expert, states = Expert(bias=100.0), np.random.default_rng(0).normal(size=(20, 50, DX))
+    both = InTurn(expert, policy, beta, np.zeros((20, T, DU, DU)), np.array([1, 2], np.uint32))
+    actions = np.stack([both.act(Seen(states, states), t) for t in range(T)])
+    theirs = actions[..., 0] > 50
+    assert theirs.mean() == pytest.approx(beta, abs=0.02)
+    assert (expert.asked > 0) == (beta > 0)
+    np.testing.assert_array_equal(actions[3], both.act(Seen(states, states), 3))
+    if beta == 0.3:
+        assert np.corrcoef(theirs[0].ravel(), theirs[1].ravel())[0, 1] < 0.1
+        other = dataclasses.replace(both, key=np.array([1, 3], np.uint32))
+        assert (other.act(Seen(states, states), 3) != actions[3]).any()
+
+
+def test_the_noise_is_the_first_controllers_and_then_the_policys():
+    made = algorithm(options={"steps": 100})
+    state = made.begin(FIRST, STARTS)
+    np.testing.assert_array_equal(made.policy(state).covariance, FIRST.covariance)
+    state, _ = advanced(made, state)
+    np.testing.assert_array_equal(made.policy(state).covariance[1, 2], state.training.policy.covariance)
+    still = dataclasses.replace(made, execution="feedback")
+    assert not still.policy(state).covariance.any()
+    fixed = dataclasses.replace(made, execution="fixed_noise", noise=0.2)
+    np.testing.assert_allclose(fixed.policy(state).covariance[0, 0], 0.04 * np.eye(DU))
+
+
+# -- PLATO -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_adapted_teacher_is_the_minimiser():
+    """The closed form against a numerical minimisation over mean and covariance."""
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(0)
+    Quu, covariance = spd(rng, DU), spd(rng, DU)
+    best_action, mean = rng.normal(size=DU), rng.normal(size=DU)
+    alpha, weight = 0.3, 0.7
+
+    def objective(parameters):
+        m, L = parameters[:DU], np.zeros((DU, DU))
+        L[np.tril_indices(DU)] = parameters[DU:]
+        S = L @ L.T
+        logdet = np.linalg.slogdet(S)[1]
+        away = m - best_action
+        expected_cost = 0.5 * away @ Quu @ away + 0.5 * np.trace(Quu @ S)
+        entropy = 0.5 * logdet
+        precision = np.linalg.inv(covariance)
+        kl = 0.5 * (np.trace(precision @ S) + (m - mean) @ precision @ (m - mean) - logdet)
+        return expected_cost - alpha * entropy + weight * kl
+
+    found = minimize(objective, [*np.zeros(DU), 1.0, 0.0, 1.0], method="BFGS", options={"gtol": 1e-9}).x
+    L = np.array([[found[2], 0.0], [found[3], found[4]]])
+    m, precision = pooled(Advice(best_action, Quu / alpha), mean, covariance, weight / alpha)
+    np.testing.assert_allclose(m, found[:DU], rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.inv(precision), L @ L.T, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("adaptation", "towards"), [(0.0, "expert"), (1e12, "policy")])
+def test_its_limits_are_the_expert_and_the_policy(adaptation, towards):
+    rng = np.random.default_rng(1)
+    P, covariance, u, mean = spd(rng, 4, DU), spd(rng, DU), rng.normal(size=(4, DU)), rng.normal(size=(4, DU))
+    m, precision = pooled(Advice(u, P), mean, covariance, adaptation)
+    np.testing.assert_allclose(m, u if towards == "expert" else mean, rtol=1e-9)
+    expected = P if towards == "expert" else np.tile(np.linalg.inv(covariance), (4, 1, 1))
+    np.testing.assert_allclose(precision, expected, rtol=1e-9)
+
+
+def test_what_plato_plays_lies_between_and_what_it_teaches_is_the_expert():
+    made = algorithm(PLATO, Firm(), options={"steps": 100}, adaptation=1.0)
+    state, _ = learn(made, 1)
+    playing = made.policy(state)
+    assert isinstance(playing, Adapted)
+    states = np.random.default_rng(0).normal(size=(M, 5, DX))
+    theirs, own = Firm().act(states, 0), state.training.policy.act(states)
+    np.testing.assert_allclose(playing.act(Seen(states, states), 0), 0.5 * (theirs + own), rtol=1e-7)
+    rollouts = sampled(made, state)
+    _, record = advanced(made, state)
+    np.testing.assert_array_equal(record.rollouts.states, rollouts.states)
+    after, _ = advanced(made, state)
+    np.testing.assert_allclose(after.lessons[-1].actions, Firm().act(rollouts.states.reshape(-1, DX), 0), rtol=1e-12)
+
+
+# -- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_samples_are_aggregated_and_the_oldest_forgotten():
+    made = algorithm(memory=2, options={"steps": 100})
+    state, seen = made.begin(FIRST, STARTS), []
+    for i in range(4):
+        state, record = advanced(made, state, i)
+        seen.append(record.rollouts.states.reshape(-1, DX))
+        assert len(state.lessons) == min(i + 1, 2)
+        for lesson, expected in zip(state.lessons, seen[-2:], strict=len(seen) > 1):
+            np.testing.assert_array_equal(lesson.observations, expected)
+            assert len(np.unique(lesson.episodes)) == M * N
+
+
+def test_a_policy_that_sees_less_learns_from_an_expert_that_sees_all():
+    class BlindEnv(LinearEnv):
+        observation_layout = {"seen": slice(0, DX - 1)}  # noqa: RUF012
+
+        def reset(self, *, seed=None, options=None):
+            state, info = super().reset(seed=seed, options=options)
+            return state, info | {"observation": state[:, : DX - 1]}
+
+        def step(self, actions):
+            state, *rest, info = super().step(actions)
+            return state, *rest, info | {"observation": state[:, : DX - 1]}
+
+    made = algorithm(do=DX - 1, options={"steps": 100})
+    state = made.begin(FIRST, STARTS)
+    for i in range(2):
+        state, record = advanced(made, state, i, environment=BlindEnv)
+    assert record.policy.sampled
+    assert state.lessons[-1].observations.shape == (M * N * T, DX - 1)
+    expected = Stationary().act(record.rollouts.states.reshape(-1, DX), 0)
+    np.testing.assert_allclose(state.lessons[-1].actions, expected, rtol=1e-12)
+
+
+# -- trouble ---------------------------------------------------------------------------------------------------------
+
+
+class Broken(Stationary):
+    """Gives NaN in the states that the second condition starts from."""
+
+    def act(self, states, t):
+        actions = super().act(states, t)
+        actions[len(states) // 2 :] = np.where(t == 4, np.nan, actions[len(states) // 2 :])
+        return actions
+
+
+def test_an_expert_that_acts_and_gives_no_number_is_an_error_that_names_the_place():
+    made = algorithm(expert=Broken())
+    with pytest.raises(PolicyError, match="not finite: condition 1, sample 0, step 4, entry 0"):
+        sampled(made, made.begin(FIRST, STARTS))
+
+
+def test_a_label_that_is_no_number_teaches_nothing_and_the_policy_is_kept():
+    good = algorithm(options={"steps": 100}, decay=0.0)
+    state, _ = advanced(good, good.begin(FIRST, STARTS))
+    bad = dataclasses.replace(good, expert=Broken())
+    after, record = advanced(bad, state)
+    assert record.statuses == [Status.TAUGHT, Status.NOT_FINITE]
+    assert "The expert's action is not finite at sample 0, step 4; nothing is learned" in record.messages[1]
+    assert len(after.lessons[-1].actions) == N * T
+    assert np.isnan(record.policy.kl[1]).all()
+    assert np.isfinite(record.improved.feedback).all()
+    assert np.isfinite(cost_without_noise(bad.final(after))).all()
+
+    class Nothing(Stationary):
+        def act(self, states, t):
+            return np.full((len(states), DU), np.nan)
+
+    none = dataclasses.replace(good, expert=Nothing(), memory=1)
+    after, record = advanced(none, state)
+    assert record.policy.outcome == "NO_SAMPLES"
+    jax.tree.map(np.testing.assert_array_equal, after.training, state.training)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda states, t: states, r"actions at step 0 have the shape \(24, 3\); expected \(24, 2\)"),
+        (lambda states, t: np.zeros(DU), r"the shape \(2,\); expected \(24, 2\) for states of shape \(24, 3\)"),
+        (lambda states, t: states[99], "the expert raised at step 0: IndexError: index 99 is out of bounds"),
+        (lambda states, t: "left", "the expert raised at step 0: ValueError: could not convert"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_said_in_one_line(act, message):
+    expert = Stationary()
+    expert.act = act
+    made = algorithm(expert=expert)
+    with pytest.raises(ExpertFault, match=message) as error:
+        sampled(made, made.begin(FIRST, STARTS))
+    assert "\n" not in str(error.value)
+
+
+def test_a_condition_without_samples_teaches_nothing_and_samples_cut_short_teach_what_they_have():
+    made = algorithm(options={"steps": 100})
+
+    def cut(rollouts):
+        mask = rollouts.mask.copy()
+        mask[0], mask[1, 0, 5:] = False, False
+        return dataclasses.replace(rollouts, mask=mask)
+
+    state, record = advanced(made, made.begin(FIRST, STARTS), change=cut)
+    assert record.statuses == [Status.NO_VALID_SAMPLES, Status.SAMPLES_DROPPED]
+    assert len(state.lessons[0].actions) == N * T - (T - 5)
+    assert record.policy.outcome in ("OK", "STOPPED_EARLY")

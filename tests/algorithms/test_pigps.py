@@ -1,0 +1,164 @@
+"""PIGPS as a whole: towards the known optimum of a linear system, what its steps are, and what teaches nothing."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import LinearEnv
+from test_pi2 import steep
+from test_trajopt import CONDITIONS, COST, DU, DX, STARTS, A, B, M, T, best, cost_without_noise, learn  # noqa: F401
+
+from gps.algorithms.guided import precision
+from gps.algorithms.path_integral import cost_to_go
+from gps.algorithms.pi2 import PI2, exploration
+from gps.algorithms.pigps import PIGPS, PIGPSState
+from gps.algorithms.pilqr import PILQR
+from gps.backend import jax
+from gps.linear_gaussian.initial import zero
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.supervised import Options, Training
+from gps.records import PolicyStatus, Status
+from gps.sampling import collect, exploration_noise
+from gps.serialization import flatten, unflatten
+
+N = 40
+
+
+def pigps(local=None, **settings) -> PIGPS:
+    key = jax.random.key(0)
+    training = Training.begin(NeuralPolicy.untrained(MLP.create((DX, 32, DU), key, "tanh")), key)
+    options = Options(steps=1000, learning_rate=3e-3)
+    return PIGPS(local or PI2(COST, kl_step=1.0), **{"training": training, "options": options, **settings})
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """The algorithm, on-policy, its last state and its records."""
+    algorithm = pigps()
+    return algorithm, *learn(algorithm, 30, N)
+
+
+def test_the_policy_approaches_the_optimum_of_a_linear_system(learned, best):  # noqa: F811
+    algorithm, state, records = learned
+    start = cost_without_noise(algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS).controllers)
+    sampled = np.array([record.mean_cost for record in records])
+    third = sampled.reshape(3, 10, M).mean(axis=1)
+    assert (np.diff(third, axis=0) < 0).all(), "the mean cost of the samples falls"
+    # PI² never touches the gains and has 40 samples of 20 actions at a time: near the optimum, not at it.
+    assert (cost_without_noise(algorithm.final(state)) - best < 0.05 * (start - best)).all()
+    assert all(status.ok for record in records for status in record.statuses)
+
+
+def test_with_the_local_models_of_pilqr_it_reaches_the_optimum(best):  # noqa: F811
+    algorithm = pigps(PILQR(COST, kl_step=2.0))
+    state, records = learn(algorithm, 7, N)
+    np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=2e-2)
+    np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=2e-2)
+    assert records[-1].policy.sampled
+
+
+def test_the_steps_are_those_of_the_docstring(learned):
+    """Each quantity of the C-step and the S-step, from a record alone."""
+    _, _, records = learned
+    record, before = records[4], records[3]
+    around, new, rollouts = record.policy.linearised, record.improved, record.rollouts
+    assert record.policy.sampled
+    same(record.controllers, around)
+    same(new.feedback, around.feedback)
+
+    S = cost_to_go(record.costs, rollouts.mask)
+    w = np.exp(-(S - S.min(axis=1, keepdims=True)) / record.search.eta[:, None])
+    w /= w.sum(axis=1, keepdims=True)
+    kl = (w * np.log(np.maximum(N * w, 1e-300))).sum(axis=1)
+    np.testing.assert_allclose(kl, np.broadcast_to(record.search.bound[:, None], kl.shape), rtol=1e-5)
+    without_feedback = rollouts.actions - np.einsum("mtij,mntj->mnti", around.feedback, rollouts.states)
+    np.testing.assert_allclose(new.feedforward, np.einsum("mnt,mnti->mti", w, without_feedback), atol=1e-8)
+    e = without_feedback - new.feedforward[:, None]
+    expected = 0.8 * around.covariance + 0.2 * np.einsum("mnt,mnti,mntj->mtij", w, e, e)
+    np.testing.assert_allclose(new.covariance, expected, atol=1e-8)
+
+    # The noise that was sampled is the policy's, and the line leaves little of a nearly linear policy.
+    size = np.sqrt((rollouts.noise**2).mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(size, before.policy.deviation, rtol=0.1)
+    assert np.sqrt(((exploration(rollouts, around) - rollouts.noise) ** 2).mean()) < 0.2 * size.max()
+    mean = precision(new).mean(axis=(0, 1))
+    np.testing.assert_allclose(record.policy.deviation, np.sqrt(np.diagonal(np.linalg.inv(mean))), rtol=1e-6)
+
+
+def test_the_noise_does_not_fall_below_its_floor(learned):
+    algorithm, _, records = learned
+    deviations = np.array([record.policy.deviation for record in records])
+    assert (deviations[-1] < 0.9 * deviations[0]).all()
+    assert (deviations > algorithm.local.covariance_floor).all(), "of the first controllers', which was 1"
+
+
+@pytest.mark.parametrize("local", [PI2(COST, kl_step=1.0), PILQR(COST, kl_step=2.0)], ids=["pi2", "pilqr"])
+def test_off_policy_the_controllers_learn_as_they_would_alone(local):
+    alone, _ = learn(local, 4)
+    algorithm = pigps(local, sampling="off_policy")
+    state, records = learn(algorithm, 4)
+    same(state.local, alone)
+    assert not any(record.policy.sampled for record in records)
+    # The policy has the mean of what 4 noisy updates made of neighbouring steps, and does no worse.
+    assert (cost_without_noise(algorithm.final(state)) < 1.05 * cost_without_noise(state.controllers)).all()
+
+
+def test_a_cost_needs_values_alone():
+    algorithm = pigps(PI2(steep, kl_step=1.0))
+    assert not algorithm.needs_derivatives
+    assert pigps(PILQR(COST)).needs_derivatives
+    _, records = learn(algorithm, 12, N)
+    costs = np.array([record.mean_cost for record in records])
+    assert (costs[-3:].mean(axis=0) < 0.7 * costs[0]).all()
+
+
+def test_a_state_is_stored_and_read_back():
+    for local in (PI2(COST), PILQR(COST)):
+        algorithm = pigps(local)
+        state, _ = learn(algorithm, 2)
+        again = unflatten(algorithm.state_type, flatten(state))
+        assert isinstance(again, PIGPSState)
+        assert again.iteration == 2
+        same(again, state)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status"),
+    [
+        (lambda rollouts: dataclasses.replace(rollouts, mask=np.zeros_like(rollouts.mask)), Status.NO_VALID_SAMPLES),
+        (lambda rollouts: alike(rollouts), Status.NO_PREFERENCE),
+    ],
+    ids=["no sample", "samples that are all alike"],
+)
+def test_samples_that_tell_nothing_teach_nothing(spoil, status):
+    algorithm = pigps()
+    before, _ = learn(algorithm, 2)
+    rollouts = spoil(rollouts_of(algorithm, before))
+    state, record = algorithm.improve(before, rollouts, algorithm.fit(before, rollouts, 0))
+    assert record.statuses == [status] * M
+    assert record.policy.status == PolicyStatus.NO_SAMPLES
+    assert record.troubles[-1].startswith("policy: No sample has a positive weight")
+    same(state.training.policy, before.training.policy)
+    same(record.improved, before.controllers)
+    again, record = algorithm.improve(state, good := rollouts_of(algorithm, state), algorithm.fit(state, good, 1))
+    assert record.troubles == []
+    assert again.iteration == 4
+
+
+def alike(rollouts):
+    """The first sample of each condition, again and again."""
+    one = {name: np.repeat(getattr(rollouts, name)[:, :1], N, axis=1) for name in ("states", "actions", "noise")}
+    return dataclasses.replace(rollouts, **one)
+
+
+def rollouts_of(algorithm, state):
+    policy = algorithm.policy(state)
+    noise = exploration_noise(policy, N, 0.0, np.random.default_rng(7))
+    return collect(LinearEnv(M * N, A, B), policy, CONDITIONS, noise, seed=0)
+
+
+def same(one, two):
+    one, two = flatten(one), flatten(two)
+    assert one.keys() == two.keys()
+    for key, array in one.items():
+        np.testing.assert_array_equal(array, two[key], err_msg=key)

@@ -1,0 +1,154 @@
+"""The planner against LQR where that is exact, and what it does where it is not."""
+
+import numpy as np
+import pytest
+
+from gps.backend import jax, jnp
+from gps.linear_gaussian.riccati import backward
+from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, pytree
+from gps.planning.ilqr import FIRST, Plan, Problem, improved
+
+T, DX, DU = 10, 3, 2
+A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
+STARTS = np.array([[1.0, 0.0, -1.0], [0.0, 2.0, 0.5]])
+WEIGHTS, TARGET = np.array([2.0, 1.0, 0.5, 0.1, 0.1]), np.array([0.5, 0.0, 0.0, 0.0, 0.0])
+WIDE = np.full(DU, np.inf)
+
+
+def quadratic(x, u, t):
+    return 0.5 * jnp.where(t == T - 1, 5.0, 1.0) * jnp.sum(WEIGHTS * (jnp.concatenate([x, u]) - TARGET) ** 2)
+
+
+def optimum() -> Controller:
+    """The best controller, by the Riccati recursion."""
+    final, C = np.where(np.arange(T) == T - 1, 5.0, 1.0), np.diag(WEIGHTS)
+    cost = CostExpansion(final[:, None, None] * C, final[:, None] * (-C @ TARGET), np.zeros(T))
+    F, nothing = np.tile(np.hstack([A, B]), (T - 1, 1, 1)), np.zeros((DX, DX))
+    dynamics = LinearDynamics(F, np.zeros((T - 1, DX)), np.zeros((T - 1, DX, DX)), np.zeros(DX), nothing)
+    return jax.jit(backward)(dynamics, cost, np.ones(T)).controller.numpy()
+
+
+@pytree
+class Linear:
+    """x' = A x + B u."""
+
+    F: np.ndarray
+
+    def at(self, x, u):
+        return self.F, jnp.zeros(len(self.F))
+
+
+def problem(low=-WIDE, high=WIDE) -> Problem:
+    return Problem(Linear(np.hstack([A, B])), low, high, np.ones(DX + DU), np.int32(T))
+
+
+def rolled(x, actions):
+    """The cost of a plan on the true system."""
+    total = 0.0
+    for t, u in enumerate(actions):
+        factor = 5.0 if t == T - 1 else 1.0
+        total += 0.5 * factor * np.sum(WEIGHTS * (np.concatenate([x, u]) - TARGET) ** 2)
+        x = A @ x + B @ u
+    return total
+
+
+@pytest.mark.parametrize("t", [0, 3, T - 1])
+def test_on_a_linear_system_it_is_the_feedback_of_lqr(t):
+    best = optimum()
+    states = np.random.default_rng(0).normal(size=(6, DX))
+    plans = improved(problem(), quadratic, states, t, Plan.none(6, T, DU), 12)
+    expected = states @ best.feedback[t].T + best.feedforward[t]
+    np.testing.assert_allclose(plans.actions[:, 0], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_curvature_is_that_of_the_cost_to_go():
+    """Of the Riccati recursion, whose covariance at temperature 1 is its inverse."""
+    quu = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12).quu
+    np.testing.assert_allclose(quu, np.linalg.inv(np.tile(optimum().covariance[0], (2, 1, 1))), rtol=1e-5)
+
+
+def test_what_comes_after_the_episode_costs_nothing():
+    plans = improved(problem(), quadratic, STARTS, T - 2, Plan.none(2, T, DU), 12)
+    short = improved(problem(), quadratic, STARTS, T - 2, Plan.none(2, 2, DU), 12)
+    np.testing.assert_allclose(plans.actions[:, :2], short.actions, atol=1e-7)
+
+
+def test_a_short_horizon_plans_as_if_all_ended_there():
+    near = improved(problem(), quadratic, STARTS, 0, Plan.none(2, 3, DU), 12)
+    far = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
+    assert np.abs(near.actions[:, 0] - far.actions[:, 0]).max() > 1e-3
+
+
+def test_limits_are_kept_and_used():
+    """Against a search over all plans within the limits."""
+    from scipy.optimize import minimize
+
+    low, high = np.full(DU, -0.4), np.full(DU, 0.3)
+    plans = improved(problem(low, high), quadratic, STARTS, 0, Plan.none(2, T, DU), 60)
+    assert (plans.actions >= low).all()
+    assert (plans.actions <= high).all()
+    assert (np.linalg.eigvalsh(plans.quu) > 0).all()
+    for start, actions in zip(STARTS, plans.actions, strict=True):
+        free = minimize(
+            lambda u, start=start: rolled(start, u.reshape(T, DU)), np.zeros(T * DU), bounds=[(-0.4, 0.3)] * (T * DU)
+        )
+        assert rolled(start, actions) <= free.fun + 1e-3 * abs(free.fun)
+
+
+@pytree
+class Pendulum:
+    """θ'' = sin θ + u, in steps of 0.1."""
+
+    unused: np.ndarray
+
+    def at(self, x, u):
+        F = jnp.array([[1.0, 0.1, 0.0], [0.1 * jnp.cos(x[0]), 1.0, 0.1]])
+        after = jnp.array([x[0] + 0.1 * x[1], x[1] + 0.1 * (jnp.sin(x[0]) + u[0])])
+        return F, after - F @ jnp.concatenate([x, u])
+
+
+def wavy(x, u, t):
+    """Not convex."""
+    return 1.0 - jnp.cos(x[0]) + 0.1 * x[1] ** 2 + 0.01 * u[0] ** 2
+
+
+def test_rounds_and_guesses_never_make_it_worse_and_a_cost_that_is_not_convex_is_no_trouble():
+    pendulum = Problem(Pendulum(np.zeros(0)), np.full(1, -2.0), np.full(1, 2.0), np.ones(3), np.int32(100))
+    states = np.array([[2.5, 0.0], [-2.0, 0.5], [0.1, 0.0]])
+
+    def cost_of(plans):
+        totals = []
+        for x, actions in zip(states, plans.actions, strict=True):
+            total = 0.0
+            for u in actions:
+                total += 1.0 - np.cos(x[0]) + 0.1 * x[1] ** 2 + 0.01 * u[0] ** 2
+                x = np.array([x[0] + 0.1 * x[1], x[1] + 0.1 * (np.sin(x[0]) + u[0])])
+            totals.append(total)
+        return np.array(totals)
+
+    plans, still = Plan.none(3, 40, 1), np.zeros((2, 40, 1))
+    costs = [cost_of(improved(pendulum, wavy, states, 0, plans, rounds, still)) for rounds in (0, 1, 3, 10, 40)]
+    assert (np.diff(costs, axis=0) <= 1e-8).all()
+    assert (costs[-1] < 0.7 * costs[0]).all()
+
+    pushes = np.array([2.0, -2.0])[:, None, None] * np.ones((1, 40, 1))
+    begun = cost_of(improved(pendulum, wavy, states, 0, plans, 0, pushes))
+    each = [cost_of(plans._replace(actions=np.tile(push, (3, 1, 1)))) for push in pushes]
+    np.testing.assert_allclose(begun, np.minimum(np.min(each, axis=0), costs[0]), rtol=1e-9)
+
+
+def test_a_plan_goes_on_where_the_last_one_ended():
+    plans = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
+    after = STARTS @ A.T + plans.actions[:, 0] @ B.T
+    again = improved(problem(), quadratic, after, 1, plans.shifted(), 0)
+    np.testing.assert_array_equal(again.actions[:, :-1], plans.actions[:, 1:])
+    np.testing.assert_array_equal(again.actions[:, -1], plans.actions[:, -1])
+    assert (again.mu <= FIRST).all()
+    better = improved(problem(), quadratic, after, 1, plans.shifted(), 2)
+    np.testing.assert_allclose(better.actions[:, : T - 1], plans.actions[:, 1:], atol=1e-5)
+
+
+def test_each_state_is_planned_for_as_if_it_were_alone():
+    both = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 3)
+    other = improved(problem(), quadratic, np.stack([STARTS[0], 5 * STARTS[1]]), 0, Plan.none(2, T, DU), 3)
+    np.testing.assert_array_equal(both.actions[0], other.actions[0])

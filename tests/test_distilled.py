@@ -1,0 +1,232 @@
+"""Whole experiments of distillation, tiny ones: each kind of expert, run and resume, what is shown, bad input."""
+
+import numpy as np
+import pytest
+from test_experiment import digest
+
+import gps
+from gps import cli
+from gps.config import parse
+from gps.errors import ConfigError, ExpertFault, GpsError, RunError
+from gps.evaluation import evaluate
+from gps.exporting import export
+
+EXPERIMENT = """
+[environment]
+id = "gps/PointMass-v0"
+horizon = 12
+conditions = [{}, { qpos = [0.6, 0.2] }]
+test_conditions = [{ qpos = [0.3, 0.1] }, { qpos = [0.1, 0.3] }]
+
+[algorithm]
+name = "dagger"
+iterations = 4
+samples = 3
+memory = 3
+
+[algorithm.expert]
+name = "task"
+
+[algorithm.policy]
+hidden = [8]
+steps = 200
+learning_rate = 1e-2
+prior = { name = "gmm", clusters = 2, memory = 1 }
+
+[[cost]]
+name = "quadratic"
+on = "qpos"
+target = [1.0, 0.0]
+
+[[cost]]
+name = "quadratic"
+weight = 0.01
+"""
+
+TASK = """
+import numpy as np
+
+GAINS = np.array([[2.0, 0.0, 1.0, 0.0], [0.0, 2.0, 0.0, 1.0]])
+
+
+def act(states, t):
+    return (np.array([1.0, 0.0, 0.0, 0.0]) - states) @ GAINS.T
+
+
+class Firm:
+    def __init__(self, precision=10.0):
+        self.precision = precision
+
+    def act(self, states, t):
+        return act(states, t)
+
+    def advise(self, states, t):
+        return act(states, t), np.tile(self.precision * np.eye(2), (len(states), 1, 1))
+
+
+class Dumb:
+    pass
+
+
+def broken(states, t):
+    raise RuntimeError("no idea")
+
+
+number = 3
+"""
+
+PLANNER = ["algorithm.expert.name=planner", "algorithm.expert.horizon=6", "algorithm.expert.dynamics.clusters=2"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distilled") / "points"
+    folder.mkdir()
+    (folder / "experiment.toml").write_text(EXPERIMENT)
+    (folder / "task.py").write_text(TASK)
+    return folder
+
+
+def started(folder, *overrides, **options):
+    return gps.run(folder, out=folder.parent / "runs", overrides=overrides, **options)
+
+
+def costs_of(run):
+    return {what: np.mean([item.cost for item in run.evaluated_summary(what)]) for what in ("final", "unseen", "local")}
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """A finished run, to read and not to write."""
+    return started(folder)
+
+
+def test_the_policy_learns_what_the_expert_does_and_carries_over(run):
+    costs = costs_of(run)
+    assert costs["final"] == pytest.approx(costs["local"], rel=0.1)
+    assert [len(run.evaluated_summary(what)) for what in ("final", "unseen", "local")] == [2, 2, 2]
+    first = run.iterations[0].mean_cost.mean()
+    assert costs["unseen"] < first
+    assert [record.policy.sampled for record in run.iterations] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("overrides", [[], ["algorithm.name=plato"], PLANNER, ["algorithm.name=plato", *PLANNER]])
+def test_run_four_is_run_two_and_resume_two(folder, overrides):
+    whole = started(folder, *overrides)
+    part = started(folder, *overrides, iterations=2)
+    resumed = gps.resume(part.path, iterations=2)
+    assert digest(whole) == digest(resumed)
+    for what in ("final", "unseen", "local"):
+        np.testing.assert_array_equal(whole.evaluated(what)[1], resumed.evaluated(what)[1])
+
+
+def test_a_planner_learns_the_dynamics_and_teaches(folder):
+    run = started(folder, *PLANNER)
+    first, last = run.iterations[0], run.iterations[-1]
+    assert not first.policy.sampled
+    assert (last.mean_cost < first.mean_cost).all()
+    assert [status.name for status in last.statuses] == ["TAUGHT"] * 2
+    costs = costs_of(run)
+    assert costs["local"] < 0.9 * first.mean_cost.mean()
+    assert costs["final"] == pytest.approx(costs["local"], rel=0.15)
+
+
+def test_a_planner_that_knows_too_little_is_not_asked(folder):
+    run = started(folder, *PLANNER, "algorithm.expert.dynamics.points_per_cluster=100", iterations=3)
+    names = [[status.name for status in record.statuses] for record in run.iterations]
+    assert names == [["NO_EXPERT"] * 2] + [["TAUGHT"] * 2] * 2
+    assert run.iterations[0].policy.outcome == "NO_SAMPLES"
+    np.testing.assert_array_equal(run.iterations[1].controllers.feedback, run.iterations[0].controllers.feedback)
+
+
+def test_the_policy_of_a_run_teaches_one_that_sees_less(folder, run):
+    taught = started(
+        folder, "algorithm.expert.name=run", f"algorithm.expert.path={run.path}", "environment.observation=['qpos']"
+    )
+    assert taught.config.algorithm.expert.path == str(run.path)
+    assert costs_of(taught)["local"] == pytest.approx(costs_of(run)["final"], rel=1e-6)
+    assert taught.state_arrays(3, "training.policy.input_mean")[""].shape == (2,)
+
+
+def test_the_controllers_of_a_run_teach_a_policy(folder, tmp_path):
+    local = started(folder, "algorithm.name=trajopt", iterations=3)
+    taught = started(folder, "algorithm.expert.name=run", f"algorithm.expert.path={local.path}")
+    np.testing.assert_allclose(taught.evaluated("local")[1], local.evaluated("final")[1], rtol=1e-9)
+    assert costs_of(taught)["final"] < taught.iterations[0].mean_cost.mean() * 1.2
+
+
+def test_a_class_may_say_how_firmly_it_means_it(folder):
+    made = started(folder, "algorithm.expert.function=Firm", "algorithm.expert.options={precision=25}", iterations=1)
+    np.testing.assert_allclose(made.iterations[0].policy.deviation, 0.2, rtol=1e-6)
+
+
+def test_an_expert_needs_no_formula_of_the_cost(folder):
+    made = started(folder, "cost=reward", iterations=1)
+    record = made.iterations[0]
+    np.testing.assert_allclose(record.costs, -record.rollouts.rewards)
+    assert costs_of(made)["local"] < record.mean_cost.mean()
+
+
+def test_what_is_shown_evaluated_and_exported(run, tmp_path, capsys):
+    assert cli.main(["show", str(run.path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("policy: loss") == 4
+    assert "the local controllers beside them" in out
+    assert cli.main(["show", str(run.path), "--iteration", "2"]) == 0
+    assert "The expert was asked at every step of the samples" in capsys.readouterr().out
+    assert cli.main(["list", str(run.path)]) == 0
+    np.testing.assert_array_equal(evaluate(run).costs, run.evaluation[1])
+    assert evaluate(run, episodes=2, noise="policy").costs.shape == (2, 2, 12)
+    assert export(run, tmp_path / "policy.npz")[1].startswith("a neural policy")
+
+
+def test_it_can_be_checked(folder, capsys):
+    assert gps.check(folder).ok
+    assert gps.check(folder, PLANNER).ok
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["algorithm.expert.name=plan"], 'algorithm.expert.name: expected "planner", "task" or "run", got "plan"'),
+        (["algorithm.expert.function=at"], "no 'at', which algorithm.expert.function asks for; did you mean 'act'?"),
+        (["algorithm.expert.function=Dumb"], "Dumb of"),
+        (["algorithm.expert.function=number"], "has no act(states, t)"),
+        (["algorithm.expert.options={a=1}"], "algorithm.expert.options: act is no class, so that it takes none"),
+        (["algorithm.expert.function=Firm", "algorithm.expert.options={a=1}"], "Firm: TypeError"),
+        (["algorithm.kl_step=2"], '"dagger" has no such key; it is one of'),
+        (["algorithm.decay=2"], "algorithm.decay: expected a number >= 0 and <= 1, got 2"),
+        (["algorithm.name=plato", "algorithm.adaptation=-1"], "algorithm.adaptation: expected a number >= 0, got -1"),
+        (["algorithm.expert.name=planner", "cost=reward"], "a planner needs to know what any action would cost"),
+        (["algorithm.expert.name=run", "algorithm.expert.path=no"], "there is no such run directory"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(folder, overrides, message):
+    with pytest.raises(GpsError) as error:
+        started(folder, *overrides)
+    assert "\n" not in str(error.value)
+    assert message in str(error.value)
+    assert isinstance(error.value, ConfigError | RunError)
+
+
+def test_a_run_that_does_not_fit_is_refused(folder, run):
+    path = ["algorithm.expert.name=run", f"algorithm.expert.path={run.path}"]
+    with pytest.raises(ConfigError, match="a policy of 4 observations and 2 actions, and this experiment has 2 and 2"):
+        started(folder, *path, "environment.state=['qpos']", "algorithm.controller.initial={name='zero'}")
+    local = started(folder, "algorithm.name=trajopt", iterations=1)
+    path = ["algorithm.expert.name=run", f"algorithm.expert.path={local.path}"]
+    with pytest.raises(ConfigError, match="and this experiment needs"):
+        started(folder, *path, "environment.horizon=10")
+    with pytest.raises(ConfigError, match="controllers for other conditions"):
+        started(folder, *path, "environment.conditions=[{}, {qpos=[0.5, 0.2]}]")
+
+
+def test_an_expert_that_raises_ends_the_run_in_one_line(folder, capsys):
+    with pytest.raises(ExpertFault, match="the expert raised at step 0: RuntimeError: no idea"):
+        started(folder, "algorithm.expert.function=broken")
+
+
+def test_the_keys_of_the_file_come_back(folder):
+    config = parse(EXPERIMENT, "experiment.toml", [*PLANNER, "algorithm.name=plato", "algorithm.adaptation=3.0"])
+    assert parse(config.to_toml()) == config
+    assert config.algorithm.expert.dynamics.clusters == 2

@@ -1,0 +1,182 @@
+"""Guided policy search from pictures, a tiny one: it runs, resumes, is exported, and what does not fit is one line."""
+
+import numpy as np
+import pytest
+from onnx_file import run_onnx
+from test_experiment import digest
+
+import gps
+from gps import build, cli
+from gps.config import parse
+from gps.environments import offscreen
+from gps.errors import ConfigError, DrawingError
+from gps.evaluation import evaluate
+from gps.exporting import export, learned
+from gps.pixels import Pixels, Sight
+from gps.policies import MLP, Convolutional
+from gps.policies.export import loader
+
+EXPERIMENT = """
+[environment]
+id = "gps/Reacher-v0"
+state = ["qpos", "qvel", "site_position:fingertip-target"]
+observation = ["qpos", "image:top", "qvel"]
+image_size = [24, 20]
+horizon = 6
+conditions = [{}, { target = [0.0, 0.2] }]
+test_conditions = [{ target = [0.1, 0.15] }]
+
+[algorithm]
+name = "mdgps"
+iterations = 3
+samples = 3
+
+[algorithm.policy]
+network = { channels = [4, 6], kernels = [3, 3], strides = [2, 1] }
+hidden = [8]
+steps = 20
+check_every = 10
+prior = { name = "none" }
+
+[algorithm.dynamics]
+prior = { name = "none" }
+
+[[cost]]
+name = "distance"
+"""
+
+
+@pytest.fixture(scope="module")
+def opengl():
+    try:
+        return offscreen.backend()
+    except DrawingError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pixels") / "reacher"
+    folder.mkdir()
+    (folder / "experiment.toml").write_text(EXPERIMENT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder, opengl):
+    return gps.run(folder, out=folder.parent / "runs")
+
+
+def test_the_policy_sees_the_picture_and_the_numbers(run):
+    policy = learned(run, 2)
+    assert policy.network.described == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
+    rollouts = run.iterations[1].rollouts
+    assert rollouts.images.shape == (2, 3, 6, 20, 24, 3)
+    np.testing.assert_allclose(rollouts.observations, rollouts.states[..., :4], atol=1e-6)
+    after_first = learned(run, 0)
+    np.testing.assert_allclose(rollouts.actions, np.clip(after_first.act(rollouts.observed) + rollouts.noise, -1, 1))
+    assert [len(run.evaluated_summary(what)) for what in ("final", "unseen", "local")] == [2, 1, 2]
+
+
+@pytest.mark.parametrize("sampling", ["on_policy", "off_policy"])
+def test_run_three_is_run_one_and_resume_two(folder, run, sampling):
+    override = [f"algorithm.sampling={sampling}"]
+    whole = run if sampling == "on_policy" else gps.run(folder, out=folder.parent / "runs", overrides=override)
+    part = gps.run(folder, out=folder.parent / "runs", overrides=override, iterations=1)
+    resumed = gps.resume(part.path, iterations=2)
+    assert digest(whole) == digest(resumed)
+    for what in ("final", "unseen"):
+        assert whole.evaluated(what)[0].actions.tobytes() == resumed.evaluated(what)[0].actions.tobytes()
+    assert whole.iterations[2].policy.sampled == (sampling == "on_policy")
+
+
+def test_evaluate_plays_what_was_learned(run):
+    np.testing.assert_array_equal(evaluate(run).costs, run.evaluation[1])
+
+
+def test_render_draws_it(run, tmp_path):
+    pytest.importorskip("PIL")
+    assert cli.main(["render", str(run.path), "-o", str(tmp_path / "video.webp"), "--size", "64x48"]) == 0
+    assert (tmp_path / "video.webp").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".onnx"])
+def test_what_is_exported_acts_the_same(run, tmp_path, suffix):
+    rollouts, _ = run.evaluation
+    image, vector = (array.reshape(-1, *array.shape[3:])[::3] for array in rollouts.observed)
+    expected = learned(run, 2).act(Pixels(image, vector))
+    assert np.ptp(expected, axis=0).min() > 1e-4
+    if suffix == ".onnx":
+        pytest.importorskip("onnx")
+    path, said = export(run, tmp_path / f"policy{suffix}")
+    assert "images of 20 x 24 x 3" in said
+    if suffix == ".onnx":
+        actions = run_onnx(path, image=image, observation=vector)
+    else:
+        namespace = {}
+        exec(compile(loader(), "load_policy.py", "exec"), namespace)
+        act = namespace["load"](path)
+        actions = [act(v, image=i) for i, v in zip(image, vector, strict=True)]
+    np.testing.assert_allclose(actions, expected, atol=1e-6)
+
+
+def network(*overrides, image=(64, 64, 3)):
+    config = parse(EXPERIMENT, "experiment.toml", overrides)
+    pictures = () if image is None else (slice(4, 4 + int(np.prod(image))),)
+    sight = Sight(np.arange(4), pictures, image)
+    return build.algorithm(config, lambda x, u, t: 0.0, sight, 2).training.policy.network
+
+
+def test_the_network_is_the_one_that_fits():
+    seeing = network("algorithm.policy.network.channels=[3, 5]")
+    assert isinstance(seeing, Convolutional)
+    assert seeing.kernels[0].shape == (3, 3, 3, 3)
+    assert (seeing.vector_size, seeing.action_size) == (4, 2)
+    plain = EXPERIMENT.replace("network =", "#")
+    for image, kind in (((64, 64, 3), Convolutional), (None, MLP)):
+        config = parse(plain, "experiment.toml", [])
+        sight = Sight(np.arange(4), (), image)
+        built = build.algorithm(config, lambda x, u, t: 0.0, sight, 2)
+        assert type(built.training.policy.network) is kind
+    assert isinstance(network("algorithm.policy.network.name=mlp", image=None), MLP)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "image", "message"),
+    [
+        (["algorithm.policy.network.name=mlp"], (64, 64, 3), '"mlp" takes numbers, and there are pictures'),
+        ([], None, '"convolutional" sees, and there is no picture in environment.observation'),
+        ([], (20, 4, 3), "the convolutions leave 7 x 0 of images of 20 x 4 pixels, and a position needs 2 x 2"),
+        (["algorithm.policy.network.strides=[1]"], (64, 64, 3), "expected one of each for every convolution, got 2, 2"),
+        (["algorithm.policy.network.name=conv"], None, "algorithm.policy.network.name: expected"),
+        (
+            ["algorithm.policy.network.kernel=[3, 3]"],
+            None,
+            "algorithm.policy.network.kernel: unknown key; did you mean",
+        ),
+        (["environment.image_size=[0, 64]"], None, "image_size: expected [width, height], each 1 to 1024"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(overrides, image, message):
+    with pytest.raises(ConfigError) as error:
+        network(*overrides, image=image)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_pictures_that_no_run_can_store_are_refused_beforehand(folder):
+    overrides = ["environment.image_size=[1024, 1024]", "algorithm.samples=100"]
+    with pytest.raises(ConfigError, match=r"200 episodes of 6 steps, would take 3,600 MiB"):
+        gps.run(folder, out=folder.parent / "none", overrides=overrides)
+
+
+def test_without_a_renderer_a_run_ends_in_one_line(folder, monkeypatch, capsys):
+    def none():
+        raise DrawingError("no OpenGL without a screen: neither EGL nor OSMesa works here")
+
+    monkeypatch.setattr(offscreen, "backend", none)
+    assert cli.main(["run", str(folder), "--out", str(folder.parent / "dark")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("gps: error: no OpenGL without a screen")
+    assert "Traceback" not in error
+    assert error.count("gps: error") == 1
