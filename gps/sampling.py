@@ -7,7 +7,7 @@ so an episode has the same bits in either way.
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from gymnasium.vector import VectorEnv
