@@ -19,10 +19,10 @@ from gymnasium.spaces import Box, Dict
 
 
 class Slider(gymnasium.Env):
-    """A mass on a line, and a picture of four pixels for the policy. `trouble` is what step 3 of an episode brings."""
+    """A mass on a line, and four bytes for the policy. `trouble` is what step 3 of an episode brings."""
 
     action_space = Box(-5.0, 5.0, (1,))
-    observation_space = Dict({"state": Box(-np.inf, np.inf, (2,)), "observation": Box(0, 255, (1, 4, 1), np.uint8)})
+    observation_space = Dict({"state": Box(-np.inf, np.inf, (2,)), "observation": Box(0, 255, (1, 4), np.uint8)})
 
     def reset(self, *, seed=None, options=None):
         self.x, self.t, self.trouble = np.zeros(2), 0, (options or {}).get("trouble")
@@ -38,8 +38,19 @@ class Slider(gymnasium.Env):
     def shown(self, at=None):
         x, v = self.x
         levels = np.clip(127 + 40 * np.array([x, -x, v, -v]), 0, 255).astype(np.uint8)
-        shape = (4, 1) if at == "shape" else (1, 4, 1)
+        shape = (4, 1) if at == "shape" else (1, 4)
         return {"state": self.x * (np.nan if at == "nan" else 1), "observation": levels.reshape(shape)}
+
+
+class Seeing(Slider):
+    """The same with a picture for the policy: a bright spot where the mass is."""
+
+    observation_space = Dict({"state": Box(-np.inf, np.inf, (2,)), "observation": Box(0, 255, (16, 16, 1), np.uint8)})
+
+    def shown(self, at=None):
+        picture = np.zeros((16, 16, 1), np.uint8)
+        picture[6:10, int(np.clip(4 + 4 * self.x[0], 0, 12)) :][:, :4] = 255
+        return super().shown(at) | {"observation": picture[:8] if at == "shape" else picture}
 '''
 
 EXPERIMENT = """
@@ -123,6 +134,17 @@ def test_a_condition_whose_episodes_all_fail_teaches_nothing_and_the_others_lear
         assert run.evaluated_summary("final")[0].cost < 0.6 * run.iterations[0].mean_cost[0]
     assert cli.main(["show", str(run.path)]) == 0
     assert capsys.readouterr().out.count("Condition 1 taught it nothing.") == 4
+
+
+def test_pictures_of_another_shape_end_their_episodes_and_the_others_teach(folder, tmp_path):
+    overrides = [*troubled("shape"), "environment.id=task:Seeing", "algorithm.policy.steps=20"]
+    run = gps.run(folder, out=tmp_path, iterations=2, overrides=overrides)
+    for record in run.iterations:
+        assert record.rollouts.images.shape == (2, 4, 12, 16, 16, 1)
+        assert record.rollouts.mask[0].all() and not record.rollouts.mask[1].all(axis=1).any()
+        assert "'observation' has the shape (8, 16, 1)" in record.messages[1]
+        assert record.policy.status.ok and "Condition 1 taught it nothing." in record.policy.message
+        assert np.isfinite(record.policy.kl[0]).all()
 
 
 def test_what_such_a_condition_would_do_leaves_no_trace_in_the_policy(folder, monkeypatch):

@@ -188,8 +188,8 @@ def lessons(
 
 
 def flat(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *rest"]:
-    """All samples in one row."""
-    return array.reshape(-1, *array.shape[3:])
+    """All samples in one row, which may be of no numbers where there are pictures."""
+    return array.reshape(np.prod(array.shape[:3]), *array.shape[3:])
 
 
 def precision(controllers: Controller) -> Float[np.ndarray, "M T du du"]:
