@@ -86,7 +86,7 @@ def _policy(record: IterationRecord, policy: PolicyRecord, steps: np.ndarray) ->
 
 
 def trained(record: IterationRecord) -> bool:
-    """Whether the iteration began with a global policy: before, the initial controllers stand for it."""
+    """Whether the iteration began with a global policy: before, the local controllers stand for it."""
     policy = record.policy
     if policy is None:
         return False

@@ -324,7 +324,7 @@ def _of_policy(item: Piece, m: int) -> list[str]:
     elif policy["trained"]:
         text = ["The local controller was sampled, not the policy."]
     else:
-        text = ["The initial controller was sampled: there was no policy yet."]
+        text = ["The local controller was sampled: there was no policy yet."]
     before, after = policy["loss"]
     if before is not None and after is not None:
         apart = policy["kl"][m]

@@ -157,7 +157,7 @@ function showRoles() {
   const {beside} = view.detail, said = (text) => Object.assign(document.createElement("b"), {textContent: text});
   const [who, then] = policy.sampled ? ["The policy was sampled.", " Blue is the policy as it was; the other colour is the local controller that this iteration made from it, and taught it."]
     : beside ? ["The local controllers were sampled, not the policy.", " Blue is what the policy would have done in their places, as a straight line through it; the other colour is the local controller that was run."]
-    : ["The initial controllers were sampled:", " there was no policy yet. It learned for the first time from what they became."];
+    : ["The local controllers were sampled:", ` there was no policy yet. ${policy.steps ? "It learned for the first time from what they became." : "It was not trained in this iteration either."}`];
   $("roles").replaceChildren(said(who), then, beside ? " Far from the samples the model knows nothing: the figures are cut there." : "");
   for (const element of document.querySelectorAll(".of-policy-tube")) element.hidden = !beside && !policy.sampled;
 }
