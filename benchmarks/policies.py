@@ -60,7 +60,7 @@ def iteration() -> None:
     from gps.policies.supervised import train
 
     rows = []
-    with closing(Experiment(load(NINE), NINE)) as built:
+    with closing(Experiment(load(NINE, ["algorithm.warm_up=0"]), NINE)) as built:
         state = built.begin()
         for _ in range(ITERATIONS):
             before = state.training
@@ -90,13 +90,14 @@ def acting() -> None:
 def sampling() -> None:
     """Closed loop on the peg insertion, beside the same physics stepped bare."""
     from gps.environments.peg_insertion import PegInsertion
+    from gps.policies.shared import Shared
     from gps.sampling import collect
 
     rows = []
     for threads in (1, 2):
         environment = PegInsertion(SIMULATIONS, threads=threads)
         dx, du = environment.single_observation_space.shape[0], environment.single_action_space.shape[0]
-        policy = _policy(dx, du, gain=0.0)  # both step the same motion: contacts cost time
+        policy = Shared(_policy(dx, du, gain=0.0), 4, T)  # both step the same motion: contacts cost time
         noise = 0.2 * np.random.default_rng(0).standard_normal((4, SIMULATIONS // 4, T, du))
         conditions = [{"slot": slot} for slot in ([-0.08, -0.08], [-0.08, 0.08], [0.08, 0.08], [0.08, -0.08])]
         actions = np.clip(noise.reshape(SIMULATIONS, T, du).swapaxes(0, 1), -1, 1).copy()
