@@ -17,6 +17,7 @@ noise is theirs until there is a policy, and then the policy's: the mean of its 
 In the record, `improved` is the expert, linearised around the samples; there is no trust region and no search.
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, NamedTuple
@@ -98,7 +99,7 @@ class Played:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Distillation:
+class Distillation(abc.ABC):
     """The settings.
 
     Args:
@@ -147,9 +148,9 @@ class Distillation:
             return Played(expert, self._noise(state))
         return self.sampled(state, expert, self._noise(state))
 
+    @abc.abstractmethod
     def sampled(self, state: DistillationState, expert: Any, noise: Float[np.ndarray, "M T du du"]) -> Policy:
         """What is sampled once there are both expert and policy."""
-        raise NotImplementedError
 
     def final(self, state: DistillationState) -> Policy:
         """The policy; the initial controllers before there is one."""
