@@ -124,6 +124,8 @@ class Run:
         Raises:
             RunError: if it cannot be written.
         """
+        from gps.config import replaced
+
         folder = (Path("runs") if out is None else Path(out)) / name / group
         now = datetime.now(UTC)
         started = now.isoformat()
@@ -133,7 +135,7 @@ class Run:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
-                config = config.replaced(seed=seed).anchored(source)
+                config = replaced(config, seed=seed).anchored(source)
                 write(fresh / _INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")
