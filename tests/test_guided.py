@@ -13,7 +13,7 @@ from gps.config import parse
 from gps.errors import ConfigError
 from gps.evaluation import evaluate
 from gps.exporting import export
-from gps.runs import _parts
+from gps.iteration_files import parts
 from gps.serialization import flatten, unflatten
 
 EXPERIMENT = """
@@ -162,7 +162,7 @@ def test_the_policy_is_what_is_exported(run, tmp_path):
 
 
 def test_a_record_from_before_there_were_policies_is_readable(run):
-    part = _parts()["record.npz"]
+    part = parts()["record.npz"]
     arrays = flatten(part(iteration=3, environment_steps=7, messages=("", "")))
     old = {key: array for key, array in arrays.items() if not key.startswith("policy")}
     assert len(old) < len(arrays)
