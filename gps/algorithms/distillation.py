@@ -210,7 +210,7 @@ class Distillation(abc.ABC):
                 linearised=around,
                 marginals=marginals(model, around),
                 kl=divergence(training.policy, advice, usual, rollouts, usable),
-                deviation=np.sqrt(np.diagonal(np.asarray(training.policy.covariance))),
+                deviation=training.deviation,
                 steps=fit.steps,
                 training_loss=fit.training_loss,
                 held_out_loss=fit.held_out_loss,

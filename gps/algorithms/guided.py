@@ -219,7 +219,7 @@ def policy_record(
         linearised=around,
         marginals=marginals(model, around),
         kl=divergence(policy, teachers, rollouts) if there else np.full(teachers.feedforward.shape[:2], np.nan),
-        deviation=np.sqrt(np.diagonal(np.asarray(policy.covariance))),
+        deviation=training.deviation,
         steps=fit.steps,
         training_loss=fit.training_loss,
         held_out_loss=fit.held_out_loss,

@@ -12,12 +12,13 @@ from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
+from gps.inspect.tables import policy_lines
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.linalg import logdet
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training, train
-from gps.records import Status
+from gps.records import PolicyStatus, Status
 from gps.sampling import collect, exploration_noise
 
 SETTINGS = [(sampling, rule) for sampling in ("on_policy", "off_policy") for rule in ("global", "classic")]
@@ -81,6 +82,8 @@ def test_the_local_controllers_learn_alone_at_first():
         np.testing.assert_allclose(record.multiplier, other.multiplier, rtol=1e-12)
         assert np.isnan(record.policy.kl).all()
         assert (record.policy.outcome, record.policy.message, record.policy.steps) == ("WARM_UP", "", 0)
+        assert not record.policy.trained and np.isnan(record.policy.deviation).all()
+        assert policy_lines(record.policy) == [f"{'':10}policy: {PolicyStatus.WARM_UP.sentence}"]
     assert [record.policy.sampled for record in records] == [False, False, False, True]
     assert np.isfinite(records[2].policy.kl).all()
     assert state.trained
