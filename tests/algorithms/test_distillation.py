@@ -134,7 +134,7 @@ def test_the_share_of_the_expert_falls_by_a_factor():
 def test_the_expert_acts_with_its_share_and_equal_keys_choose_alike(beta):
     policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
     expert, states = Expert(bias=100.0), np.random.default_rng(0).normal(size=(20, 50, DX))
-    both = InTurn(expert, policy, beta, np.zeros((20, T, DU, DU)), np.array([1, 2], np.uint32))
+    both = InTurn(expert, np.zeros((20, T, DU, DU)), policy, beta, np.array([1, 2], np.uint32))
     actions = np.stack([both.act(Seen(states, states), t) for t in range(T)])
     theirs = actions[..., 0] > 50
     assert theirs.mean() == pytest.approx(beta, abs=0.02)
