@@ -10,7 +10,7 @@ from test_experiment import digest
 import gps
 from gps import cli
 from gps.config import parse
-from gps.errors import ConfigError
+from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
 from gps.iteration_files import parts
@@ -66,6 +66,16 @@ def started(folder, **options):
 def run(folder):
     """A finished run, to read and not to write."""
     return started(folder)
+
+
+def test_what_was_learned_acts_as_it_was_evaluated(run):
+    rollouts, _ = run.evaluation
+    policy = gps.learned(run)
+    np.testing.assert_allclose(np.clip(policy.act(rollouts.observed), -1, 1), rollouts.actions, atol=1e-9)
+    np.testing.assert_array_equal(gps.learned(run, -2).act(rollouts.observed), gps.learned(run, 2).act(rollouts.observed))
+    assert not np.array_equal(gps.learned(run, 2).act(rollouts.observed), policy.act(rollouts.observed))
+    with pytest.raises(RunError, match="there is no iteration 4; it has 0 to 3"):
+        gps.learned(run, 4)
 
 
 def test_it_learns_and_carries_over(run):
