@@ -70,10 +70,10 @@ def run(folder):
 
 def test_what_was_learned_acts_as_it_was_evaluated(run):
     rollouts, _ = run.evaluation
-    policy = gps.learned(run)
-    np.testing.assert_allclose(np.clip(policy.act(rollouts.observed), -1, 1), rollouts.actions, atol=1e-9)
-    np.testing.assert_array_equal(gps.learned(run, -2).act(rollouts.observed), gps.learned(run, 2).act(rollouts.observed))
-    assert not np.array_equal(gps.learned(run, 2).act(rollouts.observed), policy.act(rollouts.observed))
+    last, earlier, same = (gps.learned(run, k).act(rollouts.observed) for k in (None, 2, -2))
+    np.testing.assert_allclose(np.clip(last, -1, 1), rollouts.actions, atol=1e-9)
+    np.testing.assert_array_equal(earlier, same)
+    assert not np.array_equal(earlier, last)
     with pytest.raises(RunError, match="there is no iteration 4; it has 0 to 3"):
         gps.learned(run, 4)
 
