@@ -28,7 +28,6 @@ name = "mdgps"
 iterations = 4
 samples = 4
 kl_step = 3.0
-step_multiplier = { max = 1.0 }
 
 [algorithm.policy]
 hidden = [16]
