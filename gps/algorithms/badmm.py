@@ -122,7 +122,7 @@ class BADMM(Guided):
 
         multipliers, kl = state.multipliers, taught.record.kl
         if taught.training.calls:  # the multipliers and the weights wait for a policy
-            apart = mean_difference(taught.training.policy, result.controllers, rollouts)
+            apart = mean_difference(taught.training.policy, result.controllers, rollouts, self.limits)
             multipliers = multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
             nu = self.penalty.changed(nu, kl, state.kl, scale)
         own = {"multipliers": multipliers, "weights": nu, "scale": scale, "kl": kl}
