@@ -10,8 +10,8 @@ stderr.
 - Of each: successes over all seeds, and in percent the interquartile mean over seeds with its 95 % interval.
 - *cost* is that of an episode, mean over the places, in the same three parts: interquartile means and intervals.
 - *PIGPS* with PI² begins with demonstrations, as in its paper: the controllers that another run was left with after a
-  few iterations of trajectory optimisation. Its episodes and its seconds are counted; what the demonstrations reach by
-  themselves is told below the table.
+  few iterations of `trajopt`. Its episodes and its seconds are counted; what the demonstrations reach by themselves is
+  told below the table.
 - *PILQR, imitated*: its local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy beside
   them imitates them in each iteration, and they take no notice of it.
 - *seconds* is the median wall clock of a run, from its beginning to the end of its evaluation, compiling included.
@@ -69,7 +69,7 @@ ALGORITHMS = {
             "algorithm.iterations=9",
             "algorithm.samples=5",
         ),
-        demonstrations=("algorithm.iterations=5", "algorithm.samples=3"),  # its warm-up, which is `trajopt`, alone
+        demonstrations=("algorithm.name=trajopt", "algorithm.iterations=5", "algorithm.samples=3"),
     ),
     "pigps-pilqr": Algorithm(
         "PIGPS, with PILQR",

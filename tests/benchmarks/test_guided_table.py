@@ -37,8 +37,11 @@ def test_a_short_run_makes_a_row():
 
 
 def test_demonstrations_come_first_and_count():
+    without_policy = [one for one in SHORT if not one.startswith(("algorithm.warm_up", "algorithm.policy"))]
     short = guided.Algorithm(
-        "Shown", (*SHORT, "algorithm.name=pigps"), (*SHORT, "algorithm.warm_up=1", "algorithm.samples=3")
+        "Shown",
+        (*SHORT, "algorithm.name=pigps"),
+        (*without_policy, "algorithm.name=trajopt", "algorithm.samples=3"),
     )
     result = guided.train(short, 3, None)
     assert result.effort == (2 + 3, 16 + 24)
