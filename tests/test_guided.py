@@ -10,10 +10,10 @@ from test_experiment import digest
 import gps
 from gps import cli
 from gps.config import parse
-from gps.errors import ConfigError
+from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
-from gps.runs import _parts
+from gps.iteration_files import parts
 from gps.serialization import flatten, unflatten
 
 EXPERIMENT = """
@@ -66,6 +66,16 @@ def started(folder, **options):
 def run(folder):
     """A finished run, to read and not to write."""
     return started(folder)
+
+
+def test_what_was_learned_acts_as_it_was_evaluated(run):
+    rollouts, _ = run.evaluation
+    last, earlier, same = (gps.learned(run, k).act(rollouts.observed) for k in (None, 2, -2))
+    np.testing.assert_allclose(np.clip(last, -1, 1), rollouts.actions, atol=1e-9)
+    np.testing.assert_array_equal(earlier, same)
+    assert not np.array_equal(earlier, last)
+    with pytest.raises(RunError, match="there is no iteration 4; it has 0 to 3"):
+        gps.learned(run, 4)
 
 
 def test_it_learns_and_carries_over(run):
@@ -162,7 +172,7 @@ def test_the_policy_is_what_is_exported(run, tmp_path):
 
 
 def test_a_record_from_before_there_were_policies_is_readable(run):
-    part = _parts()["record.npz"]
+    part = parts()["record.npz"]
     arrays = flatten(part(iteration=3, environment_steps=7, messages=("", "")))
     old = {key: array for key, array in arrays.items() if not key.startswith("policy")}
     assert len(old) < len(arrays)

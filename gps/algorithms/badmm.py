@@ -21,19 +21,9 @@ from typing import Any, Generic, Literal
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import (
-    Guided,
-    GuidedModel,
-    GuidedState,
-    expected,
-    lessons,
-    mean_difference,
-    policy_record,
-    precision,
-    teaches,
-)
-from gps.algorithms.local import Prior, chosen, judged, recorded, sentences
-from gps.algorithms.trajopt import found, indefinite, searched
+from gps.algorithms.guided import Guided, GuidedModel, GuidedState, expected, mean_difference, precision
+from gps.algorithms.local import Prior, extended, recorded
+from gps.algorithms.trajopt import Problem
 from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.policies.neural import Network
 from gps.records import IterationRecord, Rollouts
@@ -105,12 +95,10 @@ class BADMM(Guided):
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> BADMMState:
         """The state before the first iteration."""
-        state = super().begin(controllers, starts)
-        parts = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-        k = np.asarray(controllers.feedforward)
+        state, k = super().begin(controllers, starts), np.asarray(controllers.feedforward)
         unknown = np.full(k.shape[:2], np.nan)
-        return BADMMState(
-            **parts, multipliers=np.zeros_like(k), weights=unknown, scale=np.full(len(k), np.nan), kl=unknown
+        return extended(
+            BADMMState, state, multipliers=np.zeros_like(k), weights=unknown, scale=unknown[:, 0], kl=unknown
         )
 
     def improve(self, state: BADMMState, rollouts: Rollouts, model: GuidedModel) -> tuple[BADMMState, IterationRecord]:
@@ -125,51 +113,20 @@ class BADMM(Guided):
         nu = np.where(np.isfinite(state.weights), state.weights, self.penalty.initial * scale[:, None])
         alpha = self.alpha(local, rollouts)[:, None] + (nu if state.trained else np.zeros_like(nu))
         cost = local.cost + penalties(around, state.multipliers, nu) if state.trained else local.cost
-        new = self.optimised(local._replace(cost=cost), old, step.bound, alpha, state.eta)
-        status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
-        kept = chosen(usable, new.controller, old)
+        problem = Problem(local._replace(cost=cost), old, step.bound, alpha)
+        new = self.solved(problem, state.eta)
+        change = expected(local, new.controller) - expected(local, old)
+        result = self.result(state, rollouts, problem, new, change)
+        taught = self.taught(state, rollouts, model, result, weights=nu, multipliers=state.multipliers)
+        record = recorded(state, rollouts, step, local, new.previous_marginals, result, taught.record)
 
-        teach = teaches(usable, rollouts)
-        training, fit = self.taught(state, lessons(kept, rollouts, teach[:, None] * nu, state.multipliers))
-        record = recorded(
-            state, rollouts, step,
-            costs=local.sample_costs,
-            dynamics=local.dynamics,
-            marginals=new.previous_marginals,
-            improved=kept,
-            search=searched(new, step.bound, alpha.mean(axis=1), np.where(usable[:, None], new.kl, 0.0)),
-            status=status,
-            messages=sentences(
-                status, rollouts, lambda m: indefinite(m, status[m], local._replace(cost=cost), old, new, alpha[m])
-            ),
-            policy=policy_record(False, around, local, training, kept, rollouts, fit, teach),
-        )  # fmt: skip
-        if training.calls:  # the multipliers and the weights wait for a policy
-            apart = mean_difference(training.policy, kept, rollouts)
-            multipliers = state.multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
-            nu = self.penalty.changed(nu, record.policy.kl, state.kl, scale)
-        else:
-            multipliers = state.multipliers
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, new.marginals.mean, state.planned),
-            prior=local.prior,
-            reward=local.reward,
-            eta=found(new.eta, usable, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, expected(local, new.controller) - expected(local, old), np.nan),
-            cost=step.cost,
-            training=training,
-            policy_prior=model.policy_prior,
-            multipliers=multipliers,
-            weights=nu,
-            scale=scale,
-            kl=record.policy.kl,
-        )
-        return next_state, record
+        multipliers, kl = state.multipliers, taught.record.kl
+        if taught.training.calls:  # the multipliers and the weights wait for a policy
+            apart = mean_difference(taught.training.policy, result.controllers, rollouts)
+            multipliers = multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
+            nu = self.penalty.changed(nu, kl, state.kl, scale)
+        own = {"multipliers": multipliers, "weights": nu, "scale": scale, "kl": kl}
+        return self.next_state(state, rollouts, step, model, result, taught, **own), record
 
 
 def mean_step_cost(costs: Float[np.ndarray, "M N T"], mask: np.ndarray) -> Float[np.ndarray, "M"]:

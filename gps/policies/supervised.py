@@ -109,6 +109,12 @@ class Training(Generic[Network]):
         data = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
         return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), int(trained), data.astype(np.uint32))
 
+    @property
+    def deviation(self) -> Float[np.ndarray, "du"]:
+        """Standard deviations of the policy's noise; NaN before it was trained."""
+        there = np.sqrt(np.diagonal(np.asarray(self.policy.covariance)))
+        return there if self.calls else np.full_like(there, np.nan)
+
 
 @dataclasses.dataclass(frozen=True)
 class Fit:

@@ -1,17 +1,14 @@
 """BADMM: the known optimum of a linear system, its augmented cost, and the schedules of its weights."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from linear_system import DU, DX, FIRST, STARTS, M, T, advanced, cost_without_noise, learn, second_lost
 from problems import negative_log_density
-from test_mdgps import advanced, mdgps
-from test_trajopt import DU, DX, STARTS, M, T, best, cost_without_noise, learn  # noqa: F401
+from test_mdgps import mdgps
 
 from gps.algorithms.badmm import BADMM, Penalty, penalties
 from gps.algorithms.guided import lessons, mean_difference
 from gps.backend import jax
-from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
 from gps.policies.supervised import objective
 from gps.records import Status
@@ -29,7 +26,7 @@ def learned(request):
     return algorithm, *learn(algorithm, 10)
 
 
-def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):  # noqa: F811
+def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):
     algorithm, state, records = learned
     np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=1e-2)
     np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=1e-2)
@@ -117,12 +114,9 @@ def test_weights_and_multipliers_wait_for_the_policy():
 
 def test_a_condition_that_fails_each_rollout_is_left_as_it_was():
     algorithm = badmm()
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    state = algorithm.begin(FIRST, STARTS)
     for i in range(2):
-        state, record = advanced(
-            algorithm, state,
-            lambda r: dataclasses.replace(r, mask=r.mask & (np.arange(M) == 0)[:, None, None]), i,
-        )  # fmt: skip
+        state, record = advanced(algorithm, state, second_lost, i)
         assert [Status(code) for code in record.status][1] == Status.NO_VALID_SAMPLES
         assert record.policy.outcome == "OK"
     np.testing.assert_array_equal(state.multipliers[1], 0.0)

@@ -313,10 +313,10 @@ def test_other_ids_have_no_class_and_load_no_physics():
 
 
 def test_an_experiment_names_the_id(tmp_path):
-    from gps import build
-    from gps.config import EnvironmentConfig
+    from gps import builders
+    from gps.config.environment import EnvironmentConfig
 
     config = EnvironmentConfig(id="HalfCheetah-v5", frame_skip=2, options={"ctrl_cost_weight": 0.0})
-    env = build.environment(config, tmp_path, 2)
+    env = builders.environment(config, tmp_path, 2)
     assert isinstance(env, batch_class("HalfCheetah-v5"))
-    assert (env.dt, env.options.ctrl_cost_weight, build.horizon(config, env)) == (0.02, 0.0, 1000)
+    assert (env.dt, env.options.ctrl_cost_weight, builders.horizon(config, env)) == (0.02, 0.0, 1000)

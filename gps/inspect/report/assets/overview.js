@@ -155,7 +155,7 @@ function policyLoss(view, c) {
 
 function policyNoise(view, c) {
   const {du} = view.facts.sizes, shade = (i) => (du < 2 ? 1 : 0.35 + (0.65 * i) / (du - 1));
-  const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines", opacity: shade(i), name: view.facts.actions[i],
+  const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines+markers", marker: {size: 4}, opacity: shade(i), name: view.facts.actions[i],
     line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g}<extra></extra>`}));
   return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {rangemode: "tozero"}), shapes: [cursor(c, view)]})};
 }
