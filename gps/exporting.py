@@ -42,11 +42,12 @@ def export(run: Run, path: str | Path | None = None, iteration: int | None = Non
 
 def learned(run: Run, iteration: int) -> NeuralPolicy | Controller:
     """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M."""
-    arrays = run.state_arrays(iteration, "training.policy.")
-    if arrays:
-        return stored_policy(arrays)
+    training = run.state_arrays(iteration, "training.")
+    if training and training["calls"] > 0:
+        return stored_policy(run.state_arrays(iteration, "training.policy."))
     controllers = run.iterations[iteration].improved
-    planned = run.state_arrays(iteration, "planned").get("")
+    state = run.state_arrays(iteration, "")
+    planned = state.get("planned", state.get("local.planned"))  # of the optimiser within an algorithm
     if planned is None:
         return controllers
     return executed(controllers, planned, run.config.algorithm.controller.execute, 0.0)

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.algorithms.guided import Guided, GuidedModel, GuidedState, expected, mean_difference, precision
-from gps.algorithms.local import Prior, extended, recorded
+from gps.algorithms.local import Prior, chosen, extended, recorded
 from gps.algorithms.trajopt import Problem
 from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.policies.neural import Network
@@ -73,7 +73,7 @@ class BADMMState(GuidedState[Prior, Network], Generic[Prior, Network]):
 
     multipliers: Float[np.ndarray, "M T du"]  # λ, cost per unit of action
     weights: Float[np.ndarray, "M T"]  # ν, cost per nat
-    scale: Float[np.ndarray, "M"]  # of the cost of a step, in the first iteration with samples
+    scale: Float[np.ndarray, "M"]  # of the cost of a step, in the first iteration with a cost
     kl: Float[np.ndarray, "M T"]  # after the last iteration
 
 
@@ -109,8 +109,8 @@ class BADMM(Guided):
         """
         local, around, old = model.local, model.linearised, state.controllers
         step = self.step(state, local.sample_costs, rollouts.mask)
-        scale = np.where(np.isfinite(state.scale), state.scale, mean_step_cost(local.sample_costs, rollouts.mask))
-        nu = np.where(np.isfinite(state.weights), state.weights, self.penalty.initial * scale[:, None])
+        scale = np.where(state.scale > 0, state.scale, mean_step_cost(local.sample_costs, rollouts.mask))
+        nu = np.where(state.weights > 0, state.weights, self.penalty.initial * scale[:, None])
         alpha = self.alpha(local, rollouts)[:, None] + (nu if state.trained else np.zeros_like(nu))
         cost = local.cost + penalties(around, state.multipliers, nu) if state.trained else local.cost
         problem = Problem(local._replace(cost=cost), old, step.bound, alpha)
@@ -121,10 +121,11 @@ class BADMM(Guided):
         record = recorded(state, rollouts, step, local, new.previous_marginals, result, taught.record)
 
         multipliers, kl = state.multipliers, taught.record.kl
-        if taught.training.calls:  # the multipliers and the weights wait for a policy
+        if taught.training.calls:  # the multipliers and the weights wait for a policy, and for who taught it
             apart = mean_difference(taught.training.policy, result.controllers, rollouts)
-            multipliers = multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
-            nu = self.penalty.changed(nu, kl, state.kl, scale)
+            raised = multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
+            new = raised, self.penalty.changed(nu, kl, state.kl, scale)
+            multipliers, nu = chosen(taught.conditions, new, (multipliers, nu))
         own = {"multipliers": multipliers, "weights": nu, "scale": scale, "kl": kl}
         return self.next_state(state, rollouts, step, model, result, taught, **own), record
 

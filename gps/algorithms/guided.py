@@ -212,8 +212,9 @@ def lessons(
     masked = rollouts.mask * np.nan_to_num(weights)[:, None]
     linear = None
     if multipliers is not None:  # the supervised step has the weight before both terms
-        ratio = multipliers / np.maximum(weights, np.finfo(float).tiny)[..., None]
-        linear = flat(np.broadcast_to(np.where(weights[..., None] > 0, ratio, 0.0)[:, None], actions.shape))
+        heard = weights[..., None] > 0
+        ratio = np.where(heard, multipliers / np.where(heard, weights[..., None], 1.0), 0.0)
+        linear = flat(np.broadcast_to(ratio[:, None], actions.shape))
     episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
     parts = (rollouts.observed, actions, precisions, masked)
     return Samples(*(jax.tree.map(flat, part) for part in parts), linear, flat(episodes))
