@@ -7,11 +7,13 @@ Lagrange multipliers λ_t, and are drawn together by penalties on their divergen
     fit       local dynamics and cost; π̄, the global policy linearised around the samples of each condition and step
     C-step    p ← argmin Σ_t E_p[ℓ_t − λ_tᵀ u_t] + ν_t E KL(p ‖ π̄)  subject to  KL(p ‖ last p) ≤ ε
     S-step    π ← argmin Σ_t E[λ_tᵀ u_t] + ν_t E KL(π ‖ p) over the samples
-    λ-step    λ_t ← λ_t + ρ ν_t (E[u_π] − E[u_p]), both at the samples
+    λ-step    λ_t ← λ_t + ρ ν_t Σ⁻¹ (E[u_π] − E[u_p]), both at the samples, Σ the policy's covariance
     ν-step    ν_t is raised by a factor where π and p are too far apart, and lowered where they are close (`Penalty`)
 
 KL(p ‖ π̄) is the cost −log π̄ and ν_t times p's entropy, so that the C-step is the trust region's own problem with a
-cost that is augmented and a temperature of α + ν_t. In the first iteration there is no policy yet, and no penalty.
+cost that is augmented and a temperature of α + ν_t. Of the mean actions it is the quadratic form of ν_t Σ⁻¹, for which
+the λ-step is that of the method of multipliers, damped by ρ. (The paper has no Σ⁻¹: its step depends on the actions'
+unit.) In the first iteration there is no policy yet, and no penalty; and λ and ν of a condition wait until it teaches.
 The step rule is that of trajectory optimisation: both numbers are of the local controllers and of ℓ alone.
 """
 
@@ -123,7 +125,8 @@ class BADMM(Guided):
         multipliers, kl = state.multipliers, taught.record.kl
         if taught.training.calls:  # the multipliers and the weights wait for a policy, and for who taught it
             apart = mean_difference(taught.training.policy, result.controllers, rollouts)
-            raised = multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
+            slope = nu[..., None] * apart @ np.linalg.inv(taught.training.policy.covariance)
+            raised = multipliers + self.dual_rate * np.nan_to_num(slope)
             new = raised, self.penalty.changed(nu, kl, state.kl, scale)
             multipliers, nu = chosen(taught.conditions, new, (multipliers, nu))
         own = {"multipliers": multipliers, "weights": nu, "scale": scale, "kl": kl}
