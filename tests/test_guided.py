@@ -10,7 +10,7 @@ from test_experiment import digest
 import gps
 from gps import cli
 from gps.config import parse
-from gps.errors import ConfigError
+from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
 from gps.iteration_files import parts
@@ -28,7 +28,6 @@ name = "mdgps"
 iterations = 4
 samples = 4
 kl_step = 3.0
-step_multiplier = { max = 1.0 }
 
 [algorithm.policy]
 hidden = [16]
@@ -66,6 +65,16 @@ def started(folder, **options):
 def run(folder):
     """A finished run, to read and not to write."""
     return started(folder)
+
+
+def test_what_was_learned_acts_as_it_was_evaluated(run):
+    rollouts, _ = run.evaluation
+    last, earlier, same = (gps.learned(run, k).act(rollouts.observed) for k in (None, 2, -2))
+    np.testing.assert_allclose(np.clip(last, -1, 1), rollouts.actions, atol=1e-9)
+    np.testing.assert_array_equal(earlier, same)
+    assert not np.array_equal(earlier, last)
+    with pytest.raises(RunError, match="there is no iteration 4; it has 0 to 3"):
+        gps.learned(run, 4)
 
 
 def test_it_learns_and_carries_over(run):

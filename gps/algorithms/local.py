@@ -80,7 +80,7 @@ class LocalOptimiser:
     kl_step: float = 1.0
     multiplier: float = 1.0
     min_multiplier: float = 0.1
-    max_multiplier: float = 10.0
+    max_multiplier: float = 1.0
     execution: Execution = "max_entropy"
     noise: float = 0.1
     smoothing: float = 0.0

@@ -83,10 +83,8 @@ def _of_run(
     from gps.runs import load_run
 
     run = load_run(directory / settings.path)
-    iteration = len(run.iterations) - 1 if settings.iteration is None else settings.iteration
-    run.iterations.require(iteration)
     key = f"algorithm.expert.path: {run.path}"
-    policy = learned(run, iteration)
+    policy = learned(run, settings.iteration)
     (dx,), (du,) = environment.single_observation_space.shape, environment.single_action_space.shape
     if isinstance(policy, Controller):
         expected = len(config.environment.conditions), T, du, dx

@@ -16,7 +16,9 @@ class StepMultiplierConfig(Section):
 
     initial: float = Field(default=1.0, gt=0, description="in the first iteration")
     min: float = Field(default=0.1, gt=0, description="never below")
-    max: float = Field(default=10.0, gt=0, description="never above")
+    max: float = Field(
+        default=1.0, gt=0, description="never above; more than 1 lets updates grow that came as predicted"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
