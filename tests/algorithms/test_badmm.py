@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from linear_system import DU, DX, FIRST, STARTS, M, T, advanced, cost_without_noise, learn, second_lost
+from linear_system import DU, DX, FIRST, STARTS, M, T, advanced, cost_without_noise, cut, learn, second_lost
 from problems import LinearEnv, negative_log_density
 from test_mdgps import mdgps
 
@@ -172,14 +172,7 @@ def test_what_teaches_nothing_keeps_its_multipliers_and_weights():
     algorithm = badmm(penalty=Penalty(schedule="fixed"))
     state, _ = learn(algorithm, 2)
     state = dataclasses.replace(state, multipliers=100.0 * state.multipliers + 1e3)
-    short = np.where(np.arange(M) == 0, T, T // 2)[:, None]
-
-    def second_cut(rollouts):
-        mask = np.broadcast_to(np.arange(T) < short[:, None], rollouts.mask.shape)
-        states, actions = (np.where(mask[..., None], array, 0.0) for array in (rollouts.states, rollouts.actions))
-        return dataclasses.replace(rollouts, mask=mask, states=states, actions=actions)
-
-    after, record = advanced(algorithm, state, second_cut, seed=2)
+    after, record = advanced(algorithm, state, lambda rollouts: cut(rollouts, T, T // 2), seed=2)
     assert record.statuses[1] == Status.NONE_WHOLE
     for name in ("multipliers", "weights"):
         one, other = getattr(after, name), getattr(state, name)
