@@ -49,11 +49,12 @@ def learned(run: Run, iteration: int | None = None) -> NeuralPolicy | Controller
         RunError: if there is no such iteration, or it is damaged.
     """
     iteration = _known(run, iteration)
-    arrays = run.state_arrays(iteration, "training.policy.")
-    if arrays:
-        return stored_policy(arrays)
+    training = run.state_arrays(iteration, "training.")
+    if training and training["calls"] > 0:
+        return stored_policy(run.state_arrays(iteration, "training.policy."))
     controllers = run.iterations[iteration].improved
-    planned = run.state_arrays(iteration, "planned").get("")
+    state = run.state_arrays(iteration, "")
+    planned = state.get("planned", state.get("local.planned"))  # of the optimiser within an algorithm
     if planned is None:
         return controllers
     return executed(controllers, planned, run.config.algorithm.controller.execute, 0.0)

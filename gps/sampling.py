@@ -162,11 +162,11 @@ class _Log(NamedTuple):
         if self.images is not None:
             self.images[t, group] = self.sight.image(observations)
 
-    def seen(self, t: int, group: slice, observes: str) -> tuple[np.ndarray, ...]:
-        """What a policy that `observes` this or that sees of a group, for `_packed`."""
+    def seen(self, M: int, observes: str) -> tuple[np.ndarray, ...]:
+        """Live views, (T, M, N, ...), of what a policy that `observes` this or that sees, for `_packed`."""
         observed = tuple(part for part in (self.images, self.observations) if part is not None) or (self.states,)
         parts = {"state": (self.states,), "observation": observed, "both": (self.states, *observed)}[observes]
-        return tuple(part[t, group] for part in parts)
+        return tuple(part.reshape(len(part), M, -1, *part.shape[2:]) for part in parts)
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
         M, N, _, du = noise.shape
@@ -215,9 +215,7 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
     never = np.zeros(B, dtype=bool)
     alive = np.ones(n, dtype=bool)
-    # Of the other groups, the policy sees zeros.
-    everyone = tuple(np.zeros_like(part) for part in log.seen(0, slice(None), policy.observes))
-    all_seen = _packed([part.reshape(M, N, *part.shape[1:]) for part in everyone], policy.observes)
+    seen = log.seen(M, policy.observes)  # of the groups whose turn has not come: zeros
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
@@ -237,9 +235,8 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                         break  # no action follows
                     if hasattr(environment, "rest"):
                         environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
-            for part, now in zip(everyone, log.seen(t, group, policy.observes), strict=True):
-                part[group] = now
-            wanted = policy.act(all_seen, t).reshape(M * N, du)[group] + noise[t]
+            mean = policy.act(_packed([part[t] for part in seen], policy.observes), t)
+            wanted = mean.reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if not isfinite(wanted.sum()):
                 _check_actions(wanted, alive, group, N, t)

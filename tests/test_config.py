@@ -194,7 +194,7 @@ WRONG = {  # an override -> what is said of it
     "run directory, relative to the experiment's directory)",
     "algorithm.controller.initial.gain=[1, 'a']": "algorithm.controller.initial.gain: expected a number or a list of "
     'numbers, got [1, "a"]',
-    "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 10",
+    "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 1",
     "cost=[]": "cost: expected a list of tables, at least one, got []",
     "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "distance", "task" or "reward"',
     "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance", "task" or "reward", got 3',

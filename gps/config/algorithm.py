@@ -16,7 +16,9 @@ class StepMultiplierConfig(Section):
 
     initial: float = Field(default=1.0, gt=0, description="in the first iteration")
     min: float = Field(default=0.1, gt=0, description="never below")
-    max: float = Field(default=10.0, gt=0, description="never above")
+    max: float = Field(
+        default=1.0, gt=0, description="never above; more than 1 lets updates grow that came as predicted"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -204,7 +206,7 @@ class BADMMConfig(_ModelConfig, _GuidedConfig):
     """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
 
     name: Literal["badmm"] = "badmm"
-    dual_rate: float = Field(default=0.1, ge=0, description="step of the Lagrange multipliers, relative to the weights")
+    dual_rate: float = Field(default=0.1, ge=0, description="of the Lagrange multipliers; 1: the method of multipliers")
     penalty: PenaltyConfig = PenaltyConfig()
 
 

@@ -15,6 +15,7 @@ from linear_system import (
     T,
     advanced,
     cost_without_noise,
+    cut,
     learn,
     same,
     second_lost,
@@ -238,6 +239,22 @@ def test_a_condition_that_fails_each_rollout_teaches_nothing_and_the_run_goes_on
         np.testing.assert_array_equal(record.improved.feedback[1], 0.0)
     state, record = advanced(algorithm, state, seed=4)
     assert all(status.ok for status in record.statuses)
+
+
+def test_a_step_that_no_sample_reached_keeps_its_controller():
+    """What the policy does there is unknown: the local controller stands for it, and is not drawn to nothing."""
+    algorithm = mdgps()
+    state, _ = learn(algorithm, 2)
+
+    _, record = advanced(algorithm, state, lambda rollouts: cut(rollouts, 6, 6), seed=2)
+    assert record.statuses == [Status.NONE_WHOLE] * M
+    for name in ("feedback", "feedforward"):
+        kept, before, around = (
+            getattr(of, name) for of in (record.improved, state.controllers, record.policy.linearised)
+        )
+        np.testing.assert_array_equal(around[:, 6:], before[:, 6:])
+        np.testing.assert_allclose(kept[:, 6:], before[:, 6:], atol=1e-6)
+        assert (kept[:, :6] != before[:, :6]).any()
 
 
 def test_without_any_sample_there_is_no_policy_yet_and_the_controllers_run_again():

@@ -90,7 +90,7 @@ def test_damping_and_floor_of_the_covariance():
 
 @pytest.mark.parametrize("function", [cost, steep], ids=["smooth", "steps"])
 def test_it_lowers_the_cost_within_its_bound(function):
-    _, records = learn(PI2(function, kl_step=0.8, max_multiplier=1.0), 12)
+    _, records = learn(PI2(function, kl_step=0.8), 12)
     costs = np.array([record.mean_cost for record in records])
     assert (costs[-1] < 0.75 * costs[0]).all()
     for record in records:

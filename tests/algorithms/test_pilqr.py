@@ -97,7 +97,7 @@ def test_without_a_share_it_is_trajopt_bit_for_bit(settings):
 @pytest.mark.parametrize("damping", [0.5, 1.0])
 def test_what_the_expansion_misses_is_learned_from_the_samples(damping):
     """On a staircase, trajopt sees a flat cost; PILQR gives the samples nearly the whole bound and goes down."""
-    settings = {"kl_step": 0.7, "max_multiplier": 1.0}
+    settings = {"kl_step": 0.7}
     state, records = learn(PILQR(steps, covariance_damping=damping, **settings), 12, samples=20)
     blind, _ = learn(TrajOpt(steps, **settings), 12, samples=20)
     first = FIRST
@@ -148,7 +148,7 @@ def test_one_step_is_a_bandit():
         (lambda x, u, t: jnp.ceil(9 * jnp.abs(u[0] - 1.0)), 0.5),
         (lambda x, u, t: (u[0] - 1) ** 2, 0.9),
     ):
-        algorithm = PILQR(cost, kl_step=2.0, max_multiplier=1.0)
+        algorithm = PILQR(cost, kl_step=2.0)
         state = algorithm.begin(zero(M, 1, DX, DU, 1.0), STARTS)
         for i in range(4):
             rollouts = rolled(algorithm, state, i, 30)
