@@ -132,7 +132,7 @@ def test_the_step_rule_compares_what_it_says(learned):
 
 def test_conditions_that_share_a_policy_share_the_temperature_and_the_step():
     """From the first lesson on α, and with a policy the multiplier; alone each condition has its own."""
-    _, records = learn(mdgps(warm_up=2, entropy=0.1), 6)
+    _, records = learn(mdgps(warm_up=2, entropy=0.1, max_multiplier=10.0), 6)
     for record in records:
         alpha, steps = record.search.alpha, record.rollouts.mask.sum(axis=(1, 2))
         assert (np.ptp(alpha) == 0) == (record.iteration >= 2)
