@@ -329,7 +329,7 @@ def _scaled(training: Training, actions: Float[np.ndarray, "n du"]) -> Training:
     if not off.any():
         return training
     scale = np.where(off, size, policy.output_scale)
-    # The last layer becomes W r, b r, and gradients transform with the inverse: the same function. But one whose actions
+    # The last layer becomes W r, b r, and gradients transform with the inverse: the same function. One whose actions
     # were far too large shrinks with the scale, since no training would get it down.
     r = np.minimum(policy.output_scale / scale, 1.0)
 
