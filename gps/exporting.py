@@ -49,11 +49,11 @@ def learned(run: Run, iteration: int | None = None) -> NeuralPolicy | Controller
         RunError: if there is no such iteration, or it is damaged.
     """
     iteration = _known(run, iteration)
-    training = run.state_arrays(iteration, "training.")
-    if training and training["calls"] > 0:
-        return stored_policy(run.state_arrays(iteration, "training.policy."))
-    controllers = run.iterations[iteration].improved
     state = run.state_arrays(iteration, "")
+    if state.get("training.calls", 0) > 0:
+        prefix = "training.policy."
+        return stored_policy({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
+    controllers = run.iterations[iteration].improved
     planned = state.get("planned", state.get("local.planned"))  # of the optimiser within an algorithm
     if planned is None:
         return controllers
