@@ -49,11 +49,12 @@ def learned(run: Run, iteration: int | None = None) -> NeuralPolicy | Controller
         RunError: if there is no such iteration, or it is damaged.
     """
     iteration = _known(run, iteration)
-    arrays = run.state_arrays(iteration, "training.policy.")
-    if arrays:
-        return stored_policy(arrays)
+    state = run.state_arrays(iteration, "")
+    if state.get("training.calls", 0) > 0:
+        prefix = "training.policy."
+        return stored_policy({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
     controllers = run.iterations[iteration].improved
-    planned = run.state_arrays(iteration, "planned").get("")
+    planned = state.get("planned", state.get("local.planned"))  # of the optimiser within an algorithm
     if planned is None:
         return controllers
     return executed(controllers, planned, run.config.algorithm.controller.execute, 0.0)

@@ -64,10 +64,16 @@ def learn(algorithm, iterations, samples=N, ends=None, first=FIRST):
     return state, records
 
 
+def cut(rollouts, *steps):
+    """The episodes of each condition end after so many steps."""
+    mask = rollouts.mask & (np.arange(rollouts.mask.shape[2]) < np.array(steps)[:, None, None])
+    states, actions = (np.where(mask[..., None], array, 0.0) for array in (rollouts.states, rollouts.actions))
+    return dataclasses.replace(rollouts, mask=mask, states=states, actions=actions)
+
+
 def second_lost(rollouts):
     """Nothing is left of the second condition."""
-    mask = rollouts.mask & (np.arange(M) == 0)[:, None, None]
-    return dataclasses.replace(rollouts, mask=mask, states=np.where(mask[..., None], rollouts.states, 0.0))
+    return cut(rollouts, rollouts.mask.shape[2], 0)
 
 
 def same(one, two, **tolerance):

@@ -163,6 +163,17 @@ def test_the_policy_plays_with_its_own_noise_also_where_it_is_not_sampled(folder
     np.testing.assert_allclose(noise.std(axis=(0, 1, 2)), run.iterations[-1].policy.deviation, rtol=0.1)
 
 
+@pytest.mark.parametrize("name", ["mdgps", "pigps"])
+def test_before_there_is_a_policy_the_controllers_are_exported_as_they_run(folder, tmp_path, name):
+    overrides = [f"algorithm.name={name}", "algorithm.warm_up=2", "algorithm.controller.execute=fixed_noise"]
+    run = started(folder, overrides=overrides, iterations=1)
+    path, described = export(run, tmp_path / "controllers.npz")
+    assert described == "controllers of 2 conditions, 12 steps, 4 states -> 2 actions, after iteration 0"
+    with np.load(path) as arrays:
+        np.testing.assert_array_equal(arrays["feedback"], run.iterations[0].improved.feedback)
+        np.testing.assert_array_equal(arrays["covariance"], 0.0)
+
+
 def test_the_policy_is_what_is_exported(run, tmp_path):
     path, described = export(run, tmp_path / "policy.npz")
     assert path.exists()

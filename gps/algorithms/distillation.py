@@ -266,7 +266,7 @@ class Distillation(abc.ABC):
 def advised(expert: Any, rollouts: Rollouts) -> Advice:
     """What the expert would do in each visited state, asked along the episodes; zero where masked, and for no expert.
 
-    The actions are NaN where it does not give numbers.
+    The actions are NaN where it does not give numbers, or a precision that is none.
     """
     M, N, T, du = rollouts.actions.shape
     if expert is None:
@@ -362,8 +362,11 @@ def _no_search(rollouts: Rollouts) -> Search:
 
 
 def _where_not_finite(wrong: Bool[np.ndarray, "N T"]) -> str:
-    """Where the expert did not give numbers, if it did not."""
+    """Where the expert's answer was of no use, if it was somewhere."""
     if not wrong.any():
         return ""
     n, t = np.argwhere(wrong)[0]
-    return f" The expert's action is not finite at sample {n}, step {t}; nothing is learned from this condition."
+    return (
+        f" The expert's action or precision at sample {n}, step {t} is not finite, or the precision has an eigenvalue "
+        "below zero; nothing is learned from this condition."
+    )

@@ -10,7 +10,18 @@ from typing import Any, Generic, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gps.algorithms.local import LocalModel, LocalState, Prior, Result, State, Step, advanced, extended, marginals
+from gps.algorithms.local import (
+    LocalModel,
+    LocalState,
+    Prior,
+    Result,
+    State,
+    Step,
+    advanced,
+    chosen,
+    extended,
+    marginals,
+)
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
@@ -144,7 +155,7 @@ def global_policy(state: GuidedState) -> Shared:
 def linearised(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple[Controller, MixturePrior | None]:
     """The global policy around the samples of each condition and step, and the prior that has seen it there.
 
-    The local controllers before there is a policy.
+    The local controllers before there is a policy, and at steps that no sample has reached.
     """
     prior = state.policy_prior
     if not state.trained:
@@ -152,8 +163,9 @@ def linearised(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple[Contr
     policy = state.training.policy
     points = policy_points(rollouts.states, policy.act(rollouts.observed), rollouts.mask)
     prior = prior and prior.refit(points, seed)
-    dx = rollouts.states.shape[-1]
-    return linearise(points, dx, policy.covariance, prior and prior.at(points)), prior
+    dx, seen = rollouts.states.shape[-1], rollouts.mask.any(axis=1)
+    around = linearise(points, dx, policy.covariance, prior and prior.at(points))
+    return chosen(seen, around, state.controllers), prior
 
 
 def expected(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M"]:
@@ -236,8 +248,9 @@ def lessons(
     masked = rollouts.mask * np.nan_to_num(weights)[:, None]
     linear = None
     if multipliers is not None:  # the supervised step has the weight before both terms
-        ratio = multipliers / np.maximum(weights, np.finfo(float).tiny)[..., None]
-        linear = flat(np.broadcast_to(np.where(weights[..., None] > 0, ratio, 0.0)[:, None], actions.shape))
+        heard = weights[..., None] > 0
+        ratio = np.where(heard, multipliers / np.where(heard, weights[..., None], 1.0), 0.0)
+        linear = flat(np.broadcast_to(ratio[:, None], actions.shape))
     episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
     parts = (rollouts.observed, actions, precisions, masked)
     return Samples(*(jax.tree.map(flat, part) for part in parts), linear, flat(episodes))

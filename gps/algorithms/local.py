@@ -272,14 +272,14 @@ def _aborts(rollouts: Rollouts, m: int) -> str:
     )
 
 
-def chosen(usable: Bool[np.ndarray, "M"], new: Any, old: Any) -> Any:
-    """The arrays of `new` for the conditions that are usable, those of `old` for the others."""
+def chosen(usable: Bool[np.ndarray, "M *T"], new: Any, old: Any) -> Any:
+    """The arrays of `new` for the conditions (or their steps) that are usable, those of `old` for the others."""
     return jax.tree.map(lambda yes, no: np.where(per_condition(usable, yes), yes, no), new, old)
 
 
-def per_condition(values: Float[np.ndarray, "M"], array: np.ndarray) -> np.ndarray:
-    """A value per condition in a shape that broadcasts against `array`."""
-    return values.reshape(-1, *(1,) * (array.ndim - 1))
+def per_condition(values: Float[np.ndarray, "M *T"], array: np.ndarray) -> np.ndarray:
+    """A value per condition (or step) in a shape that broadcasts against `array`."""
+    return values.reshape(*values.shape, *(1,) * (array.ndim - values.ndim))
 
 
 def recorded(

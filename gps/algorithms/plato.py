@@ -56,6 +56,8 @@ class Adapted(PlayedTogether):
 
     def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
         mean, advice = self.policy.act(seen.observations, t), self.advice(seen, t)
+        if self.adaptation == 0:  # also where the expert does not care about an action at all
+            return advice.actions
         firm = Advice(advice.actions, precisions_of(advice, self.usual))
         return pooled(firm, mean, np.asarray(self.policy.covariance), self.adaptation)[0]
 

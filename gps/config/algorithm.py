@@ -206,7 +206,7 @@ class BADMMConfig(_ModelConfig, _GuidedConfig):
     """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
 
     name: Literal["badmm"] = "badmm"
-    dual_rate: float = Field(default=0.1, ge=0, description="step of the Lagrange multipliers, relative to the weights")
+    dual_rate: float = Field(default=0.1, ge=0, description="of the Lagrange multipliers; 1: the method of multipliers")
     penalty: PenaltyConfig = PenaltyConfig()
 
 

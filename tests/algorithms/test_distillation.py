@@ -183,6 +183,22 @@ def test_its_limits_are_the_expert_and_the_policy(adaptation, towards):
     np.testing.assert_allclose(precision, expected, rtol=1e-9)
 
 
+def test_without_adaptation_it_plays_the_expert_whatever_that_does_not_care_about():
+    class Careless(Stationary):
+        def advise(self, states, t):
+            return self.act(states, t), np.tile(np.diag([1.0, 0.0]), (len(states), 1, 1))
+
+    policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
+    states = np.random.default_rng(0).normal(size=(M, N, DX))
+    for adaptation in (0.0, 1e-6):
+        played = Adapted(Careless(), np.zeros((M, T, DU, DU)), policy, adaptation, np.eye(DU))
+        actions = played.act(Seen(states, states), 0)
+        expected = Careless().act(states, 0)
+        if adaptation:  # of what the expert does not care about, the policy decides
+            expected[..., 1] = policy.act(states)[..., 1]
+        np.testing.assert_allclose(actions, expected, atol=1e-4)
+
+
 def test_what_plato_plays_lies_between_and_what_it_teaches_is_the_expert():
     made = algorithm(PLATO, Firm(), options={"steps": 100}, adaptation=1.0)
     state, _ = learn(made, 1)
@@ -211,6 +227,31 @@ def test_samples_are_aggregated_and_the_oldest_forgotten():
         for lesson, expected in zip(state.lessons, seen[-2:], strict=len(seen) > 1):
             np.testing.assert_array_equal(lesson.observations, expected)
             assert len(np.unique(lesson.episodes)) == M * N
+
+
+def test_a_precision_that_is_none_is_told_and_spoils_no_other_iteration():
+    class Odd(Firm):
+        """At one state, once, it would rather be anywhere else."""
+
+        odd = True
+
+        def advise(self, states, t):
+            actions, precisions = super().advise(states, t)
+            if t == 3 and self.odd:
+                precisions[0] = np.diag([1.0, -1.0])
+            return actions, precisions
+
+    expert = Odd()
+    made = algorithm(expert=expert, options={"steps": 100})
+    state, record = advanced(made, made.begin(FIRST, STARTS))
+    assert record.statuses == [Status.NOT_FINITE, Status.TAUGHT]
+    assert "precision at sample 0, step 3 is not finite, or the precision has an eigenvalue" in record.messages[0]
+    assert record.policy.outcome == "OK"
+    expert.odd = False
+    state, record = advanced(made, state, seed=1)
+    assert record.statuses == [Status.TAUGHT] * M
+    assert record.policy.outcome == "OK"
+    assert len(state.lessons[0].actions) == N * T
 
 
 def test_a_policy_that_sees_less_learns_from_an_expert_that_sees_all():
@@ -248,7 +289,7 @@ def test_a_label_that_is_no_number_teaches_nothing_and_the_policy_is_kept():
     bad = dataclasses.replace(good, expert=Broken())
     after, record = advanced(bad, state)
     assert record.statuses == [Status.TAUGHT, Status.NOT_FINITE]
-    assert "The expert's action is not finite at sample 0, step 4; nothing is learned" in record.messages[1]
+    assert "The expert's action or precision at sample 0, step 4 is not finite" in record.messages[1]
     assert len(after.lessons[-1].actions) == N * T
     assert np.isnan(record.policy.kl[1]).all()
     assert np.isfinite(record.improved.feedback).all()

@@ -15,6 +15,7 @@ from linear_system import (
     T,
     advanced,
     cost_without_noise,
+    cut,
     learn,
     same,
     second_lost,
@@ -120,13 +121,24 @@ def test_the_step_rule_compares_what_it_says(learned):
             for m in range(M)
         ])  # fmt: skip
         ran = "global" if record.policy.sampled else "classic"
-        if record.iteration == 0 or algorithm.step_rule in (None, ran):
-            closed[:, 0] = record.costs.sum(axis=2).mean(axis=1)
-        costs.append(closed)
-    costs = np.array(costs)  # (iterations, M, [reference, new])
+        sampled = record.iteration == 0 or algorithm.step_rule in (None, ran)
+        found = record.costs.sum(axis=2).mean(axis=1) if sampled else closed[:, 0]
+        costs.append(np.column_stack([closed, found]))
+    costs = np.array(costs)  # (iterations, M, [L of the reference, L of the new controllers, J of the reference])
     for k in range(1, len(records)):
         np.testing.assert_allclose(records[k].predicted, costs[k - 1, :, 1] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
-        np.testing.assert_allclose(records[k].actual, costs[k, :, 0] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(records[k].actual, costs[k, :, 2] - costs[k - 1, :, 2], rtol=1e-6, atol=1e-8)
+
+
+def test_conditions_that_share_a_policy_share_the_temperature_and_the_step():
+    """From the first lesson on α, and with a policy the multiplier; alone each condition has its own."""
+    _, records = learn(mdgps(warm_up=2, entropy=0.1, max_multiplier=10.0), 6)
+    for record in records:
+        alpha, steps = record.search.alpha, record.rollouts.mask.sum(axis=(1, 2))
+        assert (np.ptp(alpha) == 0) == (record.iteration >= 2)
+        np.testing.assert_allclose(alpha @ steps, 0.1 * np.abs(record.costs).sum(), rtol=1e-12)
+    assert np.ptp(records[2].multiplier) > 0
+    assert all(np.ptp(record.multiplier) == 0 for record in records[3:])
 
 
 def algorithm_cost(record):
@@ -227,6 +239,22 @@ def test_a_condition_that_fails_each_rollout_teaches_nothing_and_the_run_goes_on
         np.testing.assert_array_equal(record.improved.feedback[1], 0.0)
     state, record = advanced(algorithm, state, seed=4)
     assert all(status.ok for status in record.statuses)
+
+
+def test_a_step_that_no_sample_reached_keeps_its_controller():
+    """What the policy does there is unknown: the local controller stands for it, and is not drawn to nothing."""
+    algorithm = mdgps()
+    state, _ = learn(algorithm, 2)
+
+    _, record = advanced(algorithm, state, lambda rollouts: cut(rollouts, 6, 6), seed=2)
+    assert record.statuses == [Status.NONE_WHOLE] * M
+    for name in ("feedback", "feedforward"):
+        kept, before, around = (
+            getattr(of, name) for of in (record.improved, state.controllers, record.policy.linearised)
+        )
+        np.testing.assert_array_equal(around[:, 6:], before[:, 6:])
+        np.testing.assert_allclose(kept[:, 6:], before[:, 6:], atol=1e-6)
+        assert (kept[:, :6] != before[:, :6]).any()
 
 
 def test_without_any_sample_there_is_no_policy_yet_and_the_controllers_run_again():
