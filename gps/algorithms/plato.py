@@ -21,8 +21,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.distillation import Distillation, DistillationState, PlayedTogether
-from gps.algorithms.labels import precisions_of, usual_precision
+from gps.algorithms.distillation import (
+    Distillation,
+    DistillationState,
+    PlayedTogether,
+    precisions_of,
+    usual_precision,
+)
 from gps.experts import Advice
 from gps.sampling import Policy, Seen
 

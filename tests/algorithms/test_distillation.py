@@ -11,8 +11,7 @@ from linear_system import rolled as sampled
 from problems import spd
 
 from gps.algorithms.dagger import DAgger, InTurn
-from gps.algorithms.distillation import Played
-from gps.algorithms.labels import advised, usual_precision
+from gps.algorithms.distillation import Played, advised, usual_precision
 from gps.algorithms.plato import PLATO, Adapted, pooled
 from gps.backend import jax
 from gps.errors import ExpertFault, PolicyError
