@@ -13,6 +13,7 @@ from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from gps import builders
+from gps.algorithms.guided import Limits
 from gps.backend import jax
 from gps.config import ExperimentConfig, OnTrouble, load, replaced
 from gps.environments.guard import Confirm
@@ -67,14 +68,12 @@ class Experiment:
         self.environment = builders.environment(config.environment, directory, at_once, confirm)
         try:
             self.horizon = builders.horizon(config.environment, self.environment)
-            dx, du = (
-                space.shape[0]
-                for space in (self.environment.single_observation_space, self.environment.single_action_space)
-            )
+            actions = self.environment.single_action_space
+            dx, du = (space.shape[0] for space in (self.environment.single_observation_space, actions))
             cost = builders.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
             sight = builders.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
             advisers = builders.expert(config, directory, self.environment, cost, self.horizon)
-            self.algorithm = builders.algorithm(config, cost, sight, du, advisers)
+            self.algorithm = builders.algorithm(config, cost, sight, du, advisers, Limits(actions.low, actions.high))
         except BaseException:
             self.close()
             raise

@@ -28,10 +28,11 @@ has one, as if it had been noise: k'_t − k_t = Σ_i w_it (e_it + r_it).
 
 What the S-step teaches
 -----------------------
-At each sampled observation o_it the action K_t x_it + k'_t, with the precision Σ'_t⁻¹: what the policy does there on
-its line, and the same weighted noise for all samples of a step. The policy's covariance becomes the inverse of the mean
-precision over conditions and steps, which is not above the mean of the Σ'_t: by this the noise falls, and by the
-weights where λ < 1; by what a line leaves of μ it grows. The floor, relative to the first controllers', ends the fall.
+At each sampled observation o_it the action K_t x_it + k'_t, within the environment's limits, with the precision Σ'_t⁻¹:
+what the policy does there on its line, and the same weighted noise for all samples of a step. The policy's covariance
+becomes the inverse of the mean precision over conditions and steps, which is not above the mean of the Σ'_t: by this
+the noise falls, and by the weights where λ < 1; by what a line leaves of μ it grows. The floor, relative to the first
+controllers', ends the fall.
 
 Off-policy
 ----------
@@ -49,7 +50,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import GuidedModel, global_policy, linearised, supervised
+from gps.algorithms.guided import UNLIMITED, GuidedModel, Limits, global_policy, linearised, supervised
 from gps.algorithms.local import LocalOptimiser, LocalState, chosen
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.types import Controller
@@ -94,6 +95,7 @@ class PIGPS:
         options: of the supervised step.
         policy_prior: of the linearisation; None linearises by least squares.
         warm_up: iterations at the start that improve the local controllers alone.
+        limits: of the actions; see `gps.algorithms.guided.asked`.
         sampling: whose rollouts are taken, the global policy's or the local controllers'.
     """
 
@@ -102,6 +104,7 @@ class PIGPS:
     options: Options
     policy_prior: MixturePrior | None = None
     warm_up: int = 0
+    limits: Limits = UNLIMITED
     sampling: Literal["on_policy", "off_policy"] = "on_policy"
 
     @property
@@ -155,7 +158,8 @@ class PIGPS:
         after, record = optimiser.improve(before, rollouts, model.local)
         usable = np.array([status.improved for status in record.statuses])
         teachers = chosen(usable, record.improved, state.controllers)  # what has no update is left as it was
-        taught = supervised(state, rollouts, model, teachers, usable, self.options, self.warm_up, sampled=sampled)
+        settings = self.options, self.warm_up, self.limits
+        taught = supervised(state, rollouts, model, teachers, usable, *settings, sampled=sampled)
         after = dataclasses.replace(after, controllers=teachers)
         record = dataclasses.replace(record, improved=teachers, policy=taught.record)
         return PIGPSState(after, taught.training, model.policy_prior), record
