@@ -60,7 +60,7 @@ from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
 from gps.environments.guard import Confirm, Guarded, ask
 from gps.environments.gymnasium_mujoco import batch_class
-from gps.environments.parts import Layout, entries
+from gps.environments.parts import Layout, PartError, entries
 from gps.environments.recipe import Recipe, registered
 from gps.errors import ConfigError, PolicyError
 from gps.experts.planner import Planner
@@ -96,6 +96,8 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confi
         built = _constructor(config, directory)(num_envs, **keywords)
     except ConfigError:
         raise
+    except PartError as error:
+        raise ConfigError(f"environment.{_one_line(error)}") from error
     except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         raise ConfigError(f"environment: {_one_line(error)}") from error
     if not hasattr(built, "state_layout"):
