@@ -178,20 +178,14 @@ def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
     return config.horizon or limit or 100
 
 
-def sight(environment: VectorEnv, episodes: int, T: int) -> Sight:
-    """What a policy sees in `episodes` of T steps.
-
-    Raises:
-        ConfigError: if its pictures would be more than a run stores of an iteration.
-    """
-    seen = Sight.of(environment)
-    size = episodes * T * math.prod(seen.image_shape or (0,))
+def require_room(environment: VectorEnv, episodes: int, T: int) -> None:
+    """ConfigError if the pictures of `episodes` of T steps are more than a run stores of an iteration."""
+    size = episodes * T * math.prod(Sight.of(environment).image_shape or (0,))
     if size > MOST_OF_PICTURES:
         raise ConfigError(
             f"environment.image_size: the pictures of an iteration, {episodes} episodes of {T} steps, would take "
             f"{size / 2**20:,.0f} MiB, more than the {MOST_OF_PICTURES >> 20} that a run stores; make them smaller"
         )
-    return seen
 
 
 def _one_line(error: Exception) -> str:
@@ -434,7 +428,8 @@ def expert(
     """
     chosen = getattr(config.algorithm, "expert", None)
     if chosen is not None:  # the state holds the samples of all iterations that are remembered
-        sight(environment, len(config.environment.conditions) * config.algorithm.samples * config.algorithm.memory, T)
+        episodes = len(config.environment.conditions) * config.algorithm.samples * config.algorithm.memory
+        require_room(environment, episodes, T)
     match chosen:
         case None:
             return {}

@@ -17,6 +17,7 @@ from gps.backend import jax
 from gps.config import ExperimentConfig, OnTrouble, load
 from gps.environments.guard import Confirm
 from gps.errors import TroubleError
+from gps.pixels import Sight
 from gps.records import IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
 from gps.sampling import Policy, collect, exploration_noise, start_states
@@ -39,7 +40,8 @@ class Callback:
 
         Args:
             what: "final", what has been learned, from the starts of the conditions; "unseen", the same from the test
-                conditions; "local", the local controllers, or the expert, beside a policy that they have taught.
+                conditions; "local" and "expert", the local controllers, or the expert, beside a policy that they have
+                taught.
         """
 
     def on_end(self, run: Run) -> None:
@@ -72,9 +74,11 @@ class Experiment:
                 for space in (self.environment.single_observation_space, self.environment.single_action_space)
             )
             cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            sight = build.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
             advisers = build.expert(config, directory, self.environment, cost, self.horizon)
-            self.algorithm = build.algorithm(config, cost, sight, du, advisers)
+            self.algorithm = build.algorithm(config, cost, Sight.of(self.environment), du, advisers)
+            self._observe = getattr(self.algorithm, "learns_from_observations", True)
+            if self._observe:
+                build.require_room(self.environment, len(self.conditions) * self.samples, self.horizon)
         except BaseException:
             self.close()
             raise
@@ -117,7 +121,7 @@ class Experiment:
     def sample(self, policy: Policy, rng: np.random.Generator) -> Rollouts:
         """N rollouts of each condition, with exploration noise."""
         noise = exploration_noise(policy, self.samples, self.config.algorithm.controller.smoothing, rng)
-        return collect(self.environment, policy, self.conditions, noise, self.config.seed)
+        return collect(self.environment, policy, self.conditions, noise, self.config.seed, self._observe)
 
     def evaluate(
         self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
@@ -131,7 +135,7 @@ class Experiment:
         starts = self.conditions if conditions is None else conditions
         if noise is None:
             noise = np.zeros((len(starts), 1, self.horizon, *self.environment.single_action_space.shape))
-        rollouts = collect(self.environment, policy, starts, noise, self.config.seed)
+        rollouts = collect(self.environment, policy, starts, noise, self.config.seed, observe=False)
         return rollouts, self.algorithm.costs(rollouts)
 
     def evaluations(self, state: Any) -> Iterator[tuple[str, Rollouts, np.ndarray]]:

@@ -42,9 +42,8 @@ def export(run: Run, path: str | Path | None = None, iteration: int | None = Non
 
 def learned(run: Run, iteration: int) -> NeuralPolicy | Controller:
     """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M."""
-    arrays = run.state_arrays(iteration, "training.policy.")
-    if arrays:
-        return stored_policy(arrays)
+    if run.has_policy(iteration):
+        return stored_policy(run.state_arrays(iteration, "training.policy."))
     controllers = run.iterations[iteration].improved
     planned = run.state_arrays(iteration, "planned").get("")
     if planned is None:

@@ -7,9 +7,10 @@
             rollouts.npz  controllers.npz  dynamics.npz  search.npz  record.npz        the IterationRecord
             timing.npz  metrics.csv       what differs between two equal runs
             state.npz  SHA256SUMS         the state that the next iteration starts from
-        evaluation/                       the final controllers without noise
+        evaluation/                       what was learned, without noise
         evaluation_unseen/                the same from the test conditions, where there are some
-        evaluation_local/                 the local controllers, or the expert, beside a policy that they have taught
+        evaluation_local/                 the local controllers beside a policy that they have taught
+        evaluation_expert/                the expert beside a policy that it has taught
 
 A folder is written under a name that begins with a dot, flushed to the disk, and renamed. Whatever has such a name is
 the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,
@@ -73,7 +74,12 @@ _PARTS = {  # file -> fields of IterationRecord; the others are in record.npz
 _REST = "record.npz"
 _ITERATION_FILES = (*_PARTS, _REST, _METRICS, _STATE)
 
-EVALUATIONS = {"final": "evaluation", "unseen": "evaluation_unseen", "local": "evaluation_local"}
+EVALUATIONS = {
+    "final": "evaluation",
+    "unseen": "evaluation_unseen",
+    "local": "evaluation_local",
+    "expert": "evaluation_expert",
+}
 """What is evaluated without noise -> its folder."""
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "pydantic")
@@ -211,6 +217,14 @@ class Run:
         with self._naming_damage():
             return _read_arrays(self._folder(iteration), _REST, _parts()[_REST]).policy
 
+    def has_policy(self, iteration: int) -> bool:
+        """Whether a global policy had been trained by the end of an iteration, and so is what was learned.
+
+        Raises:
+            RunError: if there is no such iteration, or it is damaged.
+        """
+        return bool(self.state_arrays(iteration, "training.calls").get("", 0))
+
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
         self.iterations.require(iteration)
@@ -220,7 +234,7 @@ class Run:
 
     @property
     def evaluation(self) -> tuple[Rollouts, np.ndarray] | None:
-        """Rollouts of the final controllers without noise, and their costs (M, N, T); None before there are any."""
+        """Rollouts of what was learned, without noise, and their costs (M, N, T); None before there are any."""
         return self.evaluated("final")
 
     @property

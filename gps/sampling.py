@@ -48,6 +48,8 @@ class Policy(Protocol):
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""
 
+    # A policy that may have no action in some state has `abstains`, a sentence that says so. It ends the episode there.
+
 
 def exploration_noise(
     policy: Policy, samples: int, smoothing: float, rng: np.random.Generator
@@ -112,7 +114,7 @@ def collect(
     Raises:
         EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
             that is not finite, or a state or a first observation of another shape.
-        PolicyError: if the policy's action is not finite.
+        PolicyError: if the policy's action is not finite, unless it `abstains`: then the episode ends there.
     """
     M, N, T, du = noise.shape
     episodes = M * N
@@ -228,20 +230,20 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
             log.states[t, group], log.mask[t, group] = state[:n], alive
             if log.sight is not None:
-                bad, why = _note(log, t, group, info, N, B)
-                if (alive & bad).any():
-                    log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(alive & bad))
-                    alive &= ~bad
-                    log.mask[t, group] = alive
-                    if not alive.any():
-                        break  # no action follows
-                    if hasattr(environment, "rest"):
-                        environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
+                alive = _ended(environment, log, t, group, alive, *_note(log, t, group, info, N, B))
+                if not alive.any():
+                    break  # no action follows
             for part, now in zip(everyone, log.seen(t, group, policy.observes), strict=True):
                 part[group] = now
             wanted = policy.act(all_seen, t).reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if not isfinite(wanted.sum()):
+                if why := getattr(policy, "abstains", ""):
+                    lost = ~np.isfinite(wanted).all(axis=1)
+                    alive = _ended(environment, log, t, group, alive, lost, why)
+                    if not alive.any():
+                        break
+                    wanted[lost] = 0.0
                 _check_actions(wanted, alive, group, N, t)
             if n < B:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
@@ -270,6 +272,19 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     except Exception as error:
         message = f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}"
         raise EnvironmentFault(message) from error
+
+
+def _ended(environment, log, t, group, alive, lost, why) -> Bool[np.ndarray, "n"]:
+    """Those of a group's episodes that are alive once the `lost` ones have ended before step t, and why they did."""
+    ends = alive & lost
+    if not ends.any():
+        return alive
+    log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(ends))
+    alive = alive & ~lost
+    log.mask[t, group] = alive
+    if alive.any() and hasattr(environment, "rest"):
+        environment.rest(np.concatenate([~alive, np.ones(environment.num_envs - len(alive), dtype=bool)]))
+    return alive
 
 
 def _note(log, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:

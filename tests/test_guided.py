@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -123,10 +124,10 @@ def test_evaluate_plays_the_policy(run):
 def test_evaluate_from_other_starts_and_by_other_controllers(run, capsys):
     unseen = evaluate(run, starts="unseen")
     np.testing.assert_array_equal(unseen.costs, run.evaluated("unseen")[1])
-    assert {score.starts for score in unseen.scores} == {"unseen"} and unseen.policy
+    assert {score.starts for score in unseen.scores} == {"unseen"} and unseen.player == "policy"
     local = evaluate(run, player="local")
     np.testing.assert_array_equal(local.costs, run.evaluated("local")[1])
-    assert not local.policy
+    assert local.player == "local"
     noisy = evaluate(run, starts="unseen", noise="policy", episodes=200)
     deviation = run.iterations[-1].policy.deviation
     np.testing.assert_allclose(noisy.rollouts.noise.std(axis=(0, 1, 2)), deviation, rtol=0.1)
@@ -202,3 +203,22 @@ def test_what_is_wrong_is_said_in_one_line(override, message):
         parse(EXPERIMENT, "experiment.toml", [override])
     assert "\n" not in str(error.value)
     assert message in str(error.value)
+
+
+def test_a_finished_run_that_is_resumed_has_the_policy_still(run, tmp_path, capsys):
+    copied = tmp_path / "run"
+    shutil.copytree(run.path, copied)
+    assert cli.main(["resume", str(copied)]) == 0
+    out = capsys.readouterr().out
+    assert "the policy, without noise, from the starts that were trained on:" in out and "final controllers" not in out
+
+
+def test_before_the_policy_is_trained_the_controllers_are_what_was_learned(folder, tmp_path, capsys):
+    assert (
+        cli.main(["run", str(folder), "--out", str(tmp_path), "--iterations", "1", "--set", "algorithm.warm_up=1"]) == 0
+    )
+    assert cli.main(["show", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("final controllers, without noise:") == 2 and "the policy, without noise" not in out
+    assert cli.main(["export", str(tmp_path), "-o", str(tmp_path / "made.npz")]) == 0
+    assert "controllers of 2 conditions" in capsys.readouterr().out

@@ -38,7 +38,10 @@ class DAgger(Distillation):
 
 @dataclasses.dataclass(frozen=True)
 class InTurn:
-    """The expert with probability β at each step, and the policy else. Equal keys give equal choices."""
+    """The expert with probability β at each step, and the policy else, also where the expert has no advice.
+
+    Equal keys give equal choices.
+    """
 
     expert: Any
     policy: NeuralPolicy
@@ -56,7 +59,8 @@ class InTurn:
         draws = np.random.default_rng([*self.key, t]).random(actions.shape[:2])
         # Asked at every step, so that one that remembers has seen the whole episode.
         advice = asked(self.expert, seen.states, t, actions.shape[-1])
-        return np.where((draws < self.beta)[..., None], advice.actions, actions)
+        known = np.isfinite(advice.actions).all(axis=-1)
+        return np.where(((draws < self.beta) & known)[..., None], advice.actions, actions)
 
     def repeated(self, count: int) -> "InTurn":
         return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))

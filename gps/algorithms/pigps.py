@@ -44,7 +44,7 @@ predicted, beside what it was. On-policy both are those of the policy.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -103,6 +103,8 @@ class PIGPS:
     policy_prior: MixturePrior | None = None
     warm_up: int = 0
     sampling: Literal["on_policy", "off_policy"] = "on_policy"
+
+    learns_from_observations: ClassVar[bool] = True
 
     @property
     def state_type(self) -> Any:

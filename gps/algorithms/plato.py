@@ -44,7 +44,7 @@ class PLATO(Distillation):
 
 @dataclasses.dataclass(frozen=True)
 class Adapted:
-    """The expert, drawn towards the policy."""
+    """The expert, drawn towards the policy; the policy alone where the expert has no advice."""
 
     expert: Any
     policy: NeuralPolicy
@@ -58,7 +58,9 @@ class Adapted:
     def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
         mean = self.policy.act(seen.observations, t)
         advice = asked(self.expert, seen.states, t, mean.shape[-1])
-        firm = Advice(advice.actions, precisions_of(advice, self.usual))
+        known = np.isfinite(advice.actions).all(axis=-1)[..., None]
+        precisions = np.where(known[..., None], precisions_of(advice, self.usual), self.usual)
+        firm = Advice(np.where(known, advice.actions, mean), precisions)
         return pooled(firm, mean, np.asarray(self.policy.covariance), self.adaptation)[0]
 
     def repeated(self, count: int) -> "Adapted":

@@ -27,7 +27,7 @@ from gps.errors import ExpertFault
 
 
 class Advice(NamedTuple):
-    """What the expert would do, and how firmly."""
+    """What the expert would do, and how firmly. It has no advice where an action is not finite."""
 
     actions: Float[np.ndarray, "... du"]
     precisions: Float[np.ndarray, "... du du"] | None
@@ -39,7 +39,7 @@ def knowing(expert: Any, prior: DynamicsPrior | None, unit: float) -> Any:
 
 
 def asked(expert: Any, states: Float[np.ndarray, "M N dx"], t: int, du: int) -> Advice:
-    """The expert's advice at step t, for N episodes of each of M conditions.
+    """The expert's advice at step t, for N episodes of each of M conditions: none where it does not give numbers.
 
     Raises:
         ExpertFault: if it raises, or answers in another shape.
@@ -64,5 +64,7 @@ def asked(expert: Any, states: Float[np.ndarray, "M N dx"], t: int, du: int) -> 
                 f"the expert's {what} at step {t} have the shape {array.shape}; expected {shape} for states of shape "
                 f"{flat.shape}"
             )
+    if precisions is not None:
+        actions = np.where(np.isfinite(precisions).all(axis=(-1, -2))[:, None], actions, np.nan)
     firm = None if precisions is None else precisions.reshape(M, N, du, du)
     return Advice(actions.reshape(M, N, du), firm)
