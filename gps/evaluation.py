@@ -131,7 +131,7 @@ def restored(run: Run, iteration: int | None = None, **options: Any) -> Iterator
         environment = config.environment.model_copy(update={"options": {**config.environment.options, **options}})
         config = config.model_copy(update={"environment": environment})
     with contextlib.closing(Experiment(config, run.path)) as built:
-        yield built, run.state(iteration, built.algorithm.state_type)
+        yield built, built.restored(run, iteration)
 
 
 def played(

@@ -18,8 +18,9 @@ from gps.config import ExperimentConfig, OnTrouble, load
 from gps.environments.guard import Confirm
 from gps.errors import TroubleError
 from gps.pixels import Sight
+from gps.policies.neural import fault
 from gps.records import IterationRecord, Rollouts, Seconds
-from gps.runs import Run, load_run
+from gps.runs import Run, load_run, unusable
 from gps.sampling import Policy, collect, exploration_noise, start_states
 
 
@@ -99,6 +100,18 @@ class Experiment:
         """The algorithm's state before the first iteration."""
         first = build.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
         return self.algorithm.begin(first, self.starts)
+
+    def restored(self, run: Run, iteration: int) -> Any:
+        """The algorithm's state after an iteration of a run of this experiment.
+
+        Raises:
+            RunError: if there is no such iteration, it is damaged, or nobody can act by the policy in it.
+        """
+        state = run.state(iteration, self.algorithm.state_type)
+        policy = getattr(getattr(state, "training", None), "policy", None)
+        if policy is not None and (why := fault(policy)):
+            raise unusable(run, iteration, why)
+        return state
 
     def iterate(self, state: Any, watch: Callback) -> tuple[Any, IterationRecord]:
         """One iteration: the state after it, and its record. It depends on the state and the seed alone."""
@@ -228,7 +241,7 @@ def resume(
     with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
-        state = old.state(first - 1, built.algorithm.state_type) if first else built.begin()
+        state = built.restored(old, first - 1) if first else built.begin()
         total = built.config.algorithm.iterations if iterations is None else first + iterations
         _loop(old, built, state, max(total, first), callbacks)
     return old

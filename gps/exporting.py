@@ -6,8 +6,9 @@ from gps.algorithms.execution import executed
 from gps.errors import PolicyError, RunError
 from gps.linear_gaussian.types import Controller
 from gps.policies.export import export_npz, export_onnx, stored_policy
-from gps.policies.neural import NeuralPolicy
-from gps.runs import Run
+from gps.policies.neural import NeuralPolicy, fault
+from gps.runs import Run, unusable
+from gps.serialization import CorruptFile
 
 WRITERS = {".npz": export_npz, ".onnx": export_onnx}
 """Ending of the file -> what writes it."""
@@ -41,9 +42,19 @@ def export(run: Run, path: str | Path | None = None, iteration: int | None = Non
 
 
 def learned(run: Run, iteration: int) -> NeuralPolicy | Controller:
-    """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M."""
+    """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M.
+
+    Raises:
+        RunError: if there is no such iteration, it is damaged, or nobody can act by the policy in it.
+    """
     if run.has_policy(iteration):
-        return stored_policy(run.state_arrays(iteration, "training.policy."))
+        try:
+            policy = stored_policy(run.state_arrays(iteration, "training.policy."))
+        except CorruptFile as error:
+            raise unusable(run, iteration, str(error)) from None
+        if why := fault(policy):
+            raise unusable(run, iteration, why)
+        return policy
     controllers = run.iterations[iteration].improved
     planned = run.state_arrays(iteration, "planned").get("")
     if planned is None:

@@ -424,7 +424,10 @@ class Run:
             yield
         except Damage as damage:
             last = self.last_whole()
-            if last is None:
+            if last is not None and damage.file.parent.parent == self.path / _ITERATIONS:
+                # Its checksums may be right, and what is in it wrong all the same.
+                last = min(last, int(damage.file.parent.name) - 1)
+            if last is None or last < 0:
                 advice = "no whole iteration comes before it: start the experiment anew"
             elif last == len(self.iterations) - 1:
                 advice = f"all iterations are whole, the last is {last}: `gps resume {self.path}` goes on from there"
@@ -512,6 +515,14 @@ def load_run(path: str | Path) -> Run:
             raise RunError(f"{path}: neither a run directory nor a folder of runs")
         path = runs[-1]
     return Run.open(path)
+
+
+def unusable(run: Run, iteration: int, why: str) -> RunError:
+    """What to say of a policy in a run by which nobody can act."""
+    return RunError(
+        f"{run.path}: the policy after iteration {iteration} cannot be used: {why}; "
+        f"`gps resume {run.path} --from {iteration}` makes it anew"
+    )
 
 
 # -- what an iteration's files hold ----------------------------------------------------------------------------------

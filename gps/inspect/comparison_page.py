@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from gps.errors import RunError
+from gps.folders import replace
 from gps.inspect.comparison import (
     FINAL_COST,
     FINAL_RETURN,
@@ -54,13 +55,13 @@ th { font-weight: 600; color: #555 } td:first-child { font-weight: 600 }
 
 
 def write(comparison: Comparison, path: str | Path) -> None:
-    """Write the page.
+    """Write the page, whole or not at all.
 
     Raises:
         RunError: if the file cannot be written.
     """
     try:
-        Path(path).write_text(page(comparison), encoding="utf-8")
+        replace(Path(path), page(comparison))
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 

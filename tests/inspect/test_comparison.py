@@ -1,6 +1,7 @@
 """`gps compare`: which runs are a group, what the table and the page say of them, and what is refused."""
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -203,6 +204,12 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "page.html").stat().st_size < 8e6
     assert cli.main(["compare", "runs", "-o", "no/page.html"]) == 2
     assert "no/page.html: cannot be written" in capsys.readouterr().err
+    earlier = tmp_path / "page.html"
+    earlier.write_text("earlier")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert cli.main(["compare", str(tmp_path / "runs"), "-o", str(earlier)]) == 2
+    assert earlier.read_text() == "earlier" and not list(tmp_path.glob("*.html?*")) and not list(tmp_path.glob(".*"))
 
 
 def make_policy(folder: Path, seed: int, *overrides: str, unseen: float = 1.0, teacher: str = "local", **kinds) -> Run:
