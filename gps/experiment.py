@@ -12,11 +12,11 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
-from gps import build
+from gps import builders
 from gps.backend import jax
-from gps.config import ExperimentConfig, OnTrouble, load
+from gps.config import ExperimentConfig, OnTrouble, load, replaced
 from gps.environments.guard import Confirm
-from gps.errors import TroubleError
+from gps.errors import ConfigError, TroubleError
 from gps.pixels import Sight
 from gps.policies.neural import fault
 from gps.records import IterationRecord, Rollouts, Seconds
@@ -67,19 +67,19 @@ class Experiment:
         self.samples = config.algorithm.samples
         # One environment for everything: two of a robot would fight over it.
         at_once = len(self.conditions) * self.samples if config.environment.sampling == "batch" else 1
-        self.environment = build.environment(config.environment, directory, at_once, confirm)
+        self.environment = builders.environment(config.environment, directory, at_once, confirm)
         try:
-            self.horizon = build.horizon(config.environment, self.environment)
+            self.horizon = builders.horizon(config.environment, self.environment)
             dx, du = (
                 space.shape[0]
                 for space in (self.environment.single_observation_space, self.environment.single_action_space)
             )
-            cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            advisers = build.expert(config, directory, self.environment, cost, self.horizon)
-            self.algorithm = build.algorithm(config, cost, Sight.of(self.environment), du, advisers)
+            cost = builders.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
+            advisers = builders.expert(config, directory, self.environment, cost, self.horizon)
+            self.algorithm = builders.algorithm(config, cost, Sight.of(self.environment), du, advisers)
             self._observe = getattr(self.algorithm, "learns_from_observations", True)
             if self._observe:
-                build.require_room(self.environment, len(self.conditions) * self.samples, self.horizon)
+                builders.require_room(self.environment, len(self.conditions) * self.samples, self.horizon)
         except BaseException:
             self.close()
             raise
@@ -94,11 +94,11 @@ class Experiment:
         try:
             return start_states(self.environment, self.conditions)
         except ValueError as error:
-            raise build.ConfigError(f"environment.conditions: {error}") from error
+            raise ConfigError(f"environment.conditions: {error}") from error
 
     def begin(self) -> Any:
         """The algorithm's state before the first iteration."""
-        first = build.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
+        first = builders.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
         return self.algorithm.begin(first, self.starts)
 
     def restored(self, run: Run, iteration: int) -> Any:
@@ -163,7 +163,7 @@ class Experiment:
 
     def at_the_start(self) -> VectorEnv:
         """Another environment, with one simulation of each condition at its start, for the caller to close."""
-        environment = build.environment(self.config.environment, self._directory, len(self.conditions))
+        environment = builders.environment(self.config.environment, self._directory, len(self.conditions))
         environment.reset(options={"conditions": list(self.conditions)})
         return environment
 
@@ -198,7 +198,7 @@ def run(
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
     """
     source = Path(experiment)
-    config = load(source, overrides).replaced(seed=seed, iterations=iterations)
+    config = replaced(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     with closing(Experiment(config, source, confirm)) as built:
         state = built.begin()
@@ -237,7 +237,7 @@ def resume(
         GpsError: as of `run`.
     """
     old = load_run(path)
-    config = old.config.replaced(on_trouble=on_trouble)
+    config = replaced(old.config, on_trouble=on_trouble)
     with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)

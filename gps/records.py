@@ -175,7 +175,7 @@ class PolicyRecord:
     linearised: Controller  # the policy before this iteration's training, around the samples
     marginals: Marginals  # of the state, under `linearised` and the fitted dynamics
     kl: Float[np.ndarray, "M T"]  # KL(policy ‖ improved controllers) after training, nats, mean over the samples
-    deviation: Float[np.ndarray, "du"]  # standard deviations of its noise after training
+    deviation: Float[np.ndarray, "du"]  # standard deviations of its noise after training; NaN before the first
     steps: int
     training_loss: Float[np.ndarray, "checks"]
     held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each look
@@ -197,6 +197,11 @@ class PolicyRecord:
         """That of the mean's training, or of the covariance where it alone is not as it should be."""
         mean, covariance = PolicyStatus[self.outcome], PolicyStatus[self.covariance_outcome]
         return covariance if mean.ok and not covariance.ok else mean
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is a policy after the iteration."""
+        return bool(np.isfinite(self.deviation).any())
 
     @property
     def loss(self) -> tuple[float, float]:

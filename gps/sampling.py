@@ -164,11 +164,11 @@ class _Log(NamedTuple):
         if self.images is not None:
             self.images[t, group] = self.sight.image(observations)
 
-    def seen(self, t: int, group: slice, observes: str) -> tuple[np.ndarray, ...]:
-        """What a policy that `observes` this or that sees of a group, for `_packed`."""
+    def seen(self, M: int, observes: str) -> tuple[np.ndarray, ...]:
+        """Live views, (T, M, N, ...), of what a policy that `observes` this or that sees, for `_packed`."""
         observed = tuple(part for part in (self.images, self.observations) if part is not None) or (self.states,)
         parts = {"state": (self.states,), "observation": observed, "both": (self.states, *observed)}[observes]
-        return tuple(part[t, group] for part in parts)
+        return tuple(part.reshape(len(part), M, part.shape[1] // M, *part.shape[2:]) for part in parts)  # may be empty
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
         M, N, _, du = noise.shape
@@ -217,9 +217,7 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     (M, N), (T, n, du), B = count, noise.shape, environment.num_envs
     never = np.zeros(B, dtype=bool)
     alive = np.ones(n, dtype=bool)
-    # Of the other groups, the policy sees zeros.
-    everyone = tuple(np.zeros_like(part) for part in log.seen(0, slice(None), policy.observes))
-    all_seen = _packed([part.reshape(M, N, *part.shape[1:]) for part in everyone], policy.observes)
+    seen = log.seen(M, policy.observes)  # of the groups whose turn has not come: zeros
     expected = B, log.states.shape[2]
     what, t = "reset", 0
     try:
@@ -233,9 +231,8 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 alive = _ended(environment, log, t, group, alive, *_note(log, t, group, info, N, B))
                 if not alive.any():
                     break  # no action follows
-            for part, now in zip(everyone, log.seen(t, group, policy.observes), strict=True):
-                part[group] = now
-            wanted = _asked(policy, all_seen, t).reshape(M * N, du)[group] + noise[t]
+            mean = _asked(policy, _packed([part[t] for part in seen], policy.observes), t)
+            wanted = mean.reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if not isfinite(wanted.sum()):
                 if why := getattr(policy, "abstains", ""):

@@ -11,11 +11,11 @@ from test_experiment import digest
 import gps
 from gps import cli
 from gps.config import parse
-from gps.errors import ConfigError
+from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
 from gps.folders import SUMS, write_sums
-from gps.runs import _parts
+from gps.iteration_files import parts
 from gps.serialization import flatten, read_npz, unflatten, write_npz
 
 EXPERIMENT = """
@@ -30,7 +30,6 @@ name = "mdgps"
 iterations = 4
 samples = 4
 kl_step = 3.0
-step_multiplier = { max = 1.0 }
 
 [algorithm.policy]
 hidden = [16]
@@ -68,6 +67,16 @@ def started(folder, **options):
 def run(folder):
     """A finished run, to read and not to write."""
     return started(folder)
+
+
+def test_what_was_learned_acts_as_it_was_evaluated(run):
+    rollouts, _ = run.evaluation
+    last, earlier, same = (gps.learned(run, k).act(rollouts.observed) for k in (None, 2, -2))
+    np.testing.assert_allclose(np.clip(last, -1, 1), rollouts.actions, atol=1e-9)
+    np.testing.assert_array_equal(earlier, same)
+    assert not np.array_equal(earlier, last)
+    with pytest.raises(RunError, match="there is no iteration 4; it has 0 to 3"):
+        gps.learned(run, 4)
 
 
 def test_it_learns_and_carries_over(run):
@@ -156,6 +165,17 @@ def test_the_policy_plays_with_its_own_noise_also_where_it_is_not_sampled(folder
     np.testing.assert_allclose(noise.std(axis=(0, 1, 2)), run.iterations[-1].policy.deviation, rtol=0.1)
 
 
+@pytest.mark.parametrize("name", ["mdgps", "pigps"])
+def test_before_there_is_a_policy_the_controllers_are_exported_as_they_run(folder, tmp_path, name):
+    overrides = [f"algorithm.name={name}", "algorithm.warm_up=2", "algorithm.controller.execute=fixed_noise"]
+    run = started(folder, overrides=overrides, iterations=1)
+    path, described = export(run, tmp_path / "controllers.npz")
+    assert described == "controllers of 2 conditions, 12 steps, 4 states -> 2 actions, after iteration 0"
+    with np.load(path) as arrays:
+        np.testing.assert_array_equal(arrays["feedback"], run.iterations[0].improved.feedback)
+        np.testing.assert_array_equal(arrays["covariance"], 0.0)
+
+
 def test_the_policy_is_what_is_exported(run, tmp_path):
     path, described = export(run, tmp_path / "policy.npz")
     assert path.exists()
@@ -164,7 +184,7 @@ def test_the_policy_is_what_is_exported(run, tmp_path):
 
 
 def test_a_record_from_before_there_were_policies_is_readable(run):
-    part = _parts()["record.npz"]
+    part = parts()["record.npz"]
     arrays = flatten(part(iteration=3, environment_steps=7, messages=("", "")))
     old = {key: array for key, array in arrays.items() if not key.startswith("policy")}
     assert len(old) < len(arrays)

@@ -6,7 +6,7 @@ from onnx_file import run_onnx
 from test_experiment import digest
 
 import gps
-from gps import build, cli
+from gps import builders, cli
 from gps.config import parse
 from gps.environments import offscreen
 from gps.errors import ConfigError, DrawingError
@@ -124,7 +124,7 @@ def network(*overrides, image=(64, 64, 3)):
     config = parse(EXPERIMENT, "experiment.toml", overrides)
     pictures = () if image is None else (slice(4, 4 + int(np.prod(image))),)
     sight = Sight(np.arange(4), pictures, image)
-    return build.algorithm(config, lambda x, u, t: 0.0, sight, 2).training.policy.network
+    return builders.algorithm(config, lambda x, u, t: 0.0, sight, 2).training.policy.network
 
 
 def test_the_network_is_the_one_that_fits():
@@ -136,7 +136,7 @@ def test_the_network_is_the_one_that_fits():
     for image, kind in (((64, 64, 3), Convolutional), (None, MLP)):
         config = parse(plain, "experiment.toml", [])
         sight = Sight(np.arange(4), (), image)
-        built = build.algorithm(config, lambda x, u, t: 0.0, sight, 2)
+        built = builders.algorithm(config, lambda x, u, t: 0.0, sight, 2)
         assert type(built.training.policy.network) is kind
     assert isinstance(network("algorithm.policy.network.name=mlp", image=None), MLP)
 

@@ -20,14 +20,32 @@ In the record, `improved` is the expert, linearised around the samples; there is
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from gps.algorithms.execution import Execution, executed
-from gps.algorithms.guided import GuidedState, global_policy, linearised, marginals, mean_over_samples, with_policy
-from gps.algorithms.local import Prior, Step, chosen, extended, first_state, judged, recorded, sentences
+from gps.algorithms.guided import (
+    GuidedState,
+    global_policy,
+    linearised,
+    mean_over_samples,
+    policy_record,
+)
+from gps.algorithms.local import (
+    Prior,
+    Result,
+    Step,
+    advanced,
+    chosen,
+    extended,
+    first_state,
+    judged,
+    marginals,
+    recorded,
+    sentences,
+)
 from gps.backend import jax
 from gps.costs import RewardModel, evaluate
 from gps.dynamics.mixture import MixturePrior
@@ -39,8 +57,8 @@ from gps.pixels import Pixels
 from gps.policies.linearised import linearise, policy_points
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.supervised import Fit, Options, Samples, Training, not_trained, train
-from gps.records import IterationRecord, PolicyRecord, PolicyStatus, Rollouts, Search, Status, mean_of_whole
-from gps.sampling import Policy
+from gps.records import IterationRecord, PolicyStatus, Rollouts, Search, Status, mean_of_whole
+from gps.sampling import Policy, Seen
 
 _RIDGE = 1e-3
 """Of the linearisations for the record alone: they are to be smooth where samples are few."""
@@ -95,8 +113,23 @@ class Played:
     def act(self, seen: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
         return asked(self.expert, seen, t, self.covariance.shape[-1]).actions
 
-    def repeated(self, count: int) -> "Played":
+    def repeated(self, count: int) -> Self:
         return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayedTogether(Played):
+    """The expert and the policy, which a sampler plays as `act` has it."""
+
+    policy: NeuralPolicy
+
+    observes: ClassVar[str] = "both"
+    abstains: ClassVar[str] = ""  # the policy acts where the expert has no advice
+    carries_over: ClassVar[bool] = False
+
+    def advice(self, seen: Seen, t: int) -> Advice:
+        """The expert's. It is asked at every step, so that one that remembers has seen the whole episode."""
+        return asked(self.expert, seen.states, t, self.covariance.shape[-1])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,7 +173,7 @@ class Distillation(abc.ABC):
         """The state before the first iteration."""
         unknown = np.full(len(starts), np.nan)
         state = first_state(controllers, starts, unknown, np.nan, getattr(self.expert, "prior", None))
-        return extended(DistillationState, with_policy(state, self.training, self.policy_prior), lessons=())
+        return extended(DistillationState, state, training=self.training, policy_prior=self.policy_prior, lessons=())
 
     def policy(self, state: DistillationState) -> Policy:
         """What is sampled."""
@@ -193,44 +226,23 @@ class Distillation(abc.ABC):
         usual = usual_precision(lessons, self.deviation)
         training, fit = self._taught(state, expert, samples(lessons, usual))
 
-        ran, around = self._ran(state, rollouts), model.linearised
         teacher = chosen(usable, around_samples(rollouts, advice.actions, inverse(advice, usual)), state.controllers)
-        record = recorded(
-            dataclasses.replace(state, controllers=ran), rollouts,
-            Step(cost, cost - state.cost, state.multiplier, state.multiplier),
-            costs=model.sample_costs,
-            dynamics=model.dynamics,
-            marginals=marginals(model, ran),
-            improved=teacher,
-            search=_no_search(rollouts),
-            status=status,
-            messages=sentences(status, rollouts, lambda m: _where_missing(missing[m], rollouts.mask[m])),
-            policy=PolicyRecord(
-                sampled=state.trained,
-                linearised=around,
-                marginals=marginals(model, around),
-                kl=divergence(training.policy, advice, usual, rollouts, usable),
-                deviation=np.sqrt(np.diagonal(np.asarray(training.policy.covariance))),
-                steps=fit.steps,
-                training_loss=fit.training_loss,
-                held_out_loss=fit.held_out_loss,
-                outcome=fit.outcome.name,
-                covariance_outcome=fit.covariance_outcome.name,
-                message=fit.message,
-                teacher="expert",
-                first=self._expert(state.prior, state.cost) is None,
-            ),
-        )  # fmt: skip
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
+        messages = tuple(sentences(status, rollouts, lambda m, _: _where_missing(missing[m], rollouts.mask[m])))
+        result = Result(teacher, state.planned, state.predicted, _no_search(rollouts), status, usable, messages)
+        around, kl = model.linearised, divergence(training.policy, advice, usual, rollouts, usable)
+        policy = policy_record(state.trained, around, marginals(model, around), training, fit, kl, fit.message)
+        first = self._expert(state.prior, state.cost) is None
+        policy = dataclasses.replace(policy, teacher="expert", first=first)
+        step = Step(cost, cost - state.cost, state.multiplier, state.multiplier)
+        ran = dataclasses.replace(state, controllers=self._ran(state, rollouts))
+        record = recorded(ran, rollouts, step, model, marginals(model, ran.controllers), result, policy)
+        next_state = advanced(
+            state, rollouts, step, result._replace(controllers=state.controllers),
             prior=model.prior,
-            cost=cost,
             training=training,
             policy_prior=model.policy_prior,
             lessons=lessons,
-        )
+        )  # fmt: skip
         return next_state, record
 
     def _expert(self, prior: DynamicsPrior | None, cost: Float[np.ndarray, "M"]) -> Any:
@@ -274,6 +286,7 @@ def advised(expert: Any, rollouts: Rollouts) -> Advice:
         precisions = None
     else:
         precisions = np.stack([answer.precisions for answer in answers], axis=2)
+        actions = np.where(np.isfinite(precisions).all(axis=(-1, -2))[..., None], actions, np.nan)
     return Advice(np.where(rollouts.mask[..., None], actions, 0.0), precisions)
 
 
@@ -377,4 +390,7 @@ def _where_missing(missing: Bool[np.ndarray, "N T"], mask: Bool[np.ndarray, "N T
     if not missing.any():
         return ""
     n, t = np.argwhere(missing)[0]
-    return f" They are {missing.sum()} of {mask.sum()}, the first at sample {n}, step {t}."
+    return (
+        f" They are {missing.sum()} of {mask.sum()}, the first at sample {n}, step {t}: its action or precision is not "
+        "finite there, or the precision has an eigenvalue below zero."
+    )

@@ -35,20 +35,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import (
-    Guided,
-    GuidedModel,
-    GuidedState,
-    expected,
-    global_policy,
-    lessons,
-    marginals,
-    policy_record,
-    teaches,
-)
-from gps.algorithms.local import Step, chosen, judged, recorded, sentences
+from gps.algorithms.guided import Guided, GuidedModel, GuidedState, expected, global_policy
+from gps.algorithms.local import Step, marginals, recorded
 from gps.algorithms.step_size import adapted
-from gps.algorithms.trajopt import found, indefinite, searched
+from gps.algorithms.trajopt import Problem
 from gps.records import IterationRecord, Rollouts, mean_of_whole
 from gps.sampling import Policy
 
@@ -79,42 +69,17 @@ class MDGPS(Guided):
         local, around = model.local, model.linearised
         reference = self.reference(state, rollouts, model)
         step = self.rule(state, reference)
-        alpha = self.alpha(local, rollouts)
-        new = self.optimised(local, around, step.bound, alpha, state.eta)
-        status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
-        kept = chosen(usable, new.controller, state.controllers)
-        teach = teaches(usable, rollouts)
-        training, fit = self.taught(state, lessons(kept, rollouts, teach[:, None]))
-
+        problem = Problem(local, around, step.bound, self.alpha(local, rollouts))
+        new = self.solved(problem, state.eta)
+        result = self.result(state, rollouts, problem, new, expected(local, new.controller) - reference)
         sampled = self._on_policy(state)
-        record = recorded(
-            # What ran is, on-policy, the global policy, which the linearised one stands for.
-            dataclasses.replace(state, controllers=around if sampled else state.controllers), rollouts, step,
-            costs=local.sample_costs,
-            dynamics=local.dynamics,
-            marginals=new.previous_marginals if sampled else marginals(local, state.controllers),
-            improved=kept,
-            search=searched(new, step.bound, alpha, np.where(usable[:, None], new.kl, 0.0)),
-            status=status,
-            messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], local, around, new, alpha[m])),
-            policy=policy_record(sampled, around, local, training, kept, rollouts, fit, teach),
-        )  # fmt: skip
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, new.marginals.mean, state.planned),
-            prior=local.prior,
-            reward=local.reward,
-            eta=found(new.eta, usable, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, expected(local, new.controller) - reference, np.nan),
-            cost=step.cost,
-            training=training,
-            policy_prior=model.policy_prior,
-        )
-        return next_state, record
+        taught = self.taught(state, rollouts, model, result, sampled=sampled)
+
+        # What ran is, on-policy, the global policy, which the linearised one stands for.
+        ran = dataclasses.replace(state, controllers=around if sampled else state.controllers)
+        there = new.previous_marginals if sampled else marginals(local, state.controllers)
+        record = recorded(ran, rollouts, step, local, there, result, taught.record)
+        return self.next_state(state, rollouts, step, model, result, taught), record
 
     def reference(self, state: GuidedState, rollouts: Rollouts, model: GuidedModel) -> Float[np.ndarray, "M"]:
         """J_k(p_k) or J_k(π_k)."""

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.local import LocalOptimiser, LocalState, chosen, extended, first_state, judged, recorded, sentences
+from gps.algorithms.local import LocalOptimiser, LocalState, Result, advanced, extended, first_state, recorded
 from gps.algorithms.path_integral import Weights, cost_to_go, floored, weigh, weighted_gaussian
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.regression import fit_dynamics
@@ -94,39 +94,25 @@ class PI2(LocalOptimiser):
         S = cost_to_go(seen.sample_costs, mask)
         weighed = weigh(S, mask, step.bound, temperature=self.temperature)
         new = self._refitted(old, rollouts, weighed, state.floor)
-        status, usable = judged(_status(weighed, self.temperature), (new, weighed.weights, seen.sample_costs), mask)
-        kept = chosen(usable, new, old)
-
-        record = recorded(
-            state, rollouts, step,
-            costs=seen.sample_costs,
-            dynamics=seen.dynamics,
-            marginals=seen.marginals,
-            improved=kept,
-            search=Search(
-                bound=step.bound,
-                eta=weighed.eta,
-                kl=np.where(usable[:, None], weighed.kl, 0.0),
-                alpha=np.zeros(len(status)),
-                evaluations=weighed.evaluations,
-                trace_log_eta=weighed.trace_log_eta,
-                trace_kl=weighed.trace_kl,
-            ),
-            status=status,
-            messages=sentences(status, rollouts),
-        )  # fmt: skip
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, seen.marginals.mean, state.planned),
-            eta=chosen(usable, weighed.eta, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, gain(weighed, S, mask), np.nan),
-            cost=step.cost,
+        search = Search(
+            bound=step.bound,
+            eta=weighed.eta,
+            kl=weighed.kl,
+            alpha=np.zeros(len(step.bound)),
+            evaluations=weighed.evaluations,
+            trace_log_eta=weighed.trace_log_eta,
+            trace_kl=weighed.trace_kl,
         )
-        return next_state, record
+        result = Result.of(
+            state, rollouts, _status(weighed, self.temperature),
+            controllers=new,
+            planned=seen.marginals.mean,
+            predicted=gain(weighed, S, mask),
+            search=search,
+            finite=(weighed.weights, seen.sample_costs),
+        )  # fmt: skip
+        record = recorded(state, rollouts, step, seen, seen.marginals, result)
+        return advanced(state, rollouts, step, result), record
 
     def _refitted(self, old: Controller, rollouts: Rollouts, weighed: Weights, floor) -> Controller:
         """The Gaussians of the weighed actions; a step at which all samples cost the same keeps its own."""

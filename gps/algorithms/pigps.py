@@ -49,7 +49,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import GuidedModel, global_policy, lessons, linearised, policy_record, supervised, teaches
+from gps.algorithms.guided import GuidedModel, global_policy, linearised, supervised
 from gps.algorithms.local import LocalOptimiser, LocalState, chosen
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.types import Controller
@@ -157,9 +157,7 @@ class PIGPS:
         after, record = optimiser.improve(before, rollouts, model.local)
         usable = np.array([status.improved for status in record.statuses])
         teachers = chosen(usable, record.improved, state.controllers)  # what has no update is left as it was
-        teach = teaches(usable, rollouts)
-        training, fit = supervised(state, lessons(teachers, rollouts, teach[:, None]), self.options, self.warm_up)
-        policy = policy_record(sampled, model.linearised, model.local, training, teachers, rollouts, fit, teach)
+        taught = supervised(state, rollouts, model, teachers, usable, self.options, self.warm_up, sampled=sampled)
         after = dataclasses.replace(after, controllers=teachers)
-        record = dataclasses.replace(record, improved=teachers, policy=policy)
-        return PIGPSState(after, training, model.policy_prior), record
+        record = dataclasses.replace(record, improved=teachers, policy=taught.record)
+        return PIGPSState(after, taught.training, model.policy_prior), record

@@ -9,8 +9,7 @@ so: randomness belongs to the caller.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -333,8 +332,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     def _advance(self, actions: NDArray[Any], failed: Bools) -> None:
         """One control period of physics, by the controls that have been set for the `actions`; marks what failed."""
-        with self._noting(failed):
-            self.batch.step(self._alive, nstep=self.nsubsteps, stage=self._stage)
+        self._compute(failed, self.batch.step, nstep=self.nsubsteps, stage=self._stage)
 
     def _judge(self, states: Floats, applied: Floats) -> tuple[Floats, Bools, dict[str, Any]]:
         """Rewards, terminations and more info for a step that led to `states`."""
@@ -345,11 +343,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         success = self.success()
         return {} if success is None else {"success": success & sound}
 
-    @contextmanager
-    def _noting(self, failed: Bools) -> Iterator[None]:
-        """Mark the simulations in which MuJoCo raises, instead of raising; the others have been computed."""
+    def _compute(self, failed: Bools, call: Callable[..., None], **options: int) -> None:
+        """A `call` of the batch for all that go on; marks those in which MuJoCo raises, the others are computed."""
         try:
-            yield
+            call(self._alive, **options)
         except SimulationError as error:
             failed[error.ids] = True
 
@@ -465,16 +462,19 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     # -- divergence --------------------------------------------------------------------------------------
 
     def _is_sane(self, states: Floats) -> bool:
-        """Whether no simulation has gone wrong; NaN fails every comparison."""
-        within = np.abs(self._physics).max() < mujoco.mjMAXVAL
-        return bool(within and isfinite(states.sum()) and not self._warnings.any())
+        """Whether surely no simulation has gone wrong, which is all that most steps ask; `_freeze` looks closer."""
+        numbers = self.batch.state
+        within = np.vdot(numbers, numbers) < mujoco.mjMAXVAL**2  # then each is; NaN fails every comparison
+        return bool(within and isfinite(states.sum()) and not np.count_nonzero(self._warnings))
 
     def _freeze(self, failed: Bools, states: Floats) -> None:
-        """Undo the step of the simulations that `failed` or have gone wrong, and step them no more."""
+        """Undo the step of the simulations that `failed` or have gone wrong, if any, and step them no more."""
         bad = failed | self._warnings.any(axis=1)
         bad |= ~(np.abs(self._physics).max(axis=1) < mujoco.mjMAXVAL)
         bad |= ~(np.abs(states).max(axis=1) < mujoco.mjMAXVAL)
         bad &= ~self._diverged
+        if not bad.any():
+            return
         self.batch.reset(bad, stage=STAGE_NONE)  # clears the warnings
         before = np.abs(self._backup[:, : self._physics.shape[1]]).max(axis=1)
         sound = bad & (before < mujoco.mjMAXVAL)  # or else somebody wrote into `batch` itself

@@ -247,8 +247,10 @@ def policy_lines(policy: PolicyRecord | None) -> list[str]:
     """The global policy in one iteration, beneath the lines of its conditions, and what needs saying of it in words."""
     if policy is None:
         return []
-    before, after = policy.loss
     said = f"{'':10}policy: "
+    if not policy.trained:
+        return [said + (policy.message or policy.status.sentence)]
+    before, after = policy.loss
     text = (
         f"{said}loss {number(before)} → {number(after)} in {policy.steps} steps; KL to the {teacher(policy).short} "
         f"{_span(policy_kl(policy))} nats a step; noise std {_span(policy.deviation)}; {_policy_label(policy)}"

@@ -1,7 +1,7 @@
 """Networks that map an observation to a mean action: a multi-layer perceptron, and one that looks at an image.
 
 Each is written twice. `network(observation)` is JAX, for one observation, and is what training differentiates.
-`network.rows(observations)` is NumPy, for B of them, and is what acts in closed loop: a call costs tens of
+`network.evaluate(observations)` is NumPy, for any number of them, and is what acts in closed loop: a call costs tens of
 microseconds, which is less than handing arrays to compiled code, and computes every observation by itself, so that its
 action has the same bits alone and among others (trap 10).
 
@@ -111,16 +111,16 @@ class MLP:
             h = function(h @ W + b)
         return h @ self.weights[-1] + self.biases[-1]
 
-    def rows(self, observations: Float[np.ndarray, "B do"]) -> Float[np.ndarray, "B du"]:
+    def evaluate(self, observations: Float[np.ndarray, "... do"]) -> Float[np.ndarray, "... du"]:
         """The same in NumPy: a stack of vector-matrix products, one for each observation."""
         function = ACTIVATIONS[self.activation][1]
-        h = np.ascontiguousarray(observations, dtype=self.biases[0].dtype)[:, None, :]
+        h = np.ascontiguousarray(observations, dtype=self.biases[0].dtype)[..., None, :]
         last = len(self.weights) - 1
         for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             h = np.matmul(h, np.asarray(W))
             h += np.asarray(b)
             h = function(h) if i < last else h
-        return h[:, 0]
+        return h[..., 0, :]
 
     @property
     def entry(self) -> tuple[Array, Array]:
@@ -261,12 +261,15 @@ class Convolutional:
         points = _points(h, self.sharpness, jnp)
         return self.head(jnp.concatenate([points, observation.vector.astype(self.dtype)]))
 
-    def rows(self, observations: Pixels) -> Float[np.ndarray, "B du"]:
+    def evaluate(self, observations: Pixels) -> Float[np.ndarray, "... du"]:
         """The same in NumPy, image by image: each convolution is one matrix product."""
-        rows = [self._row(image, vector) for image, vector in zip(*observations, strict=True)]
-        return np.concatenate([np.zeros((0, self.action_size), self.dtype), *rows])
+        images, vectors = map(np.asarray, observations)
+        u = np.zeros((*vectors.shape[:-1], self.action_size), self.dtype)
+        for index in np.ndindex(u.shape[:-1]):
+            u[index] = self._evaluate_one(images[index], vectors[index])
+        return u
 
-    def _row(self, image: np.ndarray, vector: np.ndarray) -> Float[np.ndarray, "1 du"]:
+    def _evaluate_one(self, image: np.ndarray, vector: np.ndarray) -> Float[np.ndarray, "du"]:
         function = ACTIVATIONS[self.activation][1]
         h = _unit(image, self.dtype, np)
         for i, (kernel, offset, stride) in enumerate(zip(self.kernels, self.offsets, self.strides, strict=True)):
@@ -274,7 +277,7 @@ class Convolutional:
             h = np.tensordot(patches, np.asarray(kernel), ([3, 4, 2], [0, 1, 2])) + np.asarray(offset)
             h = function(h) if i < len(self.strides) - 1 else h
         points = _points(h, np.asarray(self.sharpness), np)
-        return self.head.rows(np.concatenate([points, vector.astype(self.dtype)])[None])
+        return self.head.evaluate(np.concatenate([points, vector.astype(self.dtype)]))
 
     @property
     def entry(self) -> tuple[Array, Array]:
@@ -297,7 +300,8 @@ def _known(activation: str) -> None:
 
 
 def _vectors(vectors: Any, size: int) -> Any:
-    vectors = vectors if isinstance(vectors, jax.Array) else np.asarray(vectors, dtype=float)
+    if isinstance(vectors, np.ndarray) or not isinstance(vectors, jax.Array):  # the second question takes time
+        vectors = np.asarray(vectors, dtype=float)
     if vectors.ndim < 1 or vectors.shape[-1] != size:
         raise PolicyError(f"observations of shape {vectors.shape}, and this policy takes (..., {size})")
     return vectors

@@ -6,7 +6,6 @@ observation's action depends on nothing but the policy and the observation, and 
 of any shape.
 """
 
-import math
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -56,12 +55,8 @@ class NeuralPolicy(Generic[Network]):
             PolicyError: for observations of another shape.
         """
         network, shift, scale = self.network, np.asarray(self.input_mean), np.asarray(self.input_scale)
-        leaves, structure = _parts(network.checked(observation))
-        lead = leaves[-1].shape[:-1]  # the vector comes last
-        count = math.prod(lead)
-        flat = structure(np.asarray(leaf).reshape(count, *leaf.shape[len(lead) :]) for leaf in leaves)
-        u = network.rows(network.with_vector(flat, lambda vector: (vector - shift) / scale))
-        mean = (u * np.asarray(self.output_scale)).reshape(*lead, network.action_size)
+        inputs = network.with_vector(network.checked(observation), lambda vector: (vector - shift) / scale)
+        mean = network.evaluate(inputs) * np.asarray(self.output_scale)
         if rng is None:
             return mean
         factor = np.linalg.cholesky(np.asarray(self.covariance))
@@ -86,14 +81,6 @@ def fault(policy: NeuralPolicy) -> str:
     except (PolicyError, ValueError, IndexError):
         return "its arrays do not fit together"
     return ""
-
-
-def _parts(observations: Any):
-    """The arrays of observations, and what puts them together again."""
-    if isinstance(observations, tuple):
-        kind = type(observations)
-        return observations, lambda parts: kind(*parts)
-    return (observations,), lambda parts: next(iter(parts))
 
 
 def mean_of_one(policy: NeuralPolicy, observation: Any) -> Float[Array, "du"]:

@@ -1,11 +1,14 @@
 """DAgger and PLATO as a whole: an expert of a linear system is reached, what is sampled and remembered, and trouble."""
 
 import dataclasses
+from functools import partial
 
+import linear_system
 import numpy as np
 import pytest
-from problems import LinearEnv, spd
-from test_trajopt import COST, DU, DX, STARTS, A, B, M, N, T, best, cost_without_noise, optimum  # noqa: F401
+from linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cost_without_noise, optimum
+from linear_system import rolled as sampled
+from problems import spd
 
 from gps.algorithms.dagger import DAgger, InTurn
 from gps.algorithms.distillation import Played, advised, usual_precision
@@ -17,10 +20,11 @@ from gps.linear_gaussian.initial import zero
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training
 from gps.records import Status
-from gps.sampling import Seen, collect, exploration_noise
+from gps.sampling import Seen
 
 BEST = optimum()
 FIRST = zero(M, T, DX, DU, 0.5)
+learn = partial(linear_system.learn, first=FIRST)
 
 
 class Expert:
@@ -56,26 +60,6 @@ def algorithm(kind=DAgger, expert=None, hidden=(), do=DX, options=None, **settin
     return kind(COST, expert=expert, steps=T, training=Training.begin(policy, key), options=options, **settings)
 
 
-def sampled(algorithm, state, seed=0, samples=N, environment=LinearEnv):
-    policy = algorithm.policy(state)
-    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
-    conditions = [{"start": start} for start in STARTS]
-    return collect(environment(M * samples, A, B), policy, conditions, noise, seed=0)
-
-
-def advanced(algorithm, state, seed=0, change=lambda rollouts: rollouts, **options):
-    rollouts = change(sampled(algorithm, state, seed, **options))
-    return algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, seed))
-
-
-def learn(algorithm, iterations):
-    state, records = algorithm.begin(FIRST, STARTS), []
-    for i in range(iterations):
-        state, record = advanced(algorithm, state, i)
-        records.append(record)
-    return state, records
-
-
 @pytest.mark.parametrize("kind", [DAgger, PLATO])
 @pytest.mark.parametrize("expert", [Stationary, Firm])
 def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
@@ -92,7 +76,7 @@ def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
     assert np.median(records[-1].policy.kl) < (0.1 if expert is Firm else 1.0)
 
 
-def test_an_expert_that_depends_on_time_is_no_better_played_without(best):  # noqa: F811
+def test_an_expert_that_depends_on_time_is_no_better_played_without(best):
     made = algorithm(DAgger, Expert(), hidden=(16,))
     state, _ = learn(made, 3)
     np.testing.assert_allclose(cost_without_noise(made.further(state)["expert"]), best, rtol=1e-9)
@@ -124,7 +108,7 @@ def test_the_share_of_the_expert_falls_by_a_factor():
     assert isinstance(made.policy(state), Played)
     for i in range(3):
         assert made.beta(state) == pytest.approx(0.3**i)
-        state, _ = advanced(made, state, i)
+        state, _ = advanced(made, state, seed=i)
     assert made.policy(state).beta == pytest.approx(0.3**3)
     assert algorithm(decay=0.0).beta(state) == 0.0
     assert algorithm(decay=0.0).beta(made.begin(FIRST, STARTS)) == 1.0
@@ -134,7 +118,7 @@ def test_the_share_of_the_expert_falls_by_a_factor():
 def test_the_expert_acts_with_its_share_and_equal_keys_choose_alike(beta):
     policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
     expert, states = Expert(bias=100.0), np.random.default_rng(0).normal(size=(20, 50, DX))
-    both = InTurn(expert, policy, beta, np.zeros((20, T, DU, DU)), np.array([1, 2], np.uint32))
+    both = InTurn(expert, np.zeros((20, T, DU, DU)), policy, beta, np.array([1, 2], np.uint32))
     actions = np.stack([both.act(Seen(states, states), t) for t in range(T)])
     theirs = actions[..., 0] > 50
     assert theirs.mean() == pytest.approx(beta, abs=0.02)
@@ -199,6 +183,22 @@ def test_its_limits_are_the_expert_and_the_policy(adaptation, towards):
     np.testing.assert_allclose(precision, expected, rtol=1e-9)
 
 
+def test_without_adaptation_it_plays_the_expert_whatever_that_does_not_care_about():
+    class Careless(Stationary):
+        def advise(self, states, t):
+            return self.act(states, t), np.tile(np.diag([1.0, 0.0]), (len(states), 1, 1))
+
+    policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
+    states = np.random.default_rng(0).normal(size=(M, N, DX))
+    for adaptation in (0.0, 1e-6):
+        played = Adapted(Careless(), np.zeros((M, T, DU, DU)), policy, adaptation, np.eye(DU))
+        actions = played.act(Seen(states, states), 0)
+        expected = Careless().act(states, 0)
+        if adaptation:  # of what the expert does not care about, the policy decides
+            expected[..., 1] = policy.act(states)[..., 1]
+        np.testing.assert_allclose(actions, expected, atol=1e-4)
+
+
 def test_what_plato_plays_lies_between_and_what_it_teaches_is_the_expert():
     made = algorithm(PLATO, Firm(), options={"steps": 100}, adaptation=1.0)
     state, _ = learn(made, 1)
@@ -221,7 +221,7 @@ def test_samples_are_aggregated_and_the_oldest_forgotten():
     made = algorithm(memory=2, options={"steps": 100})
     state, seen = made.begin(FIRST, STARTS), []
     for i in range(4):
-        state, record = advanced(made, state, i)
+        state, record = advanced(made, state, seed=i)
         seen.append(record.rollouts.states.reshape(-1, DX))
         assert len(state.lessons) == min(i + 1, 2)
         for lesson, expected in zip(state.lessons, seen[-2:], strict=len(seen) > 1):
@@ -229,22 +229,38 @@ def test_samples_are_aggregated_and_the_oldest_forgotten():
             assert len(np.unique(lesson.episodes)) == M * N
 
 
+def test_a_precision_that_is_none_is_told_and_spoils_no_other_iteration():
+    class Odd(Firm):
+        """At one state, once, it would rather be anywhere else."""
+
+        odd = True
+
+        def advise(self, states, t):
+            actions, precisions = super().advise(states, t)
+            if t == 3 and self.odd:
+                precisions[0] = np.diag([1.0, -1.0])
+            return actions, precisions
+
+    expert = Odd()
+    made = algorithm(expert=expert, options={"steps": 100})
+    state, record = advanced(made, made.begin(FIRST, STARTS))
+    assert record.statuses == [Status.ADVICE_MISSING, Status.TAUGHT]
+    assert f"They are 1 of {N * T}, the first at sample 0, step 3: " in record.messages[0]
+    assert "or the precision has an eigenvalue below zero" in record.messages[0]
+    assert record.rollouts.mask.all()
+    assert record.policy.outcome == "OK"
+    expert.odd = False
+    state, record = advanced(made, state, seed=1)
+    assert record.statuses == [Status.TAUGHT] * M
+    assert record.policy.outcome == "OK"
+    assert len(state.lessons[0].actions) == M * N * T - 1
+
+
 def test_a_policy_that_sees_less_learns_from_an_expert_that_sees_all():
-    class BlindEnv(LinearEnv):
-        observation_layout = {"seen": slice(0, DX - 1)}  # noqa: RUF012
-
-        def reset(self, *, seed=None, options=None):
-            state, info = super().reset(seed=seed, options=options)
-            return state, info | {"observation": state[:, : DX - 1]}
-
-        def step(self, actions):
-            state, *rest, info = super().step(actions)
-            return state, *rest, info | {"observation": state[:, : DX - 1]}
-
     made = algorithm(do=DX - 1, options={"steps": 100})
     state = made.begin(FIRST, STARTS)
     for i in range(2):
-        state, record = advanced(made, state, i, environment=BlindEnv)
+        state, record = advanced(made, state, seed=i, environment=BlindEnv)
     assert record.policy.sampled
     assert state.lessons[-1].observations.shape == (M * N * T, DX - 1)
     expected = Stationary().act(record.rollouts.states.reshape(-1, DX), 0)
@@ -292,7 +308,7 @@ def test_a_state_without_advice_teaches_nothing_and_the_others_do(firm):
     bad = dataclasses.replace(good, expert=Unsure() if firm else Broken())
     after, record = advanced(bad, state)
     assert record.statuses == [Status.TAUGHT, Status.ADVICE_MISSING]
-    assert f"They are {N} of {N * T}, the first at sample 0, step 4." in record.messages[1]
+    assert f"They are {N} of {N * T}, the first at sample 0, step 4: " in record.messages[1]
     assert record.troubles == []
     assert len(after.lessons[-1].actions) == 2 * N * T - N
     np.testing.assert_array_equal(np.isnan(record.policy.kl[1]), np.arange(T) == 4)

@@ -314,13 +314,13 @@ def test_other_ids_have_no_class_and_load_no_physics():
 
 
 def test_an_experiment_names_the_id(tmp_path):
-    from gps import build
-    from gps.config import EnvironmentConfig
+    from gps import builders
+    from gps.config.environment import EnvironmentConfig
 
     config = EnvironmentConfig(id="HalfCheetah-v5", frame_skip=2, options={"ctrl_cost_weight": 0.0})
-    env = build.environment(config, tmp_path, 2)
+    env = builders.environment(config, tmp_path, 2)
     assert isinstance(env, batch_class("HalfCheetah-v5"))
-    assert (env.dt, env.options.ctrl_cost_weight, build.horizon(config, env)) == (0.02, 0.0, 1000)
+    assert (env.dt, env.options.ctrl_cost_weight, builders.horizon(config, env)) == (0.02, 0.0, 1000)
 
 
 @pytest.mark.parametrize(
@@ -335,15 +335,15 @@ def test_an_experiment_names_the_id(tmp_path):
 )
 def test_entries_are_chosen_as_from_the_plain_environment(chosen):
     """The batch and the adapter agree, in what is seen as in what is said of entries that are not there."""
-    from gps import build
-    from gps.config import EnvironmentConfig
+    from gps import builders
+    from gps.config.environment import EnvironmentConfig
     from gps.environments.adapter import GymnasiumBatch
     from gps.environments.recipe import Recipe, registered
     from gps.errors import ConfigError
 
     def fast():
         settings = {"id": "Reacher-v5", "conditions": [{}], **chosen}
-        return build.environment(EnvironmentConfig.model_validate(settings), Path("."), 1)
+        return builders.environment(EnvironmentConfig.model_validate(settings), Path("."), 1)
 
     def plain():
         return GymnasiumBatch(1, Recipe("Reacher-v5", registered("Reacher-v5")), threads=1, **chosen)

@@ -419,6 +419,17 @@ def test_a_diverged_simulation_shows_its_last_finite_state():
     np.testing.assert_array_equal(env.snapshot(0)[1].qpos, last[0, :9])
 
 
+def test_what_is_far_away_goes_on():
+    """Numbers whose squares are too large together, and of which none is too large by itself."""
+    mjcf = """<mujoco><option gravity="0 0 0"/><worldbody><body><joint name="rail" type="slide"/>
+        <geom size="0.1"/></body></worldbody><actuator><motor joint="rail"/></actuator></mujoco>"""
+    env = make(3, mjcf, ["qpos", "qvel"])
+    x = env.reset(options={"condition": {"qpos": {"rail": 8e9}, "qvel": {"rail": 1e3}}})[0]
+    for _ in range(3):
+        last, (x, _, _, _, info) = x, env.step(np.zeros((3, 1)))
+        assert (x[:, 0] > last[:, 0]).all() and not info["diverged"].any()
+
+
 # -- errors ----------------------------------------------------------------------------------------------
 
 

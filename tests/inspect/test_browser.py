@@ -121,7 +121,7 @@ def test_the_report_of_a_policy(page, tmp_path):
     drawn(page)
     record = run.iterations[2]
     assert "The policy was sampled." in page.locator("#roles").inner_text()
-    assert "policy: All steps were done" in page.locator("#selected-state").inner_text()
+    assert "policy ok ·" in page.locator("#selected-state").inner_text()
     assert page.locator("#policy-status").inner_text().startswith("All steps were done")
     assert page.locator("figure:has(#policy-kl) h3").inner_text() == "KL of the policy to the local controllers"
     # Beneath, the local controllers that the iteration made; above, what was run.

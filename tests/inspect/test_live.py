@@ -102,8 +102,8 @@ def test_a_run_that_grows_and_is_done_again(server, run):
 def test_each_iteration_is_read_once(server, run, monkeypatch):
     ask(server, "GET", "/overview/0")
     ask(server, "GET", "/iteration/1")
-    monkeypatch.setattr("gps.runs._read_arrays", None)  # reading would fail
-    monkeypatch.setattr("gps.runs._read_file", None)
+    monkeypatch.setattr("gps.iteration_files.read_arrays", None)  # reading would fail
+    monkeypatch.setattr("gps.iteration_files.read_file", None)
     assert ask(server, "GET", "/overview/0")[0] == ask(server, "GET", "/iteration/1")[0] == 200
 
 

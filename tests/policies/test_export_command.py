@@ -108,6 +108,6 @@ def test_a_run_without_iterations_has_nothing_to_export(tmp_path, capsys):
     (tmp_path / "e").mkdir()
     run = Run.create(tmp_path / "runs", "e", 1, config(), tmp_path / "e", "gps run e")
     assert cli.main(["export", str(run.path)]) == 2
-    assert "nothing to export" in capsys.readouterr().err
+    assert "nothing was learned" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["export"])

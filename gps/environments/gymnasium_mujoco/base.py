@@ -205,8 +205,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
         self._place[ids] = self.place()[ids]
 
     def _advance(self, actions: NDArray[Any], failed: Bools) -> None:
-        with self._noting(failed):
-            self.batch.step(self._alive, nstep=self.nsubsteps)
+        self._compute(failed, self.batch.step, nstep=self.nsubsteps)
         if self._data is not None:
             self._read_contact_forces()
         with np.errstate(invalid="ignore", over="ignore"):  # of simulations that diverge
@@ -216,8 +215,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
             np.concatenate(self.observation(), axis=1, out=self._original)
             self._outcome = self.outcome(actions)
         if self._stage > STAGE_NONE:
-            with self._noting(failed):
-                self.batch.forward(self._alive, stage=self._stage)
+            self._compute(failed, self.batch.forward, stage=self._stage)
 
     def _read_contact_forces(self) -> None:
         """`mj_rnePostConstraint`, as the original after its step: the one thing here that no batch can do itself."""

@@ -147,7 +147,7 @@ function showWords() {
   $("words").replaceChildren(Object.assign(document.createElement("b"), {textContent: status, className: good ? "" : "bad"}), " " + rest.join(" "));
   const cost = view.piece.cost[view.m];
   const succeeded = view.piece.successes ? `${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ` : "";
-  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${status}${policy ? ` · policy: ${policy.sentence}` : ""}`;
+  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${policy ? `policy ${inWords(policy)} · ` : ""}${status}`;
   if (policy) Object.assign($("policy-status"), {textContent: policy.sentence, className: policy.ok ? "" : "bad"});
 }
 
@@ -166,6 +166,7 @@ function showRoles() {
   const yet = policy.player === "first" ? "" : " there was no policy yet.", learned = policy.steps ? "It learned for the first time." : "It was not trained in this iteration either.";
   const words = policy.sampled || beside ? [said(who), then] : [said(who.replace(", not the policy.", ":")), policy.player === "first" ? then : yet, ` ${learned}`];
   $("roles").replaceChildren(...words, beside ? " Far from the samples the model knows nothing: the figures are cut there." : "");
+  for (const element of document.querySelectorAll(".of-local-tube .teacher")) element.textContent = beside ? view.facts.apart.teacher.one : played(view);
   for (const element of document.querySelectorAll(".of-policy-tube")) element.hidden = !beside && !policy.sampled;
 }
 
@@ -329,6 +330,7 @@ function show(overview) {
   view.kept = overview.kept ?? null;
   view.told = view.pieces.some((piece) => piece.successes !== null);
   document.body.classList.toggle("is-told", view.told);
+  document.body.classList.toggle("no-search", view.pieces.every((piece) => piece.bound.every((bound) => bound === null)));
   document.body.classList.toggle("has-policy", Boolean(view.facts.apart));
   showFacts();
   if (!view.pieces.length) return;

@@ -8,14 +8,17 @@ const entryAxis = (c, names) => axis(c, {tickvals: range(names.length), ticktext
 // -- the policy and its teachers -------------------------------------------------------------------------------------
 
 const isPolicy = (c) => ({colour: c.accent, fill: c.band, name: "policy"});
-const isTeacher = (view, c) => ({colour: c.local, fill: c["local-band"], name: view.facts.apart.teacher.one});
+const isTeacher = (view, c, name = view.facts.apart.teacher.one) => ({colour: c.local, fill: c["local-band"], name});
+
+// What was run where the policy was not.
+const played = (view) => (view.pieces[view.detailOf].policy.player === "first" ? "first controller" : view.facts.apart.teacher.one);
 
 // What is drawn: the controllers that were run, on top, and, where there is a global policy, what stands beside them.
 function drawn(view, c) {
   const {policy} = view.pieces[view.detailOf], {detail} = view;
   if (!policy) return [{...detail, style: {}}];
   const beside = detail.beside ? [{...detail.beside, style: policy.sampled ? isTeacher(view, c) : isPolicy(c)}] : [];
-  return [...beside, {...detail, style: policy.sampled ? isPolicy(c) : isTeacher(view, c)}];
+  return [...beside, {...detail, style: policy.sampled ? isPolicy(c) : isTeacher(view, c, played(view))}];
 }
 
 // -- trajectories ----------------------------------------------------------------------------------------------------

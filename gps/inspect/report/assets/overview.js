@@ -7,6 +7,9 @@ const label = (view, m) => `condition ${m}` + (view.facts.conditions[m] ? ` · $
 // The iterations and conditions that a finding speaks of.
 const places = (finding) => finding.conditions.flatMap((m) => range(finding.last - finding.first + 1).map((i) => ({k: finding.first + i, m})));
 
+// How the training of the policy ended, as the console says it.
+const inWords = (policy) => policy.status.toLowerCase().replaceAll("_", " ");
+
 function glance(view, c) {
   const M = view.facts.sizes.M, change = range(M).map((m) => view.pieces.map((piece, k) => {
     const before = k ? view.pieces[k - 1].cost[m] : null;
@@ -15,7 +18,7 @@ function glance(view, c) {
   const counts = range(M).map((m) => view.pieces.map((piece) => (piece.successes ? `${piece.successes[m]}/${piece.samples}` : "")));
   const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
   const crowded = view.pieces.length > 36, policies = view.pieces.filter((piece) => piece.policy), rows = M + (policies.length > 0);
-  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration - (crowded ? 0 : 0.34), m: M, error: false})));
+  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration, m: M, error: false})));
   const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
     text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 11, weight: 800, color: marked.map((f) => (f.error ? c.bad : c.warn))},
     hoverinfo: "skip", cliponaxis: false};
@@ -27,8 +30,8 @@ function glance(view, c) {
       {x: range(M).flatMap(() => numbers(view)), y: range(M).flatMap((m) => view.pieces.map(() => m)), mode: "text",
         text: crowded ? [] : counts.flat(), textfont: {size: 10.5, color: c.ink}, hoverinfo: "skip"},
       signs,
-      {x: policies.map((piece) => piece.iteration), y: policies.map(() => M), mode: "markers", marker: {size: 22, symbol: "square", opacity: 0}, text: policies.map(({policy}) => policy.sentence),
-        hovertemplate: "iteration %{x}, the training of the policy: %{text}<extra></extra>"},
+      {x: policies.map((piece) => piece.iteration), y: policies.map(() => M), mode: "markers+text", marker: {size: 22, symbol: "square", opacity: 0}, customdata: policies.map(({policy}) => policy.sentence),
+        text: policies.map(({policy}) => (view.pieces.length > 12 ? "" : inWords(policy))), textfont: {size: 10.5, color: c.ink}, hovertemplate: "iteration %{x}, the training of the policy: %{customdata}<extra></extra>"},
     ],
     layout: layout(c, {height: 74 + Math.max(30 * rows, 60), margin: {l: 78, r: 0, t: 6, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}),
       yaxis: axis(c, {tickvals: range(rows), ticktext: range(rows).map((m) => (m < M ? `condition ${m}` : "policy")), range: [rows - 0.5, -0.5], showgrid: false, zeroline: false}),
@@ -158,7 +161,7 @@ function policyLoss(view, c) {
 
 function policyNoise(view, c) {
   const {du} = view.facts.sizes, shade = (i) => (du < 2 ? 1 : 0.35 + (0.65 * i) / (du - 1));
-  const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines", opacity: shade(i), name: view.facts.actions[i],
+  const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines+markers", marker: {size: 4}, opacity: shade(i), name: view.facts.actions[i],
     line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g}<extra></extra>`}));
   return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {rangemode: "tozero"}), shapes: [cursor(c, view)]})};
 }
