@@ -77,8 +77,9 @@ class Experiment:
             cost = builders.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
             advisers = builders.expert(config, directory, self.environment, cost, self.horizon)
             self.algorithm = builders.algorithm(config, cost, Sight.of(self.environment), du, advisers)
-            self._observe = getattr(self.algorithm, "learns_from_observations", True)
-            if self._observe:
+            # Whether anybody looks at what a policy sees: drawing pictures takes time.
+            self.observes: bool = getattr(self.algorithm, "learns_from_observations", True)
+            if self.observes:
                 builders.require_room(self.environment, len(self.conditions) * self.samples, self.horizon)
         except BaseException:
             self.close()
@@ -134,7 +135,7 @@ class Experiment:
     def sample(self, policy: Policy, rng: np.random.Generator) -> Rollouts:
         """N rollouts of each condition, with exploration noise."""
         noise = exploration_noise(policy, self.samples, self.config.algorithm.controller.smoothing, rng)
-        return collect(self.environment, policy, self.conditions, noise, self.config.seed, self._observe)
+        return collect(self.environment, policy, self.conditions, noise, self.config.seed, self.observes)
 
     def evaluate(
         self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None

@@ -195,6 +195,7 @@ def test_without_a_policy_nothing_is_drawn(folder, monkeypatch, name):
     made = gps.run(folder, out=folder.parent / "plain", overrides=overrides, iterations=1)
     for rollouts in (made.iterations[0].rollouts, made.evaluation[0]):
         assert rollouts.images is None and rollouts.observations is None
+    assert gps.check(folder, overrides).ok
 
 
 def test_what_does_not_see_is_evaluated_without_pictures(run):
