@@ -51,7 +51,7 @@ one for a function of the other, of the wrong sign. PI² mends no gains.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -112,6 +112,8 @@ class PIGPS:
     warm_up: int = 0
     limits: Limits = UNLIMITED
     sampling: Literal["on_policy", "off_policy"] = "on_policy"
+
+    learns_from_observations: ClassVar[bool] = True
 
     @property
     def state_type(self) -> Any:
