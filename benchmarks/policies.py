@@ -16,14 +16,13 @@ def main() -> None:
     training()
     iteration()
     acting()
-    sampling()
 
 
-def _policy(do: int, du: int, gain: float = 0.1):
+def _policy(do: int, du: int):
     from gps.backend import jax
     from gps.policies import MLP, NeuralPolicy
 
-    return NeuralPolicy.untrained(MLP.create((do, 64, 64, du), jax.random.key(0), gain=gain))
+    return NeuralPolicy.untrained(MLP.create((do, 64, 64, du), jax.random.key(0)))
 
 
 def training() -> None:
@@ -85,44 +84,3 @@ def acting() -> None:
         seconds = interleaved({"one": lambda: policy.act(o[0]), "all": lambda: policy.act(o)}, rounds=500)  # noqa: B023
         rows.append((f"({do}, {du})", 1e6 * seconds["one"], 1e6 * seconds["all"]))
     table("act of a 2 x 64 policy, µs", ["(do, du)", "one observation", f"{SIMULATIONS} observations"], rows)
-
-
-def sampling() -> None:
-    """Closed loop on the peg insertion, beside the same physics stepped bare."""
-    from gps.environments.peg_insertion import PegInsertion
-    from gps.policies.shared import Shared
-    from gps.sampling import collect
-
-    rows = []
-    for threads in (1, 2):
-        environment = PegInsertion(SIMULATIONS, threads=threads)
-        dx, du = environment.single_observation_space.shape[0], environment.single_action_space.shape[0]
-        policy = Shared(_policy(dx, du, gain=0.0), 4, T)  # both step the same motion: contacts cost time
-        noise = 0.2 * np.random.default_rng(0).standard_normal((4, SIMULATIONS // 4, T, du))
-        conditions = [{"slot": slot} for slot in ([-0.08, -0.08], [-0.08, 0.08], [0.08, 0.08], [0.08, -0.08])]
-        actions = np.clip(noise.reshape(SIMULATIONS, T, du).swapaxes(0, 1), -1, 1).copy()
-
-        def closed(environment=environment, policy=policy, conditions=conditions, noise=noise):
-            start = time.perf_counter()
-            collect(environment, policy, conditions, noise, 0)
-            return time.perf_counter() - start
-
-        def bare(environment=environment, conditions=conditions, actions=actions):
-            """The same episodes with nothing but `Batch.step`."""
-            starts = [condition for condition in conditions for _ in range(SIMULATIONS // 4)]
-            environment.reset(options={"conditions": starts})
-            batch, control = environment.batch, environment.batch.bind("ctrl")
-            start = time.perf_counter()
-            for action in actions:
-                control[...] = action
-                batch.step(nstep=environment.nsubsteps)
-            return time.perf_counter() - start
-
-        pairs = np.array([(bare(), closed()) for _ in range(21)])[1:]
-        rows.append((threads, *(1e3 * np.median(pairs, axis=0)), float(np.median(pairs[:, 0] / pairs[:, 1]))))
-        environment.close()
-    table(
-        f"Sampling with a 2 x 64 policy, peg insertion, {SIMULATIONS} simulations x {T} steps, ms",
-        ["threads", "Batch, open loop, bare", "closed loop, with reset", "share of the bare rate (median of pairs)"],
-        rows,
-    )

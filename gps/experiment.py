@@ -13,6 +13,7 @@ from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from gps import builders
+from gps.algorithms.guided import Limits
 from gps.backend import jax
 from gps.config import ExperimentConfig, OnTrouble, load, replaced
 from gps.environments.guard import Confirm
@@ -70,13 +71,12 @@ class Experiment:
         self.environment = builders.environment(config.environment, directory, at_once, confirm)
         try:
             self.horizon = builders.horizon(config.environment, self.environment)
-            dx, du = (
-                space.shape[0]
-                for space in (self.environment.single_observation_space, self.environment.single_action_space)
-            )
+            actions = self.environment.single_action_space
+            dx, du = (space.shape[0] for space in (self.environment.single_observation_space, actions))
             cost = builders.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
             advisers = builders.expert(config, directory, self.environment, cost, self.horizon)
-            self.algorithm = builders.algorithm(config, cost, Sight.of(self.environment), du, advisers)
+            sight, limits = Sight.of(self.environment), Limits(actions.low, actions.high)
+            self.algorithm = builders.algorithm(config, cost, sight, du, advisers, limits)
             # Whether anybody looks at what a policy sees: drawing pictures takes time.
             self.observes: bool = getattr(self.algorithm, "learns_from_observations", True)
             if self.observes:

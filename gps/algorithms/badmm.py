@@ -124,7 +124,7 @@ class BADMM(Guided):
 
         multipliers, kl = state.multipliers, taught.record.kl
         if taught.training.calls:  # the multipliers and the weights wait for a policy, and for who taught it
-            apart = mean_difference(taught.training.policy, result.controllers, rollouts)
+            apart = mean_difference(taught.training.policy, result.controllers, rollouts, self.limits)
             slope = nu[..., None] * apart @ np.linalg.inv(taught.training.policy.covariance)
             raised = multipliers + self.dual_rate * np.nan_to_num(slope)
             new = raised, self.penalty.changed(nu, kl, state.kl, scale)

@@ -56,6 +56,16 @@ class GuidedModel(NamedTuple):
     policy_prior: MixturePrior | None
 
 
+class Limits(NamedTuple):
+    """Of the actions, as the environment applies them; infinite where it has none."""
+
+    low: Float[np.ndarray, "du"] | float = -np.inf
+    high: Float[np.ndarray, "du"] | float = np.inf
+
+
+UNLIMITED = Limits()
+
+
 class Taught(NamedTuple):
     """What a supervised step came to."""
 
@@ -75,12 +85,14 @@ class Guided(TrajOpt):
         warm_up: iterations at the start that improve the local controllers alone, as trajectory optimisation does. A
             policy that imitates the first controllers, which are far from good and seen around few states, is far
             worse than they are, and holds them back.
+        limits: of the actions; see `asked`.
     """
 
     training: Training
     options: Options
     policy_prior: MixturePrior | None = None
     warm_up: int = 0
+    limits: Limits = UNLIMITED
 
     learns_from_observations: ClassVar[bool] = True
 
@@ -112,7 +124,7 @@ class Guided(TrajOpt):
     ) -> Taught:
         """The supervised step after the controllers' update; `lesson` as of `supervised`."""
         return supervised(
-            state, rollouts, model, result.controllers, result.usable, self.options, self.warm_up, **lesson
+            state, rollouts, model, result.controllers, result.usable, self.options, self.warm_up, self.limits, **lesson
         )
 
     def next_state(
@@ -172,6 +184,7 @@ def supervised(
     usable: Bool[np.ndarray, "M"],
     options: Options,
     warm_up: int,
+    limits: Limits,
     *,
     sampled: bool = False,
     weights: Float[np.ndarray, "M #T"] | None = None,
@@ -189,10 +202,10 @@ def supervised(
         training, fit = state.training, not_trained(PolicyStatus.WARM_UP)
     else:
         masked = teach[:, None] * (np.ones((len(teach), 1)) if weights is None else weights)
-        training, fit = train(state.training, lessons(teachers, rollouts, masked, multipliers), options)
+        training, fit = train(state.training, lessons(teachers, rollouts, masked, multipliers, limits), options)
     around, policy = model.linearised, training.policy
     unknown = np.full(teachers.feedforward.shape[:2], np.nan)
-    kl = divergence(policy, teachers, rollouts) if training.calls else unknown
+    kl = divergence(policy, teachers, rollouts, limits) if training.calls else unknown
     silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
     message = " ".join(filter(None, [fit.message, *(f"Condition {m} taught it nothing." for m in silent)]))
     record = policy_record(sampled, around, marginals(model.local, around), training, fit, kl, message)
@@ -207,21 +220,32 @@ def teaches(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarra
     return usable & ~rollouts.failed
 
 
+def asked(teachers: Controller, rollouts: Rollouts, limits: Limits) -> Float[np.ndarray, "M N T du"]:
+    """The teachers' mean actions at the samples, as the environment would apply them.
+
+    Where a sample has left the states that its linear controller was made for, that may ask for hundreds of times what
+    a motor gives. A network that were to reproduce the figure would have no eye for anything else.
+    """
+    K, k = teachers.feedback, teachers.feedforward
+    return np.clip(np.einsum("mtij,mntj->mnti", K, rollouts.states) + k[:, None], *limits)
+
+
 def lessons(
     teachers: Controller,
     rollouts: Rollouts,
     weights: Float[np.ndarray, "M #T"],
     multipliers: Float[np.ndarray, "M T du"] | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Samples:
-    """What the policy is to imitate: the teachers' mean actions at the sampled observations, with their precisions.
+    """What the policy is to imitate: what the teachers would do at the sampled observations, with their precisions.
 
     Args:
         weights: of each step; 0 where a condition is to teach nothing.
         multipliers: λ of the mean actions, in the same unit as the weights times nats.
+        limits: of the actions; see `asked`.
     """
     M, N, T = rollouts.mask.shape
-    K, k = teachers.feedback, teachers.feedforward
-    actions = np.einsum("mtij,mntj->mnti", K, rollouts.states) + k[:, None]
+    actions = asked(teachers, rollouts, limits)
     precisions = np.broadcast_to(precision(teachers)[:, None], (*actions.shape, actions.shape[-1]))
     masked = rollouts.mask * np.nan_to_num(weights)[:, None]
     linear = None
@@ -273,13 +297,16 @@ def policy_record(
     )
 
 
-def divergence(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M T"]:
+def divergence(
+    policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts, limits: Limits = UNLIMITED
+) -> Float[np.ndarray, "M T"]:
     """KL(π(· | o) ‖ p(· | x)) at each step, nats, mean over the samples; NaN at a step without any.
 
-    ½ [tr(PΣ) − du + log det P⁻¹ − log det Σ + eᵀPe], P the teachers' precision and e what the mean actions differ by.
+    ½ [tr(PΣ) − du + log det P⁻¹ − log det Σ + eᵀPe], P the teachers' precision and e what the mean actions differ by,
+    the teachers' within the limits: as the policy is taught.
     """
     P, covariance = precision(teachers), np.asarray(policy.covariance)
-    e = differences(policy, teachers, rollouts)
+    e = differences(policy, teachers, rollouts, limits)
     squares = np.einsum("mnti,mtij,mntj->mnt", e, P, e)
     mean = mean_over_samples(squares[..., None], rollouts)[..., 0]
     spread = np.einsum("mtij,ji->mt", P, covariance) - len(covariance)
@@ -287,15 +314,18 @@ def divergence(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -
     return 0.5 * (spread + logdets + mean)
 
 
-def differences(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M N T du"]:
-    """The policy's mean actions at the samples minus the teachers'."""
-    K, k = teachers.feedback, teachers.feedforward
-    return policy.act(rollouts.observed) - np.einsum("mtij,mntj->mnti", K, rollouts.states) - k[:, None]
+def differences(
+    policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts, limits: Limits = UNLIMITED
+) -> Float[np.ndarray, "M N T du"]:
+    """The policy's mean actions at the samples minus what it is taught."""
+    return policy.act(rollouts.observed) - asked(teachers, rollouts, limits)
 
 
-def mean_difference(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M T du"]:
+def mean_difference(
+    policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts, limits: Limits = UNLIMITED
+) -> Float[np.ndarray, "M T du"]:
     """The mean of `differences` over the samples; NaN at a step without any."""
-    return mean_over_samples(differences(policy, teachers, rollouts), rollouts)
+    return mean_over_samples(differences(policy, teachers, rollouts, limits), rollouts)
 
 
 def mean_over_samples(values: Float[np.ndarray, "M N T d"], rollouts: Rollouts) -> Float[np.ndarray, "M T d"]:

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.algorithms.local import (
     LocalModel,
@@ -88,8 +88,7 @@ class TrajOpt(LocalOptimiser):
 
     def alpha(self, model: LocalModel, rollouts: Rollouts) -> Float[np.ndarray, "M"]:
         """α of each condition, in units of its cost."""
-        steps = np.maximum(rollouts.mask.sum(axis=(1, 2)), 1)
-        return self.entropy * np.abs(model.sample_costs).sum(axis=(1, 2)) / steps
+        return temperature(self.entropy, model.sample_costs, rollouts.mask, axis=(1, 2))
 
     def solved(self, problem: Problem, eta: Float[np.ndarray, "M ..."]) -> Update:
         """The best controllers; `eta` is the first to be tried."""
@@ -124,6 +123,16 @@ class TrajOpt(LocalOptimiser):
             finite=(new.kl, problem.model.dynamics),
             details=lambda m, code: indefinite(m, code, problem, new),
         )
+
+
+def temperature(
+    entropy: float,
+    costs: Float[np.ndarray, "M N T"],
+    mask: Bool[np.ndarray, "M N T"],
+    axis: tuple[int, ...] | None = None,
+) -> Float[np.ndarray, "..."]:
+    """α: `entropy` in units of the mean absolute cost of a step, over `axis`; None is over all conditions."""
+    return entropy * np.abs(costs).sum(axis=axis) / np.maximum(mask.sum(axis=axis), 1)
 
 
 def predicted(model: LocalModel, old: Controller, new: Update) -> Float[np.ndarray, "M"]:

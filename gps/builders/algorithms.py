@@ -6,6 +6,7 @@ from typing import Any
 from gps import plugins
 from gps.algorithms.badmm import BADMM, Penalty
 from gps.algorithms.dagger import DAgger
+from gps.algorithms.guided import UNLIMITED, Limits
 from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.pi2 import PI2
 from gps.algorithms.pigps import PIGPS
@@ -36,7 +37,12 @@ from gps.pixels import Sight
 
 
 def algorithm(
-    config: ExperimentConfig, total_cost: Callable, sight: Sight, du: int, advisers: dict[str, Any] | None = None
+    config: ExperimentConfig,
+    total_cost: Callable,
+    sight: Sight,
+    du: int,
+    advisers: dict[str, Any] | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Any:
     """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
 
@@ -44,6 +50,7 @@ def algorithm(
         sight: what a policy sees.
         du: how many actions it has.
         advisers: of `expert`, what those are made with that ask one.
+        limits: of the actions; what local controllers teach a policy lies within them.
 
     Raises:
         ConfigError: if the algorithm, or its policy's network, does not fit.
@@ -62,16 +69,16 @@ def algorithm(
         case PILQRConfig():
             return PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
         case MDGPSConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du, limits)}
             return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
         case PIGPSConfig():
             local = PI2(total_cost, **_of_all(config), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
+            return PIGPS(local, **_of_policies(config, sight, du, limits), sampling=settings.sampling)
         case PILQRGPSConfig():
             local = PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, sight, du), sampling=settings.sampling)
+            return PIGPS(local, **_of_policies(config, sight, du, limits), sampling=settings.sampling)
         case BADMMConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du)}
+            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du, limits)}
             penalty = Penalty(**settings.penalty.model_dump())
             return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
         case DAggerConfig():
@@ -127,9 +134,9 @@ def _of_experts(config: ExperimentConfig) -> dict[str, Any]:
     }
 
 
-def _of_policies(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
+def _of_policies(config: ExperimentConfig, sight: Sight, du: int, limits: Limits) -> dict[str, Any]:
     """What those are made with whose local controllers teach a neural policy."""
-    return {**learner(config, sight, du), "warm_up": config.algorithm.warm_up}
+    return {**learner(config, sight, du), "warm_up": config.algorithm.warm_up, "limits": limits}
 
 
 def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:

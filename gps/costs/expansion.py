@@ -30,16 +30,16 @@ def expand(
     A step without samples has a zero expansion. Raises CostFault, which names the place, where the cost or a
     derivative is not finite.
     """
-    values, gradient, hessian, pattern = map(np.asarray, _derivatives(cost, states, actions, mask))
+    values, gradient, hessian = map(np.asarray, _derivatives(cost, states, actions, mask))
     for array, what in ((values, "value"), (gradient, "gradient"), (hessian, "Hessian")):
         _require_finite(array, what)
     z = np.concatenate([states, actions], axis=-1)
     count = np.maximum(mask.sum(axis=1), 1)
 
     # Each sample's expansion about its own z, shifted to absolute coordinates and averaged over samples.
-    mean_hessian = np.zeros((*count.shape, *pattern.shape))
+    mean_hessian = np.zeros((*count.shape, *hessian.shape[-2:]))
     Hz = np.zeros_like(gradient)
-    for block in _blocks(pattern):
+    for block in _blocks(hessian):
         projected = _project_block(hessian[..., block[:, :, None], block[:, None, :]])
         mean_hessian[..., block[:, :, None], block[:, None, :]] = projected.sum(axis=1) / count[..., None, None, None]
         Hz[..., block] = np.einsum("...ij,...j->...i", projected, z[..., block])
@@ -54,16 +54,16 @@ def project_psd(matrices: Float[np.ndarray, "... n n"]) -> Float[np.ndarray, "..
     Entries that are zero in all the matrices split them into blocks, and each block is projected on its own: a cost's
     Hessian usually couples only a few entries of a long state.
     """
-    n = matrices.shape[-1]
     result = np.zeros_like(matrices)
-    for block in _blocks((matrices.reshape(-1, n, n) != 0).any(axis=0)):
+    for block in _blocks(matrices):
         index = (..., block[:, :, None], block[:, None, :])
         result[index] = _project_block(matrices[index])
     return result
 
 
-def _blocks(pattern: Bool[np.ndarray, "n n"]) -> list[Int[np.ndarray, "blocks size"]]:
-    """The index sets of the diagonal blocks of matrices with this pattern of nonzeros, grouped by size."""
+def _blocks(matrices: Float[np.ndarray, "... n n"]) -> list[Int[np.ndarray, "blocks size"]]:
+    """The index sets of the diagonal blocks that all the matrices have, grouped by size."""
+    pattern = (matrices != 0).any(axis=tuple(range(matrices.ndim - 2)))
     _, labels = connected_components(pattern | pattern.T, directed=False)
     touched = pattern.any(axis=0) | pattern.any(axis=1)
     members = [np.flatnonzero((labels == label) & touched) for label in np.unique(labels[touched])]
@@ -105,7 +105,7 @@ def _values(cost, states, actions, mask):
 
 @eqx.filter_jit
 def _derivatives(cost, states, actions, mask):
-    """Value, gradient and Hessian of each step in z, zero where masked, and the Hessians' pattern of nonzeros."""
+    """Value, gradient and Hessian of each step in z, zero where masked."""
     dx = states.shape[-1]
 
     def of_z(z, t):
@@ -117,6 +117,5 @@ def _derivatives(cost, states, actions, mask):
         return value, gradient, jax.hessian(of_z)(z, t)
 
     value, gradient, hessian = _over_samples(one)(states, actions, jnp.arange(states.shape[2]))
-    hessian = jnp.where(mask[..., None, None], hessian, 0.0)
-    pattern = jnp.any(hessian != 0, axis=(0, 1, 2))
-    return jnp.where(mask, value, 0.0), jnp.where(mask[..., None], gradient, 0.0), hessian, pattern
+    value, gradient = jnp.where(mask, value, 0.0), jnp.where(mask[..., None], gradient, 0.0)
+    return value, gradient, jnp.where(mask[..., None, None], hessian, 0.0)

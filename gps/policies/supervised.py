@@ -12,7 +12,8 @@ it is *added*, so a positive λ pushes the action down. A penalty weight ν mult
 **Warm start.** A call goes on from the last one's policy and moments. The input is normalised anew each time, since
 the first samples span little of what comes later, and the layer that it enters is re-written so that the policy is the
 same function as before (but flatter in an input that now goes far beyond where it was); Adam's moments of that layer
-follow the change of variables.
+follow the change of variables. The output's scale is the size of the first call's actions, and stays until they are of
+another size altogether.
 
 **One compiled loop.** All mini-batches are drawn beforehand, and the steps are a `lax.scan` within a `lax.while_loop`
 over checks of the held-out loss. Everything is float64 but convolutions: the compiled step of a small perceptron is
@@ -36,7 +37,7 @@ from gps.records import PolicyStatus
 _EXPLODED = 1e3
 """A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
 _FAR = 10.0
-"""How many times as far as it ever was an input may go without being believed to act less steeply."""
+"""An input that goes so many times as far as it did, or actions that are so many times as large, are another matter."""
 _SAME = 1e-6
 """An input with a smaller deviation, relative to its mean, does not vary."""
 
@@ -291,15 +292,13 @@ def _trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[PolicyStatus
 
 
 def _normalised(training: Training, samples: Samples) -> Training:
-    """The same policy, with inputs normalised by these samples; the first call sets the output's scale too."""
+    """The same policy, with inputs normalised by these samples, and an output whose scale suits their actions."""
+    training = _scaled(training, samples.actions)
     policy, vector = training.policy, jax.tree.leaves(samples.observations)[-1]
     mean, scale = vector.mean(axis=0), vector.std(axis=0)
     scale = np.where(scale > _SAME * np.maximum(np.abs(mean), _SAME), scale, 1.0)
     if training.calls == 0:
-        size = np.sqrt((samples.actions**2).mean(axis=0))
-        size = np.where(size > 0, size, 1.0)
-        new = dataclasses.replace(policy, input_mean=mean, input_scale=scale, output_scale=size)
-        return dataclasses.replace(training, policy=new)
+        return dataclasses.replace(training, policy=dataclasses.replace(policy, input_mean=mean, input_scale=scale))
 
     # Slopes learned where an input hardly moved are noise where it moves a thousand times as far, and would be the
     # start of a training that diverges, each time anew: they count for what they do within `_FAR` times the old scale.
@@ -318,6 +317,31 @@ def _normalised(training: Training, samples: Samples) -> Training:
     second = training.second.with_entry(((W + δ**2 * b) / D**2).astype(dtype), b)
     new = dataclasses.replace(policy, network=network, input_mean=mean, input_scale=scale)
     return dataclasses.replace(training, policy=new, first=first, second=second)
+
+
+def _scaled(training: Training, actions: Float[np.ndarray, "n du"]) -> Training:
+    """The first call sets the output's scale; a later one changes it where it is off by a factor of `_FAR`."""
+    policy, size = training.policy, np.sqrt((actions**2).mean(axis=0))
+    if training.calls == 0:
+        scaled = dataclasses.replace(policy, output_scale=np.where(size > 0, size, 1.0))
+        return dataclasses.replace(training, policy=scaled)
+    off = (size > 0) & (np.maximum(size, policy.output_scale) > _FAR * np.minimum(size, policy.output_scale))
+    if not off.any():
+        return training
+    scale = np.where(off, size, policy.output_scale)
+    # The last layer becomes W r, b r, and gradients transform with the inverse: the same function. One whose actions
+    # were far too large shrinks with the scale, since no training would get it down.
+    r = np.minimum(policy.output_scale / scale, 1.0)
+
+    def by(network, factor):
+        return network.with_exit(*((array * factor).astype(array.dtype) for array in network.exit))
+
+    return dataclasses.replace(
+        training,
+        policy=dataclasses.replace(policy, network=by(policy.network, r), output_scale=scale),
+        first=by(training.first, 1 / r),
+        second=by(training.second, 1 / r**2),
+    )
 
 
 # -- choices made beforehand -----------------------------------------------------------------------------------------

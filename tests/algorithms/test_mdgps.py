@@ -121,13 +121,24 @@ def test_the_step_rule_compares_what_it_says(learned):
             for m in range(M)
         ])  # fmt: skip
         ran = "global" if record.policy.sampled else "classic"
-        if record.iteration == 0 or algorithm.step_rule in (None, ran):
-            closed[:, 0] = record.costs.sum(axis=2).mean(axis=1)
-        costs.append(closed)
-    costs = np.array(costs)  # (iterations, M, [reference, new])
+        sampled = record.iteration == 0 or algorithm.step_rule in (None, ran)
+        found = record.costs.sum(axis=2).mean(axis=1) if sampled else closed[:, 0]
+        costs.append(np.column_stack([closed, found]))
+    costs = np.array(costs)  # (iterations, M, [L of the reference, L of the new controllers, J of the reference])
     for k in range(1, len(records)):
         np.testing.assert_allclose(records[k].predicted, costs[k - 1, :, 1] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
-        np.testing.assert_allclose(records[k].actual, costs[k, :, 0] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(records[k].actual, costs[k, :, 2] - costs[k - 1, :, 2], rtol=1e-6, atol=1e-8)
+
+
+def test_conditions_that_share_a_policy_share_the_temperature_and_the_step():
+    """From the first lesson on α, and with a policy the multiplier; alone each condition has its own."""
+    _, records = learn(mdgps(warm_up=2, entropy=0.1, max_multiplier=10.0), 6)
+    for record in records:
+        alpha, steps = record.search.alpha, record.rollouts.mask.sum(axis=(1, 2))
+        assert (np.ptp(alpha) == 0) == (record.iteration >= 2)
+        np.testing.assert_allclose(alpha @ steps, 0.1 * np.abs(record.costs).sum(), rtol=1e-12)
+    assert np.ptp(records[2].multiplier) > 0
+    assert all(np.ptp(record.multiplier) == 0 for record in records[3:])
 
 
 def algorithm_cost(record):

@@ -65,7 +65,7 @@ def test_the_policy_of_a_run_comes_before_its_controllers(tmp_path, load, capsys
     if suffix == ".onnx":
         pytest.importorskip("onnx")
     policy = vector_policy()
-    training = dataclasses.replace(Training.begin(policy, jax.random.key(0)), calls=1)  # it was trained once
+    training = Training.begin(policy, jax.random.key(0), trained=True)
     run = run_of(tmp_path, after=GlobalState(record(0).improved, training))
     path = tmp_path / f"policy{suffix}"
     assert cli.main(["export", str(run.path), "-o", str(path)]) == 0

@@ -168,6 +168,21 @@ def test_an_input_that_hardly_moved_at_first_may_move_later(still, change):
     assert warm.held_out_loss.min() < 0.2 * fresh.held_out_loss[0]
 
 
+@pytest.mark.parametrize("first_size", [1e-3, 1e3])
+def test_actions_that_were_of_another_size_at_first_are_learned_as_well(first_size):
+    data = samples()
+    first, _ = train(untrained(), data._replace(actions=first_size * data.actions), QUICK)
+    nowhere, _ = train(first, data, dataclasses.replace(QUICK, learning_rate=1e-300))
+    np.testing.assert_allclose(nowhere.policy.output_scale, np.sqrt((data.actions**2).mean(axis=0)))
+    mean = min(1, 1 / first_size) * first.policy.act(data.observations)
+    np.testing.assert_allclose(nowhere.policy.act(data.observations), mean, rtol=1e-9, atol=1e-12)
+    warm, fit = train(first, data, QUICK)
+    _, fresh = train(untrained(), data, QUICK)
+    assert fit.ok, "and the covariance is within its limits"
+    assert fit.held_out_loss.min() < 1.5 * fresh.held_out_loss.min()
+    np.testing.assert_array_equal(warm.policy.covariance, train(untrained(), data, QUICK)[0].policy.covariance)
+
+
 def test_a_warm_start_never_does_worse_on_what_is_held_out():
     data = samples()
     first, cold = train(untrained(), data, QUICK)
