@@ -75,8 +75,8 @@ class Experiment:
             dx, du = (space.shape[0] for space in (self.environment.single_observation_space, actions))
             cost = builders.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
             advisers = builders.expert(config, directory, self.environment, cost, self.horizon)
-            limits = Limits(actions.low, actions.high)
-            self.algorithm = builders.algorithm(config, cost, Sight.of(self.environment), du, advisers, limits)
+            sight, limits = Sight.of(self.environment), Limits(actions.low, actions.high)
+            self.algorithm = builders.algorithm(config, cost, sight, du, advisers, limits)
             # Whether anybody looks at what a policy sees: drawing pictures takes time.
             self.observes: bool = getattr(self.algorithm, "learns_from_observations", True)
             if self.observes:

@@ -50,16 +50,17 @@ def learned(run: Run, iteration: int | None = None) -> NeuralPolicy | Controller
         RunError: if there is no such iteration, it is damaged, or nobody can act by the policy in it.
     """
     iteration = _known(run, iteration)
-    if run.has_policy(iteration):
+    state = run.state_arrays(iteration, "")
+    if state.get("training.calls", 0) > 0:
+        prefix = "training.policy."
         try:
-            policy = stored_policy(run.state_arrays(iteration, "training.policy."))
+            policy = stored_policy({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
         except CorruptFile as error:
             raise unusable(run, iteration, str(error)) from None
         if why := fault(policy):
             raise unusable(run, iteration, why)
         return policy
     controllers = run.iterations[iteration].improved
-    state = run.state_arrays(iteration, "")
     planned = state.get("planned", state.get("local.planned"))  # of the optimiser within an algorithm
     if planned is None:
         return controllers
