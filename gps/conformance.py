@@ -105,7 +105,7 @@ def _summary(built: Experiment) -> tuple[str, ...]:
 def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
     rule = "rollouts with random actions have finite states and rewards of the right shape"
     try:
-        first = _rollouts(built)
+        first = _rollouts(built, observe=built.observes)
     except EnvironmentFault as fault:
         yield Finding(rule, str(fault), "return finite numbers of the declared shape from reset and step")
         return

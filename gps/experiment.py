@@ -18,8 +18,10 @@ from gps.backend import jax
 from gps.config import ExperimentConfig, OnTrouble, load, replaced
 from gps.environments.guard import Confirm
 from gps.errors import ConfigError, TroubleError
+from gps.pixels import Sight
+from gps.policies.neural import fault
 from gps.records import IterationRecord, Rollouts, Seconds
-from gps.runs import Run, load_run
+from gps.runs import Run, load_run, unusable
 from gps.sampling import Policy, collect, exploration_noise, start_states
 
 
@@ -40,7 +42,8 @@ class Callback:
 
         Args:
             what: "final", what has been learned, from the starts of the conditions; "unseen", the same from the test
-                conditions; "local", the local controllers, or the expert, beside a policy that they have taught.
+                conditions; "local" and "expert", the local controllers, or the expert, beside a policy that they have
+                taught.
         """
 
     def on_end(self, run: Run) -> None:
@@ -71,9 +74,13 @@ class Experiment:
             actions = self.environment.single_action_space
             dx, du = (space.shape[0] for space in (self.environment.single_observation_space, actions))
             cost = builders.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            sight = builders.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
             advisers = builders.expert(config, directory, self.environment, cost, self.horizon)
-            self.algorithm = builders.algorithm(config, cost, sight, du, advisers, Limits(actions.low, actions.high))
+            limits = Limits(actions.low, actions.high)
+            self.algorithm = builders.algorithm(config, cost, Sight.of(self.environment), du, advisers, limits)
+            # Whether anybody looks at what a policy sees: drawing pictures takes time.
+            self.observes: bool = getattr(self.algorithm, "learns_from_observations", True)
+            if self.observes:
+                builders.require_room(self.environment, len(self.conditions) * self.samples, self.horizon)
         except BaseException:
             self.close()
             raise
@@ -94,6 +101,18 @@ class Experiment:
         """The algorithm's state before the first iteration."""
         first = builders.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
         return self.algorithm.begin(first, self.starts)
+
+    def restored(self, run: Run, iteration: int) -> Any:
+        """The algorithm's state after an iteration of a run of this experiment.
+
+        Raises:
+            RunError: if there is no such iteration, it is damaged, or nobody can act by the policy in it.
+        """
+        state = run.state(iteration, self.algorithm.state_type)
+        policy = getattr(getattr(state, "training", None), "policy", None)
+        if policy is not None and (why := fault(policy)):
+            raise unusable(run, iteration, why)
+        return state
 
     def iterate(self, state: Any, watch: Callback) -> tuple[Any, IterationRecord]:
         """One iteration: the state after it, and its record. It depends on the state and the seed alone."""
@@ -116,7 +135,7 @@ class Experiment:
     def sample(self, policy: Policy, rng: np.random.Generator) -> Rollouts:
         """N rollouts of each condition, with exploration noise."""
         noise = exploration_noise(policy, self.samples, self.config.algorithm.controller.smoothing, rng)
-        return collect(self.environment, policy, self.conditions, noise, self.config.seed)
+        return collect(self.environment, policy, self.conditions, noise, self.config.seed, self.observes)
 
     def evaluate(
         self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
@@ -130,7 +149,7 @@ class Experiment:
         starts = self.conditions if conditions is None else conditions
         if noise is None:
             noise = np.zeros((len(starts), 1, self.horizon, *self.environment.single_action_space.shape))
-        rollouts = collect(self.environment, policy, starts, noise, self.config.seed)
+        rollouts = collect(self.environment, policy, starts, noise, self.config.seed, observe=False)
         return rollouts, self.algorithm.costs(rollouts)
 
     def evaluations(self, state: Any) -> Iterator[tuple[str, Rollouts, np.ndarray]]:
@@ -223,7 +242,7 @@ def resume(
     with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
-        state = old.state(first - 1, built.algorithm.state_type) if first else built.begin()
+        state = built.restored(old, first - 1) if first else built.begin()
         total = built.config.algorithm.iterations if iterations is None else first + iterations
         _loop(old, built, state, max(total, first), callbacks)
     return old

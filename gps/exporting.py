@@ -6,8 +6,9 @@ from gps.algorithms.execution import executed
 from gps.errors import PolicyError, RunError
 from gps.linear_gaussian.types import Controller
 from gps.policies.export import export_npz, export_onnx, stored_policy
-from gps.policies.neural import NeuralPolicy
-from gps.runs import Run
+from gps.policies.neural import NeuralPolicy, fault
+from gps.runs import Run, unusable
+from gps.serialization import CorruptFile
 
 WRITERS = {".npz": export_npz, ".onnx": export_onnx}
 """Ending of the file -> what writes it."""
@@ -46,14 +47,19 @@ def learned(run: Run, iteration: int | None = None) -> NeuralPolicy | Controller
         iteration: None for the last.
 
     Raises:
-        RunError: if there is no such iteration, or it is damaged.
+        RunError: if there is no such iteration, it is damaged, or nobody can act by the policy in it.
     """
     iteration = _known(run, iteration)
-    state = run.state_arrays(iteration, "")
-    if state.get("training.calls", 0) > 0:
-        prefix = "training.policy."
-        return stored_policy({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
+    if run.has_policy(iteration):
+        try:
+            policy = stored_policy(run.state_arrays(iteration, "training.policy."))
+        except CorruptFile as error:
+            raise unusable(run, iteration, str(error)) from None
+        if why := fault(policy):
+            raise unusable(run, iteration, why)
+        return policy
     controllers = run.iterations[iteration].improved
+    state = run.state_arrays(iteration, "")
     planned = state.get("planned", state.get("local.planned"))  # of the optimiser within an algorithm
     if planned is None:
         return controllers

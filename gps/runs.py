@@ -7,9 +7,10 @@
             rollouts.npz  controllers.npz  dynamics.npz  search.npz  record.npz        the IterationRecord
             timing.npz  metrics.csv       what differs between two equal runs
             state.npz  SHA256SUMS         the state that the next iteration starts from
-        evaluation/                       the final controllers without noise
+        evaluation/                       what was learned, without noise
         evaluation_unseen/                the same from the test conditions, where there are some
-        evaluation_local/                 the local controllers, or the expert, beside a policy that they have taught
+        evaluation_local/                 the local controllers beside a policy that they have taught
+        evaluation_expert/                the expert beside a policy that it has taught
 
 A folder is written under a name that begins with a dot, flushed to the disk, and renamed. Whatever has such a name is
 the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,
@@ -60,7 +61,12 @@ FORMAT = 1
 _INFO = "run.json"
 _ITERATIONS = "iterations"
 
-EVALUATIONS = {"final": "evaluation", "unseen": "evaluation_unseen", "local": "evaluation_local"}
+EVALUATIONS = {
+    "final": "evaluation",
+    "unseen": "evaluation_unseen",
+    "local": "evaluation_local",
+    "expert": "evaluation_expert",
+}
 """What is evaluated without noise -> its folder."""
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "pydantic")
@@ -200,6 +206,14 @@ class Run:
         with self._naming_damage():
             return files.read_arrays(self._folder(iteration), files.REST, files.parts()[files.REST]).policy
 
+    def has_policy(self, iteration: int) -> bool:
+        """Whether a global policy had been trained by the end of an iteration, and so is what was learned.
+
+        Raises:
+            RunError: if there is no such iteration, or it is damaged.
+        """
+        return bool(self.state_arrays(iteration, "training.calls").get("", 0))
+
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
         self.iterations.require(iteration)
@@ -209,7 +223,7 @@ class Run:
 
     @property
     def evaluation(self) -> tuple[Rollouts, np.ndarray] | None:
-        """Rollouts of the final controllers without noise, and their costs (M, N, T); None before there are any."""
+        """Rollouts of what was learned, without noise, and their costs (M, N, T); None before there are any."""
         return self.evaluated("final")
 
     @property
@@ -399,7 +413,10 @@ class Run:
             yield
         except Damage as damage:
             last = self.last_whole()
-            if last is None:
+            if last is not None and damage.file.parent.parent == self.path / _ITERATIONS:
+                # Its checksums may be right, and what is in it wrong all the same.
+                last = min(last, int(damage.file.parent.name) - 1)
+            if last is None or last < 0:
                 advice = "no whole iteration comes before it: start the experiment anew"
             elif last == len(self.iterations) - 1:
                 advice = f"all iterations are whole, the last is {last}: `gps resume {self.path}` goes on from there"
@@ -487,6 +504,14 @@ def load_run(path: str | Path) -> Run:
             raise RunError(f"{path}: neither a run directory nor a folder of runs")
         path = runs[-1]
     return Run.open(path)
+
+
+def unusable(run: Run, iteration: int, why: str) -> RunError:
+    """What to say of a policy in a run by which nobody can act."""
+    return RunError(
+        f"{run.path}: the policy after iteration {iteration} cannot be used: {why}; "
+        f"`gps resume {run.path} --from {iteration}` makes it anew"
+    )
 
 
 def _lock_patiently(descriptor: int) -> bool:

@@ -36,7 +36,10 @@ class DAgger(Distillation):
 
 @dataclasses.dataclass(frozen=True)
 class InTurn(PlayedTogether):
-    """The expert with probability β at each step, and the policy else. Equal keys give equal choices."""
+    """The expert with probability β at each step, and the policy else, also where the expert has no advice.
+
+    Equal keys give equal choices.
+    """
 
     beta: float
     key: UInt32[np.ndarray, "2"]
@@ -46,4 +49,6 @@ class InTurn(PlayedTogether):
         if self.beta == 0:
             return actions
         draws = np.random.default_rng([*self.key, t]).random(actions.shape[:2])
-        return np.where((draws < self.beta)[..., None], self.advice(seen, t).actions, actions)
+        advice = self.advice(seen, t)
+        known = np.isfinite(advice.actions).all(axis=-1)
+        return np.where(((draws < self.beta) & known)[..., None], advice.actions, actions)

@@ -5,7 +5,7 @@ policy around the samples of each condition and step, and trains it on what the 
 """
 
 import dataclasses
-from typing import Any, Generic, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -93,6 +93,8 @@ class Guided(TrajOpt):
     policy_prior: MixturePrior | None = None
     warm_up: int = 0
     limits: Limits = UNLIMITED
+
+    learns_from_observations: ClassVar[bool] = True
 
     @property
     def state_type(self) -> Any:

@@ -88,6 +88,9 @@ class LocalOptimiser:
     needs_derivatives: ClassVar[bool] = True
     """Whether the cost must have any."""
 
+    learns_from_observations: ClassVar[bool] = False
+    """Whether it needs what a policy sees; else nobody looks, and no picture is drawn."""
+
     def policy(self, state: LocalState) -> Controller:
         """The controllers to sample."""
         return executed(state.controllers, state.planned, self.execution, self.noise)
@@ -267,7 +270,7 @@ def _aborts(rollouts: Rollouts, m: int) -> str:
             alike.setdefault((abort.step, abort.reason), []).append(str(abort.sample))
     return "".join(
         f" {'Samples' if len(samples) > 1 else 'Sample'} {', '.join(samples)} "
-        f"{'were' if len(samples) > 1 else 'was'} aborted after step {step}: {reason}."
+        f"{'were' if len(samples) > 1 else 'was'} aborted {f'after step {step}' if step >= 0 else 'at once'}: {reason}."
         for (step, reason), samples in alike.items()
     )
 

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.local import LocalOptimiser, LocalState, Result, advanced, extended, first_state, recorded
+from gps.algorithms.local import LocalOptimiser, LocalState, Result, advanced, chosen, extended, first_state, recorded
 from gps.algorithms.path_integral import Weights, cost_to_go, floored, weigh, weighted_gaussian
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.regression import fit_dynamics
@@ -118,21 +118,14 @@ class PI2(LocalOptimiser):
         """The Gaussians of the weighed actions; a step at which all samples cost the same keeps its own."""
         shift, covariance = weighted_gaussian(exploration(rollouts, old), weighed.weights)
         covariance = self.covariance_damping * old.covariance + (1.0 - self.covariance_damping) * covariance
-        return where_told(weighed, old.feedback, old.feedforward + shift, floored(covariance, floor), old)
+        new = Controller(old.feedback, old.feedforward + shift, floored(covariance, floor))
+        return chosen(weighed.told, new, old)
 
 
 def exploration(rollouts: Rollouts, mean: Controller) -> Float[np.ndarray, "M N T du"]:
     """How far the applied actions were from the controller's mean; zero where masked."""
     asked = np.einsum("mtij,mntj->mnti", mean.feedback, rollouts.states) + mean.feedforward[:, None]
     return np.where(rollouts.mask[..., None], rollouts.actions - asked, 0.0)
-
-
-def where_told(weighed: Weights, feedback, feedforward, covariance, old: Controller) -> Controller:
-    """New Gaussians at the steps whose samples tell better from worse, the old ones at the others."""
-    told = weighed.told[..., None]
-    return Controller(
-        feedback, np.where(told, feedforward, old.feedforward), np.where(told[..., None], covariance, old.covariance)
-    )
 
 
 def gain(weighed: Weights, S: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:

@@ -41,11 +41,17 @@ as they would without a policy, bit for bit, and the policy imitates what they h
 
 The step rule is the optimiser's own: the change of the samples' mean cost that its weights (and PILQR's model)
 predicted, beside what it was. On-policy both are those of the policy.
+
+On-policy, noise is to be white
+-------------------------------
+With `controller.smoothing` the policy lost its feedback: on the nine-slot peg the gains were gone in six iterations.
+Noise that lasts has moved the states by the time that k'_t follows it, and a policy that knows no time may take the
+one for a function of the other, of the wrong sign. PI² mends no gains.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -106,6 +112,8 @@ class PIGPS:
     warm_up: int = 0
     limits: Limits = UNLIMITED
     sampling: Literal["on_policy", "off_policy"] = "on_policy"
+
+    learns_from_observations: ClassVar[bool] = True
 
     @property
     def state_type(self) -> Any:

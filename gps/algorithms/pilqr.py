@@ -49,7 +49,7 @@ from gps.algorithms.local import (
     recorded,
 )
 from gps.algorithms.path_integral import Weights, cost_to_go, floored, shifted_gaussian, weigh
-from gps.algorithms.pi2 import exploration, gain, where_told
+from gps.algorithms.pi2 import exploration, gain
 from gps.algorithms.trajopt import Problem, TrajOpt, predicted
 from gps.backend import jax, jnp
 from gps.dynamics.mixture import MixturePrior
@@ -112,7 +112,7 @@ class PILQR(TrajOpt):
 
         problem = Problem(model, old, (1.0 - share) * step.bound, self.alpha(model, rollouts))
         new = self.solved(problem, state.eta)
-        shared = np.broadcast_to(per_condition(new.eta, mask[:, 0]) if new.eta.ndim == 1 else new.eta, mask[:, 0].shape)
+        shared = np.broadcast_to(per_condition(new.eta, mask[:, 0]), mask[:, 0].shape)
         second = share * step.bound > LEAST
         weighed = weigh(residual, mask, np.where(second, share * step.bound, LEAST), lowest=shared)
         both = self._shifted(new.controller, self.policy(state), noise, mask, weighed)
@@ -141,7 +141,7 @@ class PILQR(TrajOpt):
         one = np.eye(delta.shape[-1])
         spread = self.covariance_damping * one + (1.0 - self.covariance_damping) * spread
         spread = floored(spread, self.covariance_floor**2 * one)
-        return where_told(weighed, new.feedback, k, L @ spread @ L.swapaxes(-1, -2), new)
+        return chosen(weighed.told, Controller(new.feedback, k, L @ spread @ L.swapaxes(-1, -2)), new)
 
 
 def split(

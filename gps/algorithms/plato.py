@@ -49,16 +49,21 @@ class PLATO(Distillation):
 
 @dataclasses.dataclass(frozen=True)
 class Adapted(PlayedTogether):
-    """The expert, drawn towards the policy."""
+    """The expert, drawn towards the policy; the policy alone where the expert has no advice."""
 
     adaptation: float
     usual: Float[np.ndarray, "du du"]
 
     def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
         mean, advice = self.policy.act(seen.observations, t), self.advice(seen, t)
+        known = np.isfinite(advice.actions).all(axis=-1)[..., None]
         if self.adaptation == 0:  # also where the expert does not care about an action at all
-            return advice.actions
-        firm = Advice(advice.actions, precisions_of(advice, self.usual))
+            return np.where(known, advice.actions, mean)
+        precisions = precisions_of(advice, self.usual)
+        known &= np.isfinite(precisions).all(axis=-1).all(axis=-1, keepdims=True)
+        towards = np.where(known, advice.actions, mean)
+        precisions = np.where(known[..., None], precisions, self.usual)
+        firm = Advice(towards, precisions)
         return pooled(firm, mean, np.asarray(self.policy.covariance), self.adaptation)[0]
 
 

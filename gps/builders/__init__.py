@@ -7,7 +7,7 @@ the key.
 from gps.builders.algorithms import algorithm
 from gps.builders.controllers import first_controllers
 from gps.builders.costs import cost, reward_model
-from gps.builders.environments import environment, horizon, sight
+from gps.builders.environments import environment, horizon, require_room
 from gps.builders.experts import expert
 
-__all__ = ["algorithm", "cost", "environment", "expert", "first_controllers", "horizon", "reward_model", "sight"]
+__all__ = ["algorithm", "cost", "environment", "expert", "first_controllers", "horizon", "require_room", "reward_model"]

@@ -18,6 +18,7 @@ from gps.builders.checks import one_line, per_entry
 from gps.config.environment import EnvironmentConfig
 from gps.environments.guard import Confirm, Guarded, ask
 from gps.environments.gymnasium_mujoco import batch_class
+from gps.environments.parts import PartError
 from gps.environments.recipe import Recipe, registered
 from gps.errors import ConfigError
 from gps.pixels import Sight
@@ -45,6 +46,8 @@ def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confi
         built = _constructor(config, directory)(num_envs, **keywords)
     except ConfigError:
         raise
+    except PartError as error:
+        raise ConfigError(f"environment.{one_line(error)}") from error
     except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         raise ConfigError(f"environment: {one_line(error)}") from error
     if not hasattr(built, "state_layout"):
@@ -125,17 +128,11 @@ def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
     return config.horizon or limit or 100
 
 
-def sight(environment: VectorEnv, episodes: int, T: int) -> Sight:
-    """What a policy sees in `episodes` of T steps.
-
-    Raises:
-        ConfigError: if its pictures would be more than a run stores of an iteration.
-    """
-    seen = Sight.of(environment)
-    size = episodes * T * math.prod(seen.image_shape or (0,))
+def require_room(environment: VectorEnv, episodes: int, T: int) -> None:
+    """ConfigError if the pictures of `episodes` of T steps are more than a run stores of an iteration."""
+    size = episodes * T * math.prod(Sight.of(environment).image_shape or (0,))
     if size > MOST_OF_PICTURES:
         raise ConfigError(
             f"environment.image_size: the pictures of an iteration, {episodes} episodes of {T} steps, would take "
             f"{size / 2**20:,.0f} MiB, more than the {MOST_OF_PICTURES >> 20} that a run stores; make them smaller"
         )
-    return seen

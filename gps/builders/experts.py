@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv
 from gps import task_file
 from gps.builders.checks import made
 from gps.builders.costs import reward_model
-from gps.builders.environments import sight
+from gps.builders.environments import require_room
 from gps.config import ExperimentConfig
 from gps.config.expert import PlannerExpertConfig, RunExpertConfig, TaskExpertConfig
 from gps.dynamics.mixture import MixturePrior
@@ -30,7 +30,8 @@ def expert(
     """
     chosen = getattr(config.algorithm, "expert", None)
     if chosen is not None:  # the state holds the samples of all iterations that are remembered
-        sight(environment, len(config.environment.conditions) * config.algorithm.samples * config.algorithm.memory, T)
+        episodes = len(config.environment.conditions) * config.algorithm.samples * config.algorithm.memory
+        require_room(environment, episodes, T)
     match chosen:
         case None:
             return {}

@@ -28,7 +28,7 @@ from gps.linear_gaussian.linalg import semi_definite
 
 
 class Advice(NamedTuple):
-    """What the expert would do, and how firmly."""
+    """What the expert would do, and how firmly. It has no advice where either is not finite."""
 
     actions: Float[np.ndarray, "... du"]
     precisions: Float[np.ndarray, "... du du"] | None

@@ -85,6 +85,11 @@ class MLP:
     def action_size(self) -> int:
         return self.biases[-1].shape[0]
 
+    @property
+    def nothing(self) -> np.ndarray:
+        """An observation of zeros."""
+        return np.zeros(self.vector_size)
+
     def checked(self, observations: Any) -> Any:
         """The observations (..., do) as this network takes them.
 
@@ -226,6 +231,11 @@ class Convolutional:
     def dtype(self) -> np.dtype:
         """Of its parameters, in which it computes."""
         return np.dtype(self.sharpness.dtype)
+
+    @property
+    def nothing(self) -> Pixels:
+        """An observation of zeros."""
+        return Pixels(np.zeros(self.image_shape, np.uint8), np.zeros(self.vector_size))
 
     def checked(self, observations: Any) -> Pixels:
         """The observations as `Pixels`.

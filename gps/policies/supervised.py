@@ -379,6 +379,8 @@ def _rounded(n: int) -> int:
 def _padded(samples: Samples) -> Samples:
     n = len(samples.weights)
     size = _rounded(n)
+    if size == n:
+        return samples
     return jax.tree.map(
         lambda array: np.concatenate([array, np.zeros((size - n, *array.shape[1:]), array.dtype)]), samples
     )

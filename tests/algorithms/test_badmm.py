@@ -1,18 +1,16 @@
 """BADMM: the known optimum of a linear system, its augmented cost, and the schedules of its weights."""
 
 import dataclasses
-from functools import partial
 
 import numpy as np
 import pytest
 from linear_system import DU, DX, FIRST, STARTS, M, T, advanced, cost_without_noise, cut, learn, second_lost
-from problems import LinearEnv, negative_log_density
+from problems import negative_log_density
 from test_mdgps import mdgps
 
 from gps.algorithms.badmm import BADMM, Penalty, penalties
 from gps.algorithms.guided import lessons
-from gps.backend import jax, jnp
-from gps.linear_gaussian.initial import zero
+from gps.backend import jax
 from gps.linear_gaussian.types import Controller
 from gps.policies.supervised import objective
 from gps.records import Status
@@ -90,33 +88,6 @@ def test_the_multipliers_take_the_step_of_the_docstring():
     apart = (policy.act(rollouts.states[m, :, t]) - theirs).mean(axis=0)
     step = 0.3 * before.weights[m, t] * np.linalg.solve(policy.covariance, apart)
     np.testing.assert_allclose(after.multipliers[m, t] - before.multipliers[m, t], step, rtol=1e-9)
-
-
-@pytest.mark.parametrize("unit", [1e3, 1e-3])
-def test_the_unit_of_the_actions_does_not_matter(unit):
-    """Actions, their cost and their effects, written in another unit: the same controllers."""
-
-    def learned(unit):
-        def cost(x, u, t):
-            return jnp.sum((x - 0.5) ** 2) + 0.1 * jnp.sum((u / unit) ** 2)
-
-        algorithm = dataclasses.replace(badmm(dual_rate=1.0), cost=cost)
-        state = algorithm.begin(zero(M, T, DX, DU, unit), STARTS)
-        environment = partial(InUnit, unit)
-        for i in range(3):
-            state, _ = advanced(algorithm, state, seed=i, environment=environment)
-        return state
-
-    one, other = learned(1.0), learned(unit)
-    np.testing.assert_allclose(other.multipliers * unit, one.multipliers, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(other.controllers.feedforward / unit, one.controllers.feedforward, rtol=1e-6, atol=1e-8)
-
-
-class InUnit(LinearEnv):
-    """The same system, with its actions in another unit."""
-
-    def __init__(self, unit, num_envs, A, B, **options):
-        super().__init__(num_envs, A, B / unit, **options)
 
 
 SCHEDULES = {

@@ -14,7 +14,7 @@ from gps.algorithms.dagger import DAgger, InTurn
 from gps.algorithms.distillation import Played, advised, usual_precision
 from gps.algorithms.plato import PLATO, Adapted, pooled
 from gps.backend import jax
-from gps.errors import ExpertFault, PolicyError
+from gps.errors import ExpertFault
 from gps.experts import Advice
 from gps.linear_gaussian.initial import zero
 from gps.policies import MLP, NeuralPolicy
@@ -65,7 +65,7 @@ def algorithm(kind=DAgger, expert=None, hidden=(), do=DX, options=None, **settin
 def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
     made = algorithm(kind, expert())
     state, records = learn(made, 3)
-    theirs = cost_without_noise(made.further(state)["local"])
+    theirs = cost_without_noise(made.further(state)["expert"])
     np.testing.assert_allclose(cost_without_noise(made.final(state)), theirs, rtol=1e-3)
     for record in records:
         assert record.statuses == [Status.TAUGHT] * M
@@ -79,7 +79,7 @@ def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
 def test_an_expert_that_depends_on_time_is_no_better_played_without(best):
     made = algorithm(DAgger, Expert(), hidden=(16,))
     state, _ = learn(made, 3)
-    np.testing.assert_allclose(cost_without_noise(made.further(state)["local"]), best, rtol=1e-9)
+    np.testing.assert_allclose(cost_without_noise(made.further(state)["expert"]), best, rtol=1e-9)
     cost = cost_without_noise(made.final(state))
     assert (cost >= best * (1 - 1e-9)).all()
     assert (cost <= 1.1 * best).all()
@@ -244,14 +244,16 @@ def test_a_precision_that_is_none_is_told_and_spoils_no_other_iteration():
     expert = Odd()
     made = algorithm(expert=expert, options={"steps": 100})
     state, record = advanced(made, made.begin(FIRST, STARTS))
-    assert record.statuses == [Status.NOT_FINITE, Status.TAUGHT]
-    assert "precision at sample 0, step 3 is not finite, or the precision has an eigenvalue" in record.messages[0]
+    assert record.statuses == [Status.ADVICE_MISSING, Status.TAUGHT]
+    assert f"They are 1 of {N * T}, the first at sample 0, step 3: " in record.messages[0]
+    assert "or the precision has an eigenvalue below zero" in record.messages[0]
+    assert record.rollouts.mask.all()
     assert record.policy.outcome == "OK"
     expert.odd = False
     state, record = advanced(made, state, seed=1)
     assert record.statuses == [Status.TAUGHT] * M
     assert record.policy.outcome == "OK"
-    assert len(state.lessons[0].actions) == N * T
+    assert len(state.lessons[0].actions) == M * N * T - 1
 
 
 def test_a_policy_that_sees_less_learns_from_an_expert_that_sees_all():
@@ -277,21 +279,39 @@ class Broken(Stationary):
         return actions
 
 
-def test_an_expert_that_acts_and_gives_no_number_is_an_error_that_names_the_place():
-    made = algorithm(expert=Broken())
-    with pytest.raises(PolicyError, match="not finite: condition 1, sample 0, step 4, entry 0"):
-        sampled(made, made.begin(FIRST, STARTS))
+@pytest.mark.parametrize("kind", [DAgger, PLATO])
+def test_where_an_expert_that_acts_has_no_advice_the_policy_acts_and_without_one_the_episode_ends(kind):
+    made = algorithm(kind, expert=Broken(), options={"steps": 20})
+    state, record = advanced(made, made.begin(FIRST, STARTS))
+    np.testing.assert_array_equal(record.rollouts.mask[1, 0], np.arange(T) < 4)
+    assert record.rollouts.mask[0].all()
+    assert record.statuses == [Status.TAUGHT, Status.NONE_WHOLE]
+    assert "were aborted after step 3: the expert had no advice" in record.messages[1]
+    _, record = advanced(made, state)
+    assert record.rollouts.mask.all() and np.isfinite(record.rollouts.actions).all()
+    learned = np.asarray(state.training.policy.act(record.rollouts.observed))[1, :, 4] + record.rollouts.noise[1, :, 4]
+    np.testing.assert_allclose(record.rollouts.actions[1, :, 4], learned, rtol=1e-6)
 
 
-def test_a_label_that_is_no_number_teaches_nothing_and_the_policy_is_kept():
+@pytest.mark.parametrize("firm", [False, True])
+def test_a_state_without_advice_teaches_nothing_and_the_others_do(firm):
+    class Unsure(Stationary):
+        """Of the second condition's states it is not sure at one step."""
+
+        def advise(self, states, t):
+            precisions = np.tile(np.eye(DU), (len(states), 1, 1))
+            precisions[len(states) // 2 :] *= np.nan if t == 4 else 1.0
+            return self.act(states, t), precisions
+
     good = algorithm(options={"steps": 100}, decay=0.0)
     state, _ = advanced(good, good.begin(FIRST, STARTS))
-    bad = dataclasses.replace(good, expert=Broken())
+    bad = dataclasses.replace(good, expert=Unsure() if firm else Broken())
     after, record = advanced(bad, state)
-    assert record.statuses == [Status.TAUGHT, Status.NOT_FINITE]
-    assert "The expert's action or precision at sample 0, step 4 is not finite" in record.messages[1]
-    assert len(after.lessons[-1].actions) == N * T
-    assert np.isnan(record.policy.kl[1]).all()
+    assert record.statuses == [Status.TAUGHT, Status.ADVICE_MISSING]
+    assert f"They are {N} of {N * T}, the first at sample 0, step 4: " in record.messages[1]
+    assert record.troubles == []
+    assert len(after.lessons[-1].actions) == 2 * N * T - N
+    np.testing.assert_array_equal(np.isnan(record.policy.kl[1]), np.arange(T) == 4)
     assert np.isfinite(record.improved.feedback).all()
     assert np.isfinite(cost_without_noise(bad.final(after))).all()
 
@@ -301,6 +321,7 @@ def test_a_label_that_is_no_number_teaches_nothing_and_the_policy_is_kept():
 
     none = dataclasses.replace(good, expert=Nothing(), memory=1)
     after, record = advanced(none, state)
+    assert record.statuses == [Status.NO_ADVICE] * 2 and len(record.troubles) == 3
     assert record.policy.outcome == "NO_SAMPLES"
     jax.tree.map(np.testing.assert_array_equal, after.training, state.training)
 
