@@ -9,6 +9,9 @@ stderr.
   controllers that taught it, at the nine.
 - Of each: successes over all seeds, and in percent the interquartile mean over seeds with its 95 % interval.
 - *cost* is that of an episode, mean over the places, in the same three parts: interquartile means and intervals.
+- *PIGPS* with PI² begins with demonstrations, as in its paper: the controllers that another run was left with after a
+  few iterations of `trajopt`. Its episodes and its seconds are counted; what the demonstrations reach by themselves is
+  told below the table.
 - *PILQR, imitated*: its local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy beside
   them imitates them in each iteration, and they take no notice of it.
 - *seconds* is the median wall clock of a run, from its beginning to the end of its evaluation, compiling included.
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import json
 import multiprocessing
 import os
 import statistics
@@ -40,10 +44,14 @@ EXPERIMENT = Path(__file__).resolve().parent.parent / "experiments" / "peg_inser
 
 
 class Algorithm(NamedTuple):
-    """A row of the table: its title, and what is set in place of the experiment's own."""
+    """A row of the table: its title, and what is set in place of the experiment's own.
+
+    With `demonstrations`, settings too, a first run has these, and the second one begins with its controllers.
+    """
 
     title: str
     overrides: tuple[str, ...]
+    demonstrations: tuple[str, ...] = ()
 
 
 ALGORITHMS = {
@@ -52,7 +60,16 @@ ALGORITHMS = {
     "badmm": Algorithm("BADMM", ("algorithm.name=badmm",)),
     "pilqr": Algorithm("PILQR, imitated", ("algorithm.name=pilqrgps", "algorithm.sampling=off_policy")),
     "pigps": Algorithm(
-        "PIGPS", ("algorithm.name=pigps", "algorithm.kl_step=1.0", "algorithm.controller.initial.noise=0.3")
+        "PIGPS, from demonstrations",
+        (
+            "algorithm.name=pigps",
+            "algorithm.kl_step=1.0",
+            "algorithm.step_multiplier.min=1.0",
+            "algorithm.warm_up=0",
+            "algorithm.iterations=9",
+            "algorithm.samples=5",
+        ),
+        demonstrations=("algorithm.name=trajopt", "algorithm.iterations=5", "algorithm.samples=3"),
     ),
     "pigps-pilqr": Algorithm(
         "PIGPS, with PILQR",
@@ -78,34 +95,42 @@ class Result(NamedTuple):
     cost: Mapping[str, float] = MappingProxyType({})
     effort: tuple[int, int] = (0, 0)  # episodes, environment steps
     seconds: float = 0.0
+    demonstrated: Sequence[bool] = ()  # what the demonstrations reach, by place
     error: str = ""
 
 
-def train(overrides: Sequence[str], seed: int, out: str | None) -> Result:
-    """One run."""
+def train(algorithm: Algorithm, seed: int, out: str | None) -> Result:
+    """One run, or two where the first one demonstrates."""
     import gps
     from gps.inspect.tables import effort
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        run = gps.run(EXPERIMENT, seed=seed, overrides=overrides, out=out or folder)
+        overrides, runs = list(algorithm.overrides), []
+        if algorithm.demonstrations:
+            runs.append(gps.run(EXPERIMENT, seed=seed, overrides=algorithm.demonstrations, out=out or folder))
+            path = json.dumps(str(runs[0].path.resolve()))
+            overrides.append(f"algorithm.controller.initial={{name='file', path={path}}}")
+        runs.append(gps.run(EXPERIMENT, seed=seed, overrides=overrides, out=out or folder))
         seconds = time.perf_counter() - start
-        summaries = {part: run.evaluated_summary(part) for part in PARTS}
-        steps, episodes = effort(run.iterations[-1])
+        summaries = {part: runs[-1].evaluated_summary(part) for part in PARTS}
+        steps, episodes = (sum(counts) for counts in zip(*(effort(run.iterations[-1]) for run in runs), strict=True))
+        demonstrated = [item.solved for run in runs[:-1] for item in run.evaluated_summary("final")]
     return Result(
         {part: [item.solved for item in items] for part, items in summaries.items()},
         {part: float(np.mean([item.cost for item in items])) for part, items in summaries.items()},
         (episodes, steps),
         seconds,
+        demonstrated,
     )
 
 
-def apart(overrides: Sequence[str], seed: int, out: str | None) -> Result:
+def apart(algorithm: Algorithm, seed: int, out: str | None) -> Result:
     """The same in a process of its own, whose death is the end of nothing else."""
     context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(1, context) as process:
         try:
-            return process.submit(train, overrides, seed, out).result()
+            return process.submit(train, algorithm, seed, out).result()
         except Exception as error:
             return Result(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
@@ -139,6 +164,22 @@ def percent(share: Estimate) -> str:
     return f"{value:.0f} %" if low == high else f"{value:.0f} [{low:.0f}, {high:.0f}] %"
 
 
+def settings(algorithm: Algorithm, results: Sequence[Result]) -> str:
+    """What an algorithm was set to, and what it began with."""
+
+    def told(overrides):
+        return ", ".join(f"`--set {one}`" for one in overrides) or "the experiment as it is"
+
+    text = f"- {algorithm.title}: {told(algorithm.overrides)}"
+    if not algorithm.demonstrations:
+        return text
+    reached = [solved for result in results for solved in result.demonstrated]
+    return (
+        f'{text}, with `algorithm.controller.initial = {{ name = "file", path = RUN }}`, RUN that of '
+        f"{told(algorithm.demonstrations)}, whose own controllers insert {sum(reached)}/{len(reached)}"
+    )
+
+
 def failed(title: str, seed: int, error: str) -> tuple[str, ...]:
     """The row of a run that failed."""
     return (title, f"seed {seed}", f"failed: {error}".replace("|", "\\|"), *[""] * (len(COLUMNS) - 3))
@@ -153,7 +194,8 @@ def told(name: str, seed: int, result: Result) -> str:
     if result.error:
         return f"{name}, seed {seed}: failed: {result.error}"
     parts = (f"{title} {sum(result.succeeded[part])}/{len(result.succeeded[part])}" for part, title in PARTS.items())
-    return f"{name}, seed {seed}: {'; '.join(parts)}; {result.seconds:.0f} s"
+    first = f"; demonstrations {sum(result.demonstrated)}/{len(result.demonstrated)}" if result.demonstrated else ""
+    return f"{name}, seed {seed}: {'; '.join(parts)}{first}; {result.seconds:.0f} s"
 
 
 def arguments(argv: Sequence[str] | None = None) -> Any:
@@ -173,25 +215,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     seeds = range(int(first), int(last or first) + 1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the machine
     print(line(COLUMNS) + "\n|" + "---|" * len(COLUMNS), flush=True)
-    failures = 0
+    failures, notes = 0, []
     with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
         for name in asked.only:
-            title, overrides = ALGORITHMS[name]
-            results = {}
-            runs = {pool.submit(apart, overrides, seed, asked.out): seed for seed in seeds}
+            algorithm, results = ALGORITHMS[name], {}
+            runs = {pool.submit(apart, algorithm, seed, asked.out): seed for seed in seeds}
             for done in concurrent.futures.as_completed(runs):
                 results[runs[done]] = done.result()
                 print(told(name, runs[done], done.result()), file=sys.stderr, flush=True)
             ended = [results[seed] for seed in seeds if not results[seed].error]
-            print(line(row(title, ended, len(seeds))), flush=True)
+            print(line(row(algorithm.title, ended, len(seeds))), flush=True)
+            notes.append(settings(algorithm, ended))
             for seed in seeds:
                 if results[seed].error:
                     failures += 1
-                    print(line(failed(title, seed, results[seed].error)), flush=True)
-    print()
-    for name in asked.only:
-        title, overrides = ALGORITHMS[name]
-        print(f"- {title}: " + (", ".join(f"`--set {one}`" for one in overrides) or "the experiment as it is"))
+                    print(line(failed(algorithm.title, seed, results[seed].error)), flush=True)
+    print("\n" + "\n".join(notes))
     return 1 if failures else 0
 
 

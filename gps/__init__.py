@@ -1,7 +1,8 @@
 """Guided policy search and local-model trajectory optimisation.
 
     run = gps.run("experiments/peg_insertion", seed=1)
-    run.iterations[-1].improved[0].act(state, t)
+    run.iterations[-1].improved[0].act(state, t)  # the controller of a condition
+    gps.learned(run).act(observation)  # the policy, where the algorithm trains one
 
 Everything is imported when it is first used.
 """
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from gps.conformance import check
     from gps.experiment import Callback, resume, run
+    from gps.exporting import learned
     from gps.runs import Run, load_run
     from gps.sweeps import Sweep, sweep
 
@@ -22,13 +24,14 @@ _HOME = {
     "Run": "gps.runs",
     "Sweep": "gps.sweeps",
     "check": "gps.conformance",
+    "learned": "gps.exporting",
     "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",
     "sweep": "gps.sweeps",
 }
 
-__all__ = ["Callback", "Run", "Sweep", "check", "load_run", "resume", "run", "sweep"]
+__all__ = ["Callback", "Run", "Sweep", "check", "learned", "load_run", "resume", "run", "sweep"]
 
 
 def __getattr__(name: str):

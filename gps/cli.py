@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -39,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report(error)
 
 
+def script() -> int:
+    """`main` as a program: once the command has ended, a further Ctrl-C ends the process without a word."""
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # or else it lands in some package's tidying up, with a traceback
+    return code
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gps",
@@ -68,4 +76,4 @@ class _Version(argparse.Action):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())

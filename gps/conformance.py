@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gps import build
+from gps import builders
 from gps.backend import jax
 from gps.config import ExperimentConfig, load
 from gps.errors import CostFault, EnvironmentFault
@@ -105,7 +105,7 @@ def _summary(built: Experiment) -> tuple[str, ...]:
 def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
     rule = "rollouts with random actions have finite states and rewards of the right shape"
     try:
-        first = _rollouts(built)
+        first = _rollouts(built, observe=built.observes)
     except EnvironmentFault as fault:
         yield Finding(rule, str(fault), "return finite numbers of the declared shape from reset and step")
         return
@@ -162,7 +162,7 @@ def _repeats(one: Rollouts, two: Rollouts) -> Finding:
 
 
 def _alone(batch: Rollouts, built: Experiment, directory: Path) -> Finding:
-    with closing(build.environment(built.config.environment, directory, len(built.conditions))) as fewer:
+    with closing(builders.environment(built.config.environment, directory, len(built.conditions))) as fewer:
         alone = _rollouts(built, fewer, samples=1, observe=False)
     first = dataclasses.replace(batch, **{name: getattr(batch, name)[:, :1] for name in ("states", "rewards", "mask")})
     return _equal(

@@ -91,11 +91,12 @@ class Progress(Callback):
         for text in tables.policy_lines(record.policy):
             self._print(text)
         if record.iteration + 1 == self._total:
-            self._say("evaluating the final controllers")
+            self._say("evaluating what was learned")
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
         self._evaluations[what] = tables.evaluation(rollouts, costs)
-        policy = self._last is not None and self._last.policy is not None
+        done = 0 if self.run is None else len(self.run.iterations)
+        policy = done > 0 and self.run.has_policy(done - 1)
         for text in tables.evaluation_lines(self._evaluations[what], what, policy):
             self._print(text)
 

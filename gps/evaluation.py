@@ -21,8 +21,9 @@ Noise = Literal["none", "policy"] | float
 Starts = Literal["trained", "unseen"]
 """The conditions of the experiment, or its test conditions."""
 
-Player = Literal["learned", "policy", "local"]
-"""What has been learned, a global policy where there is one; that policy and nothing else; the local controllers."""
+Player = Literal["learned", "policy", "local", "expert"]
+"""What has been learned, a global policy where there is one; that policy and nothing else; who has taught it: its local
+controllers, or an expert."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Evaluated:
 
     iteration: int
     starts: Starts
-    policy: bool  # whether it was a global policy that was run
+    player: Literal["policy", "local", "expert"]  # what was run
     seed: int
     noise: Noise
     rollouts: Rollouts
@@ -90,9 +91,11 @@ def evaluate(
     with restored(run, iteration) as (built, state):
         conditions = _conditions(built, starts)
         policy, draws = played(built, state, noise, episodes, seed, player, len(conditions))
-        known = (state.iteration - 1, starts, policy.carries_over, seed, noise)
+        shown = player if player != "learned" else "policy" if policy.carries_over else "local"
+        known = (state.iteration - 1, starts, shown, seed, noise)
         if starts == "unseen" and not policy.carries_over:
-            raise ConfigError("a local controller knows its own start alone: from unseen ones only a policy can be run")
+            who = "this expert" if player == "expert" else "a local controller"
+            raise ConfigError(f"{who} knows its own start alone: from unseen ones only a policy can be run")
         if fresh:
             rollouts, costs = _from_fresh_starts(built, policy, draws, conditions, seed)
             return Evaluated(*known, rollouts, costs, repeated=False)
@@ -128,7 +131,7 @@ def restored(run: Run, iteration: int | None = None, **options: Any) -> Iterator
         environment = config.environment.model_copy(update={"options": {**config.environment.options, **options}})
         config = config.model_copy(update={"environment": environment})
     with contextlib.closing(Experiment(config, run.path)) as built:
-        yield built, run.state(iteration, built.algorithm.state_type)
+        yield built, built.restored(run, iteration)
 
 
 def played(
@@ -160,16 +163,23 @@ def played(
 
 def _chosen(built: Experiment, state: Any, player: Player) -> Policy:
     """What runs without exploration."""
-    final = built.algorithm.final(state)
+    final, others = built.algorithm.final(state), built.algorithm.further(state)
     if player == "policy" and not final.carries_over:
         raise RunError("after this iteration there is no global policy: local controllers are all that was learned")
-    return built.algorithm.further(state).get("local", final) if player == "local" else final
+    if player in others:
+        return others[player]
+    there = ("local" if not final.carries_over else "policy", *others)
+    if player != "learned" and player not in there:
+        raise RunError(
+            f"after this iteration there is nothing that is called {player!r}; there is {' and '.join(there)}"
+        )
+    return final
 
 
 def _exploring(built: Experiment, state: Any, policy: Policy) -> Policy:
     """The same with its exploration."""
     sampled = built.algorithm.policy(state)
-    if sampled.carries_over == policy.carries_over:
+    if type(sampled) is type(policy):
         return sampled
     settings = built.config.algorithm.controller
     if policy.carries_over or settings.execute != "fixed_noise":

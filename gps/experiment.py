@@ -12,13 +12,16 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
-from gps import build
+from gps import builders
+from gps.algorithms.guided import Limits
 from gps.backend import jax
-from gps.config import ExperimentConfig, OnTrouble, load
+from gps.config import ExperimentConfig, OnTrouble, load, replaced
 from gps.environments.guard import Confirm
-from gps.errors import TroubleError
+from gps.errors import ConfigError, TroubleError
+from gps.pixels import Sight
+from gps.policies.neural import fault
 from gps.records import IterationRecord, Rollouts, Seconds
-from gps.runs import Run, load_run
+from gps.runs import Run, load_run, unusable
 from gps.sampling import Policy, collect, exploration_noise, start_states
 
 
@@ -39,7 +42,8 @@ class Callback:
 
         Args:
             what: "final", what has been learned, from the starts of the conditions; "unseen", the same from the test
-                conditions; "local", the local controllers, or the expert, beside a policy that they have taught.
+                conditions; "local" and "expert", the local controllers, or the expert, beside a policy that they have
+                taught.
         """
 
     def on_end(self, run: Run) -> None:
@@ -64,17 +68,19 @@ class Experiment:
         self.samples = config.algorithm.samples
         # One environment for everything: two of a robot would fight over it.
         at_once = len(self.conditions) * self.samples if config.environment.sampling == "batch" else 1
-        self.environment = build.environment(config.environment, directory, at_once, confirm)
+        self.environment = builders.environment(config.environment, directory, at_once, confirm)
         try:
-            self.horizon = build.horizon(config.environment, self.environment)
-            dx, du = (
-                space.shape[0]
-                for space in (self.environment.single_observation_space, self.environment.single_action_space)
-            )
-            cost = build.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
-            sight = build.sight(self.environment, len(self.conditions) * self.samples, self.horizon)
-            advisers = build.expert(config, directory, self.environment, cost, self.horizon)
-            self.algorithm = build.algorithm(config, cost, sight, du, advisers)
+            self.horizon = builders.horizon(config.environment, self.environment)
+            actions = self.environment.single_action_space
+            dx, du = (space.shape[0] for space in (self.environment.single_observation_space, actions))
+            cost = builders.cost(config, directory, self.environment.state_layout, dx, du, self.horizon)
+            advisers = builders.expert(config, directory, self.environment, cost, self.horizon)
+            limits = Limits(actions.low, actions.high)
+            self.algorithm = builders.algorithm(config, cost, Sight.of(self.environment), du, advisers, limits)
+            # Whether anybody looks at what a policy sees: drawing pictures takes time.
+            self.observes: bool = getattr(self.algorithm, "learns_from_observations", True)
+            if self.observes:
+                builders.require_room(self.environment, len(self.conditions) * self.samples, self.horizon)
         except BaseException:
             self.close()
             raise
@@ -89,12 +95,24 @@ class Experiment:
         try:
             return start_states(self.environment, self.conditions)
         except ValueError as error:
-            raise build.ConfigError(f"environment.conditions: {error}") from error
+            raise ConfigError(f"environment.conditions: {error}") from error
 
     def begin(self) -> Any:
         """The algorithm's state before the first iteration."""
-        first = build.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
+        first = builders.first_controllers(self.config, self._directory, self.environment, self.starts, self.horizon)
         return self.algorithm.begin(first, self.starts)
+
+    def restored(self, run: Run, iteration: int) -> Any:
+        """The algorithm's state after an iteration of a run of this experiment.
+
+        Raises:
+            RunError: if there is no such iteration, it is damaged, or nobody can act by the policy in it.
+        """
+        state = run.state(iteration, self.algorithm.state_type)
+        policy = getattr(getattr(state, "training", None), "policy", None)
+        if policy is not None and (why := fault(policy)):
+            raise unusable(run, iteration, why)
+        return state
 
     def iterate(self, state: Any, watch: Callback) -> tuple[Any, IterationRecord]:
         """One iteration: the state after it, and its record. It depends on the state and the seed alone."""
@@ -117,7 +135,7 @@ class Experiment:
     def sample(self, policy: Policy, rng: np.random.Generator) -> Rollouts:
         """N rollouts of each condition, with exploration noise."""
         noise = exploration_noise(policy, self.samples, self.config.algorithm.controller.smoothing, rng)
-        return collect(self.environment, policy, self.conditions, noise, self.config.seed)
+        return collect(self.environment, policy, self.conditions, noise, self.config.seed, self.observes)
 
     def evaluate(
         self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
@@ -131,7 +149,7 @@ class Experiment:
         starts = self.conditions if conditions is None else conditions
         if noise is None:
             noise = np.zeros((len(starts), 1, self.horizon, *self.environment.single_action_space.shape))
-        rollouts = collect(self.environment, policy, starts, noise, self.config.seed)
+        rollouts = collect(self.environment, policy, starts, noise, self.config.seed, observe=False)
         return rollouts, self.algorithm.costs(rollouts)
 
     def evaluations(self, state: Any) -> Iterator[tuple[str, Rollouts, np.ndarray]]:
@@ -146,7 +164,7 @@ class Experiment:
 
     def at_the_start(self) -> VectorEnv:
         """Another environment, with one simulation of each condition at its start, for the caller to close."""
-        environment = build.environment(self.config.environment, self._directory, len(self.conditions))
+        environment = builders.environment(self.config.environment, self._directory, len(self.conditions))
         environment.reset(options={"conditions": list(self.conditions)})
         return environment
 
@@ -181,7 +199,7 @@ def run(
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
     """
     source = Path(experiment)
-    config = load(source, overrides).replaced(seed=seed, iterations=iterations)
+    config = replaced(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     with closing(Experiment(config, source, confirm)) as built:
         state = built.begin()
@@ -220,11 +238,11 @@ def resume(
         GpsError: as of `run`.
     """
     old = load_run(path)
-    config = old.config.replaced(on_trouble=on_trouble)
+    config = replaced(old.config, on_trouble=on_trouble)
     with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
-        state = old.state(first - 1, built.algorithm.state_type) if first else built.begin()
+        state = built.restored(old, first - 1) if first else built.begin()
         total = built.config.algorithm.iterations if iterations is None else first + iterations
         _loop(old, built, state, max(total, first), callbacks)
     return old

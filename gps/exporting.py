@@ -6,8 +6,9 @@ from gps.algorithms.execution import executed
 from gps.errors import PolicyError, RunError
 from gps.linear_gaussian.types import Controller
 from gps.policies.export import export_npz, export_onnx, stored_policy
-from gps.policies.neural import NeuralPolicy
-from gps.runs import Run
+from gps.policies.neural import NeuralPolicy, fault
+from gps.runs import Run, unusable
+from gps.serialization import CorruptFile
 
 WRITERS = {".npz": export_npz, ".onnx": export_onnx}
 """Ending of the file -> what writes it."""
@@ -27,11 +28,7 @@ def export(run: Run, path: str | Path | None = None, iteration: int | None = Non
     Raises:
         GpsError: if there is no such iteration, or it cannot be written so.
     """
-    count = len(run.iterations)
-    if not count:
-        raise RunError(f"{run.path}: no iteration was finished, so there is nothing to export")
-    iteration = count - 1 if iteration is None else iteration + count if iteration < 0 else iteration
-    run.iterations.require(iteration)
+    iteration = _known(run, iteration)
     path = Path(f"{run.name}-seed{run.seed}-iter{iteration:03d}.npz") if path is None else Path(path)
     if path.suffix not in WRITERS:
         raise PolicyError(f"{path}: expected a file that ends in {' or '.join(WRITERS)}")
@@ -40,16 +37,44 @@ def export(run: Run, path: str | Path | None = None, iteration: int | None = Non
     return path, f"{_described(policy)}, after iteration {iteration}"
 
 
-def learned(run: Run, iteration: int) -> NeuralPolicy | Controller:
-    """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M."""
-    arrays = run.state_arrays(iteration, "training.policy.")
-    if arrays:
-        return stored_policy(arrays)
+def learned(run: Run, iteration: int | None = None) -> NeuralPolicy | Controller:
+    """The neural policy after an iteration, or its improved controllers as they are executed, a batch of M.
+
+        policy = gps.learned(run)
+        action = policy.act(observation)
+
+    Args:
+        iteration: None for the last.
+
+    Raises:
+        RunError: if there is no such iteration, it is damaged, or nobody can act by the policy in it.
+    """
+    iteration = _known(run, iteration)
+    if run.has_policy(iteration):
+        try:
+            policy = stored_policy(run.state_arrays(iteration, "training.policy."))
+        except CorruptFile as error:
+            raise unusable(run, iteration, str(error)) from None
+        if why := fault(policy):
+            raise unusable(run, iteration, why)
+        return policy
     controllers = run.iterations[iteration].improved
-    planned = run.state_arrays(iteration, "planned").get("")
+    state = run.state_arrays(iteration, "")
+    planned = state.get("planned", state.get("local.planned"))  # of the optimiser within an algorithm
     if planned is None:
         return controllers
     return executed(controllers, planned, run.config.algorithm.controller.execute, 0.0)
+
+
+def _known(run: Run, iteration: int | None) -> int:
+    """The number of an iteration that is there; negative ones count from the end."""
+    count = len(run.iterations)
+    if not count:
+        raise RunError(f"{run.path}: no iteration was finished, so nothing was learned")
+    iteration = -1 if iteration is None else iteration
+    iteration += count if iteration < 0 else 0
+    run.iterations.require(iteration)
+    return iteration
 
 
 def _described(policy: NeuralPolicy | Controller) -> str:

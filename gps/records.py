@@ -40,6 +40,8 @@ class Status(Sentences):
     NONE_WHOLE = 8, "Every sample ended early; what they lack was left out of the fit."
     TAUGHT = 9, "The expert was asked at every step of the samples; there is no trust region."
     NO_EXPERT = 10, "The expert knows too little to be asked yet; the samples have taught it alone."
+    NO_ADVICE = 11, "The expert had no advice in any state of the samples; they teach nothing."
+    ADVICE_MISSING = 12, "The expert had no advice in some states; they teach nothing."
 
     @property
     def ok(self) -> bool:
@@ -47,9 +49,14 @@ class Status(Sentences):
 
     @property
     def improved(self) -> bool:
-        """Whether there is a new controller."""
+        """Whether there is a new controller, or advice."""
+        return not self.failed and self is not Status.NO_EXPERT
+
+    @property
+    def failed(self) -> bool:
+        """Whether there should have been one. An expert that is still learning has not failed: it was not asked."""
         left = (Status.NO_FEASIBLE_ETA, Status.NO_VALID_SAMPLES, Status.NOT_FINITE, Status.NO_PREFERENCE)
-        return self not in (*left, Status.NO_EXPERT)
+        return self in (*left, Status.NO_ADVICE)
 
 
 class PolicyStatus(Sentences):
@@ -63,7 +70,7 @@ class PolicyStatus(Sentences):
     BAD_PRECISION = 5, "A precision is not finite or not positive semi-definite; the policy was left as it was."
     SINGULAR_PRECISION = 6, "The mean precision is singular; the covariance was limited from above."
     COLLAPSED_COVARIANCE = 7, "The covariance collapses; it was limited from below."
-    WARM_UP = 8, "The local controllers learn alone at first; the policy was not trained."
+    WARM_UP = 8, "Those who are to teach it learn alone at first; the policy was not trained."
 
     @property
     def ok(self) -> bool:
@@ -164,23 +171,37 @@ class PolicyRecord:
     Losses are the supervised step's, in nats: see `gps.policies.supervised`.
     """
 
-    sampled: bool  # whether the rollouts are the policy's own, or the local controllers'
+    sampled: bool  # whether the policy acted in the rollouts, alone or with its teacher
     linearised: Controller  # the policy before this iteration's training, around the samples
     marginals: Marginals  # of the state, under `linearised` and the fitted dynamics
     kl: Float[np.ndarray, "M T"]  # KL(policy ‖ improved controllers) after training, nats, mean over the samples
-    deviation: Float[np.ndarray, "du"]  # standard deviations of its noise after training
+    deviation: Float[np.ndarray, "du"]  # standard deviations of its noise after training; NaN before the first
     steps: int
     training_loss: Float[np.ndarray, "checks"]
     held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each look
     outcome: str  # the name of the PolicyStatus of the mean's training
     covariance_outcome: str  # and of the covariance
     message: str  # a sentence for each that is not as it should be, and which conditions taught nothing
+    teacher: str = "local"  # who teaches it: its "local" controllers, or an "expert"
+    first: bool = False  # whether the first controllers were sampled, in place of an expert that knew too little
+
+    @property
+    def player(self) -> str:
+        """Whose the rollouts are: of the "policy", its "local" controllers, the "expert", "both", or "first"."""
+        if self.first:
+            return "first"
+        return self.teacher if not self.sampled else "both" if self.teacher == "expert" else "policy"
 
     @property
     def status(self) -> PolicyStatus:
         """That of the mean's training, or of the covariance where it alone is not as it should be."""
         mean, covariance = PolicyStatus[self.outcome], PolicyStatus[self.covariance_outcome]
         return covariance if mean.ok and not covariance.ok else mean
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is a policy after the iteration."""
+        return bool(np.isfinite(self.deviation).any())
 
     @property
     def loss(self) -> tuple[float, float]:
@@ -237,7 +258,7 @@ class IterationRecord:
         troubles = [
             f"condition {m}: {self.messages[m] or status.sentence}"
             for m, status in enumerate(self.statuses)
-            if not status.improved or self.rollouts.failed[m]
+            if status.failed or self.rollouts.failed[m]
         ]
         if self.policy is not None and not self.policy.status.ok:
             troubles.append(f"policy: {self.policy.message or self.policy.status.sentence}")

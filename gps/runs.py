@@ -7,9 +7,10 @@
             rollouts.npz  controllers.npz  dynamics.npz  search.npz  record.npz        the IterationRecord
             timing.npz  metrics.csv       what differs between two equal runs
             state.npz  SHA256SUMS         the state that the next iteration starts from
-        evaluation/                       the final controllers without noise
+        evaluation/                       what was learned, without noise
         evaluation_unseen/                the same from the test conditions, where there are some
-        evaluation_local/                 the local controllers, or the expert, beside a policy that they have taught
+        evaluation_local/                 the local controllers beside a policy that they have taught
+        evaluation_expert/                the expert beside a policy that it has taught
 
 A folder is written under a name that begins with a dot, flushed to the disk, and renamed. Whatever has such a name is
 the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,
@@ -18,21 +19,19 @@ the leftover of a killed process: it is ignored, and removed when the run is res
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import dataclasses
 import functools
 import json
 import os
 import platform
 import re
 import time
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
+from gps import iteration_files as files
 from gps.errors import RunError
 from gps.folders import (
     SUMS,
@@ -60,20 +59,14 @@ FORMAT = 1
 """The version of the layout above."""
 
 _INFO = "run.json"
-_ITERATIONS, _METRICS, _STATE = "iterations", "metrics.csv", "state.npz"
-_MAX_TEXT_BYTES = 64 << 20
+_ITERATIONS = "iterations"
 
-_PARTS = {  # file -> fields of IterationRecord; the others are in record.npz
-    "rollouts.npz": ("rollouts", "costs"),
-    "controllers.npz": ("controllers", "improved"),
-    "dynamics.npz": ("dynamics", "marginals"),
-    "search.npz": ("search", "multiplier", "predicted", "actual", "entropy", "status"),
-    "timing.npz": ("seconds",),
+EVALUATIONS = {
+    "final": "evaluation",
+    "unseen": "evaluation_unseen",
+    "local": "evaluation_local",
+    "expert": "evaluation_expert",
 }
-_REST = "record.npz"
-_ITERATION_FILES = (*_PARTS, _REST, _METRICS, _STATE)
-
-EVALUATIONS = {"final": "evaluation", "unseen": "evaluation_unseen", "local": "evaluation_local"}
 """What is evaluated without noise -> its folder."""
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "pydantic")
@@ -124,6 +117,8 @@ class Run:
         Raises:
             RunError: if it cannot be written.
         """
+        from gps.config import replaced
+
         folder = (Path("runs") if out is None else Path(out)) / name / group
         now = datetime.now(UTC)
         started = now.isoformat()
@@ -133,7 +128,7 @@ class Run:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
-                config = config.replaced(seed=seed).anchored(source)
+                config = replaced(config, seed=seed).anchored(source)
                 write(fresh / _INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")
@@ -203,24 +198,32 @@ class Run:
 
         self.iterations.require(iteration)
         with self._naming_damage():
-            return _read_csv(self._folder(iteration), Row)
+            return files.read_csv(self._folder(iteration), Row)
 
     def policy(self, iteration: int) -> PolicyRecord | None:
         """The global policy's side of one iteration, without the rest of its record; None where there is none."""
         self.iterations.require(iteration)
         with self._naming_damage():
-            return _read_arrays(self._folder(iteration), _REST, _parts()[_REST]).policy
+            return files.read_arrays(self._folder(iteration), files.REST, files.parts()[files.REST]).policy
+
+    def has_policy(self, iteration: int) -> bool:
+        """Whether a global policy had been trained by the end of an iteration, and so is what was learned.
+
+        Raises:
+            RunError: if there is no such iteration, or it is damaged.
+        """
+        return bool(self.state_arrays(iteration, "training.calls").get("", 0))
 
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
         self.iterations.require(iteration)
         with self._naming_damage():
-            part = _parts()["rollouts.npz"]
-            return tuple(_read_arrays(self._folder(iteration), "rollouts.npz", part))  # type: ignore[return-value]
+            part = files.parts()["rollouts.npz"]
+            return tuple(files.read_arrays(self._folder(iteration), "rollouts.npz", part))  # type: ignore[return-value]
 
     @property
     def evaluation(self) -> tuple[Rollouts, np.ndarray] | None:
-        """Rollouts of the final controllers without noise, and their costs (M, N, T); None before there are any."""
+        """Rollouts of what was learned, without noise, and their costs (M, N, T); None before there are any."""
         return self.evaluated("final")
 
     @property
@@ -234,7 +237,7 @@ class Run:
         if not folder.is_dir():
             return None
         with self._naming_damage():
-            return tuple(_read_arrays(folder, "rollouts.npz", _evaluation_type()))  # type: ignore[return-value]
+            return tuple(files.read_arrays(folder, "rollouts.npz", files.evaluation_type()))  # type: ignore[return-value]
 
     def evaluated_summary(self, what: str) -> list[Evaluation]:
         """As `evaluation_summary`, of one of `EVALUATIONS`."""
@@ -244,7 +247,7 @@ class Run:
         if not folder.is_dir():
             return []
         with self._naming_damage():
-            return _read_csv(folder, Evaluation)
+            return files.read_csv(folder, Evaluation)
 
     def state(self, iteration: int, cls: type[T]) -> T:
         """The state after an iteration, from which the next one starts.
@@ -254,7 +257,7 @@ class Run:
         """
         self.iterations.require(iteration)
         with self._naming_damage():
-            return _read_arrays(self._folder(iteration), _STATE, cls)
+            return files.read_arrays(self._folder(iteration), files.STATE, cls)
 
     def state_arrays(self, iteration: int, prefix: str) -> dict[str, np.ndarray]:
         """The arrays of the state after an iteration whose dotted key begins with `prefix`, under the rest of the key.
@@ -266,7 +269,7 @@ class Run:
         """
         self.iterations.require(iteration)
         with self._naming_damage():
-            arrays = _read_file(self._folder(iteration), _STATE)
+            arrays = files.read_file(self._folder(iteration), files.STATE)
         return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
     def last_whole(self) -> int | None:
@@ -274,7 +277,7 @@ class Run:
         last = None
         for k in range(len(self.iterations)):
             try:
-                verify(self._folder(k), _ITERATION_FILES)
+                verify(self._folder(k), files.FILES)
             except Damage:
                 break
             last = k
@@ -289,12 +292,12 @@ class Run:
         count = len(self.iterations)
         with self._naming_damage():
             for k in range(count if before is None else min(before, count)):
-                verify(self._folder(k), _ITERATION_FILES)
+                verify(self._folder(k), files.FILES)
             if before is None and count and not self.active:  # else it may be about to be written
                 self._verify_metrics()
             for folder in (self.path / name for name in EVALUATIONS.values()):
                 if before is None and folder.is_dir():
-                    verify(folder, ("rollouts.npz", _METRICS))
+                    verify(folder, ("rollouts.npz", files.METRICS))
 
     @property
     def active(self) -> bool:
@@ -335,10 +338,10 @@ class Run:
         if record.iteration != len(self.iterations):
             raise RunError(f"{self.path}: iteration {record.iteration} cannot follow {len(self.iterations) - 1}")
         with _writing(iterations), new_folder(iterations) as fresh:
-            for file, part in _parts().items():
+            for file, part in files.parts().items():
                 write_npz(fresh / file, flatten(part(*(getattr(record, name) for name in part._fields))))
-            write_npz(fresh / _STATE, flatten(state))
-            write(fresh / _METRICS, to_csv(rows(record), Row))
+            write_npz(fresh / files.STATE, flatten(state))
+            write(fresh / files.METRICS, to_csv(rows(record), Row))
             write_sums(fresh)
             publish(fresh, [self._folder(record.iteration)])
             self._write_metrics()
@@ -349,8 +352,8 @@ class Run:
         from gps.serialization import flatten, write_npz
 
         with _writing(self.path), new_folder(self.path) as fresh:
-            write_npz(fresh / "rollouts.npz", flatten(_evaluation_type()(rollouts, costs)))
-            write(fresh / _METRICS, to_csv(evaluation(rollouts, costs), Evaluation))
+            write_npz(fresh / "rollouts.npz", flatten(files.evaluation_type()(rollouts, costs)))
+            write(fresh / files.METRICS, to_csv(evaluation(rollouts, costs), Evaluation))
             write_sums(fresh)
             folder = self.path / EVALUATIONS[what]
             remove([folder])
@@ -384,16 +387,16 @@ class Run:
 
     def _write_metrics(self) -> None:
         with self._naming_damage():
-            replace(self.path / _METRICS, "".join(self._metrics()))
+            replace(self.path / files.METRICS, "".join(self._metrics()))
 
     def _metrics(self) -> list[str]:
         """What each iteration contributes to `metrics.csv`."""
-        texts = [_read_text(self._folder(k)) for k in range(len(self.iterations))]
+        texts = [files.read_text(self._folder(k)) for k in range(len(self.iterations))]
         return [text if k == 0 else text.partition("\n")[2] for k, text in enumerate(texts)]
 
     def _verify_metrics(self) -> None:
         """Damage unless `metrics.csv` is that of all iterations, or, after a kill, of all but the last."""
-        path, parts = self.path / _METRICS, self._metrics()
+        path, parts = self.path / files.METRICS, self._metrics()
         try:
             text = path.read_bytes().decode()
         except UnicodeDecodeError:
@@ -410,7 +413,10 @@ class Run:
             yield
         except Damage as damage:
             last = self.last_whole()
-            if last is None:
+            if last is not None and damage.file.parent.parent == self.path / _ITERATIONS:
+                # Its checksums may be right, and what is in it wrong all the same.
+                last = min(last, int(damage.file.parent.name) - 1)
+            if last is None or last < 0:
                 advice = "no whole iteration comes before it: start the experiment anew"
             elif last == len(self.iterations) - 1:
                 advice = f"all iterations are whole, the last is {last}: `gps resume {self.path}` goes on from there"
@@ -446,8 +452,8 @@ class Iterations(Sequence["IterationRecord"]):
         folder = self._run._folder(index % len(self))
         values: dict[str, Any] = {}
         with self._run._naming_damage():
-            for file, part in _parts().items():
-                values |= _read_arrays(folder, file, part)._asdict()
+            for file, part in files.parts().items():
+                values |= files.read_arrays(folder, file, part)._asdict()
         return IterationRecord(**values)
 
     def stamp(self, iteration: int) -> int:
@@ -500,71 +506,12 @@ def load_run(path: str | Path) -> Run:
     return Run.open(path)
 
 
-# -- what an iteration's files hold ----------------------------------------------------------------------------------
-
-
-@functools.cache
-def _parts() -> dict[str, Any]:
-    """File -> the kind of named tuple of the fields of IterationRecord that it holds."""
-    from gps.records import IterationRecord
-
-    hints = typing.get_type_hints(IterationRecord)
-    named = {name for names in _PARTS.values() for name in names}
-    parts = _PARTS | {_REST: tuple(name for name in hints if name not in named)}
-    defaults = {
-        field.name: field.default
-        for field in dataclasses.fields(IterationRecord)
-        if field.default is not dataclasses.MISSING
-    }
-    return {file: _part(names, hints, defaults) for file, names in parts.items()}
-
-
-def _part(names: Sequence[str], hints: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
-    """A named tuple of some fields of the record; those that have a default there have it here."""
-    part = collections.namedtuple("Part", names, defaults=[defaults[name] for name in names if name in defaults])
-    part.__annotations__ = {name: hints[name] for name in names}
-    return part
-
-
-@functools.cache
-def _evaluation_type() -> Any:
-    import numpy as np
-
-    from gps.records import Rollouts
-
-    return NamedTuple("Evaluation", [("rollouts", Rollouts), ("costs", np.ndarray)])
-
-
-def _read_arrays(folder: Path, file: str, kind: type[T]) -> T:
-    from gps.serialization import CorruptFile, unflatten
-
-    try:
-        return unflatten(kind, _read_file(folder, file))
-    except CorruptFile as error:
-        raise Damage(folder / file, str(error)) from None
-
-
-def _read_file(folder: Path, file: str) -> dict[str, np.ndarray]:
-    from gps.serialization import CorruptFile, read_npz
-
-    path = verified(folder, file)
-    try:
-        return read_npz(path)
-    except CorruptFile as error:
-        raise Damage(path, str(error)) from None
-
-
-def _read_text(folder: Path) -> str:
-    return verified(folder, _METRICS, _MAX_TEXT_BYTES).read_bytes().decode()
-
-
-def _read_csv(folder: Path, kind: type[T]) -> list[T]:
-    from gps.inspect.tables import from_csv
-
-    try:
-        return from_csv(_read_text(folder), kind)
-    except ValueError as error:
-        raise Damage(folder / _METRICS, f"not what gps wrote ({error})") from None
+def unusable(run: Run, iteration: int, why: str) -> RunError:
+    """What to say of a policy in a run by which nobody can act."""
+    return RunError(
+        f"{run.path}: the policy after iteration {iteration} cannot be used: {why}; "
+        f"`gps resume {run.path} --from {iteration}` makes it anew"
+    )
 
 
 def _lock_patiently(descriptor: int) -> bool:

@@ -48,6 +48,8 @@ class Policy(Protocol):
     def repeated(self, count: int) -> "Policy":
         """The same for M·count conditions, each of its own `count` times in a row."""
 
+    # A policy that may have no action in some state has `abstains`, a sentence that says so. It ends the episode there.
+
 
 def exploration_noise(
     policy: Policy, samples: int, smoothing: float, rng: np.random.Generator
@@ -112,7 +114,7 @@ def collect(
     Raises:
         EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
             that is not finite, or a state or a first observation of another shape.
-        PolicyError: if the policy's action is not finite.
+        PolicyError: if the policy's action is not finite, unless it `abstains`: then the episode ends there.
     """
     M, N, T, du = noise.shape
     episodes = M * N
@@ -166,14 +168,14 @@ class _Log(NamedTuple):
         """Live views, (T, M, N, ...), of what a policy that `observes` this or that sees, for `_packed`."""
         observed = tuple(part for part in (self.images, self.observations) if part is not None) or (self.states,)
         parts = {"state": (self.states,), "observation": observed, "both": (self.states, *observed)}[observes]
-        return tuple(part.reshape(len(part), M, -1, *part.shape[2:]) for part in parts)
+        return tuple(part.reshape(len(part), M, part.shape[1] // M, *part.shape[2:]) for part in parts)  # may be empty
 
     def rollouts(self, noise: Float[np.ndarray, "M N T du"], clipped: np.ndarray) -> Rollouts:
         M, N, _, du = noise.shape
         mask = self.mask
 
         def by_condition(array):
-            array = np.where(mask.reshape(mask.shape + (1,) * (array.ndim - 2)), array, 0)
+            array[~mask] = 0  # in place: of pictures, a copy is much
             return np.ascontiguousarray(array.swapaxes(0, 1)).reshape(M, N, *array.shape[:1], *array.shape[2:])
 
         saturated = by_condition(clipped).sum(axis=(1, 2, 3)) / np.maximum(by_condition(mask).sum(axis=(1, 2)) * du, 1)
@@ -226,19 +228,19 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 raise EnvironmentFault(_describe_bad_state(state, expected, group, N, f"step {t}"))
             log.states[t, group], log.mask[t, group] = state[:n], alive
             if log.sight is not None:
-                bad, why = _note(log, t, group, info, N, B)
-                if (alive & bad).any():
-                    log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(alive & bad))
-                    alive &= ~bad
-                    log.mask[t, group] = alive
-                    if not alive.any():
-                        break  # no action follows
-                    if hasattr(environment, "rest"):
-                        environment.rest(np.concatenate([~alive, np.ones(B - n, dtype=bool)]))
-            mean = policy.act(_packed([part[t] for part in seen], policy.observes), t)
+                alive = _ended(environment, log, t, group, alive, *_note(log, t, group, info, N, B))
+                if not alive.any():
+                    break  # no action follows
+            mean = _asked(policy, _packed([part[t] for part in seen], policy.observes), t)
             wanted = mean.reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if not isfinite(wanted.sum()):
+                if why := getattr(policy, "abstains", ""):
+                    lost = ~np.isfinite(wanted).all(axis=1)
+                    alive = _ended(environment, log, t, group, alive, lost, why)
+                    if not alive.any():
+                        break
+                    wanted[lost] = 0.0
                 _check_actions(wanted, alive, group, N, t)
             if n < B:
                 wanted = np.concatenate([wanted, np.zeros((B - n, du))])
@@ -267,6 +269,30 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
     except Exception as error:
         message = f"the environment's {what} raised at step {t}: {type(error).__name__}: {error}"
         raise EnvironmentFault(message) from error
+
+
+def _asked(policy, seen, t) -> Float[np.ndarray, "M N du"]:
+    """The policy's actions; what it raises is its own fault."""
+    try:
+        return np.asarray(policy.act(seen, t))
+    except GpsError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise PolicyError(f"the policy raised at step {t}: {type(error).__name__}: {text}") from error
+
+
+def _ended(environment, log, t, group, alive, lost, why) -> Bool[np.ndarray, "n"]:
+    """Those of a group's episodes that are alive once the `lost` ones have ended before step t, and why they did."""
+    ends = alive & lost
+    if not ends.any():
+        return alive
+    log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(ends))
+    alive = alive & ~lost
+    log.mask[t, group] = alive
+    if alive.any() and hasattr(environment, "rest"):
+        environment.rest(np.concatenate([~alive, np.ones(environment.num_envs - len(alive), dtype=bool)]))
+    return alive
 
 
 def _note(log, t, group, info, samples, simulations) -> tuple[Bool[np.ndarray, "n"], str]:

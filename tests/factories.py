@@ -112,7 +112,9 @@ def record(
     )
 
 
-def with_policy(item: IterationRecord, sampled: bool = True, message: str = "", checks: int = 4) -> IterationRecord:
+def with_policy(
+    item: IterationRecord, sampled: bool = True, message: str = "", checks: int = 4, teacher: str = "local"
+) -> IterationRecord:
     """The same with a global policy, which was sampled or was not."""
     rng = np.random.default_rng([item.iteration, 3])
     M, _, T, dx = item.rollouts.states.shape
@@ -131,6 +133,7 @@ def with_policy(item: IterationRecord, sampled: bool = True, message: str = "", 
         outcome="OK" if not message else "DIVERGED",
         covariance_outcome="OK",
         message=message,
+        teacher=teacher,
     )
     return dataclasses.replace(item, policy=policy)
 

@@ -356,6 +356,8 @@ def test_a_policy_in_detail(tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"{tables.number(made.policy.kl[1].mean())} nats a step after training" in out
     assert "those of the local controllers" in out and "The training loss exploded." in out
+    assert "the global policy: diverged" in out
+    assert "status      The training loss exploded or was not finite; the last good policy was kept." in out
     assert cli.main(["show", str(run.path), "--iteration", "0", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["conditions"][1]["policy"]
     assert shown["kl_per_step"] == pytest.approx(made.policy.kl[1])

@@ -1,5 +1,7 @@
 """Whole experiments of distillation, tiny ones: each kind of expert, run and resume, what is shown, bad input."""
 
+import re
+
 import numpy as np
 import pytest
 from test_experiment import digest
@@ -92,7 +94,9 @@ def started(folder, *overrides, **options):
 
 
 def costs_of(run):
-    return {what: np.mean([item.cost for item in run.evaluated_summary(what)]) for what in ("final", "unseen", "local")}
+    return {
+        what: np.mean([item.cost for item in run.evaluated_summary(what)]) for what in ("final", "unseen", "expert")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +107,8 @@ def run(folder):
 
 def test_the_policy_learns_what_the_expert_does_and_carries_over(run):
     costs = costs_of(run)
-    assert costs["final"] == pytest.approx(costs["local"], rel=0.1)
-    assert [len(run.evaluated_summary(what)) for what in ("final", "unseen", "local")] == [2, 2, 2]
+    assert costs["final"] == pytest.approx(costs["expert"], rel=0.1)
+    assert [len(run.evaluated_summary(what)) for what in ("final", "unseen", "expert")] == [2, 2, 2]
     first = run.iterations[0].mean_cost.mean()
     assert costs["unseen"] < first
     assert [record.policy.sampled for record in run.iterations] == [False, True, True, True]
@@ -116,7 +120,7 @@ def test_run_four_is_run_two_and_resume_two(folder, overrides):
     part = started(folder, *overrides, iterations=2)
     resumed = gps.resume(part.path, iterations=2)
     assert digest(whole) == digest(resumed)
-    for what in ("final", "unseen", "local"):
+    for what in ("final", "unseen", "expert"):
         np.testing.assert_array_equal(whole.evaluated(what)[1], resumed.evaluated(what)[1])
 
 
@@ -127,15 +131,18 @@ def test_a_planner_learns_the_dynamics_and_teaches(folder):
     assert (last.mean_cost < first.mean_cost).all()
     assert [status.name for status in last.statuses] == ["TAUGHT"] * 2
     costs = costs_of(run)
-    assert costs["local"] < 0.9 * first.mean_cost.mean()
-    assert costs["final"] == pytest.approx(costs["local"], rel=0.15)
+    assert costs["expert"] < 0.9 * first.mean_cost.mean()
+    assert costs["final"] == pytest.approx(costs["expert"], rel=0.15)
 
 
 def test_a_planner_that_knows_too_little_is_not_asked(folder):
-    run = started(folder, *PLANNER, "algorithm.expert.dynamics.points_per_cluster=100", iterations=3)
+    overrides = ["algorithm.expert.dynamics.points_per_cluster=100", "algorithm.on_trouble=stop"]
+    run = started(folder, *PLANNER, *overrides, iterations=3)
     names = [[status.name for status in record.statuses] for record in run.iterations]
     assert names == [["NO_EXPERT"] * 2] + [["TAUGHT"] * 2] * 2
-    assert run.iterations[0].policy.outcome == "NO_SAMPLES"
+    assert [record.policy.outcome for record in run.iterations][:2] == ["WARM_UP", "OK"]
+    assert [record.policy.player for record in run.iterations] == ["first", "first", "both"]
+    assert [record.troubles for record in run.iterations] == [[]] * 3
     np.testing.assert_array_equal(run.iterations[1].controllers.feedback, run.iterations[0].controllers.feedback)
 
 
@@ -144,14 +151,14 @@ def test_the_policy_of_a_run_teaches_one_that_sees_less(folder, run):
         folder, "algorithm.expert.name=run", f"algorithm.expert.path={run.path}", "environment.observation=['qpos']"
     )
     assert taught.config.algorithm.expert.path == str(run.path)
-    assert costs_of(taught)["local"] == pytest.approx(costs_of(run)["final"], rel=1e-6)
+    assert costs_of(taught)["expert"] == pytest.approx(costs_of(run)["final"], rel=1e-6)
     assert taught.state_arrays(3, "training.policy.input_mean")[""].shape == (2,)
 
 
 def test_the_controllers_of_a_run_teach_a_policy(folder, tmp_path):
     local = started(folder, "algorithm.name=trajopt", iterations=3)
     taught = started(folder, "algorithm.expert.name=run", f"algorithm.expert.path={local.path}")
-    np.testing.assert_allclose(taught.evaluated("local")[1], local.evaluated("final")[1], rtol=1e-9)
+    np.testing.assert_allclose(taught.evaluated("expert")[1], local.evaluated("final")[1], rtol=1e-9)
     assert costs_of(taught)["final"] < taught.iterations[0].mean_cost.mean() * 1.2
 
 
@@ -164,17 +171,32 @@ def test_an_expert_needs_no_formula_of_the_cost(folder):
     made = started(folder, "cost=reward", iterations=1)
     record = made.iterations[0]
     np.testing.assert_allclose(record.costs, -record.rollouts.rewards)
-    assert costs_of(made)["local"] < record.mean_cost.mean()
+    assert costs_of(made)["expert"] < record.mean_cost.mean()
 
 
 def test_what_is_shown_evaluated_and_exported(run, tmp_path, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
     assert "the policy, without noise, from the starts that were trained on:" in out
-    assert "the local controllers, without noise" in out
+    assert "the expert, without noise" in out and "KL to the expert, nats a step" in out
     assert cli.main(["show", str(run.path), "--iteration", "2"]) == 0
-    assert "The expert was asked at every step of the samples" in capsys.readouterr().out
+    out += (shown := capsys.readouterr().out)
+    assert "The expert was asked at every step of the samples" in shown
+    assert "samples     those of expert and policy together" in shown
     assert cli.main(["list", str(run.path)]) == 0
+    out += (shown := capsys.readouterr().out)
+    assert shown.splitlines()[0].split()[-4:] == ["expert", "started", "(UTC)", "state"]
+    assert cli.main(["evaluate", str(run.path), "--controller", "expert", "--starts", "all"]) == 0
+    out += (shown := capsys.readouterr().out)
+    assert shown.splitlines()[1].startswith("expert after iteration 3")
+    assert cli.main(["compare", str(run.path), "-o", str(tmp_path / "compare.html")]) == 0
+    out += capsys.readouterr().out
+    assert cli.main(["report", str(run.path), "-o", str(tmp_path / "report.html")]) == 0
+    out += capsys.readouterr().out
+    assert not re.search("local|controllers", out)
+    assert cli.main(["evaluate", str(run.path), "--controller", "local"]) == 2
+    assert "there is nothing that is called 'local'; there is policy and expert" in capsys.readouterr().err
+    np.testing.assert_array_equal(evaluate(run, player="expert").costs, run.evaluated("expert")[1])
     np.testing.assert_array_equal(evaluate(run).costs, run.evaluation[1])
     assert evaluate(run, episodes=2, noise="policy").costs.shape == (2, 2, 12)
     assert export(run, tmp_path / "policy.npz")[1].startswith("a neural policy")

@@ -377,3 +377,15 @@ def test_the_last_line_is_the_run_directory(experiment):
     )  # fmt: skip
     assert gps.load_run(finished.stdout.splitlines()[-1]).seed == 0
     assert finished.stderr == ""
+
+
+def test_ctrl_c_after_the_end_says_nothing():
+    program = (
+        "import gps.cli, signal, os\n"
+        "gps.cli.main = lambda: 130\n"
+        "code = gps.cli.script()\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "print('never')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from test_experiment import digest
 import gps
 from gps import cli
 from gps.config import parse
-from gps.errors import ConfigError
+from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
-from gps.runs import _parts
-from gps.serialization import flatten, unflatten
+from gps.folders import SUMS, write_sums
+from gps.iteration_files import parts
+from gps.serialization import flatten, read_npz, unflatten, write_npz
 
 EXPERIMENT = """
 [environment]
@@ -28,7 +30,6 @@ name = "mdgps"
 iterations = 4
 samples = 4
 kl_step = 3.0
-step_multiplier = { max = 1.0 }
 
 [algorithm.policy]
 hidden = [16]
@@ -66,6 +67,16 @@ def started(folder, **options):
 def run(folder):
     """A finished run, to read and not to write."""
     return started(folder)
+
+
+def test_what_was_learned_acts_as_it_was_evaluated(run):
+    rollouts, _ = run.evaluation
+    last, earlier, same = (gps.learned(run, k).act(rollouts.observed) for k in (None, 2, -2))
+    np.testing.assert_allclose(np.clip(last, -1, 1), rollouts.actions, atol=1e-9)
+    np.testing.assert_array_equal(earlier, same)
+    assert not np.array_equal(earlier, last)
+    with pytest.raises(RunError, match="there is no iteration 4; it has 0 to 3"):
+        gps.learned(run, 4)
 
 
 def test_it_learns_and_carries_over(run):
@@ -123,10 +134,10 @@ def test_evaluate_plays_the_policy(run):
 def test_evaluate_from_other_starts_and_by_other_controllers(run, capsys):
     unseen = evaluate(run, starts="unseen")
     np.testing.assert_array_equal(unseen.costs, run.evaluated("unseen")[1])
-    assert {score.starts for score in unseen.scores} == {"unseen"} and unseen.policy
+    assert {score.starts for score in unseen.scores} == {"unseen"} and unseen.player == "policy"
     local = evaluate(run, player="local")
     np.testing.assert_array_equal(local.costs, run.evaluated("local")[1])
-    assert not local.policy
+    assert local.player == "local"
     noisy = evaluate(run, starts="unseen", noise="policy", episodes=200)
     deviation = run.iterations[-1].policy.deviation
     np.testing.assert_allclose(noisy.rollouts.noise.std(axis=(0, 1, 2)), deviation, rtol=0.1)
@@ -154,6 +165,17 @@ def test_the_policy_plays_with_its_own_noise_also_where_it_is_not_sampled(folder
     np.testing.assert_allclose(noise.std(axis=(0, 1, 2)), run.iterations[-1].policy.deviation, rtol=0.1)
 
 
+@pytest.mark.parametrize("name", ["mdgps", "pigps"])
+def test_before_there_is_a_policy_the_controllers_are_exported_as_they_run(folder, tmp_path, name):
+    overrides = [f"algorithm.name={name}", "algorithm.warm_up=2", "algorithm.controller.execute=fixed_noise"]
+    run = started(folder, overrides=overrides, iterations=1)
+    path, described = export(run, tmp_path / "controllers.npz")
+    assert described == "controllers of 2 conditions, 12 steps, 4 states -> 2 actions, after iteration 0"
+    with np.load(path) as arrays:
+        np.testing.assert_array_equal(arrays["feedback"], run.iterations[0].improved.feedback)
+        np.testing.assert_array_equal(arrays["covariance"], 0.0)
+
+
 def test_the_policy_is_what_is_exported(run, tmp_path):
     path, described = export(run, tmp_path / "policy.npz")
     assert path.exists()
@@ -162,7 +184,7 @@ def test_the_policy_is_what_is_exported(run, tmp_path):
 
 
 def test_a_record_from_before_there_were_policies_is_readable(run):
-    part = _parts()["record.npz"]
+    part = parts()["record.npz"]
     arrays = flatten(part(iteration=3, environment_steps=7, messages=("", "")))
     old = {key: array for key, array in arrays.items() if not key.startswith("policy")}
     assert len(old) < len(arrays)
@@ -202,3 +224,78 @@ def test_what_is_wrong_is_said_in_one_line(override, message):
         parse(EXPERIMENT, "experiment.toml", [override])
     assert "\n" not in str(error.value)
     assert message in str(error.value)
+
+
+def test_a_finished_run_that_is_resumed_has_the_policy_still(run, tmp_path, capsys):
+    copied = tmp_path / "run"
+    shutil.copytree(run.path, copied)
+    assert cli.main(["resume", str(copied)]) == 0
+    out = capsys.readouterr().out
+    assert "the policy, without noise, from the starts that were trained on:" in out and "final controllers" not in out
+
+
+def test_before_the_policy_is_trained_the_controllers_are_what_was_learned(folder, tmp_path, capsys):
+    assert (
+        cli.main(["run", str(folder), "--out", str(tmp_path), "--iterations", "1", "--set", "algorithm.warm_up=1"]) == 0
+    )
+    assert cli.main(["show", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("final controllers, without noise:") == 2 and "the policy, without noise" not in out
+    assert cli.main(["export", str(tmp_path), "-o", str(tmp_path / "made.npz")]) == 0
+    assert "controllers of 2 conditions" in capsys.readouterr().out
+
+
+# -- files that somebody changed ---------------------------------------------------------------------------------------
+
+
+def changed(run, folder, change):
+    """A copy of the run whose last policy was changed, checksums and all."""
+    shutil.copytree(run.path, folder)
+    last = folder / "iterations" / "003"
+    arrays = read_npz(last / "state.npz")
+    change(arrays)
+    (last / "state.npz").unlink()
+    write_npz(last / "state.npz", arrays)
+    (last / SUMS).unlink()
+    write_sums(last)
+    return folder
+
+
+def scaled(key, factor):
+    return lambda arrays: arrays.update({key: arrays[key] * factor})
+
+
+WEIGHTS = "training.policy.network.weights.0"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda arrays: arrays.update({WEIGHTS: arrays[WEIGHTS][:, :1]}), "its arrays do not fit together"),
+        (scaled(WEIGHTS, np.nan), "its numbers are not all finite"),
+        (scaled(WEIGHTS, 1j), "its arrays are not all of real numbers"),
+        (scaled("training.policy.covariance", -1.0), "its covariance is not positive definite"),
+    ],
+)
+def test_a_policy_that_was_tampered_with_is_said_in_one_line_and_can_be_made_anew(run, tmp_path, capsys, change, why):
+    folder = changed(run, tmp_path / "run", change)
+    expected = (
+        f"gps: error: {folder}: the policy after iteration 3 cannot be used: {why}; `gps resume {folder} --from 3`"
+    )
+    commands = (["resume", "--iterations", "1"], ["export", "-o", str(tmp_path / "x.npz")], ["evaluate"])
+    for name, *options in commands:
+        assert cli.main([name, str(folder), *options]) == 2
+        assert capsys.readouterr().err.startswith(expected)
+    assert not (tmp_path / "x.npz").exists()
+    gps.resume(folder, start=3)
+    assert digest(gps.load_run(folder)) == digest(run)
+
+
+def test_a_policy_with_a_part_missing_is_damage(run, tmp_path, capsys):
+    folder = changed(run, tmp_path / "run", lambda arrays: arrays.pop(WEIGHTS))
+    for command in (["resume", str(folder), "--iterations", "1"], ["evaluate", str(folder)]):
+        assert cli.main(command) == 2
+        error = capsys.readouterr().err
+        assert "is missing; the last whole iteration is 2: `gps resume" in error and "--from 3` goes on" in error
+    assert cli.main(["export", str(folder)]) == 2
+    assert "the policy after iteration 3 cannot be used: 'network.weights.0' is missing" in capsys.readouterr().err

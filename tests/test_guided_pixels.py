@@ -6,7 +6,7 @@ from onnx_file import run_onnx
 from test_experiment import digest
 
 import gps
-from gps import build, cli
+from gps import builders, cli
 from gps.config import parse
 from gps.environments import offscreen
 from gps.errors import ConfigError, DrawingError
@@ -124,7 +124,7 @@ def network(*overrides, image=(64, 64, 3)):
     config = parse(EXPERIMENT, "experiment.toml", overrides)
     pictures = () if image is None else (slice(4, 4 + int(np.prod(image))),)
     sight = Sight(np.arange(4), pictures, image)
-    return build.algorithm(config, lambda x, u, t: 0.0, sight, 2).training.policy.network
+    return builders.algorithm(config, lambda x, u, t: 0.0, sight, 2).training.policy.network
 
 
 def test_the_network_is_the_one_that_fits():
@@ -136,7 +136,7 @@ def test_the_network_is_the_one_that_fits():
     for image, kind in (((64, 64, 3), Convolutional), (None, MLP)):
         config = parse(plain, "experiment.toml", [])
         sight = Sight(np.arange(4), (), image)
-        built = build.algorithm(config, lambda x, u, t: 0.0, sight, 2)
+        built = builders.algorithm(config, lambda x, u, t: 0.0, sight, 2)
         assert type(built.training.policy.network) is kind
     assert isinstance(network("algorithm.policy.network.name=mlp", image=None), MLP)
 
@@ -180,3 +180,60 @@ def test_without_a_renderer_a_run_ends_in_one_line(folder, monkeypatch, capsys):
     assert error.startswith("gps: error: no OpenGL without a screen")
     assert "Traceback" not in error
     assert error.count("gps: error") == 1
+
+
+# -- who needs no picture, and who is taught by an expert --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["trajopt", "pi2", "pilqr"])
+def test_without_a_policy_nothing_is_drawn(folder, monkeypatch, name):
+    def none():
+        raise DrawingError("no OpenGL")
+
+    monkeypatch.setattr(offscreen, "backend", none)
+    overrides = [f"algorithm.name={name}", "environment.image_size=[1024, 1024]", "algorithm.samples=30"]
+    made = gps.run(folder, out=folder.parent / "plain", overrides=overrides, iterations=1)
+    for rollouts in (made.iterations[0].rollouts, made.evaluation[0]):
+        assert rollouts.images is None and rollouts.observations is None
+    assert gps.check(folder, overrides).ok
+
+
+def test_what_does_not_see_is_evaluated_without_pictures(run):
+    assert run.evaluated("local")[0].images is None
+    assert run.evaluation[0].images.shape == (2, 1, 6, 20, 24, 3)
+
+
+EXPERT = """
+import numpy as np
+
+
+def act(states, t):
+    return -2.0 * states[:, 4:6] - 0.5 * states[:, 2:4]
+"""
+
+
+@pytest.mark.parametrize("name", ["dagger", "plato"])
+def test_an_expert_teaches_a_policy_that_sees(folder, opengl, tmp_path, name):
+    (folder / "task.py").write_text(EXPERT)
+    overrides = [f"algorithm.name={name}", "algorithm.expert={name='task', function='act'}", "algorithm.memory=2"]
+    overrides += ["algorithm.policy.network={channels=[4, 6], kernels=[3, 3], strides=[2, 1]}"]
+    overrides += ["algorithm.policy.steps=20", "algorithm.policy.check_every=10", "algorithm.policy.hidden=[8]"]
+    whole = gps.run(folder, out=tmp_path, overrides=overrides, iterations=4)
+    last = whole.iterations[3]
+    assert last.troubles == [] and last.policy.player == "both"
+    assert last.rollouts.images.shape == (2, 3, 6, 20, 24, 3) and np.ptp(last.rollouts.images) > 50
+    images = whole.state_arrays(3, "lessons.1.images")[""]
+    np.testing.assert_array_equal(images, last.rollouts.images.reshape(-1, 20, 24, 3))
+    policy = learned(whole, 3)
+    assert policy.network.described == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
+    part = gps.run(folder, out=tmp_path, overrides=overrides, iterations=2)
+    assert digest(whole) == digest(gps.resume(part.path, iterations=2))
+    np.testing.assert_array_equal(evaluate(whole).costs, whole.evaluation[1])
+    assert [len(whole.evaluated_summary(what)) for what in ("final", "unseen", "expert")] == [2, 1, 2]
+
+
+def test_the_pictures_that_are_remembered_count_too(folder):
+    (folder / "task.py").write_text(EXPERT)
+    overrides = ["algorithm.name=dagger", "algorithm.expert={name='task', function='act'}", "algorithm.memory=100"]
+    with pytest.raises(ConfigError, match=r"600 episodes of 6 steps, would take 2,700 MiB"):
+        gps.run(folder, out=folder.parent / "none", overrides=[*overrides, "environment.image_size=[512, 512]"])

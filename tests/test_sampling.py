@@ -8,7 +8,7 @@ from problems import LinearEnv, spd
 
 from gps.environments.peg_insertion import PegInsertion
 from gps.environments.point_mass import PointMass
-from gps.errors import EnvironmentFault
+from gps.errors import EnvironmentFault, PolicyError
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
 from gps.sampling import collect, exploration_noise
@@ -313,3 +313,42 @@ def test_a_blind_pegs_observations_have_the_same_bits_on_any_number_of_threads()
         environment.close()
     np.testing.assert_array_equal(results[0].observations, results[1].observations)
     assert results[0].observations.shape == (2, 1, 20, 10)
+
+
+# -- a policy that has no action ---------------------------------------------------------------------------------------
+
+
+class Silent(Watcher):
+    """Has no action in the second condition's second sample at step 2."""
+
+    observes: ClassVar[str] = "state"
+
+    def act(self, seen, t):
+        actions = np.zeros((*seen.shape[:2], DU))
+        actions[1, 1] = np.nan if t == 2 else 0.0
+        return actions
+
+
+@pytest.mark.parametrize("simulations", [1, 4, M * N])
+def test_where_a_policy_abstains_the_episode_ends_and_the_others_go_on(simulations):
+    noise = np.zeros((M, N, T, DU))
+    with pytest.raises(PolicyError, match="the policy's action is not finite: condition 1, sample 1, step 2, entry 0"):
+        collect(LinearEnv(simulations, A, B), Silent(), CONDITIONS, noise, seed=0)
+    silent = Silent()
+    silent.abstains = "it did not know"
+    rollouts = collect(LinearEnv(simulations, A, B), silent, CONDITIONS, noise, seed=0)
+    np.testing.assert_array_equal(rollouts.mask.sum(axis=2), [[T, T, T], [T, 2, T]])
+    assert rollouts.aborts == ((1, 1, 1, "it did not know"),)
+    assert np.isfinite(rollouts.actions).all() and not rollouts.actions[1, 1, 2:].any()
+
+
+def test_what_a_policy_raises_is_said_of_the_policy():
+    class Torn(Watcher):
+        observes: ClassVar[str] = "state"
+
+        def act(self, seen, t):
+            raise ValueError("shapes (8,1) and (2,2)\nnot aligned")
+
+    message = r"^the policy raised at step 0: ValueError: shapes \(8,1\) and \(2,2\) not aligned$"
+    with pytest.raises(PolicyError, match=message):
+        collect(LinearEnv(M * N, A, B), Torn(), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)

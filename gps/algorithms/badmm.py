@@ -7,11 +7,13 @@ Lagrange multipliers λ_t, and are drawn together by penalties on their divergen
     fit       local dynamics and cost; π̄, the global policy linearised around the samples of each condition and step
     C-step    p ← argmin Σ_t E_p[ℓ_t − λ_tᵀ u_t] + ν_t E KL(p ‖ π̄)  subject to  KL(p ‖ last p) ≤ ε
     S-step    π ← argmin Σ_t E[λ_tᵀ u_t] + ν_t E KL(π ‖ p) over the samples
-    λ-step    λ_t ← λ_t + ρ ν_t (E[u_π] − E[u_p]), both at the samples
+    λ-step    λ_t ← λ_t + ρ ν_t Σ⁻¹ (E[u_π] − E[u_p]), both at the samples, Σ the policy's covariance
     ν-step    ν_t is raised by a factor where π and p are too far apart, and lowered where they are close (`Penalty`)
 
 KL(p ‖ π̄) is the cost −log π̄ and ν_t times p's entropy, so that the C-step is the trust region's own problem with a
-cost that is augmented and a temperature of α + ν_t. In the first iteration there is no policy yet, and no penalty.
+cost that is augmented and a temperature of α + ν_t. Of the mean actions it is the quadratic form of ν_t Σ⁻¹, for which
+the λ-step is that of the method of multipliers, damped by ρ. (The paper has no Σ⁻¹: its step depends on the actions'
+unit.) In the first iteration there is no policy yet, and no penalty; and λ and ν of a condition wait until it teaches.
 The step rule is that of trajectory optimisation: both numbers are of the local controllers and of ℓ alone.
 """
 
@@ -21,19 +23,9 @@ from typing import Any, Generic, Literal
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import (
-    Guided,
-    GuidedModel,
-    GuidedState,
-    expected,
-    lessons,
-    mean_difference,
-    policy_record,
-    precision,
-    teaches,
-)
-from gps.algorithms.local import Prior, chosen, judged, recorded, sentences
-from gps.algorithms.trajopt import found, indefinite, searched
+from gps.algorithms.guided import Guided, GuidedModel, GuidedState, expected, mean_difference, precision
+from gps.algorithms.local import Prior, chosen, extended, recorded
+from gps.algorithms.trajopt import Problem
 from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.policies.neural import Network
 from gps.records import IterationRecord, Rollouts
@@ -83,7 +75,7 @@ class BADMMState(GuidedState[Prior, Network], Generic[Prior, Network]):
 
     multipliers: Float[np.ndarray, "M T du"]  # λ, cost per unit of action
     weights: Float[np.ndarray, "M T"]  # ν, cost per nat
-    scale: Float[np.ndarray, "M"]  # of the cost of a step, in the first iteration with samples
+    scale: Float[np.ndarray, "M"]  # of the cost of a step, in the first iteration with a cost
     kl: Float[np.ndarray, "M T"]  # after the last iteration
 
 
@@ -105,12 +97,10 @@ class BADMM(Guided):
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> BADMMState:
         """The state before the first iteration."""
-        state = super().begin(controllers, starts)
-        parts = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-        k = np.asarray(controllers.feedforward)
+        state, k = super().begin(controllers, starts), np.asarray(controllers.feedforward)
         unknown = np.full(k.shape[:2], np.nan)
-        return BADMMState(
-            **parts, multipliers=np.zeros_like(k), weights=unknown, scale=np.full(len(k), np.nan), kl=unknown
+        return extended(
+            BADMMState, state, multipliers=np.zeros_like(k), weights=unknown, scale=unknown[:, 0], kl=unknown
         )
 
     def improve(self, state: BADMMState, rollouts: Rollouts, model: GuidedModel) -> tuple[BADMMState, IterationRecord]:
@@ -121,55 +111,26 @@ class BADMM(Guided):
         """
         local, around, old = model.local, model.linearised, state.controllers
         step = self.step(state, local.sample_costs, rollouts.mask)
-        scale = np.where(np.isfinite(state.scale), state.scale, mean_step_cost(local.sample_costs, rollouts.mask))
-        nu = np.where(np.isfinite(state.weights), state.weights, self.penalty.initial * scale[:, None])
+        scale = np.where(state.scale > 0, state.scale, mean_step_cost(local.sample_costs, rollouts.mask))
+        nu = np.where(state.weights > 0, state.weights, self.penalty.initial * scale[:, None])
         alpha = self.alpha(local, rollouts)[:, None] + (nu if state.trained else np.zeros_like(nu))
         cost = local.cost + penalties(around, state.multipliers, nu) if state.trained else local.cost
-        new = self.optimised(local._replace(cost=cost), old, step.bound, alpha, state.eta)
-        status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
-        kept = chosen(usable, new.controller, old)
+        problem = Problem(local._replace(cost=cost), old, step.bound, alpha)
+        new = self.solved(problem, state.eta)
+        change = expected(local, new.controller) - expected(local, old)
+        result = self.result(state, rollouts, problem, new, change)
+        taught = self.taught(state, rollouts, model, result, weights=nu, multipliers=state.multipliers)
+        record = recorded(state, rollouts, step, local, new.previous_marginals, result, taught.record)
 
-        teach = teaches(usable, rollouts)
-        training, fit = self.taught(state, lessons(kept, rollouts, teach[:, None] * nu, state.multipliers))
-        record = recorded(
-            state, rollouts, step,
-            costs=local.sample_costs,
-            dynamics=local.dynamics,
-            marginals=new.previous_marginals,
-            improved=kept,
-            search=searched(new, step.bound, alpha.mean(axis=1), np.where(usable[:, None], new.kl, 0.0)),
-            status=status,
-            messages=sentences(
-                status, rollouts, lambda m: indefinite(m, status[m], local._replace(cost=cost), old, new, alpha[m])
-            ),
-            policy=policy_record(False, around, local, training, kept, rollouts, fit, teach),
-        )  # fmt: skip
-        if training.calls:  # the multipliers and the weights wait for a policy
-            apart = mean_difference(training.policy, kept, rollouts)
-            multipliers = state.multipliers + self.dual_rate * np.nan_to_num(nu[..., None] * apart)
-            nu = self.penalty.changed(nu, record.policy.kl, state.kl, scale)
-        else:
-            multipliers = state.multipliers
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, new.marginals.mean, state.planned),
-            prior=local.prior,
-            reward=local.reward,
-            eta=found(new.eta, usable, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, expected(local, new.controller) - expected(local, old), np.nan),
-            cost=step.cost,
-            training=training,
-            policy_prior=model.policy_prior,
-            multipliers=multipliers,
-            weights=nu,
-            scale=scale,
-            kl=record.policy.kl,
-        )
-        return next_state, record
+        multipliers, kl = state.multipliers, taught.record.kl
+        if taught.training.calls:  # the multipliers and the weights wait for a policy, and for who taught it
+            apart = mean_difference(taught.training.policy, result.controllers, rollouts, self.limits)
+            slope = nu[..., None] * apart @ np.linalg.inv(taught.training.policy.covariance)
+            raised = multipliers + self.dual_rate * np.nan_to_num(slope)
+            new = raised, self.penalty.changed(nu, kl, state.kl, scale)
+            multipliers, nu = chosen(taught.conditions, new, (multipliers, nu))
+        own = {"multipliers": multipliers, "weights": nu, "scale": scale, "kl": kl}
+        return self.next_state(state, rollouts, step, model, result, taught, **own), record
 
 
 def mean_step_cost(costs: Float[np.ndarray, "M N T"], mask: np.ndarray) -> Float[np.ndarray, "M"]:

@@ -7,14 +7,12 @@ and falls by a factor with each supervised step.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt32
 
-from gps.algorithms.distillation import Distillation, DistillationState
-from gps.experts import asked
-from gps.policies.neural import NeuralPolicy
+from gps.algorithms.distillation import Distillation, DistillationState, PlayedTogether
 from gps.sampling import Policy, Seen
 
 
@@ -33,30 +31,24 @@ class DAgger(Distillation):
         return self.decay**state.training.calls
 
     def sampled(self, state: DistillationState, expert: Any, noise: Float[np.ndarray, "M T du du"]) -> Policy:
-        return InTurn(expert, state.training.policy, self.beta(state), noise, state.training.key)
+        return InTurn(expert, noise, state.training.policy, self.beta(state), state.training.key)
 
 
 @dataclasses.dataclass(frozen=True)
-class InTurn:
-    """The expert with probability β at each step, and the policy else. Equal keys give equal choices."""
+class InTurn(PlayedTogether):
+    """The expert with probability β at each step, and the policy else, also where the expert has no advice.
 
-    expert: Any
-    policy: NeuralPolicy
+    Equal keys give equal choices.
+    """
+
     beta: float
-    covariance: Float[np.ndarray, "M T du du"]
     key: UInt32[np.ndarray, "2"]
-
-    observes: ClassVar[str] = "both"
-    carries_over: ClassVar[bool] = False
 
     def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
         actions = self.policy.act(seen.observations, t)
         if self.beta == 0:
             return actions
         draws = np.random.default_rng([*self.key, t]).random(actions.shape[:2])
-        # Asked at every step, so that one that remembers has seen the whole episode.
-        advice = asked(self.expert, seen.states, t, actions.shape[-1])
-        return np.where((draws < self.beta)[..., None], advice.actions, actions)
-
-    def repeated(self, count: int) -> "InTurn":
-        return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))
+        advice = self.advice(seen, t)
+        known = np.isfinite(advice.actions).all(axis=-1)
+        return np.where(((draws < self.beta) & known)[..., None], advice.actions, actions)

@@ -20,14 +20,32 @@ In the record, `improved` is the expert, linearised around the samples; there is
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from gps.algorithms.execution import Execution, executed
-from gps.algorithms.guided import GuidedState, global_policy, linearised, marginals, mean_over_samples, with_policy
-from gps.algorithms.local import Prior, Step, chosen, extended, first_state, judged, recorded, sentences
+from gps.algorithms.guided import (
+    GuidedState,
+    global_policy,
+    linearised,
+    mean_over_samples,
+    policy_record,
+)
+from gps.algorithms.local import (
+    Prior,
+    Result,
+    Step,
+    advanced,
+    chosen,
+    extended,
+    first_state,
+    judged,
+    marginals,
+    recorded,
+    sentences,
+)
 from gps.backend import jax
 from gps.costs import RewardModel, evaluate
 from gps.dynamics.mixture import MixturePrior
@@ -38,9 +56,9 @@ from gps.linear_gaussian.types import Controller, LinearDynamics
 from gps.pixels import Pixels
 from gps.policies.linearised import linearise, policy_points
 from gps.policies.neural import Network, NeuralPolicy
-from gps.policies.supervised import Options, Samples, Training, train
-from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Status, mean_of_whole
-from gps.sampling import Policy
+from gps.policies.supervised import Fit, Options, Samples, Training, not_trained, train
+from gps.records import IterationRecord, PolicyStatus, Rollouts, Search, Status, mean_of_whole
+from gps.sampling import Policy, Seen
 
 _RIDGE = 1e-3
 """Of the linearisations for the record alone: they are to be smooth where samples are few."""
@@ -86,6 +104,7 @@ class Played:
     covariance: Float[np.ndarray, "M T du du"]
 
     observes: ClassVar[str] = "state"
+    abstains: ClassVar[str] = "the expert had no advice"
 
     @property
     def carries_over(self) -> bool:
@@ -94,8 +113,23 @@ class Played:
     def act(self, seen: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
         return asked(self.expert, seen, t, self.covariance.shape[-1]).actions
 
-    def repeated(self, count: int) -> "Played":
+    def repeated(self, count: int) -> Self:
         return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayedTogether(Played):
+    """The expert and the policy, which a sampler plays as `act` has it."""
+
+    policy: NeuralPolicy
+
+    observes: ClassVar[str] = "both"
+    abstains: ClassVar[str] = ""  # the policy acts where the expert has no advice
+    carries_over: ClassVar[bool] = False
+
+    def advice(self, seen: Seen, t: int) -> Advice:
+        """The expert's. It is asked at every step, so that one that remembers has seen the whole episode."""
+        return asked(self.expert, seen.states, t, self.covariance.shape[-1])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,6 +161,8 @@ class Distillation(abc.ABC):
     execution: Execution = "max_entropy"
     noise: float = 0.1
 
+    learns_from_observations: ClassVar[bool] = True
+
     @property
     def state_type(self) -> Any:
         """Of what `begin` and `improve` return."""
@@ -137,7 +173,7 @@ class Distillation(abc.ABC):
         """The state before the first iteration."""
         unknown = np.full(len(starts), np.nan)
         state = first_state(controllers, starts, unknown, np.nan, getattr(self.expert, "prior", None))
-        return extended(DistillationState, with_policy(state, self.training, self.policy_prior), lessons=())
+        return extended(DistillationState, state, training=self.training, policy_prior=self.policy_prior, lessons=())
 
     def policy(self, state: DistillationState) -> Policy:
         """What is sampled."""
@@ -161,7 +197,7 @@ class Distillation(abc.ABC):
     def further(self, state: DistillationState) -> dict[str, Policy]:
         """The expert, to be evaluated beside the policy."""
         expert = self._expert(state.prior, state.cost)
-        return {} if expert is None else {"local": Played(expert, np.zeros_like(state.controllers.covariance))}
+        return {} if expert is None else {"expert": Played(expert, self._noise(state))}
 
     def costs(self, rollouts: Rollouts) -> Float[np.ndarray, "M N T"]:
         """What each step cost."""
@@ -183,58 +219,42 @@ class Distillation(abc.ABC):
         cost = mean_of_whole(model.sample_costs, rollouts.mask)
         expert = self._expert(model.prior, cost)
         advice = advised(expert, rollouts)
-        wrong = ~np.isfinite(advice.actions).all(axis=-1)
-        status, usable = judged(np.full(len(cost), Status.OK), (model.dynamics, advice.actions), rollouts.mask)
-        if expert is None:
-            status, usable = np.full(len(cost), Status.NO_EXPERT), np.zeros(len(cost), dtype=bool)
-        status = np.where(status == Status.OK, Status.TAUGHT, status)
+        missing = ~np.isfinite(advice.actions).all(axis=-1)
+        status, usable = _judged(expert, model, rollouts, missing)
 
         lessons = (*state.lessons, lesson(rollouts, advice, usable))[-self.memory :]
         usual = usual_precision(lessons, self.deviation)
-        training, fit = train(state.training, samples(lessons, usual), self.options)
+        training, fit = self._taught(state, expert, samples(lessons, usual))
 
-        ran, around = self._ran(state, rollouts), model.linearised
         teacher = chosen(usable, around_samples(rollouts, advice.actions, inverse(advice, usual)), state.controllers)
-        record = recorded(
-            dataclasses.replace(state, controllers=ran), rollouts,
-            Step(cost, cost - state.cost, state.multiplier, state.multiplier),
-            costs=model.sample_costs,
-            dynamics=model.dynamics,
-            marginals=marginals(model, ran),
-            improved=teacher,
-            search=_no_search(rollouts),
-            status=status,
-            messages=sentences(status, rollouts, lambda m: _where_not_finite(wrong[m])),
-            policy=PolicyRecord(
-                sampled=state.trained,
-                linearised=around,
-                marginals=marginals(model, around),
-                kl=divergence(training.policy, advice, usual, rollouts, usable),
-                deviation=np.sqrt(np.diagonal(np.asarray(training.policy.covariance))),
-                steps=fit.steps,
-                training_loss=fit.training_loss,
-                held_out_loss=fit.held_out_loss,
-                outcome=fit.outcome.name,
-                covariance_outcome=fit.covariance_outcome.name,
-                message=fit.message,
-            ),
-        )  # fmt: skip
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
+        messages = tuple(sentences(status, rollouts, lambda m, _: _where_missing(missing[m], rollouts.mask[m])))
+        result = Result(teacher, state.planned, state.predicted, _no_search(rollouts), status, usable, messages)
+        around, kl = model.linearised, divergence(training.policy, advice, usual, rollouts, usable)
+        policy = policy_record(state.trained, around, marginals(model, around), training, fit, kl, fit.message)
+        first = self._expert(state.prior, state.cost) is None
+        policy = dataclasses.replace(policy, teacher="expert", first=first)
+        step = Step(cost, cost - state.cost, state.multiplier, state.multiplier)
+        ran = dataclasses.replace(state, controllers=self._ran(state, rollouts))
+        record = recorded(ran, rollouts, step, model, marginals(model, ran.controllers), result, policy)
+        next_state = advanced(
+            state, rollouts, step, result._replace(controllers=state.controllers),
             prior=model.prior,
-            cost=cost,
             training=training,
             policy_prior=model.policy_prior,
             lessons=lessons,
-        )
+        )  # fmt: skip
         return next_state, record
 
     def _expert(self, prior: DynamicsPrior | None, cost: Float[np.ndarray, "M"]) -> Any:
         """The expert that has learned from the samples; None while it knows too little."""
         known = np.abs(cost[np.isfinite(cost)]) / self.steps
         return knowing(self.expert, prior, float(known.mean()) if known.any() else 1.0)
+
+    def _taught(self, state: DistillationState, expert: Any, lessons: Samples) -> tuple[Training, Fit]:
+        """The supervised step, once there is an expert."""
+        if expert is None:
+            return state.training, not_trained(PolicyStatus.WARM_UP)
+        return train(state.training, lessons, self.options)
 
     def _noise(self, state: DistillationState) -> Float[np.ndarray, "M T du du"]:
         """The covariance of the exploration."""
@@ -255,7 +275,7 @@ class Distillation(abc.ABC):
 def advised(expert: Any, rollouts: Rollouts) -> Advice:
     """What the expert would do in each visited state, asked along the episodes; zero where masked, and for no expert.
 
-    The actions are NaN where it does not give numbers.
+    The actions are not finite where it has no advice.
     """
     M, N, T, du = rollouts.actions.shape
     if expert is None:
@@ -271,8 +291,8 @@ def advised(expert: Any, rollouts: Rollouts) -> Advice:
 
 
 def lesson(rollouts: Rollouts, advice: Advice, usable: Bool[np.ndarray, "M"]) -> Lesson:
-    """The labelled samples of the conditions that are usable."""
-    counts = rollouts.mask & usable[:, None, None]
+    """The samples of the conditions that are usable, where the expert had advice."""
+    counts = rollouts.mask & usable[:, None, None] & np.isfinite(advice.actions).all(axis=-1)
     precisions = None if advice.precisions is None else advice.precisions[counts]
     m, n, _ = np.nonzero(counts)
     vectors = rollouts.states if rollouts.observations is None else rollouts.observations
@@ -332,7 +352,8 @@ def divergence(
     squares = np.einsum("mnti,mntij,mntj->mnt", e, P, e)
     spread = np.einsum("mntij,ji->mnt", P, covariance) - len(covariance)
     kl = 0.5 * (spread - np.linalg.slogdet(P)[1] - np.linalg.slogdet(covariance)[1] + squares)
-    return np.where(usable[:, None], mean_over_samples(kl[..., None], rollouts)[..., 0], np.nan)
+    known = dataclasses.replace(rollouts, mask=rollouts.mask & np.isfinite(advice.actions).all(axis=-1))
+    return np.where(usable[:, None], mean_over_samples(kl[..., None], known)[..., 0], np.nan)
 
 
 def _no_search(rollouts: Rollouts) -> Search:
@@ -350,9 +371,26 @@ def _no_search(rollouts: Rollouts) -> Search:
     )
 
 
-def _where_not_finite(wrong: Bool[np.ndarray, "N T"]) -> str:
-    """Where the expert did not give numbers, if it did not."""
-    if not wrong.any():
+def _judged(
+    expert: Any, model: Model, rollouts: Rollouts, missing: Bool[np.ndarray, "M N T"]
+) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
+    """The status of each condition, and whether its samples can teach; `missing` is where there is no advice."""
+    M = len(missing)
+    if expert is None:
+        return np.full(M, Status.NO_EXPERT), np.zeros(M, dtype=bool)
+    status, usable = judged(np.full(M, Status.OK), model.dynamics, rollouts.mask)
+    some, none = missing.any(axis=(1, 2)), ~(rollouts.mask & ~missing).any(axis=(1, 2))
+    status = np.where(status == Status.OK, Status.TAUGHT, status)
+    status = np.where(usable & some, np.where(none, Status.NO_ADVICE, Status.ADVICE_MISSING), status)
+    return status, usable & ~none
+
+
+def _where_missing(missing: Bool[np.ndarray, "N T"], mask: Bool[np.ndarray, "N T"]) -> str:
+    """Where the expert had no advice, if it had not."""
+    if not missing.any():
         return ""
-    n, t = np.argwhere(wrong)[0]
-    return f" The expert's action is not finite at sample {n}, step {t}; nothing is learned from this condition."
+    n, t = np.argwhere(missing)[0]
+    return (
+        f" They are {missing.sum()} of {mask.sum()}, the first at sample {n}, step {t}: its action or precision is not "
+        "finite there, or the precision has an eigenvalue below zero."
+    )

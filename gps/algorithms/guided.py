@@ -5,17 +5,27 @@ policy around the samples of each condition and step, and trains it on what the 
 """
 
 import dataclasses
-from typing import Any, Generic, NamedTuple
+from typing import Any, ClassVar, Generic, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gps.algorithms.execution import executed
-from gps.algorithms.local import LocalModel, LocalState, Prior
+from gps.algorithms.local import (
+    LocalModel,
+    LocalState,
+    Prior,
+    Result,
+    State,
+    Step,
+    advanced,
+    chosen,
+    extended,
+    marginals,
+)
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
-from gps.linear_gaussian.riccati import expected_cost, forward
+from gps.linear_gaussian.riccati import expected_cost
 from gps.linear_gaussian.types import Controller, Marginals
 from gps.policies.linearised import linearise, policy_points
 from gps.policies.neural import Network, NeuralPolicy
@@ -46,6 +56,24 @@ class GuidedModel(NamedTuple):
     policy_prior: MixturePrior | None
 
 
+class Limits(NamedTuple):
+    """Of the actions, as the environment applies them; infinite where it has none."""
+
+    low: Float[np.ndarray, "du"] | float = -np.inf
+    high: Float[np.ndarray, "du"] | float = np.inf
+
+
+UNLIMITED = Limits()
+
+
+class Taught(NamedTuple):
+    """What a supervised step came to."""
+
+    training: Training
+    record: PolicyRecord
+    conditions: Bool[np.ndarray, "M"]  # that taught
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Guided(TrajOpt):
     """The settings that they all have, and what follows from them alone.
@@ -57,12 +85,16 @@ class Guided(TrajOpt):
         warm_up: iterations at the start that improve the local controllers alone, as trajectory optimisation does. A
             policy that imitates the first controllers, which are far from good and seen around few states, is far
             worse than they are, and holds them back.
+        limits: of the actions; see `asked`.
     """
 
     training: Training
     options: Options
     policy_prior: MixturePrior | None = None
     warm_up: int = 0
+    limits: Limits = UNLIMITED
+
+    learns_from_observations: ClassVar[bool] = True
 
     @property
     def state_type(self) -> Any:
@@ -76,37 +108,44 @@ class Guided(TrajOpt):
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> GuidedState:
         """The state before the first iteration."""
-        return with_policy(super().begin(controllers, starts), self.training, self.policy_prior)
-
-    def policy(self, state: GuidedState) -> Policy:
-        """What is sampled."""
-        return executed(state.controllers, state.planned, self.execution, self.noise)
+        first = super().begin(controllers, starts)
+        return extended(GuidedState, first, training=self.training, policy_prior=self.policy_prior)
 
     def final(self, state: GuidedState) -> Policy:
         """The global policy; the local controllers before there is one."""
-        return global_policy(state) if state.trained else self._local(state)
+        return global_policy(state) if state.trained else super().final(state)
 
     def further(self, state: GuidedState) -> dict[str, Policy]:
         """The local controllers, to be evaluated beside the policy."""
-        return {"local": self._local(state)} if state.trained else {}
+        return {"local": super().final(state)} if state.trained else {}
 
-    def taught(self, state: GuidedState, samples: Samples) -> tuple[Training, Fit]:
-        """The supervised step, once the local controllers are warm."""
-        return supervised(state, samples, self.options, self.warm_up)
+    def taught(
+        self, state: GuidedState, rollouts: Rollouts, model: GuidedModel, result: Result, **lesson: Any
+    ) -> Taught:
+        """The supervised step after the controllers' update; `lesson` as of `supervised`."""
+        return supervised(
+            state, rollouts, model, result.controllers, result.usable, self.options, self.warm_up, self.limits, **lesson
+        )
 
-    def _local(self, state: GuidedState) -> Controller:
-        return executed(state.controllers, state.planned, self.execution, 0.0)
+    def next_state(
+        self,
+        state: State,
+        rollouts: Rollouts,
+        step: Step,
+        model: GuidedModel,
+        result: Result,
+        taught: Taught,
+        **more: Any,
+    ) -> State:
+        """The state after the iteration; `more` are the fields that the algorithm has of its own."""
+        prior, reward = model.local.prior, model.local.reward
+        learned = {"prior": prior, "reward": reward, "training": taught.training, "policy_prior": model.policy_prior}
+        return advanced(state, rollouts, step, result, **learned, **more)
 
     def fit(self, state: GuidedState, rollouts: Rollouts, seed: int) -> GuidedModel:
         """The local model around the samples, and the global policy linearised around them."""
         local = super().fit(state, rollouts, seed)
         return GuidedModel(local, *linearised(state, rollouts, seed))
-
-
-def with_policy(state: LocalState, training: Training, policy_prior: MixturePrior | None) -> GuidedState:
-    """A local optimiser's first state, with a policy that nothing has trained yet."""
-    parts = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return GuidedState(**parts, training=training, policy_prior=policy_prior)
 
 
 def global_policy(state: GuidedState) -> Shared:
@@ -118,7 +157,7 @@ def global_policy(state: GuidedState) -> Shared:
 def linearised(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple[Controller, MixturePrior | None]:
     """The global policy around the samples of each condition and step, and the prior that has seen it there.
 
-    The local controllers before there is a policy.
+    The local controllers before there is a policy, and at steps that no sample has reached.
     """
     prior = state.policy_prior
     if not state.trained:
@@ -126,31 +165,51 @@ def linearised(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple[Contr
     policy = state.training.policy
     points = policy_points(rollouts.states, policy.act(rollouts.observed), rollouts.mask)
     prior = prior and prior.refit(points, seed)
-    dx = rollouts.states.shape[-1]
-    return linearise(points, dx, policy.covariance, prior and prior.at(points)), prior
-
-
-@jax.jit
-def _marginals(dynamics, controllers) -> Marginals:
-    return jax.vmap(forward)(dynamics, controllers)
-
-
-def marginals(model: LocalModel, controllers: Controller) -> Marginals:
-    """Of the state, under the controllers and the fitted dynamics."""
-    return _marginals(model.dynamics, controllers).numpy()
+    dx, seen = rollouts.states.shape[-1], rollouts.mask.any(axis=1)
+    around = linearise(points, dx, policy.covariance, prior and prior.at(points))
+    return chosen(seen, around, state.controllers), prior
 
 
 def expected(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M"]:
     """L(controllers): the expected cost of an episode in the local model."""
-    costs = expected_cost(_marginals(model.dynamics, controllers), model.cost, controllers)
+    costs = expected_cost(marginals(model, controllers), model.cost, controllers)
     return np.asarray(costs).sum(axis=1)
 
 
-def supervised(state: GuidedState, samples: Samples, options: Options, warm_up: int) -> tuple[Training, Fit]:
-    """The supervised step, from iteration `warm_up` on."""
+def supervised(
+    state: GuidedState,
+    rollouts: Rollouts,
+    model: GuidedModel,
+    teachers: Controller,
+    usable: Bool[np.ndarray, "M"],
+    options: Options,
+    warm_up: int,
+    limits: Limits,
+    *,
+    sampled: bool = False,
+    weights: Float[np.ndarray, "M #T"] | None = None,
+    multipliers: Float[np.ndarray, "M T du"] | None = None,
+) -> Taught:
+    """The supervised step, from iteration `warm_up` on: the policy imitates the teachers at the samples.
+
+    Args:
+        usable: which teachers are new; see `teaches`.
+        sampled: whether the rollouts are the policy's own.
+        weights, multipliers: see `lessons`; None for equal weights.
+    """
+    teach = teaches(usable, rollouts)
     if state.iteration < warm_up:
-        return state.training, not_trained(PolicyStatus.WARM_UP)
-    return train(state.training, samples, options)
+        training, fit = state.training, not_trained(PolicyStatus.WARM_UP)
+    else:
+        masked = teach[:, None] * (np.ones((len(teach), 1)) if weights is None else weights)
+        training, fit = train(state.training, lessons(teachers, rollouts, masked, multipliers, limits), options)
+    around, policy = model.linearised, training.policy
+    unknown = np.full(teachers.feedforward.shape[:2], np.nan)
+    kl = divergence(policy, teachers, rollouts, limits) if training.calls else unknown
+    silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
+    message = " ".join(filter(None, [fit.message, *(f"Condition {m} taught it nothing." for m in silent)]))
+    record = policy_record(sampled, around, marginals(model.local, around), training, fit, kl, message)
+    return Taught(training, record, teach)
 
 
 def teaches(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarray, "M"]:
@@ -161,27 +220,39 @@ def teaches(usable: Bool[np.ndarray, "M"], rollouts: Rollouts) -> Bool[np.ndarra
     return usable & ~rollouts.failed
 
 
+def asked(teachers: Controller, rollouts: Rollouts, limits: Limits) -> Float[np.ndarray, "M N T du"]:
+    """The teachers' mean actions at the samples, as the environment would apply them.
+
+    Where a sample has left the states that its linear controller was made for, that may ask for hundreds of times what
+    a motor gives. A network that were to reproduce the figure would have no eye for anything else.
+    """
+    K, k = teachers.feedback, teachers.feedforward
+    return np.clip(np.einsum("mtij,mntj->mnti", K, rollouts.states) + k[:, None], *limits)
+
+
 def lessons(
     teachers: Controller,
     rollouts: Rollouts,
     weights: Float[np.ndarray, "M #T"],
     multipliers: Float[np.ndarray, "M T du"] | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Samples:
-    """What the policy is to imitate: the teachers' mean actions at the sampled observations, with their precisions.
+    """What the policy is to imitate: what the teachers would do at the sampled observations, with their precisions.
 
     Args:
         weights: of each step; 0 where a condition is to teach nothing.
         multipliers: λ of the mean actions, in the same unit as the weights times nats.
+        limits: of the actions; see `asked`.
     """
     M, N, T = rollouts.mask.shape
-    K, k = teachers.feedback, teachers.feedforward
-    actions = np.einsum("mtij,mntj->mnti", K, rollouts.states) + k[:, None]
+    actions = asked(teachers, rollouts, limits)
     precisions = np.broadcast_to(precision(teachers)[:, None], (*actions.shape, actions.shape[-1]))
     masked = rollouts.mask * np.nan_to_num(weights)[:, None]
     linear = None
     if multipliers is not None:  # the supervised step has the weight before both terms
-        ratio = multipliers / np.maximum(weights, np.finfo(float).tiny)[..., None]
-        linear = flat(np.broadcast_to(np.where(weights[..., None] > 0, ratio, 0.0)[:, None], actions.shape))
+        heard = weights[..., None] > 0
+        ratio = np.where(heard, multipliers / np.where(heard, weights[..., None], 1.0), 0.0)
+        linear = flat(np.broadcast_to(ratio[:, None], actions.shape))
     episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
     parts = (rollouts.observed, actions, precisions, masked)
     return Samples(*(jax.tree.map(flat, part) for part in parts), linear, flat(episodes))
@@ -204,38 +275,38 @@ def precision(controllers: Controller) -> Float[np.ndarray, "M T du du"]:
 def policy_record(
     sampled: bool,
     around: Controller,
-    model: LocalModel,
+    there: Marginals,
     training: Training,
-    teachers: Controller,
-    rollouts: Rollouts,
     fit: Fit,
-    teach: Bool[np.ndarray, "M"],
+    kl: Float[np.ndarray, "M T"],
+    message: str,
 ) -> PolicyRecord:
-    """The policy's side of the iteration's record, after its training. `teach` is what `teaches` says."""
-    policy, there = training.policy, training.calls > 0
-    silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
+    """The policy's side of the iteration's record, after its training; the arguments are those of `PolicyRecord`."""
     return PolicyRecord(
         sampled=sampled,
         linearised=around,
-        marginals=marginals(model, around),
-        kl=divergence(policy, teachers, rollouts) if there else np.full(teachers.feedforward.shape[:2], np.nan),
-        deviation=np.sqrt(np.diagonal(np.asarray(policy.covariance))),
+        marginals=there,
+        kl=kl,
+        deviation=training.deviation,
         steps=fit.steps,
         training_loss=fit.training_loss,
         held_out_loss=fit.held_out_loss,
         outcome=fit.outcome.name,
         covariance_outcome=fit.covariance_outcome.name,
-        message=" ".join(filter(None, [fit.message, *(f"Condition {m} taught it nothing." for m in silent)])),
+        message=message,
     )
 
 
-def divergence(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M T"]:
+def divergence(
+    policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts, limits: Limits = UNLIMITED
+) -> Float[np.ndarray, "M T"]:
     """KL(π(· | o) ‖ p(· | x)) at each step, nats, mean over the samples; NaN at a step without any.
 
-    ½ [tr(PΣ) − du + log det P⁻¹ − log det Σ + eᵀPe], P the teachers' precision and e what the mean actions differ by.
+    ½ [tr(PΣ) − du + log det P⁻¹ − log det Σ + eᵀPe], P the teachers' precision and e what the mean actions differ by,
+    the teachers' within the limits: as the policy is taught.
     """
     P, covariance = precision(teachers), np.asarray(policy.covariance)
-    e = differences(policy, teachers, rollouts)
+    e = differences(policy, teachers, rollouts, limits)
     squares = np.einsum("mnti,mtij,mntj->mnt", e, P, e)
     mean = mean_over_samples(squares[..., None], rollouts)[..., 0]
     spread = np.einsum("mtij,ji->mt", P, covariance) - len(covariance)
@@ -243,15 +314,18 @@ def divergence(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -
     return 0.5 * (spread + logdets + mean)
 
 
-def differences(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M N T du"]:
-    """The policy's mean actions at the samples minus the teachers'."""
-    K, k = teachers.feedback, teachers.feedforward
-    return policy.act(rollouts.observed) - np.einsum("mtij,mntj->mnti", K, rollouts.states) - k[:, None]
+def differences(
+    policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts, limits: Limits = UNLIMITED
+) -> Float[np.ndarray, "M N T du"]:
+    """The policy's mean actions at the samples minus what it is taught."""
+    return policy.act(rollouts.observed) - asked(teachers, rollouts, limits)
 
 
-def mean_difference(policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts) -> Float[np.ndarray, "M T du"]:
+def mean_difference(
+    policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts, limits: Limits = UNLIMITED
+) -> Float[np.ndarray, "M T du"]:
     """The mean of `differences` over the samples; NaN at a step without any."""
-    return mean_over_samples(differences(policy, teachers, rollouts), rollouts)
+    return mean_over_samples(differences(policy, teachers, rollouts, limits), rollouts)
 
 
 def mean_over_samples(values: Float[np.ndarray, "M N T d"], rollouts: Rollouts) -> Float[np.ndarray, "M T d"]:

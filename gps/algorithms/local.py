@@ -6,7 +6,7 @@ An optimiser is a frozen dataclass of settings. The loop (`gps.experiment`) asks
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,7 @@ from gps.backend import jax
 from gps.costs import RewardModel, evaluate, expand
 from gps.dynamics.prior import DynamicsPrior, Transitions
 from gps.dynamics.regression import fit_dynamics
+from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status, mean_of_whole
 from gps.sampling import Policy
@@ -38,6 +39,9 @@ class LocalState(Generic[Prior]):
     multiplier: Float[np.ndarray, "M"]  # of the KL bound of the last update
     predicted: Float[np.ndarray, "M"]  # change of the cost by the last update
     cost: Float[np.ndarray, "M"]  # mean of the last samples
+
+
+State = TypeVar("State", bound=LocalState)
 
 
 class LocalModel(NamedTuple):
@@ -76,13 +80,16 @@ class LocalOptimiser:
     kl_step: float = 1.0
     multiplier: float = 1.0
     min_multiplier: float = 0.1
-    max_multiplier: float = 10.0
+    max_multiplier: float = 1.0
     execution: Execution = "max_entropy"
     noise: float = 0.1
     smoothing: float = 0.0
 
     needs_derivatives: ClassVar[bool] = True
     """Whether the cost must have any."""
+
+    learns_from_observations: ClassVar[bool] = False
+    """Whether it needs what a policy sees; else nobody looks, and no picture is drawn."""
 
     def policy(self, state: LocalState) -> Controller:
         """The controllers to sample."""
@@ -161,7 +168,61 @@ def fit_local_model(
     return LocalModel(dynamics.numpy(), expansion, sample_costs, prior, reward)
 
 
+@jax.jit
+def _marginals(dynamics, controllers) -> Marginals:
+    return jax.vmap(forward)(dynamics, controllers)
+
+
+def marginals(model: Any, controllers: Controller) -> Marginals:
+    """Of the state, under the controllers and the fitted dynamics."""
+    return _marginals(model.dynamics, controllers).numpy()
+
+
 # -- what an update was worth ----------------------------------------------------------------------------------------
+
+
+class Result(NamedTuple):
+    """What an update came to, for M conditions: where it is of no use, all is as it was."""
+
+    controllers: Controller
+    planned: Float[np.ndarray, "M T dx"]
+    predicted: Float[np.ndarray, "M"]  # change of the cost; NaN where the controller is the old one
+    search: Search
+    status: Int[np.ndarray, "M"]
+    usable: Bool[np.ndarray, "M"]
+    messages: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        state: LocalState,
+        rollouts: Rollouts,
+        status: Int[np.ndarray, "M"],
+        *,
+        controllers: Controller,
+        planned: Float[np.ndarray, "M T dx"],
+        predicted: Float[np.ndarray, "M"],
+        search: Search,
+        finite: Any,
+        details: Callable[[int, int], str] = lambda m, code: "",
+    ) -> Self:
+        """The new controllers, judged.
+
+        Args:
+            status: of the update alone.
+            finite: a tree of arrays (M, ...) that must be so, beside the controllers.
+            details: see `sentences`.
+        """
+        status, usable = judged(status, (controllers, finite), rollouts.mask)
+        return cls(
+            chosen(usable, controllers, state.controllers),
+            chosen(usable, planned, state.planned),
+            np.where(usable, predicted, np.nan),
+            dataclasses.replace(search, kl=np.where(usable[:, None], search.kl, 0.0)),
+            status,
+            usable,
+            tuple(sentences(status, rollouts, details)),
+        )
 
 
 def judged(
@@ -183,20 +244,18 @@ def judged(
     return status, np.array([Status(code).improved for code in status])
 
 
-def sentences(
-    status: Int[np.ndarray, "M"], rollouts: Rollouts, details: Callable[[int], str] = lambda m: ""
-) -> Iterator[str]:
+def sentences(status: Int[np.ndarray, "M"], rollouts: Rollouts, details: Callable[[int, int], str]) -> Iterator[str]:
     """What the status of each condition means here, in words; empty where all is well.
 
     Args:
-        details: what the algorithm has to add of a condition whose status is not well.
+        details: what the algorithm has to add of a condition and its status, which is not well.
     """
     for m, code in enumerate(status):
         aborts = _aborts(rollouts, m)
         if Status(code).ok:
             yield aborts.strip()
             continue
-        text = Status(code).sentence + details(m)
+        text = Status(code).sentence + details(m, code)
         if code == Status.SAMPLES_DROPPED:
             short = (~rollouts.mask[m].all(axis=1)).sum()
             text += f" {short} of {len(rollouts.mask[m])} ended early."
@@ -211,52 +270,70 @@ def _aborts(rollouts: Rollouts, m: int) -> str:
             alike.setdefault((abort.step, abort.reason), []).append(str(abort.sample))
     return "".join(
         f" {'Samples' if len(samples) > 1 else 'Sample'} {', '.join(samples)} "
-        f"{'were' if len(samples) > 1 else 'was'} aborted after step {step}: {reason}."
+        f"{'were' if len(samples) > 1 else 'was'} aborted {f'after step {step}' if step >= 0 else 'at once'}: {reason}."
         for (step, reason), samples in alike.items()
     )
 
 
-def chosen(usable: Bool[np.ndarray, "M"], new: Any, old: Any) -> Any:
-    """The arrays of `new` for the conditions that are usable, those of `old` for the others."""
+def chosen(usable: Bool[np.ndarray, "M *T"], new: Any, old: Any) -> Any:
+    """The arrays of `new` for the conditions (or their steps) that are usable, those of `old` for the others."""
     return jax.tree.map(lambda yes, no: np.where(per_condition(usable, yes), yes, no), new, old)
 
 
-def per_condition(values: Float[np.ndarray, "M"], array: np.ndarray) -> np.ndarray:
-    """A value per condition in a shape that broadcasts against `array`."""
-    return values.reshape(-1, *(1,) * (array.ndim - 1))
+def per_condition(values: Float[np.ndarray, "M *T"], array: np.ndarray) -> np.ndarray:
+    """A value per condition (or step) in a shape that broadcasts against `array`."""
+    return values.reshape(*values.shape, *(1,) * (array.ndim - values.ndim))
 
 
 def recorded(
     state: LocalState,
     rollouts: Rollouts,
     step: Step,
-    *,
-    costs: Float[np.ndarray, "M N T"],
-    dynamics: LinearDynamics,
+    model: Any,
     marginals: Marginals,
-    improved: Controller,
-    search: Search,
-    status: Int[np.ndarray, "M"],
-    messages: Iterator[str],
+    result: Result,
     policy: PolicyRecord | None = None,
 ) -> IterationRecord:
-    """The record of the iteration that began in `state`."""
+    """The record of the iteration that began in `state`.
+
+    Args:
+        model: that it fitted, with its `dynamics` and `sample_costs`.
+        marginals: of the state, under the controllers that were run.
+    """
     return IterationRecord(
         iteration=state.iteration,
         environment_steps=state.environment_steps + rollouts.steps,
         rollouts=rollouts,
-        costs=costs,
+        costs=model.sample_costs,
         controllers=state.controllers,
-        dynamics=dynamics,
+        dynamics=model.dynamics,
         marginals=marginals,
-        improved=improved,
-        search=search,
+        improved=result.controllers,
+        search=result.search,
         multiplier=step.multiplier,
         predicted=state.predicted,
         actual=step.actual,
         entropy=state.controllers.entropy().mean(axis=1),
-        status=status,
-        messages=tuple(messages),
+        status=result.status,
+        messages=result.messages,
         seconds=Seconds(0.0, 0.0, 0.0),
         policy=policy,
+    )
+
+
+def advanced(state: State, rollouts: Rollouts, step: Step, result: Result, **more: Any) -> State:
+    """The state after the iteration; `more` are the fields that the algorithm has of its own."""
+    eta = result.search.eta  # the next search begins where this one ended, if that is a number to begin with
+    found = per_condition(result.usable, eta) & (eta > 0) & np.isfinite(eta)
+    return dataclasses.replace(
+        state,
+        iteration=state.iteration + 1,
+        environment_steps=state.environment_steps + rollouts.steps,
+        controllers=result.controllers,
+        planned=result.planned,
+        eta=np.where(found, eta, state.eta),
+        multiplier=step.multiplier,
+        predicted=result.predicted,
+        cost=step.cost,
+        **more,
     )

@@ -10,6 +10,14 @@ Each iteration, for M conditions:
 so that what a local controller learns is never farther from the policy than a step. Before the policy was trained for
 the first time (see `warm_up`), the local controllers are sampled, also on-policy, and take the place of π̄.
 
+One policy
+----------
+It is one policy for all conditions, and what it minimises is the sum of their costs. From the first lesson on they
+have one temperature α, in units of the mean cost of a step of all, and from the policy's first training on one
+multiplier of ε. With their own, those that fare badly fall silent: α follows the cost, and as it rises the precision of
+what they teach falls; the multiplier falls with the cost, and what raised the cost may be the pull of the others on the
+policy that they share. A policy that does not see what tells its teachers apart is then lost for these conditions.
+
 The step rule
 -------------
 The multiplier of ε follows the predicted and the actual change of the cost. p_k is the local controller with which
@@ -19,14 +27,15 @@ and J_k(q) the mean cost of the samples of iteration k if q is what was sampled,
 the samples. What iteration k − 1 predicted, and what iteration k finds:
 
               predicted                          actual
-    classic   L_{k−1}(p_k) − J_{k−1}(p_{k−1})    J_k(p_k) − J_{k−1}(p_{k−1})
-    global    L_{k−1}(p_k) − J_{k−1}(π_{k−1})    J_k(π_k) − J_{k−1}(π_{k−1})
+    classic   L_{k−1}(p_k) − L_{k−1}(p_{k−1})    J_k(p_k) − J_{k−1}(p_{k−1})
+    global    L_{k−1}(p_k) − L_{k−1}(π_{k−1})    J_k(π_k) − J_{k−1}(π_{k−1})
 
-Both predict by the new local controller in the old model. `classic` asks of the model alone whether it predicted well
-what the local controllers do. `global` compares with what became of the global policy, so that a policy that imitates
-badly shortens the next step as a bad model does. The rule of what is sampled (classic off-policy, global on-policy)
-rests on samples alone; the other rests on L_k, which is absurd where the fitted closed loop is unstable. The paper
-takes L in all places.
+and each is the sum over the conditions once the policy is trained. `classic` asks of the model alone whether it
+predicted well what the local controllers do. `global` compares with what became of the global policy, so that a policy
+that imitates badly shortens the next step as a bad model does. The rule of what is sampled (classic off-policy, global
+on-policy) finds by samples, as trajectory optimisation does; the other by L_k. The paper takes L in all places. Where a
+fitted closed loop is unstable, both terms of a prediction are absurd: it then promises far too much, and the step is
+halved. With J in place of its second term it would promise harm, which tells nothing of the next step.
 """
 
 import dataclasses
@@ -35,27 +44,17 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import (
-    Guided,
-    GuidedModel,
-    GuidedState,
-    expected,
-    global_policy,
-    lessons,
-    marginals,
-    policy_record,
-    teaches,
-)
-from gps.algorithms.local import Step, chosen, judged, recorded, sentences
-from gps.algorithms.step_size import adapted
-from gps.algorithms.trajopt import found, indefinite, searched
+from gps.algorithms.guided import Guided, GuidedModel, GuidedState, expected, global_policy
+from gps.algorithms.local import Step, marginals, recorded
+from gps.algorithms.step_size import adapted, adapted_together
+from gps.algorithms.trajopt import Problem, temperature
 from gps.records import IterationRecord, Rollouts, mean_of_whole
 from gps.sampling import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MDGPS(Guided):
-    """The algorithm. Of its state, `cost` and `predicted` are those of the step rule: L of the reference, its change.
+    """The algorithm. Of its state, `cost` is the J of what the step rule compares, and `predicted` the change of L.
 
     Args:
         sampling: whose rollouts are taken, the global policy's or the local controllers'.
@@ -80,51 +79,36 @@ class MDGPS(Guided):
         reference = self.reference(state, rollouts, model)
         step = self.rule(state, reference)
         alpha = self.alpha(local, rollouts)
-        new = self.optimised(local, around, step.bound, alpha, state.eta)
-        status, usable = judged(new.status, (new.controller, new.kl, local.dynamics), rollouts.mask)
-        kept = chosen(usable, new.controller, state.controllers)
-        teach = teaches(usable, rollouts)
-        training, fit = self.taught(state, lessons(kept, rollouts, teach[:, None]))
-
+        if state.iteration >= self.warm_up:
+            alpha = np.full_like(alpha, temperature(self.entropy, local.sample_costs, rollouts.mask))
+        problem = Problem(local, around, step.bound, alpha)
+        new = self.solved(problem, state.eta)
+        predicted = expected(local, new.controller) - self.compared(state, model)
+        result = self.result(state, rollouts, problem, new, predicted)
         sampled = self._on_policy(state)
-        record = recorded(
-            # What ran is, on-policy, the global policy, which the linearised one stands for.
-            dataclasses.replace(state, controllers=around if sampled else state.controllers), rollouts, step,
-            costs=local.sample_costs,
-            dynamics=local.dynamics,
-            marginals=new.previous_marginals if sampled else marginals(local, state.controllers),
-            improved=kept,
-            search=searched(new, step.bound, alpha, np.where(usable[:, None], new.kl, 0.0)),
-            status=status,
-            messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], local, around, new, alpha[m])),
-            policy=policy_record(sampled, around, local, training, kept, rollouts, fit, teach),
-        )  # fmt: skip
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, new.marginals.mean, state.planned),
-            prior=local.prior,
-            reward=local.reward,
-            eta=found(new.eta, usable, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, expected(local, new.controller) - reference, np.nan),
-            cost=step.cost,
-            training=training,
-            policy_prior=model.policy_prior,
-        )
-        return next_state, record
+        taught = self.taught(state, rollouts, model, result, sampled=sampled)
+
+        # What ran is, on-policy, the global policy, which the linearised one stands for.
+        ran = dataclasses.replace(state, controllers=around if sampled else state.controllers)
+        there = new.previous_marginals if sampled else marginals(local, state.controllers)
+        record = recorded(ran, rollouts, step, local, there, result, taught.record)
+        return self.next_state(state, rollouts, step, model, result, taught), record
 
     def reference(self, state: GuidedState, rollouts: Rollouts, model: GuidedModel) -> Float[np.ndarray, "M"]:
         """J_k(p_k) or J_k(π_k)."""
         sampled = "global" if self._on_policy(state) else "classic"
         if not state.trained or self.step_rule in (sampled, None):
             return mean_of_whole(model.local.sample_costs, rollouts.mask)
-        return expected(model.local, state.controllers if self.step_rule == "classic" else model.linearised)
+        return self.compared(state, model)
+
+    def compared(self, state: GuidedState, model: GuidedModel) -> Float[np.ndarray, "M"]:
+        """L_k(p_k) or L_k(π_k)."""
+        ran = "global" if self._on_policy(state) else "classic"
+        return expected(model.local, model.linearised if (self.step_rule or ran) == "global" else state.controllers)
 
     def rule(self, state: GuidedState, reference: Float[np.ndarray, "M"]) -> Step:
-        """The bound on this iteration's update; `reference` is L_k(p_k) or L_k(π_k)."""
+        """The bound on this iteration's update; `reference` is J_k(p_k) or J_k(π_k)."""
         actual = reference - state.cost
-        multiplier = adapted(state.multiplier, state.predicted, actual, self.min_multiplier, self.max_multiplier)
+        rule = adapted_together if state.trained else adapted
+        multiplier = rule(state.multiplier, state.predicted, actual, self.min_multiplier, self.max_multiplier)
         return Step(reference, actual, multiplier, self.kl_step * multiplier)

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.local import LocalOptimiser, LocalState, chosen, extended, first_state, judged, recorded, sentences
+from gps.algorithms.local import LocalOptimiser, LocalState, Result, advanced, chosen, extended, first_state, recorded
 from gps.algorithms.path_integral import Weights, cost_to_go, floored, weigh, weighted_gaussian
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.regression import fit_dynamics
@@ -94,59 +94,38 @@ class PI2(LocalOptimiser):
         S = cost_to_go(seen.sample_costs, mask)
         weighed = weigh(S, mask, step.bound, temperature=self.temperature)
         new = self._refitted(old, rollouts, weighed, state.floor)
-        status, usable = judged(_status(weighed, self.temperature), (new, weighed.weights, seen.sample_costs), mask)
-        kept = chosen(usable, new, old)
-
-        record = recorded(
-            state, rollouts, step,
-            costs=seen.sample_costs,
-            dynamics=seen.dynamics,
-            marginals=seen.marginals,
-            improved=kept,
-            search=Search(
-                bound=step.bound,
-                eta=weighed.eta,
-                kl=np.where(usable[:, None], weighed.kl, 0.0),
-                alpha=np.zeros(len(status)),
-                evaluations=weighed.evaluations,
-                trace_log_eta=weighed.trace_log_eta,
-                trace_kl=weighed.trace_kl,
-            ),
-            status=status,
-            messages=sentences(status, rollouts),
-        )  # fmt: skip
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, seen.marginals.mean, state.planned),
-            eta=chosen(usable, weighed.eta, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, gain(weighed, S, mask), np.nan),
-            cost=step.cost,
+        search = Search(
+            bound=step.bound,
+            eta=weighed.eta,
+            kl=weighed.kl,
+            alpha=np.zeros(len(step.bound)),
+            evaluations=weighed.evaluations,
+            trace_log_eta=weighed.trace_log_eta,
+            trace_kl=weighed.trace_kl,
         )
-        return next_state, record
+        result = Result.of(
+            state, rollouts, _status(weighed, self.temperature),
+            controllers=new,
+            planned=seen.marginals.mean,
+            predicted=gain(weighed, S, mask),
+            search=search,
+            finite=(weighed.weights, seen.sample_costs),
+        )  # fmt: skip
+        record = recorded(state, rollouts, step, seen, seen.marginals, result)
+        return advanced(state, rollouts, step, result), record
 
     def _refitted(self, old: Controller, rollouts: Rollouts, weighed: Weights, floor) -> Controller:
         """The Gaussians of the weighed actions; a step at which all samples cost the same keeps its own."""
         shift, covariance = weighted_gaussian(exploration(rollouts, old), weighed.weights)
         covariance = self.covariance_damping * old.covariance + (1.0 - self.covariance_damping) * covariance
-        return where_told(weighed, old.feedback, old.feedforward + shift, floored(covariance, floor), old)
+        new = Controller(old.feedback, old.feedforward + shift, floored(covariance, floor))
+        return chosen(weighed.told, new, old)
 
 
 def exploration(rollouts: Rollouts, mean: Controller) -> Float[np.ndarray, "M N T du"]:
     """How far the applied actions were from the controller's mean; zero where masked."""
     asked = np.einsum("mtij,mntj->mnti", mean.feedback, rollouts.states) + mean.feedforward[:, None]
     return np.where(rollouts.mask[..., None], rollouts.actions - asked, 0.0)
-
-
-def where_told(weighed: Weights, feedback, feedforward, covariance, old: Controller) -> Controller:
-    """New Gaussians at the steps whose samples tell better from worse, the old ones at the others."""
-    told = weighed.told[..., None]
-    return Controller(
-        feedback, np.where(told, feedforward, old.feedforward), np.where(told[..., None], covariance, old.covariance)
-    )
 
 
 def gain(weighed: Weights, S: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:

@@ -28,10 +28,11 @@ has one, as if it had been noise: k'_t − k_t = Σ_i w_it (e_it + r_it).
 
 What the S-step teaches
 -----------------------
-At each sampled observation o_it the action K_t x_it + k'_t, with the precision Σ'_t⁻¹: what the policy does there on
-its line, and the same weighted noise for all samples of a step. The policy's covariance becomes the inverse of the mean
-precision over conditions and steps, which is not above the mean of the Σ'_t: by this the noise falls, and by the
-weights where λ < 1; by what a line leaves of μ it grows. The floor, relative to the first controllers', ends the fall.
+At each sampled observation o_it the action K_t x_it + k'_t, within the environment's limits, with the precision Σ'_t⁻¹:
+what the policy does there on its line, and the same weighted noise for all samples of a step. The policy's covariance
+becomes the inverse of the mean precision over conditions and steps, which is not above the mean of the Σ'_t: by this
+the noise falls, and by the weights where λ < 1; by what a line leaves of μ it grows. The floor, relative to the first
+controllers', ends the fall.
 
 Off-policy
 ----------
@@ -40,16 +41,22 @@ as they would without a policy, bit for bit, and the policy imitates what they h
 
 The step rule is the optimiser's own: the change of the samples' mean cost that its weights (and PILQR's model)
 predicted, beside what it was. On-policy both are those of the policy.
+
+On-policy, noise is to be white
+-------------------------------
+With `controller.smoothing` the policy lost its feedback: on the nine-slot peg the gains were gone in six iterations.
+Noise that lasts has moved the states by the time that k'_t follows it, and a policy that knows no time may take the
+one for a function of the other, of the wrong sign. PI² mends no gains.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided import GuidedModel, global_policy, lessons, linearised, policy_record, supervised, teaches
+from gps.algorithms.guided import UNLIMITED, GuidedModel, Limits, global_policy, linearised, supervised
 from gps.algorithms.local import LocalOptimiser, LocalState, chosen
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.types import Controller
@@ -94,6 +101,7 @@ class PIGPS:
         options: of the supervised step.
         policy_prior: of the linearisation; None linearises by least squares.
         warm_up: iterations at the start that improve the local controllers alone.
+        limits: of the actions; see `gps.algorithms.guided.asked`.
         sampling: whose rollouts are taken, the global policy's or the local controllers'.
     """
 
@@ -102,7 +110,10 @@ class PIGPS:
     options: Options
     policy_prior: MixturePrior | None = None
     warm_up: int = 0
+    limits: Limits = UNLIMITED
     sampling: Literal["on_policy", "off_policy"] = "on_policy"
+
+    learns_from_observations: ClassVar[bool] = True
 
     @property
     def state_type(self) -> Any:
@@ -155,9 +166,8 @@ class PIGPS:
         after, record = optimiser.improve(before, rollouts, model.local)
         usable = np.array([status.improved for status in record.statuses])
         teachers = chosen(usable, record.improved, state.controllers)  # what has no update is left as it was
-        teach = teaches(usable, rollouts)
-        training, fit = supervised(state, lessons(teachers, rollouts, teach[:, None]), self.options, self.warm_up)
-        policy = policy_record(sampled, model.linearised, model.local, training, teachers, rollouts, fit, teach)
+        settings = self.options, self.warm_up, self.limits
+        taught = supervised(state, rollouts, model, teachers, usable, *settings, sampled=sampled)
         after = dataclasses.replace(after, controllers=teachers)
-        record = dataclasses.replace(record, improved=teachers, policy=policy)
-        return PIGPSState(after, training, model.policy_prior), record
+        record = dataclasses.replace(record, improved=teachers, policy=taught.record)
+        return PIGPSState(after, taught.training, model.policy_prior), record

@@ -41,19 +41,18 @@ from gps.algorithms.local import (
     LocalModel,
     LocalState,
     Prior,
+    advanced,
     chosen,
     extended,
-    judged,
+    marginals,
     per_condition,
     recorded,
-    sentences,
 )
 from gps.algorithms.path_integral import Weights, cost_to_go, floored, shifted_gaussian, weigh
-from gps.algorithms.pi2 import exploration, gain, where_told
-from gps.algorithms.trajopt import TrajOpt, found, indefinite, predicted, searched
+from gps.algorithms.pi2 import exploration, gain
+from gps.algorithms.trajopt import Problem, TrajOpt, predicted
 from gps.backend import jax, jnp
 from gps.dynamics.mixture import MixturePrior
-from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller
 from gps.records import IterationRecord, Rollouts
 
@@ -107,47 +106,30 @@ class PILQR(TrajOpt):
         """
         old, mask = state.controllers, rollouts.mask
         step = self.step(state, model.sample_costs, mask)
-        alpha = self.alpha(model, rollouts)
         noise = exploration(rollouts, self.policy(state))
         residual, share = split(model, old, rollouts, exploration(rollouts, old))
         share = share if self.residual_share is None else np.full_like(share, self.residual_share)
 
-        new = self.optimised(model, old, (1.0 - share) * step.bound, alpha, state.eta)
-        shared = np.broadcast_to(per_condition(new.eta, mask[:, 0]) if new.eta.ndim == 1 else new.eta, mask[:, 0].shape)
+        problem = Problem(model, old, (1.0 - share) * step.bound, self.alpha(model, rollouts))
+        new = self.solved(problem, state.eta)
+        shared = np.broadcast_to(per_condition(new.eta, mask[:, 0]), mask[:, 0].shape)
         second = share * step.bound > LEAST
         weighed = weigh(residual, mask, np.where(second, share * step.bound, LEAST), lowest=shared)
         both = self._shifted(new.controller, self.policy(state), noise, mask, weighed)
         both = chosen(second, both, new.controller)
         kl = new.kl + np.where(second[:, None], weighed.kl, 0.0)
-
-        status, usable = judged(new.status, (both, kl, model.dynamics), mask)
-        kept = chosen(usable, both, old)
-        record = recorded(
-            state, rollouts, step,
-            costs=model.sample_costs,
-            dynamics=model.dynamics,
-            marginals=new.previous_marginals,
-            improved=kept,
-            search=searched(new, step.bound, alpha, np.where(usable[:, None], kl, 0.0)),
-            status=status,
-            messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], model, old, new, alpha[m])),
-        )  # fmt: skip
         change = predicted(model, old, new) + np.where(second, gain(weighed, residual, mask), 0.0)
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, np.asarray(_means(model.dynamics, both)), state.planned),
+
+        new = new._replace(controller=both, kl=kl, marginals=marginals(model, both))
+        result = self.result(state, rollouts, problem._replace(bound=step.bound), new, change)
+        record = recorded(state, rollouts, step, model, new.previous_marginals, result)
+        next_state = advanced(
+            state, rollouts, step, result,
             prior=model.prior,
             reward=model.reward,
-            eta=found(new.eta, usable, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, change, np.nan),
-            cost=step.cost,
             residual=share,
-            temperature=np.where(usable[:, None], weighed.eta, 0.0),
-        )
+            temperature=np.where(result.usable[:, None], weighed.eta, 0.0),
+        )  # fmt: skip
         return next_state, record
 
     def _shifted(self, new: Controller, sampled: Controller, noise, mask, weighed: Weights) -> Controller:
@@ -159,7 +141,7 @@ class PILQR(TrajOpt):
         one = np.eye(delta.shape[-1])
         spread = self.covariance_damping * one + (1.0 - self.covariance_damping) * spread
         spread = floored(spread, self.covariance_floor**2 * one)
-        return where_told(weighed, new.feedback, k, L @ spread @ L.swapaxes(-1, -2), new)
+        return chosen(weighed.told, Controller(new.feedback, k, L @ spread @ L.swapaxes(-1, -2)), new)
 
 
 def split(
@@ -205,9 +187,3 @@ def _modelled_costs(dynamics, cost, controller, starts: Float[np.ndarray, "M N d
         return 0.5 * quadratic + jnp.sum(cost.gradient * z, axis=-1) + cost.constant
 
     return jax.vmap(jax.vmap(one, (None, None, None, 0, 0)))(dynamics, cost, controller, starts, noise)
-
-
-@jax.jit
-def _means(dynamics, controller):
-    """The states that the model expects, (M, T, dx)."""
-    return jax.vmap(forward)(dynamics, controller).mean

@@ -16,14 +16,19 @@ The noise with which m is played is that of the policy, which is what S is on th
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.distillation import Distillation, DistillationState, precisions_of, usual_precision
-from gps.experts import Advice, asked
-from gps.policies.neural import NeuralPolicy
+from gps.algorithms.distillation import (
+    Distillation,
+    DistillationState,
+    PlayedTogether,
+    precisions_of,
+    usual_precision,
+)
+from gps.experts import Advice
 from gps.sampling import Policy, Seen
 
 
@@ -39,30 +44,27 @@ class PLATO(Distillation):
 
     def sampled(self, state: DistillationState, expert: Any, noise: Float[np.ndarray, "M T du du"]) -> Policy:
         usual = usual_precision(state.lessons, self.deviation)
-        return Adapted(expert, state.training.policy, self.adaptation, usual, noise)
+        return Adapted(expert, noise, state.training.policy, self.adaptation, usual)
 
 
 @dataclasses.dataclass(frozen=True)
-class Adapted:
-    """The expert, drawn towards the policy."""
+class Adapted(PlayedTogether):
+    """The expert, drawn towards the policy; the policy alone where the expert has no advice."""
 
-    expert: Any
-    policy: NeuralPolicy
     adaptation: float
     usual: Float[np.ndarray, "du du"]
-    covariance: Float[np.ndarray, "M T du du"]
-
-    observes: ClassVar[str] = "both"
-    carries_over: ClassVar[bool] = False
 
     def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
-        mean = self.policy.act(seen.observations, t)
-        advice = asked(self.expert, seen.states, t, mean.shape[-1])
-        firm = Advice(advice.actions, precisions_of(advice, self.usual))
+        mean, advice = self.policy.act(seen.observations, t), self.advice(seen, t)
+        known = np.isfinite(advice.actions).all(axis=-1)[..., None]
+        if self.adaptation == 0:  # also where the expert does not care about an action at all
+            return np.where(known, advice.actions, mean)
+        precisions = precisions_of(advice, self.usual)
+        known &= np.isfinite(precisions).all(axis=-1).all(axis=-1, keepdims=True)
+        towards = np.where(known, advice.actions, mean)
+        precisions = np.where(known[..., None], precisions, self.usual)
+        firm = Advice(towards, precisions)
         return pooled(firm, mean, np.asarray(self.policy.covariance), self.adaptation)[0]
-
-    def repeated(self, count: int) -> "Adapted":
-        return dataclasses.replace(self, covariance=np.repeat(self.covariance, count, axis=0))
 
 
 def pooled(

@@ -23,3 +23,20 @@ def adapted(
         factor = np.clip(np.abs(predicted) / (2 * shortfall), 0.1, 5.0)
     known = np.isfinite(predicted) & np.isfinite(actual) & (predicted < 0)
     return np.clip(multiplier * np.where(known, factor, 1.0), low, high)
+
+
+def adapted_together(
+    multiplier: Float[np.ndarray, "M"],
+    predicted: Float[np.ndarray, "M"],
+    actual: Float[np.ndarray, "M"],
+    low: float,
+    high: float,
+) -> Float[np.ndarray, "M"]:
+    """The next multiplier of all conditions, by the sum of their changes: where they share a policy, they share it.
+
+    It goes on from the geometric mean of theirs. A condition of which nothing is known (NaN) is not counted.
+    """
+    known = np.isfinite(predicted) & np.isfinite(actual)
+    last = np.exp(np.log(multiplier).mean(keepdims=True))
+    sums = (values[known].sum(keepdims=True) for values in (predicted, actual))
+    return np.broadcast_to(adapted(last, *sums, low, high), multiplier.shape)

@@ -5,22 +5,20 @@ improve each controller by maximum-entropy LQR inside a KL trust region. Repeat.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.algorithms.local import (
     LocalModel,
     LocalOptimiser,
     LocalState,
-    chosen,
+    Result,
+    advanced,
     first_state,
     fit_local_model,
-    judged,
-    per_condition,
     recorded,
-    sentences,
 )
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
@@ -32,6 +30,15 @@ from gps.records import IterationRecord, Rollouts, Search, Status
 
 KL_TOLERANCE = 1e-2
 """Relative, of the search for η: the model is not worth a third digit, and each evaluation has its price."""
+
+
+class Problem(NamedTuple):
+    """Of M conditions: better controllers in the local model, within `bound` of those that they begin from."""
+
+    model: LocalModel
+    around: Controller
+    bound: Float[np.ndarray, "M"]  # nats per time step
+    alpha: Float[np.ndarray, "M ..."]  # cost per nat of entropy; (M, T) where each step has its own
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,48 +80,59 @@ class TrajOpt(LocalOptimiser):
         under this iteration's dynamics and cost expansion.
         """
         old, step = state.controllers, self.step(state, model.sample_costs, rollouts.mask)
-        alpha = self.alpha(model, rollouts)
-        new = self.optimised(model, old, step.bound, alpha, state.eta)
-        status, usable = judged(new.status, (new.controller, new.kl, model.dynamics), rollouts.mask)
-        kept = chosen(usable, new.controller, old)
-
-        record = recorded(
-            state, rollouts, step,
-            costs=model.sample_costs,
-            dynamics=model.dynamics,
-            marginals=new.previous_marginals,
-            improved=kept,
-            search=searched(new, step.bound, alpha, np.where(usable[:, None], new.kl, 0.0)),
-            status=status,
-            messages=sentences(status, rollouts, lambda m: indefinite(m, status[m], model, old, new, alpha[m])),
-        )  # fmt: skip
-        next_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=record.environment_steps,
-            controllers=kept,
-            planned=chosen(usable, new.marginals.mean, state.planned),
-            prior=model.prior,
-            reward=model.reward,
-            eta=found(new.eta, usable, state.eta),
-            multiplier=step.multiplier,
-            predicted=np.where(usable, predicted(model, old, new), np.nan),
-            cost=step.cost,
-        )
-        return next_state, record
+        problem = Problem(model, old, step.bound, self.alpha(model, rollouts))
+        new = self.solved(problem, state.eta)
+        result = self.result(state, rollouts, problem, new, predicted(model, old, new))
+        record = recorded(state, rollouts, step, model, new.previous_marginals, result)
+        return advanced(state, rollouts, step, result, prior=model.prior, reward=model.reward), record
 
     def alpha(self, model: LocalModel, rollouts: Rollouts) -> Float[np.ndarray, "M"]:
         """α of each condition, in units of its cost."""
-        steps = np.maximum(rollouts.mask.sum(axis=(1, 2)), 1)
-        return self.entropy * np.abs(model.sample_costs).sum(axis=(1, 2)) / steps
+        return temperature(self.entropy, model.sample_costs, rollouts.mask, axis=(1, 2))
 
-    def optimised(self, model: LocalModel, old: Controller, bound, alpha, eta) -> Update:
-        """The best controllers of the local model within `bound` of the old ones."""
+    def solved(self, problem: Problem, eta: Float[np.ndarray, "M ..."]) -> Update:
+        """The best controllers; `eta` is the first to be tried."""
+        model, around, bound, alpha = problem
         new = update(
-            model.dynamics, model.cost, old, bound, alpha, eta,
+            model.dynamics, model.cost, around, bound, alpha, eta,
             constraint=self.constraint, solver=self.solver, tolerance=KL_TOLERANCE,
         )  # fmt: skip
         return jax.tree.map(np.asarray, new)
+
+    def result(
+        self, state: LocalState, rollouts: Rollouts, problem: Problem, new: Update, change: Float[np.ndarray, "M"]
+    ) -> Result:
+        """What the update came to; `change` is that of the cost, as predicted."""
+        alpha = problem.alpha
+        return Result.of(
+            state,
+            rollouts,
+            new.status,
+            controllers=new.controller,
+            planned=new.marginals.mean,
+            predicted=change,
+            search=Search(
+                bound=problem.bound,
+                eta=new.eta,
+                kl=new.kl,
+                alpha=alpha if alpha.ndim == 1 else alpha.mean(axis=1),
+                evaluations=new.evaluations,
+                trace_log_eta=new.trace_log_eta,
+                trace_kl=new.trace_kl,
+            ),
+            finite=(new.kl, problem.model.dynamics),
+            details=lambda m, code: indefinite(m, code, problem, new),
+        )
+
+
+def temperature(
+    entropy: float,
+    costs: Float[np.ndarray, "M N T"],
+    mask: Bool[np.ndarray, "M N T"],
+    axis: tuple[int, ...] | None = None,
+) -> Float[np.ndarray, "..."]:
+    """α: `entropy` in units of the mean absolute cost of a step, over `axis`; None is over all conditions."""
+    return entropy * np.abs(costs).sum(axis=axis) / np.maximum(mask.sum(axis=axis), 1)
 
 
 def predicted(model: LocalModel, old: Controller, new: Update) -> Float[np.ndarray, "M"]:
@@ -124,32 +142,18 @@ def predicted(model: LocalModel, old: Controller, new: Update) -> Float[np.ndarr
     return after - before
 
 
-def found(eta: Float[np.ndarray, "M ..."], usable, last: Float[np.ndarray, "M ..."]) -> Float[np.ndarray, "M ..."]:
-    """Where the next search for η begins: at what this one found, if it is a number to begin with."""
-    return np.where(per_condition(usable, eta) & (eta > 0) & np.isfinite(eta), eta, last)
-
-
-def searched(new: Update, bound, alpha, kl: Float[np.ndarray, "M T"]) -> Search:
-    """The record of the search for η."""
-    return Search(
-        bound=bound,
-        eta=new.eta,
-        kl=kl,
-        alpha=alpha,
-        evaluations=new.evaluations,
-        trace_log_eta=new.trace_log_eta,
-        trace_kl=new.trace_kl,
-    )
-
-
-def indefinite(m: int, status: int, model: LocalModel, old: Controller, new: Update, alpha) -> str:
+def indefinite(m: int, status: int, problem: Problem, new: Update) -> str:
     """Where the backward pass of condition m met an indefinite Quu, if that is what its search failed of."""
     if status not in (Status.NO_FEASIBLE_ETA, Status.SEARCH_EXHAUSTED):
         return ""
     tried = new.trace_log_eta[m][np.isnan(new.trace_kl[m])]
     tried = tried[~np.isnan(tried)]
-    where = tried.size and first_indefinite(model.dynamics[m], model.cost[m], old[m], alpha, float(np.exp(tried.max())))
+    if not tried.size:
+        return ""
+    model, around, _, alpha = problem
+    eta = float(np.exp(tried.max()))
+    where = first_indefinite(model.dynamics[m], model.cost[m], around[m], alpha[m], eta)
     if not where:
         return ""
     t, eigenvalue = where
-    return f" At eta = {np.exp(tried.max()):.1e}, Quu at t = {t} has the eigenvalue {eigenvalue:.1e}."
+    return f" At eta = {eta:.1e}, Quu at t = {t} has the eigenvalue {eigenvalue:.1e}."

@@ -22,8 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     about = "the conditions, the test conditions, or both; default: %(default)s"
     parser.add_argument("--starts", choices=("trained", "unseen", "all"), default="trained", help=about)
-    about = "the global policy, or the local controllers beside it; default: the policy where there is one"
-    parser.add_argument("--controller", choices=("policy", "local"), default="learned", help=about)
+    about = (
+        "the global policy, or its teachers: local controllers, or an expert; default: the policy where there is one"
+    )
+    parser.add_argument("--controller", choices=("policy", "local", "expert"), default="learned", help=about)
     add_noise(parser)
     parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of noise and fresh starts; default: 0")
     parser.add_argument(
@@ -44,11 +46,11 @@ def main(args: argparse.Namespace) -> int:
     repeated = all(result.repeated for result in results)
     if args.json:
         head = {"run": str(run.path), "iteration": first.iteration, "noise": args.noise, "seed": args.seed}
-        head |= {"starts": args.starts, "controller": "policy" if first.policy else "local", "deterministic": repeated}
+        head |= {"starts": args.starts, "controller": first.player, "deterministic": repeated}
         print_json(head | {"scores": [score for result in results for score in result.scores]})
         return OK
     print(run.path)
-    what = "policy" if first.policy else "controllers"
+    what = {"policy": "policy", "local": "controllers", "expert": "expert"}[first.player]
     print(f"{what} after iteration {first.iteration}, {_described(args.noise)}, seed {args.seed}")
     for line in _table(results):
         print(line)

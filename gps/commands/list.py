@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> int:
     return OK
 
 
-_APART = {"unseen": "unseen", "local controllers": "local"}
+_APART = {"unseen": "unseen", "local controllers": "local", "expert": "expert"}
 """Columns of what is evaluated beside the final controllers, where some run has it -> of `gps.runs.EVALUATIONS`."""
 
 _HEAD = ("run", "seed", "iterations", "final cost", "success", *_APART, "started (UTC)", "state")

@@ -65,7 +65,7 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     for line in tables.policy_table(policies):
         print(line)
     for what, items in evaluations.items():
-        for line in tables.evaluation_lines(items, what, bool(policies)) if items else []:
+        for line in tables.evaluation_lines(items, what, what == "final" and run.has_policy(last)) if items else []:
             print(line)
     if policies and args.condition is None and (solved := tables.solved_line(evaluations)):
         print(solved)

@@ -28,6 +28,7 @@ from gps.environments._names import identify, joint_slice, names, nearest, requi
 from gps.environments.cameras import Cameras
 from gps.environments.conditions import KEYS, Condition, Conditions, Floats, Start
 from gps.environments.cpus import default_threads
+from gps.environments.parts import PartError, entries, listed_twice, whole
 
 Bools = NDArray[np.bool_]
 
@@ -74,6 +75,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
     | `site_velocity:SITE` | world linear velocity of a site, m/s |
     | `sensor:NAME` | a sensor of the model |
     | `image:CAMERA` | what a camera of the model shows, (height, width, 3) flattened, 0 to 255; in observations alone |
+    | `PART[0,2]`, `PART[xy]` | some entries of a part, counted from 0, or x, y, z |
 
     A policy may see something else than the state, which is what a controller sees: then `observation` lists its parts.
 
@@ -124,6 +126,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
 
+    _known_parts: ClassVar[tuple[str, ...]] = (
+        "qpos", "qvel", "act", "qpos:", "qvel:", "site_position:", "site_velocity:", "sensor:", "image:",
+    )  # fmt: skip
+
     _least_stage: ClassVar[int] = STAGE_VEL
     """How far MuJoCo computes at the new time after every step, whatever the state: here, so that `site` is current."""
 
@@ -171,10 +177,12 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._observation = None if observation is None else self._parts(observation, "observation")
         self.state_layout = self._state.layout
         self.observation_layout = None if self._observation is None else self._observation.layout
+        seen = self.observation_layout or {}
+        self.observation_pictures = tuple(p for p in seen if p.startswith("image:") and self._whole(p) == p)
         self.observation_shapes = {
-            part: self._shape(part, where) for part, where in (self.observation_layout or {}).items()
+            part: self._cameras.shape if part in self.observation_pictures else (where.stop - where.start,)
+            for part, where in seen.items()
         }
-        self.observation_pictures = tuple(part for part in self.observation_shapes if part.startswith("image:"))
         self.observation_dtype = np.dtype(np.float64) if self._observation is None else self._observation.dtype
         self.mechanics = self._mechanics()
 
@@ -373,23 +381,41 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         layout: dict[str, slice] = {}
         sources = []
         start = 0
+        if twice := listed_twice(parts):
+            raise PartError(of, twice)
         for part in parts:
-            if part in layout:
-                raise ValueError(f"{of} part {part!r} is listed twice")
+            first = start
             try:
                 if part.startswith("image:") and of == "state":
                     raise ValueError(f"part {part!r}: a picture may be in the observation, not in the state")
-                source, origin = self._source(part)
+                for source, origin in self._chosen(part):
+                    sources.append((slice(start, start := start + source.shape[1]), source, origin))
             except ValueError as error:
-                raise ValueError(f"{of} {error}") from None
-            layout[part] = slice(start, start := start + source.shape[1])
-            sources.append((layout[part], source, origin))
+                raise PartError(of, str(error)) from None
+            layout[part] = slice(first, start)
         if not start:
-            raise ValueError(f"the {of} is empty: list at least one part, for example 'qpos'")
+            raise PartError(of, f"the {of} is empty: list at least one part, for example 'qpos'")
         pictures = [source.dtype == np.uint8 for _, source, _ in sources]
         # Pictures alone stay bytes; as doubles, among other parts, they would be eight times as large.
         dtype = np.uint8 if all(pictures) else np.float32 if any(pictures) else np.float64
         return _Parts(layout, sources, (self.num_envs, start), np.dtype(dtype))
+
+    def _chosen(self, part: str) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
+        """What a part is read from, as of `_source`: whole, or one by one the entries that were chosen of it."""
+        if (name := self._whole(part)) == part:
+            yield self._source(part)
+            return
+        source, origin = self._source(name)
+        for i in entries(part, {name: slice(0, source.shape[1])}):
+            yield source[:, i : i + 1], None if origin is None else origin[:, i : i + 1]
+
+    def _whole(self, part: str) -> str:
+        """The part that a name speaks of. What looks like entries may belong to the name of a thing in the model."""
+        try:
+            self._source(part)
+        except ValueError:
+            return whole(part)
+        return part
 
     def _source(self, part: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """The live array of a part, (num_envs, width), and the one to subtract from it, if any."""
@@ -407,6 +433,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
         if kind == "site_position" and name:
             site, *target = _split_sites(model, name, part)
             return self.site(site), self.site(target[0]) if target else None
+        if kind == "site_velocity" and name:
+            identify(model, mujoco.mjtObj.mjOBJ_SITE, name, f"part {part!r}: site")
         if kind in ("site_velocity", "sensor") and name:  # `_load` has added sensors of site velocities
             name = part if kind == "site_velocity" else name
             sensor = identify(model, mujoco.mjtObj.mjOBJ_SENSOR, name, f"part {part!r}: sensor")
@@ -414,12 +442,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]]):
             self._stage = max(self._stage, int(model.sensor_needstage[sensor]))
             first = model.sensor_adr[sensor]
             return bind("sensordata")[:, first : first + model.sensor_dim[sensor]], None
-        known = ["qpos", "qvel", "act", "qpos:", "qvel:", "site_position:", "site_velocity:", "sensor:", "image:"]
-        raise ValueError(f"part {part!r} is unknown{nearest(part, known)}")
-
-    def _shape(self, part: str, where: slice) -> tuple[int, ...]:
-        """The shape of a part of the observation."""
-        return self._cameras.shape if part.startswith("image:") else (where.stop - where.start,)
+        raise ValueError(f"part {part!r} is unknown{nearest(part, self._known_parts)}")
 
     def _observed(self) -> dict[str, Any]:
         """The entry of the info that holds the observations, where there are any."""
@@ -553,10 +576,10 @@ def _load(mjcf: str | os.PathLike[str], state: Sequence[str], observation: Seque
     try:
         spec = mujoco.MjSpec.from_string(mjcf) if is_xml else mujoco.MjSpec.from_file(name)
         sites = [site.name for site in spec.sites]
-        for part in dict.fromkeys((*state, *observation)):
+        asked = [name for part in (*state, *observation) for name in (part, whole(part))]
+        for part in dict.fromkeys(asked):
             kind, _, site = part.partition(":")
-            if kind == "site_velocity" and site:
-                require(site, sites, f"{'state' if part in state else 'observation'} part {part!r}: site")
+            if kind == "site_velocity" and site in sites:
                 spec.add_sensor(name=part, type=mujoco.mjtSensor.mjSENS_FRAMELINVEL,
                                 objtype=mujoco.mjtObj.mjOBJ_SITE, objname=site)  # fmt: skip
         spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET.value

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from gps.environments.parts import entries
+from gps.environments.parts import entries, listed_twice, whole
 from gps.environments.recipe import Recipe, described
 from gps.errors import ConfigError, SimulationFault
 
@@ -174,7 +174,7 @@ class Simulation:
 
     def _whole(self, part: str) -> str:
         """The part that these entries are of."""
-        return part if part in self._spaces else part.rpartition("[")[0]
+        return part if part in self._spaces else whole(part)
 
     def _flat(self, observation: Any) -> Floats:
         """The chosen entries of what the environment shows, (dx + do,)."""
@@ -294,8 +294,8 @@ def _choose(
     start = 0
     for part, (_, shape) in spaces.items():
         layout[part] = slice(start, start := start + int(np.prod(shape)))
-    if len(set(parts)) < len(parts):
-        raise ConfigError(f"environment.{of}: a part is listed twice: {list(parts)}")
+    if twice := listed_twice(parts):
+        raise ConfigError(f"environment.{of}: {twice}")
     try:
         chosen = {part: entries(part, layout) for part in parts}
     except ValueError as error:
@@ -330,7 +330,7 @@ def _dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) 
 def _bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bool:
     """Whether a part, or the one whose entries it is, holds bytes."""
     space = env.observation_space
-    for key in spaces[part if part in spaces else part.rpartition("[")[0]][0]:
+    for key in spaces[part if part in spaces else whole(part)][0]:
         space = space[key]
     return space.dtype == np.uint8
 

@@ -24,10 +24,11 @@ from jaxtyping import Float
 
 from gps.dynamics.prior import DynamicsPrior
 from gps.errors import ExpertFault
+from gps.linear_gaussian.linalg import semi_definite
 
 
 class Advice(NamedTuple):
-    """What the expert would do, and how firmly."""
+    """What the expert would do, and how firmly. It has no advice where either is not finite."""
 
     actions: Float[np.ndarray, "... du"]
     precisions: Float[np.ndarray, "... du du"] | None
@@ -40,6 +41,8 @@ def knowing(expert: Any, prior: DynamicsPrior | None, unit: float) -> Any:
 
 def asked(expert: Any, states: Float[np.ndarray, "M N dx"], t: int, du: int) -> Advice:
     """The expert's advice at step t, for N episodes of each of M conditions.
+
+    A precision that is not positive semi-definite is NaN.
 
     Raises:
         ExpertFault: if it raises, or answers in another shape.
@@ -64,5 +67,8 @@ def asked(expert: Any, states: Float[np.ndarray, "M N dx"], t: int, du: int) -> 
                 f"the expert's {what} at step {t} have the shape {array.shape}; expected {shape} for states of shape "
                 f"{flat.shape}"
             )
-    firm = None if precisions is None else precisions.reshape(M, N, du, du)
-    return Advice(actions.reshape(M, N, du), firm)
+    actions = actions.reshape(M, N, du)
+    if precisions is None:
+        return Advice(actions, None)
+    firm = np.where(semi_definite(precisions)[:, None, None], precisions, np.nan)
+    return Advice(actions, firm.reshape(M, N, du, du))

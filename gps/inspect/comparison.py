@@ -1,7 +1,7 @@
 """Runs side by side: those that differ in the seed alone are a group, and each group has curves and a final result.
 
 `compare` reads the runs and puts them into groups; `lines` says the outcome as a table. What counts as the result is
-the final controllers' evaluation without noise, never the best that was seen on the way.
+the evaluation of what was learned, without noise, never the best that was seen on the way.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import numpy as np
 
 from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.statistics import Aligned, Curve, Estimate, align, estimate
-from gps.inspect.tables import Row, aligned, evaluation, interval, whose
+from gps.inspect.tables import Row, aligned, evaluation, interval
+from gps.inspect.teachers import TEACHERS
 from gps.records import Rollouts
 from gps.runs import EVALUATIONS, Run, find_runs
 
@@ -60,9 +61,9 @@ class Member:
     cost: Curve  # of an episode
     success: Curve | None  # share of the samples; None where the environment does not tell
     returns: Curve | None  # sum of an episode's rewards; None where all of them are zero
-    policy_kl: Curve | None  # KL(policy ‖ local controllers), nats a step; None without a global policy
+    policy_kl: Curve | None  # KL(policy ‖ its teachers), nats a step; None without a global policy
     policy_loss: Curve | None  # after each training of the policy
-    sampled: str | None  # whose the last samples are, "policy" or "local"; None without a global policy
+    player: str | None  # whose the last samples are, as of `PolicyRecord.player`; None without a global policy
     episodes: int
     results: Mapping[str, Result]  # of what was evaluated (`gps.runs.EVALUATIONS`), as far as the run came
 
@@ -81,8 +82,8 @@ class Member:
 
     @property
     def apart(self) -> bool:
-        """Whether there is a policy to tell apart from local controllers, or starts that were not trained on."""
-        return bool({"unseen", "local"} & set(self.results)) or self.policy_kl is not None
+        """Whether there is a policy to tell apart from its teachers, or starts that were not trained on."""
+        return bool({"unseen", *TEACHERS} & set(self.results)) or self.policy_kl is not None
 
     @property
     def steps(self) -> int:
@@ -120,7 +121,7 @@ def read(run: Run) -> Member:
         returns=Curve(steps, returns) if rewarded else None,
         policy_kl=_curve(steps, [_mean([item.policy_kl_step for item in row]) for row in rows]),
         policy_loss=_curve(steps, [row[0].policy_loss_after for row in rows]),
-        sampled=None if last is None else whose(last),
+        player=None if last is None else last.player,
         episodes=sum(item.samples for row in rows for item in row),
         results={what: _result(*of, rewarded) for what, of in evaluated.items() if of is not None},
     )
@@ -190,7 +191,7 @@ class Measure:
 
 
 _KINDS = {"success": "share", "cost": "cost", "return": "returns"}  # -> the attribute of `Result`
-_APART = {"final": "trained", "unseen": "unseen", "local": "local"}
+_APART = {"final": "trained", "unseen": "unseen", "local": "local", "expert": "expert"}
 FINAL_COST, FINAL_RETURN = Measure("final cost", "final", "cost"), Measure("final return", "final", "return")
 CURVES = ("cost", "success", "returns", "policy_kl", "policy_loss")
 """The curves of a `Member`, by name."""
@@ -265,15 +266,20 @@ class Comparison:
 
     @property
     def apart(self) -> dict[str, list[Measure]]:
-        """What is told of policies, local controllers and unseen starts apart: "success", "cost" and "return"."""
+        """What is told of policies, their teachers and unseen starts apart: "success", "cost" and "return"."""
         if not any(member.apart for member in self.members):
             return {}
-        known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in _APART.items()] for kind in _KINDS}
+        there = {what: name for what, name in _APART.items() if what not in TEACHERS or self.taught_by(what)}
+        known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in there.items()] for kind in _KINDS}
         return {
             kind: some
             for kind, some in known.items()
             if any(m.of(member) is not None for m in some for member in self.members)
         }
+
+    def taught_by(self, what: str) -> bool:
+        """Whether such teachers were evaluated in any run."""
+        return any(what in member.results for member in self.members)
 
 
 def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = False) -> Comparison:
@@ -459,11 +465,13 @@ def _caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
                 f"seeds have data; {curve[0].cut} of {len(group.members)} runs reach beyond and were cut"
             )
     for group in groups:
-        if any(member.sampled == "local" for member in group.members):
-            notes.append(
-                f"{group.label}: the samples are the local controllers', not the policy's: so are the curves of cost, "
-                "return and success, and the steps until solved"
-            )
+        players = {member.player for member in group.members}
+        notes += [
+            f"{group.label}: the samples are {what}, not the policy's: so are the curves of cost, return and success, "
+            "and the steps until solved"
+            for player, what in _OTHERS.items()
+            if player in players
+        ]
     if len({repr(m.settings.get("environment.test_conditions")) for m in members if "unseen" in m.results}) > 1:
         notes.append("the unseen starts differ between the runs: what is said of them is not comparable")
     costs = {repr([(k, v) for k, v in m.settings.items() if k.startswith("cost.") or k == "task.py"]) for m in members}
@@ -515,7 +523,7 @@ def apart_header(comparison: Comparison) -> list[str]:
 
 
 def apart_row(group: Group, comparison: Comparison) -> list[str]:
-    """One group as cells: the policy from trained and from unseen starts, and the local controllers."""
+    """One group as cells: the policy from trained and from unseen starts, and its teachers."""
     return [group.label, *(_cell(group, measure) for measure in _apart_columns(comparison))]
 
 
@@ -528,7 +536,8 @@ def _apart_columns(comparison: Comparison) -> list[Measure]:
 
 def apart_legend(comparison: Comparison) -> tuple[str, ...]:
     """What the columns of `apart_row` mean."""
-    return _APART_LEGEND if "success" in comparison.apart else _APART_LEGEND[:1]
+    columns = [text for what, text in _APART_LEGEND.items() if what not in TEACHERS or comparison.taught_by(what)]
+    return "; ".join(columns), *([_APART_SUCCESS] if "success" in comparison.apart else [])
 
 
 def legend(comparison: Comparison) -> tuple[str, ...]:
@@ -552,22 +561,29 @@ def lines(comparison: Comparison) -> list[str]:
 
 
 def apart_lines(comparison: Comparison) -> list[str]:
-    """The same of what tells policies, local controllers and unseen starts apart; empty where there is nothing."""
+    """The same of what tells policies, their teachers and unseen starts apart; empty where there is nothing."""
     head = apart_header(comparison)
     return aligned([head, *(apart_row(group, comparison) for group in comparison.groups)]) if head else []
 
 
 _LEGEND = (
-    "final cost: of the final controllers without noise, mean over the conditions; interquartile mean over the seeds",
+    "final cost: of what was learned, without noise, mean over the conditions; interquartile mean over the seeds",
     "steps until solved: median over the seeds of the environment steps up to the first iteration whose samples all "
     "succeeded",
 )
 
-_APART_LEGEND = (
-    "trained, unseen: the policy without noise from the starts that it was trained on, and from the test conditions; "
-    "local: the local controllers, each from its own start",
-    "success: starts that are solved, of all seeds; then the interquartile mean over the seeds of each one's share",
+_APART_LEGEND = {
+    "final": "trained, unseen: the policy without noise from the starts that it was trained on, and from the test "
+    "conditions",
+    "local": "local: the local controllers, each from its own start",
+    "expert": "expert: the expert that taught the policy, from the starts that were trained on",
+}
+_APART_SUCCESS = (
+    "success: starts that are solved, of all seeds; then the interquartile mean over the seeds of each one's share"
 )
+
+_OTHERS = {"local": "the local controllers'", "expert": "the expert's", "both": "those of expert and policy together"}
+"""`PolicyRecord.player` where it is not the policy alone -> whose the samples are."""
 
 
 def _span(values: Sequence[int]) -> str:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from gps.errors import RunError
+from gps.folders import replace
 from gps.inspect.comparison import (
     FINAL_COST,
     FINAL_RETURN,
@@ -34,7 +35,8 @@ _CURVES = {  # name -> heading, what it shows
     "success": ("Success", "share of the training episodes that ended in success"),
     "policy_kl": (
         "KL of the policy",
-        "to the local controllers after each training, nats per time step; mean over conditions",
+        "to what taught it (local controllers, or an expert) after each training, nats per time step; mean over "
+        "conditions",
     ),
     "policy_loss": ("Loss of the policy", "after each training, on the samples that were held out, or on all; nats"),
 }
@@ -53,13 +55,13 @@ th { font-weight: 600; color: #555 } td:first-child { font-weight: 600 }
 
 
 def write(comparison: Comparison, path: str | Path) -> None:
-    """Write the page.
+    """Write the page, whole or not at all.
 
     Raises:
         RunError: if the file cannot be written.
     """
     try:
-        Path(path).write_text(page(comparison), encoding="utf-8")
+        replace(Path(path), page(comparison))
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -114,14 +116,16 @@ def _table(comparison: Comparison) -> str:
 def _final(comparison: Comparison) -> str:
     """The final cost (and return) of each seed, beside the estimate of its group.
 
-    Where there are policies: they, the local controllers and the unseen starts apart, in a table and in figures.
+    Where there are policies: they, their teachers and the unseen starts apart, in a table and in figures.
     """
     if not comparison.apart:
         measures = [FINAL_COST, *([FINAL_RETURN] if comparison.rewarded else [])]
-        about = "the final controllers without noise, never the best on the way"
+        about = "what was learned, without noise, never the best on the way"
         return _section("Final result", about, _measured(comparison, measures))
     rows = [apart_row(group, comparison) for group in comparison.groups]
-    about = "without noise, never the best on the way: policies from trained and from unseen starts, local controllers"
+    about = (
+        "without noise, never the best on the way: policies from trained and from unseen starts, and who taught them"
+    )
     table = _as_table(apart_header(comparison), rows, apart_legend(comparison))
     figures = [_drawn(_measured(comparison, measures)) for measures in comparison.apart.values()]
     return "".join([f"<h2>Final result</h2><p>{html.escape(about)}</p>", table, *figures])

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gps.inspect.teachers import TEACHERS, teacher, whose, whose_samples
+
 if TYPE_CHECKING:
     from gps.inspect.statistics import Estimate
     from gps.records import IterationRecord, PolicyRecord, Rollouts
@@ -196,6 +198,8 @@ _LABELS = {
     "NONE_WHOLE": "cut short",
     "TAUGHT": "ok",
     "NO_EXPERT": "no expert",
+    "NO_ADVICE": "no advice",
+    "ADVICE_MISSING": "partly",
 }
 
 
@@ -243,12 +247,13 @@ def policy_lines(policy: PolicyRecord | None) -> list[str]:
     """The global policy in one iteration, beneath the lines of its conditions, and what needs saying of it in words."""
     if policy is None:
         return []
-    before, after = policy.loss
     said = f"{'':10}policy: "
+    if not policy.trained:
+        return [said + (policy.message or policy.status.sentence)]
+    before, after = policy.loss
     text = (
-        f"{said}loss {number(before)} → {number(after)} in {policy.steps} steps; "
-        f"KL to the controllers {_span(policy_kl(policy))} nats a step; noise std {_span(policy.deviation)}; "
-        f"{_policy_label(policy)}"
+        f"{said}loss {number(before)} → {number(after)} in {policy.steps} steps; KL to the {teacher(policy).short} "
+        f"{_span(policy_kl(policy))} nats a step; noise std {_span(policy.deviation)}; {_policy_label(policy)}"
     )
     return [text, *([said + policy.message] if policy.message else [])]
 
@@ -262,7 +267,7 @@ def policy_table(policies: Sequence[tuple[int, PolicyRecord]]) -> list[str]:
         "sampled",
         "loss before → after",
         "steps",
-        "KL to the controllers, nats a step",
+        f"KL to the {teacher(policies[-1][1]).short}, nats a step",
         "noise std",
         "status",
         "",
@@ -288,11 +293,6 @@ def policy_table(policies: Sequence[tuple[int, PolicyRecord]]) -> list[str]:
 def _policy_label(policy: PolicyRecord) -> str:
     """Its status as the console says it, `stopped early`."""
     return policy.status.name.lower().replace("_", " ")
-
-
-def whose(policy: PolicyRecord) -> str:
-    """Whose the samples of an iteration are, in a word."""
-    return "policy" if policy.sampled else "local"
 
 
 def number(value: float) -> str:
@@ -394,10 +394,10 @@ def describe(record: IterationRecord, conditions: Sequence[int]) -> str:
 def _describe_policy(policy: PolicyRecord) -> str:
     """The global policy's side of an iteration."""
     before, after = policy.loss
-    ran = "the policy's own" if policy.sampled else "those of the local controllers"
     text = [
-        "the global policy",
-        f"  samples     {ran}",
+        f"the global policy: {_policy_label(policy)}",
+        f"  status      {policy.status.sentence}",
+        f"  samples     {whose_samples(policy)}",
         f"  training    loss {number(before)} → {number(after)} nats in {policy.steps} steps",
         f"  loss        {sparkline(policy.held_out_loss)}  at each look",
         f"  noise       std {' '.join(number(value) for value in policy.deviation)}",
@@ -465,7 +465,8 @@ def _policy_of(policy: PolicyRecord, m: int) -> dict[str, Any]:
     """What there is to tell a machine of the global policy, as one condition sees it."""
     of_condition = {"kl_per_step": policy.kl[m], "linearised": policy.linearised[m]}
     shared = {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
-    return {name: value for name, value in shared.items() if name not in ("kl", "marginals")} | of_condition
+    status = {"status": policy.status.name, "sentence": policy.status.sentence, "player": policy.player}
+    return {name: value for name, value in shared.items() if name not in ("kl", "marginals")} | status | of_condition
 
 
 def plain(value: Any) -> Any:
@@ -488,9 +489,12 @@ POLICY_TITLE = "the policy, without noise, from the starts that were trained on:
 TITLES = {
     "final": "final controllers, without noise:",
     "unseen": "the same from starts that were not trained on:",
-    "local": "the local controllers, without noise, from the starts that were trained on:",
+    **{
+        what: f"the {teacher.all}, without noise, from the starts that were trained on:"
+        for what, teacher in TEACHERS.items()
+    },
 }
-SOLVED = {"final": "solved", "unseen": "unseen", "local": "local controllers"}
+SOLVED = {"final": "solved", "unseen": "unseen", **{what: teacher.all for what, teacher in TEACHERS.items()}}
 """What was evaluated (`gps.runs.EVALUATIONS`) -> its title, and what the last line of a run calls it."""
 
 

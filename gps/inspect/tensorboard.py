@@ -7,15 +7,16 @@ RUN/tensorboard/by_environment_steps/condition_0/events…   the same against en
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gps.errors import ConfigError
+from gps.errors import ConfigError, RunError
 from gps.inspect import tables
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ class TensorBoard(Callback):
         """Nothing."""
 
     def on_iteration(self, record: IterationRecord) -> None:
-        """Write the scalars of an iteration; it is all that must be called where a folder was given."""
+        """Write the scalars of an iteration; it is all that must be called where a folder was given.
+
+        Raises:
+            RunError: if they cannot be written.
+        """
         rows = tables.rows(record)
         self._steps = record.environment_steps
         at = (record.iteration, record.environment_steps)
@@ -114,11 +119,12 @@ class TensorBoard(Callback):
         for axis, place in zip(_AXES, at, strict=True):
             if place is None:
                 continue
-            writer = self._writer(axis, name, place)
-            for key, value in scalars.items():
-                if value is not None and math.isfinite(value):
-                    summary = scalar(f"{axis}/{key}", value)
-                    writer.write_event(Event(wall_time=time.time(), step=place, summary=summary))
+            with self._writing():
+                writer = self._writer(axis, name, place)
+                for key, value in scalars.items():
+                    if value is not None and math.isfinite(value):
+                        summary = scalar(f"{axis}/{key}", value)
+                        writer.write_event(Event(wall_time=time.time(), step=place, summary=summary))
 
     def _writer(self, axis: str, name: str, begin: int) -> Any:
         """The writer of a folder. It supersedes what an interrupted run has left there at `begin` and after it.
@@ -139,5 +145,15 @@ class TensorBoard(Callback):
         return self._writers[axis, name]
 
     def _flush(self) -> None:
-        for writer in self._writers.values():
-            writer.flush()
+        with self._writing():
+            for writer in self._writers.values():
+                writer.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Errors of the operating system as errors of the run."""
+        try:
+            yield
+        except OSError as error:
+            why = error.strerror or error
+            raise RunError(f"{self._folder}: cannot be written: {why}; the iteration itself is on disk") from None

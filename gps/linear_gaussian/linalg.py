@@ -1,7 +1,8 @@
 """The few operations on symmetric positive (semi-)definite matrices that everything here shares."""
 
+import numpy as np
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from gps.backend import jax, jnp
 
@@ -38,6 +39,14 @@ def psd_inverse(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"
     factor = jnp.linalg.cholesky(matrix)
     half = solve_triangular(factor, jnp.broadcast_to(jnp.eye(matrix.shape[-1]), matrix.shape), lower=True)
     return jnp.swapaxes(half, -1, -2) @ half
+
+
+def semi_definite(matrix: Float[np.ndarray, "*batch n n"]) -> Bool[np.ndarray, "*batch"]:
+    """Which symmetric matrices are finite and positive semi-definite, up to rounding (NumPy)."""
+    finite = np.isfinite(matrix).all(axis=(-1, -2))
+    symmetric = 0.5 * (matrix + np.swapaxes(matrix, -1, -2))
+    eigenvalues = np.linalg.eigvalsh(np.where(finite[..., None, None], symmetric, 0.0))
+    return finite & (eigenvalues[..., 0] >= -1e-8 * np.abs(eigenvalues).max(axis=-1))
 
 
 def logdet(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:

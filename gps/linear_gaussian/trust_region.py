@@ -254,7 +254,7 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     start = _Search(
         point=nothing,
         bracket=Bracket.unknown(shape),
-        next_log_eta=jnp.broadcast_to(jnp.log(eta), shape),
+        next_log_eta=jnp.broadcast_to(jnp.maximum(jnp.log(eta), floor), shape),
         rule=rule.start(shape),
         best=keep,
         evaluations=jnp.zeros((), int),

@@ -85,6 +85,11 @@ class MLP:
     def action_size(self) -> int:
         return self.biases[-1].shape[0]
 
+    @property
+    def nothing(self) -> np.ndarray:
+        """An observation of zeros."""
+        return np.zeros(self.vector_size)
+
     def checked(self, observations: Any) -> Any:
         """The observations (..., do) as this network takes them.
 
@@ -124,6 +129,14 @@ class MLP:
 
     def with_entry(self, weights: Array, biases: Array) -> Self:
         return type(self)((weights, *self.weights[1:]), (biases, *self.biases[1:]), self.activation)
+
+    @property
+    def exit(self) -> tuple[Array, Array]:
+        """The layer that the action leaves: its weights (fan_in, du) and biases."""
+        return self.weights[-1], self.biases[-1]
+
+    def with_exit(self, weights: Array, biases: Array) -> Self:
+        return type(self)((*self.weights[:-1], weights), (*self.biases[:-1], biases), self.activation)
 
 
 @pytree
@@ -219,6 +232,11 @@ class Convolutional:
         """Of its parameters, in which it computes."""
         return np.dtype(self.sharpness.dtype)
 
+    @property
+    def nothing(self) -> Pixels:
+        """An observation of zeros."""
+        return Pixels(np.zeros(self.image_shape, np.uint8), np.zeros(self.vector_size))
+
     def checked(self, observations: Any) -> Pixels:
         """The observations as `Pixels`.
 
@@ -280,6 +298,14 @@ class Convolutional:
         kept = old[: old.shape[0] - self.vector_size]
         head = self.head.with_entry(np.concatenate([kept, weights]), biases)
         return dataclasses.replace(self, head=head)
+
+    @property
+    def exit(self) -> tuple[Array, Array]:
+        """As of `MLP`."""
+        return self.head.exit
+
+    def with_exit(self, weights: Array, biases: Array) -> Self:
+        return dataclasses.replace(self, head=self.head.with_exit(weights, biases))
 
 
 def _known(activation: str) -> None:

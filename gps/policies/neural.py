@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gps.backend import jax
+from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
 
 Network = TypeVar("Network")
@@ -64,6 +65,22 @@ class NeuralPolicy(Generic[Network]):
     def numpy(self) -> Self:
         """The same policy with NumPy arrays, as records hold them."""
         return jax.tree.map(np.asarray, self)
+
+
+def fault(policy: NeuralPolicy) -> str:
+    """Why nobody can act by a policy that was read from a file; empty where one can."""
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(policy)]
+    if any(array.dtype.kind != "f" for array in arrays):
+        return "its arrays are not all of real numbers"
+    if not all(np.isfinite(array).all() for array in arrays):
+        return "its numbers are not all finite"
+    try:
+        policy.act(policy.network.nothing, rng=np.random.default_rng(0))
+    except np.linalg.LinAlgError:
+        return "its covariance is not positive definite"
+    except (PolicyError, ValueError, IndexError):
+        return "its arrays do not fit together"
+    return ""
 
 
 def mean_of_one(policy: NeuralPolicy, observation: Any) -> Float[Array, "du"]:

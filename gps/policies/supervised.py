@@ -11,7 +11,9 @@ it is *added*, so a positive λ pushes the action down. A penalty weight ν mult
 
 **Warm start.** A call goes on from the last one's policy and moments. The input is normalised anew each time, since
 the first samples span little of what comes later, and the layer that it enters is re-written so that the policy is the
-same function as before; Adam's moments of that layer follow the change of variables.
+same function as before (but flatter in an input that now goes far beyond where it was); Adam's moments of that layer
+follow the change of variables. The output's scale is the size of the first call's actions, and stays until they are of
+another size altogether.
 
 **One compiled loop.** All mini-batches are drawn beforehand, and the steps are a `lax.scan` within a `lax.while_loop`
 over checks of the held-out loss. Everything is float64 but convolutions: the compiled step of a small perceptron is
@@ -28,11 +30,14 @@ from jaxtyping import Array, Float, Int, UInt32
 
 from gps.backend import jax, jnp
 from gps.errors import PolicyError
+from gps.linear_gaussian.linalg import semi_definite
 from gps.policies.neural import Network, NeuralPolicy, mean_of_one
 from gps.records import PolicyStatus
 
 _EXPLODED = 1e3
 """A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
+_FAR = 10.0
+"""An input that goes so many times as far as it did, or actions that are so many times as large, are another matter."""
 _SAME = 1e-6
 """An input with a smaller deviation, relative to its mean, does not vary."""
 
@@ -108,6 +113,12 @@ class Training(Generic[Network]):
         zeros = jax.tree.map(np.zeros_like, policy.network)
         data = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
         return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), int(trained), data.astype(np.uint32))
+
+    @property
+    def deviation(self) -> Float[np.ndarray, "du"]:
+        """Standard deviations of the policy's noise; NaN before it was trained."""
+        there = np.sqrt(np.diagonal(np.asarray(self.policy.covariance)))
+        return there if self.calls else np.full_like(there, np.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,11 +281,9 @@ def _trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[PolicyStatus
     bad = np.flatnonzero(~np.isfinite(samples.precisions).all(axis=(1, 2)))
     if bad.size:
         return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} is not finite."
-    symmetric = 0.5 * (samples.precisions + samples.precisions.swapaxes(1, 2))
-    eigenvalues = np.linalg.eigvalsh(symmetric)
-    bad = np.flatnonzero(eigenvalues[:, 0] < -1e-8 * np.abs(eigenvalues).max(axis=1))
+    bad = np.flatnonzero(~semi_definite(samples.precisions))
     if bad.size:
-        least = eigenvalues[bad[0], 0]
+        least = np.linalg.eigvalsh(samples.precisions[bad[0]])[0]
         return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} has the eigenvalue {least:.1e}."
     return None
 
@@ -283,20 +292,22 @@ def _trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[PolicyStatus
 
 
 def _normalised(training: Training, samples: Samples) -> Training:
-    """The same policy, with inputs normalised by these samples; the first call sets the output's scale too."""
+    """The same policy, with inputs normalised by these samples, and an output whose scale suits their actions."""
+    training = _scaled(training, samples.actions)
     policy, vector = training.policy, jax.tree.leaves(samples.observations)[-1]
     mean, scale = vector.mean(axis=0), vector.std(axis=0)
     scale = np.where(scale > _SAME * np.maximum(np.abs(mean), _SAME), scale, 1.0)
     if training.calls == 0:
-        size = np.sqrt((samples.actions**2).mean(axis=0))
-        size = np.where(size > 0, size, 1.0)
-        new = dataclasses.replace(policy, input_mean=mean, input_scale=scale, output_scale=size)
-        return dataclasses.replace(training, policy=new)
+        return dataclasses.replace(training, policy=dataclasses.replace(policy, input_mean=mean, input_scale=scale))
 
+    # Slopes learned where an input hardly moved are noise where it moves a thousand times as far, and would be the
+    # start of a training that diverges, each time anew: they count for what they do within `_FAR` times the old scale.
+    reach = scale + np.abs(mean - policy.input_mean)
+    former = np.maximum(policy.input_scale, reach / _FAR)
     # The old input is D x + δ in the new one x: W becomes D W, and b becomes b + δᵀ W. Gradients transform with the
     # inverse, so do first moments; second moments as if the layer's inputs and the constant 1 were uncorrelated.
-    D = (scale / policy.input_scale)[:, None]
-    δ = ((mean - policy.input_mean) / policy.input_scale)[:, None]
+    D = (scale / former)[:, None]
+    δ = ((mean - policy.input_mean) / former)[:, None]
     W, b = policy.network.entry
     dtype = W.dtype
     network = policy.network.with_entry((D * W).astype(dtype), (b + (δ * W).sum(axis=0)).astype(dtype))
@@ -306,6 +317,31 @@ def _normalised(training: Training, samples: Samples) -> Training:
     second = training.second.with_entry(((W + δ**2 * b) / D**2).astype(dtype), b)
     new = dataclasses.replace(policy, network=network, input_mean=mean, input_scale=scale)
     return dataclasses.replace(training, policy=new, first=first, second=second)
+
+
+def _scaled(training: Training, actions: Float[np.ndarray, "n du"]) -> Training:
+    """The first call sets the output's scale; a later one changes it where it is off by a factor of `_FAR`."""
+    policy, size = training.policy, np.sqrt((actions**2).mean(axis=0))
+    if training.calls == 0:
+        scaled = dataclasses.replace(policy, output_scale=np.where(size > 0, size, 1.0))
+        return dataclasses.replace(training, policy=scaled)
+    off = (size > 0) & (np.maximum(size, policy.output_scale) > _FAR * np.minimum(size, policy.output_scale))
+    if not off.any():
+        return training
+    scale = np.where(off, size, policy.output_scale)
+    # The last layer becomes W r, b r, and gradients transform with the inverse: the same function. One whose actions
+    # were far too large shrinks with the scale, since no training would get it down.
+    r = np.minimum(policy.output_scale / scale, 1.0)
+
+    def by(network, factor):
+        return network.with_exit(*((array * factor).astype(array.dtype) for array in network.exit))
+
+    return dataclasses.replace(
+        training,
+        policy=dataclasses.replace(policy, network=by(policy.network, r), output_scale=scale),
+        first=by(training.first, 1 / r),
+        second=by(training.second, 1 / r**2),
+    )
 
 
 # -- choices made beforehand -----------------------------------------------------------------------------------------
@@ -343,6 +379,8 @@ def _rounded(n: int) -> int:
 def _padded(samples: Samples) -> Samples:
     n = len(samples.weights)
     size = _rounded(n)
+    if size == n:
+        return samples
     return jax.tree.map(
         lambda array: np.concatenate([array, np.zeros((size - n, *array.shape[1:]), array.dtype)]), samples
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gps import task_file
-from gps.config import FILE_NAME, load
+from gps.config import FILE_NAME, load, replaced
 from gps.errors import GpsError, SweepError
 from gps.folders import remove_leftovers
 from gps.sweeps import settings as given
@@ -121,7 +121,7 @@ def _plan(
     plan = []
     for setting in settings:
         overrides = tuple(given.overrides_of(setting))
-        config = load(source, overrides).replaced(seed=max(numbers), iterations=iterations)
+        config = replaced(load(source, overrides), seed=max(numbers), iterations=iterations)
         mark, shown = fingerprint(config, directory), {key: setting[key] for key in varied}
         plan += [(Entry(seed, shown, config.algorithm.iterations, mark), overrides) for seed in numbers]
     return plan

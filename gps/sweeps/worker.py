@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gps import task_file
-from gps.config import ExperimentConfig, load
+from gps.config import ExperimentConfig, load, replaced
 from gps.control import Control, Stopped
 from gps.errors import GpsError, SweepError
 from gps.runs import Run
@@ -123,7 +123,7 @@ def _run_or_resume(task: Task, sweep: Sweep, callbacks: list[Callback]) -> None:
             gps.resume(path, callbacks=callbacks)
         return
     source = Path(task.experiment)
-    if fingerprint(load(source, task.overrides).replaced(iterations=task.iterations), source) != entry.fingerprint:
+    if fingerprint(replaced(load(source, task.overrides), iterations=task.iterations), source) != entry.fingerprint:
         raise SweepError(f"{source}: changed since the sweep began; start the sweep again")
     command = ["gps", "run", task.experiment, "--seed", str(entry.seed)]
     command += [] if task.iterations is None else ["--iterations", str(task.iterations)]

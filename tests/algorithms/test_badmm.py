@@ -4,14 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from linear_system import DU, DX, FIRST, STARTS, M, T, advanced, cost_without_noise, cut, learn, second_lost
 from problems import negative_log_density
-from test_mdgps import advanced, mdgps
-from test_trajopt import DU, DX, STARTS, M, T, best, cost_without_noise, learn  # noqa: F401
+from test_mdgps import mdgps
 
 from gps.algorithms.badmm import BADMM, Penalty, penalties
-from gps.algorithms.guided import lessons, mean_difference
+from gps.algorithms.guided import lessons
 from gps.backend import jax
-from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
 from gps.policies.supervised import objective
 from gps.records import Status
@@ -29,7 +28,7 @@ def learned(request):
     return algorithm, *learn(algorithm, 10)
 
 
-def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):  # noqa: F811
+def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):
     algorithm, state, records = learned
     np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=1e-2)
     np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=1e-2)
@@ -77,8 +76,18 @@ def test_the_multipliers_push_the_policy_and_the_controllers_towards_each_other(
     # Both objectives are divided by the weights, and so is λ.
     difference = float(objective(policy, pushed)) - float(objective(policy, plain))
     assert difference == pytest.approx(mean / 0.5, rel=1e-6)
-    apart = mean_difference(policy, record.improved, record.rollouts)
-    assert apart.shape == (M, T, DU)
+
+
+def test_the_multipliers_take_the_step_of_the_docstring():
+    algorithm = badmm(penalty=Penalty(schedule="fixed"), dual_rate=0.3)
+    before, _ = learn(algorithm, 2)
+    after, record = advanced(algorithm, before, seed=2)
+    policy, rollouts, new = after.training.policy, record.rollouts, record.improved
+    m, t = 1, 4
+    theirs = rollouts.states[m, :, t] @ new.feedback[m, t].T + new.feedforward[m, t]
+    apart = (policy.act(rollouts.states[m, :, t]) - theirs).mean(axis=0)
+    step = 0.3 * before.weights[m, t] * np.linalg.solve(policy.covariance, apart)
+    np.testing.assert_allclose(after.multipliers[m, t] - before.multipliers[m, t], step, rtol=1e-9)
 
 
 SCHEDULES = {
@@ -117,12 +126,9 @@ def test_weights_and_multipliers_wait_for_the_policy():
 
 def test_a_condition_that_fails_each_rollout_is_left_as_it_was():
     algorithm = badmm()
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    state = algorithm.begin(FIRST, STARTS)
     for i in range(2):
-        state, record = advanced(
-            algorithm, state,
-            lambda r: dataclasses.replace(r, mask=r.mask & (np.arange(M) == 0)[:, None, None]), i,
-        )  # fmt: skip
+        state, record = advanced(algorithm, state, second_lost, i)
         assert [Status(code) for code in record.status][1] == Status.NO_VALID_SAMPLES
         assert record.policy.outcome == "OK"
     np.testing.assert_array_equal(state.multipliers[1], 0.0)
@@ -130,3 +136,30 @@ def test_a_condition_that_fails_each_rollout_is_left_as_it_was():
     state, record = advanced(algorithm, state, seed=3)
     assert all(status.ok for status in record.statuses)
     assert np.isfinite(state.weights).all()
+
+
+def test_what_teaches_nothing_keeps_its_multipliers_and_weights():
+    """A difference that the policy is not told of must not pile up in the multipliers, however large they are."""
+    algorithm = badmm(penalty=Penalty(schedule="fixed"))
+    state, _ = learn(algorithm, 2)
+    state = dataclasses.replace(state, multipliers=100.0 * state.multipliers + 1e3)
+    after, record = advanced(algorithm, state, lambda rollouts: cut(rollouts, T, T // 2), seed=2)
+    assert record.statuses[1] == Status.NONE_WHOLE
+    for name in ("multipliers", "weights"):
+        one, other = getattr(after, name), getattr(state, name)
+        np.testing.assert_array_equal(one[1], other[1])
+        assert (one[0] != other[0]).all()
+
+
+def test_a_cost_that_begins_later_finds_its_weights_then():
+    algorithm = badmm()
+    nothing = dataclasses.replace(algorithm, cost=lambda x, u, t: 0.0 * u[0])
+    state = nothing.begin(FIRST, STARTS)
+    for i in range(2):
+        state, record = advanced(nothing, state, seed=i)
+        assert (state.weights == 0).all()
+        assert record.policy.outcome == "NO_SAMPLES"
+    state, record = advanced(algorithm, state, seed=2)
+    assert [status.improved for status in record.statuses] == [True] * M
+    assert record.policy.outcome == "OK"
+    assert (state.weights > 0).all()

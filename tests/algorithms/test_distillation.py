@@ -1,26 +1,30 @@
 """DAgger and PLATO as a whole: an expert of a linear system is reached, what is sampled and remembered, and trouble."""
 
 import dataclasses
+from functools import partial
 
+import linear_system
 import numpy as np
 import pytest
-from problems import LinearEnv, spd
-from test_trajopt import COST, DU, DX, STARTS, A, B, M, N, T, best, cost_without_noise, optimum  # noqa: F401
+from linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cost_without_noise, optimum
+from linear_system import rolled as sampled
+from problems import spd
 
 from gps.algorithms.dagger import DAgger, InTurn
 from gps.algorithms.distillation import Played, advised, usual_precision
 from gps.algorithms.plato import PLATO, Adapted, pooled
 from gps.backend import jax
-from gps.errors import ExpertFault, PolicyError
+from gps.errors import ExpertFault
 from gps.experts import Advice
 from gps.linear_gaussian.initial import zero
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training
 from gps.records import Status
-from gps.sampling import Seen, collect, exploration_noise
+from gps.sampling import Seen
 
 BEST = optimum()
 FIRST = zero(M, T, DX, DU, 0.5)
+learn = partial(linear_system.learn, first=FIRST)
 
 
 class Expert:
@@ -56,32 +60,12 @@ def algorithm(kind=DAgger, expert=None, hidden=(), do=DX, options=None, **settin
     return kind(COST, expert=expert, steps=T, training=Training.begin(policy, key), options=options, **settings)
 
 
-def sampled(algorithm, state, seed=0, samples=N, environment=LinearEnv):
-    policy = algorithm.policy(state)
-    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
-    conditions = [{"start": start} for start in STARTS]
-    return collect(environment(M * samples, A, B), policy, conditions, noise, seed=0)
-
-
-def advanced(algorithm, state, seed=0, change=lambda rollouts: rollouts, **options):
-    rollouts = change(sampled(algorithm, state, seed, **options))
-    return algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, seed))
-
-
-def learn(algorithm, iterations):
-    state, records = algorithm.begin(FIRST, STARTS), []
-    for i in range(iterations):
-        state, record = advanced(algorithm, state, i)
-        records.append(record)
-    return state, records
-
-
 @pytest.mark.parametrize("kind", [DAgger, PLATO])
 @pytest.mark.parametrize("expert", [Stationary, Firm])
 def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
     made = algorithm(kind, expert())
     state, records = learn(made, 3)
-    theirs = cost_without_noise(made.further(state)["local"])
+    theirs = cost_without_noise(made.further(state)["expert"])
     np.testing.assert_allclose(cost_without_noise(made.final(state)), theirs, rtol=1e-3)
     for record in records:
         assert record.statuses == [Status.TAUGHT] * M
@@ -92,10 +76,10 @@ def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
     assert np.median(records[-1].policy.kl) < (0.1 if expert is Firm else 1.0)
 
 
-def test_an_expert_that_depends_on_time_is_no_better_played_without(best):  # noqa: F811
+def test_an_expert_that_depends_on_time_is_no_better_played_without(best):
     made = algorithm(DAgger, Expert(), hidden=(16,))
     state, _ = learn(made, 3)
-    np.testing.assert_allclose(cost_without_noise(made.further(state)["local"]), best, rtol=1e-9)
+    np.testing.assert_allclose(cost_without_noise(made.further(state)["expert"]), best, rtol=1e-9)
     cost = cost_without_noise(made.final(state))
     assert (cost >= best * (1 - 1e-9)).all()
     assert (cost <= 1.1 * best).all()
@@ -124,7 +108,7 @@ def test_the_share_of_the_expert_falls_by_a_factor():
     assert isinstance(made.policy(state), Played)
     for i in range(3):
         assert made.beta(state) == pytest.approx(0.3**i)
-        state, _ = advanced(made, state, i)
+        state, _ = advanced(made, state, seed=i)
     assert made.policy(state).beta == pytest.approx(0.3**3)
     assert algorithm(decay=0.0).beta(state) == 0.0
     assert algorithm(decay=0.0).beta(made.begin(FIRST, STARTS)) == 1.0
@@ -134,7 +118,7 @@ def test_the_share_of_the_expert_falls_by_a_factor():
 def test_the_expert_acts_with_its_share_and_equal_keys_choose_alike(beta):
     policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
     expert, states = Expert(bias=100.0), np.random.default_rng(0).normal(size=(20, 50, DX))
-    both = InTurn(expert, policy, beta, np.zeros((20, T, DU, DU)), np.array([1, 2], np.uint32))
+    both = InTurn(expert, np.zeros((20, T, DU, DU)), policy, beta, np.array([1, 2], np.uint32))
     actions = np.stack([both.act(Seen(states, states), t) for t in range(T)])
     theirs = actions[..., 0] > 50
     assert theirs.mean() == pytest.approx(beta, abs=0.02)
@@ -199,6 +183,22 @@ def test_its_limits_are_the_expert_and_the_policy(adaptation, towards):
     np.testing.assert_allclose(precision, expected, rtol=1e-9)
 
 
+def test_without_adaptation_it_plays_the_expert_whatever_that_does_not_care_about():
+    class Careless(Stationary):
+        def advise(self, states, t):
+            return self.act(states, t), np.tile(np.diag([1.0, 0.0]), (len(states), 1, 1))
+
+    policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
+    states = np.random.default_rng(0).normal(size=(M, N, DX))
+    for adaptation in (0.0, 1e-6):
+        played = Adapted(Careless(), np.zeros((M, T, DU, DU)), policy, adaptation, np.eye(DU))
+        actions = played.act(Seen(states, states), 0)
+        expected = Careless().act(states, 0)
+        if adaptation:  # of what the expert does not care about, the policy decides
+            expected[..., 1] = policy.act(states)[..., 1]
+        np.testing.assert_allclose(actions, expected, atol=1e-4)
+
+
 def test_what_plato_plays_lies_between_and_what_it_teaches_is_the_expert():
     made = algorithm(PLATO, Firm(), options={"steps": 100}, adaptation=1.0)
     state, _ = learn(made, 1)
@@ -221,7 +221,7 @@ def test_samples_are_aggregated_and_the_oldest_forgotten():
     made = algorithm(memory=2, options={"steps": 100})
     state, seen = made.begin(FIRST, STARTS), []
     for i in range(4):
-        state, record = advanced(made, state, i)
+        state, record = advanced(made, state, seed=i)
         seen.append(record.rollouts.states.reshape(-1, DX))
         assert len(state.lessons) == min(i + 1, 2)
         for lesson, expected in zip(state.lessons, seen[-2:], strict=len(seen) > 1):
@@ -229,22 +229,38 @@ def test_samples_are_aggregated_and_the_oldest_forgotten():
             assert len(np.unique(lesson.episodes)) == M * N
 
 
+def test_a_precision_that_is_none_is_told_and_spoils_no_other_iteration():
+    class Odd(Firm):
+        """At one state, once, it would rather be anywhere else."""
+
+        odd = True
+
+        def advise(self, states, t):
+            actions, precisions = super().advise(states, t)
+            if t == 3 and self.odd:
+                precisions[0] = np.diag([1.0, -1.0])
+            return actions, precisions
+
+    expert = Odd()
+    made = algorithm(expert=expert, options={"steps": 100})
+    state, record = advanced(made, made.begin(FIRST, STARTS))
+    assert record.statuses == [Status.ADVICE_MISSING, Status.TAUGHT]
+    assert f"They are 1 of {N * T}, the first at sample 0, step 3: " in record.messages[0]
+    assert "or the precision has an eigenvalue below zero" in record.messages[0]
+    assert record.rollouts.mask.all()
+    assert record.policy.outcome == "OK"
+    expert.odd = False
+    state, record = advanced(made, state, seed=1)
+    assert record.statuses == [Status.TAUGHT] * M
+    assert record.policy.outcome == "OK"
+    assert len(state.lessons[0].actions) == M * N * T - 1
+
+
 def test_a_policy_that_sees_less_learns_from_an_expert_that_sees_all():
-    class BlindEnv(LinearEnv):
-        observation_layout = {"seen": slice(0, DX - 1)}  # noqa: RUF012
-
-        def reset(self, *, seed=None, options=None):
-            state, info = super().reset(seed=seed, options=options)
-            return state, info | {"observation": state[:, : DX - 1]}
-
-        def step(self, actions):
-            state, *rest, info = super().step(actions)
-            return state, *rest, info | {"observation": state[:, : DX - 1]}
-
     made = algorithm(do=DX - 1, options={"steps": 100})
     state = made.begin(FIRST, STARTS)
     for i in range(2):
-        state, record = advanced(made, state, i, environment=BlindEnv)
+        state, record = advanced(made, state, seed=i, environment=BlindEnv)
     assert record.policy.sampled
     assert state.lessons[-1].observations.shape == (M * N * T, DX - 1)
     expected = Stationary().act(record.rollouts.states.reshape(-1, DX), 0)
@@ -263,21 +279,39 @@ class Broken(Stationary):
         return actions
 
 
-def test_an_expert_that_acts_and_gives_no_number_is_an_error_that_names_the_place():
-    made = algorithm(expert=Broken())
-    with pytest.raises(PolicyError, match="not finite: condition 1, sample 0, step 4, entry 0"):
-        sampled(made, made.begin(FIRST, STARTS))
+@pytest.mark.parametrize("kind", [DAgger, PLATO])
+def test_where_an_expert_that_acts_has_no_advice_the_policy_acts_and_without_one_the_episode_ends(kind):
+    made = algorithm(kind, expert=Broken(), options={"steps": 20})
+    state, record = advanced(made, made.begin(FIRST, STARTS))
+    np.testing.assert_array_equal(record.rollouts.mask[1, 0], np.arange(T) < 4)
+    assert record.rollouts.mask[0].all()
+    assert record.statuses == [Status.TAUGHT, Status.NONE_WHOLE]
+    assert "were aborted after step 3: the expert had no advice" in record.messages[1]
+    _, record = advanced(made, state)
+    assert record.rollouts.mask.all() and np.isfinite(record.rollouts.actions).all()
+    learned = np.asarray(state.training.policy.act(record.rollouts.observed))[1, :, 4] + record.rollouts.noise[1, :, 4]
+    np.testing.assert_allclose(record.rollouts.actions[1, :, 4], learned, rtol=1e-6)
 
 
-def test_a_label_that_is_no_number_teaches_nothing_and_the_policy_is_kept():
+@pytest.mark.parametrize("firm", [False, True])
+def test_a_state_without_advice_teaches_nothing_and_the_others_do(firm):
+    class Unsure(Stationary):
+        """Of the second condition's states it is not sure at one step."""
+
+        def advise(self, states, t):
+            precisions = np.tile(np.eye(DU), (len(states), 1, 1))
+            precisions[len(states) // 2 :] *= np.nan if t == 4 else 1.0
+            return self.act(states, t), precisions
+
     good = algorithm(options={"steps": 100}, decay=0.0)
     state, _ = advanced(good, good.begin(FIRST, STARTS))
-    bad = dataclasses.replace(good, expert=Broken())
+    bad = dataclasses.replace(good, expert=Unsure() if firm else Broken())
     after, record = advanced(bad, state)
-    assert record.statuses == [Status.TAUGHT, Status.NOT_FINITE]
-    assert "The expert's action is not finite at sample 0, step 4; nothing is learned" in record.messages[1]
-    assert len(after.lessons[-1].actions) == N * T
-    assert np.isnan(record.policy.kl[1]).all()
+    assert record.statuses == [Status.TAUGHT, Status.ADVICE_MISSING]
+    assert f"They are {N} of {N * T}, the first at sample 0, step 4: " in record.messages[1]
+    assert record.troubles == []
+    assert len(after.lessons[-1].actions) == 2 * N * T - N
+    np.testing.assert_array_equal(np.isnan(record.policy.kl[1]), np.arange(T) == 4)
     assert np.isfinite(record.improved.feedback).all()
     assert np.isfinite(cost_without_noise(bad.final(after))).all()
 
@@ -287,6 +321,7 @@ def test_a_label_that_is_no_number_teaches_nothing_and_the_policy_is_kept():
 
     none = dataclasses.replace(good, expert=Nothing(), memory=1)
     after, record = advanced(none, state)
+    assert record.statuses == [Status.NO_ADVICE] * 2 and len(record.troubles) == 3
     assert record.policy.outcome == "NO_SAMPLES"
     jax.tree.map(np.testing.assert_array_equal, after.training, state.training)
 

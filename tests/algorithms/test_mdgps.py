@@ -4,21 +4,35 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import LinearEnv, step_costs
-from test_trajopt import COST, DU, DX, STARTS, A, B, M, N, T, best, cost_without_noise, learn  # noqa: F401
+from linear_system import (
+    COST,
+    DU,
+    DX,
+    FIRST,
+    STARTS,
+    BlindEnv,
+    M,
+    T,
+    advanced,
+    cost_without_noise,
+    cut,
+    learn,
+    same,
+    second_lost,
+)
+from problems import step_costs
 
 from gps.algorithms.guided import divergence, lessons
 from gps.algorithms.mdgps import MDGPS
 from gps.algorithms.trajopt import TrajOpt
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
-from gps.linear_gaussian.initial import zero
+from gps.inspect.tables import policy_lines
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.linalg import logdet
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training, train
-from gps.records import Status
-from gps.sampling import collect, exploration_noise
+from gps.records import PolicyStatus, Status
 
 SETTINGS = [(sampling, rule) for sampling in ("on_policy", "off_policy") for rule in ("global", "classic")]
 SETTINGS += [("on_policy", None)]
@@ -32,19 +46,6 @@ def mdgps(do=DX, hidden=(32,), options=None, **settings) -> MDGPS:
     return MDGPS(COST, **{**defaults, **settings})
 
 
-def rollouts_of(algorithm, state, samples=N, seed=0):
-    policy = algorithm.policy(state)
-    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
-    conditions = [{"start": start} for start in STARTS]
-    return collect(LinearEnv(M * samples, A, B), policy, conditions, noise, seed=0)
-
-
-def advanced(algorithm, state, change=lambda rollouts: rollouts, seed=0):
-    """One iteration, of rollouts that may be changed."""
-    rollouts = change(rollouts_of(algorithm, state, seed=seed))
-    return algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, seed))
-
-
 @pytest.fixture(scope="module", params=SETTINGS, ids=[f"{sampling} {rule}" for sampling, rule in SETTINGS])
 def learned(request):
     """The algorithm, its last state and its records."""
@@ -53,7 +54,7 @@ def learned(request):
     return algorithm, *learn(algorithm, 7)
 
 
-def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):  # noqa: F811
+def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):
     algorithm, state, _ = learned
     np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=1e-2)
     np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=1e-2)
@@ -81,6 +82,8 @@ def test_the_local_controllers_learn_alone_at_first():
         np.testing.assert_allclose(record.multiplier, other.multiplier, rtol=1e-12)
         assert np.isnan(record.policy.kl).all()
         assert (record.policy.outcome, record.policy.message, record.policy.steps) == ("WARM_UP", "", 0)
+        assert not record.policy.trained and np.isnan(record.policy.deviation).all()
+        assert policy_lines(record.policy) == [f"{'':10}policy: {PolicyStatus.WARM_UP.sentence}"]
     assert [record.policy.sampled for record in records] == [False, False, False, True]
     assert np.isfinite(records[2].policy.kl).all()
     assert state.trained
@@ -118,13 +121,24 @@ def test_the_step_rule_compares_what_it_says(learned):
             for m in range(M)
         ])  # fmt: skip
         ran = "global" if record.policy.sampled else "classic"
-        if record.iteration == 0 or algorithm.step_rule in (None, ran):
-            closed[:, 0] = record.costs.sum(axis=2).mean(axis=1)
-        costs.append(closed)
-    costs = np.array(costs)  # (iterations, M, [reference, new])
+        sampled = record.iteration == 0 or algorithm.step_rule in (None, ran)
+        found = record.costs.sum(axis=2).mean(axis=1) if sampled else closed[:, 0]
+        costs.append(np.column_stack([closed, found]))
+    costs = np.array(costs)  # (iterations, M, [L of the reference, L of the new controllers, J of the reference])
     for k in range(1, len(records)):
         np.testing.assert_allclose(records[k].predicted, costs[k - 1, :, 1] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
-        np.testing.assert_allclose(records[k].actual, costs[k, :, 0] - costs[k - 1, :, 0], rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(records[k].actual, costs[k, :, 2] - costs[k - 1, :, 2], rtol=1e-6, atol=1e-8)
+
+
+def test_conditions_that_share_a_policy_share_the_temperature_and_the_step():
+    """From the first lesson on α, and with a policy the multiplier; alone each condition has its own."""
+    _, records = learn(mdgps(warm_up=2, entropy=0.1, max_multiplier=10.0), 6)
+    for record in records:
+        alpha, steps = record.search.alpha, record.rollouts.mask.sum(axis=(1, 2))
+        assert (np.ptp(alpha) == 0) == (record.iteration >= 2)
+        np.testing.assert_allclose(alpha @ steps, 0.1 * np.abs(record.costs).sum(), rtol=1e-12)
+    assert np.ptp(records[2].multiplier) > 0
+    assert all(np.ptp(record.multiplier) == 0 for record in records[3:])
 
 
 def algorithm_cost(record):
@@ -133,7 +147,7 @@ def algorithm_cost(record):
     return expand(COST, record.rollouts.states, record.rollouts.actions, record.rollouts.mask)[0]
 
 
-def test_a_mixture_prior_of_the_policy_serves_as_well(best):  # noqa: F811
+def test_a_mixture_prior_of_the_policy_serves_as_well(best):
     algorithm = mdgps(policy_prior=MixturePrior(clusters=2, memory=1), prior=MixturePrior(clusters=2))
     state, _ = learn(algorithm, 7)
     np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=2e-2)
@@ -142,7 +156,7 @@ def test_a_mixture_prior_of_the_policy_serves_as_well(best):  # noqa: F811
 
 def test_the_divergence_is_that_of_samples():
     algorithm = mdgps()
-    state, record = advanced(algorithm, algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    state, record = advanced(algorithm, algorithm.begin(FIRST, STARTS))
     policy, rollouts = state.training.policy, record.rollouts
     m, t = 1, 4
     P = np.linalg.inv(record.improved.covariance[m, t])
@@ -162,46 +176,21 @@ def test_the_divergence_is_that_of_samples():
 def test_a_policy_that_does_not_see_all_of_the_state_does_what_it_can():
     """Blind for the last state: the optimum is out of reach, and most of the way is not."""
     algorithm = mdgps(do=DX - 1)
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    state = algorithm.begin(FIRST, STARTS)
     first = cost_without_noise(algorithm.final(state))
     for i in range(6):
-        seen = rollouts_of_blind(algorithm, state, i)
-        state, record = algorithm.improve(state, seen, algorithm.fit(state, seen, i))
+        state, record = advanced(algorithm, state, seed=i, environment=BlindEnv)
         assert all(status.ok for status in record.statuses)
     assert record.policy.linearised.feedback.shape == (M, T, DU, DX)
     assert (record.mean_cost < 0.35 * first).all()
 
 
-class BlindEnv(LinearEnv):
-    """Shows a policy all states but the last."""
-
-    observation_layout = {"seen": slice(0, DX - 1)}  # noqa: RUF012
-
-    def reset(self, *, seed=None, options=None):
-        state, info = super().reset(seed=seed, options=options)
-        return state, info | {"observation": state[:, : DX - 1]}
-
-    def step(self, actions):
-        state, *rest, info = super().step(actions)
-        return state, *rest, info | {"observation": state[:, : DX - 1]}
-
-
-def rollouts_of_blind(algorithm, state, seed):
-    policy = algorithm.policy(state)
-    noise = exploration_noise(policy, N, 0.0, np.random.default_rng(seed))
-    return collect(BlindEnv(M * N, A, B), policy, [{"start": start} for start in STARTS], noise, seed=0)
-
-
 # -- trouble -----------------------------------------------------------------------------------------------------------
-
-
-def same(one, two):
-    jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 def test_training_that_diverges_leaves_the_last_good_policy_and_goes_on():
     good = mdgps()
-    state, _ = advanced(good, good.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    state, _ = advanced(good, good.begin(FIRST, STARTS))
     wild = dataclasses.replace(good, options=Options(steps=200, learning_rate=1e30))
     after, record = advanced(wild, state)
     assert record.policy.outcome == "DIVERGED"
@@ -216,7 +205,7 @@ def test_training_that_diverges_leaves_the_last_good_policy_and_goes_on():
 @pytest.mark.parametrize("broken", [0.0, np.nan])
 def test_a_singular_precision_is_told_and_nothing_is_learned(broken):
     algorithm = mdgps()
-    state, record = advanced(algorithm, algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    state, record = advanced(algorithm, algorithm.begin(FIRST, STARTS))
     covariance = record.improved.covariance.copy()
     covariance[0, 3] = broken
     teachers = dataclasses.replace(record.improved, covariance=covariance)
@@ -229,7 +218,7 @@ def test_a_singular_precision_is_told_and_nothing_is_learned(broken):
 
 def test_a_covariance_that_collapses_is_limited_and_told():
     algorithm = mdgps(options={"least_deviation": 0.8, "steps": 100})
-    state, record = advanced(algorithm, algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS))
+    state, record = advanced(algorithm, algorithm.begin(FIRST, STARTS))
     assert record.policy.covariance_outcome == "COLLAPSED_COVARIANCE"
     assert "it was limited from below" in record.policy.message
     floor = 0.8 * state.training.policy.output_scale
@@ -238,10 +227,7 @@ def test_a_covariance_that_collapses_is_limited_and_told():
 
 def test_a_condition_that_fails_each_rollout_teaches_nothing_and_the_run_goes_on():
     algorithm = mdgps()
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
-
-    def second_lost(rollouts):
-        return dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
+    state = algorithm.begin(FIRST, STARTS)
 
     for i in range(3):
         state, record = advanced(algorithm, state, second_lost, i)
@@ -255,9 +241,25 @@ def test_a_condition_that_fails_each_rollout_teaches_nothing_and_the_run_goes_on
     assert all(status.ok for status in record.statuses)
 
 
+def test_a_step_that_no_sample_reached_keeps_its_controller():
+    """What the policy does there is unknown: the local controller stands for it, and is not drawn to nothing."""
+    algorithm = mdgps()
+    state, _ = learn(algorithm, 2)
+
+    _, record = advanced(algorithm, state, lambda rollouts: cut(rollouts, 6, 6), seed=2)
+    assert record.statuses == [Status.NONE_WHOLE] * M
+    for name in ("feedback", "feedforward"):
+        kept, before, around = (
+            getattr(of, name) for of in (record.improved, state.controllers, record.policy.linearised)
+        )
+        np.testing.assert_array_equal(around[:, 6:], before[:, 6:])
+        np.testing.assert_allclose(kept[:, 6:], before[:, 6:], atol=1e-6)
+        assert (kept[:, :6] != before[:, :6]).any()
+
+
 def test_without_any_sample_there_is_no_policy_yet_and_the_controllers_run_again():
     algorithm = mdgps()
-    start = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
+    start = algorithm.begin(FIRST, STARTS)
     state, record = advanced(algorithm, start, lambda r: dataclasses.replace(r, mask=np.zeros_like(r.mask)))
     assert record.policy.outcome == "NO_SAMPLES"
     assert not state.trained

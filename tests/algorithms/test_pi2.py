@@ -1,11 +1,13 @@
 """PI² as a whole: a bandit whose solution is known, a linear system, what may go wrong, and a slider that learns."""
 
-import dataclasses
+from functools import partial
 
+import linear_system
 import numpy as np
 import pytest
-from problems import LinearEnv, spd
-from test_experiment import EXPERIMENT, REWARDED, SLIDER, digest, full_thrust
+from linear_system import DU, DX, STARTS, M, advanced, finite, second_lost
+from problems import spd
+from test_experiment import EXPERIMENT, REWARDED, digest, full_thrust
 
 import gps
 from gps.algorithms.pi2 import PI2, PI2State
@@ -15,13 +17,11 @@ from gps.errors import ConfigError
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
 from gps.records import Rollouts, Status
-from gps.sampling import collect, exploration_noise
 from gps.serialization import flatten, unflatten
 
-M, N, T, DX, DU = 2, 30, 8, 3, 2
-A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
-CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
-STARTS = np.array([condition["start"] for condition in CONDITIONS])
+N, T = 30, 8
+FIRST = zero(M, T, DX, DU, 0.7)
+learn = partial(linear_system.learn, samples=N, first=FIRST)
 
 
 def cost(x, u, t):
@@ -31,25 +31,6 @@ def cost(x, u, t):
 def steep(x, u, t):
     """Not even continuous: only its values count."""
     return jnp.where(x[0] > 0.2, 3.0, 0.0) + jnp.floor(jnp.sum(jnp.abs(x)) * 5) + 0.05 * jnp.sum(u**2)
-
-
-def rolled(state, algorithm, samples, seed, ends=None):
-    noise = exploration_noise(algorithm.policy(state), samples, 0.0, np.random.default_rng(seed))
-    environment = LinearEnv(M * samples, A, B, ends=ends)
-    return collect(environment, algorithm.policy(state), CONDITIONS, noise, seed=0)
-
-
-def learn(algorithm, iterations, samples=N, ends=None):
-    state, records = algorithm.begin(zero(M, T, DX, DU, 0.7), STARTS), []
-    for i in range(iterations):
-        rollouts = rolled(state, algorithm, samples, i, ends)
-        state, record = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
-        records.append(record)
-    return state, records
-
-
-def finite(tree):
-    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
 
 
 # -- the bandit ------------------------------------------------------------------------------------------------------
@@ -109,7 +90,7 @@ def test_damping_and_floor_of_the_covariance():
 
 @pytest.mark.parametrize("function", [cost, steep], ids=["smooth", "steps"])
 def test_it_lowers_the_cost_within_its_bound(function):
-    _, records = learn(PI2(function, kl_step=0.8, max_multiplier=1.0), 12)
+    _, records = learn(PI2(function, kl_step=0.8), 12)
     costs = np.array([record.mean_cost for record in records])
     assert (costs[-1] < 0.75 * costs[0]).all()
     for record in records:
@@ -185,11 +166,9 @@ def test_episodes_that_end_early_are_told_and_those_that_all_ended_change_nothin
 
 def test_a_condition_without_samples_keeps_its_controller_and_the_other_does_not_notice():
     algorithm = PI2(cost)
-    state = algorithm.begin(zero(M, T, DX, DU, 0.7), STARTS)
-    rollouts = rolled(state, algorithm, N, 0)
-    lost = dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
-    after, record = algorithm.improve(state, lost, algorithm.fit(state, lost, 0))
-    whole, _ = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, 0))
+    state = algorithm.begin(FIRST, STARTS)
+    after, record = advanced(algorithm, state, second_lost, samples=N)
+    whole, _ = advanced(algorithm, state, samples=N)
     assert record.statuses == [Status.OK, Status.NO_VALID_SAMPLES]
     np.testing.assert_array_equal(after.controllers.feedforward[1], 0.0)
     np.testing.assert_array_equal(after.controllers.feedforward[0], whole.controllers.feedforward[0])
@@ -207,43 +186,33 @@ def test_the_state_is_stored_and_read():
 SETTINGS = ["algorithm.name=pi2", "algorithm.samples=20", "algorithm.controller.smoothing=3", "algorithm.iterations=12"]
 
 
-@pytest.fixture
-def experiment(tmp_path):
-    """The 1-joint slider: dx = 2, du = 1, T = 12."""
-    folder = tmp_path / "slider"
-    folder.mkdir()
-    (folder / "slider.xml").write_text(SLIDER)
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    return folder
+def started(slider, *overrides, **options):
+    return gps.run(slider, out=slider.parent / "runs", overrides=[*SETTINGS, *overrides], **options)
 
 
-def started(experiment, *overrides, **options):
-    return gps.run(experiment, out=experiment.parent / "runs", overrides=[*SETTINGS, *overrides], **options)
-
-
-def test_it_learns_to_slide(experiment):
-    run = started(experiment)
+def test_it_learns_to_slide(slider):
+    run = started(slider)
     _, costs = run.evaluation
     assert (costs.sum(axis=(1, 2)) < 1.1 * full_thrust()).all()
 
 
-def test_it_learns_from_rewards_alone_and_resumes_to_the_bit(experiment):
+def test_it_learns_from_rewards_alone_and_resumes_to_the_bit(slider):
     text = EXPERIMENT.replace('mjcf = "slider.xml"', 'id = "task:Slider"').partition("[[cost]]")[0]
-    (experiment / "experiment.toml").write_text('cost = "reward"\n' + text)
-    (experiment / "task.py").write_text(REWARDED.replace("__file__", repr(str(experiment / "task.py"))))
-    whole = started(experiment)
+    (slider / "experiment.toml").write_text('cost = "reward"\n' + text)
+    (slider / "task.py").write_text(REWARDED.replace("__file__", repr(str(slider / "task.py"))))
+    whole = started(slider)
     rollouts, costs = whole.evaluation
     np.testing.assert_array_equal(costs, -rollouts.rewards)
     assert (costs.sum(axis=(1, 2)) < 1.1 * full_thrust(after_the_step=True)).all()
-    part = started(experiment, iterations=5)
+    part = started(slider, iterations=5)
     assert digest(gps.resume(part.path, iterations=7)) == digest(whole)
 
 
-def test_gps_check_asks_for_no_derivatives(experiment):
-    (experiment / "task.py").write_text("import jax.numpy as jnp\ndef cost(x, u, t):\n    return jnp.round(4 * x[0])\n")
-    text = (experiment / "experiment.toml").read_text() + '\n[[cost]]\nname = "task"\n'
-    (experiment / "experiment.toml").write_text(text)
-    found = gps.check(experiment, ["algorithm.name=pi2", "algorithm.samples=4"])
+def test_gps_check_asks_for_no_derivatives(slider):
+    (slider / "task.py").write_text("import jax.numpy as jnp\ndef cost(x, u, t):\n    return jnp.round(4 * x[0])\n")
+    text = (slider / "experiment.toml").read_text() + '\n[[cost]]\nname = "task"\n'
+    (slider / "experiment.toml").write_text(text)
+    found = gps.check(slider, ["algorithm.name=pi2", "algorithm.samples=4"])
     assert not any("differences" in finding.rule for finding in found.findings)
     assert found.ok
 

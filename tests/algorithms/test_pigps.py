@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import LinearEnv
+from linear_system import COST, DU, DX, FIRST, STARTS, M, cost_without_noise, learn, rolled
 from test_pi2 import steep
-from test_trajopt import CONDITIONS, COST, DU, DX, STARTS, A, B, M, T, best, cost_without_noise, learn  # noqa: F401
 
 from gps.algorithms.guided import precision
 from gps.algorithms.path_integral import cost_to_go
@@ -14,11 +13,9 @@ from gps.algorithms.pi2 import PI2, exploration
 from gps.algorithms.pigps import PIGPS, PIGPSState
 from gps.algorithms.pilqr import PILQR
 from gps.backend import jax
-from gps.linear_gaussian.initial import zero
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training
 from gps.records import PolicyStatus, Status
-from gps.sampling import collect, exploration_noise
 from gps.serialization import flatten, unflatten
 
 N = 40
@@ -38,9 +35,9 @@ def learned():
     return algorithm, *learn(algorithm, 30, N)
 
 
-def test_the_policy_approaches_the_optimum_of_a_linear_system(learned, best):  # noqa: F811
+def test_the_policy_approaches_the_optimum_of_a_linear_system(learned, best):
     algorithm, state, records = learned
-    start = cost_without_noise(algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS).controllers)
+    start = cost_without_noise(algorithm.begin(FIRST, STARTS).controllers)
     sampled = np.array([record.mean_cost for record in records])
     third = sampled.reshape(3, 10, M).mean(axis=1)
     assert (np.diff(third, axis=0) < 0).all(), "the mean cost of the samples falls"
@@ -49,7 +46,7 @@ def test_the_policy_approaches_the_optimum_of_a_linear_system(learned, best):  #
     assert all(status.ok for record in records for status in record.statuses)
 
 
-def test_with_the_local_models_of_pilqr_it_reaches_the_optimum(best):  # noqa: F811
+def test_with_the_local_models_of_pilqr_it_reaches_the_optimum(best):
     algorithm = pigps(PILQR(COST, kl_step=2.0))
     state, records = learn(algorithm, 7, N)
     np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=2e-2)
@@ -133,14 +130,14 @@ def test_a_state_is_stored_and_read_back():
 def test_samples_that_tell_nothing_teach_nothing(spoil, status):
     algorithm = pigps()
     before, _ = learn(algorithm, 2)
-    rollouts = spoil(rollouts_of(algorithm, before))
+    rollouts = spoil(rolled(algorithm, before, 7, N))
     state, record = algorithm.improve(before, rollouts, algorithm.fit(before, rollouts, 0))
     assert record.statuses == [status] * M
     assert record.policy.status == PolicyStatus.NO_SAMPLES
     assert record.troubles[-1].startswith("policy: No sample has a positive weight")
     same(state.training.policy, before.training.policy)
     same(record.improved, before.controllers)
-    again, record = algorithm.improve(state, good := rollouts_of(algorithm, state), algorithm.fit(state, good, 1))
+    again, record = algorithm.improve(state, good := rolled(algorithm, state, 7, N), algorithm.fit(state, good, 1))
     assert record.troubles == []
     assert again.iteration == 4
 
@@ -149,12 +146,6 @@ def alike(rollouts):
     """The first sample of each condition, again and again."""
     one = {name: np.repeat(getattr(rollouts, name)[:, :1], N, axis=1) for name in ("states", "actions", "noise")}
     return dataclasses.replace(rollouts, **one)
-
-
-def rollouts_of(algorithm, state):
-    policy = algorithm.policy(state)
-    noise = exploration_noise(policy, N, 0.0, np.random.default_rng(7))
-    return collect(LinearEnv(M * N, A, B), policy, CONDITIONS, noise, seed=0)
 
 
 def same(one, two):

@@ -4,26 +4,35 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import LinearEnv
-from test_experiment import EXPERIMENT, SLIDER, digest, full_thrust
+from linear_system import (
+    DU,
+    DX,
+    FIRST,
+    STARTS,
+    WEIGHT,
+    A,
+    B,
+    M,
+    N,
+    advanced,
+    cost_without_noise,
+    finite,
+    learn,
+    rolled,
+    same,
+    second_lost,
+)
+from test_experiment import digest, full_thrust
 
 import gps
 from gps.algorithms.pilqr import MOST, PILQR, split
 from gps.algorithms.trajopt import TrajOpt
-from gps.backend import jax, jnp
-from gps.costs import evaluate
+from gps.backend import jnp
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import LinearDynamics
 from gps.records import Status
-from gps.sampling import collect, exploration_noise
 from gps.serialization import flatten, unflatten
-
-M, N, T, DX, DU = 2, 12, 10, 3, 2
-A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
-CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
-STARTS = np.array([condition["start"] for condition in CONDITIONS])
-WEIGHT = np.array([2.0, 1.0, 0.5])
 
 
 def quadratic(x, u, t):
@@ -35,39 +44,10 @@ def steps(x, u, t):
     return jnp.ceil(4 * jnp.abs(x[2] - 2.0)) + 0.01 * jnp.sum(u**2)
 
 
-def rolled(state, algorithm, samples, seed, ends=None):
-    noise = exploration_noise(algorithm.policy(state), samples, 0.0, np.random.default_rng(seed))
-    environment = LinearEnv(M * samples, A, B, ends=ends)
-    return collect(environment, algorithm.policy(state), CONDITIONS, noise, seed=0)
-
-
-def learn(algorithm, iterations, samples=N, ends=None):
-    state, records = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS), []
-    for i in range(iterations):
-        rollouts = rolled(state, algorithm, samples, i, ends)
-        state, record = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
-        records.append(record)
-    return state, records
-
-
-def without_noise(cost, controllers):
-    rollouts = collect(LinearEnv(M, A, B), controllers, CONDITIONS, np.zeros((M, 1, T, DU)), seed=0)
-    return evaluate(cost, rollouts.states, rollouts.actions, rollouts.mask).sum(axis=(1, 2))
-
-
 def exact(dynamics: LinearDynamics) -> LinearDynamics:
     """The true dynamics in place of the fitted ones."""
     matrix = np.broadcast_to(np.hstack([A, B]), dynamics.matrix.shape)
     return dataclasses.replace(dynamics, matrix=matrix, offset=np.zeros_like(dynamics.offset))
-
-
-def same(one, other, **tolerance):
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_allclose(a, b, **tolerance)
-
-
-def finite(tree):
-    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
 
 
 # -- where the model explains all ------------------------------------------------------------------------------------
@@ -77,8 +57,8 @@ def finite(tree):
 def test_with_an_exact_model_of_a_quadratic_problem_it_is_trajopt(constraint):
     settings = {"kl_step": 0.5, "constraint": constraint}
     one, other = PILQR(quadratic, **settings), TrajOpt(quadratic, **settings)
-    state = one.begin(zero(M, T, DX, DU, 1.0), STARTS)
-    rollouts = rolled(state, one, N, 0)
+    state = one.begin(FIRST, STARTS)
+    rollouts = rolled(one, state)
     model = one.fit(state, rollouts, 0)
     model = model._replace(dynamics=exact(model.dynamics))
 
@@ -117,11 +97,11 @@ def test_without_a_share_it_is_trajopt_bit_for_bit(settings):
 @pytest.mark.parametrize("damping", [0.5, 1.0])
 def test_what_the_expansion_misses_is_learned_from_the_samples(damping):
     """On a staircase, trajopt sees a flat cost; PILQR gives the samples nearly the whole bound and goes down."""
-    settings = {"kl_step": 0.7, "max_multiplier": 1.0}
+    settings = {"kl_step": 0.7}
     state, records = learn(PILQR(steps, covariance_damping=damping, **settings), 12, samples=20)
     blind, _ = learn(TrajOpt(steps, **settings), 12, samples=20)
-    first = zero(M, T, DX, DU, 1.0)
-    before, after, other = (without_noise(steps, some) for some in (first, state.controllers, blind.controllers))
+    first = FIRST
+    before, after, other = (cost_without_noise(some, steps) for some in (first, state.controllers, blind.controllers))
     assert (state.residual > 0.5).all()
     assert (after < 0.75 * before).all()
     assert (other > 0.95 * before).all()
@@ -153,8 +133,8 @@ def test_the_temperature_of_the_second_stage_is_that_of_the_first_or_higher():
 @pytest.mark.parametrize("factor", [3.0, 1e20, 1e200], ids=["wrong", "diverges", "overflows"])
 def test_a_model_that_misses_more_than_there_is_explains_nothing(factor):
     algorithm = PILQR(quadratic, kl_step=0.5)
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
-    rollouts = rolled(state, algorithm, N, 0)
+    state = algorithm.begin(FIRST, STARTS)
+    rollouts = rolled(algorithm, state)
     model = algorithm.fit(state, rollouts, 0)
     wild = model._replace(dynamics=dataclasses.replace(model.dynamics, matrix=factor * model.dynamics.matrix))
     residual, share = split(wild, state.controllers, rollouts, rollouts.actions)
@@ -168,10 +148,10 @@ def test_one_step_is_a_bandit():
         (lambda x, u, t: jnp.ceil(9 * jnp.abs(u[0] - 1.0)), 0.5),
         (lambda x, u, t: (u[0] - 1) ** 2, 0.9),
     ):
-        algorithm = PILQR(cost, kl_step=2.0, max_multiplier=1.0)
+        algorithm = PILQR(cost, kl_step=2.0)
         state = algorithm.begin(zero(M, 1, DX, DU, 1.0), STARTS)
         for i in range(4):
-            rollouts = rolled(state, algorithm, 30, i)
+            rollouts = rolled(algorithm, state, i, 30)
             state, _ = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
         action = state.controllers.act(STARTS[:, None], 0)[:, 0, 0]
         assert (np.abs(action - 1.0) < 1.0 - best).all()
@@ -203,11 +183,8 @@ def test_episodes_that_end_early_are_told_and_the_update_stays_finite():
 
 def test_a_condition_without_samples_keeps_its_controller():
     algorithm = PILQR(steps, kl_step=0.3)
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
-    rollouts = rolled(state, algorithm, N, 0)
-    lost = dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
-    lost = dataclasses.replace(lost, states=np.where(lost.mask[..., None], lost.states, 0.0))
-    after, record = algorithm.improve(state, lost, algorithm.fit(state, lost, 0))
+    state = algorithm.begin(FIRST, STARTS)
+    after, record = advanced(algorithm, state, second_lost)
     assert record.statuses[1] is Status.NO_VALID_SAMPLES
     np.testing.assert_array_equal(after.controllers.covariance[1], state.controllers.covariance[1])
     assert (after.controllers.feedforward[0] != 0).any()
@@ -216,8 +193,8 @@ def test_a_condition_without_samples_keeps_its_controller():
 
 def test_a_model_that_is_not_finite_leaves_the_controller():
     algorithm = PILQR(steps, kl_step=0.3)
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
-    rollouts = rolled(state, algorithm, N, 0)
+    state = algorithm.begin(FIRST, STARTS)
+    rollouts = rolled(algorithm, state)
     model = algorithm.fit(state, rollouts, 0)
     matrix = model.dynamics.matrix.copy()
     matrix[0, 3] = np.nan
@@ -239,28 +216,18 @@ def test_the_state_is_stored_and_read():
 # -- through an experiment -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def experiment(tmp_path):
-    """The 1-joint slider: dx = 2, du = 1, T = 12."""
-    folder = tmp_path / "slider"
-    folder.mkdir()
-    (folder / "slider.xml").write_text(SLIDER)
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    return folder
-
-
-def test_it_learns_to_slide_and_resumes_to_the_bit(experiment):
-    options = {"out": experiment.parent / "runs", "overrides": ["algorithm.name=pilqr"]}
-    whole = gps.run(experiment, **options)
+def test_it_learns_to_slide_and_resumes_to_the_bit(slider):
+    options = {"out": slider.parent / "runs", "overrides": ["algorithm.name=pilqr"]}
+    whole = gps.run(slider, **options)
     _, costs = whole.evaluation
     assert (costs.sum(axis=(1, 2)) < 1.05 * full_thrust()).all()
-    part = gps.run(experiment, iterations=2, **options)
+    part = gps.run(slider, iterations=2, **options)
     assert digest(gps.resume(part.path, iterations=4)) == digest(whole)
 
 
 @pytest.mark.parametrize("override", ["algorithm.controller.execute=fixed_noise", "algorithm.controller.smoothing=2"])
-def test_other_noise_stays_finite(experiment, override):
+def test_other_noise_stays_finite(slider, override):
     overrides = ["algorithm.name=pilqr", override]
-    run = gps.run(experiment, iterations=3, overrides=overrides, out=experiment.parent / "runs")
+    run = gps.run(slider, iterations=3, overrides=overrides, out=slider.parent / "runs")
     assert finite(run.iterations[-1].improved)
     assert np.isfinite(run.iterations[-1].mean_cost).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gps.algorithms.step_size import adapted
+from gps.algorithms.step_size import adapted, adapted_together
 
 PREDICTED, ACTUAL = -np.array([1.0, 1.0, 1.0, 1.0, 2.0]), -np.array([1.0, 0.5, 0.0, -3.0, 3.0])
 
@@ -47,3 +47,21 @@ def test_the_limits_hold():
 )
 def test_where_nothing_is_known_it_stays(predicted, actual):
     assert adapted(np.array([0.7]), np.array([predicted]), np.array([actual]), 0.1, 10.0) == [0.7]
+
+
+def test_together_it_is_the_best_step_of_the_sum():
+    """Σ (-a s + b s²), the sum of what the conditions do, is least at s = Σ a / 2 Σ b."""
+    a, b = np.array([1.0, 0.2, 3.0]), np.array([0.1, 4.0, 1.0])
+    expected = np.full(3, a.sum() / (2 * b.sum()))
+    np.testing.assert_allclose(adapted_together(np.ones(3), -a, -a + b, 1e-3, 1e3), expected, rtol=1e-12)
+    one = adapted(np.ones(1), -a[:1], (b - a)[:1], 0.2, 3.0)
+    np.testing.assert_array_equal(adapted_together(np.ones(1), -a[:1], (b - a)[:1], 0.2, 3.0), one)
+
+
+@pytest.mark.parametrize("unknown", [np.nan, np.inf])
+def test_together_the_unknown_does_not_count(unknown):
+    a, b = np.array([1.0, unknown, 3.0]), np.array([0.1, 4.0, unknown])
+    expected = np.full(3, 5.0)  # 1 / 0.2
+    np.testing.assert_allclose(adapted_together(np.ones(3), -a, -a + b, 1e-3, 1e3), expected, rtol=1e-12)
+    nothing = np.full(2, unknown)
+    np.testing.assert_allclose(adapted_together(np.array([0.5, 2.0]), nothing, nothing, 1e-3, 1e3), [1.0, 1.0])

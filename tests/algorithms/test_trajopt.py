@@ -1,69 +1,18 @@
 """The trajectory optimiser as a whole: the known optimum of a linear system, and what its records promise."""
 
-import dataclasses
 from contextlib import closing
 
 import numpy as np
 import pytest
-from problems import LinearEnv
+from linear_system import COST, FIRST, STARTS, M, N, advanced, cost_without_noise, learn, optimum, second_lost
 
 import gps
 from gps.algorithms.trajopt import TrajOpt
-from gps.backend import jax, jnp
+from gps.backend import jax
 from gps.config import parse
-from gps.costs import Quadratic, Ramp, Sum, evaluate
 from gps.dynamics.mixture import MixturePrior
 from gps.experiment import Callback, Experiment
-from gps.linear_gaussian.initial import zero
-from gps.linear_gaussian.riccati import backward
-from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 from gps.records import Status
-from gps.sampling import collect, exploration_noise
-
-M, N, T, DX, DU = 2, 12, 10, 3, 2
-A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
-CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
-STARTS = np.array([condition["start"] for condition in CONDITIONS])
-RAMP = Ramp(T, "constant", jnp.asarray(5.0))
-TARGET, WEIGHT = np.array([0.5, 0.0, 0.0]), np.array([2.0, 1.0, 0.5])
-COST = Sum((
-    Quadratic((0, 1, 2), jnp.asarray(TARGET), jnp.asarray(WEIGHT), RAMP),
-    Quadratic(None, jnp.zeros(DU), 0.1 * jnp.ones(DU), RAMP),
-))  # fmt: skip
-
-
-def optimum():
-    """The best controller of the true system."""
-    final = np.where(np.arange(T) == T - 1, 5.0, 1.0)
-    C, target = np.diag([*WEIGHT, 0.1, 0.1]), np.array([*TARGET, 0.0, 0.0])
-    cost = CostExpansion(final[:, None, None] * C, final[:, None] * (-C @ target), np.zeros(T))
-    F = np.tile(np.hstack([A, B]), (T - 1, 1, 1))
-    nothing = np.zeros((DX, DX))
-    dynamics = LinearDynamics(F, np.zeros((T - 1, DX)), np.zeros((T - 1, DX, DX)), np.zeros(DX), nothing)
-    return jax.jit(backward)(dynamics, cost, np.ones(T)).controller.numpy()
-
-
-def cost_without_noise(controllers):
-    rollouts = collect(LinearEnv(M, A, B), controllers, CONDITIONS, np.zeros((M, 1, T, DU)), seed=0)
-    return evaluate(COST, rollouts.states, rollouts.actions, rollouts.mask).sum(axis=(1, 2))
-
-
-def learn(algorithm, iterations, samples=N, ends=None):
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
-    records = []
-    for i in range(iterations):
-        noise = exploration_noise(algorithm.policy(state), samples, 0.0, np.random.default_rng(i))
-        environment = LinearEnv(M * samples, A, B, ends=ends)
-        rollouts = collect(environment, algorithm.policy(state), CONDITIONS, noise, seed=0)
-        state, record = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, i))
-        records.append(record)
-    return state, records
-
-
-@pytest.fixture(scope="module")
-def best():
-    controller = optimum()
-    return cost_without_noise(Controller(*(np.tile(a, (M, *[1] * a.ndim)) for a in jax.tree.leaves(controller))))
 
 
 def test_a_linear_system_is_solved_by_one_iteration_without_a_bound(best):
@@ -114,17 +63,13 @@ def test_entropy_does_not_collapse_once_the_task_is_solved():
 
 def test_conditions_do_not_touch_each_other():
     algorithm = TrajOpt(COST, prior=None, kl_step=0.3)
-    state = algorithm.begin(zero(M, T, DX, DU, 1.0), STARTS)
-    noise = exploration_noise(state.controllers, N, 0.0, np.random.default_rng(0))
-    rollouts = collect(LinearEnv(M * N, A, B), state.controllers, CONDITIONS, noise, seed=0)
-    lost = dataclasses.replace(rollouts, mask=rollouts.mask & (np.arange(M) == 0)[:, None, None])
-    lost = dataclasses.replace(lost, states=np.where(lost.mask[..., None], lost.states, 0.0))
-    after, record = algorithm.improve(state, lost, algorithm.fit(state, lost, 0))
+    state = algorithm.begin(FIRST, STARTS)
+    after, record = advanced(algorithm, state, second_lost)
     assert record.statuses == [Status.OK, Status.NO_VALID_SAMPLES]
     np.testing.assert_array_equal(after.controllers.feedback[1], state.controllers.feedback[1])
     np.testing.assert_array_equal(after.controllers.covariance[1], state.controllers.covariance[1])
     assert record.kl[1] == 0
-    whole, _ = algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, 0))
+    whole, _ = advanced(algorithm, state)
     # The ridge follows the spread of all samples; nothing else of the other condition is felt.
     costs = [cost_without_noise(each.controllers)[0] for each in (after, whole)]
     assert costs[0] == pytest.approx(costs[1], rel=1e-4)

@@ -19,17 +19,37 @@ SHORT = (
 
 @pytest.mark.parametrize("name", guided.ALGORITHMS)
 def test_each_algorithm_has_540_episodes(name):
-    config = load(guided.EXPERIMENT, guided.ALGORITHMS[name].overrides)
-    assert len(config.environment.conditions) * config.algorithm.samples * config.algorithm.iterations == 540
+    algorithm = guided.ALGORITHMS[name]
+    runs = [algorithm.overrides] + ([algorithm.demonstrations] if algorithm.demonstrations else [])
+    configs = [load(guided.EXPERIMENT, overrides) for overrides in runs]
+    places = {len(config.environment.conditions) for config in configs}
+    assert places == {9}
+    assert 9 * sum(config.algorithm.samples * config.algorithm.iterations for config in configs) == 540
 
 
 def test_a_short_run_makes_a_row():
-    result = guided.train(SHORT, 3, None)
+    result = guided.train(guided.Algorithm("Short", SHORT), 3, None)
     cells = guided.row("Short", [result], seeds=1)
     assert cells[:5] == ("Short", "1", "0/1, 0 %", "0/1, 0 %", "0/1, 0 %")
     assert cells[6] == "2 (16)"
     assert len(cells) == len(guided.COLUMNS)
     assert "policy, trained 0/1; policy, unseen 0/1; local controllers 0/1;" in guided.told("short", 3, result)
+
+
+def test_demonstrations_come_first_and_count():
+    without_policy = [one for one in SHORT if not one.startswith(("algorithm.warm_up", "algorithm.policy"))]
+    short = guided.Algorithm(
+        "Shown",
+        (*SHORT, "algorithm.name=pigps"),
+        (*without_policy, "algorithm.name=trajopt", "algorithm.samples=3"),
+    )
+    result = guided.train(short, 3, None)
+    assert result.effort == (2 + 3, 16 + 24)
+    assert result.demonstrated == [False]
+    assert "local controllers 0/1; demonstrations 0/1;" in guided.told("shown", 3, result)
+    told = guided.settings(short, [result, result])
+    assert told.startswith("- Shown: `--set algorithm.iterations=1`, ")
+    assert told.endswith("`--set algorithm.samples=3`, whose own controllers insert 0/2")
 
 
 def test_a_run_that_fails_is_a_row_and_not_the_end(monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from problems import spd
 
 from gps.backend import jax
 from gps.dynamics.mixture import Mixture, MixturePrior
@@ -59,10 +60,12 @@ def test_padding_changes_nothing():
     np.testing.assert_allclose(predicted(padded, x, u), predicted(small, x, u), rtol=1e-12)
 
 
-@pytest.mark.parametrize("distance", [10.0, 1e4])
-def test_far_away_it_is_one_cluster_and_finite(distance):
+@pytest.mark.parametrize("distance", [30.0, 1e4])
+def test_far_away_it_is_its_widest_cluster(distance):
     rng = np.random.default_rng(4)
-    mixture = Mixture(np.array([0.5, 0.5]), rng.normal(size=(2, 5)), np.tile(np.eye(5), (2, 1, 1)))
-    slope, offset = MixtureRegression.of(mixture, 2).at(np.full(2, distance), np.zeros(1))
-    assert np.isfinite(slope).all()
-    assert np.isfinite(offset).all()
+    covariances = np.stack([0.1 * spd(rng, 5), spd(rng, 5)])
+    model = MixtureRegression.of(Mixture(np.array([0.5, 0.5]), rng.normal(size=(2, 5)), covariances), 2)
+    slope, offset = model.at(np.full(2, distance), np.zeros(1))
+    wide = covariances[1]
+    np.testing.assert_allclose(slope, wide[3:, :3] @ np.linalg.inv(wide[:3, :3]), rtol=1e-9)
+    np.testing.assert_allclose(offset, model.offsets[1], rtol=1e-9)

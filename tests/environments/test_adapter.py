@@ -210,7 +210,7 @@ def test_the_keys_of_a_dict_are_parts():
         ("plain_envs:Counted-v0", {}, r"observation space Discrete\(5\); .* must be a Box"),
         ("plain_envs:Picture-v0", {}, "has 4800 entries, and local models take 1 to 1000"),
         (POINT, {"state": ["observatoin"]}, "did you mean 'observation'"),
-        (POINT, {"state": ["observation[2]"]}, "the part has 2 entries"),
+        (POINT, {"state": ["observation[2]"]}, r"part .observation\[2\].: .observation. has 2 entries"),
         (POINT, {"state": ["observation", "observation"]}, "listed twice"),
         (POINT, {"limt": 3}, "unexpected keyword argument 'limt'"),
         ("plain_envs:Fragile-v0", {}, r"ConnectionRefusedError: nobody listens \(plain_envs.py:\d+\)"),

@@ -76,8 +76,8 @@ def test_nothing_is_drawn_that_nobody_wants(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observation": ["image:tpo"]}, "observation part 'image:tpo': camera 'tpo' is unknown; did you mean 'top'"),
-        ({"state": ["qpos", "image:top"]}, "state part 'image:top': a picture may be in the observation, not in the"),
+        ({"observation": ["image:tpo"]}, "observation: part 'image:tpo': camera 'tpo' is unknown; did you mean 'top'"),
+        ({"state": ["qpos", "image:top"]}, "state: part 'image:top': a picture may be in the observation, not in the"),
         ({"observation": TOP, "image_size": [64]}, "image_size must be a width and a height in pixels, got"),
     ],
 )

@@ -5,6 +5,7 @@ import inspect
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import mujoco
@@ -313,10 +314,48 @@ def test_other_ids_have_no_class_and_load_no_physics():
 
 
 def test_an_experiment_names_the_id(tmp_path):
-    from gps import build
-    from gps.config import EnvironmentConfig
+    from gps import builders
+    from gps.config.environment import EnvironmentConfig
 
     config = EnvironmentConfig(id="HalfCheetah-v5", frame_skip=2, options={"ctrl_cost_weight": 0.0})
-    env = build.environment(config, tmp_path, 2)
+    env = builders.environment(config, tmp_path, 2)
     assert isinstance(env, batch_class("HalfCheetah-v5"))
-    assert (env.dt, env.options.ctrl_cost_weight, build.horizon(config, env)) == (0.02, 0.0, 1000)
+    assert (env.dt, env.options.ctrl_cost_weight, builders.horizon(config, env)) == (0.02, 0.0, 1000)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"state": ["observation[8,9]"]},
+        {"observation": ["observation[8,9]", "observation[0]"]},
+        {"state": ["observation[10]"]},
+        {"state": ["observation", "observation[3,99]"]},
+        {"observation": ["observation[0]", "observation[0]"]},
+    ],
+)
+def test_entries_are_chosen_as_from_the_plain_environment(chosen):
+    """The batch and the adapter agree, in what is seen as in what is said of entries that are not there."""
+    from gps import builders
+    from gps.config.environment import EnvironmentConfig
+    from gps.environments.adapter import GymnasiumBatch
+    from gps.environments.recipe import Recipe, registered
+    from gps.errors import ConfigError
+
+    def fast():
+        settings = {"id": "Reacher-v5", "conditions": [{}], **chosen}
+        return builders.environment(EnvironmentConfig.model_validate(settings), Path("."), 1)
+
+    def plain():
+        return GymnasiumBatch(1, Recipe("Reacher-v5", registered("Reacher-v5")), threads=1, **chosen)
+
+    seen = []
+    for make in (fast, plain):
+        try:
+            environment = make()
+        except ConfigError as error:
+            seen.append(str(error))
+            continue
+        state, info = environment.reset(options={"conditions": [{"seed": 3}]})
+        seen.append((environment.state_layout, state.tolist(), np.asarray(info.get("observation", [])).tolist()))
+        environment.close()
+    assert seen[0] == seen[1]

@@ -436,7 +436,7 @@ def test_what_is_far_away_goes_on():
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ("qpso", "state part 'qpso' is unknown; did you mean 'qpos'"),
+        ("qpso", "state: part 'qpso' is unknown; did you mean 'qpos'"),
         ("qpos:elbwo", "joint 'elbwo' is unknown; did you mean 'elbow'"),
         ("site_position:tp", "site 'tp' is unknown; did you mean 'tip'"),
         ("site_position:tip-gaol", "site 'gaol' is unknown; did you mean 'goal'"),
@@ -535,12 +535,42 @@ def test_a_diverged_simulation_shows_its_last_finite_observation():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (["qpso"], "^observation part 'qpso' is unknown; did you mean 'qpos'"),
-        (["site_velocity:tp"], "observation part 'site_velocity:tp': site 'tp' is unknown"),
-        (["qpos", "qpos"], "observation part 'qpos' is listed twice"),
+        (["qpso"], "^observation: part 'qpso' is unknown; did you mean 'qpos'"),
+        (["site_velocity:tp"], "observation: part 'site_velocity:tp': site 'tp' is unknown"),
+        (["qpos", "qpos"], "observation: part 'qpos' is listed twice"),
         ([], "the observation is empty"),
     ],
 )
 def test_what_is_wrong_with_an_observation_is_said_of_the_observation(parts, message):
     with pytest.raises(ValueError, match=message):
         make(observation=parts)
+
+
+# -- some entries of a part --------------------------------------------------------------------------------
+
+
+def test_some_entries_of_a_part_are_those_of_the_whole():
+    chosen = ["qvel:elbow", "site_position:tip-goal[zx]", "site_velocity:mid-way[y]", "qpos[8,0]"]
+    chosen += ["sensor:elbow_angle[0]"]
+    whole = ["qvel:elbow", "site_position:tip-goal", "site_velocity:mid-way", "qpos", "sensor:elbow_angle"]
+    some, all_of_it = make(2, state=chosen, observation=chosen[::-1]), make(2, state=whole)
+    assert some.state_layout["site_position:tip-goal[zx]"] == slice(1, 3)
+    picked = np.r_[0, 1 + 2, 1 + 0, 4 + 1, 7 + 8, 7 + 0, -1]
+    x, info = some.reset()
+    np.testing.assert_array_equal(x, all_of_it.reset()[0][:, picked])
+    for action in actions_for(some, 10):
+        x, *_, info = some.step(action)
+        np.testing.assert_array_equal(x, all_of_it.step(action)[0][:, picked])
+        np.testing.assert_array_equal(info["observation"], x[:, [6, 4, 5, 3, 1, 2, 0]])
+
+
+def test_a_name_in_the_model_may_look_like_entries():
+    mjcf = ARM.replace('name="elbow"', 'name="elbow[0]"').replace('joint="elbow"', 'joint="elbow[0]"')
+    env = make(1, mjcf=mjcf, state=["qpos:elbow[0]", "qpos:elbow[0][0]"])
+    assert list(env.state_layout) == ["qpos:elbow[0]", "qpos:elbow[0][0]"]
+
+
+@pytest.mark.parametrize("part", ["qvel:elbow[1]", "site_position:tip[1,3]", "qvel:elbow[y]"])
+def test_entries_that_are_not_there_are_named(part):
+    with pytest.raises(ValueError, match=r"^state: part .* has [13] entr"):
+        make(state=[part])

@@ -53,16 +53,18 @@ def make_run(
     return run
 
 
-def make_policy_run(folder: Path, iterations: int = 3, *, evaluated: bool = True, unseen: int = 3, **options) -> Run:
+def make_policy_run(
+    folder: Path, iterations: int = 3, *, evaluated: bool = True, unseen: int = 3, teacher: str = "local", **options
+) -> Run:
     """A run of a global policy, evaluated in a made-up way; `options` are those of `make_run`."""
     sizes = {key: options[key] for key in ("T", "dx", "du") if key in options}
     M = options.get("M", 2)
     trained = ", ".join(f"{{ qpos = [{i}.0, {i}.0] }}" for i in range(M))
     others = ", ".join(f"{{ qpos = [{i}.0, {i}.5] }}" for i in range(unseen))
     overrides = [f"environment.conditions=[{trained}]", f"environment.test_conditions=[{others}]"]
-    options.setdefault("change", lambda item: with_policy(item, sampled=item.iteration > 0))
+    options.setdefault("change", lambda item: with_policy(item, sampled=item.iteration > 0, teacher=teacher))
     run = make_run(folder, iterations, overrides=overrides, **options)
-    for k, (what, count) in enumerate({"final": M, "unseen": unseen, "local": M}.items()):
+    for k, (what, count) in enumerate({"final": M, "unseen": unseen, teacher: M}.items()):
         if evaluated and count:
             made = rollouts(np.random.default_rng(k), M=count, N=1, **sizes)
             run.write_evaluation(made, np.full(made.rewards.shape, 1.0 + k), what)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import untold
+from factories import untold, with_policy
 from made_up import make_policy_run, make_run
 
 from gps.control import requested
@@ -121,6 +121,9 @@ def test_the_report_of_a_policy(page, tmp_path):
     drawn(page)
     record = run.iterations[2]
     assert "The policy was sampled." in page.locator("#roles").inner_text()
+    assert "policy ok ·" in page.locator("#selected-state").inner_text()
+    assert page.locator("#policy-status").inner_text().startswith("All steps were done")
+    assert page.locator("figure:has(#policy-kl) h3").inner_text() == "KL of the policy to the local controllers"
     # Beneath, the local controllers that the iteration made; above, what was run.
     mean, spread = record.marginals.mean[1, :, 0], np.ptp(record.marginals.mean)
     assert curve(page, "states", 5) == pytest.approx(mean.tolist(), abs=1e-3 * spread)
@@ -150,6 +153,35 @@ def test_the_report_of_a_policy(page, tmp_path):
     page.evaluate("select(0, 0)")
     until(page, "document.body.dataset.shown === '0-0'")
     assert "The local controllers were sampled, not the policy." in page.locator("#roles").inner_text()
+    assert page.errors == []
+
+
+def test_the_report_of_a_policy_that_an_expert_taught(page, tmp_path):
+    file = tmp_path / "report.html"
+    run = make_policy_run(
+        tmp_path,
+        teacher="expert",
+        change=lambda item: with_policy(item, item.iteration > 0, "No." * (item.iteration == 2), teacher="expert"),
+    )
+    write(run, file)
+    page.goto(file.as_uri())
+    until(page, "view.ends !== null")
+    page.evaluate("select(2, 1)")
+    until(page, "document.body.dataset.shown === '2-1'")
+    drawn(page)
+    assert "Expert and policy were sampled together." in page.locator("#roles").inner_text()
+    assert "The expert, from the same starts" in page.locator(".tile").nth(2).inner_text()
+    assert page.locator("#policy-status").get_attribute("class") == "bad"
+    assert page.evaluate("document.getElementById('glance').layout.yaxis.ticktext") == [
+        "condition 0",
+        "condition 1",
+        "policy",
+    ]
+    assert page.evaluate("document.getElementById('glance').data[2].y")[-1] == 2
+    page.evaluate("select(0, 0)")
+    until(page, "document.body.dataset.shown === '0-0'")
+    assert "The expert was sampled, not the policy." in page.locator("#roles").inner_text()
+    assert "local controller" not in page.locator("main").inner_text()
     assert page.errors == []
 
 

@@ -1,6 +1,7 @@
 """`gps compare`: which runs are a group, what the table and the page say of them, and what is refused."""
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -203,16 +204,22 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "page.html").stat().st_size < 8e6
     assert cli.main(["compare", "runs", "-o", "no/page.html"]) == 2
     assert "no/page.html: cannot be written" in capsys.readouterr().err
+    earlier = tmp_path / "page.html"
+    earlier.write_text("earlier")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        assert cli.main(["compare", str(tmp_path / "runs"), "-o", str(earlier)]) == 2
+    assert earlier.read_text() == "earlier" and not list(tmp_path.glob("*.html?*")) and not list(tmp_path.glob(".*"))
 
 
-def make_policy(folder: Path, seed: int, *overrides: str, unseen: float = 1.0, **kinds) -> Run:
-    """A run of a policy that solves one of two trained starts, a share of four unseen ones, and no local controller."""
+def make_policy(folder: Path, seed: int, *overrides: str, unseen: float = 1.0, teacher: str = "local", **kinds) -> Run:
+    """A run of a policy that solves one of two trained starts, a share of four unseen ones, and whose teacher fails."""
     folder.mkdir(exist_ok=True)
     others = "environment.test_conditions=[" + ", ".join(f"{{ qpos = [{i}.0, 0.5] }}" for i in range(4)) + "]"
     run = Run.create(folder / "runs", "e", seed, config(others, *overrides), folder, "gps run e")
     for k in range(3):
-        run.write(with_policy(record(k, seed=seed), **kinds), state(k))
-    for k, (what, wins, count) in enumerate((("final", 1, 2), ("unseen", round(4 * unseen), 4), ("local", 0, 2))):
+        run.write(with_policy(record(k, seed=seed), teacher=teacher, **kinds), state(k))
+    for k, (what, wins, count) in enumerate((("final", 1, 2), ("unseen", round(4 * unseen), 4), (teacher, 0, 2))):
         made = rollouts(np.random.default_rng(seed), M=count, N=1)
         success = np.broadcast_to(np.arange(count)[:, None, None] < wins, made.success.shape)
         run.write_evaluation(dataclasses.replace(made, success=success), np.full((count, 1, 6), 1.0 + k), what)
@@ -264,6 +271,19 @@ def test_whose_samples_the_curves_are_of_is_said(tmp_path):
     make_policy(tmp_path, 0, sampled=False)
     (note,) = compare([tmp_path / "runs"]).notes
     assert note.startswith("e: the samples are the local controllers', not the policy's")
+
+
+@pytest.mark.parametrize(("sampled", "whose"), [(False, "the expert's"), (True, "those of expert and policy together")])
+def test_an_expert_is_told_apart_by_its_name(tmp_path, sampled, whose):
+    make_policy(tmp_path, 0, teacher="expert", sampled=sampled)
+    comparison = compare([tmp_path / "runs"])
+    cells = dict(zip(apart_header(comparison), apart_row(comparison.groups[0], comparison), strict=True))
+    assert cells["expert success [95 %]"] == "0/2; 0 %" and "local success [95 %]" not in cells
+    assert comparison.notes[0].startswith(f"e: the samples are {whose}, not the policy's")
+    assert "expert: the expert that taught the policy" in page(comparison)
+    make_policy(tmp_path, 1, "algorithm.kl_step=2.0")
+    both = apart_header(compare([tmp_path / "runs"]))
+    assert both[:5] == ["group", *(f"{name} success [95 %]" for name in ("trained", "unseen", "local", "expert"))]
 
 
 def test_other_unseen_starts_are_pointed_out(tmp_path):

@@ -73,13 +73,13 @@ def test_the_episodes_of_a_policy_without_noise(tmp_path):
     with Server() as server:
         server.show(Run.open(run.path))
         assert ask(server, "GET", "/ends") == (200, None)
-        assert ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["local"] == []
+        assert ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["taught"] == []
         other = make_policy_run(tmp_path)
         for what in ("final", "local"):
             run.write_evaluation(*other.evaluated(what), what)
         status, ends = ask(server, "GET", "/ends")
-        assert status == 200 and list(ends) == ["final", "local"]
-        assert len(ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["local"]) == 2
+        assert status == 200 and list(ends) == ["final", "taught"]
+        assert len(ask(server, "GET", "/overview/0")[1]["facts"]["apart"]["taught"]) == 2
 
 
 def test_a_run_that_grows_and_is_done_again(server, run):
@@ -102,8 +102,8 @@ def test_a_run_that_grows_and_is_done_again(server, run):
 def test_each_iteration_is_read_once(server, run, monkeypatch):
     ask(server, "GET", "/overview/0")
     ask(server, "GET", "/iteration/1")
-    monkeypatch.setattr("gps.runs._read_arrays", None)  # reading would fail
-    monkeypatch.setattr("gps.runs._read_file", None)
+    monkeypatch.setattr("gps.iteration_files.read_arrays", None)  # reading would fail
+    monkeypatch.setattr("gps.iteration_files.read_file", None)
     assert ask(server, "GET", "/overview/0")[0] == ask(server, "GET", "/iteration/1")[0] == 200
 
 

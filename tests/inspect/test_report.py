@@ -20,6 +20,7 @@ from gps.inspect.report.packing import pack, unpack
 from gps.inspect.report.places import places
 from gps.inspect.report.thinning import kept_iterations, kept_samples, kept_steps
 from gps.inspect.report.words import described, findings, summary
+from gps.inspect.teachers import TEACHERS
 from gps.linear_gaussian.types import LinearDynamics
 from gps.records import Status
 from gps.runs import Run
@@ -243,15 +244,15 @@ def test_what_explodes_leaves_the_digits_to_the_rest():
 def test_the_episodes_without_noise_are_those_of_the_evaluations(tmp_path):
     run = make_policy_run(tmp_path)
     shown = read_evaluations(run)
-    assert list(shown) == ["final", "unseen", "local"]
-    for what, count in (("final", 2), ("unseen", 3), ("local", 2)):
-        rollouts, _ = run.evaluated(what)
+    assert list(shown) == ["final", "unseen", "taught"]
+    for what, count in (("final", 2), ("unseen", 3), ("taught", 2)):
+        rollouts, _ = run.evaluated("local" if what == "taught" else what)
         assert shown[what]["starts"] == list(range(count))
         assert close(shown[what]["states"], rollouts.states[:, 0])
         assert close(shown[what]["actions"], rollouts.actions[:, 0])
     known = facts(run, run.iterations[0])
     assert [item["cost"] for item in known["apart"]["unseen"]] == [12.0] * 3
-    assert [item["cost"] for item in known["apart"]["local"]] == [18.0] * 2
+    assert [item["cost"] for item in known["apart"]["taught"]] == [18.0] * 2
     assert read_evaluations(make_run(tmp_path)) is None
     assert facts(make_run(tmp_path), record(0))["apart"] is None
     assert read_evaluations(make_policy_run(tmp_path, evaluated=False)) is None
@@ -277,13 +278,43 @@ def test_the_policy_in_words(tmp_path):
     assert re.search(
         r"the policy solves \d of 2 starts that it was trained on and \d of 3 that it had never seen", text
     )
-    assert re.search(r"the local controllers that taught it solve \d of their 2", text)
-    assert "its loss went from 3.00 to 2.00, and it came within 0." in text
+    assert re.search(r"the local controllers that taught it solve \d of these 2", text)
+    assert re.search(r"its loss went from 3.00 to 2.00, 0.\d+ nats a step from what it was taught", text)
     (finding,) = [finding for finding in shown["findings"] if finding["kind"] == "policy"]
     assert (finding["first"], finding["last"], finding["conditions"], finding["severity"]) == (0, 2, [], "warning")
     assert finding["text"] == "the training of the policy: It exploded."
     words = " ".join(shown["pieces"][1]["words"][1])
-    assert "The policy was sampled" in words and "Then the policy was trained for 400 steps" in words
+    assert "The policy was sampled" in words and "It took 400 steps on all conditions" in words
+    assert "The training of the policy: it exploded." in words
+    assert [item["policy"]["status"] for item in shown["pieces"]] == ["DIVERGED"] * 3
+
+
+def test_how_the_training_of_the_policy_ended_is_told_as_that_of_an_update_is(tmp_path):
+    shown = data_of(page.report(make_policy_run(tmp_path)))["overview"]
+    sentence = "All steps were done; the policy of the lowest held-out loss was kept."
+    for item in shown["pieces"]:
+        assert (item["policy"]["status"], item["policy"]["sentence"], item["policy"]["ok"]) == ("OK", sentence, True)
+        assert item["ok"] == [True, True]
+        assert f"The training of the policy: {sentence[0].lower()}{sentence[1:]}" in item["words"][0]
+    assert not [finding for finding in shown["findings"] if finding["kind"] == "policy"]
+
+
+def test_a_training_that_went_wrong_is_found_without_a_message():
+    calm, told = pieces_of({}, {"policy": {"message": "", "ok": False, "sentence": "The covariance collapses."}})
+    (finding,) = [finding for finding in findings([calm, told], 2) if finding.kind == "policy"]
+    assert finding.text == "the training of the policy: The covariance collapses."
+
+
+def test_an_expert_is_called_one_in_words(tmp_path):
+    run = make_policy_run(tmp_path, teacher="expert")
+    shown = data_of(page.report(run))["overview"]
+    text = " ".join([*shown["summary"], *(" ".join(item["words"][0]) for item in shown["pieces"])])
+    assert re.search(r"the expert that taught it solves \d of these 2", text)
+    assert "the policy learned from the expert: its loss" in text
+    assert "The expert was sampled, not the policy." in text and "Expert and policy were sampled together." in text
+    assert "left between it and the expert" in text
+    assert "controller" not in text
+    assert shown["facts"]["apart"]["teacher"]["one"] == "expert" and len(shown["facts"]["apart"]["taught"]) == 2
 
 
 def test_what_a_condition_has_said_of_the_policy_is_not_said_again():
@@ -294,10 +325,10 @@ def test_what_a_condition_has_said_of_the_policy_is_not_said_again():
 def test_where_the_local_controller_succeeds_and_the_policy_does_not():
     won, lost = {"successes": 1, "rollouts": 1, "cost": 2.0}, {"successes": 0, "rollouts": 1, "cost": 4.0}
     known = {"sizes": {"M": 3, "N": 5, "T": 20}, "planned": 2, "state": "finished", "evaluation": [won, lost, lost]}
-    known["apart"] = {"unseen": [won, lost], "local": [won, won, lost]}
+    known["apart"] = {"unseen": [won, lost], "taught": [won, won, lost], "teacher": TEACHERS["local"]._asdict()}
     text = " ".join(summary(known, pieces_of({}, {}), []))
     assert "the policy solves 1 of 3 starts that it was trained on and 1 of 2 that it had never seen" in text
-    assert "solve 2 of their 3. Its controller succeeds where the policy does not in condition 1." in text
+    assert "solve 2 of these 3. The local controller succeeds where the policy does not in condition 1." in text
     for item in (won, lost):
         item["successes"] = None
     text = " ".join(summary(known, pieces_of({}, {}), []))

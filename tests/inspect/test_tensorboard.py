@@ -10,7 +10,7 @@ import pytest
 from factories import config, record, rollouts, state, untold, with_policy
 
 from gps import cli
-from gps.errors import ConfigError
+from gps.errors import ConfigError, RunError
 from gps.inspect import tables
 from gps.inspect.tensorboard import TensorBoard
 from gps.runs import Run, find_runs
@@ -117,3 +117,22 @@ def test_without_the_package(tmp_path, monkeypatch):
 def test_without_a_folder():
     with pytest.raises(ConfigError, match="give it a folder"):
         TensorBoard().on_iteration(record(0))
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
+    import errno
+    import os
+
+    from tensorboardX.event_file_writer import EventsWriter
+
+    def full(writer):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    board = TensorBoard(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(EventsWriter, "flush", full)
+        with pytest.raises(
+            RunError, match=r"cannot be written: No space left on device; the iteration itself is on disk"
+        ):
+            board.on_iteration(record(0))
+    board.on_end(None)

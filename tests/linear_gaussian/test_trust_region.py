@@ -260,6 +260,17 @@ def test_the_smallest_problem(constraint):
     assert kl.sum() >= 0.998 * 0.2
 
 
+def test_an_eta_left_over_from_a_cost_of_nothing_does_no_harm():
+    """A cost with a Quu that is indefinite below some eta, and a search that begins a hundred decades lower."""
+    problem = lqr(4, 2, T=10)
+    hessian = problem.cost.hessian.copy()
+    hessian[:, 4:, 4:] -= 3.0 * np.eye(2)
+    bad = problem._replace(cost=CostExpansion(hessian, problem.cost.gradient, problem.cost.constant))
+    new = solve(bad, 0.1, 1e-2, eta=1e-120)
+    assert new.statuses == [Status.OK]
+    assert_same_controller(new.controller, solve(bad, 0.1, 1e-2).controller, 1e-2)
+
+
 def test_the_result_does_not_depend_on_where_the_search_begins():
     one = lqr(*SIZES[0], T=T, seed=0)
     results = [solve(stack(one, one), 0.3, 1e-2, eta=pair) for pair in ([1e-6, 1e6], [1.0, 30.0])]

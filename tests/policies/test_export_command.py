@@ -65,7 +65,7 @@ def test_the_policy_of_a_run_comes_before_its_controllers(tmp_path, load, capsys
     if suffix == ".onnx":
         pytest.importorskip("onnx")
     policy = vector_policy()
-    training = Training.begin(policy, jax.random.key(0))
+    training = Training.begin(policy, jax.random.key(0), trained=True)
     run = run_of(tmp_path, after=GlobalState(record(0).improved, training))
     path = tmp_path / f"policy{suffix}"
     assert cli.main(["export", str(run.path), "-o", str(path)]) == 0
@@ -108,6 +108,6 @@ def test_a_run_without_iterations_has_nothing_to_export(tmp_path, capsys):
     (tmp_path / "e").mkdir()
     run = Run.create(tmp_path / "runs", "e", 1, config(), tmp_path / "e", "gps run e")
     assert cli.main(["export", str(run.path)]) == 2
-    assert "nothing to export" in capsys.readouterr().err
+    assert "nothing was learned" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["export"])

@@ -136,7 +136,7 @@ def test_a_training_goes_on_from_disk_bit_for_bit():
 def test_a_warm_start_is_the_same_function_under_another_normaliser():
     first, _ = train(untrained(), samples(), QUICK)
     data = samples(seed=5)
-    moved = data._replace(observations=data.observations * [0.2, 3, 1, 0] + [1, -4, 10, 7])
+    moved = data._replace(observations=data.observations * [0.2, 3, 1, 0] + [1, -4, 0.5, 7])
     # Nothing to learn: whatever it does is what the change of variables does.
     nowhere = dataclasses.replace(QUICK, learning_rate=1e-300)
     second, fit = train(first, moved, nowhere)
@@ -146,6 +146,41 @@ def test_a_warm_start_is_the_same_function_under_another_normaliser():
     for o in (data.observations, moved.observations):
         np.testing.assert_allclose(second.policy.act(o), first.policy.act(o), atol=1e-9)
     assert fit.held_out_loss[0] == pytest.approx(fit.held_out_loss[-1])
+
+
+@pytest.mark.parametrize("still", [1e-3, 1e-6])
+@pytest.mark.parametrize("change", ["varies", "moves"])
+def test_an_input_that_hardly_moved_at_first_may_move_later(still, change):
+    """As of a block before it is touched: what the first layer made of its tremor must not be multiplied with it."""
+    rng = np.random.default_rng(0)
+
+    def data(deviation, mean):
+        o = rng.normal(size=(200, 2)) * [1.0, deviation] + [0.0, mean]
+        u = np.stack([o[:, 0] + np.tanh(o[:, 1]), o[:, 0]], axis=1)
+        return Samples(o, u, np.tile(100 * np.eye(2), (200, 1, 1)), np.ones(200))
+
+    first, _ = train(untrained((2, 32, 2)), data(still, 0.0), QUICK)
+    later = data(1.0, 0.0) if change == "varies" else data(still, 1.0)
+    _, fresh = train(untrained((2, 32, 2)), later, QUICK)
+    _, warm = train(first, later, QUICK)
+    assert warm.outcome == PolicyStatus.OK
+    assert warm.held_out_loss[0] < 2 * fresh.held_out_loss[0]
+    assert warm.held_out_loss.min() < 0.2 * fresh.held_out_loss[0]
+
+
+@pytest.mark.parametrize("first_size", [1e-3, 1e3])
+def test_actions_that_were_of_another_size_at_first_are_learned_as_well(first_size):
+    data = samples()
+    first, _ = train(untrained(), data._replace(actions=first_size * data.actions), QUICK)
+    nowhere, _ = train(first, data, dataclasses.replace(QUICK, learning_rate=1e-300))
+    np.testing.assert_allclose(nowhere.policy.output_scale, np.sqrt((data.actions**2).mean(axis=0)))
+    mean = min(1, 1 / first_size) * first.policy.act(data.observations)
+    np.testing.assert_allclose(nowhere.policy.act(data.observations), mean, rtol=1e-9, atol=1e-12)
+    warm, fit = train(first, data, QUICK)
+    _, fresh = train(untrained(), data, QUICK)
+    assert fit.ok, "and the covariance is within its limits"
+    assert fit.held_out_loss.min() < 1.5 * fresh.held_out_loss.min()
+    np.testing.assert_array_equal(warm.policy.covariance, train(untrained(), data, QUICK)[0].policy.covariance)
 
 
 def test_a_warm_start_never_does_worse_on_what_is_held_out():

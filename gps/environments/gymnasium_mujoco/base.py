@@ -67,6 +67,8 @@ class GymnasiumMujocoEnv(MujocoEnv):
     velocity_noise: ClassVar[Literal["uniform", "normal"]] = "uniform"
     """How the velocities at the start are distributed, where `draw` is not overridden."""
 
+    _known_parts = (*MujocoEnv._known_parts, "observation")
+
     condition_keys = ("seed",)
     seeded = True  # a condition's `seed` decides where it starts
 

@@ -11,6 +11,7 @@ from gps.inspect.report.model_error import one_step
 from gps.inspect.report.overview import trained
 from gps.inspect.report.packing import numbers, pack
 from gps.inspect.report.thinning import kept_samples, kept_starts, kept_steps
+from gps.inspect.teachers import TEACHERS
 from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 from gps.runs import EVALUATIONS
@@ -60,13 +61,17 @@ def read_detail(run: Run, iteration: int) -> dict[str, Any]:
 
 
 def read_evaluations(run: Run) -> dict[str, Any] | None:
-    """The episodes without noise: of the policy and of the local controllers, from trained and from unseen starts.
+    """The episodes without noise: of the policy from trained ("final") and from "unseen" starts, of who "taught" it.
 
     None where there is no policy, or nothing has been evaluated yet.
     """
     if run.evaluated("final") is None or run.policy(0) is None:
         return None
-    return {what: _episodes(*evaluated) for what in EVALUATIONS if (evaluated := run.evaluated(what)) is not None}
+    return {
+        "taught" if what in TEACHERS else what: _episodes(*evaluated)
+        for what in EVALUATIONS
+        if (evaluated := run.evaluated(what)) is not None
+    }
 
 
 def _episodes(rollouts: Rollouts, costs: np.ndarray) -> dict[str, Any]:
@@ -137,8 +142,8 @@ def _tube_arrays(controllers: Controller, marginals: Marginals) -> dict[str, np.
 def _beside(record: IterationRecord, steps: np.ndarray) -> dict[str, Any] | None:
     """What stands beside the controllers that were run, where there is a global policy.
 
-    Where the policy was sampled, the local controllers that this iteration made from it and has taught it; where they
-    were sampled, the policy around their samples. Both in the fitted model, near whose data both are.
+    Where the policy was sampled, its teachers, around the samples, as this iteration made them; where they were
+    sampled, the policy around their samples. Both in the fitted model, near whose data both are.
     """
     policy = record.policy
     if policy is None or not trained(record):

@@ -18,6 +18,7 @@ from gps.inspect.report.model_error import one_step
 from gps.inspect.report.packing import numbers, pack
 from gps.inspect.report.places import places
 from gps.inspect.report.thinning import kept_samples, kept_steps
+from gps.inspect.teachers import TEACHERS
 from gps.runs import EVALUATIONS
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
         "saturated": numbers(rollouts.saturated),
         "model_error": numbers(error),  # of the last iteration's model on this one's data
         "status": [row.status for row in rows],
+        "ok": [status.ok for status in record.statuses],
         "sentence": [status.sentence for status in record.statuses],
         "message": list(record.messages),
         "seconds": numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
@@ -73,6 +75,11 @@ def _policy(record: IterationRecord, policy: PolicyRecord, steps: np.ndarray) ->
     """The global policy's side of an iteration."""
     return {
         "sampled": policy.sampled,
+        "player": policy.player,
+        "teacher": policy.teacher,
+        "status": policy.status.name,
+        "sentence": policy.status.sentence,
+        "ok": policy.status.ok,
         "trained": trained(record),
         "kl": numbers(tables.policy_kl(policy)),
         "kl_steps": pack(policy.kl[:, steps, None]),
@@ -86,7 +93,7 @@ def _policy(record: IterationRecord, policy: PolicyRecord, steps: np.ndarray) ->
 
 
 def trained(record: IterationRecord) -> bool:
-    """Whether the iteration began with a global policy: before, the local controllers stand for it."""
+    """Whether the iteration began with a global policy: before, its teachers stand for it."""
     policy = record.policy
     if policy is None:
         return False
@@ -136,7 +143,8 @@ def facts(run: Run, first: IterationRecord | None) -> dict[str, Any]:
         "conditions": [_condition(condition) for condition in config.environment.conditions],
         "apart": {
             "unseen": _evaluation(evaluations["unseen"]),
-            "local": _evaluation(evaluations["local"]),
+            "teacher": TEACHERS[first.policy.teacher]._asdict(),
+            "taught": _evaluation(evaluations[first.policy.teacher]),
             "starts": [_condition(condition) for condition in config.environment.test_conditions],
             "places": places(config.environment.conditions, config.environment.test_conditions),
         }

@@ -13,6 +13,7 @@ from typing import Any
 
 from gps.inspect.report.overview import Piece, best, mean_cost
 from gps.inspect.tables import number
+from gps.inspect.teachers import TEACHERS, Teacher
 from gps.records import Status
 
 SATURATED = 0.2
@@ -81,8 +82,8 @@ def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
     k = item["iteration"]
     status = Status[item["status"][m]]
     if not status.ok:
-        mild = (Status.SEARCH_EXHAUSTED, Status.SAMPLES_DROPPED, Status.NO_PREFERENCE, Status.NONE_WHOLE)
-        severity = "warning" if status in mild else "error"
+        mild = not status.failed or status is Status.NO_PREFERENCE
+        severity = "note" if status is Status.NO_EXPERT else "warning" if mild else "error"
         yield Finding.one(status.name, severity, k, m, item["message"][m] or status.sentence)
     if (share := item["saturated"][m] or 0.0) > SATURATED:
         text = (
@@ -140,7 +141,9 @@ def _collapses(pieces: Sequence[Piece], du: int) -> Iterator[Finding]:
 def _of_policies(pieces: Sequence[Piece]) -> Iterator[Finding]:
     """What there is to say of the global policy's training, unless a condition's status has said it."""
     for item in pieces:
-        text = (item.get("policy") or {}).get("message", "")
+        if (policy := item.get("policy")) is None:
+            continue
+        text = policy["message"] or ("" if policy["ok"] else policy["sentence"])
         if text and not any(text in message for message in item["message"]):
             k = item["iteration"]
             yield Finding("policy", "warning", k, k, k, (), f"the training of the policy: {text}", 1.0)
@@ -234,23 +237,24 @@ def _success(facts: dict[str, Any], last: Piece) -> str:
 
 
 def _apart(facts: dict[str, Any]) -> str:
-    """What the policy and the local controllers are worth without noise, from trained and from unseen starts."""
-    trained, unseen, local = facts["evaluation"], facts["apart"]["unseen"], facts["apart"]["local"]
-    if any(item["successes"] is None for item in (*trained, *unseen, *local)):
+    """What the policy and its teachers are worth without noise, from trained and from unseen starts."""
+    trained, unseen, beside = facts["evaluation"], facts["apart"]["unseen"], facts["apart"]["taught"]
+    teacher = Teacher(**facts["apart"]["teacher"])
+    if any(item["successes"] is None for item in (*trained, *unseen, *beside)):
         parts = [f"the policy costs {_mean(trained)} from the starts that it was trained on"]
         parts += [f"{_mean(unseen)} from those that it had never seen"] if unseen else []
-        parts += [f"the local controllers that taught it cost {_mean(local)}"] if local else []
+        parts += [f"the {teacher.all} that taught it cost{teacher.s} {_mean(beside)}"] if beside else []
         return f"Without noise, {', '.join(parts)}, on average."
-    wins, taught = _solved(trained), _solved(local)
+    wins, taught = _solved(trained), _solved(beside)
     text = f"Without noise, the policy solves {sum(wins)} of {_plural(len(wins), 'start')} that it was trained on"
     if unseen:
         text += f" and {sum(_solved(unseen))} of {len(unseen)} that it had never seen"
-    if not local:
+    if not beside:
         return f"{text}."
-    text += f"; the local controllers that taught it solve {sum(taught)} of their {len(taught)}."
+    text += f"; the {teacher.all} that taught it solve{teacher.s} {sum(taught)} of these {len(taught)}."
     lost = [str(m) for m, (won, could) in enumerate(zip(wins, taught, strict=True)) if could and not won]
     if lost:
-        text += f" Its controller succeeds where the policy does not in condition {', '.join(lost)}."
+        text += f" The {teacher.one} succeeds where the policy does not in condition {', '.join(lost)}."
     return text
 
 
@@ -264,16 +268,16 @@ def _mean(evaluation: Sequence[dict[str, Any]]) -> str:
 
 
 def _imitation(last: Piece) -> str:
-    """How near the policy came to the local controllers in the last iteration."""
+    """How near the policy came to its teachers in the last iteration."""
     policy = last.get("policy")
     if not policy or None in policy["loss"]:
         return ""
     before, after = policy["loss"]
     known = [kl for kl in policy["kl"] if kl is not None]
-    near = f", and it came within {number(math.fsum(known) / len(known))} nats a step of them" if known else ""
+    near = f", {number(math.fsum(known) / len(known))} nats a step from what it was taught" if known else ""
     return (
-        f"In the last iteration the policy learned from the local controllers: its loss went from {number(before)} to "
-        f"{number(after)}{near}."
+        f"In the last iteration the policy learned from the {TEACHERS[policy['teacher']].all}: its loss went from "
+        f"{number(before)} to {number(after)}{near}."
     )
 
 
@@ -315,25 +319,34 @@ def described(item: Piece, before: Piece | None, m: int) -> list[str]:
 
 
 def _of_policy(item: Piece, m: int) -> list[str]:
-    """Whose the samples are, and what the policy learned from this condition's new controller."""
+    """Whose the samples are, and what the policy learned from this condition's teacher."""
     policy = item.get("policy")
     if not policy:
         return []
-    if policy["sampled"]:
-        text = ["The policy was sampled, and the new local controller made around it."]
-    elif policy["trained"]:
-        text = ["The local controller was sampled, not the policy."]
-    else:
-        text = ["The local controller was sampled: there was no policy yet."]
+    text = [_SAMPLED[policy["player"]]]
+    if not policy["sampled"] and not policy["trained"]:
+        text[0] = f"{text[0].removesuffix('.').removesuffix(', not the policy')}: there was no policy yet."
+    ended = policy["message"] or policy["sentence"]
+    text.append(f"The training of the policy: {ended[0].lower()}{ended[1:]}")
     before, after = policy["loss"]
     if before is not None and after is not None:
-        apart = policy["kl"][m]
-        near = "" if apart is None else f", and {number(apart)} nats a step are left between it and the new controller"
+        apart, one = policy["kl"][m], TEACHERS[policy["teacher"]].one
+        near = "" if apart is None else f", and {number(apart)} nats a step are left between it and the {one}"
         text.append(
-            f"Then the policy was trained for {_plural(policy['steps'], 'step')} on all conditions: its loss went from "
+            f"It took {_plural(policy['steps'], 'step')} on all conditions: its loss went from "
             f"{number(before)} to {number(after)}{near}."
         )
     return text
+
+
+_SAMPLED = {
+    "policy": "The policy was sampled, and the new local controller made around it.",
+    "local": "The local controller was sampled, not the policy.",
+    "expert": "The expert was sampled, not the policy.",
+    "both": "Expert and policy were sampled together.",
+    "first": "The first controller was sampled, in place of an expert that knew too little.",
+}
+"""Whose the samples are (`PolicyRecord.player`), in a sentence."""
 
 
 def _promise(predicted: float | None) -> str:

@@ -79,7 +79,7 @@ function draw(id) {
   Plotly.react(element, data, {...layout, width: element.clientWidth}, CONFIG);
   if (!known && id === "map") element.on("plotly_click", ({points: [point]}) => chooseStart(point.customdata));
   if (!known && id in OVERVIEW) {
-    element.on("plotly_click", ({points: [point]}) => select(Math.round(point.x), id === "glance" ? Math.round(point.y) : view.m));
+    element.on("plotly_click", ({points: [point]}) => select(Math.round(point.x), id === "glance" && point.y < view.facts.sizes.M ? Math.round(point.y) : view.m));
   }
 }
 
@@ -143,11 +143,12 @@ async function showDetail() {
 function showWords() {
   const [status, ...rest] = view.piece.words[view.m];
   $("inside-title").textContent = `Inside iteration ${view.k}, ${label(view, view.m)}`;
-  const good = ["OK", "BOUND_INACTIVE"].includes(view.piece.status[view.m]);
+  const good = view.piece.ok[view.m], {policy} = view.piece;
   $("words").replaceChildren(Object.assign(document.createElement("b"), {textContent: status, className: good ? "" : "bad"}), " " + rest.join(" "));
   const cost = view.piece.cost[view.m];
   const succeeded = view.piece.successes ? `${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ` : "";
-  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${status}`;
+  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${policy ? `policy ${inWords(policy)} · ` : ""}${status}`;
+  if (policy) Object.assign($("policy-status"), {textContent: policy.sentence, className: policy.ok ? "" : "bad"});
 }
 
 // Says whose the samples are, and what the two colours are.
@@ -155,10 +156,17 @@ function showRoles() {
   const {policy} = view.pieces[view.detailOf];
   if (!policy) return;
   const {beside} = view.detail, said = (text) => Object.assign(document.createElement("b"), {textContent: text});
-  const [who, then] = policy.sampled ? ["The policy was sampled.", " Blue is the policy as it was; the other colour is the local controller that this iteration made from it, and taught it."]
-    : beside ? ["The local controllers were sampled, not the policy.", " Blue is what the policy would have done in their places, as a straight line through it; the other colour is the local controller that was run."]
-    : ["The local controllers were sampled:", ` there was no policy yet. ${policy.steps ? "It learned for the first time from what they became." : "It was not trained in this iteration either."}`];
-  $("roles").replaceChildren(said(who), then, beside ? " Far from the samples the model knows nothing: the figures are cut there." : "");
+  const [who, then] = {
+    policy: ["The policy was sampled.", " Blue is the policy as it was; the other colour is the local controller that this iteration made from it, and taught it."],
+    local: ["The local controllers were sampled, not the policy.", " Blue is what the policy would have done in their places, as a straight line through it; the other colour is the local controller that was run."],
+    both: ["Expert and policy were sampled together.", " Blue is what was played, as a straight line through it; the other colour is the expert, who was asked in the same states."],
+    expert: ["The expert was sampled, not the policy.", " Blue is what the policy would have done in its places, as a straight line through it; the other colour is the expert."],
+    first: ["The first controllers were sampled:", " the expert knew too little."],
+  }[policy.player];
+  const yet = policy.player === "first" ? "" : " there was no policy yet.", learned = policy.steps ? "It learned for the first time." : "It was not trained in this iteration either.";
+  const words = policy.sampled || beside ? [said(who), then] : [said(who.replace(", not the policy.", ":")), policy.player === "first" ? then : yet, ` ${learned}`];
+  $("roles").replaceChildren(...words, beside ? " Far from the samples the model knows nothing: the figures are cut there." : "");
+  for (const element of document.querySelectorAll(".of-local-tube .teacher")) element.textContent = beside ? view.facts.apart.teacher.one : played(view);
   for (const element of document.querySelectorAll(".of-policy-tube")) element.hidden = !beside && !policy.sampled;
 }
 
@@ -179,6 +187,8 @@ function showFacts() {
   $("command").textContent = facts.command;
   $("experiment").textContent = facts.experiment;
   $("versions").textContent = Object.entries(facts.versions).map(([name, version]) => `${name} ${version}`).join("\n");
+  for (const element of document.querySelectorAll(".teacher")) element.textContent = facts.apart?.teacher.one ?? "";
+  for (const element of document.querySelectorAll(".teachers")) element.textContent = facts.apart?.teacher.all ?? "";
   $("main").hidden = !view.pieces.length;
   $("waiting").hidden = view.pieces.length > 0;
 }
@@ -233,7 +243,7 @@ function showChoices() {
 
 let shownEnds = "";
 
-// What the policy and the local controllers are worth without noise; loaded anew when it has changed.
+// What the policy and its teachers are worth without noise; loaded anew when it has changed.
 async function showEnds() {
   const {facts} = view, known = Boolean(facts.apart) && facts.evaluation.length > 0;
   $("worth").hidden = !facts.apart;
@@ -244,7 +254,7 @@ async function showEnds() {
   $("map-figure").hidden = !facts.apart.places;
   const flat = facts.apart.places?.axes.length === 1;
   $("map-about").textContent = flat ? "What the starts cost." : "Where the starts lie.";
-  $("map-local").textContent = flat ? "the local controller" : "the local controller succeeds";
+  $("map-local").textContent = `the ${facts.apart.teacher.one}${flat ? "" : " succeeds"}`;
   $("map-ring").hidden = !flat && !view.told;
   const now = JSON.stringify([facts.evaluation, facts.apart]);
   if (now === shownEnds) return;
@@ -274,7 +284,7 @@ function showTiles() {
     return element;
   };
   $("tiles").replaceChildren(tile("The policy, from starts that it was trained on", evaluation, ""), ...(apart.unseen.length ? [tile("The policy, from starts never seen", apart.unseen, "")] : []),
-    ...(apart.local.length ? [tile("The local controllers, each from its own start", apart.local, "local")] : []));
+    ...(apart.taught.length ? [tile(`The ${apart.teacher.all}, from the same starts`, apart.taught, "local")] : []));
 }
 
 function showStarts() {
@@ -286,12 +296,12 @@ function showStarts() {
     return element;
   };
   const head = document.createElement("tr"), choices = Array.from($("start").options, (option) => Number(option.value));
-  head.append(...["start", "policy", "local controller"].map((name) => cell(name, "th")));
+  head.append(...["start", "policy", view.facts.apart.teacher.one].map((name) => cell(name, "th")));
   $("starts").replaceChildren(head, ...starts(view.facts).map((start, i) => {
     const row = document.createElement("tr"), label = choices.includes(i) ? Object.assign(document.createElement("button"), {textContent: startLabel(start)}) : startLabel(start);
     if (choices.includes(i)) label.onclick = () => chooseStart(i);
     row.className = i === view.start ? "chosen" : "";
-    row.append(cell(label), cell(mark(start.policy)), cell(mark(start.local)));
+    row.append(cell(label), cell(mark(start.policy)), cell(mark(start.taught)));
     return row;
   }));
 }
@@ -300,8 +310,8 @@ function chooseStart(i) {
   if (!Array.from($("start").options).some((option) => Number(option.value) === i)) return;
   view.start = i;
   $("start").value = i;
-  const {kind, policy, local} = starts(view.facts)[i];
-  $("end-words").textContent = `The policy: ${outcome(policy)}.${local ? ` The local controller: ${outcome(local)}.` : " Nothing was trained from here."}`;
+  const {kind, policy, taught} = starts(view.facts)[i];
+  $("end-words").textContent = `The policy: ${outcome(policy)}.${taught ? ` The ${view.facts.apart.teacher.one}: ${outcome(taught)}.` : " Nothing was trained from here."}`;
   $("end-others").textContent = kind === "unseen" ? "starts never seen" : "starts that were trained on";
   showStarts();
   redraw(END);
@@ -309,7 +319,7 @@ function chooseStart(i) {
 
 function showPoint() {
   const point = view.facts.points[view.point];
-  const thick = view.facts.apart ? "Thick: the means in the model, of the policy (blue) and the local controller." : "Blue: the model's mean.";
+  const thick = view.facts.apart ? `Thick: the means in the model, of the policy (blue) and the ${view.facts.apart.teacher.one}.` : "Blue: the model's mean.";
   if (point) $("space-caption").textContent = point.relative ? `Paths of ${point.name}: the first relative to the second, so the target is the origin. ${thick} Drag to turn.`
     : `Paths of ${point.name} in the world. ${thick} Drag to turn.`;
 }
@@ -320,6 +330,7 @@ function show(overview) {
   view.kept = overview.kept ?? null;
   view.told = view.pieces.some((piece) => piece.successes !== null);
   document.body.classList.toggle("is-told", view.told);
+  document.body.classList.toggle("no-search", view.pieces.every((piece) => piece.bound.every((bound) => bound === null)));
   document.body.classList.toggle("has-policy", Boolean(view.facts.apart));
   showFacts();
   if (!view.pieces.length) return;

@@ -5,17 +5,20 @@ const heatmapHeight = (rows) => 90 + Math.min(Math.max(15 * rows, 110), 660);
 const entryAxis = (c, names) => axis(c, {tickvals: range(names.length), ticktext: names, autorange: "reversed", showgrid: false, zeroline: false,
   automargin: true, tickfont: {size: names.length > 44 ? 8 : 10.5}});
 
-// -- the policy and the local controllers ----------------------------------------------------------------------------
+// -- the policy and its teachers -------------------------------------------------------------------------------------
 
 const isPolicy = (c) => ({colour: c.accent, fill: c.band, name: "policy"});
-const isLocal = (c) => ({colour: c.local, fill: c["local-band"], name: "local controller"});
+const isTeacher = (view, c, name = view.facts.apart.teacher.one) => ({colour: c.local, fill: c["local-band"], name});
+
+// What was run where the policy was not.
+const played = (view) => (view.pieces[view.detailOf].policy.player === "first" ? "first controller" : view.facts.apart.teacher.one);
 
 // What is drawn: the controllers that were run, on top, and, where there is a global policy, what stands beside them.
 function drawn(view, c) {
   const {policy} = view.pieces[view.detailOf], {detail} = view;
   if (!policy) return [{...detail, style: {}}];
-  const beside = detail.beside ? [{...detail.beside, style: policy.sampled ? isLocal(c) : isPolicy(c)}] : [];
-  return [...beside, {...detail, style: policy.sampled ? isPolicy(c) : isLocal(c)}];
+  const beside = detail.beside ? [{...detail.beside, style: policy.sampled ? isTeacher(view, c) : isPolicy(c)}] : [];
+  return [...beside, {...detail, style: policy.sampled ? isPolicy(c) : isTeacher(view, c, played(view))}];
 }
 
 // -- trajectories ----------------------------------------------------------------------------------------------------
@@ -220,21 +223,21 @@ function training(view, c) {
 
 // -- one start, without noise ----------------------------------------------------------------------------------------
 
-// The chosen start's episodes: the policy's, those of the policy from the other starts of its kind, the local controller's.
+// The chosen start's episodes: the policy's, those of the policy from the other starts of its kind, its teacher's.
 function episodes(view, what) {
-  const {kind, i} = starts(view.facts)[view.start], of = view.ends[kind === "unseen" ? "unseen" : "final"], {local} = view.ends;
-  const at = of.starts.indexOf(i), beside = kind === "trained" && local ? local.starts.indexOf(i) : -1;
-  return {policy: unpack(of[what]), at, others: range(of.starts.length).filter((other) => other !== at), local: beside < 0 ? null : unpack(local[what]), beside};
+  const {kind, i} = starts(view.facts)[view.start], of = view.ends[kind === "unseen" ? "unseen" : "final"], {taught} = view.ends;
+  const at = of.starts.indexOf(i), beside = kind === "trained" && taught ? taught.starts.indexOf(i) : -1;
+  return {policy: unpack(of[what]), at, others: range(of.starts.length).filter((other) => other !== at), taught: beside < 0 ? null : unpack(taught[what]), beside};
 }
 
 function endLines(view, c, width, what, names, indices) {
   const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis}), x = view.facts.times;
-  const {policy, at, others, local, beside} = episodes(view, what);
+  const {policy, at, others, taught, beside} = episodes(view, what), name = view.facts.apart.teacher.one;
   const line = (y, colour, name, axes) => ({x, y, mode: "lines", line: {color: colour, width: 2}, hovertemplate: `t = %{x}: %{y:.4g}<extra>${name}</extra>`, ...axes});
   const data = grid.axes.flatMap((axes, plot) => {
     const i = indices[plot], rest = joined(others.map((other) => ({x, y: policy.along(other, null, i)})));
     return [{...rest, mode: "lines", line: {color: c.other, width: 0.7}, opacity: 0.45, hoverinfo: "skip", ...axes},
-      ...(local ? [line(local.along(beside, null, i), c.local, "local controller", axes)] : []), line(policy.along(at, null, i), c.accent, "policy", axes)];
+      ...(taught ? [line(taught.along(beside, null, i), c.local, name, axes)] : []), line(policy.along(at, null, i), c.accent, "policy", axes)];
   });
   return {data, layout: {...grid.layout, uirevision: `${indices}`}};
 }
@@ -243,11 +246,11 @@ const endStates = (view, c, width) => endLines(view, c, width, "states", view.fa
 const endActions = (view, c, width) => endLines(view, c, width, "actions", view.facts.actions, view.actionIndices);
 
 function endSpace(view, c) {
-  const {policy, at, others, local, beside} = episodes(view, "states"), point = view.facts.points[view.endPoint];
+  const {policy, at, others, taught, beside} = episodes(view, "states"), point = view.facts.points[view.endPoint];
   const {kind} = starts(view.facts)[view.start], of = view.ends[kind === "unseen" ? "unseen" : "final"], chosen = path(point, policy, at);
   const items = kind === "unseen" ? view.facts.apart.unseen : view.facts.evaluation, fine = (other) => won(items[of.starts[other]]);
   const data = others.map((other) => line3(path(point, policy, other), fine(other) ? c.good : c.other, 1.5, `start ${of.starts[other]}`));
-  if (local) data.push(line3(path(point, local, beside), c.local, 6, "local controller"));
+  if (taught) data.push(line3(path(point, taught, beside), c.local, 6, view.facts.apart.teacher.one));
   return scene(c, [...data, line3(chosen, c.accent, 6, "policy"), ...ends3(c, point, chosen)], `${view.endPoint}`);
 }
 

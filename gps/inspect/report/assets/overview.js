@@ -7,6 +7,9 @@ const label = (view, m) => `condition ${m}` + (view.facts.conditions[m] ? ` · $
 // The iterations and conditions that a finding speaks of.
 const places = (finding) => finding.conditions.flatMap((m) => range(finding.last - finding.first + 1).map((i) => ({k: finding.first + i, m})));
 
+// How the training of the policy ended, as the console says it.
+const inWords = (policy) => policy.status.toLowerCase().replaceAll("_", " ");
+
 function glance(view, c) {
   const M = view.facts.sizes.M, change = range(M).map((m) => view.pieces.map((piece, k) => {
     const before = k ? view.pieces[k - 1].cost[m] : null;
@@ -14,7 +17,8 @@ function glance(view, c) {
   }));
   const counts = range(M).map((m) => view.pieces.map((piece) => (piece.successes ? `${piece.successes[m]}/${piece.samples}` : "")));
   const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
-  const crowded = view.pieces.length > 36;
+  const crowded = view.pieces.length > 36, policies = view.pieces.filter((piece) => piece.policy), rows = M + (policies.length > 0);
+  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration, m: M, error: false})));
   const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
     text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 11, weight: 800, color: marked.map((f) => (f.error ? c.bad : c.warn))},
     hoverinfo: "skip", cliponaxis: false};
@@ -26,9 +30,11 @@ function glance(view, c) {
       {x: range(M).flatMap(() => numbers(view)), y: range(M).flatMap((m) => view.pieces.map(() => m)), mode: "text",
         text: crowded ? [] : counts.flat(), textfont: {size: 10.5, color: c.ink}, hoverinfo: "skip"},
       signs,
+      {x: policies.map((piece) => piece.iteration), y: policies.map(() => M), mode: "markers+text", marker: {size: 22, symbol: "square", opacity: 0}, customdata: policies.map(({policy}) => policy.sentence),
+        text: policies.map(({policy}) => (view.pieces.length > 12 ? "" : inWords(policy))), textfont: {size: 10.5, color: c.ink}, hovertemplate: "iteration %{x}, the training of the policy: %{customdata}<extra></extra>"},
     ],
-    layout: layout(c, {height: 74 + Math.max(30 * M, 60), margin: {l: 78, r: 0, t: 6, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}),
-      yaxis: axis(c, {tickvals: range(M), ticktext: range(M).map((m) => `condition ${m}`), range: [M - 0.5, -0.5], showgrid: false, zeroline: false}),
+    layout: layout(c, {height: 74 + Math.max(30 * rows, 60), margin: {l: 78, r: 0, t: 6, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}),
+      yaxis: axis(c, {tickvals: range(rows), ticktext: range(rows).map((m) => (m < M ? `condition ${m}` : "policy")), range: [rows - 0.5, -0.5], showgrid: false, zeroline: false}),
       shapes: [{type: "rect", x0: view.k - 0.5, x1: view.k + 0.5, y0: view.m - 0.5, y1: view.m + 0.5, line: {color: c.ink, width: 2}}]}),
   };
 }
@@ -155,7 +161,7 @@ function policyLoss(view, c) {
 
 function policyNoise(view, c) {
   const {du} = view.facts.sizes, shade = (i) => (du < 2 ? 1 : 0.35 + (0.65 * i) / (du - 1));
-  const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines", opacity: shade(i), name: view.facts.actions[i],
+  const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines+markers", marker: {size: 4}, opacity: shade(i), name: view.facts.actions[i],
     line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g}<extra></extra>`}));
   return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {rangemode: "tozero"}), shapes: [cursor(c, view)]})};
 }
@@ -167,7 +173,7 @@ const won = (item) => item.successes === item.rollouts;
 // The starts that were trained on and those that were not, each with what the policy and its controller came to there.
 function starts(facts) {
   const {evaluation, conditions, apart} = facts, at = (kind, i) => (apart.places ? apart.places[kind][i] : null);
-  const known = (item, kind, i, name) => ({kind, i, name, place: at(kind, i), policy: item, local: kind === "trained" ? apart.local[i] ?? null : null});
+  const known = (item, kind, i, name) => ({kind, i, name, place: at(kind, i), policy: item, taught: kind === "trained" ? apart.taught[i] ?? null : null});
   return [...evaluation.map((item, i) => known(item, "trained", i, conditions[i])), ...apart.unseen.map((item, i) => known(item, "unseen", i, apart.starts[i]))];
 }
 
@@ -179,11 +185,11 @@ function map(view, c) {
   const tone = all.map((start) => (won(start.policy) ? c.good : c.bad)), hollow = all.map((start, i) => (won(start.policy) ? tone[i] : c.card));
   const byCost = {color: all.map((start) => start.policy.cost), line: {width: 1, color: c.other}, colorscale: rising(c), showscale: true, colorbar: colorbar("cost")};
   const marker = view.told ? {color: hollow, line: {width: 2.2, color: tone}} : flat ? {color: c.accent} : byCost;
-  const said = ({policy, local, ...start}) => `${startLabel(start)}: ${outcome(policy)}${local ? `; local controller ${outcome(local)}` : ""}`;
-  // Where there is but one axis, the local controllers have points of their own; on a map, a ring says that one succeeds.
-  const taught = all.filter((start) => start.local && (flat || (view.told && won(start.local)))), chosen = all[view.start];
+  const said = ({policy, taught: by, ...start}) => `${startLabel(start)}: ${outcome(policy)}${by ? `; ${view.facts.apart.teacher.one} ${outcome(by)}` : ""}`;
+  // Where there is but one axis, the teachers have points of their own; on a map, a ring says that one succeeds.
+  const taught = all.filter((start) => start.taught && (flat || (view.told && won(start.taught)))), chosen = all[view.start];
   return {data: [
-    {x: taught.map((s) => s.place[0]), y: taught.map((s) => (flat ? s.local.cost : y(s))), mode: "markers", hoverinfo: "skip", marker: {size: flat ? 9 : 21, symbol: "circle-open", color: c.local, line: {width: flat ? 1.5 : 2.5}}},
+    {x: taught.map((s) => s.place[0]), y: taught.map((s) => (flat ? s.taught.cost : y(s))), mode: "markers", hoverinfo: "skip", marker: {size: flat ? 9 : 21, symbol: "circle-open", color: c.local, line: {width: flat ? 1.5 : 2.5}}},
     {x: all.map((s) => s.place[0]), y: all.map(y), mode: "markers", customdata: range(all.length), text: all.map(said), hovertemplate: "%{text}<extra></extra>",
       marker: {size: 12, symbol: all.map((s) => (s.kind === "unseen" ? "diamond" : "circle")), ...marker}},
     {x: [chosen.place[0]], y: [y(chosen)], mode: "markers", hoverinfo: "skip", marker: {size: 31, symbol: "square-open", color: c.ink, line: {width: 1.5}}},

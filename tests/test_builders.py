@@ -7,7 +7,7 @@ import pytest
 
 import gps
 from gps.backend import jnp
-from gps.build import cost
+from gps.builders import cost
 from gps.config import parse
 from gps.errors import ConfigError, DrawingError
 

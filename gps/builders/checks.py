@@ -1,0 +1,30 @@
+"""What the builders check in the same way."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gps.backend import jax, jnp
+from gps.errors import ConfigError
+
+
+def one_line(error: Exception) -> str:
+    """Its message."""
+    return " ".join(str(error).split())
+
+
+def made(factory: Callable, place: str, *arguments: Any, **options: Any) -> Any:
+    """What the factory of another package makes."""
+    try:
+        return factory(*arguments, **options)
+    except Exception as error:
+        raise ConfigError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
+
+
+def per_entry(value, n: int, key: str) -> jax.Array:
+    """One number, or a list with one for each of n entries, as (n,)."""
+    array = np.asarray(value, dtype=float)
+    if array.ndim and array.shape != (n,):
+        raise ConfigError(f"{key}: expected one number or {n}, got {array.size}")
+    return jnp.asarray(np.broadcast_to(array, (n,)))

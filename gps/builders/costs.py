@@ -1,0 +1,85 @@
+"""From the `[[cost]]` sections to a JAX function of (x, u, t), and the model of the reward."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from gps import plugins, task_file
+from gps.backend import jax, jnp
+from gps.builders.checks import made, one_line, per_entry
+from gps.config import ExperimentConfig
+from gps.config.cost import DistanceCostConfig, PluginCostConfig, QuadraticCostConfig, RewardCostConfig, TaskCostConfig
+from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
+from gps.dynamics.mixture import MixturePrior
+from gps.environments.parts import Layout, entries
+from gps.errors import ConfigError
+
+
+def cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int) -> Sum:
+    """The sum of the experiment's `[[cost]]` sections that have a formula, a JAX function of (x, u, t).
+
+    Raises:
+        ConfigError: for unknown parts of the state, lists of another length, and a `task.py` that does not fit.
+    """
+    return Sum(
+        tuple(
+            _term(term, f"cost.{i}", directory, layout, dx, du, T)
+            for i, term in enumerate(config.cost)
+            if not isinstance(term, RewardCostConfig)
+        )
+    )
+
+
+def reward_model(config: ExperimentConfig) -> RewardModel | None:
+    """The model of the environment's reward, if it is part of the cost."""
+    chosen = [(i, term) for i, term in enumerate(config.cost) if isinstance(term, RewardCostConfig)]
+    if not chosen:
+        return None
+    if len(chosen) > 1:
+        raise ConfigError(f"cost.{chosen[1][0]}: the reward is part of the cost already (cost.{chosen[0][0]})")
+    term = chosen[0][1]
+    mixture = MixturePrior(clusters=term.clusters, memory=term.memory)
+    return RewardModel(mixture, term.weight, term.strength, term.ridge, term.curvature_ridge)
+
+
+def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int):
+    ramp = Ramp(T, term.ramp, jnp.asarray(term.final_weight))
+    match term:
+        case QuadraticCostConfig():
+            indices = None if term.on == ("action",) else _indices(term.on, layout, f"{key}.on")
+            n = du if indices is None else len(indices)
+            target, weight = (per_entry(getattr(term, name), n, f"{key}.{name}") for name in ("target", "weight"))
+            return Quadratic(indices, target, weight, ramp)
+        case DistanceCostConfig():
+            on = term.on or tuple(part for part in layout if part.startswith("site_position:") and "-" in part)
+            if not on:
+                raise ConfigError(f"{key}.on: name the parts whose length counts; known parts: {', '.join(layout)}")
+            numbers = (jnp.asarray(float(v)) for v in (term.weight, term.l2, term.l1, term.log, term.alpha))
+            return Distance(_indices(on, layout, f"{key}.on"), *numbers, ramp)
+        case TaskCostConfig():
+            path = directory / task_file.NAME
+            function = task_file.find(path, term.function, f"{key}.function")
+            _check_signature(function, f"{path}: {term.function}", dx, du)
+            return Task(function, jnp.asarray(float(term.weight)), ramp)
+        case PluginCostConfig():
+            factory = plugins.load("gps.costs", term.plugin, f"{key}.name")
+            function = made(factory, f"{key}: {term.plugin}", layout, T, **term.options)
+            _check_signature(function, f"{key}: {term.plugin}", dx, du)
+            return Task(function, jnp.asarray(float(term.weight)), ramp)
+
+
+def _indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...]:
+    """The entries of the state that `parts` name."""
+    try:
+        return tuple(i for part in parts for i in entries(part, layout))
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
+    """A user's cost must be a JAX function of (x, u, t) that returns a scalar; say so before anything is run."""
+    try:
+        value = jax.eval_shape(function, jnp.zeros(dx), jnp.zeros(du), jnp.zeros((), int))
+    except Exception as error:
+        raise ConfigError(f"{name}(x, u, t) raised {type(error).__name__}: {one_line(error)[:300]}") from error
+    if getattr(value, "shape", None) != () or value.dtype.kind != "f":
+        raise ConfigError(f"{name}(x, u, t): expected a real scalar, got {value}")

@@ -1,0 +1,55 @@
+"""What the sections of an experiment file are made of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from annotated_types import Ge
+from pydantic import BaseModel, ConfigDict, Strict
+
+from gps import plugins
+from gps.validation import PluggedNames, UsualName
+
+Item = TypeVar("Item")
+ListOf = Annotated[tuple[Item, ...], Strict(False)]  # TOML has lists; a frozen model holds them as tuples
+NonNegative = Annotated[float, Ge(0)]
+
+RELATIVE = "relative to the experiment's directory"
+"""Marks a key that is a path: `Annotated[str, RELATIVE]`."""
+
+
+class Section(BaseModel):
+    """Base of all sections: no conversions but integer to number, no unknown keys, no NaN or infinity, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def anchored(self, directory: Path) -> Self:
+        """The same with the paths that are relative to `directory` made absolute, to be read from elsewhere."""
+        changed = {}
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if isinstance(value, Section):
+                changed[key] = value.anchored(directory)
+            elif RELATIVE in field.metadata and value is not None:
+                changed[key] = str((directory / value).resolve())
+        return self.model_copy(update=changed)
+
+
+def named(default: str) -> UsualName:
+    """Lets a table that may be of several kinds omit its `name`."""
+    return UsualName(lambda table: {"name": default, **table} if isinstance(table, dict) else table, usual=default)
+
+
+def plugged(group: str, common: Sequence[str] = ()) -> PluggedNames:
+    """Lets a table have the `name` of another package's entry point; its keys but the `common` ones are options."""
+
+    def rewrite(table: Any) -> Any:
+        name = table.get("name") if isinstance(table, dict) else None
+        if not isinstance(name, str) or name == "plugin" or name not in plugins.names(group):
+            return table
+        shared = {key: table[key] for key in common if key in table}
+        options = {key: value for key, value in table.items() if key not in ("name", *common)}
+        options |= shared.pop("options", {})
+        return {**shared, "name": "plugin", "plugin": name, "options": options}
+
+    return PluggedNames(rewrite, names=lambda: plugins.names(group))

@@ -1,0 +1,98 @@
+"""A cost, or actions and their effects, written in another unit: no algorithm makes a difference."""
+
+import dataclasses
+from functools import cache, partial
+
+import numpy as np
+import pytest
+from linear_system import DU, DX, STARTS, M, advanced
+from problems import LinearEnv
+
+from gps.algorithms import trajopt
+from gps.algorithms.badmm import BADMM
+from gps.algorithms.dagger import DAgger
+from gps.algorithms.mdgps import MDGPS
+from gps.algorithms.pi2 import PI2
+from gps.algorithms.pigps import PIGPS
+from gps.algorithms.pilqr import PILQR
+from gps.algorithms.plato import PLATO
+from gps.algorithms.trajopt import TrajOpt
+from gps.backend import jax, jnp
+from gps.linear_gaussian.initial import zero
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.supervised import Options, Training
+
+T = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Neither quadratic nor without a corner that matters."""
+
+    price: float
+    unit: float
+
+    def __call__(self, x, u, t):
+        far = x - jnp.array([0.3, 0.0, 0.0])
+        return self.price * (far @ far + 0.1 * jnp.sum((u / self.unit) ** 2) + 0.3 * jnp.sqrt(x @ x + 0.1))
+
+
+@dataclasses.dataclass(frozen=True)
+class Expert:
+    """Pulls to the origin; it knows the unit."""
+
+    unit: float
+
+    def act(self, states, t):
+        return -self.unit * states[:, :DU]
+
+
+def guided(kind, cost, **settings):
+    key = jax.random.key(0)
+    training = Training.begin(NeuralPolicy.untrained(MLP.create((DX, 8, DU), key, "tanh")), key)
+    return kind(cost, training=training, options=Options(steps=100), **settings)
+
+
+def distilled(kind, cost):
+    return guided(kind, cost, expert=Expert(cost.unit), steps=T)
+
+
+ALGORITHMS = {
+    "trajopt": partial(TrajOpt, kl_step=0.3),
+    "mdgps": partial(guided, MDGPS, kl_step=0.3),
+    "mdgps, global rule off-policy": partial(guided, MDGPS, kl_step=0.3, sampling="off_policy", step_rule="global"),
+    "badmm": partial(guided, BADMM, kl_step=0.3, dual_rate=1.0),
+    "pi2": partial(PI2, kl_step=0.3),
+    "pilqr": partial(PILQR, kl_step=0.3),
+    "pigps": lambda cost: guided(PIGPS, PI2(cost, kl_step=0.3)),
+    "dagger": partial(distilled, DAgger),
+    "plato": partial(distilled, PLATO),
+}
+
+
+class InUnit(LinearEnv):
+    """The same system, with its actions in another unit."""
+
+    def __init__(self, unit, num_envs, A, B, **options):
+        super().__init__(num_envs, A, B / unit, **options)
+
+
+@cache
+def learned(name, price, unit):
+    """The actions and the controllers of three iterations, in the unit of a run with neither."""
+    algorithm = ALGORITHMS[name](Cost(price, unit))
+    state, numbers = algorithm.begin(zero(M, T, DX, DU, unit), STARTS), []
+    for i in range(3):
+        state, record = advanced(algorithm, state, seed=i, environment=partial(InUnit, unit))
+        new = record.improved
+        parts = record.rollouts.actions, new.feedback, new.feedforward, new.covariance / unit
+        numbers += [part / unit for part in parts] + [record.multiplier, record.actual / price]
+    return numbers
+
+
+@pytest.mark.parametrize(("price", "unit"), [(1e6, 1.0), (1.0, 1e3)], ids=["cost", "action"])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_unit_makes_no_difference(name, price, unit, monkeypatch):
+    monkeypatch.setattr(trajopt, "KL_TOLERANCE", 1e-9)  # the search for η begins at 1, in units of cost
+    for one, other in zip(learned(name, 1.0, 1.0), learned(name, price, unit), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-4 * np.nanmax(np.abs(one), initial=1e-9))

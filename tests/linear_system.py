@@ -1,0 +1,103 @@
+"""A linear system from two starts, its known optimum, and the loop that learns on it."""
+
+import dataclasses
+
+import numpy as np
+from problems import LinearEnv
+
+from gps.backend import jax, jnp
+from gps.costs import Quadratic, Ramp, Sum, evaluate
+from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.riccati import backward
+from gps.linear_gaussian.types import CostExpansion, LinearDynamics
+from gps.sampling import collect, exploration_noise
+
+M, N, T, DX, DU = 2, 12, 10, 3, 2
+A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
+CONDITIONS = [{"start": [1.0, 0.0, -1.0]}, {"start": [0.0, 2.0, 0.5]}]
+STARTS = np.array([condition["start"] for condition in CONDITIONS])
+FIRST = zero(M, T, DX, DU, 1.0)
+RAMP = Ramp(T, "constant", jnp.asarray(5.0))
+TARGET, WEIGHT = np.array([0.5, 0.0, 0.0]), np.array([2.0, 1.0, 0.5])
+COST = Sum((
+    Quadratic((0, 1, 2), jnp.asarray(TARGET), jnp.asarray(WEIGHT), RAMP),
+    Quadratic(None, jnp.zeros(DU), 0.1 * jnp.ones(DU), RAMP),
+))  # fmt: skip
+
+
+def optimum():
+    """The best controller of the true system."""
+    final = np.where(np.arange(T) == T - 1, 5.0, 1.0)
+    C, target = np.diag([*WEIGHT, 0.1, 0.1]), np.array([*TARGET, 0.0, 0.0])
+    cost = CostExpansion(final[:, None, None] * C, final[:, None] * (-C @ target), np.zeros(T))
+    F = np.tile(np.hstack([A, B]), (T - 1, 1, 1))
+    nothing = np.zeros((DX, DX))
+    dynamics = LinearDynamics(F, np.zeros((T - 1, DX)), np.zeros((T - 1, DX, DX)), np.zeros(DX), nothing)
+    return jax.jit(backward)(dynamics, cost, np.ones(T)).controller.numpy()
+
+
+def cost_without_noise(policy, cost=COST):
+    """Of an episode from each start."""
+    rollouts = collect(LinearEnv(M, A, B), policy, CONDITIONS, np.zeros((M, 1, *policy.covariance.shape[1:3])), seed=0)
+    return evaluate(cost, rollouts.states, rollouts.actions, rollouts.mask).sum(axis=(1, 2))
+
+
+def rolled(algorithm, state, seed=0, samples=N, ends=None, environment=LinearEnv):
+    """What the algorithm samples next."""
+    policy = algorithm.policy(state)
+    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
+    return collect(environment(M * samples, A, B, ends=ends), policy, CONDITIONS, noise, seed=0)
+
+
+def advanced(algorithm, state, change=lambda rollouts: rollouts, seed=0, **options):
+    """One iteration, of rollouts that may be changed."""
+    rollouts = change(rolled(algorithm, state, seed, **options))
+    return algorithm.improve(state, rollouts, algorithm.fit(state, rollouts, seed))
+
+
+def learn(algorithm, iterations, samples=N, ends=None, first=FIRST):
+    """The state after some iterations, and their records."""
+    state, records = algorithm.begin(first, STARTS), []
+    for i in range(iterations):
+        state, record = advanced(algorithm, state, seed=i, samples=samples, ends=ends)
+        records.append(record)
+    return state, records
+
+
+def cut(rollouts, *steps):
+    """The episodes of each condition end after so many steps."""
+    mask = rollouts.mask & (np.arange(rollouts.mask.shape[2]) < np.array(steps)[:, None, None])
+    states, actions = (np.where(mask[..., None], array, 0.0) for array in (rollouts.states, rollouts.actions))
+    return dataclasses.replace(rollouts, mask=mask, states=states, actions=actions)
+
+
+def second_lost(rollouts):
+    """Nothing is left of the second condition."""
+    return cut(rollouts, rollouts.mask.shape[2], 0)
+
+
+def same(one, two, **tolerance):
+    """Asserts that two trees hold the same numbers, to the bit where no tolerance is given."""
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        if tolerance:
+            np.testing.assert_allclose(a, b, **tolerance)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def finite(tree):
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
+
+
+class BlindEnv(LinearEnv):
+    """Shows a policy all states but the last."""
+
+    observation_layout = {"seen": slice(0, DX - 1)}  # noqa: RUF012
+
+    def reset(self, *, seed=None, options=None):
+        state, info = super().reset(seed=seed, options=options)
+        return state, info | {"observation": state[:, : DX - 1]}
+
+    def step(self, actions):
+        state, *rest, info = super().step(actions)
+        return state, *rest, info | {"observation": state[:, : DX - 1]}
