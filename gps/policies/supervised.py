@@ -191,8 +191,8 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     """One supervised step: the policy that imitates `samples` better, and what happened.
 
     The same arguments give the same bits. What goes wrong in the numbers is an outcome of the fit. A diverging
-    training goes back to the network of the lowest held-out loss, which may be the one it began with, and forgets
-    Adam's moments; the covariance, which does not depend on the network, is the new one nevertheless.
+    training goes back to the network of the lowest held-out loss, or to the policy as it was given, and forgets Adam's
+    moments; the covariance, which does not depend on the network, is the new one nevertheless.
 
     Raises:
         PolicyError: if the samples have shapes that do not fit each other or the policy.
@@ -208,7 +208,7 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
 
     rng = np.random.default_rng(training.key)
     next_key = rng.integers(1 << 32, size=2, dtype=np.uint32)
-    training = _normalised(training, samples)
+    given, training = training, _normalised(training, samples)
     policy = training.policy
     rows, held = _split(samples, options, rng)
     blocks = -(-options.steps // options.check_every)
@@ -230,6 +230,8 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
     else:
         outcome = PolicyStatus.STOPPED_EARLY if checks < blocks else PolicyStatus.OK
     policy = dataclasses.replace(policy, network=best.network, covariance=covariance)
+    if end.diverged and best.step == 0 and given.calls:
+        policy = dataclasses.replace(given.policy, covariance=covariance)
     fit = Fit(
         outcome,
         covariance_outcome,
