@@ -17,21 +17,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.inspect import comparison, comparison_page
+    from gps.inspect.comparison import compare, page, words
 
-    result = comparison.compare(args.runs, args.by, args.anyway)
+    result = compare(args.runs, args.by, args.anyway)
     print(result.title)
-    for line in comparison.lines(result):
+    for line in words.lines(result):
         print(line)
-    for line in comparison.legend(result):
+    for line in words.legend(result):
         print(f"  {line}")
-    if apart := comparison.apart_lines(result):
+    if apart := words.apart_lines(result):
         print()
-        for line in [*apart, *(f"  {line}" for line in comparison.apart_legend(result))]:
+        for line in [*apart, *(f"  {line}" for line in words.apart_legend(result))]:
             print(line)
     sys.stdout.flush()
     for note in result.notes:
         print(f"gps: {note}", file=sys.stderr)
-    comparison_page.write(result, args.output)
+    page.write(result, args.output)
     print(args.output)
     return OK

@@ -12,7 +12,7 @@ from factories import config, record, rollouts, state, untold, with_policy
 from gps import cli
 from gps.errors import ConfigError, RunError
 from gps.inspect.comparison import apart_header, apart_lines, apart_row, compare, header, read, row
-from gps.inspect.comparison_page import page
+from gps.inspect.comparison.page import page
 from gps.inspect.statistics import interquartile_mean
 from gps.runs import Run
 

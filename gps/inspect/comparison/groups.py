@@ -1,0 +1,116 @@
+"""Runs of one kind together: the measures by which they are compared, and estimates over the seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import statistics as plain_statistics
+
+import numpy as np
+
+from gps.inspect.comparison.member import Member
+from gps.inspect.statistics import Aligned, Estimate, align, estimate
+from gps.inspect.teachers import TEACHERS
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """A number of a run, by which groups are compared."""
+
+    name: str
+    what: str  # of what was evaluated, a key of `gps.runs.EVALUATIONS`
+    kind: str  # "success", "cost" or "return"
+
+    def of(self, member: Member) -> float | None:
+        """None where the run has none."""
+        result = member.results.get(self.what)
+        return None if result is None else getattr(result, _KINDS[self.kind])
+
+
+_KINDS = {"success": "share", "cost": "cost", "return": "returns"}  # -> the attribute of `Result`
+_APART = {"final": "trained", "unseen": "unseen", "local": "local", "expert": "expert"}
+FINAL_COST, FINAL_RETURN = Measure("final cost", "final", "cost"), Measure("final return", "final", "return")
+CURVES = ("cost", "success", "returns", "policy_kl", "policy_loss")
+"""The curves of a `Member`, by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Runs that differ in the seed alone (or in what a comparison was told to overlook), ordered by seed."""
+
+    label: str
+    members: tuple[Member, ...]
+
+    @functools.cached_property
+    def finished(self) -> list[Member]:
+        """Those with a final evaluation."""
+        return [member for member in self.members if member.final_cost is not None]
+
+    @property
+    def final_cost(self) -> Estimate | None:
+        return self.estimate(FINAL_COST)
+
+    @property
+    def final_return(self) -> Estimate | None:
+        return self.estimate(FINAL_RETURN)
+
+    def estimate(self, measure: Measure) -> Estimate | None:
+        """Of the seeds that have finished; None where one of them has no such number."""
+        values = [measure.of(member) for member in self.finished]
+        known = np.array([value for value in values if value is not None])
+        return estimate(known) if len(known) and len(known) == len(values) else None
+
+    @property
+    def steps_until_solved(self) -> float:
+        """Median over the seeds; infinite where half of them never came there."""
+        return plain_statistics.median_high(member.steps_until_solved for member in self.members)
+
+    @functools.cached_property
+    def curves(self) -> dict[str, tuple[Aligned, Estimate]]:
+        """The curves of `CURVES` over the seeds, those that every seed has."""
+        result = {}
+        for name in CURVES:
+            curves = [getattr(member, name) for member in self.members]
+            if all(curve is not None for curve in curves) and (together := align(curves)).steps.size:
+                result[name] = together, estimate(together.values)
+        return result
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Groups of runs, and what needs saying about them in words."""
+
+    title: str
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def members(self) -> list[Member]:
+        return [member for group in self.groups for member in group.members]
+
+    @property
+    def rewarded(self) -> bool:
+        """Whether any run has rewards."""
+        return any(member.returns is not None for member in self.members)
+
+    @property
+    def told(self) -> bool:
+        """Whether any run's environment tells of success."""
+        return any(member.success is not None or member.solved for member in self.members)
+
+    @property
+    def apart(self) -> dict[str, list[Measure]]:
+        """What is told of policies, their teachers and unseen starts apart: "success", "cost" and "return"."""
+        if not any(member.apart for member in self.members):
+            return {}
+        there = {what: name for what, name in _APART.items() if what not in TEACHERS or self.taught_by(what)}
+        known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in there.items()] for kind in _KINDS}
+        return {
+            kind: some
+            for kind, some in known.items()
+            if any(m.of(member) is not None for m in some for member in self.members)
+        }
+
+    def taught_by(self, what: str) -> bool:
+        """Whether such teachers were evaluated in any run."""
+        return any(what in member.results for member in self.members)

@@ -1,0 +1,163 @@
+"""What a comparison keeps of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gps.errors import RunError
+from gps.inspect.statistics import Curve
+from gps.inspect.tables import Row, evaluation
+from gps.inspect.teachers import TEACHERS
+from gps.records import Rollouts
+from gps.runs import EVALUATIONS, Run
+
+EXPERIMENT = "experiment"
+"""The key of a run's name among its settings."""
+
+TASK = (
+    "environment.id", "environment.mjcf", "environment.frame_skip", "environment.horizon", "environment.conditions",
+    "environment.options",
+)  # fmt: skip
+_WHOLE = (*TASK, "environment.test_conditions")  # these values stay in one piece
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What an evaluation without noise came to: means over its starts."""
+
+    cost: float
+    returns: float | None  # None without rewards
+    solved: tuple[bool, ...]  # by start; empty where the environment does not tell of success
+
+    @property
+    def share(self) -> float | None:
+        """Of the starts, those that are solved."""
+        return sum(self.solved) / len(self.solved) if self.solved else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """What a comparison keeps of a run. Curves are means over the conditions, by environment steps."""
+
+    path: Path
+    seed: int
+    settings: Mapping[str, Any]  # dotted key -> value, the experiment's name included
+    cost: Curve  # of an episode
+    success: Curve | None  # share of the samples; None where the environment does not tell
+    returns: Curve | None  # sum of an episode's rewards; None where all of them are zero
+    policy_kl: Curve | None  # KL(policy ‖ its teachers), nats a step; None without a global policy
+    policy_loss: Curve | None  # after each training of the policy
+    player: str | None  # whose the last samples are, as of `PolicyRecord.player`; None without a global policy
+    episodes: int
+    results: Mapping[str, Result]  # of what was evaluated (`gps.runs.EVALUATIONS`), as far as the run came
+
+    @property
+    def final_cost(self) -> float | None:
+        """Of what was learned, from the conditions; None where the run never came so far."""
+        return self.results["final"].cost if "final" in self.results else None
+
+    @property
+    def final_return(self) -> float | None:
+        return self.results["final"].returns if "final" in self.results else None
+
+    @property
+    def solved(self) -> tuple[bool, ...]:
+        return self.results["final"].solved if "final" in self.results else ()
+
+    @property
+    def apart(self) -> bool:
+        """Whether there is a policy to tell apart from its teachers, or starts that were not trained on."""
+        return bool({"unseen", *TEACHERS} & set(self.results)) or self.policy_kl is not None
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of the whole training."""
+        return int(self.cost.steps[-1])
+
+    @property
+    def steps_until_solved(self) -> float:
+        """Environment steps up to the first iteration whose samples all succeeded; infinite if there was none."""
+        solved = [] if self.success is None else self.success.steps[self.success.values == 1]
+        return float(solved[0]) if len(solved) else np.inf
+
+
+def read(run: Run) -> Member:
+    """A run as a member of a comparison.
+
+    Raises:
+        RunError: if it has no iteration, or is damaged.
+    """
+    count = len(run.iterations)
+    if not count:
+        raise RunError(f"{run.path}: no iteration was finished")
+    rows = [run.rows(k) for k in range(count)]
+    steps = np.array([row[0].environment_steps for row in rows])
+    returns = np.array([_return(run.rollouts(k)[0]) for k in range(count)])
+    evaluated = {what: run.evaluated(what) for what in EVALUATIONS}
+    rewarded = bool(returns.any()) or any(of is not None and bool(of[0].rewards.any()) for of in evaluated.values())
+    last = run.policy(count - 1)
+    return Member(
+        path=run.path,
+        seed=run.seed,
+        settings=_settings(run),
+        cost=Curve(steps, np.array([np.mean([item.cost for item in row]) for row in rows])),
+        success=_curve(steps, [_share(row) for row in rows]),
+        returns=Curve(steps, returns) if rewarded else None,
+        policy_kl=_curve(steps, [_mean([item.policy_kl_step for item in row]) for row in rows]),
+        policy_loss=_curve(steps, [row[0].policy_loss_after for row in rows]),
+        player=None if last is None else last.player,
+        episodes=sum(item.samples for row in rows for item in row),
+        results={what: _result(*of, rewarded) for what, of in evaluated.items() if of is not None},
+    )
+
+
+def _result(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
+    items = evaluation(rollouts, costs)
+    solved = tuple(item.solved for item in items if item.solved is not None)
+    return Result(float(np.mean([item.cost for item in items])), _return(rollouts) if rewarded else None, solved)
+
+
+def _curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
+    """None where no value is known."""
+    known = np.array([np.nan if value is None else value for value in values], dtype=float)
+    return None if np.isnan(known).all() else Curve(steps, known)
+
+
+def _share(rows: Sequence[Row]) -> float | None:
+    told = [row for row in rows if row.successes is not None]
+    return sum(row.successes for row in told) / sum(row.samples for row in told) if told else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _return(rollouts: Any) -> float:
+    """The mean over all samples of the sum of an episode's rewards."""
+    return float(np.sum(rollouts.rewards, axis=2).mean())
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    settings = {EXPERIMENT: run.name, **_flat(run.config.model_dump())}
+    task = run.path / "task.py"
+    if task.is_file():  # its functions may be the cost or the environment
+        settings["task.py"] = hashlib.sha256(task.read_bytes()).hexdigest()[:8]
+    return settings
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Dotted keys of nested tables and of lists of tables; the conditions and the options stay in one piece."""
+    if key not in _WHOLE and isinstance(value, dict):
+        items: Iterable[tuple[Any, Any]] = value.items()
+    elif key not in _WHOLE and isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        items = enumerate(value)
+    else:
+        return {key: value}
+    return {k: v for name, item in items for k, v in _flat(item, f"{key}.{name}" if key else str(name)).items()}

@@ -1,0 +1,116 @@
+"""A comparison as tables for the terminal, and what their columns mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
+from gps.inspect.tables import aligned, interval
+from gps.inspect.teachers import TEACHERS
+
+
+def header(comparison: Comparison) -> list[str]:
+    """The names of the columns of `row`."""
+    final = ["final cost [95 %]", *(["final return [95 %]"] if comparison.rewarded else [])]
+    solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.told else []
+    return ["group", "runs", "episodes", "steps", *final, *solved]
+
+
+def row(group: Group, comparison: Comparison) -> list[str]:
+    """One group as cells."""
+    return [
+        group.label,
+        str(len(group.members)),
+        _span([member.episodes for member in group.members]),
+        _span([member.steps for member in group.members]),
+        interval(group.final_cost),
+        *([interval(group.final_return)] if comparison.rewarded else []),
+        *(_solved(group) if comparison.told else []),
+    ]
+
+
+def _solved(group: Group) -> list[str]:
+    """The cells that speak of success."""
+    if all(member.success is None and not member.solved for member in group.members):
+        return ["-"] * 3
+    conditions = [solved for member in group.finished for solved in member.solved]
+    until = group.steps_until_solved
+    return [
+        f"{sum(all(member.solved) for member in group.finished)}/{len(group.finished)}",
+        f"{sum(conditions)}/{len(conditions)}",
+        "never" if np.isinf(until) else f"{until:,.0f}",
+    ]
+
+
+def apart_header(comparison: Comparison) -> list[str]:
+    """The names of the columns of `apart_row`; empty where there is nothing to tell apart."""
+    measures = _apart_columns(comparison)
+    return ["group", *(f"{measure.name} [95 %]" for measure in measures)] if measures else []
+
+
+def apart_row(group: Group, comparison: Comparison) -> list[str]:
+    """One group as cells: the policy from trained and from unseen starts, and its teachers."""
+    return [group.label, *(_cell(group, measure) for measure in _apart_columns(comparison))]
+
+
+def _apart_columns(comparison: Comparison) -> list[Measure]:
+    """Without what `row` has as the final cost and return, and without returns where success says more."""
+    final = {(measure.what, measure.kind) for measure in (FINAL_COST, FINAL_RETURN)}
+    kinds = [kind for kind in comparison.apart if kind != "return" or "success" not in comparison.apart]
+    return [m for kind in kinds for m in comparison.apart[kind] if (m.what, m.kind) not in final]
+
+
+def apart_legend(comparison: Comparison) -> tuple[str, ...]:
+    """What the columns of `apart_row` mean."""
+    columns = [text for what, text in _APART_LEGEND.items() if what not in TEACHERS or comparison.taught_by(what)]
+    return "; ".join(columns), *([_APART_SUCCESS] if "success" in comparison.apart else [])
+
+
+def legend(comparison: Comparison) -> tuple[str, ...]:
+    """What the columns of `row` mean."""
+    return _LEGEND if comparison.told else _LEGEND[:1]
+
+
+def _cell(group: Group, measure: Measure) -> str:
+    found = group.estimate(measure)
+    if found is None or measure.kind != "success":
+        return interval(found)
+    starts = [solved for member in group.finished for solved in member.results[measure.what].solved]
+    value, low, high = (f"{100 * float(part):.3g}" for part in (found.value, found.low, found.high))
+    spread = f" [{low}, {high}]" if low != high else ""
+    return f"{sum(starts)}/{len(starts)}; {value} %{spread}"
+
+
+def lines(comparison: Comparison) -> list[str]:
+    """The comparison as a table for the terminal; the notes are for the caller to print."""
+    return aligned([header(comparison), *(row(group, comparison) for group in comparison.groups)])
+
+
+def apart_lines(comparison: Comparison) -> list[str]:
+    """The same of what tells policies, their teachers and unseen starts apart; empty where there is nothing."""
+    head = apart_header(comparison)
+    return aligned([head, *(apart_row(group, comparison) for group in comparison.groups)]) if head else []
+
+
+_LEGEND = (
+    "final cost: of what was learned, without noise, mean over the conditions; interquartile mean over the seeds",
+    "steps until solved: median over the seeds of the environment steps up to the first iteration whose samples all "
+    "succeeded",
+)
+
+_APART_LEGEND = {
+    "final": "trained, unseen: the policy without noise from the starts that it was trained on, and from the test "
+    "conditions",
+    "local": "local: the local controllers, each from its own start",
+    "expert": "expert: the expert that taught the policy, from the starts that were trained on",
+}
+_APART_SUCCESS = (
+    "success: starts that are solved, of all seeds; then the interquartile mean over the seeds of each one's share"
+)
+
+
+def _span(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
