@@ -36,7 +36,7 @@ from gps.records import PolicyStatus
 
 _EXPLODED = 1e3
 """A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
-_FAR = 10.0
+_FAR = 100.0
 """An input that goes so many times as far as it did, or actions that are so many times as large, are another matter."""
 _SAME = 1e-6
 """An input with a smaller deviation, relative to its mean, does not vary."""
@@ -302,10 +302,10 @@ def _normalised(training: Training, samples: Samples) -> Training:
     if training.calls == 0:
         return dataclasses.replace(training, policy=dataclasses.replace(policy, input_mean=mean, input_scale=scale))
 
-    # Slopes learned where an input hardly moved are noise where it moves a thousand times as far, and would be the
-    # start of a training that diverges, each time anew: they count for what they do within `_FAR` times the old scale.
+    # Slopes learned where an input hardly moved are noise where it goes a hundred times as far, and would be the start
+    # of a training that diverges, each time anew: they are taken for those of an input that went as far as it does now.
     reach = scale + np.abs(mean - policy.input_mean)
-    former = np.maximum(policy.input_scale, reach / _FAR)
+    former = np.where(reach > _FAR * policy.input_scale, reach, policy.input_scale)
     # The old input is D x + δ in the new one x: W becomes D W, and b becomes b + δᵀ W. Gradients transform with the
     # inverse, so do first moments; second moments as if the layer's inputs and the constant 1 were uncorrelated.
     D = (scale / former)[:, None]
