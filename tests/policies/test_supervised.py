@@ -148,6 +148,21 @@ def test_a_warm_start_is_the_same_function_under_another_normaliser():
     assert fit.held_out_loss[0] == pytest.approx(fit.held_out_loss[-1])
 
 
+def test_an_input_that_goes_twenty_times_as_far_changes_nothing_by_itself():
+    """A policy that a first, timid round of episodes has taught is still that policy in the next."""
+    rng = np.random.default_rng(0)
+
+    def data(deviation):
+        o = rng.normal(size=(200, 2)) * [1.0, deviation]
+        return Samples(o, o + 1.0, np.tile(100 * np.eye(2), (200, 1, 1)), np.ones(200))
+
+    first, _ = train(untrained((2, 32, 2)), data(0.05), QUICK)
+    later = data(1.0)
+    second, _ = train(first, later, dataclasses.replace(QUICK, learning_rate=1e-300))
+    assert second.policy.input_scale[1] > 10 * first.policy.input_scale[1]
+    np.testing.assert_allclose(second.policy.act(later.observations), first.policy.act(later.observations), atol=1e-9)
+
+
 @pytest.mark.parametrize("still", [1e-3, 1e-6])
 @pytest.mark.parametrize("change", ["varies", "moves"])
 def test_an_input_that_hardly_moved_at_first_may_move_later(still, change):
