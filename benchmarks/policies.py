@@ -53,7 +53,7 @@ def iteration() -> None:
     """The supervised step of an iteration of the nine-slot peg beside its sampling, as the experiment has them."""
     from contextlib import closing
 
-    from gps.algorithms.guided import lessons
+    from gps.algorithms.guided.base import lessons
     from gps.config import load
     from gps.experiment import Callback, Experiment
     from gps.policies.supervised import train

@@ -49,10 +49,10 @@ def main() -> None:
 def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
     """Rows of the table: all of them step the same motion, since the mean action is always zero."""
     from gps.backend import jax
-    from gps.environments.peg_insertion import PegInsertion
+    from gps.environments.tasks.peg_insertion import PegInsertion
     from gps.linear_gaussian.initial import zero
     from gps.policies import MLP, NeuralPolicy
-    from gps.policies.shared import Shared
+    from gps.policies.played import Shared
     from gps.sampling import collect
 
     environment = PegInsertion(SIMULATIONS, threads=threads)

@@ -14,7 +14,7 @@ from PIL import Image
 
 import gps
 import gps.environments
-from gps.environments.offscreen import MujocoPictures
+from gps.environments.mujoco.offscreen import MujocoPictures
 
 STEPS = (0, 20, 45, 99)
 SIZE = (320, 240)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gps.conformance import check
     from gps.experiment import Callback, resume, run
     from gps.exporting import learned
-    from gps.runs import Run, load_run
+    from gps.runs.run import Run, load_run
     from gps.sweeps import Sweep, sweep
 
 _HOME = {

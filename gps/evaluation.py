@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gps.algorithms.execution import executed
+from gps.algorithms.local.execution import executed
 from gps.errors import ConfigError, RunError
 from gps.experiment import Experiment
 from gps.inspect.statistics import Estimate, estimate, mean, share
 from gps.records import Rollouts
-from gps.runs import Run
+from gps.runs.run import Run
 from gps.sampling import Policy, exploration_noise
 
 Noise = Literal["none", "policy"] | float

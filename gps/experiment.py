@@ -13,15 +13,15 @@ from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from gps import builders
-from gps.algorithms.guided import Limits
+from gps.algorithms.guided.base import Limits
 from gps.backend import jax
 from gps.config import ExperimentConfig, OnTrouble, load, replaced
 from gps.environments.guard import Confirm
 from gps.errors import ConfigError, TroubleError
-from gps.pixels import Sight
+from gps.observations import Sight
 from gps.policies.neural import fault
 from gps.records import IterationRecord, Rollouts, Seconds
-from gps.runs import Run, load_run, unusable
+from gps.runs.run import Run, load_run, unusable
 from gps.sampling import Policy, collect, exploration_noise, start_states
 
 

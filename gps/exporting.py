@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from gps.algorithms.execution import executed
+from gps.algorithms.local.execution import executed
 from gps.errors import PolicyError, RunError
 from gps.linear_gaussian.types import Controller
 from gps.policies.export import export_npz, export_onnx, stored_policy
 from gps.policies.neural import NeuralPolicy, fault
-from gps.runs import Run, unusable
-from gps.serialization import CorruptFile
+from gps.runs.run import Run, unusable
+from gps.storage.serialization import CorruptFile
 
 WRITERS = {".npz": export_npz, ".onnx": export_onnx}
 """Ending of the file -> what writes it."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
-from gps.pixels import Pixels
+from gps.observations import Pixels
 
 
 class Sentences(enum.IntEnum):

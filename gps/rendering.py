@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from gps.environments import offscreen
+from gps.environments.mujoco import offscreen
 from gps.errors import ConfigError, DrawingError, RunError
 from gps.evaluation import Noise, played, restored
 from gps.experiment import Experiment
 from gps.inspect import video
-from gps.runs import Run
+from gps.runs.run import Run
 
 MOST = 8
 """Conditions that are drawn unless they are named."""

@@ -17,11 +17,11 @@ from factories import EXPERIMENT, config, record, rollouts, state, untold, with_
 import gps
 from gps import cli
 from gps.commands import _learning
-from gps.control import Stopped
 from gps.errors import CostFault
 from gps.inspect import tables
 from gps.records import Status
-from gps.runs import Run
+from gps.runs.control import Stopped
+from gps.runs.run import Run
 
 ROOT = Path(__file__).parents[1]
 

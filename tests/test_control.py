@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from gps import control
-from gps.control import Control, Stopped, paused, request, requested
 from gps.errors import RunError
+from gps.runs import control
+from gps.runs.control import Control, Stopped, paused, request, requested
 
 LOOP = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from gps.control import Control, Stopped
+from gps.runs.control import Control, Stopped
 said = []
 try:
     with Control(lambda text: print(text, flush=True)) as watch:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gps import cli
-from gps.environments import offscreen
+from gps.environments.mujoco import offscreen
 from gps.errors import DrawingError
 
 ROOT = Path(__file__).parents[1]

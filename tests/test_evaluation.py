@@ -14,7 +14,7 @@ from gps import cli
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate, played, restored
 from gps.records import Abort
-from gps.runs import Run
+from gps.runs.run import Run
 
 
 def test_without_noise_one_episode_says_all(tiny_run):

@@ -14,9 +14,9 @@ from gps.config import parse
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
-from gps.folders import SUMS, write_sums
-from gps.iteration_files import parts
-from gps.serialization import flatten, read_npz, unflatten, write_npz
+from gps.runs.iteration_files import parts
+from gps.storage.folders import SUMS, write_sums
+from gps.storage.serialization import flatten, read_npz, unflatten, write_npz
 
 EXPERIMENT = """
 [environment]

@@ -8,11 +8,11 @@ from test_experiment import digest
 import gps
 from gps import builders, cli
 from gps.config import parse
-from gps.environments import offscreen
+from gps.environments.mujoco import offscreen
 from gps.errors import ConfigError, DrawingError
 from gps.evaluation import evaluate
 from gps.exporting import export, learned
-from gps.pixels import Pixels, Sight
+from gps.observations import Pixels, Sight
 from gps.policies import MLP, Convolutional
 from gps.policies.export import loader
 

@@ -9,10 +9,10 @@ import pytest
 from test_sampling import CONDITIONS, DU, A, B, LinearEnv, M, N, T
 
 from gps.errors import ConfigError
-from gps.pixels import Pixels, Sight
+from gps.observations import Pixels, Sight
 from gps.records import Rollouts
 from gps.sampling import collect
-from gps.serialization import flatten, read_npz, unflatten, write_npz
+from gps.storage.serialization import flatten, read_npz, unflatten, write_npz
 
 
 class Screen(LinearEnv):

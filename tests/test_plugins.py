@@ -35,7 +35,7 @@ import dataclasses
 import gymnasium
 import jax.numpy as jnp
 import numpy as np
-from gps.algorithms.trajopt import TrajOpt
+from gps.algorithms.local.trajopt import TrajOpt
 from gps.dynamics.prior import NormalInverseWishart
 from gps.environments.mujoco import MujocoEnv
 

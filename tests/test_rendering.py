@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from gps import cli
-from gps.environments import offscreen
-from gps.environments.mujoco import MujocoEnv
-from gps.environments.offscreen import MujocoPictures, pictures
+from gps.environments.mujoco import MujocoEnv, offscreen
+from gps.environments.mujoco.offscreen import MujocoPictures, pictures
 from gps.errors import ConfigError, DrawingError, RunError
 from gps.rendering import render
 

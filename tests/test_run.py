@@ -13,10 +13,10 @@ import pytest
 from factories import State, config, record, rollouts, state
 from test_serialization import same_bits
 
-import gps.folders
+import gps.storage.folders
 from gps.errors import RunError
 from gps.records import Status
-from gps.runs import Run, find_runs, load_run
+from gps.runs.run import Run, find_runs, load_run
 
 ITERATION_FILES = [
     "SHA256SUMS", "controllers.npz", "dynamics.npz", "metrics.csv", "record.npz", "rollouts.npz", "search.npz",
@@ -225,7 +225,7 @@ def test_damage_elsewhere(run):
 def test_another_format_is_refused(run):
     info = json.loads((run.path / "run.json").read_text())
     (run.path / "run.json").write_text(json.dumps(info | {"format": 99}))
-    gps.folders.write_sums(run.path)
+    gps.storage.folders.write_sums(run.path)
     with pytest.raises(RunError, match="written in format 99, and this gps reads format 1"):
         load_run(run.path)
 
@@ -234,7 +234,7 @@ def test_a_forged_pickle_is_not_read(run):
     folder = run.path / "iterations/001"
     np.savez(folder / "state.npz", controllers=np.array([{}], dtype=object))
     (folder / "SHA256SUMS").unlink()
-    gps.folders.write_sums(folder)
+    gps.storage.folders.write_sums(folder)
     with pytest.raises(RunError, match=r"state\.npz: .*pickles are never read"):
         run.state(1, State)
 
@@ -334,7 +334,7 @@ import os, shutil, signal, sys
 from pathlib import Path
 from factories import record, state, rollouts
 import numpy as np
-from gps.runs import Run
+from gps.runs.run import Run
 
 original, copy = Path(sys.argv[1]), Path(sys.argv[2])
 actions = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from problems import LinearEnv, spd
 
-from gps.environments.peg_insertion import PegInsertion
-from gps.environments.point_mass import PointMass
+from gps.environments.tasks.peg_insertion import PegInsertion
+from gps.environments.tasks.point_mass import PointMass
 from gps.errors import EnvironmentFault, PolicyError
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller

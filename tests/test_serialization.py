@@ -13,7 +13,7 @@ from factories import State, record, rollouts, state
 from jaxtyping import Array, Float
 
 from gps.records import IterationRecord, Rollouts, Status
-from gps.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
+from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 
 def same_bits(a, b):

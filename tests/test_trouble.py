@@ -7,7 +7,7 @@ from test_experiment import digest
 
 import gps
 from gps import cli
-from gps.algorithms import guided
+from gps.algorithms.guided import base as guided
 from gps.errors import EnvironmentFault, TroubleError
 from gps.exporting import learned
 from gps.records import PolicyStatus, Status
@@ -157,7 +157,7 @@ def test_what_such_a_condition_would_do_leaves_no_trace_in_the_policy(folder, mo
         seen.append(samples.weights.reshape(rollouts.mask.shape))
         return samples
 
-    monkeypatch.setattr("gps.algorithms.guided.lessons", lessons)
+    monkeypatch.setattr("gps.algorithms.guided.base.lessons", lessons)
     gps.run(folder, overrides=troubled("ends"), iterations=2, out=folder.parent / "runs")
     assert seen and all((weights[1] == 0).all() and (weights[0] == 1).all() for weights in seen)
 

@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from gps import plugins
-from gps.algorithms.badmm import BADMM, Penalty
-from gps.algorithms.dagger import DAgger
-from gps.algorithms.guided import UNLIMITED, Limits
-from gps.algorithms.mdgps import MDGPS
-from gps.algorithms.pi2 import PI2
-from gps.algorithms.pigps import PIGPS
-from gps.algorithms.pilqr import PILQR
-from gps.algorithms.plato import PLATO
-from gps.algorithms.trajopt import TrajOpt
+from gps.algorithms.distilled.dagger import DAgger
+from gps.algorithms.distilled.plato import PLATO
+from gps.algorithms.guided.badmm import BADMM, Penalty
+from gps.algorithms.guided.base import UNLIMITED, Limits
+from gps.algorithms.guided.mdgps import MDGPS
+from gps.algorithms.guided.pigps import PIGPS
+from gps.algorithms.local.pi2 import PI2
+from gps.algorithms.local.pilqr import PILQR
+from gps.algorithms.local.trajopt import TrajOpt
 from gps.builders.checks import made
 from gps.builders.costs import reward_model
 from gps.builders.policies import learner
@@ -33,7 +32,8 @@ from gps.config.dynamics import DynamicsConfig, MixturePriorConfig, PluginPriorC
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
 from gps.errors import ConfigError
-from gps.pixels import Sight
+from gps.extensions import plugins
+from gps.observations import Sight
 
 
 def algorithm(

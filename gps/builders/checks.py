@@ -6,12 +6,7 @@ from typing import Any
 import numpy as np
 
 from gps.backend import jax, jnp
-from gps.errors import ConfigError
-
-
-def one_line(error: Exception) -> str:
-    """Its message."""
-    return " ".join(str(error).split())
+from gps.errors import ConfigError, one_line
 
 
 def made(factory: Callable, place: str, *arguments: Any, **options: Any) -> Any:

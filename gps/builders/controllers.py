@@ -51,7 +51,7 @@ def _quarter_of(space: gymnasium.spaces.Box) -> np.ndarray:
 
 
 def _stored_controllers(choice: FileInitialConfig, directory: Path, shape: tuple[int, ...]) -> Controller:
-    from gps.runs import load_run
+    from gps.runs.run import load_run
 
     run = load_run(directory / choice.path)
     run.iterations.require(-1 if choice.iteration is None and not len(run.iterations) else choice.iteration or 0)

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from gps import plugins, task_file
 from gps.backend import jax, jnp
-from gps.builders.checks import made, one_line, per_entry
+from gps.builders.checks import made, per_entry
 from gps.config import ExperimentConfig
 from gps.config.cost import DistanceCostConfig, PluginCostConfig, QuadraticCostConfig, RewardCostConfig, TaskCostConfig
 from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
 from gps.dynamics.mixture import MixturePrior
 from gps.environments.parts import Layout, entries
-from gps.errors import ConfigError
+from gps.errors import ConfigError, one_line
+from gps.extensions import plugins, task_file
 
 
 def cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int) -> Sum:

@@ -13,16 +13,16 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
-from gps import plugins, task_file
 from gps.builders.checks import one_line, per_entry
 from gps.config.environment import EnvironmentConfig
 from gps.environments.guard import Confirm, Guarded, ask
 from gps.environments.gymnasium_mujoco import batch_class
 from gps.environments.parts import PartError
-from gps.environments.recipe import Recipe, registered
+from gps.environments.plain.recipe import Recipe, registered
 from gps.errors import ConfigError
-from gps.pixels import Sight
-from gps.serialization import MAX_BYTES
+from gps.extensions import plugins, task_file
+from gps.observations import Sight
+from gps.storage.serialization import MAX_BYTES
 
 MOST_OF_PICTURES = 3 * MAX_BYTES // 4
 """Bytes that the pictures of an iteration may take: they are stored in one file with other arrays."""
@@ -106,7 +106,7 @@ def _makes_a_batch(constructor: Callable) -> bool:
 
 def _adapted(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /, **keywords: Any) -> VectorEnv:
     """A plain Gymnasium environment as a batch; `keywords` that are not the batch's are the environment's own."""
-    from gps.environments.adapter import GymnasiumBatch
+    from gps.environments.plain.adapter import GymnasiumBatch
 
     own = {key: keywords.pop(key) for key in ("state", "observation", "threads") if key in keywords}
     recipe = Recipe(config.id or "", origin, keywords)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from gps import task_file
 from gps.builders.checks import made
 from gps.builders.costs import reward_model
 from gps.builders.environments import require_room
@@ -15,9 +14,10 @@ from gps.config import ExperimentConfig
 from gps.config.expert import PlannerExpertConfig, RunExpertConfig, TaskExpertConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError
-from gps.experts.planner import Planner
 from gps.experts.stored import Stored
+from gps.extensions import task_file
 from gps.linear_gaussian.types import Controller
+from gps.planning.replanner import Planner
 
 
 def expert(
@@ -81,7 +81,7 @@ def _of_run(
     settings: RunExpertConfig, config: ExperimentConfig, directory: Path, environment: VectorEnv, T: int
 ) -> Stored:
     from gps.exporting import learned
-    from gps.runs import load_run
+    from gps.runs.run import load_run
 
     run = load_run(directory / settings.path)
     key = f"algorithm.expert.path: {run.path}"

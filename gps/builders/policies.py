@@ -7,7 +7,7 @@ from gps.config import ExperimentConfig
 from gps.config.policy import ConvolutionalConfig, PerceptronConfig, PolicyConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, PolicyError
-from gps.pixels import Sight
+from gps.observations import Sight
 from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.supervised import Options, Training
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gps.commands._common import INTERRUPTED, OK, add_port, report
-from gps.control import Control, Stopped
+from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
-    from gps.console import Progress
     from gps.experiment import Callback
-    from gps.runs import Run
+    from gps.inspect.console import Progress
+    from gps.runs.run import Run
 
 
 def add_watching(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
 
     The exit code is 130 after Ctrl-C and where the run was stopped on request: it did not do all that was asked.
     """
-    from gps.console import Progress
+    from gps.inspect.console import Progress
 
     progress = Progress(args.quiet)
     with contextlib.ExitStack() as live:

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from gps.evaluation import evaluate
-    from gps.runs import load_run
+    from gps.runs.run import load_run
 
     run = load_run(args.run)
     chosen = ("trained", "unseen") if args.starts == "all" else (args.starts,)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from gps.inspect.tables import aligned
-    from gps.runs import find_runs
+    from gps.runs.run import find_runs
 
     runs = find_runs(args.folder)
     if not runs:
@@ -38,7 +38,7 @@ _HEAD = ("run", "seed", "iterations", "final cost", "success", *_APART, "started
 def _summary(path: Any) -> tuple[str, ...]:
     """A line of `gps list`."""
     from gps.inspect.tables import number, solved
-    from gps.runs import Run
+    from gps.runs.run import Run
 
     seed = iterations = cost = success = started = "-"
     apart = ["-"] * len(_APART)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gps.commands._common import OK, add_run, print_json, require_condition
 
 if TYPE_CHECKING:
-    from gps.runs import Run
+    from gps.runs.run import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.runs import load_run
+    from gps.runs.run import load_run
 
     run = load_run(args.run)
     if args.iteration is None:
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _show_run(run: Run, args: argparse.Namespace) -> None:
     from gps.inspect import tables
-    from gps.runs import EVALUATIONS
+    from gps.runs.run import EVALUATIONS
 
     last = run.last_whole()
     rows = [row for k in range(0 if last is None else last + 1) for row in run.rows(k)]

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from gps.config.algorithm import OnTrouble
 from gps.config.experiment import ExperimentConfig
+from gps.config.explaining import KeyPath, explain, kinds_at, usual_at
 from gps.config.section import Section
 from gps.errors import ConfigError, nearest
-from gps.validation import KeyPath, explain, kinds_at, usual_at
 
 FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20

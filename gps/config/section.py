@@ -7,8 +7,8 @@ from typing import Annotated, Any, Self, TypeVar
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict, Strict
 
-from gps import plugins
-from gps.validation import PluggedNames, UsualName
+from gps.config.explaining import PluggedNames, UsualName
+from gps.extensions import plugins
 
 Item = TypeVar("Item")
 ListOf = Annotated[tuple[Item, ...], Strict(False)]  # TOML has lists; a frozen model holds them as tuples

@@ -4,7 +4,7 @@ Importing this package registers the ids `gps/PointMass-v0`, `gps/Reacher-v0`, `
 `gps/PendulumSwingUp-v0`, `gps/PegInsertion-v0`, `gps/BlockPushing-v0` and `gps/Door-v0` for `gymnasium.make` and
 `gymnasium.make_vec`. It loads neither MuJoCo nor a model; `gps.environments.mujoco` holds `MujocoEnv`, the base of all,
 and `gps.environments.gymnasium_mujoco` Gymnasium's own MuJoCo environments on the same base, and
-`gps.environments.adapter` what makes a batch of any other environment.
+`gps.environments.plain.adapter` what makes a batch of any other environment.
 """
 
 import gymnasium
@@ -26,7 +26,7 @@ for _id, (_module, _class, _steps) in _TASKS.items():
     if _id not in gymnasium.registry:
         gymnasium.register(
             _id,
-            entry_point=f"{__name__}.{_module}:single",
-            vector_entry_point=f"{__name__}.{_module}:{_class}",
+            entry_point=f"{__name__}.tasks.{_module}:single",
+            vector_entry_point=f"{__name__}.tasks.{_module}:{_class}",
             max_episode_steps=_steps,
         )

@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from gps.environments.recipe import described
+from gps.environments.plain.recipe import described
 from gps.errors import ConfigError, EnvironmentFault, SimulationFault
 
 Floats = NDArray[np.float64]

@@ -20,11 +20,11 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
-from gps import control
 from gps.errors import GpsError, RunError
 from gps.inspect.report.detail import detail, read_evaluations, read_mixture
 from gps.inspect.report.overview import Piece, facts, piece
 from gps.inspect.report.page import overview, page, to_json, worded
+from gps.runs import control
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gps.config import ExperimentConfig
     from gps.experiment import Callback
     from gps.records import IterationRecord, Rollouts
-    from gps.runs import Run
+    from gps.runs.run import Run
 else:
     Callback = object  # `gps view` only reads
 
@@ -196,7 +196,7 @@ class Live(Callback):
         self.server.__exit__()
 
     def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
-        from gps.runs import Run
+        from gps.runs.run import Run
 
         self.server.show(Run.open(run.path))  # its own: the run's object belongs to the thread that writes
         self._announce(f"live page: {self.server.url}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gps.inspect.teachers import TEACHERS, teacher, whose, whose_samples
+from gps.players import TEACHERS, teacher, whose, whose_samples
 
 if TYPE_CHECKING:
     from gps.inspect.statistics import Estimate

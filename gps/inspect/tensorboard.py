@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gps.config import ExperimentConfig
     from gps.experiment import Callback
     from gps.records import IterationRecord, PolicyRecord, Rollouts
-    from gps.runs import Run
+    from gps.runs.run import Run
 else:
     Callback = object  # what it is made of is above this package
 

@@ -20,7 +20,7 @@ from gps.errors import ConfigError, DrawingError, nearest
 from gps.inspect.tables import number
 
 if TYPE_CHECKING:
-    from gps.environments.offscreen import Pictures
+    from gps.environments.mujoco.offscreen import Pictures
     from gps.records import Rollouts
 
 SUFFIXES = (".mp4", ".webp", ".gif")

@@ -21,9 +21,9 @@ import numpy as np
 
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import Controller
-from gps.policies.networks import MLP, Convolutional
+from gps.networks.networks import MLP, Convolutional
 from gps.policies.neural import NeuralPolicy
-from gps.serialization import unflatten, write_npz
+from gps.storage.serialization import unflatten, write_npz
 
 VERSION = 1
 """Of the `.npz` files."""
@@ -37,7 +37,7 @@ def loader() -> str:
 
 
 def stored_policy(arrays: Mapping[str, np.ndarray]) -> NeuralPolicy:
-    """The neural policy that `gps.serialization.flatten` took apart, whatever its network."""
+    """The neural policy that `gps.storage.serialization.flatten` took apart, whatever its network."""
     kind = Convolutional if "network.kernels:length" in arrays else MLP
     return unflatten(NeuralPolicy[kind], arrays)  # type: ignore[valid-type]
 

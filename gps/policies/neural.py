@@ -22,7 +22,7 @@ Network = TypeVar("Network")
 class NeuralPolicy(Generic[Network]):
     """A Gaussian policy whose mean is a network's. Immutable, and a pytree.
 
-    `NeuralPolicy[MLP]` and `NeuralPolicy[Convolutional]` are the hints by which `gps.serialization` reads one back.
+    `NeuralPolicy[MLP]` and `NeuralPolicy[Convolutional]` are the hints by which `gps.storage.serialization` reads one back.
     """
 
     network: Network

@@ -93,7 +93,7 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Training(Generic[Network]):
-    """A policy and what its training goes on from; storable by `gps.serialization` as `Training[MLP]`."""
+    """A policy and what its training goes on from; storable by `gps.storage.serialization` as `Training[MLP]`."""
 
     policy: NeuralPolicy[Network]
     first: Network  # Adam's moments

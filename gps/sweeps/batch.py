@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gps import task_file
 from gps.config import FILE_NAME, load, replaced
 from gps.errors import GpsError, SweepError
-from gps.folders import remove_leftovers
+from gps.extensions import task_file
+from gps.storage.folders import remove_leftovers
 from gps.sweeps import settings as given
 from gps.sweeps.folder import Entry, Sweep, SweepRun, write_manifest
 from gps.sweeps.pools import Pool, pool

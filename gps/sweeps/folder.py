@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from gps.errors import GpsError, SweepError
-from gps.folders import replace, try_lock
-from gps.runs import Run, find_runs
+from gps.runs.run import Run, find_runs
+from gps.storage.folders import replace, try_lock
 from gps.sweeps.settings import describe, folder_name
 
 FORMAT = 1

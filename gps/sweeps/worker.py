@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps import task_file
 from gps.config import ExperimentConfig, load, replaced
-from gps.control import Control, Stopped
 from gps.errors import GpsError, SweepError
-from gps.runs import Run
+from gps.extensions import task_file
+from gps.runs.control import Control, Stopped
+from gps.runs.run import Run
 from gps.sweeps.folder import Entry, Sweep, is_turn
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from linear_system import DU, DX, FIRST, STARTS, M, T, advanced, cost_without_no
 from problems import negative_log_density
 from test_mdgps import mdgps
 
-from gps.algorithms.badmm import BADMM, Penalty, penalties
-from gps.algorithms.guided import lessons
+from gps.algorithms.guided.badmm import BADMM, Penalty, penalties
+from gps.algorithms.guided.base import lessons
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
 from gps.policies.supervised import objective

@@ -10,12 +10,12 @@ from linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cos
 from linear_system import rolled as sampled
 from problems import spd
 
-from gps.algorithms.dagger import DAgger, InTurn
-from gps.algorithms.distillation import Played, advised, usual_precision
-from gps.algorithms.plato import PLATO, Adapted, pooled
+from gps.algorithms.distilled.dagger import DAgger, InTurn
+from gps.algorithms.distilled.distillation import Played, advised, usual_precision
+from gps.algorithms.distilled.plato import PLATO, Adapted, pooled
 from gps.backend import jax
 from gps.errors import ExpertFault
-from gps.experts import Advice
+from gps.experts.contract import Advice
 from gps.linear_gaussian.initial import zero
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training

@@ -4,7 +4,7 @@ import factories
 import numpy as np
 import pytest
 
-from gps.algorithms.execution import executed
+from gps.algorithms.local.execution import executed
 
 
 @pytest.fixture

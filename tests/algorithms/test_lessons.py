@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from linear_system import DU, DX, FIRST, M, N, T
 
-from gps.algorithms.guided import UNLIMITED, Limits, asked, differences, divergence, lessons, mean_difference
+from gps.algorithms.guided.base import UNLIMITED, Limits, asked, differences, divergence, lessons, mean_difference
 from gps.backend import jax
 from gps.config import load
 from gps.experiment import Experiment

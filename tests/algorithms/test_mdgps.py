@@ -22,9 +22,9 @@ from linear_system import (
 )
 from problems import step_costs
 
-from gps.algorithms.guided import divergence, lessons
-from gps.algorithms.mdgps import MDGPS
-from gps.algorithms.trajopt import TrajOpt
+from gps.algorithms.guided.base import divergence, lessons
+from gps.algorithms.guided.mdgps import MDGPS
+from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
 from gps.inspect.tables import policy_lines

@@ -5,7 +5,7 @@ import pytest
 from problems import spd
 from scipy.optimize import minimize_scalar
 
-from gps.algorithms.path_integral import (
+from gps.algorithms.local.path_integral import (
     LOWEST,
     cost_to_go,
     floored,

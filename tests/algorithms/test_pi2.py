@@ -10,14 +10,14 @@ from problems import spd
 from test_experiment import EXPERIMENT, REWARDED, digest, full_thrust
 
 import gps
-from gps.algorithms.pi2 import PI2, PI2State
+from gps.algorithms.local.pi2 import PI2, PI2State
 from gps.backend import jax, jnp
 from gps.config import parse
 from gps.errors import ConfigError
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
 from gps.records import Rollouts, Status
-from gps.serialization import flatten, unflatten
+from gps.storage.serialization import flatten, unflatten
 
 N, T = 30, 8
 FIRST = zero(M, T, DX, DU, 0.7)

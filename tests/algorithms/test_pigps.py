@@ -7,16 +7,16 @@ import pytest
 from linear_system import COST, DU, DX, FIRST, STARTS, M, cost_without_noise, learn, rolled
 from test_pi2 import steep
 
-from gps.algorithms.guided import precision
-from gps.algorithms.path_integral import cost_to_go
-from gps.algorithms.pi2 import PI2, exploration
-from gps.algorithms.pigps import PIGPS, PIGPSState
-from gps.algorithms.pilqr import PILQR
+from gps.algorithms.guided.base import precision
+from gps.algorithms.guided.pigps import PIGPS, PIGPSState
+from gps.algorithms.local.path_integral import cost_to_go
+from gps.algorithms.local.pi2 import PI2, exploration
+from gps.algorithms.local.pilqr import PILQR
 from gps.backend import jax
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training
 from gps.records import PolicyStatus, Status
-from gps.serialization import flatten, unflatten
+from gps.storage.serialization import flatten, unflatten
 
 N = 40
 

@@ -25,14 +25,14 @@ from linear_system import (
 from test_experiment import digest, full_thrust
 
 import gps
-from gps.algorithms.pilqr import MOST, PILQR, split
-from gps.algorithms.trajopt import TrajOpt
+from gps.algorithms.local.pilqr import MOST, PILQR, split
+from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jnp
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import LinearDynamics
 from gps.records import Status
-from gps.serialization import flatten, unflatten
+from gps.storage.serialization import flatten, unflatten
 
 
 def quadratic(x, u, t):

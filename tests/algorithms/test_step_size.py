@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gps.algorithms.step_size import adapted, adapted_together
+from gps.algorithms.local.step_size import adapted, adapted_together
 
 PREDICTED, ACTUAL = -np.array([1.0, 1.0, 1.0, 1.0, 2.0]), -np.array([1.0, 0.5, 0.0, -3.0, 3.0])
 

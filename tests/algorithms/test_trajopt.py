@@ -7,7 +7,7 @@ import pytest
 from linear_system import COST, FIRST, STARTS, M, N, advanced, cost_without_noise, learn, optimum, second_lost
 
 import gps
-from gps.algorithms.trajopt import TrajOpt
+from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jax
 from gps.config import parse
 from gps.dynamics.mixture import MixturePrior

@@ -8,15 +8,15 @@ import pytest
 from linear_system import DU, DX, STARTS, M, advanced
 from problems import LinearEnv
 
-from gps.algorithms import trajopt
-from gps.algorithms.badmm import BADMM
-from gps.algorithms.dagger import DAgger
-from gps.algorithms.mdgps import MDGPS
-from gps.algorithms.pi2 import PI2
-from gps.algorithms.pigps import PIGPS
-from gps.algorithms.pilqr import PILQR
-from gps.algorithms.plato import PLATO
-from gps.algorithms.trajopt import TrajOpt
+from gps.algorithms.distilled.dagger import DAgger
+from gps.algorithms.distilled.plato import PLATO
+from gps.algorithms.guided.badmm import BADMM
+from gps.algorithms.guided.mdgps import MDGPS
+from gps.algorithms.guided.pigps import PIGPS
+from gps.algorithms.local import trajopt
+from gps.algorithms.local.pi2 import PI2
+from gps.algorithms.local.pilqr import PILQR
+from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jax, jnp
 from gps.linear_gaussian.initial import zero
 from gps.policies import MLP, NeuralPolicy

@@ -6,8 +6,8 @@ from problems import spd
 
 from gps.backend import jax
 from gps.dynamics.mixture import Mixture, MixturePrior
-from gps.dynamics.mixture_regression import MixtureRegression
 from gps.dynamics.prior import Transitions
+from gps.models.mixture import MixtureRegression
 
 
 def fitted(points, clusters, **options) -> MixturePrior:

@@ -11,8 +11,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from gps.environments.adapter import GymnasiumBatch
-from gps.environments.recipe import Recipe, registered
+from gps.environments.plain.adapter import GymnasiumBatch
+from gps.environments.plain.recipe import Recipe, registered
 from gps.errors import ConfigError, EnvironmentFault
 from gps.linear_gaussian.initial import zero
 from gps.sampling import collect, exploration_noise
@@ -285,8 +285,8 @@ def test_an_abort_that_the_environment_asks_for_ends_the_episode():
 HANGS = """
 import sys; sys.path[:0] = {path!r}
 import numpy as np
-from gps.environments.adapter import GymnasiumBatch
-from gps.environments.recipe import Recipe, registered
+from gps.environments.plain.adapter import GymnasiumBatch
+from gps.environments.plain.recipe import Recipe, registered
 recipe = Recipe("plain_envs:Point-v0", registered("plain_envs:Point-v0"), {{"trouble": "hangs"}})
 environment = GymnasiumBatch(2, recipe, threads=2)
 environment.reset(options={{"conditions": [{{"seed": 1}}] * 2}})

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gps.environments import offscreen
-from gps.environments.reacher import Reacher
+from gps.environments.mujoco import offscreen
+from gps.environments.tasks.reacher import Reacher
 from gps.errors import DrawingError
 from gps.linear_gaussian.initial import zero
 from gps.sampling import collect

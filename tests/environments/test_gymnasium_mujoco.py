@@ -337,8 +337,8 @@ def test_entries_are_chosen_as_from_the_plain_environment(chosen):
     """The batch and the adapter agree, in what is seen as in what is said of entries that are not there."""
     from gps import builders
     from gps.config.environment import EnvironmentConfig
-    from gps.environments.adapter import GymnasiumBatch
-    from gps.environments.recipe import Recipe, registered
+    from gps.environments.plain.adapter import GymnasiumBatch
+    from gps.environments.plain.recipe import Recipe, registered
     from gps.errors import ConfigError
 
     def fast():

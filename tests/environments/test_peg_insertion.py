@@ -4,7 +4,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from gps.environments.peg_insertion import PegInsertion
+from gps.environments.tasks.peg_insertion import PegInsertion
 
 SLOTS = [(0.0, 0.0), (-0.08, -0.08), (-0.08, 0.08), (0.08, 0.08), (0.08, -0.08)]
 DEPTH = 0.12  # m, of the hole

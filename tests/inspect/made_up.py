@@ -10,7 +10,7 @@ from factories import config, covariances, record, rollouts, with_policy
 
 from gps.dynamics.mixture import Mixture, MixturePrior
 from gps.records import IterationRecord
-from gps.runs import Run
+from gps.runs.run import Run
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
 

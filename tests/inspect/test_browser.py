@@ -13,10 +13,10 @@ import pytest
 from factories import untold, with_policy
 from made_up import make_policy_run, make_run
 
-from gps.control import requested
 from gps.inspect.live import Server
 from gps.inspect.report.page import write
-from gps.runs import Run
+from gps.runs.control import requested
+from gps.runs.run import Run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gps import cli, control
+from gps import cli
+from gps.runs import control
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/inspect.md").read_text(encoding="utf-8")

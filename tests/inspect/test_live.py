@@ -10,10 +10,11 @@ import threading
 import pytest
 from made_up import append, make_policy_run, make_run
 
-from gps import cli, control
+from gps import cli
 from gps.errors import RunError
 from gps.inspect.live import Live, Server
-from gps.runs import Run
+from gps.runs import control
+from gps.runs.run import Run
 
 
 @pytest.fixture
@@ -102,8 +103,8 @@ def test_a_run_that_grows_and_is_done_again(server, run):
 def test_each_iteration_is_read_once(server, run, monkeypatch):
     ask(server, "GET", "/overview/0")
     ask(server, "GET", "/iteration/1")
-    monkeypatch.setattr("gps.iteration_files.read_arrays", None)  # reading would fail
-    monkeypatch.setattr("gps.iteration_files.read_file", None)
+    monkeypatch.setattr("gps.runs.iteration_files.read_arrays", None)  # reading would fail
+    monkeypatch.setattr("gps.runs.iteration_files.read_file", None)
     assert ask(server, "GET", "/overview/0")[0] == ask(server, "GET", "/iteration/1")[0] == 200
 
 

@@ -20,10 +20,10 @@ from gps.inspect.report.packing import pack, unpack
 from gps.inspect.report.places import places
 from gps.inspect.report.thinning import kept_iterations, kept_samples, kept_steps
 from gps.inspect.report.words import described, findings, summary
-from gps.inspect.teachers import TEACHERS
 from gps.linear_gaussian.types import LinearDynamics
+from gps.players import TEACHERS
 from gps.records import Status
-from gps.runs import Run
+from gps.runs.run import Run
 
 # -- packing ---------------------------------------------------------------------------------------------------------
 

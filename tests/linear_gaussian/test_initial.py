@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gps.environments.cart_pole import CartPoleSwingUp
-from gps.environments.peg_insertion import PegInsertion
+from gps.environments.tasks.cart_pole import CartPoleSwingUp
+from gps.environments.tasks.peg_insertion import PegInsertion
 from gps.linear_gaussian.initial import lqr, pd, zero
 
 T = 12

@@ -12,7 +12,7 @@ from policies_made_up import seeing_policy, seen, vector_policy
 
 from gps.errors import PolicyError
 from gps.policies.export import export_npz, export_onnx, loader, stored_policy
-from gps.serialization import flatten
+from gps.storage.serialization import flatten
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from gps.linear_gaussian.types import Controller
 from gps.policies import MLP
 from gps.policies.export import loader
 from gps.policies.supervised import Training
-from gps.runs import Run
+from gps.runs.run import Run
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from policies_made_up import KEY, seeing_policy, seen, vector_policy
 from gps.backend import jax
 from gps.errors import PolicyError
 from gps.policies import MLP, Convolutional, NeuralPolicy, Pixels
-from gps.serialization import flatten, unflatten
+from gps.storage.serialization import flatten, unflatten
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])

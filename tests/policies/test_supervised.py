@@ -12,7 +12,7 @@ from gps.errors import PolicyError
 from gps.policies import MLP, Convolutional, NeuralPolicy, Pixels
 from gps.policies.supervised import Options, Samples, Training, objective, shared_covariance, train
 from gps.records import PolicyStatus
-from gps.serialization import flatten, unflatten
+from gps.storage.serialization import flatten, unflatten
 
 KEY = jax.random.key(0)
 QUICK = Options(steps=300, check_every=50, batch=16)

@@ -19,9 +19,9 @@ from test_experiment import EXPERIMENT, SLIDER, digest
 
 import gps
 from gps import cli
-from gps.control import Stopped
 from gps.errors import ConfigError, RunError, SweepError
-from gps.runs import Run, find_runs, load_run
+from gps.runs.control import Stopped
+from gps.runs.run import Run, find_runs, load_run
 from gps.sweeps import Sweep, Watch, batch, worker
 from gps.sweeps.console import Progress
 from gps.sweeps.pools import Pool, pool

@@ -19,9 +19,9 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 
-from gps.environments._names import identify, nearest
-from gps.environments.conditions import Condition, Floats, Start
-from gps.environments.mujoco import STAGE_ACC, STAGE_NONE, Bools, MujocoEnv
+from gps.environments.mujoco.conditions import Condition, Floats, Start
+from gps.environments.mujoco.env import STAGE_ACC, STAGE_NONE, Bools, MujocoEnv
+from gps.environments.mujoco.names import identify, nearest
 
 Outcome = tuple[Floats, Bools, dict[str, Any]]
 """Rewards (n,), terminations (n,) and the infos of a step, one entry per simulation."""

@@ -11,7 +11,7 @@ import numpy as np
 from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.comparison.groups import Comparison, Group
 from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read
-from gps.runs import Run, find_runs
+from gps.runs.run import Run, find_runs
 
 _NO_SETTING = ("seed", "description", "environment.threads")  # what may differ within a group
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gps.inspect.comparison.member import Member
 from gps.inspect.statistics import Aligned, Estimate, align, estimate
-from gps.inspect.teachers import TEACHERS
+from gps.players import TEACHERS
 
 
 @dataclasses.dataclass(frozen=True)

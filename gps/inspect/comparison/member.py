@@ -13,9 +13,9 @@ import numpy as np
 from gps.errors import RunError
 from gps.inspect.statistics import Curve
 from gps.inspect.tables import Row, evaluation
-from gps.inspect.teachers import TEACHERS
+from gps.players import TEACHERS
 from gps.records import Rollouts
-from gps.runs import EVALUATIONS, Run
+from gps.runs.run import EVALUATIONS, Run
 
 EXPERIMENT = "experiment"
 """The key of a run's name among its settings."""

@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from gps.errors import RunError
-from gps.folders import replace
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
 from gps.inspect.comparison.words import apart_header, apart_legend, apart_row, header, legend, row
+from gps.storage.folders import replace
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B")
 """Okabe and Ito's, which colour-blind readers can tell apart."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
 from gps.inspect.tables import aligned, interval
-from gps.inspect.teachers import TEACHERS
+from gps.players import TEACHERS
 
 
 def header(comparison: Comparison) -> list[str]:

@@ -11,14 +11,14 @@ from gps.inspect.report.model_error import one_step
 from gps.inspect.report.overview import trained
 from gps.inspect.report.packing import numbers, pack
 from gps.inspect.report.thinning import kept_samples, kept_starts, kept_steps
-from gps.inspect.teachers import TEACHERS
 from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
-from gps.runs import EVALUATIONS
+from gps.players import TEACHERS
+from gps.runs.run import EVALUATIONS
 
 if TYPE_CHECKING:
     from gps.records import IterationRecord, Rollouts
-    from gps.runs import Run
+    from gps.runs.run import Run
 
 
 ELLIPSES = 10

@@ -18,12 +18,12 @@ from gps.inspect.report.model_error import one_step
 from gps.inspect.report.packing import numbers, pack
 from gps.inspect.report.places import places
 from gps.inspect.report.thinning import kept_samples, kept_steps
-from gps.inspect.teachers import TEACHERS
-from gps.runs import EVALUATIONS
+from gps.players import TEACHERS
+from gps.runs.run import EVALUATIONS
 
 if TYPE_CHECKING:
     from gps.records import IterationRecord, PolicyRecord
-    from gps.runs import Run
+    from gps.runs.run import Run
 
 Piece = dict[str, Any]
 """What one iteration contributes. Lists have an entry for each condition."""

@@ -16,7 +16,7 @@ from gps.inspect.report.thinning import fits, kept_iterations
 from gps.inspect.report.words import described, findings, summary
 
 if TYPE_CHECKING:
-    from gps.runs import Run
+    from gps.runs.run import Run
 
 SCRIPTS = ("base.js", "overview.js", "detail.js", "app.js")
 
@@ -117,7 +117,7 @@ def write(run: Run, path: Path) -> None:
     Raises:
         RunError: if there is nothing to show, or it cannot be written.
     """
-    from gps.folders import replace
+    from gps.storage.folders import replace
 
     text = report(run)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gps.inspect.report.overview import Piece, best, mean_cost
 from gps.inspect.tables import number
-from gps.inspect.teachers import TEACHERS, Teacher
+from gps.players import TEACHERS, Teacher
 from gps.records import Status
 
 SATURATED = 0.2

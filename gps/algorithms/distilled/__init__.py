@@ -1,0 +1,1 @@
+"""Distillation: a global policy imitates an expert."""

@@ -1,0 +1,1 @@
+"""Algorithms that improve one local controller for each condition."""

@@ -1,0 +1,189 @@
+"""PILQR: a model-based update for what the model explains, a model-free one for the rest (Chebotar et al. 2017).
+
+The cost-to-go of each sample i is split in two, S = Ŝ + S̃: the part that the local model reproduces, and the residual.
+The update that PI² would make with S then factors (Chebotar et al., their section on the two-stage update):
+
+    p'(u | x)  ∝  p(u | x) exp(−(Ŝ + S̃) / η)  =  [p(u | x) exp(−Ŝ / η)] exp(−S̃ / η)  ∝  p̂(u | x) exp(−S̃ / η)
+
+1.  The split. The fitted dynamics play the samples again, with their own starts and noise e_it = u_it − K_t x_it − k_t:
+
+        x̂_i0 = x_i0,   û_it = K_t x̂_it + k_t + e_it,   x̂_i,t+1 = F_t [x̂_it; û_it] + c_t,
+        ĉ_it = ½ ẑᵀ C_t ẑ + g_tᵀ ẑ + const_t  with  ẑ = [x̂_it; û_it],      S̃_it = Σ_{h ≥ t} (c_ih − ĉ_ih).
+
+    With linear dynamics and a quadratic cost, fitted exactly, S̃ is zero.
+2.  The model-based stage: p̂ = N(K̂ x + k̂, Σ̂) minimises the expected cost of the local model (LQR with fitted linear
+    models) within KL(p̂ ‖ p) ≤ (1 − ρ) ε. This is the whole of `trajopt`, and finds η.
+3.  The model-free stage, inside the KL that remains: w_it ∝ exp(−S̃_it / η̃_t), where η̃ is the η of stage 2, as the
+    factors above have it, or what the dual of REPS finds for KL(w ‖ 1/N) = ρ ε, whichever is larger. The samples
+    are carried over from p to p̂ by their standard noise ξ_it = L_t⁻¹ e_it, Σ_t = L_t L_tᵀ:
+
+        k'_t = k̂_t + L̂_t δ_t,   Σ'_t = L̂_t (I + (1 − λ) D_t) L̂_tᵀ,   K'_t = K̂_t,
+        δ_t = Σ_i (w_it − 1/N) ξ_it,   D_t = Σ_i (w_it − 1/N) ξ_it ξ_itᵀ − δ_t δ_tᵀ,
+
+    which is the weighted maximum likelihood with the known moments of ξ as control variates (equal weights change
+    nothing), and with the eigenvalues of I + (1 − λ) D_t held above a floor.
+
+The share ρ adjusts itself in each iteration and condition to what the model leaves unexplained of the samples' spread,
+
+    ρ = Σ_t Var_i S̃_it / Σ_t Var_i S_it  ≤  MOST,
+
+so that ρ = 0 is `trajopt`. A model with which the residual varies more than the cost itself explains nothing: Ŝ is
+then 0. (The paper too lets the residual decide how far to trust the model; this ratio is our form of it.)
+"""
+
+import dataclasses
+from typing import Any, Generic
+
+import numpy as np
+from jaxtyping import Float
+
+from gps.algorithms.local.base import (
+    LocalModel,
+    LocalState,
+    Prior,
+    advanced,
+    chosen,
+    extended,
+    marginals,
+    per_condition,
+    recorded,
+)
+from gps.algorithms.local.path_integral import Weights, cost_to_go, floored, shifted_gaussian, weigh
+from gps.algorithms.local.pi2 import exploration, gain
+from gps.algorithms.local.trajopt import Problem, TrajOpt, predicted
+from gps.backend import jax, jnp
+from gps.dynamics.mixture import MixturePrior
+from gps.linear_gaussian.types import Controller
+from gps.records import IterationRecord, Rollouts
+
+MOST = 0.99
+"""Of the KL bound, for the residual: the model-based stage always has some of it."""
+
+LEAST = 1e-12
+"""Nats per step: a bound below it is none for the model-free stage."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PILQRState(LocalState[Prior], Generic[Prior]):
+    """The state of the local optimisers, and what the last update's model-free stage had to do."""
+
+    residual: Float[np.ndarray, "M"]  # ρ, the share of the bound that the model-free stage had
+    temperature: Float[np.ndarray, "M T"]  # η̃ of that stage, units of cost; 0 where there was nothing to choose
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PILQR(TrajOpt):
+    """The optimiser.
+
+    Args:
+        residual_share: a fixed ρ, at most `MOST`; None adjusts it to the residual.
+        covariance_damping: λ, the share of Σ̂ in the new covariance; 1 leaves the covariance to stage 2.
+        covariance_floor: of the standard deviation, relative to that of Σ̂.
+    """
+
+    residual_share: float | None = None
+    covariance_damping: float = 1.0
+    covariance_floor: float = 0.1
+
+    @property
+    def state_type(self) -> Any:
+        """Of what `begin` and `improve` return."""
+        return PILQRState[MixturePrior if self.prior is None else type(self.prior)]
+
+    def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILQRState:
+        """The state before the first iteration."""
+        M, T = len(starts), controllers.horizon
+        first = super().begin(controllers, starts)
+        return extended(PILQRState, first, residual=np.zeros(M), temperature=np.zeros((M, T)))
+
+    def improve(self, state: PILQRState, rollouts: Rollouts, model: LocalModel) -> tuple[PILQRState, IterationRecord]:
+        """One update of every controller, and the record of the iteration.
+
+        The change that it predicts has two parts: that of the expected cost between the old controllers and those of
+        stage 2, both under this iteration's dynamics and cost expansion; and that of the samples' mean residual
+        between equal weights and those of the first step, where no dynamics enter.
+        The record's `kl` is the sum of what both stages used, its `eta` that of stage 2.
+        """
+        old, mask = state.controllers, rollouts.mask
+        step = self.step(state, model.sample_costs, mask)
+        noise = exploration(rollouts, self.policy(state))
+        residual, share = split(model, old, rollouts, exploration(rollouts, old))
+        share = share if self.residual_share is None else np.full_like(share, self.residual_share)
+
+        problem = Problem(model, old, (1.0 - share) * step.bound, self.alpha(model, rollouts))
+        new = self.solved(problem, state.eta)
+        shared = np.broadcast_to(per_condition(new.eta, mask[:, 0]), mask[:, 0].shape)
+        second = share * step.bound > LEAST
+        weighed = weigh(residual, mask, np.where(second, share * step.bound, LEAST), lowest=shared)
+        both = self._shifted(new.controller, self.policy(state), noise, mask, weighed)
+        both = chosen(second, both, new.controller)
+        kl = new.kl + np.where(second[:, None], weighed.kl, 0.0)
+        change = predicted(model, old, new) + np.where(second, gain(weighed, residual, mask), 0.0)
+
+        new = new._replace(controller=both, kl=kl, marginals=marginals(model, both))
+        result = self.result(state, rollouts, problem._replace(bound=step.bound), new, change)
+        record = recorded(state, rollouts, step, model, new.previous_marginals, result)
+        next_state = advanced(
+            state, rollouts, step, result,
+            prior=model.prior,
+            reward=model.reward,
+            residual=share,
+            temperature=np.where(result.usable[:, None], weighed.eta, 0.0),
+        )  # fmt: skip
+        return next_state, record
+
+    def _shifted(self, new: Controller, sampled: Controller, noise, mask, weighed: Weights) -> Controller:
+        """Stage 3: the controllers of stage 2, moved by the weights of the residual."""
+        xi = np.linalg.solve(np.linalg.cholesky(sampled.covariance)[:, None], noise[..., None])[..., 0]
+        delta, spread = shifted_gaussian(xi, weighed.weights, mask)
+        L = np.linalg.cholesky(new.covariance)
+        k = new.feedforward + np.einsum("mtij,mtj->mti", L, delta)
+        one = np.eye(delta.shape[-1])
+        spread = self.covariance_damping * one + (1.0 - self.covariance_damping) * spread
+        spread = floored(spread, self.covariance_floor**2 * one)
+        return chosen(weighed.told, Controller(new.feedback, k, L @ spread @ L.swapaxes(-1, -2)), new)
+
+
+def split(
+    model: LocalModel, old: Controller, rollouts: Rollouts, noise: Float[np.ndarray, "M N T du"]
+) -> tuple[Float[np.ndarray, "M N T"], Float[np.ndarray, "M"]]:
+    """The residual cost-to-go S̃ of each sample, and ρ, the share of the samples' spread that it has."""
+    mask = rollouts.mask
+    modelled = np.asarray(_modelled_costs(model.dynamics, model.cost, old, rollouts.states[:, :, 0], noise))
+    S = cost_to_go(model.sample_costs, mask)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a model that diverges
+        residual = S - cost_to_go(modelled, mask)
+        left, whole = _spread(residual, mask), _spread(S, mask)
+    useful = left < whole  # False where it is not finite
+    residual = np.where(per_condition(useful, S), residual, S)
+    share = np.where(useful, left, whole) / np.where(whole > 0, whole, 1.0)
+    return residual, np.minimum(share, MOST)
+
+
+def _spread(values: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:
+    """The variance over samples, summed over steps."""
+    count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
+    mean = np.where(mask, values, 0.0).sum(axis=1, keepdims=True) / count
+    return (np.where(mask, values - mean, 0.0) ** 2 / count).sum(axis=(1, 2))
+
+
+@jax.jit
+def _modelled_costs(dynamics, cost, controller, starts: Float[np.ndarray, "M N dx"], noise):
+    """What each step would cost if the fitted dynamics had played the samples, (M, N, T)."""
+
+    def one(dynamics, cost, controller, start, noise):
+        K, k = controller.feedback, controller.feedforward
+        (_, dx), dz = dynamics.offset.shape, cost.gradient.shape[-1]
+        F = jnp.concatenate([dynamics.matrix, jnp.zeros((1, dx, dz))])  # the last step has no successor
+        c = jnp.concatenate([dynamics.offset, jnp.zeros((1, dx))])
+
+        def step(x, at_t):
+            F, c, K, k, e = at_t
+            z = jnp.concatenate([x, K @ x + k + e])
+            return F @ z + c, z
+
+        _, z = jax.lax.scan(step, start, (F, c, K, k, noise))
+        quadratic = jnp.einsum("ti,tij,tj->t", z, cost.hessian, z)
+        return 0.5 * quadratic + jnp.sum(cost.gradient * z, axis=-1) + cost.constant
+
+    return jax.vmap(jax.vmap(one, (None, None, None, 0, 0)))(dynamics, cost, controller, starts, noise)

@@ -1,0 +1,91 @@
+"""What the cameras of a MuJoCo model show of the simulations of a batch: pictures for a policy that sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+from numpy.typing import NDArray
+
+from gps.environments.mujoco.names import identify
+
+if TYPE_CHECKING:
+    from gps.environments.mujoco.offscreen import MujocoPictures
+
+Pixels = NDArray[np.uint8]
+
+
+class Cameras:
+    """Draws every simulation of `batch` when it is told to, without a screen (see `gps.environments.mujoco.offscreen`).
+
+    Shadows and smooth edges are left out: in software they take most of the time. Equal simulations give equal bits.
+
+    Args:
+        size: of a picture, width and height in pixels.
+    """
+
+    def __init__(self, batch: Batch, size: tuple[int, int]) -> None:
+        self._batch, self._qpos, self._data = batch, batch.bind("qpos"), mujoco.MjData(batch.model)
+        self.size = size
+        self._models: dict[int, mujoco.MjModel] = {}  # of the simulations as their conditions say
+        self._pixels: dict[str, Pixels] = {}
+        self._pictures: dict[str, MujocoPictures] = {}
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of a picture: height, width, and red, green, blue."""
+        width, height = self.size
+        return height, width, 3
+
+    def pixels(self, camera: str, where: str) -> Pixels:
+        """What a camera shows, (nsim, height · width · 3): an array that `draw` fills.
+
+        Raises:
+            ValueError: if the model has no such camera; begins with `where`.
+        """
+        identify(self._batch.model, mujoco.mjtObj.mjOBJ_CAMERA, camera, where)
+        return self._pixels.setdefault(camera, np.zeros((self._batch.nsim, int(np.prod(self.shape))), np.uint8))
+
+    def changed(self, ids: NDArray[np.int32]) -> None:
+        """The models of these simulations are not what they were."""
+        for i in ids.tolist():
+            self._models.pop(i, None)
+
+    def draw(self) -> None:
+        """Fill the arrays with what the cameras show now.
+
+        Raises:
+            DrawingError: if OpenGL cannot be had.
+        """
+        for name, pixels in self._pixels.items():
+            if name not in self._pictures:
+                self._pictures[name] = self._drawing(name)
+            for i in range(len(pixels)):
+                pixels[i] = self._pictures[name].picture(i).ravel()
+
+    def snapshot(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        """Simulation `i`, its model and as much of its data as a picture needs. The next call overwrites the data."""
+        if i not in self._models:
+            self._models[i] = self._batch.get_model(i)
+        model, data = self._models[i], self._data
+        data.qpos[:] = self._qpos[i]
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_camlight(model, data)
+        mujoco.mj_tendon(model, data)
+        return model, data
+
+    def close(self) -> None:
+        """Release OpenGL's memory."""
+        while self._pictures:
+            self._pictures.popitem()[1].close()
+
+    def _drawing(self, name: str) -> MujocoPictures:
+        from gps.environments.mujoco.offscreen import MujocoPictures
+
+        camera = mujoco.MjvCamera()
+        camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
+        camera.fixedcamid = mujoco.mj_name2id(self._batch.model, mujoco.mjtObj.mjOBJ_CAMERA, name)
+        return MujocoPictures(self, self.size, camera, plain=True)

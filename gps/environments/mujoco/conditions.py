@@ -1,0 +1,182 @@
+"""Conditions: from what a person writes to the start of a simulation and its own values of the model.
+
+The keys that every MuJoCo environment knows, none of them required:
+
+| key | meaning |
+|---|---|
+| `qpos`, `qvel` | the start: a full vector, or `{joint: value}` over the default start |
+| `body_offset` | `{body: [dx, dy, dz]}`, added to the body's place in the model, m |
+| `body_mass` | `{body: kg}`; the body's inertia scales with it |
+| `model` | `{field: {object: value}}`, any field of MjModel for named objects that holds real numbers: \
+`body_…`, `geom_…`, `site_…`, `jnt_…`, `dof_…` (by joint), `actuator_…`, `tendon_…` |
+
+What a condition does not mention has the model's own value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco.batch import MODEL_FIELDS, Batch
+from numpy.typing import NDArray
+
+from gps.environments.mujoco.names import identify, joint_slice, nearest, numbers
+
+Floats = NDArray[np.float64]
+Condition = Mapping[str, Any]
+
+KEYS = ("qpos", "qvel", "body_offset", "body_mass", "model")
+"""The keys of a condition, as above."""
+
+START_KEYFRAME = "start"
+"""The keyframe that holds a model's default start; without it, that is the reference pose at rest."""
+
+_OBJECTS = {  # prefix of an MjModel field -> the kind of object that its rows belong to
+    "body": mujoco.mjtObj.mjOBJ_BODY,
+    "geom": mujoco.mjtObj.mjOBJ_GEOM,
+    "site": mujoco.mjtObj.mjOBJ_SITE,
+    "jnt": mujoco.mjtObj.mjOBJ_JOINT,
+    "dof": mujoco.mjtObj.mjOBJ_JOINT,
+    "actuator": mujoco.mjtObj.mjOBJ_ACTUATOR,
+    "tendon": mujoco.mjtObj.mjOBJ_TENDON,
+}
+
+
+@dataclass(frozen=True)
+class Start:
+    """A condition whose names and numbers have been checked.
+
+    Attributes:
+        qpos: (nq,) positions at the start.
+        qvel: (nv,) velocities at the start.
+        edits: changes of the model in order: field, rows, values.
+    """
+
+    qpos: Floats
+    qvel: Floats
+    edits: list[tuple[str, int | slice, Floats]] = field(default_factory=list)
+
+
+class Conditions:
+    """Reads conditions for the simulations of a batch and writes what they say about the model.
+
+    Args:
+        batch: the simulations; `batch.model` has the model's own values.
+
+    Attributes:
+        qpos, qvel: the model's default start.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.model, self._batch = batch.model, batch
+        self._expanded: dict[str, Floats] = {}  # the fields that some condition has changed
+        key = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_KEY, START_KEYFRAME)
+        self.keyframe = key
+        self.qpos = np.array(self.model.qpos0 if key < 0 else self.model.key_qpos[key])
+        self.qvel = np.zeros(self.model.nv) if key < 0 else np.array(self.model.key_qvel[key])
+
+    def read(self, condition: Condition, qpos: Floats, qvel: Floats) -> Start:
+        """Resolve the names of a condition; ValueError names what is wrong.
+
+        Args:
+            condition: the keys beyond `KEYS` are ignored.
+            qpos, qvel: the start where the condition does not mention it.
+        """
+        model = self.model
+        start = Start(
+            self._read_joints("qpos", condition.get("qpos", {}), qpos),
+            self._read_joints("qvel", condition.get("qvel", {}), qvel),
+        )
+        for name in _mapping(condition, "model"):
+            for key, value in _mapping(condition["model"], name).items():
+                start.edits.append(self._edit(name, key, value))
+        for body, value in _mapping(condition, "body_mass").items():
+            _, i, mass = edit = self._edit("body_mass", body, value)
+            if mass <= 0 or model.body_mass[i] <= 0:
+                raise ValueError(f"body_mass of {body!r}: must be positive, here and in the model")
+            inertia = model.body_inertia[i] * (mass / model.body_mass[i])
+            start.edits.extend([edit, ("body_inertia", i, inertia)])
+        for body, value in _mapping(condition, "body_offset").items():
+            offset = numbers(value, (3,), f"body_offset of {body!r}")
+            i = identify(model, mujoco.mjtObj.mjOBJ_BODY, body, "body_offset: body")
+            start.edits.append(("body_pos", i, model.body_pos[i] + offset))
+        return start
+
+    def write_models(self, ids: NDArray[np.int32], starts: Sequence[Start]) -> None:
+        """Give the simulations `ids` the models of their starts, and the model's own values elsewhere."""
+        for name in {name for start in starts for name, _, _ in start.edits} - self._expanded.keys():
+            self._expanded[name] = self._batch.expand(name)
+        changed = np.zeros(self._batch.nsim, dtype=bool)
+        for name, values in self._expanded.items():
+            before = values[ids]
+            values[ids] = getattr(self.model, name)
+            for i, start in zip(ids, starts, strict=True):
+                for edited, rows, value in start.edits:
+                    if edited == name:
+                        values[i, rows] = value
+            if name in mujoco.MjModel._setconst_inputs:
+                changed[ids] |= (values[ids] != before).any(axis=tuple(range(1, values.ndim)))
+        if changed.any():  # the constants that MuJoCo derives from those fields follow
+            self._batch.set_const(changed)
+
+    def _read_joints(self, kind: str, value: Any, default: Floats) -> Floats:
+        """A full `qpos` or `qvel`, from one or from values by joint."""
+        if not isinstance(value, Mapping):
+            return numbers(value, default.shape, kind)
+        result = default.copy()
+        for name, number in value.items():
+            joint = identify(self.model, mujoco.mjtObj.mjOBJ_JOINT, name, f"{kind}: joint")
+            part = joint_slice(self.model, kind, joint)
+            result[part] = numbers(number, result[part].shape, f"{kind} of joint {name!r}")
+        return result
+
+    def _edit(self, name: str, key: str, value: Any) -> tuple[str, int | slice, Floats]:
+        """The edit of one object's entry of a model field."""
+        prefix = name.partition("_")[0]
+        if name not in _EDITABLE:
+            raise ValueError(f"model: unknown field {name!r}{nearest(name, _EDITABLE)}")
+        rows: int | slice = identify(self.model, _OBJECTS[prefix], key, f"{name}: {prefix}")
+        if prefix == "dof":
+            rows = joint_slice(self.model, "qvel", rows)
+        return name, rows, numbers(value, getattr(self.model, name)[rows].shape, f"{name} of {key!r}")
+
+
+def displaced(condition: Condition, body: str, offset: Floats) -> Condition:
+    """The condition with a body moved by `offset`, 2 or 3 numbers in metres, on top of its `body_offset`."""
+    offsets = dict(_mapping(condition, "body_offset"))
+    total = numbers(offsets.get(body, np.zeros(3)), (3,), f"body_offset of {body!r}").copy()
+    total[: len(offset)] += offset
+    offsets[body] = total
+    return {**condition, "body_offset": offsets}
+
+
+def placed(condition: Condition, joints: Mapping[str, float]) -> Condition:
+    """The condition with the positions of some joints at the start, over those of its `qpos` by joint."""
+    return {**condition, "qpos": {**_mapping(condition, "qpos"), **joints}}
+
+
+def _mapping(parent: Condition, key: str) -> Mapping[str, Any]:
+    """The mapping under a key, empty where there is none."""
+    value = parent.get(key, {})
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key}: must be a mapping, got {value!r}")
+    return value
+
+
+def _editable_fields() -> frozenset[str]:
+    """The MjModel fields that a condition may change; the limits of actions belong to the action space."""
+    model = mujoco.MjModel.from_xml_string("<mujoco/>")
+    return frozenset(
+        name
+        for name in MODEL_FIELDS
+        if name.partition("_")[0] in _OBJECTS
+        and getattr(model, name).dtype.kind == "f"
+        and not name.startswith("actuator_ctrl")
+    )
+
+
+_EDITABLE = _editable_fields()

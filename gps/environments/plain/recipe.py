@@ -1,0 +1,98 @@
+"""How to make a plain Gymnasium environment, in this process or in another."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import tomllib
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import tomli_w
+from gymnasium.envs.registration import EnvSpec
+
+from gps.errors import ConfigError, GpsError, nearest, one_line
+from gps.extensions import task_file
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An environment that is registered with Gymnasium, or one of a `task.py`.
+
+    Attributes:
+        name: what messages call it: the experiment's `environment.id`.
+        origin: Gymnasium's specification, or the file of a `"task:Class"`.
+        options: keyword arguments of its constructor.
+    """
+
+    name: str
+    origin: EnvSpec | Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> gymnasium.Env[Any, Any]:
+        """A new environment.
+
+        Raises:
+            ConfigError: if its constructor raises.
+        """
+        try:
+            if isinstance(self.origin, Path):
+                return task_file.find(self.origin, self.name.partition(":")[2], "environment.id")(**self.options)
+            # Its observations and rewards are checked here, with better words and without the wrapper's cost.
+            return gymnasium.make(self.origin, disable_env_checker=True, **self.options)
+        except GpsError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"environment.id: {self.name!r} cannot be made: {described(error)}") from error
+
+    def to_text(self) -> str | None:
+        """The recipe for another process; None where it holds a function or an object that cannot be sent."""
+        try:
+            if isinstance(self.origin, Path):
+                origin = {"file": str(self.origin.resolve())}
+            else:
+                origin = {"spec": dataclasses.replace(self.origin, vector_entry_point=None).to_json()}
+            return tomli_w.dumps({"name": self.name, **origin, "options": dict(self.options)})
+        except (TypeError, ValueError):
+            return None
+
+    @classmethod
+    def from_text(cls, text: str) -> Recipe:
+        """What `to_text` wrote."""
+        table = tomllib.loads(text)
+        origin = Path(table["file"]) if "file" in table else EnvSpec.from_json(table["spec"])
+        return cls(table["name"], origin, table["options"])
+
+
+def registered(name: str) -> EnvSpec:
+    """Gymnasium's specification of an id, `"package.module:Env-v0"` included.
+
+    Raises:
+        ConfigError: if the module cannot be imported, or there is no such id.
+    """
+    module, _, id = name.rpartition(":")
+    if module:
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            why = f"the module {module!r} cannot be imported: {described(error)}"
+            raise ConfigError(f"environment.id: {name!r}: {why}") from error
+    if id not in gymnasium.registry:
+        where = f"Gymnasium, also after importing {module!r}" if module else "Gymnasium"
+        guess = nearest(id, gymnasium.registry)
+        raise ConfigError(f"environment.id: no environment {id!r} is registered with {where}{guess}")
+    return gymnasium.registry[id]
+
+
+def described(error: BaseException) -> str:
+    """An exception in one line, with the place of its cause: `ValueError: too hot (robot.py:12)`."""
+    text = one_line(error)
+    if isinstance(error, gymnasium.error.Error | ModuleNotFoundError):
+        return text  # they are written for people
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {text}{place}"

@@ -1,0 +1,361 @@
+"""One plain Gymnasium environment as flat numbers: what a sampler needs of it, and nothing else.
+
+The state is the observation, flattened: a `Box` is one part, `observation`; a `Dict` has its keys as parts, in order,
+those of a `Dict` within it joined by dots. A `Dict` with exactly the keys `state` and `observation` tells what a
+controller sees from what a policy sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict
+from numpy.typing import NDArray
+
+from gps.environments.parts import entries, listed_twice, whole
+from gps.environments.plain.recipe import Recipe, described
+from gps.errors import ConfigError, SimulationFault
+
+Floats = NDArray[np.float64]
+Condition = Mapping[str, Any]
+
+MAX_STATE = 1000
+"""A longer state is refused: local models hold matrices of its square for each time step."""
+
+
+class Outcome(NamedTuple):
+    """What a step led to."""
+
+    seen: Floats  # (dx + do,); what was before where the step ended the episode with something that is not finite
+    reward: float
+    terminated: bool
+    truncated: bool
+    success: bool | None  # None where the environment does not tell
+    diverged: bool
+    abort: str  # why the environment wants the episode to end; empty if it does not
+    action: Floats | None  # (du,) as the environment says that it was applied, if it does
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of an environment before it is run. All of it is plain and can be sent as JSON.
+
+    Attributes:
+        widths: how many entries each part of the state has, in order.
+        observation_widths: the same of the observation; None where that is the state.
+        observation_shapes: the shape of each part in the observation, before it was flattened.
+        observation_pictures: the parts of the observation that are bytes of (height, width, channels).
+        observation_dtype: uint8 where all of it is (pictures), float32 where some is, else float64.
+        low, high: limits of the flattened action.
+        action_dtype: of the action space.
+        max_episode_steps: its own time limit; None without one.
+        dt: control period in seconds; NaN where it is unknown.
+    """
+
+    widths: dict[str, int]
+    observation_widths: dict[str, int] | None
+    observation_shapes: dict[str, list[int]]
+    observation_pictures: list[str]
+    observation_dtype: str
+    low: list[float]
+    high: list[float]
+    action_dtype: str
+    max_episode_steps: int | None
+    dt: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Simulation:
+    """One environment.
+
+    Args:
+        recipe: how to make it.
+        state: the parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for the usual.
+        observation: the same of what a policy sees; None for the state, unless the environment tells them apart.
+
+    Raises:
+        ConfigError: if it cannot be made, its spaces are of another kind than `Box`, or a part is unknown.
+    """
+
+    def __init__(
+        self, recipe: Recipe, state: Sequence[str] | None = None, observation: Sequence[str] | None = None
+    ) -> None:
+        self._env = env = recipe.make()
+        try:
+            if not isinstance(env, gymnasium.Env):
+                raise ConfigError(f"environment.id: {recipe.name!r} is a {type(env).__name__}, not a gymnasium.Env")
+            self._action_space = _action_space(env, recipe.name)
+            self._spaces = _parts(env, recipe.name)
+            if set(self._spaces) == {"state", "observation"}:
+                state, observation = state or ["state"], observation or ["observation"]
+            self._chosen, widths = _choose(self._spaces, state or list(self._spaces), "state", recipe.name)
+            observation_widths = None
+            controlled = {self._whole(part) for part in state or self._spaces}
+            self._only_seen = {self._whole(part) for part in observation or ()} - controlled
+            if observation is not None:
+                seen, observation_widths = _choose(self._spaces, observation, "observation", recipe.name)
+                self._chosen = np.concatenate([self._chosen, seen])
+            self._seen = np.zeros(len(self._chosen))
+            self.description = Description(
+                widths,
+                observation_widths,
+                _shapes(self._spaces, observation_widths or {}),
+                _pictures(env, self._spaces, observation_widths or {}),
+                _dtype(env, self._spaces, observation_widths or {}),
+                self._action_space.low.astype(np.float64).ravel().tolist(),
+                self._action_space.high.astype(np.float64).ravel().tolist(),
+                str(self._action_space.dtype),
+                _limit(env),
+                _period(env),
+            )
+        except BaseException:
+            env.close()
+            raise
+
+    def reset(self, condition: Condition) -> Floats:
+        """Start an episode: the condition's `seed` (0 without one) seeds it, the rest are its options.
+
+        Returns:
+            The state and, where it is not the same, the observation, (dx + do,).
+        """
+        options = dict(condition)
+        observation, _ = self._env.reset(seed=options.pop("seed", 0), options=options or None)
+        self._seen = self._flat(observation)
+        return self._seen
+
+    def step(self, action: Floats) -> Outcome:
+        """Apply an action, (du,), that the action space's type holds exactly.
+
+        A part of another shape than its space says ends the episode where it is one that only a policy sees.
+
+        Raises:
+            ValueError: if it is a part of the state.
+        """
+        space = self._action_space
+        observation, reward, terminated, truncated, info = self._env.step(
+            action.astype(space.dtype).reshape(space.shape)
+        )
+        success = info.get("success", info.get("is_success"))
+        success = None if success is None else bool(success)
+        applied = info.get("action")
+        applied = np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None
+        try:
+            seen = self._flat(observation)
+        except _OtherShape as error:
+            if error.part not in self._only_seen:
+                raise
+            return Outcome(self._seen, _number(reward), False, True, success, False, str(error), applied)
+        terminated, truncated = bool(terminated), bool(truncated)
+        finite = bool(np.isfinite(seen).all())
+        if finite or not (terminated or truncated):
+            self._seen = seen
+        return Outcome(
+            self._seen,
+            _number(reward),
+            terminated,
+            truncated,
+            success,
+            bool(info.get("diverged", False)) or ((terminated or truncated) and not finite),
+            _reason(info.get("abort")),
+            applied,
+        )
+
+    def render(self) -> Any:
+        return self._env.render()
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _whole(self, part: str) -> str:
+        """The part that these entries are of."""
+        return part if part in self._spaces else whole(part)
+
+    def _flat(self, observation: Any) -> Floats:
+        """The chosen entries of what the environment shows, (dx + do,)."""
+        pieces = []
+        for name, (path, shape) in self._spaces.items():
+            value = observation
+            for key in path:
+                value = value[key]
+            piece = np.asarray(value, np.float64)
+            if piece.shape != shape:
+                raise _OtherShape(name, piece.shape, shape)
+            pieces.append(piece.ravel())
+        return np.concatenate(pieces)[self._chosen]
+
+
+class _OtherShape(ValueError):
+    """A part of what is shown has another shape than its space says."""
+
+    def __init__(self, part: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        super().__init__(f"{part!r} has the shape {shape}, and its space says {expected}")
+        self.part = part
+
+
+class InProcess:
+    """Several simulations that are stepped here, one after another."""
+
+    def __init__(
+        self, recipe: Recipe, state: Sequence[str] | None, observation: Sequence[str] | None, count: int
+    ) -> None:
+        self._all: list[Simulation] = []
+        try:
+            for _ in range(count):
+                self._all.append(Simulation(recipe, state, observation))
+        except BaseException:
+            self.close()
+            raise
+        self.description = self._all[0].description
+
+    def reset(self, conditions: Mapping[int, Condition]) -> Iterator[tuple[int, Floats]]:
+        """Start episodes; gives the index of each and what it shows first.
+
+        Raises:
+            SimulationFault: if one raises.
+        """
+        for i, condition in conditions.items():
+            yield i, _guarded(i, "reset", self._all[i].reset, condition)
+
+    def step(self, actions: Mapping[int, Floats]) -> Iterator[tuple[int, Outcome]]:
+        """Step some; gives the index and the outcome of each.
+
+        Raises:
+            SimulationFault: if one raises.
+        """
+        for i, action in actions.items():
+            yield i, _guarded(i, "step", self._all[i].step, action)
+
+    def render(self) -> tuple[Any, ...]:
+        """What each draws."""
+        return tuple(simulation.render() for simulation in self._all)
+
+    def close(self) -> None:
+        while self._all:
+            self._all.pop().close()
+
+
+def _guarded(i: int, what: str, function: Any, argument: Any) -> Any:
+    try:
+        return function(argument)
+    except Exception as error:
+        raise SimulationFault(i, fault(what, error)) from error
+
+
+def fault(what: str, error: Exception) -> str:
+    """What is said of an environment whose `what` raised."""
+    return f"the environment's {what} raised {described(error)}"
+
+
+# -- spaces ------------------------------------------------------------------------------------------------------------
+
+
+def _action_space(env: gymnasium.Env, name: str) -> Box:
+    space = env.action_space
+    if not isinstance(space, Box) or space.dtype.kind != "f":
+        raise ConfigError(
+            f"environment.id: {name!r} has the action space {space}; a controller gives real numbers, "
+            "so it must be a Box of floats"
+        )
+    return space
+
+
+def _parts(env: gymnasium.Env, name: str) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Each part's place in the observation and its shape."""
+    parts: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
+
+    def visit(space: gymnasium.Space, path: tuple[str, ...]) -> None:
+        if isinstance(space, Dict):
+            for key, inner in space.spaces.items():
+                visit(inner, (*path, key))
+        elif isinstance(space, Box):
+            parts[".".join(path) or "observation"] = path, space.shape
+        else:
+            where = f" at {'.'.join(path)!r}" if path else ""
+            raise ConfigError(
+                f"environment.id: {name!r} has the observation space {space}{where}; a state is real numbers, "
+                "so it must be a Box, or a Dict of them"
+            )
+
+    visit(env.observation_space, ())
+    return parts
+
+
+def _choose(
+    spaces: Mapping[str, Any], parts: Sequence[str], of: str, name: str
+) -> tuple[NDArray[np.intp], dict[str, int]]:
+    """Which entries of all that is shown make the state or the observation, and how many of them each part has."""
+    layout: dict[str, slice] = {}
+    start = 0
+    for part, (_, shape) in spaces.items():
+        layout[part] = slice(start, start := start + int(np.prod(shape)))
+    if twice := listed_twice(parts):
+        raise ConfigError(f"environment.{of}: {twice}")
+    try:
+        chosen = {part: entries(part, layout) for part in parts}
+    except ValueError as error:
+        raise ConfigError(f"environment.{of}: {error}") from None
+    indices = np.array([i for part in chosen.values() for i in part], dtype=np.intp)
+    if not len(indices):
+        raise ConfigError(f"environment.{of}: the {of} of {name!r} is empty; choose among {list(layout)}")
+    if of == "state" and len(indices) > MAX_STATE:
+        raise ConfigError(
+            f"environment.state: the state of {name!r} has {len(indices)} entries, and local models take 1 to "
+            f'{MAX_STATE}; choose among {list(layout)}, or some entries: "{next(iter(layout), "part")}[0,2]"'
+        )
+    return indices, {part: len(those) for part, those in chosen.items()}
+
+
+def _shapes(spaces: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, list[int]]:
+    """The shape of each part: that of its space, or so many where only some entries were chosen."""
+    return {part: list(spaces[part][1]) if part in spaces else [width] for part, width in widths.items()}
+
+
+def _pictures(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> list[str]:
+    """Those of the parts that are pictures."""
+    return [part for part in parts if part in spaces and len(spaces[part][1]) == 3 and _bytes(env, spaces, part)]
+
+
+def _dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> str:
+    """The type of an array that holds these parts."""
+    bytes_ = [_bytes(env, spaces, part) for part in parts]
+    return "float64" if not any(bytes_) else "uint8" if all(bytes_) else "float32"
+
+
+def _bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bool:
+    """Whether a part, or the one whose entries it is, holds bytes."""
+    space = env.observation_space
+    for key in spaces[part if part in spaces else whole(part)][0]:
+        space = space[key]
+    return space.dtype == np.uint8
+
+
+def _limit(env: gymnasium.Env) -> int | None:
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return int(env.spec.max_episode_steps)
+    own = getattr(env.unwrapped, "max_episode_steps", None)
+    return None if own is None else int(own)
+
+
+def _period(env: gymnasium.Env) -> float:
+    dt = getattr(env.unwrapped, "dt", None)
+    return float(dt) if isinstance(dt, int | float | np.number) else float("nan")
+
+
+def _number(reward: Any) -> float:
+    array = np.asarray(reward, np.float64)
+    if array.size != 1:
+        raise ValueError(f"the reward has the shape {array.shape}, expected a number")
+    return float(array.item())
+
+
+def _reason(abort: Any) -> str:
+    """Why an environment aborts, from its info's `abort`: a sentence, or whether."""
+    if isinstance(abort, str):
+        return abort
+    return "the environment asked for it" if abort else ""

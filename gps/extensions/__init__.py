@@ -1,0 +1,1 @@
+"""Code from outside this package: entry points of installed packages, and an experiment's `task.py`."""

@@ -1,0 +1,55 @@
+"""What other packages add to this one, found by their entry points.
+
+A package declares, in its own metadata, names in these groups and what they stand for:
+
+- `gps.environments`, used as `environment.id = "NAME"`: a `gymnasium.Env`, a `MujocoEnv` or another class of batch
+  environments;
+- `gps.costs`, used as `[[cost]]` with `name = "NAME"`: `factory(layout, horizon, **options)` returns a cost, a JAX
+  function of (x, u, t); `layout` has the slice of each part of the state;
+- `gps.dynamics`, used as `algorithm.dynamics.prior.name = "NAME"`: `factory(**options)` returns a `DynamicsPrior`;
+- `gps.algorithms`, used as `algorithm.name = "NAME"`: `factory(config, cost)` returns an object with the methods of
+  `TrajOpt`.
+
+`options` are the keys of the section that it does not share with the others of its kind.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from gps.errors import ConfigError, nearest, one_line
+
+
+def names(group: str) -> tuple[str, ...]:
+    """The names that the installed packages add to a group."""
+    return tuple(sorted({point.name for point in entry_points(group=group)}))
+
+
+def find(group: str, name: str, key: str) -> EntryPoint:
+    """The entry point of a name.
+
+    Args:
+        key: of the experiment, for messages.
+
+    Raises:
+        ConfigError: if no installed package has it.
+    """
+    found = [point for point in entry_points(group=group) if point.name == name]
+    if not found:
+        known = names(group)
+        have = f"; installed are {', '.join(known)}" if known else "; no installed package adds any"
+        raise ConfigError(f"{key}: no entry point {name!r} in the group {group}{nearest(name, known)}{have}")
+    return found[0]
+
+
+def load(group: str, name: str, key: str) -> Any:
+    """What a name stands for.
+
+    Raises:
+        ConfigError: as of `find`, or if it cannot be imported.
+    """
+    point = find(group, name, key)
+    try:
+        return point.load()
+    except Exception as error:
+        text = one_line(error)
+        raise ConfigError(f"{key}: the entry point {point.value} failed: {type(error).__name__}: {text}") from error

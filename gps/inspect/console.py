@@ -1,0 +1,143 @@
+"""What `gps run` and `gps resume` print while they work.
+
+A line for each iteration and condition, trouble in words beneath it, and, on a terminal, a live status line. The
+formats are those of `gps.inspect.tables`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Self
+
+from gps.inspect import tables
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+    from rich.status import Status
+
+    from gps.config import ExperimentConfig
+    from gps.experiment import Callback
+    from gps.records import IterationRecord, Rollouts
+    from gps.runs.run import Run
+else:
+    Callback = object  # the status line is up before the slow import of the experiment
+
+_STAGES = {"sample": "sampling", "fit": "fitting the dynamics", "improve": "improving the controllers"}
+_COMPILED = ("fit", "improve")
+
+
+class Progress(Callback):
+    """Prints a run as it goes. Use it as a context manager: it leaves the terminal as it was.
+
+    Args:
+        quiet: print nothing.
+
+    Attributes:
+        run: the run, once it has begun.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.run: Run | None = None
+        self._quiet = quiet
+        self._console: Console | None = None
+        self._status: Status | None = None
+        self._total = 0
+        self._compiled: set[str] = set()
+        self._last: IterationRecord | None = None
+        self._evaluations: dict[str, list[tables.Evaluation]] = {}
+        self._began = time.perf_counter()
+
+    def __enter__(self) -> Self:
+        if not self._quiet and sys.stdout.isatty():
+            from rich.console import Console
+
+            self._console = Console(highlight=False, markup=False)
+            self._status = self._console.status("loading")
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
+        self.run, self._total = run, total
+        conditions, algorithm = len(config.environment.conditions), config.algorithm
+        if config.description:
+            self._print(config.description)
+        self._print(
+            f"{run.name}: {conditions} condition{'s' * (conditions != 1)}, {algorithm.samples} samples of each, "
+            f"{total} iterations, seed {run.seed}"
+        )
+        self._print(tables.header())
+        self._say("starting")
+
+    def on_stage(self, iteration: int, stage: str) -> None:
+        text = f"iteration {iteration} of {self._total}: {_STAGES.get(stage, stage)}"
+        if stage in _COMPILED and stage not in self._compiled:
+            self._compiled.add(stage)
+            text += " (compiling, once)"
+        self._say(text)
+
+    def on_iteration(self, record: IterationRecord) -> None:
+        self._last = record
+        for row in tables.rows(record):
+            self._print(tables.line(row))
+            if (trouble := tables.trouble(row)) is not None:
+                self._print(trouble, style="yellow")
+        for text in tables.policy_lines(record.policy):
+            self._print(text)
+        if record.iteration + 1 == self._total:
+            self._say("evaluating what was learned")
+
+    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
+        self._evaluations[what] = tables.evaluation(rollouts, costs)
+        done = 0 if self.run is None else len(self.run.iterations)
+        policy = done > 0 and self.run.has_policy(done - 1)
+        for text in tables.evaluation_lines(self._evaluations[what], what, policy):
+            self._print(text)
+
+    def on_end(self, run: Run) -> None:
+        solved = tables.solved_line(self._evaluations)
+        parts = [solved] if solved else []
+        if self._last is not None:
+            steps, episodes = tables.effort(self._last)
+            parts.append(f"{episodes} episodes, {steps} environment steps")
+        parts.append(f"{time.perf_counter() - self._began:.1f} s")
+        self._print("; ".join(parts))
+
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal, with the status line out of the way."""
+        from gps.environments.guard import ask
+
+        if self._status is None:
+            return ask(question)
+        self._status.stop()
+        try:
+            return ask(question)
+        finally:
+            self._status.start()
+
+    def say(self, text: str) -> None:
+        """A line about the run, among those of its iterations."""
+        self._print(text)
+
+    def tell(self, text: str) -> None:
+        """The same for what a person must know even of a quiet run: on stderr then."""
+        if self._quiet:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._print(text)
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        if self._console is not None:
+            self._console.print(text, style=style, soft_wrap=True)
+        elif not self._quiet:
+            print(text, flush=True)
+
+    def _say(self, text: str) -> None:
+        if self._status is not None:
+            self._status.update(text)

@@ -1,0 +1,30 @@
+"""Exploration noise."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import gaussian_filter1d
+
+from gps.sampling.policy import Policy
+
+
+def exploration_noise(
+    policy: Policy, samples: int, smoothing: float, rng: np.random.Generator
+) -> Float[np.ndarray, "M N T du"]:
+    """Noise with the policy's covariances, white or smoothed in time.
+
+    Args:
+        smoothing: standard deviation, in time steps, of the Gaussian filter over each episode's noise; 0 for white.
+            The filtered noise is scaled back to unit variance at every step, so that smoothing changes how
+            the noise moves and not how large it is.
+    """
+    covariance = np.asarray(policy.covariance)
+    M, T, du, _ = covariance.shape
+    white = rng.standard_normal((M, samples, T, du))
+    if smoothing > 0:
+        # The response to a unit impulse at each step gives the variance of the filtered noise at every step.
+        response = gaussian_filter1d(np.eye(T), smoothing, axis=0, mode="constant")
+        white = gaussian_filter1d(white, smoothing, axis=2, mode="constant")
+        white /= np.sqrt((response**2).sum(axis=1))[:, None]
+    still = ~covariance.any(axis=(-1, -2), keepdims=True)  # a covariance of zero does not explore
+    factors = np.where(still, 0.0, np.linalg.cholesky(np.where(still, np.eye(du), covariance)))
+    return np.einsum("mtij,mntj->mnti", factors, white)
