@@ -10,21 +10,21 @@ Everything is imported when it is first used.
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from gps.version import __version__
 
 if TYPE_CHECKING:
+    from gps.callbacks import Callback
     from gps.conformance import check
-    from gps.experiment import Callback, resume, run
-    from gps.exporting import learned
-    from gps.runs.run import Run, load_run
+    from gps.experiment import resume, run
+    from gps.runs import Run, learned, load_run
     from gps.sweeps import Sweep, sweep
 
 _HOME = {
-    "Callback": "gps.experiment",
+    "Callback": "gps.callbacks",
     "Run": "gps.runs",
     "Sweep": "gps.sweeps",
     "check": "gps.conformance",
-    "learned": "gps.exporting",
+    "learned": "gps.runs",
     "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",

@@ -1,48 +1,71 @@
-"""What those are called that teach a policy, and those whose samples it learns from: the words of every view."""
+"""Who acts in an episode, and what is evaluated: one table of names and words for every view."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from gps.records import PolicyRecord
+import enum
+from typing import Self
 
 
-class Teacher(NamedTuple):
-    """A teacher in words."""
+class Player(str, enum.Enum):
+    """Who acts in an episode. The values are stored in run directories."""
 
-    one: str  # that of one condition
-    all: str  # those of all conditions
-    short: str
-    s: str  # what a verb ends in after `all`
+    one: str  # the player of one condition
+    all: str  # the players of all conditions
+    short: str  # one word for all of them
+    samples: str  # "the samples are …"
+    acted: str  # a sentence about a rollout
+    plural: bool  # whether `all` takes a verb in the plural
+
+    def __new__(cls, value: str, one: str, all: str, short: str, samples: str, acted: str, plural: bool) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.one, member.all, member.short = one, all, short
+        member.samples, member.acted, member.plural = samples, acted, plural
+        return member
+
+    LOCAL = (
+        "local", "local controller", "local controllers", "controllers",
+        "the local controllers'", "The local controller was sampled.", True,
+    )  # fmt: skip
+    POLICY = (
+        "policy", "policy", "policy", "policy",
+        "the policy's own", "The policy was sampled.", False,
+    )  # fmt: skip
+    EXPERT = (
+        "expert", "expert", "expert", "expert",
+        "the expert's", "The expert was sampled.", False,
+    )  # fmt: skip
+    BOTH = (
+        "both", "expert and policy", "expert and policy", "both",
+        "those of expert and policy together", "Expert and policy were sampled together.", True,
+    )  # fmt: skip
+    FIRST = (
+        "first", "first controller", "first controllers", "first",
+        "the first controllers'", "The first controller was sampled: the algorithm knew too little yet.", True,
+    )  # fmt: skip
+    PLANNER = (
+        "planner", "planner", "planner", "planner",
+        "the planner's", "The planner was sampled.", False,
+    )  # fmt: skip
+
+    @property
+    def s(self) -> str:
+        """The ending of a verb after `all`: "the expert solves", "the controllers solve"."""
+        return "" if self.plural else "s"
+
+    @property
+    def has_policy(self) -> bool:
+        """True if the global policy acts, alone or together with its teacher."""
+        return self in (Player.POLICY, Player.BOTH)
 
 
-TEACHERS = {
-    "local": Teacher("local controller", "local controllers", "controllers", ""),
-    "expert": Teacher("expert", "expert", "expert", "s"),
+FINAL, UNSEEN = "final", "unseen"
+"""What was learned, without noise, from the conditions that were trained on, and from the test conditions."""
+
+BESIDE = (Player.LOCAL, Player.EXPERT, Player.PLANNER)
+"""Who may be evaluated in addition to what was learned: the teachers of a policy."""
+
+EVALUATIONS: dict[str, str] = {
+    FINAL: "evaluation",
+    UNSEEN: "evaluation_unseen",
+    **{player.value: f"evaluation_{player.value}" for player in BESIDE},
 }
-"""`PolicyRecord.teacher`, which is also the name under which a teacher is evaluated (`gps.runs.EVALUATIONS`)."""
-
-_PLAYERS = {
-    "policy": ("policy", "the policy's own"),
-    "local": ("local", "those of the local controllers"),
-    "expert": ("expert", "the expert's"),
-    "both": ("both", "those of expert and policy together"),
-    "first": ("first", "those of the first controllers: the expert knew too little"),
-}
-"""`PolicyRecord.player` -> in a word, and in a sentence that begins with "samples"."""
-
-
-def teacher(policy: PolicyRecord) -> Teacher:
-    """Who taught this policy."""
-    return TEACHERS[policy.teacher]
-
-
-def whose(policy: PolicyRecord) -> str:
-    """Whose the samples of an iteration are, in a word."""
-    return _PLAYERS[policy.player][0]
-
-
-def whose_samples(policy: PolicyRecord) -> str:
-    """The same in a few words."""
-    return _PLAYERS[policy.player][1]
+"""What is evaluated without noise at the end of a run -> its folder in the run directory."""

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.dynamics.prior import NormalInverseWishart, Transitions
+from gps.records import MixtureRecord, ModelRecord
 
 _FLOOR, _FIRM_FLOOR = 1e-6, 1e-3
 """Added to the variances of the clusters, in units of the variance of all points."""
@@ -123,3 +124,9 @@ class MixturePrior:
         mean, covariance = self.mixture.moments(self.weights(transitions))
         count = np.full(mean.shape[:2], self.strength)
         return NormalInverseWishart(mean, count[..., None, None] * covariance, count, count)
+
+    def make_record(self) -> ModelRecord | None:
+        mixture = self.mixture
+        if mixture is None:
+            return None
+        return ModelRecord(MixtureRecord(mixture.weights, mixture.means, mixture.covariances))

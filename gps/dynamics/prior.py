@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from jaxtyping import Bool, Float
 
+from gps.records import ModelRecord
+
 
 class NormalInverseWishart(NamedTuple):
     """Prior belief about a Gaussian's mean and covariance, for each condition and step.
@@ -43,3 +45,7 @@ class DynamicsPrior(Protocol):
 
     def at(self, transitions: Transitions) -> NormalInverseWishart | None:
         """The belief around the samples of each step; None while nothing is known."""
+
+    def make_record(self) -> ModelRecord | None:
+        """What an iteration's record keeps of it, for the views; None for nothing."""
+        return None

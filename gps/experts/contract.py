@@ -1,23 +1,24 @@
-"""Experts: who is asked what to do in a state, so that a policy can learn to do it from what it sees.
+"""The contract of experts, who say what to do in a state.
 
-An expert is any object with
+An expert for a distillation is any object with
 
     act(states, t) -> actions          states (B, dx) of B episodes at step t, actions (B, du); NumPy
 
-where the B episodes are those of all conditions, condition by condition. It is asked along each episode, step by step,
-and t = 0 begins new ones: so it may keep in mind what it planned. It may have, beside:
+where the B episodes are those of all conditions, condition by condition. It is called along each episode, step by step,
+and t = 0 begins new ones: so it may remember its plans. It may also have
 
-    advise(states, t) -> (actions, precisions)      with (B, du, du): it plays N(action, precision⁻¹), as one does that
-                                                    minimises a cost-to-go Q with entropy at a temperature α:
-                                                    precision = Quu / α; where there is none, None
-    prior, knowing(prior, unit) -> expert or None   it learns the dynamics from the samples: `prior` (a `DynamicsPrior`)
-                                                    is refitted to them, and `knowing` gives the expert that uses it,
-                                                    None while that is not enough; `unit` is the mean absolute cost of
-                                                    a step
+    advise(states, t) -> (actions, precisions)      with precisions (B, du, du), or None: the expert acts by
+                                                    N(action, precision⁻¹), as one does that minimises a cost-to-go Q
+                                                    with entropy at a temperature α: precision = Quu / α
     carries_over                                    False if it knows the starts of its conditions alone
+
+`adapt_expert` makes an `Expert` of it. An expert that learns the dynamics from the samples, such as a planner, is made
+by an `ExpertSource` in each iteration.
 """
 
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -31,18 +32,92 @@ class Advice(NamedTuple):
     """What the expert would do, and how firmly. It has no advice where either is not finite."""
 
     actions: Float[np.ndarray, "... du"]
-    precisions: Float[np.ndarray, "... du du"] | None
+    precisions: Float[np.ndarray, "... du du"] | None  # None where the expert reports none
 
 
-def knowing(expert: Any, prior: DynamicsPrior | None, unit: float) -> Any:
-    """The expert with what was learned from the samples; None while that is not enough."""
-    return expert if prior is None else expert.knowing(prior, unit)
+class Expert(Protocol):
+    """Advice for B episodes at a time."""
+
+    @property
+    def carries_over(self) -> bool:
+        """False if it knows the starts of its conditions alone."""
+
+    def advise(self, states: Float[np.ndarray, "B dx"], t: int) -> Advice:
+        """The advice at step t, asked for along each episode; t = 0 begins new ones."""
 
 
-def asked(expert: Any, states: Float[np.ndarray, "M N dx"], t: int, du: int) -> Advice:
+class ExpertSource(Protocol):
+    """Where the expert of an iteration comes from: it is fixed, or made from dynamics that the samples teach."""
+
+    @property
+    def prior(self) -> DynamicsPrior | None:
+        """The model of the dynamics before the first samples, which is refitted to them; None without one."""
+
+    def make_expert(self, prior: DynamicsPrior | None, cost_unit: float) -> Expert | None:
+        """The expert that has learned from the samples; None while that is not enough.
+
+        Args:
+            prior: the refitted model.
+            cost_unit: the mean absolute cost of a step.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedExpert:
+    """The source of an expert that learns nothing."""
+
+    expert: Expert
+    prior: None = None
+
+    def make_expert(self, prior: DynamicsPrior | None, cost_unit: float) -> Expert:
+        return self.expert
+
+
+@runtime_checkable
+class _Acts(Protocol):
+    def act(self, states: Any, t: int) -> Any: ...
+
+
+@runtime_checkable
+class _Advises(Protocol):
+    def advise(self, states: Any, t: int) -> Any: ...
+
+
+@runtime_checkable
+class _SaysWhetherItCarriesOver(Protocol):
+    carries_over: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Adapted:
+    """An expert of another's making."""
+
+    ask: Callable[[Any, int], tuple[Any, Any]]
+    carries_over: bool
+
+    def advise(self, states: Float[np.ndarray, "B dx"], t: int) -> Advice:
+        return Advice(*self.ask(states, t))
+
+
+def adapt_expert(expert: Any) -> Expert:
+    """An `Expert` from an object with `act`, or from a function of (states, t).
+
+    Raises:
+        TypeError: if it is neither.
+    """
+    carries_over = bool(expert.carries_over) if isinstance(expert, _SaysWhetherItCarriesOver) else True
+    if isinstance(expert, _Advises):
+        return _Adapted(expert.advise, carries_over)
+    act = expert.act if isinstance(expert, _Acts) else expert
+    if not callable(act):
+        raise TypeError("an expert needs act(states, t)")
+    return _Adapted(lambda states, t: (act(states, t), None), carries_over)
+
+
+def ask(expert: Expert, states: Float[np.ndarray, "M N dx"], t: int, du: int) -> Advice:
     """The expert's advice at step t, for N episodes of each of M conditions.
 
-    A precision that is not positive semi-definite is NaN.
+    A precision that is not positive semi-definite becomes NaN.
 
     Raises:
         ExpertFault: if it raises, or answers in another shape.
@@ -50,17 +125,13 @@ def asked(expert: Any, states: Float[np.ndarray, "M N dx"], t: int, du: int) -> 
     M, N, dx = states.shape
     flat = states.reshape(M * N, dx)
     try:
-        if hasattr(expert, "advise"):
-            actions, precisions = expert.advise(flat, t)
-        else:
-            actions, precisions = expert.act(flat, t), None
+        actions, precisions = expert.advise(flat, t)
         actions = np.asarray(actions, dtype=float)
         precisions = None if precisions is None else np.asarray(precisions, dtype=float)
     except ExpertFault:
         raise
     except Exception as error:
-        text = one_line(error)
-        raise ExpertFault(f"the expert raised at step {t}: {type(error).__name__}: {text}") from error
+        raise ExpertFault(f"the expert raised at step {t}: {type(error).__name__}: {one_line(error)}") from error
     for what, array, shape in (("actions", actions, (M * N, du)), ("precisions", precisions, (M * N, du, du))):
         if array is not None and array.shape != shape:
             raise ExpertFault(

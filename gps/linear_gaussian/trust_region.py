@@ -28,7 +28,7 @@ from gps.linear_gaussian.deviations import from_deviations, in_deviations
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import BackwardPass, backward, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
-from gps.records import Status
+from gps.status import Status
 
 LARGEST_SMALL = 40
 """Entries of z up to which each recursion is compiled into one kernel; larger matrices are a library's business."""

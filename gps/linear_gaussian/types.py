@@ -5,7 +5,7 @@ M, and `batch[m]` is one of them. Letters follow the vocabulary of the control l
 """
 
 import dataclasses
-from typing import ClassVar, Self, dataclass_transform
+from typing import Self, dataclass_transform
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -37,9 +37,6 @@ class Controller(_Batched):
     feedforward: Float[Array, "*M T du"]
     covariance: Float[Array, "*M T du du"]
 
-    observes: ClassVar[str] = "state"
-    carries_over: ClassVar[bool] = False  # a condition's controller knows that condition's start alone
-
     @property
     def horizon(self) -> int:
         return self.feedforward.shape[-2]
@@ -63,9 +60,9 @@ class Controller(_Batched):
         factor = factor[..., None, :, :] if factor.ndim > 2 else factor
         return mean + (factor * rng.standard_normal(mean.shape)[..., None, :]).sum(-1)
 
-    def repeated(self, count: int) -> Self:
-        """The batch with each controller `count` times in a row."""
-        return jax.tree.map(lambda array: np.repeat(array, count, axis=0), self)
+    def means(self, states: Float[np.ndarray, "M N T dx"]) -> Float[np.ndarray, "M N T du"]:
+        """The mean actions K x + k of a batch along N trajectories for each controller (NumPy)."""
+        return np.einsum("mtij,mntj->mnti", self.feedback, states) + np.asarray(self.feedforward)[:, None]
 
     def entropy(self) -> Float[Array, "*M T"]:
         """Differential entropy of the action at each step, nats."""

@@ -28,7 +28,7 @@ FIRST, FALL, RISE, LEAST, MOST = 1e-2, 0.1, 10.0, 1e-8, 1e8
 """μ to begin with, its factors after a round that helped and after one that did not, and its limits."""
 
 
-class Problem(NamedTuple):
+class PlanningProblem(NamedTuple):
     """What is to be planned, but for where from.
 
     `model.at(x, u)` gives the slope F and the offset c of x' = F [x; u] + c around [x; u]. Nothing costs anything from
@@ -47,14 +47,14 @@ class Plan(NamedTuple):
 
     actions: Float[Array, "H du"]
     mu: Float[Array, ""]
-    quu: Float[Array, "du du"]  # curvature of the cost-to-go in the first action
+    curvature: Float[Array, "du du"]  # Quu: of the cost-to-go in the first action
 
     @classmethod
     def none(cls, count: int, horizon: int, du: int) -> Self:
         """To do nothing, from each of `count` states."""
         return cls(np.zeros((count, horizon, du)), np.full(count, FIRST), np.tile(np.eye(du), (count, 1, 1)))
 
-    def shifted(self) -> Self:
+    def shift(self) -> Self:
         """The plans for the next step: the last action is repeated."""
         actions = np.concatenate([self.actions[:, 1:], self.actions[:, -1:]], axis=1)
         return self._replace(actions=actions, mu=np.minimum(self.mu, FIRST))
@@ -69,8 +69,8 @@ class _Path(NamedTuple):
     cost: Float[Array, ""]
 
 
-def improved(
-    problem: Problem,
+def improve_plans(
+    problem: PlanningProblem,
     cost: Callable,
     states: Float[np.ndarray, "B dx"],
     t: int,
@@ -94,7 +94,7 @@ def _all_improved(problem, cost, states, t, plans, rounds, guesses) -> Plan:
     return jax.vmap(partial(_improved, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
 
 
-def _improved(problem: Problem, cost: Callable, x, t, plan: Plan, rounds, guesses) -> Plan:
+def _improved(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rounds, guesses) -> Plan:
     H, du = plan.actions.shape
     dx = x.shape[-1]
     times = t + jnp.arange(H)
@@ -143,7 +143,7 @@ def _improved(problem: Problem, cost: Callable, x, t, plan: Plan, rounds, guesse
     C, D, *rest = expanded(path)
     _, _, quu = _backward(path.slopes, C + LEAST * D, *rest)
     definite = jnp.isfinite(jnp.linalg.cholesky(quu)).all()  # of an action at a limit it need not be
-    return Plan(path.actions, mu, jnp.where(definite, quu, plan.quu))
+    return Plan(path.actions, mu, jnp.where(definite, quu, plan.curvature))
 
 
 def _backward(

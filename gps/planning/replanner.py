@@ -1,30 +1,31 @@
-"""An expert that replans: at each step, from the state it is in, by iterative LQR in learned dynamics.
+"""Experts that replan at each step, from the state that they are in, in learned dynamics.
 
 The dynamics are those of a Gaussian mixture over [x; u; x'], fitted to the samples of the last iterations, which are
-linear around any point (`gps.models.mixture`). The plan reaches `horizon` steps ahead, and no farther
-than the episode. Each step goes on from the last one's plan, with a few rounds; the first one begins with many.
+linear around any point (`gps.models.mixture`). The plan reaches `horizon` steps ahead, and no farther than the episode.
+Each step goes on from the last one's plan, with a few rounds of iterative LQR; the first one begins with many.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 import numpy as np
 from jaxtyping import Float
 
 from gps.dynamics.mixture import MixturePrior
+from gps.dynamics.prior import DynamicsPrior
+from gps.experts.contract import Advice
 from gps.models.mixture import MixtureRegression
-from gps.planning.ilqr import Plan, Problem, improved
+from gps.planning.ilqr import Plan, PlanningProblem, improve_plans
+from gps.planning.planner import P, Planner
+from gps.problem import Problem
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Planner:
-    """The planner's settings: what becomes an expert once the dynamics are known.
+class ReplanningExpert:
+    """The settings of an expert that replans by iterative LQR: `gps.experts.contract.ExpertSource`.
 
     Args:
-        cost: a JAX function of (x, u, t).
-        low, high: limits of the actions.
-        steps: T, of an episode.
+        problem: see `Problem`; its cost must have a formula.
         prior: the mixture, before the first samples.
         horizon: steps of a plan, H.
         rounds, first_rounds: of iterative LQR, at each step and at the first one.
@@ -32,10 +33,7 @@ class Planner:
         entropy: temperature α of the plan's entropy, relative to the mean absolute cost of a step.
     """
 
-    cost: Callable
-    low: Float[np.ndarray, "du"]
-    high: Float[np.ndarray, "du"]
-    steps: int
+    problem: Problem = dataclasses.field(kw_only=False)
     prior: MixturePrior
     horizon: int = 20
     rounds: int = 2
@@ -43,51 +41,63 @@ class Planner:
     guesses: int = 8
     entropy: float = 1e-2
 
-    def knowing(self, prior: MixturePrior, unit: float) -> "Replanner | None":
+    def make_expert(self, prior: DynamicsPrior | None, cost_unit: float) -> "Replanner[Plan] | None":
         """The expert that plans in the dynamics of the prior; None before there is a mixture."""
+        assert isinstance(prior, MixturePrior)
         if prior.mixture is None:
             return None
-        dx = (prior.mixture.means.shape[1] - len(self.low)) // 2
-        model = MixtureRegression.of(prior.mixture, dx, prior.clusters)
-        problem = Problem(model, self.low, self.high, model.deviations, np.int32(self.steps))
-        return Replanner(self, problem, max(self.entropy * unit, 1e-12))
+        problem, (low, high) = self.problem, map(np.asarray, self.problem.limits)
+        model = MixtureRegression.of(prior.mixture, problem.dx, prior.clusters)
+        planning = PlanningProblem(model, low, high, model.deviations, np.int32(problem.horizon))
+        return Replanner(ILQRPlanner(self, planning), max(self.entropy * cost_unit, 1e-12))
 
 
-class Replanner:
-    """The expert. It remembers the plans of the step before, and forgets them at step 0."""
+@dataclasses.dataclass(frozen=True)
+class ILQRPlanner:
+    """Iterative LQR as a `Planner`."""
 
-    carries_over: ClassVar[bool] = True
+    settings: ReplanningExpert
+    planning: PlanningProblem
 
-    def __init__(self, planner: Planner, problem: Problem, temperature: float) -> None:
-        self._planner, self._problem, self._temperature = planner, problem, temperature
-        self._plans: Plan | None = None
-
-    def act(self, states: Float[np.ndarray, "B dx"], t: int) -> Float[np.ndarray, "B du"]:
-        return self.advise(states, t)[0]
-
-    def advise(self, states: Float[np.ndarray, "B dx"], t: int):
-        """The first action of each plan, and Quu / α."""
-        planner = self._planner
-        horizon = min(planner.horizon, planner.steps)
-        if t == 0 or self._plans is None:
-            plans, rounds = Plan.none(len(states), horizon, len(planner.low)), planner.first_rounds
+    def plan(self, states: Float[np.ndarray, "B dx"], t: int, last: Plan | None) -> Plan:
+        settings, problem = self.settings, self.settings.problem
+        horizon = min(settings.horizon, problem.horizon)
+        if last is None:
+            plans, rounds = Plan.none(len(states), horizon, problem.du), settings.first_rounds
         else:
-            plans, rounds = self._plans.shifted(), planner.rounds
-        guesses = self._guesses(horizon, t)
-        self._plans = improved(self._problem, planner.cost, states, t, plans, rounds, guesses)
-        return self._plans.actions[:, 0], self._plans.quu / self._temperature
+            plans, rounds = last.shift(), settings.rounds
+        return improve_plans(self.planning, problem.cost, states, t, plans, rounds, self._guess(horizon, t))
 
-    def _guesses(self, horizon: int, t: int) -> Float[np.ndarray, "G H du"]:
-        """Two actions, each held for a while; the same ones whenever it is asked about step t.
+    def _guess(self, horizon: int, t: int) -> Float[np.ndarray, "G H du"]:
+        """Two actions, each held for a while; the same ones in each call for step t.
 
-        They lie within the limits, or, where there are none, within three standard deviations of what was seen.
+        They lie within the limits or, where there are none, within three standard deviations of the samples' actions.
         """
-        planner, rng = self._planner, np.random.default_rng(t)
-        count, du = planner.guesses, len(planner.low)
-        far = 3.0 * np.asarray(self._problem.scale)[-du:]
-        low = np.where(np.isfinite(planner.low), planner.low, -far)
-        high = np.where(np.isfinite(planner.high), planner.high, far)
+        rng, count, du = np.random.default_rng(t), self.settings.guesses, self.settings.problem.du
+        far = 3.0 * np.asarray(self.planning.scale)[-du:]
+        low = np.where(np.isfinite(self.planning.low), self.planning.low, -far)
+        high = np.where(np.isfinite(self.planning.high), self.planning.high, far)
         size = rng.random((count, 1, 1))
         first, second = rng.uniform(low, high, (2, count, 1, du)) * size
         early = np.arange(horizon)[None, :, None] < rng.integers(1, horizon + 1, (count, 1, 1))
         return np.where(early, first, second)
+
+
+class Replanner(Generic[P]):
+    """The expert. It remembers the plans of the step before, and forgets them at step 0.
+
+    Args:
+        planner: any planner.
+        temperature: α, in units of cost: the precision of an action is Quu / α.
+    """
+
+    carries_over: ClassVar[bool] = True
+
+    def __init__(self, planner: Planner[P], temperature: float) -> None:
+        self._planner, self._temperature = planner, temperature
+        self._plans: P | None = None
+
+    def advise(self, states: Float[np.ndarray, "B dx"], t: int) -> Advice:
+        """The first action of each plan, and Quu / α."""
+        self._plans = self._planner.plan(states, t, None if t == 0 else self._plans)
+        return Advice(self._plans.actions[:, 0], self._plans.curvature / self._temperature)

@@ -32,7 +32,7 @@ from gps.backend import jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.linalg import semi_definite
 from gps.policies.neural import Network, NeuralPolicy, mean_of_one
-from gps.records import PolicyStatus
+from gps.status import PolicyStatus
 
 _EXPLODED = 1e3
 """A training loss of this many times the policy's before, a constant policy's and 1 nat has diverged."""
@@ -113,6 +113,11 @@ class Training(Generic[Network]):
         zeros = jax.tree.map(np.zeros_like, policy.network)
         data = np.asarray(jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key)
         return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), int(trained), data.astype(np.uint32))
+
+    @property
+    def trained(self) -> bool:
+        """True if the policy was trained at least once, and so is one to act by."""
+        return self.calls > 0
 
     @property
     def deviation(self) -> Float[np.ndarray, "du"]:

@@ -1,103 +1,128 @@
-"""What the files of an iteration's folder hold: the record in parts, the state that follows it, and a view as CSV.
+"""The files of an iteration's folder and of an evaluation's: the record by sides, the policy, and the state.
 
 What cannot be read is `Damage`: it names the file and what is wrong with it.
 """
 
 from __future__ import annotations
 
-import collections
-import dataclasses
-import functools
-import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from gps.storage.folders import Damage, verified
+import numpy as np
+from jaxtyping import Float, Int
 
-if TYPE_CHECKING:  # loaded when first needed: what lists runs should be fast
-    import numpy as np
-
-METRICS, STATE, REST = "metrics.csv", "state.npz", "record.npz"
-
-_PARTS = {  # file -> fields of IterationRecord; the others are in REST
-    "rollouts.npz": ("rollouts", "costs"),
-    "controllers.npz": ("controllers", "improved"),
-    "dynamics.npz": ("dynamics", "marginals"),
-    "search.npz": ("search", "multiplier", "predicted", "actual", "entropy", "status"),
-    "timing.npz": ("seconds",),
-}
-FILES = (*_PARTS, REST, METRICS, STATE)
-
-_MAX_TEXT_BYTES = 64 << 20
+from gps.linear_gaussian.types import Controller
+from gps.players import Player
+from gps.policies.neural import NeuralPolicy
+from gps.policies.stored import flatten_policy, read_policy
+from gps.records import (
+    EvaluationRecord,
+    IterationRecord,
+    LocalRecord,
+    ModelRecord,
+    PlannerRecord,
+    PolicyRecord,
+    Rollouts,
+    Seconds,
+)
+from gps.runs.layout import POLICY, SIDES, STATE
+from gps.storage.folders import Damage, has_sum, verified
+from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 T = TypeVar("T")
 
 
-@functools.cache
-def parts() -> dict[str, Any]:
-    """File -> the kind of named tuple of the fields of IterationRecord that it holds."""
-    from gps.records import IterationRecord
-
-    hints = typing.get_type_hints(IterationRecord)
-    named = {name for names in _PARTS.values() for name in names}
-    parts = _PARTS | {REST: tuple(name for name in hints if name not in named)}
-    defaults = {
-        field.name: field.default
-        for field in dataclasses.fields(IterationRecord)
-        if field.default is not dataclasses.MISSING
-    }
-    return {file: _part(names, hints, defaults) for file, names in parts.items()}
+class _Samples(NamedTuple):
+    rollouts: Rollouts
+    costs: Float[np.ndarray, "M N T"]
 
 
-def _part(names: Sequence[str], hints: Mapping[str, Any], defaults: Mapping[str, Any]) -> Any:
-    """A named tuple of some fields of the record; those that have a default there have it here."""
-    part = collections.namedtuple("Part", names, defaults=[defaults[name] for name in names if name in defaults])
-    part.__annotations__ = {name: hints[name] for name in names}
-    return part
+class _Core(NamedTuple):
+    iteration: int
+    environment_steps: int
+    player: Player
+    status: Int[np.ndarray, "M"]
+    messages: tuple[str, ...]
 
 
-@functools.cache
-def evaluation_type() -> Any:
-    """The kind of named tuple of what an evaluation's file holds."""
-    import numpy as np
-
-    from gps.records import Rollouts
-
-    return NamedTuple("Evaluation", [("rollouts", Rollouts), ("costs", np.ndarray)])
+_SIDE_TYPES: Mapping[str, type] = {
+    "local": LocalRecord,
+    "policy": PolicyRecord,
+    "model": ModelRecord,
+    "planner": PlannerRecord,
+}
 
 
-def read_arrays(folder: Path, file: str, kind: type[T]) -> T:
-    """What a file holds, as an instance of `kind`."""
-    from gps.storage.serialization import CorruptFile, unflatten
+def write_iteration(
+    folder: Path, record: IterationRecord, state: Any, policy: NeuralPolicy | Controller | None
+) -> None:
+    """Write an iteration's record, the state after it, and the policy that it learned."""
+    write_npz(folder / "rollouts.npz", flatten(_Samples(record.rollouts, record.costs)))
+    core = _Core(record.iteration, record.environment_steps, record.player, record.status, record.messages)
+    write_npz(folder / "record.npz", flatten(core))
+    write_npz(folder / "timing.npz", flatten(record.seconds))
+    for side, file in SIDES.items():
+        if (part := getattr(record, side)) is not None:
+            write_npz(folder / file, flatten(part))
+    if policy is not None:
+        write_npz(folder / POLICY, flatten_policy(policy))
+    write_npz(folder / STATE, flatten(state))
 
+
+def read_record(folder: Path) -> IterationRecord:
+    """The record of an iteration, with the sides that it has."""
+    samples = read_as(_Samples, folder, "rollouts.npz")
+    core = read_as(_Core, folder, "record.npz")
+    seconds = read_as(Seconds, folder, "timing.npz")
+    sides = {side: read_side(folder, side) for side in SIDES}
+    return IterationRecord(**samples._asdict(), **core._asdict(), seconds=seconds, **sides)
+
+
+def read_samples(folder: Path) -> tuple[Rollouts, np.ndarray]:
+    """The rollouts of an iteration and their costs (M, N, T)."""
+    rollouts, costs = read_as(_Samples, folder, "rollouts.npz")
+    return rollouts, costs
+
+
+def read_side(folder: Path, side: str) -> Any:
+    """One side of an iteration's record; None if it has no such side."""
+    return read_as(_SIDE_TYPES[side], folder, SIDES[side]) if has_sum(folder, SIDES[side]) else None
+
+
+def read_learned(folder: Path) -> NeuralPolicy | Controller | None:
+    """The policy that an iteration learned; None if it has none to store."""
+    if not has_sum(folder, POLICY):
+        return None
+    arrays = read_arrays(folder, POLICY)
     try:
-        return unflatten(kind, read_file(folder, file))
+        return read_policy(arrays)
+    except CorruptFile as error:
+        raise Damage(folder / POLICY, str(error)) from None
+
+
+def write_evaluation(folder: Path, record: EvaluationRecord) -> None:
+    """Write an evaluation."""
+    write_npz(folder / "rollouts.npz", flatten(record))
+
+
+def read_evaluation(folder: Path) -> EvaluationRecord:
+    """An evaluation."""
+    return read_as(EvaluationRecord, folder, "rollouts.npz")
+
+
+def read_as(kind: type[T], folder: Path, file: str) -> T:
+    """The content of a file, as an instance of `kind`."""
+    try:
+        return unflatten(kind, read_arrays(folder, file))
     except CorruptFile as error:
         raise Damage(folder / file, str(error)) from None
 
 
-def read_file(folder: Path, file: str) -> dict[str, np.ndarray]:
+def read_arrays(folder: Path, file: str) -> dict[str, np.ndarray]:
     """The arrays in a file, by their dotted keys."""
-    from gps.storage.serialization import CorruptFile, read_npz
-
     path = verified(folder, file)
     try:
         return read_npz(path)
     except CorruptFile as error:
         raise Damage(path, str(error)) from None
-
-
-def read_text(folder: Path) -> str:
-    """The metrics, as they are written."""
-    return verified(folder, METRICS, _MAX_TEXT_BYTES).read_bytes().decode()
-
-
-def read_csv(folder: Path, kind: type[T]) -> list[T]:
-    """The metrics, as rows of a kind."""
-    from gps.inspect.tables import from_csv
-
-    try:
-        return from_csv(read_text(folder), kind)
-    except ValueError as error:
-        raise Damage(folder / METRICS, f"not what gps wrote ({error})") from None

@@ -1,20 +1,6 @@
 """A run directory: written so that a kill at any moment leaves it whole, checked by checksums, free of pickles.
 
-    runs/NAME/20300131T120000Z-seed0/
-        run.json  experiment.toml  command.txt  versions.json  task.py  SHA256SUMS     written once
-        metrics.csv                       a row for each iteration and condition: a view of the iterations
-        iterations/000/ …                 one folder each
-            rollouts.npz  controllers.npz  dynamics.npz  search.npz  record.npz        the IterationRecord
-            timing.npz  metrics.csv       what differs between two equal runs
-            state.npz  SHA256SUMS         the state that the next iteration starts from
-        evaluation/                       what was learned, without noise
-        evaluation_unseen/                the same from the test conditions, where there are some
-        evaluation_local/                 the local controllers beside a policy that they have taught
-        evaluation_expert/                the expert beside a policy that it has taught
-
-A folder is written under a name that begins with a dot, flushed to the disk, and renamed. Whatever has such a name is
-the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,
-`metrics.csv` and the checksums are byte for byte the same for equal runs.
+`gps.runs.layout` lists its files.
 """
 
 from __future__ import annotations
@@ -31,8 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from gps.runs import iteration_files as files
 from gps.errors import RunError
+from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
+from gps.players import EVALUATIONS, FINAL
+from gps.runs.layout import CORE_FILES, EVALUATION_FILES, FORMAT, INFO, ITERATIONS, METRICS, STATE
 from gps.storage.folders import (
     SUMS,
     Damage,
@@ -52,24 +40,13 @@ if TYPE_CHECKING:  # loaded when first needed: this module loads fast, as `gps l
     import numpy as np
 
     from gps.config import ExperimentConfig
-    from gps.inspect.tables import Evaluation, Row
-    from gps.records import IterationRecord, PolicyRecord, Rollouts
-
-FORMAT = 1
-"""The version of the layout above."""
-
-_INFO = "run.json"
-_ITERATIONS = "iterations"
-
-EVALUATIONS = {
-    "final": "evaluation",
-    "unseen": "evaluation_unseen",
-    "local": "evaluation_local",
-    "expert": "evaluation_expert",
-}
-"""What is evaluated without noise -> its folder."""
+    from gps.linear_gaussian.types import Controller
+    from gps.policies.neural import NeuralPolicy
+    from gps.records import EvaluationRecord, IterationRecord, PolicyRecord, Rollouts
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "pydantic")
+
+_MAX_TEXT_BYTES = 64 << 20
 
 T = TypeVar("T")
 
@@ -129,13 +106,13 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
                 config = replaced(config, seed=seed).anchored(source)
-                write(fresh / _INFO, json.dumps(info, indent=2) + "\n")
+                write(fresh / INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")
                 write(fresh / "versions.json", json.dumps(_versions(), indent=2) + "\n")
                 if (source / "task.py").is_file():
                     write(fresh / "task.py", (source / "task.py").read_bytes())
-                (fresh / _ITERATIONS).mkdir()
+                (fresh / ITERATIONS).mkdir()
                 write_sums(fresh)
                 path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
         return cls(path, name, started, state_layout)
@@ -150,18 +127,18 @@ class Run:
         path = Path(path)
         if not path.is_dir():
             raise RunError(f"{path}: there is no such run directory")
-        if not (path / _INFO).exists() and not (path / SUMS).exists():
-            raise RunError(f"{path}: not a run directory (no {_INFO})")
+        if not (path / INFO).exists() and not (path / SUMS).exists():
+            raise RunError(f"{path}: not a run directory (no {INFO})")
         try:
-            info = json.loads(verified(path, _INFO).read_text(encoding="utf-8"))
+            info = json.loads(verified(path, INFO).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
                 raise RunError(f"{path}: written in format {info['format']}, and this gps reads format {FORMAT}")
             state = info.get("state")  # runs of the first days have none
             layout = None if state is None else {part: slice(*map(int, where)) for part, where in state.items()}
             run = cls(path, info["name"], info["started"], layout)
-            verify(path, (_INFO, "experiment.toml", "command.txt", "versions.json"))
+            verify(path, (INFO, "experiment.toml", "command.txt", "versions.json"))
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise RunError(f"{path / _INFO}: not what gps wrote; this run cannot be used") from None
+            raise RunError(f"{path / INFO}: not what gps wrote; this run cannot be used") from None
         except Damage as damage:
             raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
         return run
@@ -194,90 +171,81 @@ class Run:
 
     def rows(self, iteration: int) -> list[Row]:
         """The metrics of one iteration, a row for each condition."""
-        from gps.inspect.tables import Row
-
         self.iterations.require(iteration)
         with self._naming_damage():
-            return files.read_csv(self._folder(iteration), Row)
+            return self._read_csv(self._folder(iteration), Row)
 
-    def policy(self, iteration: int) -> PolicyRecord | None:
-        """The global policy's side of one iteration, without the rest of its record; None where there is none."""
-        self.iterations.require(iteration)
-        with self._naming_damage():
-            return files.read_arrays(self._folder(iteration), files.REST, files.parts()[files.REST]).policy
+    def policy(self, iteration: int) -> NeuralPolicy | Controller | None:
+        """What an iteration learned: a neural policy, or local controllers as they are executed, a batch of M.
 
-    def has_policy(self, iteration: int) -> bool:
-        """Whether a global policy had been trained by the end of an iteration, and so is what was learned.
+        None if it cannot be stored, such as a planner.
 
         Raises:
-            RunError: if there is no such iteration, or it is damaged.
+            RunError: if there is no such iteration, it is damaged, or its policy cannot be evaluated.
         """
-        return bool(self.state_arrays(iteration, "training.calls").get("", 0))
+        from gps.linear_gaussian.types import Controller
+        from gps.policies.neural import find_fault
+        from gps.runs import iteration_files as files
+
+        self.iterations.require(iteration)
+        with self._naming_damage():
+            policy = files.read_learned(self._folder(iteration))
+        if policy is not None and not isinstance(policy, Controller) and (why := find_fault(policy)):
+            raise unusable_policy(self, iteration, why)
+        return policy
+
+    def policy_record(self, iteration: int) -> PolicyRecord | None:
+        """The global policy's side of one iteration, without the rest of its record; None if it has none."""
+        from gps.runs import iteration_files as files
+
+        self.iterations.require(iteration)
+        with self._naming_damage():
+            return files.read_side(self._folder(iteration), "policy")
 
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
+        from gps.runs import iteration_files as files
+
         self.iterations.require(iteration)
         with self._naming_damage():
-            part = files.parts()["rollouts.npz"]
-            return tuple(files.read_arrays(self._folder(iteration), "rollouts.npz", part))  # type: ignore[return-value]
+            return files.read_samples(self._folder(iteration))
 
-    @property
-    def evaluation(self) -> tuple[Rollouts, np.ndarray] | None:
-        """Rollouts of what was learned, without noise, and their costs (M, N, T); None before there are any."""
-        return self.evaluated("final")
+    def evaluation(self, what: str = FINAL) -> EvaluationRecord | None:
+        """Episodes without noise of what was learned, or another key of `gps.players.EVALUATIONS`; None without any."""
+        from gps.runs import iteration_files as files
 
-    @property
-    def evaluation_summary(self) -> list[Evaluation]:
-        """The evaluation's cost and successes by condition; empty before there are any."""
-        return self.evaluated_summary("final")
-
-    def evaluated(self, what: str) -> tuple[Rollouts, np.ndarray] | None:
-        """As `evaluation`, of one of `EVALUATIONS`."""
         folder = self.path / EVALUATIONS[what]
         if not folder.is_dir():
             return None
         with self._naming_damage():
-            return tuple(files.read_arrays(folder, "rollouts.npz", files.evaluation_type()))  # type: ignore[return-value]
+            return files.read_evaluation(folder)
 
-    def evaluated_summary(self, what: str) -> list[Evaluation]:
-        """As `evaluation_summary`, of one of `EVALUATIONS`."""
-        from gps.inspect.tables import Evaluation
-
+    def evaluation_rows(self, what: str = FINAL) -> list[EvaluationRow]:
+        """The cost and successes of an evaluation by condition, without reading its episodes; empty without any."""
         folder = self.path / EVALUATIONS[what]
         if not folder.is_dir():
             return []
         with self._naming_damage():
-            return files.read_csv(folder, Evaluation)
+            return self._read_csv(folder, EvaluationRow)
 
     def state(self, iteration: int, cls: type[T]) -> T:
-        """The state after an iteration, from which the next one starts.
+        """The algorithm's state after an iteration, from which the next one starts.
 
         Raises:
             RunError: if there is no such iteration, or it is damaged.
         """
+        from gps.runs import iteration_files as files
+
         self.iterations.require(iteration)
         with self._naming_damage():
-            return files.read_arrays(self._folder(iteration), files.STATE, cls)
-
-    def state_arrays(self, iteration: int, prefix: str) -> dict[str, np.ndarray]:
-        """The arrays of the state after an iteration whose dotted key begins with `prefix`, under the rest of the key.
-
-        For those who look at a part of the state and do not know which algorithm's it is.
-
-        Raises:
-            RunError: if there is no such iteration, or it is damaged.
-        """
-        self.iterations.require(iteration)
-        with self._naming_damage():
-            arrays = files.read_file(self._folder(iteration), files.STATE)
-        return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+            return files.read_as(cls, self._folder(iteration), STATE)
 
     def last_whole(self) -> int | None:
         """The last iteration that is undamaged together with all before it; None if the first is damaged or missing."""
         last = None
         for k in range(len(self.iterations)):
             try:
-                verify(self._folder(k), files.FILES)
+                verify(self._folder(k), CORE_FILES)
             except Damage:
                 break
             last = k
@@ -292,12 +260,12 @@ class Run:
         count = len(self.iterations)
         with self._naming_damage():
             for k in range(count if before is None else min(before, count)):
-                verify(self._folder(k), files.FILES)
+                verify(self._folder(k), CORE_FILES)
             if before is None and count and not self.active:  # else it may be about to be written
                 self._verify_metrics()
             for folder in (self.path / name for name in EVALUATIONS.values()):
                 if before is None and folder.is_dir():
-                    verify(folder, ("rollouts.npz", files.METRICS))
+                    verify(folder, EVALUATION_FILES)
 
     @property
     def active(self) -> bool:
@@ -324,38 +292,39 @@ class Run:
             os.close(self._lock)
             self._lock = None
 
-    def write(self, record: IterationRecord, state: Any) -> None:
-        """Append an iteration and the state after it.
+    def write(self, record: IterationRecord, state: Any, policy: NeuralPolicy | Controller | None = None) -> None:
+        """Append an iteration.
+
+        Args:
+            record: of the iteration.
+            state: the algorithm's state after it.
+            policy: what was learned, if it can be stored.
 
         Raises:
             RunError: if it is not the next iteration, or cannot be written; what was on disk is untouched then.
             TypeError: if the state has a part that cannot be stored.
         """
-        from gps.inspect.tables import Row, rows, to_csv
-        from gps.storage.serialization import flatten, write_npz
+        from gps.runs import iteration_files as files
 
-        iterations = self.path / _ITERATIONS
+        iterations = self.path / ITERATIONS
         if record.iteration != len(self.iterations):
             raise RunError(f"{self.path}: iteration {record.iteration} cannot follow {len(self.iterations) - 1}")
         with _writing(iterations), new_folder(iterations) as fresh:
-            for file, part in files.parts().items():
-                write_npz(fresh / file, flatten(part(*(getattr(record, name) for name in part._fields))))
-            write_npz(fresh / files.STATE, flatten(state))
-            write(fresh / files.METRICS, to_csv(rows(record), Row))
+            files.write_iteration(fresh, record, state, policy)
+            write(fresh / METRICS, format_csv(make_rows(record), Row))
             write_sums(fresh)
             publish(fresh, [self._folder(record.iteration)])
             self._write_metrics()
 
-    def write_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """Store rollouts without noise of one of `EVALUATIONS` and their costs (M, N, T), in place of earlier ones."""
-        from gps.inspect.tables import Evaluation, evaluation, to_csv
-        from gps.storage.serialization import flatten, write_npz
+    def write_evaluation(self, record: EvaluationRecord) -> None:
+        """Store an evaluation, in place of an earlier one of the same."""
+        from gps.runs import iteration_files as files
 
         with _writing(self.path), new_folder(self.path) as fresh:
-            write_npz(fresh / "rollouts.npz", flatten(files.evaluation_type()(rollouts, costs)))
-            write(fresh / files.METRICS, to_csv(evaluation(rollouts, costs), Evaluation))
+            files.write_evaluation(fresh, record)
+            write(fresh / METRICS, format_csv(make_evaluation_rows(record), EvaluationRow))
             write_sums(fresh)
-            folder = self.path / EVALUATIONS[what]
+            folder = self.path / EVALUATIONS[record.what]
             remove([folder])
             publish(fresh, [folder])
 
@@ -377,26 +346,34 @@ class Run:
         with _writing(self.path):
             remove([*(self.path / name for name in EVALUATIONS.values()), *doomed])
             remove_leftovers(self.path)
-            remove_leftovers(self.path / _ITERATIONS)
+            remove_leftovers(self.path / ITERATIONS)
             self._write_metrics()
 
     # -- within --------------------------------------------------------------------------------------------------
 
     def _folder(self, iteration: int) -> Path:
-        return self.path / _ITERATIONS / f"{iteration:03d}"
+        return self.path / ITERATIONS / f"{iteration:03d}"
+
+    @staticmethod
+    def _read_csv(folder: Path, kind: type[T]) -> list[T]:
+        """The metrics of an iteration or evaluation, as rows of a kind."""
+        try:
+            return parse_csv(_read_text(folder), kind)
+        except ValueError as error:
+            raise Damage(folder / METRICS, f"not what gps wrote ({error})") from None
 
     def _write_metrics(self) -> None:
         with self._naming_damage():
-            replace(self.path / files.METRICS, "".join(self._metrics()))
+            replace(self.path / METRICS, "".join(self._metrics()))
 
     def _metrics(self) -> list[str]:
         """What each iteration contributes to `metrics.csv`."""
-        texts = [files.read_text(self._folder(k)) for k in range(len(self.iterations))]
+        texts = [_read_text(self._folder(k)) for k in range(len(self.iterations))]
         return [text if k == 0 else text.partition("\n")[2] for k, text in enumerate(texts)]
 
     def _verify_metrics(self) -> None:
         """Damage unless `metrics.csv` is that of all iterations, or, after a kill, of all but the last."""
-        path, parts = self.path / files.METRICS, self._metrics()
+        path, parts = self.path / METRICS, self._metrics()
         try:
             text = path.read_bytes().decode()
         except UnicodeDecodeError:
@@ -413,7 +390,7 @@ class Run:
             yield
         except Damage as damage:
             last = self.last_whole()
-            if last is not None and damage.file.parent.parent == self.path / _ITERATIONS:
+            if last is not None and damage.file.parent.parent == self.path / ITERATIONS:
                 # Its checksums may be right, and what is in it wrong all the same.
                 last = min(last, int(damage.file.parent.name) - 1)
             if last is None or last < 0:
@@ -434,7 +411,7 @@ class Iterations(Sequence["IterationRecord"]):
         self._run = run
 
     def __len__(self) -> int:
-        folder = self._run.path / _ITERATIONS
+        folder = self._run.path / ITERATIONS
         names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
         return 1 + max((int(name) for name in names if re.fullmatch(r"\d{3,9}", name)), default=-1)
 
@@ -443,18 +420,28 @@ class Iterations(Sequence["IterationRecord"]):
     @overload
     def __getitem__(self, index: slice) -> list[IterationRecord]: ...
     def __getitem__(self, index: int | slice) -> IterationRecord | list[IterationRecord]:
-        from gps.records import IterationRecord
+        from gps.runs import iteration_files as files
 
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"iteration {index} of {len(self)}")
-        folder = self._run._folder(index % len(self))
-        values: dict[str, Any] = {}
         with self._run._naming_damage():
-            for file, part in files.parts().items():
-                values |= files.read_arrays(folder, file, part)._asdict()
-        return IterationRecord(**values)
+            return files.read_record(self._run._folder(index % len(self)))
+
+    def resolve(self, iteration: int | None) -> int:
+        """The number of an iteration that is there: None is the last one, negative numbers count from the end.
+
+        Raises:
+            RunError: if there is none.
+        """
+        count = len(self)
+        if not count:
+            raise RunError(f"{self._run.path}: no iteration was finished, so nothing was learned")
+        iteration = -1 if iteration is None else iteration
+        iteration += count if iteration < 0 else 0
+        self.require(iteration)
+        return iteration
 
     def stamp(self, iteration: int) -> int:
         """Microseconds since 1970 at which an iteration was written: another number once it was done again."""
@@ -478,11 +465,11 @@ class Iterations(Sequence["IterationRecord"]):
 def find_runs(folder: str | Path) -> list[Path]:
     """The run directories at `folder`, in it, or up to four levels deeper (those of a sweep), the newest last."""
     found = _walk(Path(folder), 4)
-    return sorted(found, key=lambda path: (path.name[:16], (path / _INFO).stat().st_mtime_ns, path.name))
+    return sorted(found, key=lambda path: (path.name[:16], (path / INFO).stat().st_mtime_ns, path.name))
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / _INFO).exists():
+    if (folder / INFO).exists():
         yield folder
     elif depth and folder.is_dir():
         with contextlib.suppress(PermissionError):
@@ -498,7 +485,7 @@ def load_run(path: str | Path) -> Run:
         RunError: if there is none, or it was altered.
     """
     path = Path(path)
-    if path.is_dir() and not (path / _INFO).exists() and not (path / SUMS).exists():
+    if path.is_dir() and not (path / INFO).exists() and not (path / SUMS).exists():
         runs = find_runs(path)
         if not runs:
             raise RunError(f"{path}: neither a run directory nor a folder of runs")
@@ -506,12 +493,17 @@ def load_run(path: str | Path) -> Run:
     return Run.open(path)
 
 
-def unusable(run: Run, iteration: int, why: str) -> RunError:
-    """What to say of a policy in a run by which nobody can act."""
+def unusable_policy(run: Run, iteration: int, why: str) -> RunError:
+    """The error for a stored policy that cannot be evaluated."""
     return RunError(
         f"{run.path}: the policy after iteration {iteration} cannot be used: {why}; "
         f"`gps resume {run.path} --from {iteration}` makes it anew"
     )
+
+
+def _read_text(folder: Path) -> str:
+    """The text of a folder's metrics."""
+    return verified(folder, METRICS, _MAX_TEXT_BYTES).read_bytes().decode()
 
 
 def _lock_patiently(descriptor: int) -> bool:
@@ -526,9 +518,9 @@ def _lock_patiently(descriptor: int) -> bool:
 def _versions() -> dict[str, str]:
     import importlib.metadata
 
-    import gps
+    from gps.version import __version__
 
-    versions = {"gps": getattr(gps, "__version__", "unknown"), "python": platform.python_version()}
+    versions = {"gps": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

@@ -1,7 +1,7 @@
 """Sampling: rollouts of a policy in a batch of simulations."""
 
-from gps.sampling.collecting import collect, start_states
-from gps.sampling.noise import exploration_noise
-from gps.sampling.policy import Policy, Seen
+from gps.sampling.collecting import collect, read_starts
+from gps.sampling.noise import draw_noise
+from gps.sampling.policy import Policy, StatesAndObservations
 
-__all__ = ["Policy", "Seen", "collect", "exploration_noise", "start_states"]
+__all__ = ["Policy", "StatesAndObservations", "collect", "draw_noise", "read_starts"]

@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float, Num, UInt8
 from gps.errors import EnvironmentFault, GpsError, PolicyError, SimulationFault, one_line
 from gps.observations import Pixels, Sight
 from gps.records import Abort, Rollouts
-from gps.sampling.policy import Policy, Seen
+from gps.sampling.policy import Policy, StatesAndObservations
 
 
-def start_states(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float[np.ndarray, "M dx"]:
-    """Where each condition starts.
+def read_starts(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float[np.ndarray, "M dx"]:
+    """The state in which each condition starts: the environment is reset to each of them.
 
     Raises:
         EnvironmentFault: as of `collect`.
@@ -134,10 +134,10 @@ class _Log(NamedTuple):
         )  # fmt: skip
 
 
-def _packed(parts: Sequence[np.ndarray], observes: str) -> np.ndarray | Pixels | Seen:
+def _packed(parts: Sequence[np.ndarray], observes: str) -> np.ndarray | Pixels | StatesAndObservations:
     """What a policy is given, of the parts that `_Log.seen` tells."""
     if observes == "both":
-        return Seen(parts[0], _packed(parts[1:], "observation"))
+        return StatesAndObservations(parts[0], _packed(parts[1:], "observation"))
     return Pixels(*parts) if len(parts) > 1 else parts[0]
 
 
@@ -176,11 +176,11 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 alive = _ended(environment, log, t, group, alive, *_note(log, t, group, info, N, B))
                 if not alive.any():
                     break  # no action follows
-            mean = _asked(policy, _packed([part[t] for part in seen], policy.observes), t)
+            mean = _act(policy, _packed([part[t] for part in seen], policy.observes), t)
             wanted = mean.reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if not isfinite(wanted.sum()):
-                if why := getattr(policy, "abstains", ""):
+                if why := policy.abstains:
                     lost = ~np.isfinite(wanted).all(axis=1)
                     alive = _ended(environment, log, t, group, alive, lost, why)
                     if not alive.any():
@@ -216,8 +216,8 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
-def _asked(policy, seen, t) -> Float[np.ndarray, "M N du"]:
-    """The policy's actions; what it raises is its own fault."""
+def _act(policy, seen, t) -> Float[np.ndarray, "M N du"]:
+    """The policy's actions; an exception of the policy becomes a PolicyError."""
     try:
         return np.asarray(policy.act(seen, t))
     except GpsError:

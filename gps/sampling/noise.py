@@ -7,10 +7,10 @@ from scipy.ndimage import gaussian_filter1d
 from gps.sampling.policy import Policy
 
 
-def exploration_noise(
+def draw_noise(
     policy: Policy, samples: int, smoothing: float, rng: np.random.Generator
 ) -> Float[np.ndarray, "M N T du"]:
-    """Noise with the policy's covariances, white or smoothed in time.
+    """Draw noise with the policy's covariances, white or smoothed in time.
 
     Args:
         smoothing: standard deviation, in time steps, of the Gaussian filter over each episode's noise; 0 for white.

@@ -1,40 +1,64 @@
-"""The policies that a sampler plays."""
+"""The protocol of the policies that a sampler runs."""
 
-from typing import Literal, NamedTuple, Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float, Num
 
 from gps.observations import Pixels
+from gps.players import Player
+
+if TYPE_CHECKING:
+    from gps.linear_gaussian.types import Controller
+    from gps.policies.neural import NeuralPolicy
+
+Observes = Literal["state", "observation", "both"]
+"""The input of a policy. Where the environment makes no difference, the observation is the state."""
 
 
-class Seen(NamedTuple):
-    """What a policy is given that observes both."""
+class StatesAndObservations(NamedTuple):
+    """The input of a policy that observes "both"."""
 
     states: Float[np.ndarray, "M N dx"]
     observations: Num[np.ndarray, "M N do"] | Pixels
 
 
 class Policy(Protocol):
-    @property
-    def observes(self) -> Literal["state", "observation", "both"]:
-        """What it acts on. Where the environment tells no difference, the observation is the state."""
+    """A policy for M conditions and T steps, as a sampler runs it."""
 
     @property
-    def covariance(self) -> Float[np.ndarray, "M T du du"]:
-        """Of the noise by which it explores, for each condition and step."""
+    def player(self) -> Player:
+        """Who acts."""
+
+    @property
+    def observes(self) -> Observes:
+        """The input of `act`."""
+
+    @property
+    def abstains(self) -> str:
+        """Why the policy may have no action in some state (an action that is not finite ends the episode there).
+
+        Empty if it always has one.
+        """
 
     @property
     def carries_over(self) -> bool:
-        """Whether it can be run from other starts than those of its conditions."""
+        """True if it can run from other starts than those of its conditions."""
 
-    def act(self, seen: Num[np.ndarray, "M N dx"] | Pixels | Seen, t: int) -> Float[np.ndarray, "M N du"]:
-        """The mean action at step t, given what it observes of all episodes.
+    @property
+    def covariance(self) -> Float[np.ndarray, "M T du du"]:
+        """The covariance of its exploration noise, for each condition and step."""
 
-        The states or the observations (`Pixels` with pictures), or both as `Seen`.
-        """
+    @property
+    def parameters(self) -> NeuralPolicy | Controller | None:
+        """What a run directory stores of it, by which it can act again; None if it has no such parameters."""
 
-    def repeated(self, count: int) -> "Policy":
-        """The same for M·count conditions, each of its own `count` times in a row."""
+    def act(
+        self, seen: Num[np.ndarray, "M N dx"] | Pixels | StatesAndObservations, t: int
+    ) -> Float[np.ndarray, "M N du"]:
+        """The mean actions at step t, given what it observes in all episodes."""
 
-    # A policy that may have no action in some state has `abstains`, a sentence that says so. It ends the episode there.
+    def repeat(self, count: int) -> Self:
+        """The policy for M·count conditions, each of its own `count` times in a row."""

@@ -82,6 +82,11 @@ def verified(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
     return path
 
 
+def has_sum(folder: Path, name: str) -> bool:
+    """True if a file has a checksum in its folder, and so was written there."""
+    return name in _sums(folder)
+
+
 def verify(folder: Path, expected: Sequence[str]) -> None:
     """Check every file that has a checksum, and that the expected ones have."""
     for name in dict.fromkeys([*expected, *_sums(folder)]):

@@ -1,19 +1,20 @@
-"""DAgger (Ross, Gordon & Bagnell 2011): a policy is taught by an expert in the states that it gets into itself.
+"""DAgger (Ross, Gordon & Bagnell 2011): an expert teaches a policy in the states that the policy itself gets into.
 
 Iteration i samples the mixture π_i = β_i π* + (1 − β_i) π: at each step of each episode the expert π* acts with
-probability β_i, and the policy π else. Whoever acted, the expert says of every visited state what it would have done
-there, and the policy learns from the samples of all iterations that are remembered. β is 1 until there is a policy,
-and falls by a factor with each supervised step.
+probability β_i, and otherwise the policy π. Whoever acted, the expert labels every visited state with the action that it
+would have taken, and the policy learns from the samples of all iterations in memory. β is 1 until there is a policy, and
+falls by a factor with each supervised step.
 """
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt32
 
-from gps.algorithms.distilled.distillation import Distillation, DistillationState, PlayedTogether
-from gps.sampling import Policy, Seen
+from gps.algorithms.distilled.base import Distillation, DistillationState
+from gps.algorithms.distilled.played import ExpertAndPolicy
+from gps.experts.contract import Expert
+from gps.sampling.policy import Policy, StatesAndObservations
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,13 +31,13 @@ class DAgger(Distillation):
         """The expert's share of the steps."""
         return self.decay**state.training.calls
 
-    def sampled(self, state: DistillationState, expert: Any, noise: Float[np.ndarray, "M T du du"]) -> Policy:
-        return InTurn(expert, noise, state.training.policy, self.beta(state), state.training.key)
+    def mix(self, state: DistillationState, expert: Expert, noise: Float[np.ndarray, "M T du du"]) -> Policy:
+        return Alternating(expert, noise, state.training.policy, self.beta(state), state.training.key)
 
 
 @dataclasses.dataclass(frozen=True)
-class InTurn(PlayedTogether):
-    """The expert with probability β at each step, and the policy else, also where the expert has no advice.
+class Alternating(ExpertAndPolicy):
+    """The expert with probability β at each step; otherwise, and where the expert has no advice, the policy.
 
     Equal keys give equal choices.
     """
@@ -44,11 +45,11 @@ class InTurn(PlayedTogether):
     beta: float
     key: UInt32[np.ndarray, "2"]
 
-    def act(self, seen: Seen, t: int) -> Float[np.ndarray, "M N du"]:
+    def act(self, seen: StatesAndObservations, t: int) -> Float[np.ndarray, "M N du"]:
         actions = self.policy.act(seen.observations, t)
         if self.beta == 0:
             return actions
         draws = np.random.default_rng([*self.key, t]).random(actions.shape[:2])
-        advice = self.advice(seen, t)
+        advice = self.ask_expert(seen, t)
         known = np.isfinite(advice.actions).all(axis=-1)
         return np.where(((draws < self.beta) & known)[..., None], advice.actions, actions)

@@ -1,7 +1,7 @@
 """Guided policy search by Bregman ADMM (Levine, Finn, Darrell & Abbeel 2016, sec. 4).
 
-The local controllers p and the global policy π are to agree in their mean action at each step, E[u_p] = E[u_π], with
-Lagrange multipliers λ_t, and are drawn together by penalties on their divergence, with weights ν_t. Each iteration:
+The local controllers p and the global policy π must agree in their mean action at each step, E[u_p] = E[u_π], with
+Lagrange multipliers λ_t. Penalties on their divergence, with weights ν_t, draw them together. Each iteration:
 
     sample    the local controllers, with their noise
     fit       local dynamics and cost; π̄, the global policy linearised around the samples of each condition and step
@@ -13,8 +13,8 @@ Lagrange multipliers λ_t, and are drawn together by penalties on their divergen
 KL(p ‖ π̄) is the cost −log π̄ and ν_t times p's entropy, so that the C-step is the trust region's own problem with a
 cost that is augmented and a temperature of α + ν_t. Of the mean actions it is the quadratic form of ν_t Σ⁻¹, for which
 the λ-step is that of the method of multipliers, damped by ρ. (The paper has no Σ⁻¹: its step depends on the actions'
-unit.) In the first iteration there is no policy yet, and no penalty; and λ and ν of a condition wait until it teaches.
-The step rule is that of trajectory optimisation: both numbers are of the local controllers and of ℓ alone.
+unit.) In the first iteration there is no policy yet, and no penalty; λ and ν of a condition wait until it teaches.
+The step rule is that of trajectory optimisation: it compares changes of ℓ under the local controllers alone.
 """
 
 import dataclasses
@@ -23,20 +23,23 @@ from typing import Any, Generic, Literal
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided.base import Guided, GuidedModel, GuidedState, expected, mean_difference, precision
-from gps.algorithms.local.base import Prior, chosen, extended, recorded
-from gps.algorithms.local.trajopt import Problem
+from gps.algorithms.guided.base import Guided, GuidedModel, GuidedState, Local
+from gps.algorithms.guided.lessons import mean_difference, precision
+from gps.algorithms.local.base import make_local_record, make_model_record, make_next_state, make_record
+from gps.algorithms.local.trajopt import TrajOpt, UpdateProblem, predict_cost
+from gps.algorithms.local.verdict import choose
 from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.policies.neural import Network
 from gps.records import IterationRecord, Rollouts
+from gps.sampling.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-    """The weights ν_t, in units of the mean absolute cost of a step in the first iteration, and how they change.
+    """The weights ν_t, in units of the mean absolute cost of a step in the first iteration, and their schedule.
 
     Args:
-        initial, least, most: of the weights.
+        initial, least, most: first, smallest and largest weight.
         schedule: `average`: raise where KL(π ‖ p) is more than twice its mean over time, lower where it is less than
             half of it; `progress`: raise where it fell by less than 5 % in this iteration, lower where by more than
             20 %; `fixed`: raise all of them.
@@ -49,7 +52,7 @@ class Penalty:
     schedule: Literal["average", "progress", "fixed"] = "average"
     factor: float = 2.0
 
-    def changed(
+    def adapt(
         self,
         weights: Float[np.ndarray, "M T"],
         kl: Float[np.ndarray, "M T"],
@@ -70,7 +73,7 @@ class Penalty:
 
 
 @dataclasses.dataclass(frozen=True)
-class BADMMState(GuidedState[Prior, Network], Generic[Prior, Network]):
+class BADMMState(GuidedState[Local, Network], Generic[Local, Network]):
     """The state of guided policy search, the multipliers and the weights."""
 
     multipliers: Float[np.ndarray, "M T du"]  # λ, cost per unit of action
@@ -80,7 +83,7 @@ class BADMMState(GuidedState[Prior, Network], Generic[Prior, Network]):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BADMM(Guided):
+class BADMM(Guided[TrajOpt, BADMMState]):
     """The algorithm.
 
     Args:
@@ -93,44 +96,59 @@ class BADMM(Guided):
 
     @property
     def state_type(self) -> Any:
-        return BADMMState[self._kinds]
+        return BADMMState[self.local.state_type, self.learner.network_type]
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> BADMMState:
-        """The state before the first iteration."""
-        state, k = super().begin(controllers, starts), np.asarray(controllers.feedforward)
+        local, k = self.local.begin(controllers, starts), np.asarray(controllers.feedforward)
         unknown = np.full(k.shape[:2], np.nan)
-        return extended(
-            BADMMState, state, multipliers=np.zeros_like(k), weights=unknown, scale=unknown[:, 0], kl=unknown
+        return BADMMState(
+            local,
+            self.learner.training,
+            self.learner.prior,
+            multipliers=np.zeros_like(k),
+            weights=unknown,
+            scale=unknown[:, 0],
+            kl=unknown,
         )
 
-    def improve(self, state: BADMMState, rollouts: Rollouts, model: GuidedModel) -> tuple[BADMMState, IterationRecord]:
-        """The four steps, and the record of the iteration.
+    def improve(
+        self, state: BADMMState, sampled: Policy, rollouts: Rollouts, model: GuidedModel
+    ) -> tuple[BADMMState, IterationRecord]:
+        """Take the four steps.
 
-        The change that it predicts is that of the expected cost ℓ between the old local controllers and the new ones,
-        both in this iteration's local model; the actual one is that of the samples' mean.
+        The predicted change is that of the expected cost ℓ between the old local controllers and the new ones, both in
+        this iteration's local model; the actual one is that of the samples' mean.
         """
-        local, around, old = model.local, model.linearised, state.controllers
-        step = self.step(state, local.sample_costs, rollouts.mask)
+        before, local, around = state.local, model.local, model.linearised
+        old = before.controllers
+        step = self.local.step_size(before, local.sample_costs, rollouts.mask)
         scale = np.where(state.scale > 0, state.scale, mean_step_cost(local.sample_costs, rollouts.mask))
         nu = np.where(state.weights > 0, state.weights, self.penalty.initial * scale[:, None])
-        alpha = self.alpha(local, rollouts)[:, None] + (nu if state.trained else np.zeros_like(nu))
+        alpha = self.local.alpha(local, rollouts)[:, None] + (nu if state.trained else np.zeros_like(nu))
         cost = local.cost + penalties(around, state.multipliers, nu) if state.trained else local.cost
-        problem = Problem(local._replace(cost=cost), old, step.bound, alpha)
-        new = self.solved(problem, state.eta)
-        change = expected(local, new.controller) - expected(local, old)
-        result = self.result(state, rollouts, problem, new, change)
-        taught = self.taught(state, rollouts, model, result, weights=nu, multipliers=state.multipliers)
-        record = recorded(state, rollouts, step, local, new.previous_marginals, result, taught.record)
+        problem = UpdateProblem(local._replace(cost=cost), old, step.bound, alpha)
+        new = self.local.solve(problem, before.eta)
+        change = predict_cost(local, new.controller) - predict_cost(local, old)
+        result = self.local.judge(before, rollouts, problem, new, change)
+        taught = self.teach(
+            state, rollouts, model, result.controllers, result.usable, weights=nu, multipliers=state.multipliers
+        )
+        side = make_local_record(before, old, local.dynamics, new.previous_marginals, step, result)
+        global_model = make_model_record(local.prior)
+        record = make_record(
+            before, sampled, rollouts, local.sample_costs, result, side, taught.record, global_model
+        )
 
         multipliers, kl = state.multipliers, taught.record.kl
-        if taught.training.calls:  # the multipliers and the weights wait for a policy, and for who taught it
-            apart = mean_difference(taught.training.policy, result.controllers, rollouts, self.limits)
-            slope = nu[..., None] * apart @ np.linalg.inv(taught.training.policy.covariance)
+        if taught.training.trained:  # the multipliers and the weights wait for a policy, and for its teachers
+            policy = taught.training.policy
+            apart = mean_difference(policy, result.controllers, rollouts, self.problem.limits)
+            slope = nu[..., None] * apart @ np.linalg.inv(policy.covariance)
             raised = multipliers + self.dual_rate * np.nan_to_num(slope)
-            new = raised, self.penalty.changed(nu, kl, state.kl, scale)
-            multipliers, nu = chosen(taught.conditions, new, (multipliers, nu))
-        own = {"multipliers": multipliers, "weights": nu, "scale": scale, "kl": kl}
-        return self.next_state(state, rollouts, step, model, result, taught, **own), record
+            stepped = raised, self.penalty.adapt(nu, kl, state.kl, scale)
+            multipliers, nu = choose(taught.conditions, stepped, (multipliers, nu))
+        after = make_next_state(before, rollouts, step, result, prior=local.prior, reward=local.reward)
+        return BADMMState(after, taught.training, model.policy_prior, multipliers, nu, scale, kl), record
 
 
 def mean_step_cost(costs: Float[np.ndarray, "M N T"], mask: np.ndarray) -> Float[np.ndarray, "M"]:

@@ -7,16 +7,17 @@ Each iteration, for M conditions:
     C-step    p ← argmin E_p[ℓ]  subject to  KL(p ‖ π̄) ≤ ε: trajectory optimisation's trust region, about π̄
     S-step    π ← argmin Σ_i KL(π(· | o_i) ‖ p(· | x_i)) over the samples: `gps.policies.supervised`, with a warm start
 
-so that what a local controller learns is never farther from the policy than a step. Before the policy was trained for
-the first time (see `warm_up`), the local controllers are sampled, also on-policy, and take the place of π̄.
+so that a local controller is never farther from the policy than a step. Before the policy is trained for the first time
+(see `warm_up`), the local controllers are sampled, also on-policy, and take the place of π̄.
 
 One policy
 ----------
-It is one policy for all conditions, and what it minimises is the sum of their costs. From the first lesson on they
-have one temperature α, in units of the mean cost of a step of all, and from the policy's first training on one
-multiplier of ε. With their own, those that fare badly fall silent: α follows the cost, and as it rises the precision of
-what they teach falls; the multiplier falls with the cost, and what raised the cost may be the pull of the others on the
-policy that they share. A policy that does not see what tells its teachers apart is then lost for these conditions.
+All conditions share one policy, which minimises the sum of their costs. From the first lesson on they share one
+temperature α, in units of their mean cost of a step, and from the policy's first training on one multiplier of ε. With
+temperatures of their own, conditions that fare badly fall silent: α follows the cost, and as it rises, their lessons lose
+precision. With multipliers of their own they stand still: a multiplier falls when the cost rises, and the cost may have
+risen because the others pulled on the shared policy. A policy that cannot observe which condition it is in would never
+recover in them.
 
 The step rule
 -------------
@@ -30,12 +31,12 @@ the samples. What iteration k − 1 predicted, and what iteration k finds:
     classic   L_{k−1}(p_k) − L_{k−1}(p_{k−1})    J_k(p_k) − J_{k−1}(p_{k−1})
     global    L_{k−1}(p_k) − L_{k−1}(π_{k−1})    J_k(π_k) − J_{k−1}(π_{k−1})
 
-and each is the sum over the conditions once the policy is trained. `classic` asks of the model alone whether it
-predicted well what the local controllers do. `global` compares with what became of the global policy, so that a policy
-that imitates badly shortens the next step as a bad model does. The rule of what is sampled (classic off-policy, global
-on-policy) finds by samples, as trajectory optimisation does; the other by L_k. The paper takes L in all places. Where a
-fitted closed loop is unstable, both terms of a prediction are absurd: it then promises far too much, and the step is
-halved. With J in place of its second term it would promise harm, which tells nothing of the next step.
+and each is the sum over the conditions once the policy is trained. `classic` tests how well the model predicted the local
+controllers. `global` compares with the global policy, so that a policy that imitates badly shortens the next step as a
+bad model does. The rule that fits the sampling (classic off-policy, global on-policy) takes its actual change from
+samples, as trajectory optimisation does; the other rule from L_k. The paper takes L everywhere. Where a fitted closed loop
+is unstable, both terms of a prediction are absurd: it then promises far too much, and the step is halved. With J as the
+second term it would promise harm, which says nothing about the next step.
 """
 
 import dataclasses
@@ -44,71 +45,79 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from gps.algorithms.guided.base import Guided, GuidedModel, GuidedState, expected, global_policy
-from gps.algorithms.local.base import Step, marginals, recorded
-from gps.algorithms.local.step_size import adapted, adapted_together
-from gps.algorithms.local.trajopt import Problem, temperature
+from gps.algorithms.guided.base import GuidedModel, GuidedState, MixedSampling
+from gps.algorithms.local.base import (
+    StepSize,
+    make_local_record,
+    make_model_record,
+    make_next_state,
+    make_record,
+    marginals,
+)
+from gps.algorithms.local.step_size import adapt_multiplier, adapt_shared_multiplier
+from gps.algorithms.local.trajopt import TrajOpt, UpdateProblem, predict_cost, temperature
+from gps.players import Player
 from gps.records import IterationRecord, Rollouts, mean_of_whole
-from gps.sampling import Policy
+from gps.sampling.policy import Policy
+
+StepRule = Literal["classic", "global"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MDGPS(Guided):
-    """The algorithm. Of its state, `cost` is the J of what the step rule compares, and `predicted` the change of L.
+class MDGPS(MixedSampling[TrajOpt, GuidedState]):
+    """The algorithm. In the local state, `cost` is the J that the step rule compares, and `predicted` the change of L.
 
     Args:
-        sampling: whose rollouts are taken, the global policy's or the local controllers'.
-        step_rule: see above; None takes that of what is sampled.
+        step_rule: see above; None takes the rule that fits the sampling.
     """
 
-    sampling: Literal["on_policy", "off_policy"] = "on_policy"
-    step_rule: Literal["classic", "global"] | None = None
-
-    def policy(self, state: GuidedState) -> Policy:
-        """What is sampled: the global policy, if it is there and the sampling is on-policy, or the controllers."""
-        return global_policy(state) if self._on_policy(state) else super().policy(state)
-
-    def _on_policy(self, state: GuidedState) -> bool:
-        return self.sampling == "on_policy" and state.trained
+    step_rule: StepRule | None = None
 
     def improve(
-        self, state: GuidedState, rollouts: Rollouts, model: GuidedModel
+        self, state: GuidedState, sampled: Policy, rollouts: Rollouts, model: GuidedModel
     ) -> tuple[GuidedState, IterationRecord]:
-        """The C-step, the S-step, and the record of the iteration. The docstring above says what is predicted."""
-        local, around = model.local, model.linearised
-        reference = self.reference(state, rollouts, model)
-        step = self.rule(state, reference)
-        alpha = self.alpha(local, rollouts)
+        """Take the C-step and the S-step. The docstring of the module says what is predicted."""
+        before, local, around = state.local, model.local, model.linearised
+        on_policy = sampled.player is Player.POLICY
+        fitting: StepRule = "global" if on_policy else "classic"
+        step = self.step_size(state, self.reference(state, fitting, rollouts, model))
+        alpha = self.local.alpha(local, rollouts)
         if state.iteration >= self.warm_up:
-            alpha = np.full_like(alpha, temperature(self.entropy, local.sample_costs, rollouts.mask))
-        problem = Problem(local, around, step.bound, alpha)
-        new = self.solved(problem, state.eta)
-        predicted = expected(local, new.controller) - self.compared(state, model)
-        result = self.result(state, rollouts, problem, new, predicted)
-        sampled = self._on_policy(state)
-        taught = self.taught(state, rollouts, model, result, sampled=sampled)
+            alpha = np.full_like(alpha, temperature(self.local.entropy, local.sample_costs, rollouts.mask))
+        problem = UpdateProblem(local, around, step.bound, alpha)
+        new = self.local.solve(problem, before.eta)
+        predicted = predict_cost(local, new.controller) - self.compared_cost(state, fitting, model)
+        result = self.local.judge(before, rollouts, problem, new, predicted)
+        taught = self.teach(state, rollouts, model, result.controllers, result.usable)
 
-        # What ran is, on-policy, the global policy, which the linearised one stands for.
-        ran = dataclasses.replace(state, controllers=around if sampled else state.controllers)
-        there = new.previous_marginals if sampled else marginals(local, state.controllers)
-        record = recorded(ran, rollouts, step, local, there, result, taught.record)
-        return self.next_state(state, rollouts, step, model, result, taught), record
+        # On-policy, the linearised policy stands for what was sampled.
+        ran = around if on_policy else before.controllers
+        there = new.previous_marginals if on_policy else marginals(local.dynamics, before.controllers)
+        side = make_local_record(before, ran, local.dynamics, there, step, result)
+        global_model = make_model_record(local.prior)
+        record = make_record(
+            before, sampled, rollouts, local.sample_costs, result, side, taught.record, global_model
+        )
+        after = make_next_state(before, rollouts, step, result, prior=local.prior, reward=local.reward)
+        return GuidedState(after, taught.training, model.policy_prior), record
 
-    def reference(self, state: GuidedState, rollouts: Rollouts, model: GuidedModel) -> Float[np.ndarray, "M"]:
-        """J_k(p_k) or J_k(π_k)."""
-        sampled = "global" if self._on_policy(state) else "classic"
-        if not state.trained or self.step_rule in (sampled, None):
+    def reference(
+        self, state: GuidedState, fitting: StepRule, rollouts: Rollouts, model: GuidedModel
+    ) -> Float[np.ndarray, "M"]:
+        """J_k(p_k) or J_k(π_k); `fitting` is the rule that fits the sampling."""
+        if not state.trained or self.step_rule in (fitting, None):
             return mean_of_whole(model.local.sample_costs, rollouts.mask)
-        return self.compared(state, model)
+        return self.compared_cost(state, fitting, model)
 
-    def compared(self, state: GuidedState, model: GuidedModel) -> Float[np.ndarray, "M"]:
+    def compared_cost(self, state: GuidedState, fitting: StepRule, model: GuidedModel) -> Float[np.ndarray, "M"]:
         """L_k(p_k) or L_k(π_k)."""
-        ran = "global" if self._on_policy(state) else "classic"
-        return expected(model.local, model.linearised if (self.step_rule or ran) == "global" else state.controllers)
+        compared = model.linearised if (self.step_rule or fitting) == "global" else state.local.controllers
+        return predict_cost(model.local, compared)
 
-    def rule(self, state: GuidedState, reference: Float[np.ndarray, "M"]) -> Step:
+    def step_size(self, state: GuidedState, reference: Float[np.ndarray, "M"]) -> StepSize:
         """The bound on this iteration's update; `reference` is J_k(p_k) or J_k(π_k)."""
-        actual = reference - state.cost
-        rule = adapted_together if state.trained else adapted
-        multiplier = rule(state.multiplier, state.predicted, actual, self.min_multiplier, self.max_multiplier)
-        return Step(reference, actual, multiplier, self.kl_step * multiplier)
+        local, before = self.local, state.local
+        actual = reference - before.cost
+        adapt = adapt_shared_multiplier if state.trained else adapt_multiplier
+        multiplier = adapt(before.multiplier, before.predicted, actual, local.min_multiplier, local.max_multiplier)
+        return StepSize(reference, actual, multiplier, local.kl_step * multiplier)

@@ -1,6 +1,9 @@
-"""Which controller to execute: the lecture's versions 0.5, 1.0 and 2.0.
+"""Which controller to execute: versions 0.5, 1.0 and 2.0 of Levine's lecture on model-based control.
 
-The optimiser always reasons about the full linear-Gaussian controller; what runs on the system is made from it here.
+(Sergey Levine, CS 294-112 Deep Reinforcement Learning, Fall 2017, lecture 11.)
+
+The optimiser always reasons about the full linear-Gaussian controller; this module makes the one that runs on the
+system.
 """
 
 from typing import Literal
@@ -13,7 +16,7 @@ from gps.linear_gaussian.types import Controller
 Execution = Literal["open_loop", "feedback", "fixed_noise", "max_entropy"]
 
 
-def executed(
+def make_executable(
     controller: Controller, planned: Float[np.ndarray, "M T dx"], execution: Execution, noise: float
 ) -> Controller:
     """The controllers that run.
@@ -24,6 +27,7 @@ def executed(
         execution: `open_loop`: the planned actions û, whatever the state (0.5); `feedback`: the mean of the controller
             (1.0); `fixed_noise`: the mean plus noise of standard deviation `noise`; `max_entropy`: the controller
             itself, with its covariance Quu⁻¹ (2.0).
+        noise: standard deviation of the action, for `fixed_noise`.
     """
     K, k, covariance = controller.feedback, controller.feedforward, controller.covariance
     match execution:

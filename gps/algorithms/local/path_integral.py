@@ -1,4 +1,4 @@
-"""Reweighting samples by what they cost: the mathematics of PI², without the loop around it.
+"""Weights of samples by their cost: the mathematics of PI².
 
 At each step t of each condition, the N samples get probabilities from their cost-to-go S (lower is better),
 
@@ -9,8 +9,8 @@ KL(w ‖ 1/N) ≤ ε (Peters, Mülling & Altün 2010),
 
     g(η) = η ε + η log (1/N) Σ_i exp(−S_i / η),      g'(η) = ε − KL(w ‖ 1/N).                 (dual)
 
-A constant added to S changes nothing. All is batched over conditions and steps; samples that had ended by step t have
-no part in it.
+A constant added to S changes nothing. Everything is batched over conditions and steps; samples that had ended by step t
+are left out.
 """
 
 from typing import NamedTuple
@@ -19,24 +19,24 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 LOWEST = 1e-3
-"""Of the temperature, relative to the range of a step's costs: below it all the weight is on the best sample."""
+"""The lowest temperature, relative to the range of a step's costs: below it all the weight is on the best sample."""
 
 TOLERANCE = 1e-6
-"""Relative, of the search for the temperature, on the KL."""
+"""Relative tolerance on the KL of the search for the temperature."""
 
 MAX_EVALUATIONS = 50
 TIE = 1e-12
-"""Costs whose range is smaller than this share of their size are equal: what differs is rounding."""
+"""Costs whose range is smaller than this share of their size are equal up to rounding."""
 
 
 class Weights(NamedTuple):
-    """Probabilities of the samples at each step. Where `told` is False, all cost the same and share alike."""
+    """Probabilities of the samples at each step. Where `distinct` is False, all cost the same and have equal weights."""
 
     weights: Float[np.ndarray, "M N T"]  # sum to 1 over the samples that are there; 0 for the others
-    eta: Float[np.ndarray, "M T"]  # units of cost; 0 where not told
+    eta: Float[np.ndarray, "M T"]  # units of cost; 0 where not distinct
     kl: Float[np.ndarray, "M T"]  # KL(w ‖ uniform), nats
-    told: Bool[np.ndarray, "M T"]
-    active: Bool[np.ndarray, "M T"]  # whether the bound decides the temperature
+    distinct: Bool[np.ndarray, "M T"]
+    active: Bool[np.ndarray, "M T"]  # True where the bound decides the temperature
     evaluations: Int[np.ndarray, "M"]
     trace_log_eta: Float[np.ndarray, "M evaluations"]  # of the step that was farthest from its bound
     trace_kl: Float[np.ndarray, "M evaluations"]
@@ -45,8 +45,8 @@ class Weights(NamedTuple):
 def cost_to_go(costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M N T"]:
     """S_t = Σ_{h ≥ t} c_h of each sample.
 
-    An episode that ended is neither better nor worse for it: a step that it lacks counts as the mean of the samples
-    that have that step.
+    An early end makes an episode neither better nor worse: a missing step counts as the mean of the samples that have
+    that step.
     """
     count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
     mean = np.where(mask, costs, 0.0).sum(axis=1, keepdims=True) / count
@@ -61,34 +61,34 @@ def weigh(
     temperature: float | None = None,
     lowest: Float[np.ndarray, "M T"] | None = None,
 ) -> Weights:
-    """The probabilities of the samples.
+    """Find the probabilities of the samples.
 
     Args:
         bound: ε on KL(w ‖ uniform), nats per step.
-        temperature: a fixed one instead, relative to the range of the step's costs.
-        lowest: of the temperature, units of cost; never below `LOWEST` of the range.
+        temperature: a fixed temperature instead, relative to the range of the step's costs.
+        lowest: the lowest temperature, units of cost; never below `LOWEST` of the range.
     """
     count = mask.sum(axis=1)
     best = np.where(mask, cost_to_go, np.inf).min(axis=1, initial=np.inf)
     worst = np.where(mask, cost_to_go, -np.inf).max(axis=1, initial=-np.inf)
     with np.errstate(invalid="ignore"):
-        told = (count > 1) & (worst - best > TIE * np.maximum(np.abs(best), np.abs(worst)))
-    span = np.where(told, worst - best, 1.0)  # the search works on costs within [0, 1]
-    above = np.where(mask & told[:, None], cost_to_go - np.where(told, best, 0.0)[:, None], 0.0) / span[:, None]
+        distinct = (count > 1) & (worst - best > TIE * np.maximum(np.abs(best), np.abs(worst)))
+    span = np.where(distinct, worst - best, 1.0)  # the search works on costs within [0, 1]
+    above = np.where(mask & distinct[:, None], cost_to_go - np.where(distinct, best, 0.0)[:, None], 0.0) / span[:, None]
     floor = np.full(span.shape, LOWEST) if lowest is None else np.maximum(lowest / span, LOWEST)
     search = _Search(above, mask, count)
     if temperature is None:
-        log_eta, active, trace = search.run(bound, np.log(floor), told)
+        log_eta, active, trace = search.run(bound, np.log(floor), distinct)
     else:
-        log_eta, active, trace = np.full(span.shape, np.log(temperature)), np.zeros_like(told), ([], [], [])
+        log_eta, active, trace = np.full(span.shape, np.log(temperature)), np.zeros_like(distinct), ([], [], [])
     weights, kl, _ = search.at(log_eta)
-    evaluations, trace_log_eta, trace_kl = _traced(trace, span)
+    evaluations, trace_log_eta, trace_kl = _make_trace(trace, span)
     return Weights(
         weights=weights,
-        eta=np.where(told, np.exp(log_eta) * span, 0.0),
-        kl=np.where(told, kl, 0.0),
-        told=told,
-        active=active & told,
+        eta=np.where(distinct, np.exp(log_eta) * span, 0.0),
+        kl=np.where(distinct, kl, 0.0),
+        distinct=distinct,
+        active=active & distinct,
         evaluations=evaluations,
         trace_log_eta=trace_log_eta,
         trace_kl=trace_kl,
@@ -96,7 +96,7 @@ def weigh(
 
 
 class _Search(NamedTuple):
-    """The dual of all conditions and steps, of costs scaled to [0, 1]. A Newton method on (log η, log KL)."""
+    """A Newton method on (log η, log KL) for the dual of all conditions and steps, with costs scaled to [0, 1]."""
 
     above: Float[np.ndarray, "M N T"]
     mask: Bool[np.ndarray, "M N T"]
@@ -114,11 +114,11 @@ class _Search(NamedTuple):
         kl = np.maximum(np.log(np.maximum(self.count, 1) / total) - mean, 0.0)
         return weights, kl, -variance / np.maximum(kl, 1e-300)
 
-    def run(self, bound: Float[np.ndarray, "M"], lowest: Float[np.ndarray, "M T"], told: Bool[np.ndarray, "M T"]):
+    def run(self, bound: Float[np.ndarray, "M"], lowest: Float[np.ndarray, "M T"], distinct: Bool[np.ndarray, "M T"]):
         """log η of each step, whether the bound is active there, and the trace of the search."""
         aim = (bound * (1.0 - TOLERANCE))[:, None]  # within the tolerance of the aim is then within the bound
         _, kl, _ = self.at(lowest)
-        active = told & (kl > aim)
+        active = distinct & (kl > aim)
         # For costs within [0, 1], KL <= 1 / (8 η²): the root is below this η (Hoeffding's lemma).
         low, high = lowest.copy(), np.maximum(-0.5 * np.log(8.0 * aim), lowest)
         log_eta = np.where(active, high, lowest)
@@ -139,8 +139,8 @@ class _Search(NamedTuple):
         return np.where(off > TOLERANCE, high, log_eta), active, trace
 
 
-def _traced(trace: tuple[list, list, list], span: Float[np.ndarray, "M T"]):
-    """The search of each condition, at each evaluation that of the step that was farthest from its bound."""
+def _make_trace(trace: tuple[list, list, list], span: Float[np.ndarray, "M T"]):
+    """The search of each condition: at each evaluation, the step that was farthest from its bound."""
     M = len(span)
     if not trace[0]:
         return np.zeros(M, dtype=int), np.full((M, 1), np.nan), np.full((M, 1), np.nan)
@@ -155,23 +155,23 @@ def _traced(trace: tuple[list, list, list], span: Float[np.ndarray, "M T"]):
 # -- from weighted samples to a Gaussian -----------------------------------------------------------------------------
 
 
-def weighted_gaussian(
+def fit_weighted_gaussian(
     noise: Float[np.ndarray, "M N T du"], weights: Float[np.ndarray, "M N T"]
 ) -> tuple[Float[np.ndarray, "M T du"], Float[np.ndarray, "M T du du"]]:
-    """Mean and covariance of the weighted samples: their maximum likelihood."""
+    """The mean and covariance of the weighted samples, by maximum likelihood."""
     mean = np.einsum("mnt,mnti->mti", weights, noise)
     deviation = noise - mean[:, None]
     return mean, np.einsum("mnt,mnti,mntj->mtij", weights, deviation, deviation)
 
 
-def shifted_gaussian(
+def fit_shifted_gaussian(
     noise: Float[np.ndarray, "M N T du"], weights: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]
 ) -> tuple[Float[np.ndarray, "M T du"], Float[np.ndarray, "M T du du"]]:
-    """What the weights change of the standard Gaussian that the samples were drawn from: its new mean and covariance.
+    """The mean and covariance to which the weights move the standard Gaussian that the samples were drawn from.
 
     The known moments of N(0, I) are control variates: E_w[f] ≈ Σ_i (w_i − 1/N) f_i + E[f]. With many samples this is
-    the weighted maximum likelihood; with few, weights that say little change little, where maximum likelihood would
-    take the samples' own scatter for news. The covariance may lack definiteness; see `floored`.
+    the weighted maximum likelihood. With few, weights that say little change little, whereas maximum likelihood would
+    fit the scatter of the samples. The covariance may be indefinite; see `apply_floor`.
     """
     surplus = np.where(mask, weights - 1.0 / np.maximum(mask.sum(axis=1, keepdims=True), 1), 0.0)
     mean = np.einsum("mnt,mnti->mti", surplus, noise)
@@ -179,10 +179,10 @@ def shifted_gaussian(
     return mean, second - mean[..., :, None] * mean[..., None, :]
 
 
-def floored(
+def apply_floor(
     covariance: Float[np.ndarray, "... n n"], floor: Float[np.ndarray, "... n n"]
 ) -> Float[np.ndarray, "... n n"]:
-    """The nearest covariance that is nowhere below `floor` (both symmetric; `floor` positive definite).
+    """The nearest covariance that is nowhere below `floor` (both symmetric, `floor` positive definite).
 
     Nearest in the coordinates in which `floor` is the identity: eigenvalues below 1 become 1.
     """

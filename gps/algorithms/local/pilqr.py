@@ -27,8 +27,8 @@ The share ρ adjusts itself in each iteration and condition to what the model le
 
     ρ = Σ_t Var_i S̃_it / Σ_t Var_i S_it  ≤  MOST,
 
-so that ρ = 0 is `trajopt`. A model with which the residual varies more than the cost itself explains nothing: Ŝ is
-then 0. (The paper too lets the residual decide how far to trust the model; this ratio is our form of it.)
+so that ρ = 0 is `trajopt`. A model with which the residual varies more than the cost itself explains nothing; then
+Ŝ = 0. (In the paper, too, the residual decides how far to trust the model; this ratio is our form of it.)
 """
 
 import dataclasses
@@ -41,44 +41,45 @@ from gps.algorithms.local.base import (
     LocalModel,
     LocalState,
     Prior,
-    advanced,
-    chosen,
-    extended,
+    extend_state,
+    make_local_record,
+    make_model_record,
+    make_next_state,
+    make_record,
     marginals,
-    per_condition,
-    recorded,
 )
-from gps.algorithms.local.path_integral import Weights, cost_to_go, floored, shifted_gaussian, weigh
-from gps.algorithms.local.pi2 import exploration, gain
-from gps.algorithms.local.trajopt import Problem, TrajOpt, predicted
+from gps.algorithms.local.path_integral import Weights, apply_floor, cost_to_go, fit_shifted_gaussian, weigh
+from gps.algorithms.local.pi2 import exploration, predict_gain
+from gps.algorithms.local.trajopt import ModelBasedOptimiser, UpdateProblem, predict_change
+from gps.algorithms.local.verdict import align, choose
 from gps.backend import jax, jnp
-from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.types import Controller
+from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts
 
 MOST = 0.99
-"""Of the KL bound, for the residual: the model-based stage always has some of it."""
+"""Largest share of the KL bound for the residual: the model-based stage always has some of it."""
 
 LEAST = 1e-12
-"""Nats per step: a bound below it is none for the model-free stage."""
+"""Nats per step: with a smaller bound the model-free stage does nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PILQRState(LocalState[Prior], Generic[Prior]):
-    """The state of the local optimisers, and what the last update's model-free stage had to do."""
+    """The state of the local optimisers, and the model-free stage of the last update."""
 
     residual: Float[np.ndarray, "M"]  # ρ, the share of the bound that the model-free stage had
     temperature: Float[np.ndarray, "M T"]  # η̃ of that stage, units of cost; 0 where there was nothing to choose
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PILQR(TrajOpt):
+class PILQR(ModelBasedOptimiser[PILQRState]):
     """The optimiser.
 
     Args:
         residual_share: a fixed ρ, at most `MOST`; None adjusts it to the residual.
         covariance_damping: λ, the share of Σ̂ in the new covariance; 1 leaves the covariance to stage 2.
-        covariance_floor: of the standard deviation, relative to that of Σ̂.
+        covariance_floor: smallest standard deviation, relative to that of Σ̂.
     """
 
     residual_share: float | None = None
@@ -87,43 +88,46 @@ class PILQR(TrajOpt):
 
     @property
     def state_type(self) -> Any:
-        """Of what `begin` and `improve` return."""
-        return PILQRState[MixturePrior if self.prior is None else type(self.prior)]
+        return PILQRState[self.prior_type]
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILQRState:
-        """The state before the first iteration."""
         M, T = len(starts), controllers.horizon
-        first = super().begin(controllers, starts)
-        return extended(PILQRState, first, residual=np.zeros(M), temperature=np.zeros((M, T)))
+        first = self.make_first_state(controllers, starts)
+        return extend_state(PILQRState, first, residual=np.zeros(M), temperature=np.zeros((M, T)))
 
-    def improve(self, state: PILQRState, rollouts: Rollouts, model: LocalModel) -> tuple[PILQRState, IterationRecord]:
-        """One update of every controller, and the record of the iteration.
+    def improve(
+        self, state: PILQRState, sampled: LocalControllers, rollouts: Rollouts, model: LocalModel
+    ) -> tuple[PILQRState, IterationRecord]:
+        """Update every controller once.
 
-        The change that it predicts has two parts: that of the expected cost between the old controllers and those of
-        stage 2, both under this iteration's dynamics and cost expansion; and that of the samples' mean residual
-        between equal weights and those of the first step, where no dynamics enter.
-        The record's `kl` is the sum of what both stages used, its `eta` that of stage 2.
+        The predicted change has two parts: that of the expected cost between the old controllers and those of stage 2,
+        both under this iteration's dynamics and cost expansion; and that of the samples' mean residual between equal
+        weights and those of the first step, where no dynamics enter.
+        In the record, `kl` is the sum over both stages, and `eta` is that of stage 2.
         """
-        old, mask = state.controllers, rollouts.mask
-        step = self.step(state, model.sample_costs, mask)
-        noise = exploration(rollouts, self.policy(state))
-        residual, share = split(model, old, rollouts, exploration(rollouts, old))
+        old, mask, ran = state.controllers, rollouts.mask, sampled.controllers
+        step = self.step_size(state, model.sample_costs, mask)
+        noise = exploration(rollouts, ran)
+        residual, share = split_costs(model, old, rollouts, exploration(rollouts, old))
         share = share if self.residual_share is None else np.full_like(share, self.residual_share)
 
-        problem = Problem(model, old, (1.0 - share) * step.bound, self.alpha(model, rollouts))
-        new = self.solved(problem, state.eta)
-        shared = np.broadcast_to(per_condition(new.eta, mask[:, 0]), mask[:, 0].shape)
+        problem = UpdateProblem(model, old, (1.0 - share) * step.bound, self.alpha(model, rollouts))
+        new = self.solve(problem, state.eta)
+        shared = np.broadcast_to(align(new.eta, mask[:, 0]), mask[:, 0].shape)
         second = share * step.bound > LEAST
         weighed = weigh(residual, mask, np.where(second, share * step.bound, LEAST), lowest=shared)
-        both = self._shifted(new.controller, self.policy(state), noise, mask, weighed)
-        both = chosen(second, both, new.controller)
+        both = self._shift(new.controller, ran, noise, mask, weighed)
+        both = choose(second, both, new.controller)
         kl = new.kl + np.where(second[:, None], weighed.kl, 0.0)
-        change = predicted(model, old, new) + np.where(second, gain(weighed, residual, mask), 0.0)
+        change = predict_change(model, old, new) + np.where(second, predict_gain(weighed, residual, mask), 0.0)
 
-        new = new._replace(controller=both, kl=kl, marginals=marginals(model, both))
-        result = self.result(state, rollouts, problem._replace(bound=step.bound), new, change)
-        record = recorded(state, rollouts, step, model, new.previous_marginals, result)
-        next_state = advanced(
+        new = new._replace(controller=both, kl=kl, marginals=marginals(model.dynamics, both))
+        result = self.judge(state, rollouts, problem._replace(bound=step.bound), new, change)
+        local = make_local_record(state, old, model.dynamics, new.previous_marginals, step, result)
+        record = make_record(
+            state, sampled, rollouts, model.sample_costs, result, local, model=make_model_record(model.prior)
+        )
+        next_state = make_next_state(
             state, rollouts, step, result,
             prior=model.prior,
             reward=model.reward,
@@ -132,30 +136,32 @@ class PILQR(TrajOpt):
         )  # fmt: skip
         return next_state, record
 
-    def _shifted(self, new: Controller, sampled: Controller, noise, mask, weighed: Weights) -> Controller:
+    def _shift(
+        self, new: Controller, sampled: Controller, noise: np.ndarray, mask: np.ndarray, weighed: Weights
+    ) -> Controller:
         """Stage 3: the controllers of stage 2, moved by the weights of the residual."""
         xi = np.linalg.solve(np.linalg.cholesky(sampled.covariance)[:, None], noise[..., None])[..., 0]
-        delta, spread = shifted_gaussian(xi, weighed.weights, mask)
+        delta, spread = fit_shifted_gaussian(xi, weighed.weights, mask)
         L = np.linalg.cholesky(new.covariance)
         k = new.feedforward + np.einsum("mtij,mtj->mti", L, delta)
         one = np.eye(delta.shape[-1])
         spread = self.covariance_damping * one + (1.0 - self.covariance_damping) * spread
-        spread = floored(spread, self.covariance_floor**2 * one)
-        return chosen(weighed.told, Controller(new.feedback, k, L @ spread @ L.swapaxes(-1, -2)), new)
+        spread = apply_floor(spread, self.covariance_floor**2 * one)
+        return choose(weighed.distinct, Controller(new.feedback, k, L @ spread @ L.swapaxes(-1, -2)), new)
 
 
-def split(
+def split_costs(
     model: LocalModel, old: Controller, rollouts: Rollouts, noise: Float[np.ndarray, "M N T du"]
 ) -> tuple[Float[np.ndarray, "M N T"], Float[np.ndarray, "M"]]:
-    """The residual cost-to-go S̃ of each sample, and ρ, the share of the samples' spread that it has."""
+    """The residual cost-to-go S̃ of each sample, and ρ, its share of the samples' spread."""
     mask = rollouts.mask
-    modelled = np.asarray(_modelled_costs(model.dynamics, model.cost, old, rollouts.states[:, :, 0], noise))
+    modelled = np.asarray(_replay_costs(model.dynamics, model.cost, old, rollouts.states[:, :, 0], noise))
     S = cost_to_go(model.sample_costs, mask)
     with np.errstate(invalid="ignore", over="ignore"):  # of a model that diverges
         residual = S - cost_to_go(modelled, mask)
         left, whole = _spread(residual, mask), _spread(S, mask)
     useful = left < whole  # False where it is not finite
-    residual = np.where(per_condition(useful, S), residual, S)
+    residual = np.where(align(useful, S), residual, S)
     share = np.where(useful, left, whole) / np.where(whole > 0, whole, 1.0)
     return residual, np.minimum(share, MOST)
 
@@ -168,8 +174,8 @@ def _spread(values: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:
 
 
 @jax.jit
-def _modelled_costs(dynamics, cost, controller, starts: Float[np.ndarray, "M N dx"], noise):
-    """What each step would cost if the fitted dynamics had played the samples, (M, N, T)."""
+def _replay_costs(dynamics, cost, controller, starts: Float[np.ndarray, "M N dx"], noise):
+    """The cost of each step when the fitted dynamics replay the samples, (M, N, T)."""
 
     def one(dynamics, cost, controller, start, noise):
         K, k = controller.feedback, controller.feedforward

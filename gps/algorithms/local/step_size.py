@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 
-def adapted(
+def adapt_multiplier(
     multiplier: Float[np.ndarray, "M"],
     predicted: Float[np.ndarray, "M"],
     actual: Float[np.ndarray, "M"],
@@ -25,7 +25,7 @@ def adapted(
     return np.clip(multiplier * np.where(known, factor, 1.0), low, high)
 
 
-def adapted_together(
+def adapt_shared_multiplier(
     multiplier: Float[np.ndarray, "M"],
     predicted: Float[np.ndarray, "M"],
     actual: Float[np.ndarray, "M"],
@@ -39,4 +39,4 @@ def adapted_together(
     known = np.isfinite(predicted) & np.isfinite(actual)
     last = np.exp(np.log(multiplier).mean(keepdims=True))
     sums = (values[known].sum(keepdims=True) for values in (predicted, actual))
-    return np.broadcast_to(adapted(last, *sums, low, high), multiplier.shape)
+    return np.broadcast_to(adapt_multiplier(last, *sums, low, high), multiplier.shape)

@@ -1,0 +1,35 @@
+"""The contract of planners: from states at a step to plans of actions, each state as if it were alone."""
+
+from typing import Protocol, Self, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+
+class Plans(Protocol):
+    """Plans from B states, and what the search for better ones goes on from."""
+
+    @property
+    def actions(self) -> Float[np.ndarray, "B H du"]:
+        """The planned actions, H steps ahead."""
+
+    @property
+    def curvature(self) -> Float[np.ndarray, "B du du"]:
+        """The curvature Quu of the cost-to-go in the first action."""
+
+    def shift(self) -> Self:
+        """The plans for the next step."""
+
+
+P = TypeVar("P", bound=Plans)
+
+
+class Planner(Protocol[P]):
+    """A planner: cost, limits, horizon and model are its own."""
+
+    def plan(self, states: Float[np.ndarray, "B dx"], t: int, last: P | None) -> P:
+        """The plans of B states at step t.
+
+        Args:
+            last: the plans of the same episodes at the step before; None where there are none.
+        """

@@ -1,0 +1,181 @@
+"""How an update or a training ended: a code with its label, its severity, what it means, and what to do about it.
+
+The codes are stored in run directories. Everything that is said of a status in any view is written here.
+"""
+
+import enum
+from typing import Self
+
+
+class Severity(enum.IntEnum):
+    """How much a person should care."""
+
+    OK = 0
+    NOTE = 1  # as intended, but worth knowing
+    WARNING = 2  # some samples or some of the update were lost
+    ERROR = 3  # there is no new controller or policy
+
+
+class _Outcome(enum.IntEnum):
+    """An enumeration whose members are written `NAME = code, label, severity, sentence, remedy`."""
+
+    label: str  # one or two words, for a table
+    severity: Severity
+    sentence: str  # what it means
+    remedy: str  # what to do about it; empty where nothing needs to be done
+
+    def __new__(cls, code: int, label: str, severity: Severity, sentence: str, remedy: str = "") -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.label, member.severity, member.sentence, member.remedy = label, severity, sentence, remedy
+        return member
+
+    @property
+    def ok(self) -> bool:
+        """True if all went as intended."""
+        return self.severity is Severity.OK
+
+
+_OK, _NOTE, _WARNING, _ERROR = Severity
+
+
+class Status(_Outcome):
+    """How the update of one condition ended."""
+
+    OK = 0, "ok", _OK, "The update ended at the bound of the trust region."
+    BOUND_INACTIVE = 1, "inactive", _OK, "The optimum lies inside the trust region, whose bound does not matter."
+    SEARCH_EXHAUSTED = (
+        2,
+        "exhausted",
+        _WARNING,
+        "The search for eta spent its evaluations; the best controller within the bound was kept.",
+        "If it happens often, lower algorithm.kl_step, or choose algorithm.solver = \"secant\".",
+    )
+    NO_FEASIBLE_ETA = (
+        3,
+        "no η",
+        _ERROR,
+        "No eta gave a positive definite Quu; the controller was left as it was.",
+        "Give every action a cost, or lower algorithm.kl_step.",
+    )
+    NO_VALID_SAMPLES = (
+        4,
+        "no samples",
+        _ERROR,
+        "No usable sample was left; the controller was left as it was.",
+        "Lower the noise of the first controllers, or look at why the episodes end.",
+    )
+    SAMPLES_DROPPED = (
+        5,
+        "dropped",
+        _WARNING,
+        "Some samples ended early or were not finite; what they lack was left out of the fit.",
+        "If many end early, lower the noise of the first controllers.",
+    )
+    NOT_FINITE = (
+        6,
+        "not finite",
+        _ERROR,
+        "The fit or the update was not finite; the controller was left as it was.",
+        "Take more samples or a prior; look for very large states, actions or costs.",
+    )
+    NO_PREFERENCE = (
+        7,
+        "no choice",
+        _WARNING,
+        "All samples cost the same, or there is but one; the controller was left as it was.",
+        "Take at least two samples, with noise that makes a difference to the cost.",
+    )
+    NONE_WHOLE = (
+        8,
+        "cut short",
+        _WARNING,
+        "Every sample ended early; what they lack was left out of the fit.",
+        "Lower the noise of the first controllers, or shorten environment.horizon.",
+    )
+    TAUGHT = 9, "ok", _OK, "The expert labelled every step of the samples; there is no trust region."
+    NO_EXPERT = (
+        10,
+        "no expert",
+        _NOTE,
+        "The expert knows too little to give advice yet; it learned from the samples.",
+    )
+    NO_ADVICE = (
+        11,
+        "no advice",
+        _ERROR,
+        "The expert had no advice in any state of the samples; they teach nothing.",
+        "Look at the expert's actions and precisions: they must be finite.",
+    )
+    ADVICE_MISSING = (
+        12,
+        "partly",
+        _WARNING,
+        "The expert had no advice in some states; they teach nothing.",
+        "Look at the expert's actions and precisions: they must be finite.",
+    )
+
+    @property
+    def failed(self) -> bool:
+        """True if a new controller (or advice) was due and there is none."""
+        return self.severity is Severity.ERROR or self is Status.NO_PREFERENCE
+
+    @property
+    def improved(self) -> bool:
+        """True if there is a new controller, or advice."""
+        return not self.failed and self is not Status.NO_EXPERT
+
+
+class PolicyStatus(_Outcome):
+    """How the training of the global policy ended: that of its mean, or that of its covariance."""
+
+    OK = 0, "ok", _OK, "All steps were done; the policy of the lowest held-out loss was kept."
+    STOPPED_EARLY = (
+        1,
+        "stopped early",
+        _OK,
+        "The held-out loss fell no more; the policy of the lowest one was kept.",
+    )
+    DIVERGED = (
+        2,
+        "diverged",
+        _ERROR,
+        "The training loss exploded or was not finite; the last good policy was kept.",
+        "Lower algorithm.policy.learning_rate.",
+    )
+    NO_SAMPLES = (
+        3,
+        "no samples",
+        _ERROR,
+        "No sample has a positive weight; the policy was left as it was.",
+        "Look at the status of the conditions: none of them could teach.",
+    )
+    BAD_SAMPLES = (
+        4,
+        "bad samples",
+        _ERROR,
+        "An observation, action or weight is not finite; the policy was left as it was.",
+        "Look at the sample that the message names.",
+    )
+    BAD_PRECISION = (
+        5,
+        "bad precision",
+        _ERROR,
+        "A precision is not finite or not positive semi-definite; the policy was left as it was.",
+        "Look at the covariance of the teacher that the message names.",
+    )
+    SINGULAR_PRECISION = (
+        6,
+        "singular precision",
+        _WARNING,
+        "The mean precision is singular; the covariance was limited from above.",
+        "Give every action a cost, so that its teachers prefer some actions to others.",
+    )
+    COLLAPSED_COVARIANCE = (
+        7,
+        "collapsed covariance",
+        _WARNING,
+        "The covariance collapses; it was limited from below.",
+        "Raise algorithm.entropy, so that the teachers keep some noise.",
+    )
+    WARM_UP = 8, "warm up", _OK, "Its teachers learn alone at first; the policy was not trained."
