@@ -9,7 +9,7 @@ from gps.config import ExperimentConfig
 from gps.config.cost import DistanceCostConfig, PluginCostConfig, QuadraticCostConfig, RewardCostConfig, TaskCostConfig
 from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
 from gps.dynamics.mixture import MixturePrior
-from gps.environments.parts import Layout, entries
+from gps.environments.parts import Layout, find_entries
 from gps.errors import ConfigError, one_line
 from gps.extensions import plugins, task_file
 
@@ -70,7 +70,7 @@ def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: 
 def _indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...]:
     """The entries of the state that `parts` name."""
     try:
-        return tuple(i for part in parts for i in entries(part, layout))
+        return tuple(i for part in parts for i in find_entries(part, layout))
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
 

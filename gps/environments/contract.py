@@ -1,10 +1,175 @@
-"""The contract of a batch environment."""
+"""The contract of a batch environment: every member that the library uses, with its shape, unit and default."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from gps.environments.parts import Layout, name_part
+
+if TYPE_CHECKING:
+    import mujoco
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 class Entry(NamedTuple):
-    """One entry of a state or action vector."""
+    """The name and the unit of one entry of the state or the action.
+
+    Units are SI symbols, such as `m`, `rad/s` or `N m`; "" if the entry has none or it is unknown.
+    """
 
     name: str
-    unit: str  # empty where it is unknown
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Mechanics:
+    """The place of a second-order mechanical system in the state vector.
+
+    Attributes:
+        position: the slice of the generalised positions, nv wide.
+        velocity: the slice of the generalised velocities, nv wide.
+        actuation: (nv, nu), which action drives which degree of freedom. A joint's own actuator has 1 there,
+            whatever its gear; other transmissions have their moment at the reference pose divided by the
+            gear. The row of a degree of freedom without an actuator is zero.
+        dt: the control period in seconds.
+    """
+
+    position: slice
+    velocity: slice
+    actuation: Floats
+    dt: float
+
+
+class BatchEnvironment(Protocol):
+    """`num_envs` simulations that step together: a Gymnasium vector environment with a named state.
+
+    An environment derives from it and inherits the defaults: `class MyEnv(VectorEnv, BatchEnvironment)`. It must set
+    `num_envs`, `single_observation_space`, `single_action_space` and `state_layout`, and define `reset` and `step`.
+
+    Attributes:
+        num_envs: number of simulations, B.
+        single_observation_space: the space of one state, (dx,) float64.
+        single_action_space: the space of one action, (du,) floats; its limits clip the actions.
+        metadata: Gymnasium's; `autoreset_mode`, if it is there, must be `AutoresetMode.DISABLED`, and `render_fps` is
+            the frame rate of a video where `dt` is NaN.
+        render_mode: "rgb_array" if `render` returns a picture of each simulation, else None.
+        state_layout: the slice of each named part in the state; the slices cover its dx entries.
+        observation_layout: the slice of each part in the observation, (do,), which is what a policy sees; None where
+            the observation is the state.
+        observation_shapes: the shape of each part of the observation before it was flattened. It must have the
+            pictures.
+        observation_pictures: the parts of the observation that are pictures, (height, width, channels), 0 to 255.
+        observation_dtype: the type of an array of observations: uint8 for pictures alone, float32 for pictures among
+            other parts, else float64.
+        mechanics: the place of positions and velocities in the state; None if it is unknown.
+        dt: control period in seconds; NaN if it is unknown.
+        max_episode_steps: the environment's own time limit in control steps; None without a limit.
+        seeded: True if a condition may have a `seed` that decides where its episodes start.
+    """
+
+    num_envs: int
+    single_observation_space: Box
+    single_action_space: Box
+    metadata: dict[str, Any] = {}  # noqa: RUF012  (Gymnasium's own declaration)
+    render_mode: str | None = None
+    state_layout: Layout
+    observation_layout: Layout | None = None
+    observation_shapes: Mapping[str, tuple[int, ...]] = {}
+    observation_pictures: tuple[str, ...] = ()
+    observation_dtype: np.dtype[Any] = np.dtype(np.float64)
+    mechanics: Mechanics | None = None
+    dt: float = float("nan")
+    max_episode_steps: int | None = None
+    seeded: bool = False
+
+    @property
+    def state_entries(self) -> tuple[Entry, ...]:
+        """The name and unit of each entry of the state, dx of them; here `PART[i]` from the layout, without units."""
+        return name_entries(self.state_layout, self.single_observation_space.shape[0])
+
+    @property
+    def action_entries(self) -> tuple[Entry, ...]:
+        """The name and unit of each entry of the action, du of them; here `action[i]`, without units."""
+        du = self.single_action_space.shape[0]
+        return name_entries({"action": slice(0, du)}, du)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start episodes.
+
+        Args:
+            seed: for an environment that is random itself; a condition says where an episode starts.
+            options: `conditions`, a sequence of B mappings; `reset_mask`, (B,) bool, if only some simulations start
+                an episode (the others are not used until their next reset); and `observe`, False if the caller does
+                not read the observations until the next reset. `observe` comes only with an `observation_layout`.
+
+        Returns:
+            The states, (B, dx), and the info: `observation`, (B, do), with an `observation_layout`.
+
+        Raises:
+            ValueError: for a condition that the environment does not understand.
+        """
+        ...
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Apply the actions, (B, du), for one control period.
+
+        Returns:
+            States (B, dx), rewards (B,), terminations (B,) bool, truncations (B,) bool, and the info. All entries of
+            the info are optional, but for `observation`, (B, do), with an `observation_layout`: `action`, (B, du), the
+            actions as applied; `success`, (B,) bool; `diverged`, (B,) bool; `abort`, B sentences, each the reason why
+            an episode was ended, or "".
+        """
+        ...
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return a picture of each simulation, (height, width, 3) uint8, if `render_mode` is "rgb_array"."""
+        return None
+
+    def close(self, **kwargs: Any) -> None:
+        """Release everything that the environment holds."""
+
+    def rest(self, mask: Bools) -> None:
+        """Stop stepping some simulations, (B,) bool, until their next reset: the caller has ended their episodes.
+
+        Here it does nothing: the simulations go on and the caller ignores them.
+        """
+
+    def snapshot(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData] | None:
+        """Return copies of simulation `i`, MuJoCo's model and data, to draw or to inspect; None if it has none."""
+        return None
+
+
+def name_entries(layout: Layout, width: int) -> tuple[Entry, ...]:
+    """Name each of `width` entries after its part, without units; see `gps.environments.parts.name_part`."""
+    result = [Entry(f"[{i}]") for i in range(width)]
+    for part, where in layout.items():
+        result[where] = [Entry(name) for name in name_part(part, where.stop - where.start)]
+    return tuple(result)
+
+
+_MEMBERS = tuple(
+    dict.fromkeys(
+        [
+            *BatchEnvironment.__annotations__,
+            *(name for name in vars(BatchEnvironment) if not name.startswith("_")),
+        ]
+    )
+)
+"""The names of the contract's members."""
+
+
+def list_missing_members(environment: VectorEnv[Any, Any, Any]) -> list[str]:
+    """The names of the contract's members that an environment lacks, in order; empty if it satisfies the contract."""
+    there = set(dir(environment))  # it finds a property without evaluating it; `hasattr` finds a forwarded attribute
+    missing = [name for name in _MEMBERS if name not in there and not hasattr(environment, name)]
+    inherited = [name for name in ("reset", "step") if getattr(type(environment), name) is getattr(VectorEnv, name)]
+    return missing + inherited  # Gymnasium's own `reset` and `step` do nothing

@@ -13,10 +13,10 @@ _ENTRIES = re.compile(r"(.*?)(?:\[([xyz]+|\d+(?:,\d+)*)\])?", re.S)
 
 
 class PartError(ValueError):
-    """A part that cannot be.
+    """A part that is unknown or not allowed.
 
     Args:
-        of: what it was to be a part of: "state" or "observation".
+        of: "state" or "observation", which lists the part.
     """
 
     def __init__(self, of: str, what: str) -> None:
@@ -24,18 +24,19 @@ class PartError(ValueError):
 
 
 def whole(part: str) -> str:
-    """The part that a name speaks of, without its choice of entries."""
+    """The part without its choice of entries: "qvel" for "qvel[0,2]"."""
     return _ENTRIES.fullmatch(part).group(1)  # type: ignore[union-attr]
 
 
-def listed_twice(parts: Sequence[str]) -> str:
-    """What to say of parts of which one is there twice; empty where none is."""
+def require_distinct(parts: Sequence[str]) -> None:
+    """ValueError if a part is listed twice."""
     twice = [part for i, part in enumerate(parts) if part in parts[:i]]
-    return f"part {twice[0]!r} is listed twice" if twice else ""
+    if twice:
+        raise ValueError(f"part {twice[0]!r} is listed twice")
 
 
-def entries(part: str, layout: Layout) -> list[int]:
-    """The entries of the state that a name stands for, in order.
+def find_entries(part: str, layout: Layout) -> list[int]:
+    """Return the indices of a part's entries in the state, in order.
 
     Args:
         layout: the slice of each part.
@@ -53,3 +54,15 @@ def entries(part: str, layout: Layout) -> list[int]:
     if max(numbers) >= len(all_of_it):
         raise ValueError(f"part {part!r}: {name!r} has {len(all_of_it)} entries, counted from 0")
     return [all_of_it[n] for n in numbers]
+
+
+def name_part(part: str, width: int) -> list[str]:
+    """Name each of a part's `width` entries: `PART[i]`, or `PART` for a part of one entry.
+
+    A choice of entries keeps the numbers or letters of the whole part: "qvel[0,2]" gives "qvel[0]" and "qvel[2]".
+    """
+    name, chosen = _ENTRIES.fullmatch(part).groups()  # type: ignore[union-attr]
+    marks = [] if chosen is None else list(chosen) if chosen[0] in "xyz" else chosen.split(",")
+    if len(marks) == width:
+        return [f"{name}[{mark}]" for mark in marks]
+    return [part] if width == 1 else [f"{part}[{i}]" for i in range(width)]

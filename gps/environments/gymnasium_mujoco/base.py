@@ -19,9 +19,11 @@ import numpy as np
 from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 
-from gps.environments.mujoco.conditions import Condition, Floats, Start
-from gps.environments.mujoco.env import STAGE_ACC, STAGE_NONE, Bools, MujocoEnv
+from gps.environments.contract import Bools, Floats
+from gps.environments.mujoco.conditions import Condition, Start
+from gps.environments.mujoco.env import MujocoEnv
 from gps.environments.mujoco.names import identify, nearest
+from gps.environments.mujoco.stages import STAGE_ACC, STAGE_NONE
 
 Outcome = tuple[Floats, Bools, dict[str, Any]]
 """Rewards (n,), terminations (n,) and the infos of a step, one entry per simulation."""
@@ -66,8 +68,6 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
     velocity_noise: ClassVar[Literal["uniform", "normal"]] = "uniform"
     """How the velocities at the start are distributed, where `draw` is not overridden."""
-
-    _known_parts = (*MujocoEnv._known_parts, "observation")
 
     condition_keys = ("seed",)
     seeded = True  # a condition's `seed` decides where it starts
@@ -173,11 +173,11 @@ class GymnasiumMujocoEnv(MujocoEnv):
         states, info = super().reset(seed=seed, options=options)
         return states, {**info, **self.whereabouts()}
 
-    def _starts(
+    def _find_starts(
         self, ids: NDArray[np.int32], conditions: list[tuple[str, Condition]] | None, seed: int | None
     ) -> list[Start]:
         if conditions is not None:
-            return super()._starts(ids, conditions, seed)
+            return super()._find_starts(ids, conditions, seed)
         for i in map(int, ids):
             if seed is not None or i not in self._generators:
                 self._generators[i] = np_random(None if seed is None else seed + i)[0]
@@ -185,7 +185,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
     # -- a step ----------------------------------------------------------------------------------------------
 
-    def _bind(self) -> None:
+    def _bind(self) -> dict[str, NDArray[Any]]:
         self.qpos, self.qvel = self._qpos, self._qvel
         for name in self.fields:
             setattr(self, name, self.batch.bind(name))
@@ -195,11 +195,9 @@ class GymnasiumMujocoEnv(MujocoEnv):
         self._original = np.concatenate(self.observation(), axis=1)
         self._place = np.array(self.place())
         self.velocity = np.zeros_like(self._place)
+        return {"observation": self._original}
 
-    def _source(self, part: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        return (self._original, None) if part == "observation" else super()._source(part)
-
-    def _look(self, ids: NDArray[np.int32]) -> None:
+    def _record_start(self, ids: NDArray[np.int32]) -> None:
         self.contact_forces[ids] = 0.0  # as `mj_resetData` leaves them
         self._original[ids] = np.concatenate(self.observation(), axis=1)[ids]
         self._place[ids] = self.place()[ids]
@@ -219,20 +217,20 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
     def _read_contact_forces(self) -> None:
         """`mj_rnePostConstraint`, as the original after its step: the one thing here that no batch can do itself."""
-        for i in range(self.num_envs) if self._alive is None else self._alive:
+        for i in range(self.num_envs) if self._divergence.alive is None else self._divergence.alive:
             self.batch.get_data(i, self._data)
             mujoco.mj_rnePostConstraint(self.model, self._data)
             self.contact_forces[i] = self._data.cfrc_ext
 
     def _freeze(self, failed: Bools, states: Floats) -> None:
         super()._freeze(failed, states)
-        self.contact_forces[self._diverged] = 0.0
+        self.contact_forces[self._divergence.diverged] = 0.0
 
     def _judge(self, states: Floats, applied: Floats) -> Outcome:
         outcome = self._outcome
-        if self._alive is not None:  # what has diverged has no outcome
+        if self._divergence.alive is not None:  # what has diverged has no outcome
             rewards, terminated, info = outcome
-            lost = self._diverged
+            lost = self._divergence.diverged
             columns = {name: np.where(lost if a.ndim == 1 else lost[:, None], 0.0, a) for name, a in info.items()}
             outcome = np.where(lost, 0.0, rewards), terminated & ~lost, columns
         return outcome

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gps.environments.contract import Bools, Floats
 from gps.environments.gymnasium_mujoco.base import GymnasiumMujocoEnv, Outcome, norm, squares
-from gps.environments.mujoco.conditions import Floats
-from gps.environments.mujoco.env import Bools
 
 
 class Runner(GymnasiumMujocoEnv):

@@ -48,8 +48,8 @@ class Cameras:
         identify(self._batch.model, mujoco.mjtObj.mjOBJ_CAMERA, camera, where)
         return self._pixels.setdefault(camera, np.zeros((self._batch.nsim, int(np.prod(self.shape))), np.uint8))
 
-    def changed(self, ids: NDArray[np.int32]) -> None:
-        """The models of these simulations are not what they were."""
+    def forget_models(self, ids: NDArray[np.int32]) -> None:
+        """Read the models of these simulations again before the next picture: a reset has changed them."""
         for i in ids.tolist():
             self._models.pop(i, None)
 

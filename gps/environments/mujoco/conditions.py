@@ -24,9 +24,9 @@ import numpy as np
 from mujoco.batch import MODEL_FIELDS, Batch
 from numpy.typing import NDArray
 
+from gps.environments.contract import Floats
 from gps.environments.mujoco.names import identify, joint_slice, nearest, numbers
 
-Floats = NDArray[np.float64]
 Condition = Mapping[str, Any]
 
 KEYS = ("qpos", "qvel", "body_offset", "body_mass", "model")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from gps.environments.contract import Bools, Floats
 from gps.environments.mujoco.conditions import Condition, displaced
-from gps.environments.mujoco.env import Bools, Floats
 from gps.environments.mujoco.names import numbers
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from gps.environments.mujoco.env import Bools, Floats
+from gps.environments.contract import Bools, Floats
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 

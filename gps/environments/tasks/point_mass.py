@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gps.environments.mujoco.env import Bools, Floats
+from gps.environments.contract import Bools, Floats
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 
