@@ -1,4 +1,4 @@
-"""A run's policy or controllers on fresh episodes: what they are worth, with intervals."""
+"""Evaluate a run's policy or controllers on fresh episodes, with intervals."""
 
 import contextlib
 import dataclasses
@@ -7,31 +7,33 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gps.algorithms.local.execution import executed
+from gps.algorithms.algorithm import AlgorithmState
+from gps.algorithms.local.execution import make_executable
 from gps.errors import ConfigError, RunError
 from gps.experiment import Experiment
 from gps.inspect.statistics import Estimate, estimate, mean, share
+from gps.players import Player
+from gps.policies.played import LocalControllers
 from gps.records import Rollouts
-from gps.runs.run import Run
-from gps.sampling import Policy, exploration_noise
+from gps.runs import Run
+from gps.sampling import Policy, draw_noise
 
 Noise = Literal["none", "policy"] | float
-"""None at all, the controllers' own covariance, or white noise of a standard deviation in units of action."""
+"""No noise, the policy's own covariance, or white noise of a standard deviation in units of action."""
 
 Starts = Literal["trained", "unseen"]
 """The conditions of the experiment, or its test conditions."""
 
-Player = Literal["learned", "policy", "local", "expert"]
-"""What has been learned, a global policy where there is one; that policy and nothing else; who has taught it: its local
-controllers, or an expert."""
+Choice = Literal["learned"] | Player
+"""What has been learned, whatever it is; or a player: the policy alone, or who taught it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """What E episodes of one start (or of all) came to.
+    """The score of E episodes of one start, or of all.
 
-    Cost and return are means over the episodes with bootstrap intervals (stratified by condition), success a share with
-    a Wilson interval, which for several conditions together is rather too wide than too narrow.
+    Cost and return are means over the episodes with bootstrap intervals (stratified by condition), success is a share
+    with a Wilson interval, which is conservative for several conditions together.
     """
 
     starts: Starts
@@ -39,26 +41,26 @@ class Score:
     episodes: int
     cost: Estimate | None  # of an episode; None if none was whole
     returns: Estimate | None  # the sum of an episode's rewards; None where all rewards are zero
-    successes: int | None  # None where the environment does not tell of success
+    successes: int | None  # None where the environment has no success flag
     success: Estimate | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluated:
-    """The episodes, what they came to, and what was run."""
+class FreshEvaluation:
+    """The episodes, their costs, and what was run."""
 
     iteration: int
     starts: Starts
-    player: Literal["policy", "local", "expert"]  # what was run
+    player: Player
     seed: int
     noise: Noise
     rollouts: Rollouts
     costs: np.ndarray  # (M, E, T)
-    repeated: bool  # whether nothing was random, so that one episode of each condition says all
+    repeated: bool  # True if nothing was random, so that one episode of each condition stands for all
 
     @property
     def scores(self) -> list[Score]:
-        """One for each condition, and one for all where there are several."""
+        """One for each condition, and one for all if there are several."""
         M = len(self.costs)
         each = [_score(self, m, [m]) for m in range(M)]
         return each + ([_score(self, None, list(range(M)))] if M > 1 else [])
@@ -72,14 +74,14 @@ def evaluate(
     seed: int = 0,
     fresh: bool = False,
     starts: Starts = "trained",
-    player: Player = "learned",
-) -> Evaluated:
-    """Run what an iteration has made on fresh episodes.
+    player: Choice = "learned",
+) -> FreshEvaluation:
+    """Run what an iteration has learned on fresh episodes.
 
     Args:
-        iteration: whose improved controllers, or policy; None for the last one's.
-        episodes: of each start. Where nothing is random one is run: see `Evaluated.repeated`.
-        seed: of the noise; and of the first episode's start, where starts are fresh: the next ones' count on from it.
+        iteration: whose improved controllers or policy to run; None for the last one's.
+        episodes: of each start. Where nothing is random one is run: see `FreshEvaluation.repeated`.
+        seed: of the noise; with `fresh`, also of the first episode's start, from which the next ones count on.
         fresh: start each episode from a seed of its own in place of its condition's.
         starts: where to start.
         player: what to run.
@@ -88,24 +90,23 @@ def evaluate(
         GpsError: if there is no such iteration, policy or start, the experiment cannot be built any more, or its starts
             have no seed.
     """
-    with restored(run, iteration) as (built, state):
-        conditions = _conditions(built, starts)
-        policy, draws = played(built, state, noise, episodes, seed, player, len(conditions))
-        shown = player if player != "learned" else "policy" if policy.carries_over else "local"
-        known = (state.iteration - 1, starts, shown, seed, noise)
+    with restore(run, iteration) as (built, state):
+        conditions = _find_conditions(built, starts)
+        policy, draws = prepare(built, state, noise, episodes, seed, player, len(conditions))
+        known = (state.iteration - 1, starts, policy.player, seed, noise)
         if starts == "unseen" and not policy.carries_over:
-            who = "this expert" if player == "expert" else "a local controller"
+            who = "this expert" if policy.player is Player.EXPERT else "a local controller"
             raise ConfigError(f"{who} knows its own start alone: from unseen ones only a policy can be run")
         if fresh:
-            rollouts, costs = _from_fresh_starts(built, policy, draws, conditions, seed)
-            return Evaluated(*known, rollouts, costs, repeated=False)
-        if episodes > 1 and not draws.any() and _deterministic(built, policy, draws, conditions):
+            rollouts, costs = _run_from_fresh_starts(built, policy, draws, conditions, seed)
+            return FreshEvaluation(*known, rollouts, costs, repeated=False)
+        if episodes > 1 and not draws.any() and _is_deterministic(built, policy, draws, conditions):
             draws = draws[:, :1]
         rollouts, costs = built.evaluate(policy, draws, conditions)
-    return Evaluated(*known, rollouts, costs, repeated=draws.shape[1] < episodes)
+    return FreshEvaluation(*known, rollouts, costs, repeated=draws.shape[1] < episodes)
 
 
-def _conditions(built: Experiment, starts: Starts) -> Sequence[Mapping]:
+def _find_conditions(built: Experiment, starts: Starts) -> Sequence[Mapping]:
     if starts == "trained":
         return built.conditions
     unseen = built.config.environment.test_conditions
@@ -115,97 +116,96 @@ def _conditions(built: Experiment, starts: Starts) -> Sequence[Mapping]:
 
 
 @contextlib.contextmanager
-def restored(run: Run, iteration: int | None = None, **options: Any) -> Iterator[tuple[Experiment, Any]]:
+def restore(run: Run, iteration: int | None = None, **options: Any) -> Iterator[tuple[Experiment, AlgorithmState]]:
     """A run's experiment, built again, and the algorithm's state after an iteration (None: the last).
 
     Args:
         options: further keyword arguments of the environment's constructor.
     """
-    count = len(run.iterations)
-    if not count:
-        raise RunError(f"{run.path}: no iteration was finished, so there are no controllers to run")
-    iteration = count - 1 if iteration is None else iteration + count if iteration < 0 else iteration
-    run.iterations.require(iteration)
+    iteration = run.iterations.resolve(iteration)
     config = run.config
     if options:
         environment = config.environment.model_copy(update={"options": {**config.environment.options, **options}})
         config = config.model_copy(update={"environment": environment})
     with contextlib.closing(Experiment(config, run.path)) as built:
-        yield built, built.restored(run, iteration)
+        yield built, built.restore(run, iteration)
 
 
-def played(
+def prepare(
     built: Experiment,
-    state: Any,
+    state: AlgorithmState,
     noise: Noise,
     episodes: int,
     seed: int,
-    player: Player = "learned",
+    player: Choice = "learned",
     starts: int | None = None,
 ) -> tuple[Policy, np.ndarray]:
     """The policy to run and the noise (M, E, T, du) to add to its actions.
 
     Args:
-        starts: how many there are, M; None for the conditions' number.
+        starts: their number, M; None for the number of conditions.
     """
     rng = np.random.default_rng(seed)
     M = len(built.conditions) if starts is None else starts
-    policy = _chosen(built, state, player)
+    policy = _find_policy(built, state, player)
     if noise == "policy":
-        policy = _exploring(built, state, policy)
+        policy = _add_exploration(built, state, policy)
         smoothing = built.config.algorithm.controller.smoothing
         # Only a policy that carries over is run from another number of starts: its noise is the same from each.
-        return policy, exploration_noise(policy.repeated(-(-M // len(built.conditions))), episodes, smoothing, rng)[:M]
-    shape = M, episodes, built.horizon, *built.environment.single_action_space.shape
+        return policy, draw_noise(policy.repeat(-(-M // len(built.conditions))), episodes, smoothing, rng)[:M]
+    shape = M, episodes, built.horizon, built.problem.du
     deviation = 0.0 if noise == "none" else noise
     return policy, deviation * rng.standard_normal(shape)
 
 
-def _chosen(built: Experiment, state: Any, player: Player) -> Policy:
-    """What runs without exploration."""
-    final, others = built.algorithm.final(state), built.algorithm.further(state)
-    if player == "policy" and not final.carries_over:
+def _find_policy(built: Experiment, state: AlgorithmState, player: Choice) -> Policy:
+    """The policy to run, without exploration."""
+    final = built.algorithm.learned(state)
+    if player in ("learned", final.player):
+        return final
+    if player == Player.POLICY:
         raise RunError("after this iteration there is no global policy: local controllers are all that was learned")
-    if player in others:
-        return others[player]
-    there = ("local" if not final.carries_over else "policy", *others)
-    if player != "learned" and player not in there:
-        raise RunError(
-            f"after this iteration there is nothing that is called {player!r}; there is {' and '.join(there)}"
-        )
-    return final
+    teachers = built.algorithm.teachers(state)
+    for teacher in teachers:
+        if player == teacher.player:
+            return teacher
+    there = [policy.player.value for policy in (final, *teachers)]
+    raise RunError(f"after this iteration there is no {str(player)!r}; there is {' and '.join(there)}")
 
 
-def _exploring(built: Experiment, state: Any, policy: Policy) -> Policy:
-    """The same with its exploration."""
+def _add_exploration(built: Experiment, state: AlgorithmState, policy: Policy) -> Policy:
+    """The same policy with its exploration."""
     sampled = built.algorithm.policy(state)
-    if type(sampled) is type(policy):
+    if sampled.player is policy.player:
         return sampled
     settings = built.config.algorithm.controller
-    if policy.carries_over or settings.execute != "fixed_noise":
+    if not isinstance(policy, LocalControllers) or settings.execute != "fixed_noise":
         return policy  # which has its own covariance
-    return executed(policy, policy.feedforward, settings.execute, settings.noise)
+    controllers = policy.controllers
+    return LocalControllers(
+        make_executable(controllers, controllers.feedforward, settings.execute, settings.noise), policy.player
+    )
 
 
-def _from_fresh_starts(
+def _run_from_fresh_starts(
     built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping], seed: int
 ) -> tuple[Rollouts, np.ndarray]:
-    """Episode e of every condition starts as `seed` + e says."""
-    if not getattr(built.environment, "seeded", False):
+    """Run episode e of every condition from the start that belongs to the seed `seed` + e."""
+    if not built.environment.seeded:
         raise ConfigError("the starts of this environment are those of its conditions: they have no seed to change")
     M, E = draws.shape[:2]
     starts = [{**condition, "seed": seed + e} for condition in conditions for e in range(E)]
-    rollouts, costs = built.evaluate(policy.repeated(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts)
-    return rollouts.regrouped(M), costs.reshape(M, E, -1)
+    rollouts, costs = built.evaluate(policy.repeat(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts)
+    return rollouts.regroup(M), costs.reshape(M, E, -1)
 
 
-def _deterministic(built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping]) -> bool:
-    """Whether two episodes have the same bits."""
+def _is_deterministic(built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping]) -> bool:
+    """True if two episodes have the same bits."""
     two, _ = built.evaluate(policy, draws[:, :2], conditions)
     return np.array_equal(two.states[:, :1], two.states[:, -1:])
 
 
-def _score(evaluated: Evaluated, condition: int | None, members: list[int]) -> Score:
+def _score(evaluated: FreshEvaluation, condition: int | None, members: list[int]) -> Score:
     """The score of the conditions `members`, each of which is a stratum of the bootstrap."""
     rollouts, costs = evaluated.rollouts, evaluated.costs.sum(axis=2)
     whole = rollouts.mask.all(axis=2)

@@ -1,13 +1,27 @@
-"""From an experiment's configuration to its objects: environment, cost, first controllers, expert, algorithm.
+"""Build an experiment's objects from its configuration: environment, problem, first controllers, expert, algorithm.
 
-Each module stands beside the section of `gps.config` that it reads. Whatever does not fit is a `ConfigError` that names
-the key.
+Each module belongs to a section of `gps.config`. Whatever does not fit is a `ConfigError` that names the key.
 """
 
-from gps.builders.algorithms import algorithm
-from gps.builders.controllers import first_controllers
-from gps.builders.costs import cost, reward_model
-from gps.builders.environments import environment, horizon, require_room
-from gps.builders.experts import expert
+from gps.builders.algorithms import make_algorithm, make_pi2, make_pilqr, make_trajopt
+from gps.builders.controllers import make_first_controllers
+from gps.builders.environments import find_horizon, make_environment, require_room
+from gps.builders.experts import make_expert
+from gps.builders.policies import make_learner
+from gps.builders.priors import make_prior
+from gps.builders.problem import make_problem
 
-__all__ = ["algorithm", "cost", "environment", "expert", "first_controllers", "horizon", "require_room", "reward_model"]
+__all__ = [
+    "find_horizon",
+    "make_algorithm",
+    "make_environment",
+    "make_expert",
+    "make_first_controllers",
+    "make_learner",
+    "make_pi2",
+    "make_pilqr",
+    "make_prior",
+    "make_problem",
+    "make_trajopt",
+    "require_room",
+]

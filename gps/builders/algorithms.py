@@ -1,113 +1,87 @@
-"""From `[algorithm]` to one of `gps.algorithms`, or to another package's."""
+"""Build the algorithm from `[algorithm]`: one of `gps.algorithms`, or one of another package."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
 
+from gps.algorithms.algorithm import AnyAlgorithm
 from gps.algorithms.distilled.dagger import DAgger
 from gps.algorithms.distilled.plato import PLATO
 from gps.algorithms.guided.badmm import BADMM, Penalty
-from gps.algorithms.guided.base import UNLIMITED, Limits
 from gps.algorithms.guided.mdgps import MDGPS
 from gps.algorithms.guided.pigps import PIGPS
+from gps.algorithms.local.execution import Execution
 from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
-from gps.builders.checks import made
-from gps.builders.costs import reward_model
-from gps.builders.policies import learner
+from gps.builders.checks import call_factory
+from gps.builders.experts import make_expert_source
+from gps.builders.policies import make_learner
+from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
-from gps.config.algorithm import (
-    BADMMConfig,
-    DAggerConfig,
-    MDGPSConfig,
-    PI2Config,
-    PIGPSConfig,
-    PILQRConfig,
-    PILQRGPSConfig,
-    PLATOConfig,
-    PluginAlgorithmConfig,
-    TrajOptConfig,
-)
-from gps.config.dynamics import DynamicsConfig, MixturePriorConfig, PluginPriorConfig
-from gps.dynamics.mixture import MixturePrior
+from gps.config import algorithm as sections
 from gps.dynamics.prior import DynamicsPrior
 from gps.errors import ConfigError
+from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
-from gps.observations import Sight
+from gps.policies.learner import Learner
+from gps.problem import Problem
 
 
-def algorithm(
-    config: ExperimentConfig,
-    total_cost: Callable,
-    sight: Sight,
-    du: int,
-    advisers: dict[str, Any] | None = None,
-    limits: Limits = UNLIMITED,
-) -> Any:
-    """The algorithm as configured: one of `gps.algorithms`, or another package's with the same methods.
+class Parts(NamedTuple):
+    """What an algorithm is made of: the whole experiment, and the problem."""
 
-    Args:
-        sight: what a policy sees.
-        du: how many actions it has.
-        advisers: of `expert`, what those are made with that ask one.
-        limits: of the actions; what local controllers teach a policy lies within them.
+    config: ExperimentConfig
+    directory: Path
+    problem: Problem
+
+
+def make_algorithm(config: ExperimentConfig, directory: Path, problem: Problem) -> AnyAlgorithm:
+    """The algorithm as configured.
 
     Raises:
-        ConfigError: if the algorithm, or its policy's network, does not fit.
+        ConfigError: if the algorithm, its expert, or its policy's network does not fit.
     """
     settings = config.algorithm
-    if settings.options and not isinstance(settings, PluginAlgorithmConfig):
+    if settings.options and not isinstance(settings, sections.PluginAlgorithmConfig):
         raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
-    match settings:
-        case PluginAlgorithmConfig():
-            factory = plugins.load("gps.algorithms", settings.plugin, "algorithm.name")
-            return made(factory, f"algorithm: {settings.plugin}", config, total_cost)
-        case TrajOptConfig():
-            return TrajOpt(total_cost, **_of_all(config), **_of_models(settings))
-        case PI2Config():
-            return PI2(total_cost, **_of_all(config), **_of_samples(settings), feedback=settings.feedback)
-        case PILQRConfig():
-            return PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
-        case MDGPSConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du, limits)}
-            return MDGPS(total_cost, **shared, sampling=settings.sampling, step_rule=settings.step_rule)
-        case PIGPSConfig():
-            local = PI2(total_cost, **_of_all(config), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, sight, du, limits), sampling=settings.sampling)
-        case PILQRGPSConfig():
-            local = PILQR(total_cost, **_of_all(config), **_of_models(settings), **_of_samples(settings))
-            return PIGPS(local, **_of_policies(config, sight, du, limits), sampling=settings.sampling)
-        case BADMMConfig():
-            shared = {**_of_all(config), **_of_models(settings), **_of_policies(config, sight, du, limits)}
-            penalty = Penalty(**settings.penalty.model_dump())
-            return BADMM(total_cost, **shared, penalty=penalty, dual_rate=settings.dual_rate)
-        case DAggerConfig():
-            shared = {**_of_experts(config), **(advisers or {}), **learner(config, sight, du)}
-            return DAgger(total_cost, **shared, decay=settings.decay)
-        case PLATOConfig():
-            shared = {**_of_experts(config), **(advisers or {}), **learner(config, sight, du)}
-            return PLATO(total_cost, **shared, adaptation=settings.adaptation)
+    return BUILDERS[type(settings)](settings, Parts(config, directory, problem))
 
 
-def _of_all(config: ExperimentConfig) -> dict[str, Any]:
-    """What all algorithms are made with."""
-    settings, controller = config.algorithm, config.algorithm.controller
+class _Bounded(TypedDict):
+    kl_step: float
+    multiplier: float
+    min_multiplier: float
+    max_multiplier: float
+    execution: Execution
+    noise: float
+
+
+def _bounded(settings: sections.BoundedConfig) -> _Bounded:
+    """The settings of every optimiser of local controllers."""
     return {
-        "reward": reward_model(config),
         "kl_step": settings.kl_step,
         "multiplier": settings.step_multiplier.initial,
         "min_multiplier": settings.step_multiplier.min,
         "max_multiplier": settings.step_multiplier.max,
-        "execution": controller.execute,
-        "noise": controller.noise,
-        "smoothing": controller.smoothing,
+        "execution": settings.controller.execute,
+        "noise": settings.controller.noise,
     }
 
 
-def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig | PILQRGPSConfig) -> dict[str, Any]:
-    """What those are made with that optimise under a local model."""
+class _ModelBased(TypedDict):
+    prior: DynamicsPrior | None
+    ridge: float
+    center: Any
+    constraint: Any
+    solver: Any
+    entropy: float
+
+
+def _model_based(settings: sections.ModelBasedConfig, problem: Problem) -> _ModelBased:
+    """The settings of the optimisers that use a local model."""
     return {
-        "prior": _prior(settings.dynamics),
+        "prior": make_prior(settings.dynamics, problem),
         "ridge": settings.dynamics.ridge,
         "center": settings.dynamics.center,
         "constraint": settings.constraint,
@@ -116,36 +90,107 @@ def _of_models(settings: TrajOptConfig | PILQRConfig | MDGPSConfig | BADMMConfig
     }
 
 
-def _of_samples(settings: PI2Config | PILQRConfig | PIGPSConfig | PILQRGPSConfig) -> dict[str, Any]:
-    """What those are made with that weigh samples."""
-    names = ("covariance_damping", "covariance_floor", "temperature", "residual_share")
-    return {name: getattr(settings, name) for name in names if name in type(settings).model_fields}
+def make_trajopt(settings: sections.ModelBasedConfig, problem: Problem) -> TrajOpt:
+    """The trajectory optimiser, alone or within a guided algorithm."""
+    return TrajOpt(problem, **_bounded(settings), **_model_based(settings, problem))
 
 
-def _of_experts(config: ExperimentConfig) -> dict[str, Any]:
-    """What those are made with that ask an expert, beside the expert."""
-    settings, controller = config.algorithm, config.algorithm.controller
+def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Feedback = "keep") -> PI2:
+    """PI², alone or within a guided algorithm."""
+    return PI2(
+        problem,
+        **_bounded(settings),
+        covariance_damping=settings.covariance_damping,
+        covariance_floor=settings.covariance_floor,
+        temperature=settings.temperature,
+        feedback=feedback,
+    )
+
+
+def make_pilqr(settings: sections.PILQRBase, problem: Problem) -> PILQR:
+    """PILQR, alone or within a guided algorithm."""
+    return PILQR(
+        problem,
+        **_bounded(settings),
+        **_model_based(settings, problem),
+        covariance_damping=settings.covariance_damping,
+        covariance_floor=settings.covariance_floor,
+        residual_share=settings.residual_share,
+    )
+
+
+def _learner(settings: sections.GuidedBase | sections.DistillationBase, parts: Parts) -> Learner:
+    return make_learner(settings.policy, parts.problem, parts.config.seed)
+
+
+def _mdgps(settings: sections.MDGPSConfig, parts: Parts) -> MDGPS:
+    return MDGPS(
+        make_trajopt(settings, parts.problem),
+        _learner(settings, parts),
+        warm_up=settings.warm_up,
+        on_policy=settings.sampling == "on_policy",
+        step_rule=settings.step_rule,
+    )
+
+
+def _badmm(settings: sections.BADMMConfig, parts: Parts) -> BADMM:
+    return BADMM(
+        make_trajopt(settings, parts.problem),
+        _learner(settings, parts),
+        warm_up=settings.warm_up,
+        penalty=Penalty(**settings.penalty.model_dump()),
+        dual_rate=settings.dual_rate,
+    )
+
+
+def _pigps(settings: sections.PIGPSConfig | sections.PILQRGPSConfig, parts: Parts) -> PIGPS:
+    pi2 = isinstance(settings, sections.PIGPSConfig)
+    return PIGPS(
+        make_pi2(settings, parts.problem) if pi2 else make_pilqr(settings, parts.problem),
+        _learner(settings, parts),
+        warm_up=settings.warm_up,
+        on_policy=settings.sampling == "on_policy",
+    )
+
+
+class _Distilled(TypedDict):
+    expert: ExpertSource
+    memory: int
+    deviation: float
+    execution: Execution
+    noise: float
+
+
+def _distilled(settings: sections.DistillationBase, parts: Parts) -> _Distilled:
+    """The settings of every distillation."""
     return {
-        "reward": reward_model(config),
+        "expert": make_expert_source(settings, *parts),
         "memory": settings.memory,
         "deviation": settings.deviation,
-        "execution": controller.execute,
-        "noise": controller.noise,
+        "execution": settings.controller.execute,
+        "noise": settings.controller.noise,
     }
 
 
-def _of_policies(config: ExperimentConfig, sight: Sight, du: int, limits: Limits) -> dict[str, Any]:
-    """What those are made with whose local controllers teach a neural policy."""
-    return {**learner(config, sight, du), "warm_up": config.algorithm.warm_up, "limits": limits}
+def _plugin(settings: sections.PluginAlgorithmConfig, parts: Parts) -> AnyAlgorithm:
+    factory = plugins.load("gps.algorithms", settings.plugin, "algorithm.name")
+    return call_factory(factory, f"algorithm: {settings.plugin}", parts.problem, parts.config)
 
 
-def _prior(dynamics: DynamicsConfig) -> DynamicsPrior | None:
-    match dynamics.prior:
-        case _ if dynamics.fit == "least_squares":
-            return None
-        case MixturePriorConfig():
-            return MixturePrior(**dynamics.prior.model_dump(exclude={"name"}))
-        case PluginPriorConfig(plugin=name, options=options):
-            factory = plugins.load("gps.dynamics", name, "algorithm.dynamics.prior.name")
-            return made(factory, f"algorithm.dynamics.prior: {name}", **options)
-    return None
+BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
+    sections.TrajOptConfig: lambda settings, parts: make_trajopt(settings, parts.problem),
+    sections.PI2Config: lambda settings, parts: make_pi2(settings, parts.problem, settings.feedback),
+    sections.PILQRConfig: lambda settings, parts: make_pilqr(settings, parts.problem),
+    sections.MDGPSConfig: _mdgps,
+    sections.BADMMConfig: _badmm,
+    sections.PIGPSConfig: _pigps,
+    sections.PILQRGPSConfig: _pigps,
+    sections.DAggerConfig: lambda settings, parts: DAgger(
+        parts.problem, _learner(settings, parts), **_distilled(settings, parts), decay=settings.decay
+    ),
+    sections.PLATOConfig: lambda settings, parts: PLATO(
+        parts.problem, _learner(settings, parts), **_distilled(settings, parts), adaptation=settings.adaptation
+    ),
+    sections.PluginAlgorithmConfig: _plugin,
+}
+"""Section of `[algorithm]` -> the function that builds its algorithm. A new algorithm adds a line."""

@@ -1,4 +1,4 @@
-"""What the builders check in the same way."""
+"""Checks that several builders share."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,8 @@ from gps.backend import jax, jnp
 from gps.errors import ConfigError, one_line
 
 
-def made(factory: Callable, place: str, *arguments: Any, **options: Any) -> Any:
-    """What the factory of another package makes."""
+def call_factory(factory: Callable, place: str, *arguments: Any, **options: Any) -> Any:
+    """Call a factory from outside this package; its exceptions become a ConfigError that names the place."""
     try:
         return factory(*arguments, **options)
     except Exception as error:

@@ -1,8 +1,7 @@
-"""From `[algorithm.controller.initial]` to the controllers of the first iteration."""
+"""Build the controllers of the first iteration from `[algorithm.controller.initial]`."""
 
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
@@ -12,24 +11,23 @@ from gps.config.controller import FileInitialConfig, LQRInitialConfig, PDInitial
 from gps.errors import ConfigError
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
+from gps.problem import Limits, Problem
 
 
-def first_controllers(
-    config: ExperimentConfig, directory: Path, environment: VectorEnv, starts: np.ndarray, T: int
+def make_first_controllers(
+    config: ExperimentConfig, directory: Path, problem: Problem, starts: np.ndarray
 ) -> Controller:
     """The controllers of iteration 0, for the M conditions that start in `starts` (M, dx).
 
     Raises:
-        ConfigError: if the environment does not tell what the chosen kind needs to know.
+        ConfigError: if the chosen kind needs to know more of the environment than there is.
     """
-    mechanics = getattr(environment, "mechanics", None)
+    mechanics, T, du = problem.mechanics, problem.horizon, problem.du
     choice = config.algorithm.controller.initial or (ZeroInitialConfig() if mechanics is None else LQRInitialConfig())
     M, dx = starts.shape
-    space = environment.single_action_space
-    du = space.shape[0]
     match choice:
         case ZeroInitialConfig():
-            return initial.zero(M, T, dx, du, _quarter_of(space) if choice.noise is None else choice.noise)
+            return initial.zero(M, T, dx, du, _quarter_of(problem.limits) if choice.noise is None else choice.noise)
         case FileInitialConfig():
             return _stored_controllers(choice, directory, (M, T, du, dx))
         case LQRInitialConfig() | PDInitialConfig():
@@ -44,18 +42,21 @@ def first_controllers(
             return initial.lqr(starts, T, mechanics, choice.stiffness, choice.damping, gain, choice.noise)
 
 
-def _quarter_of(space: gymnasium.spaces.Box) -> np.ndarray:
+def _quarter_of(limits: Limits) -> np.ndarray:
     """A quarter of the range of each action that has limits, 1 of the others, (du,)."""
-    width = space.high - space.low
+    width = np.asarray(limits.high) - np.asarray(limits.low)
     return np.where(np.isfinite(width), width / 4, 1.0)
 
 
 def _stored_controllers(choice: FileInitialConfig, directory: Path, shape: tuple[int, ...]) -> Controller:
-    from gps.runs.run import load_run
+    from gps.runs import load_run
 
     run = load_run(directory / choice.path)
-    run.iterations.require(-1 if choice.iteration is None and not len(run.iterations) else choice.iteration or 0)
-    stored = run.iterations[-1 if choice.iteration is None else choice.iteration].improved.numpy()
+    iteration = run.iterations.resolve(choice.iteration)
+    local = run.iterations[iteration].local
+    if local is None:
+        raise ConfigError(f"algorithm.controller.initial.path: {run.path} has no local controllers")
+    stored = local.improved.numpy()
     if stored.feedback.shape != shape:
         raise ConfigError(
             f"algorithm.controller.initial.path: {run.path} has controllers of shape (M, T, du, dx) = "

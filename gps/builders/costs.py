@@ -1,10 +1,10 @@
-"""From the `[[cost]]` sections to a JAX function of (x, u, t), and the model of the reward."""
+"""Build a JAX function of (x, u, t) from the `[[cost]]` sections, and the model of the reward."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from gps.backend import jax, jnp
-from gps.builders.checks import made, per_entry
+from gps.builders.checks import call_factory, per_entry
 from gps.config import ExperimentConfig
 from gps.config.cost import DistanceCostConfig, PluginCostConfig, QuadraticCostConfig, RewardCostConfig, TaskCostConfig
 from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
@@ -14,7 +14,7 @@ from gps.errors import ConfigError, one_line
 from gps.extensions import plugins, task_file
 
 
-def cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int) -> Sum:
+def make_cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int) -> Sum:
     """The sum of the experiment's `[[cost]]` sections that have a formula, a JAX function of (x, u, t).
 
     Raises:
@@ -29,7 +29,7 @@ def cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du:
     )
 
 
-def reward_model(config: ExperimentConfig) -> RewardModel | None:
+def make_reward_model(config: ExperimentConfig) -> RewardModel | None:
     """The model of the environment's reward, if it is part of the cost."""
     chosen = [(i, term) for i, term in enumerate(config.cost) if isinstance(term, RewardCostConfig)]
     if not chosen:
@@ -62,7 +62,7 @@ def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: 
             return Task(function, jnp.asarray(float(term.weight)), ramp)
         case PluginCostConfig():
             factory = plugins.load("gps.costs", term.plugin, f"{key}.name")
-            function = made(factory, f"{key}: {term.plugin}", layout, T, **term.options)
+            function = call_factory(factory, f"{key}: {term.plugin}", layout, T, **term.options)
             _check_signature(function, f"{key}: {term.plugin}", dx, du)
             return Task(function, jnp.asarray(float(term.weight)), ramp)
 

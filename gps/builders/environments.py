@@ -113,7 +113,7 @@ def _adapted(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /
     return GymnasiumBatch(num_envs, recipe, step_timeout=config.step_timeout, **own)
 
 
-def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
+def find_horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
     """Steps of a rollout: the experiment's, else the environment's own limit, else 100.
 
     Raises:
@@ -130,7 +130,7 @@ def horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
 
 def require_room(environment: VectorEnv, episodes: int, T: int) -> None:
     """ConfigError if the pictures of `episodes` of T steps are more than a run stores of an iteration."""
-    size = episodes * T * math.prod(Sight.of(environment).image_shape or (0,))
+    size = episodes * T * math.prod(sight.image_shape or (0,))
     if size > MOST_OF_PICTURES:
         raise ConfigError(
             f"environment.image_size: the pictures of an iteration, {episodes} episodes of {T} steps, would take "

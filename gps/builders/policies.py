@@ -1,32 +1,36 @@
-"""From `[algorithm.policy]` to a policy that nothing has trained yet, and its training."""
-
-from typing import Any
+"""Build an untrained policy and the settings of its training from `[algorithm.policy]`."""
 
 from gps.backend import jax
-from gps.config import ExperimentConfig
+from gps.config.dynamics import MixturePriorConfig
 from gps.config.policy import ConvolutionalConfig, PerceptronConfig, PolicyConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, PolicyError
 from gps.observations import Sight
 from gps.policies import MLP, Convolutional, NeuralPolicy
+from gps.policies.learner import Learner
 from gps.policies.supervised import Options, Training
+from gps.problem import Problem
 
 
-def learner(config: ExperimentConfig, sight: Sight, du: int) -> dict[str, Any]:
-    """What all algorithms are made with that train a neural policy: it, how, and what is believed of it."""
-    settings: PolicyConfig = config.algorithm.policy
-    weights, choices = jax.random.split(jax.random.key(config.seed))
+def make_learner(settings: PolicyConfig, problem: Problem, seed: int) -> Learner:
+    """The policy before its first training step, with the settings of its training.
+
+    Raises:
+        ConfigError: if the network does not fit what the policy observes.
+    """
+    weights, choices = jax.random.split(jax.random.key(seed))
     prior = settings.prior
     own = settings.model_dump(exclude={"network", "hidden", "activation", "prior"})
-    return {
-        "training": Training.begin(NeuralPolicy.untrained(_network(settings, sight, du, weights)), choices),
-        "options": Options(**own),
-        "policy_prior": MixturePrior(**prior.model_dump(exclude={"name"})) if prior.name == "gmm" else None,
-    }
+    network = _make_network(settings, problem.sight, problem.du, weights)
+    return Learner(
+        Training.begin(NeuralPolicy.untrained(network), choices),
+        Options(**own),
+        MixturePrior(**prior.model_dump(exclude={"name"})) if isinstance(prior, MixturePriorConfig) else None,
+    )
 
 
-def _network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:
-    """The policy's network with random weights; ConfigError if it does not fit what it is to see."""
+def _make_network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:
+    """The policy's network with random weights; ConfigError if it does not fit what the policy observes."""
     place, image, numbers = "algorithm.policy.network", sight.image_shape, len(sight.numbers)
     match settings.network or (PerceptronConfig() if image is None else ConvolutionalConfig()):
         case PerceptronConfig():
@@ -39,7 +43,7 @@ def _network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> M
         case ConvolutionalConfig() as chosen:
             if image is None:
                 raise ConfigError(
-                    f'{place}: "convolutional" sees, and there is no picture in environment.observation; '
+                    f'{place}: "convolutional" takes pictures, and there is none in environment.observation; '
                     'name one there ("image:CAMERA" of a MuJoCo model), or take "mlp"'
                 )
             layers = chosen.channels, chosen.kernels, chosen.strides

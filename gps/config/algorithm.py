@@ -30,7 +30,7 @@ class StepMultiplierConfig(Section):
 OnTrouble = Literal["continue", "stop"]
 
 
-class _AlgorithmConfig(Section):
+class AlgorithmBase(Section):
     """What all algorithms share."""
 
     name: str
@@ -45,14 +45,14 @@ class _AlgorithmConfig(Section):
     controller: ControllerConfig = ControllerConfig()
 
 
-class _BoundedConfig(_AlgorithmConfig):
+class BoundedConfig(AlgorithmBase):
     """What the algorithms share that keep an update near the last controllers."""
 
     kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
     step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
 
 
-class _ModelConfig(_BoundedConfig):
+class ModelBasedConfig(BoundedConfig):
     """What the algorithms share that optimise under a local model inside a trust region."""
 
     constraint: Literal["total", "per_step"] = Field(
@@ -68,7 +68,7 @@ class _ModelConfig(_BoundedConfig):
     dynamics: DynamicsConfig = DynamicsConfig()
 
 
-class _SampleConfig(_BoundedConfig):
+class SampleBasedConfig(BoundedConfig):
     """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
 
     @model_validator(mode="after")
@@ -79,13 +79,16 @@ class _SampleConfig(_BoundedConfig):
         return self
 
 
-class TrajOptConfig(_ModelConfig):
+class TrajOptConfig(ModelBasedConfig):
     """The local-model trajectory optimiser: maximum-entropy LQR inside a KL trust region."""
 
     name: Literal["trajopt"] = "trajopt"
 
 
-class _PI2Config(_SampleConfig):
+Feedback = Literal["keep", "zero"]
+
+
+class PI2Base(SampleBasedConfig):
     """What weighs samples without any model."""
 
     covariance_damping: float = Field(
@@ -105,16 +108,16 @@ class _PI2Config(_SampleConfig):
     )
 
 
-class PI2Config(_PI2Config):
+class PI2Config(PI2Base):
     """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
 
     name: Literal["pi2"] = "pi2"
-    feedback: Literal["keep", "zero"] = Field(
+    feedback: Feedback = Field(
         default="keep", description="gains: those of the first controllers throughout, or none"
     )
 
 
-class _PILQRConfig(_ModelConfig, _SampleConfig):
+class PILQRBase(ModelBasedConfig, SampleBasedConfig):
     """What weighs samples by the cost that a local model does not explain."""
 
     covariance_damping: float = Field(
@@ -135,13 +138,13 @@ class _PILQRConfig(_ModelConfig, _SampleConfig):
     )
 
 
-class PILQRConfig(_PILQRConfig):
+class PILQRConfig(PILQRBase):
     """trajopt for what the local model explains of the cost, then pi2 for the rest."""
 
     name: Literal["pilqr"] = "pilqr"
 
 
-class _GuidedConfig(_AlgorithmConfig):
+class GuidedBase(AlgorithmBase):
     """What the algorithms share that train one neural policy by local controllers."""
 
     warm_up: int = Field(
@@ -156,7 +159,7 @@ Sampling = Annotated[
 ]
 
 
-class MDGPSConfig(_ModelConfig, _GuidedConfig):
+class MDGPSConfig(ModelBasedConfig, GuidedBase):
     """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
 
     name: Literal["mdgps"] = "mdgps"
@@ -188,21 +191,21 @@ class PenaltyConfig(Section):
         return self
 
 
-class PIGPSConfig(_PI2Config, _GuidedConfig):
+class PIGPSConfig(PI2Base, GuidedBase):
     """Guided policy search by path integrals: the policy imitates what pi2 makes of its own samples."""
 
     name: Literal["pigps"] = "pigps"
     sampling: Sampling = "on_policy"
 
 
-class PILQRGPSConfig(_PILQRConfig, _GuidedConfig):
+class PILQRGPSConfig(PILQRBase, GuidedBase):
     """The same with pilqr in place of pi2."""
 
     name: Literal["pilqrgps"] = "pilqrgps"
     sampling: Sampling = "on_policy"
 
 
-class BADMMConfig(_ModelConfig, _GuidedConfig):
+class BADMMConfig(ModelBasedConfig, GuidedBase):
     """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
 
     name: Literal["badmm"] = "badmm"
@@ -210,7 +213,7 @@ class BADMMConfig(_ModelConfig, _GuidedConfig):
     penalty: PenaltyConfig = PenaltyConfig()
 
 
-class _DistillationConfig(_AlgorithmConfig):
+class DistillationBase(AlgorithmBase):
     """What the algorithms share that let a policy learn from an expert."""
 
     memory: int = Field(default=10, ge=1, description="iterations whose labelled samples the policy learns from")
@@ -223,7 +226,7 @@ class _DistillationConfig(_AlgorithmConfig):
     policy: PolicyConfig = PolicyConfig()
 
 
-class DAggerConfig(_DistillationConfig):
+class DAggerConfig(DistillationBase):
     """A policy learns from an expert what to do in the states that it gets into itself."""
 
     name: Literal["dagger"] = "dagger"
@@ -235,7 +238,7 @@ class DAggerConfig(_DistillationConfig):
     )
 
 
-class PLATOConfig(_DistillationConfig):
+class PLATOConfig(DistillationBase):
     """A policy learns from an expert that acts much as the policy would."""
 
     name: Literal["plato"] = "plato"
@@ -246,11 +249,15 @@ class PLATOConfig(_DistillationConfig):
     )
 
 
-class PluginAlgorithmConfig(_ModelConfig):
-    """An algorithm of another package, by the name of its entry point in the group `gps.algorithms`."""
+class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
+    """An algorithm of another package, by the name of its entry point in the group `gps.algorithms`.
+
+    It may use the sections of all families: local model and trust region, policy, expert.
+    """
 
     name: Literal["plugin"] = "plugin"
     plugin: str = Field(min_length=1, description="the name of the entry point; its own keys are options")
+    expert: ExpertConfig | None = None
 
 
 AlgorithmConfig = Annotated[
@@ -267,7 +274,7 @@ AlgorithmConfig = Annotated[
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],
-    plugged("gps.algorithms", tuple(_ModelConfig.model_fields)),
+    plugged("gps.algorithms", tuple(key for key in PluginAlgorithmConfig.model_fields if key not in ("name", "plugin"))),
     named("trajopt"),
     Field(description="how the controllers are improved"),
 ]

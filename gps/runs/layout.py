@@ -1,0 +1,36 @@
+"""The layout of a run directory: format, names of files and folders. This module loads fast.
+
+    runs/NAME/20300131T120000Z-seed0/
+        run.json  experiment.toml  command.txt  versions.json  task.py  SHA256SUMS     written once
+        metrics.csv                       a row for each iteration and condition: a view of the iterations
+        iterations/000/ …                 one folder each
+            rollouts.npz  record.npz      the core of the IterationRecord
+            local.npz  training.npz  model.npz  planner.npz     its sides, those that the algorithm has
+            policy.npz                    what was learned: a neural policy or local controllers
+            state.npz                     the algorithm's state, from which the next iteration starts
+            timing.npz  metrics.csv       what differs between two equal runs
+            SHA256SUMS
+        evaluation/                       what was learned, without noise
+        evaluation_unseen/                the same from the test conditions, if there are some
+        evaluation_local/                 the local controllers that taught a policy
+        evaluation_expert/                the expert that taught a policy
+
+A folder is written under a name that begins with a dot, flushed to the disk, and renamed. A folder that still has such a
+name is the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,
+`metrics.csv` and the checksums are byte for byte the same for equal runs.
+"""
+
+FORMAT = 2
+"""The version of the layout above."""
+
+INFO = "run.json"
+ITERATIONS = "iterations"
+METRICS, STATE, POLICY = "metrics.csv", "state.npz", "policy.npz"
+
+SIDES = {"local": "local.npz", "policy": "training.npz", "model": "model.npz", "planner": "planner.npz"}
+"""Side of an IterationRecord -> its file. Only the sides that an algorithm has are there."""
+
+CORE_FILES = ("rollouts.npz", "record.npz", "timing.npz", STATE, METRICS)
+"""The files that every iteration has."""
+
+EVALUATION_FILES = ("rollouts.npz", METRICS)
