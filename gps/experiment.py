@@ -19,7 +19,7 @@ from gps.config import ExperimentConfig, OnTrouble, load, replaced
 from gps.environments.guard import Confirm
 from gps.errors import ConfigError, TroubleError
 from gps.observations import Sight
-from gps.policies.neural import fault
+from gps.policies.neural import find_fault
 from gps.records import IterationRecord, Rollouts, Seconds
 from gps.runs.run import Run, load_run, unusable
 from gps.sampling import Policy, collect, exploration_noise, start_states
@@ -110,7 +110,7 @@ class Experiment:
         """
         state = run.state(iteration, self.algorithm.state_type)
         policy = getattr(getattr(state, "training", None), "policy", None)
-        if policy is not None and (why := fault(policy)):
+        if policy is not None and (why := find_fault(policy)):
             raise unusable(run, iteration, why)
         return state
 

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from gps.algorithms.local.execution import executed
 from gps.errors import PolicyError, RunError
 from gps.linear_gaussian.types import Controller
-from gps.policies.export import export_npz, export_onnx, stored_policy
-from gps.policies.neural import NeuralPolicy, fault
+from gps.policies.export import export_npz, export_onnx
+from gps.policies.neural import NeuralPolicy, find_fault
+from gps.policies.stored import read_policy
 from gps.runs.run import Run, unusable
 from gps.storage.serialization import CorruptFile
 
@@ -54,10 +57,12 @@ def learned(run: Run, iteration: int | None = None) -> NeuralPolicy | Controller
     if state.get("training.calls", 0) > 0:
         prefix = "training.policy."
         try:
-            policy = stored_policy({key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)})
+            arrays = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
+            kind = b"convolutional" if "network.kernels:length" in arrays else b"mlp"
+            policy = read_policy(arrays | {"kind": np.frombuffer(kind, np.uint8)})
         except CorruptFile as error:
             raise unusable(run, iteration, str(error)) from None
-        if why := fault(policy):
+        if why := find_fault(policy):
             raise unusable(run, iteration, why)
         return policy
     controllers = run.iterations[iteration].improved
@@ -82,4 +87,4 @@ def _described(policy: NeuralPolicy | Controller) -> str:
     if isinstance(policy, Controller):
         M, T, du, dx = policy.feedback.shape
         return f"controllers of {M} condition{'s' if M > 1 else ''}, {T} steps, {dx} states -> {du} actions"
-    return f"a neural policy, {policy.network.described}"
+    return f"a neural policy, {policy.network.description}"

@@ -96,7 +96,7 @@ def _of_run(
             )
         if run.config.environment.conditions != config.environment.conditions:
             raise ConfigError(f"{key} has controllers for other conditions, and each knows its own start alone")
-    elif getattr(policy.network, "image_shape", None) is not None:
+    elif policy.network.image_shape is not None:
         raise ConfigError(f"{key} has a policy that sees pictures, and an expert sees the state")
     elif (sizes := (policy.network.vector_size, policy.network.action_size)) != (dx, du):
         raise ConfigError(
