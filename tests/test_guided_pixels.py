@@ -14,7 +14,7 @@ from gps.evaluation import evaluate
 from gps.exporting import export, learned
 from gps.observations import Pixels, Sight
 from gps.policies import MLP, Convolutional
-from gps.policies.export import loader
+from gps.policies.export import read_loader
 
 EXPERIMENT = """
 [environment]
@@ -69,7 +69,7 @@ def run(folder, opengl):
 
 def test_the_policy_sees_the_picture_and_the_numbers(run):
     policy = learned(run, 2)
-    assert policy.network.described == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
+    assert policy.network.description == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
     rollouts = run.iterations[1].rollouts
     assert rollouts.images.shape == (2, 3, 6, 20, 24, 3)
     np.testing.assert_allclose(rollouts.observations, rollouts.states[..., :4], atol=1e-6)
@@ -114,7 +114,7 @@ def test_what_is_exported_acts_the_same(run, tmp_path, suffix):
         actions = run_onnx(path, image=image, observation=vector)
     else:
         namespace = {}
-        exec(compile(loader(), "load_policy.py", "exec"), namespace)
+        exec(compile(read_loader(), "load_policy.py", "exec"), namespace)
         act = namespace["load"](path)
         actions = [act(v, image=i) for i, v in zip(image, vector, strict=True)]
     np.testing.assert_allclose(actions, expected, atol=1e-6)
@@ -225,7 +225,7 @@ def test_an_expert_teaches_a_policy_that_sees(folder, opengl, tmp_path, name):
     images = whole.state_arrays(3, "lessons.1.images")[""]
     np.testing.assert_array_equal(images, last.rollouts.images.reshape(-1, 20, 24, 3))
     policy = learned(whole, 3)
-    assert policy.network.described == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
+    assert policy.network.description == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
     part = gps.run(folder, out=tmp_path, overrides=overrides, iterations=2)
     assert digest(whole) == digest(gps.resume(part.path, iterations=2))
     np.testing.assert_array_equal(evaluate(whole).costs, whole.evaluation[1])

@@ -11,7 +11,7 @@ from gps.commands._common import OK
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("run", metavar="RUN", nargs="?", help="run directory, or a folder of runs for the newest")
-    about = "print the program that acts by an exported .npz with NumPy alone"
+    about = "print the program that evaluates an exported .npz with NumPy alone"
     what.add_argument("--loader", action="store_true", help=about)
     about = ".npz, or .onnx for a neural policy; default: NAME-seedS-iterKKK.npz in the working directory"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     if args.loader:
-        from importlib.resources import files
+        from gps.policies.export import read_loader
 
-        print(files("gps").joinpath("policies", "load_policy.py").read_text(encoding="utf-8"), end="")
+        print(read_loader(), end="")
         return OK
 
     from gps.exporting import export

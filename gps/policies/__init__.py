@@ -1,6 +1,7 @@
-"""Neural policies: networks, how they act, how they are trained, linearised and exported."""
+"""Neural policies: act, train, linearise, store and export them."""
 
-from gps.networks.networks import MLP, Convolutional, Pixels
+from gps.networks import MLP, Convolutional
+from gps.observations import Pixels
 from gps.policies.neural import NeuralPolicy
 
 __all__ = ["MLP", "Convolutional", "NeuralPolicy", "Pixels"]

@@ -1,14 +1,14 @@
 """A policy around the samples of each condition and step, as a time-varying linear-Gaussian controller.
 
 The joint Gaussian of [x; u] at each step, u the policy's mean action at the sample's state, is estimated under a prior
-and conditioned on x, as local dynamics are (Montgomery & Levine 2016); the policy's own covariance adds to
-what the regression leaves. All steps of all conditions are fitted in one call. With a mixture prior:
+and conditioned on x, like local dynamics (Montgomery & Levine 2016). The policy's own covariance is added to the
+regression's residual. One call fits all steps of all conditions. With a mixture prior:
 
     points = policy_points(rollouts.states, policy.mean(...), rollouts.mask)
     prior = prior.refit(points, seed)
     controllers = linearise(points, dx, policy.covariance, prior.at(points))
 
-The policy may see something else than the state: what it sees never enters here.
+The policy's observation may differ from the state: it does not enter here.
 """
 
 import numpy as np
@@ -24,13 +24,13 @@ from gps.linear_gaussian.types import Controller
 def policy_points(
     states: Float[np.ndarray, "M N T dx"], means: Float[np.ndarray, "M N T du"], mask: Bool[np.ndarray, "M N T"]
 ) -> Transitions:
-    """The joint points [x; u], to which a prior over them is refitted.
+    """Return the joint points [x; u], which a prior is refitted to and `linearise` takes.
 
     Args:
-        means: the policy's mean actions at what it observed in these states.
+        means: the policy's mean actions for its observations of these states.
 
     Raises:
-        PolicyError: if the shapes do not fit each other, or an action that counts is not finite.
+        PolicyError: if the shapes do not fit each other, or an action within the mask is not finite.
     """
     states, means, mask = np.asarray(states), np.asarray(means), np.asarray(mask)
     if not states.shape[:3] == means.shape[:3] == mask.shape:
@@ -51,13 +51,13 @@ def linearise(
     belief: NormalInverseWishart | None = None,
     ridge: float = 1e-6,
 ) -> Controller:
-    """The controllers u ~ N(K x + k, Σ) that stand for the policy around its samples, a batch of M.
+    """Return controllers u ~ N(K x + k, Σ) that approximate the policy around its samples, a batch of M.
 
     Args:
-        points: of `policy_points`.
-        dx: how many entries of a point are the state.
+        points: from `policy_points`.
+        dx: size of the state, the first entries of a point.
         covariance: the policy's, (du, du), or one for each sample, (M, N, T, du, du), which is averaged over samples.
-        belief: a prior's about the points at each step; None for least squares.
+        belief: a prior's belief about the points at each step; None for least squares.
         ridge: added to the variances of the state, relative to each entry's mean square deviation.
     """
     belief = no_belief(points) if belief is None else belief

@@ -1,6 +1,7 @@
-"""Acts as a policy that `gps export` wrote, on any computer with NumPy: act = load("policy.npz"); u = act(observation).
+"""Evaluate a policy that `gps export` wrote, with NumPy alone: act = load("policy.npz"); u = act(observation).
 
-A time-varying controller also takes its step `t` and `condition`; a policy that sees takes `image`, (H, W, C).
+A time-varying controller takes the state, the step `t` and the `condition`. A policy with images takes `image`
+(H, W, C), uint8 or a float in 0..1.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ def load(path):
     return controller if "feedback" in p else policy
 
 
-def look(p, f, image):  # needed for policies that see alone
+def look(p, f, image):  # for policies with images only
     h = image / np.float32(255) if image.dtype == np.uint8 else image.astype(np.float32)
     for i, s in enumerate(p["strides"]):
         kernel, h = p[f"kernel{i}"], f(h) if i else h

@@ -1,13 +1,15 @@
 """A KL-bounded update of the neural policy itself: natural gradient, conjugate gradients, line search.
 
+It is the KL-bounded step for policies trained through a model, and has no caller in this library yet.
+
 Maximise an objective over the policy's parameters θ (the network's, and the covariance's) subject to
 
     Σ_i w_i KL(π_θ(· | o_i) ‖ π_old(· | o_i)) / Σ_i w_i ≤ bound,
 
-the mean over observations of the same KL by which the trust region bounds local controllers, there the expectation over
-the state's marginals (`gps.linear_gaussian.kl`). To second order it is ½ δθᵀ F δθ with Fisher's matrix F, so that the
-step is along F⁻¹ ∇objective (Kakade 2001; Schulman et al. 2015, appendix C). F is never formed: its products are JAX's
-derivatives of the KL, and conjugate gradients need nothing else. The line search then looks at the KL itself.
+the mean over observations of the KL that also bounds local controllers in the trust region, where it is the expectation
+over the state's marginals (`gps.linear_gaussian.kl`). To second order it is ½ δθᵀ F δθ with Fisher's matrix F, so the
+step is along F⁻¹ ∇objective (Kakade 2001; Schulman et al. 2015, appendix C). F is never formed: conjugate gradients
+need only its products with vectors, which are JAX's derivatives of the KL. The line search then checks the KL itself.
 
 The covariance enters as its Cholesky factor with the logarithm of the diagonal, so that no step leaves the cone.
 """
@@ -34,9 +36,9 @@ class Advantages(eqx.Module):
     """The objective E[π(u|o) / π_old(u|o) · A] over samples: how much better the policy would have done.
 
     Args:
-        actions: that were taken.
-        log_density: log π_old(u | o) of each.
-        advantages: how much better each was than expected.
+        actions: the actions taken.
+        log_density: log π_old(u | o) of each action.
+        advantages: how much better each action was than expected.
     """
 
     observations: Any
@@ -45,9 +47,11 @@ class Advantages(eqx.Module):
     advantages: Float[Array, "n"]
 
     @classmethod
-    def of(cls, policy: NeuralPolicy, observations: Any, actions: np.ndarray, advantages: np.ndarray) -> "Advantages":
-        """Of samples of the policy itself."""
-        observations = policy.network.checked(observations)
+    def from_policy(
+        cls, policy: NeuralPolicy, observations: Any, actions: np.ndarray, advantages: np.ndarray
+    ) -> "Advantages":
+        """Return the objective over samples of the policy itself."""
+        observations = policy.network.check(observations)
         return cls(observations, actions, log_density(policy, observations, actions), advantages)
 
     def __call__(self, policy: NeuralPolicy) -> Array:
@@ -55,19 +59,19 @@ class Advantages(eqx.Module):
         return jnp.mean(ratio * self.advantages)
 
 
-class Step(NamedTuple):
-    """What an update did."""
+class NaturalStep(NamedTuple):
+    """The result of an update."""
 
     policy: NeuralPolicy
     moved: bool  # False: no step along the direction both kept the bound and raised the objective
     kl: float  # mean over the observations, nats
-    gain: float  # of the objective
+    gain: float  # by which the objective rose
     fraction: float  # of the step that the quadratic model proposed
     message: str
 
 
 def log_density(policy: NeuralPolicy, observations: Any, actions: Array) -> Float[Array, "n"]:
-    """log π(u | o) of each sample; JAX."""
+    """Return log π(u | o) of each sample; JAX."""
     mean = jax.vmap(mean_of_one, (None, 0))(policy, observations)
     factor = jnp.linalg.cholesky(policy.covariance)
     white = jax.scipy.linalg.solve_triangular(factor, (actions - mean).T, lower=True)
@@ -76,14 +80,14 @@ def log_density(policy: NeuralPolicy, observations: Any, actions: Array) -> Floa
 
 
 def mean_kl(new: NeuralPolicy, old: NeuralPolicy, observations: Any, weights: Float[Array, "n"] | None = None) -> Array:
-    """The mean over observations of KL(new(· | o) ‖ old(· | o)), nats; JAX."""
-    observations = new.network.checked(observations)
+    """Return the mean over observations of KL(new(· | o) ‖ old(· | o)), nats; JAX."""
+    observations = new.network.check(observations)
     means = (jax.vmap(mean_of_one, (None, 0))(policy, observations) for policy in (new, old))
     kl = gaussian_kl(next(means), new.covariance, next(means), old.covariance)
     return jnp.average(kl, weights=weights)
 
 
-def improve(
+def improve_policy(
     policy: NeuralPolicy,
     observations: Any,
     objective: Objective,
@@ -94,34 +98,35 @@ def improve(
     damping: float = 1e-4,
     backtracks: int = 15,
     learn_covariance: bool = True,
-) -> Step:
-    """One step up the objective within the bound.
+) -> NaturalStep:
+    """Raise the objective by one step within the bound.
 
     Args:
-        observations: over which the KL is averaged, with `weights`; None for equal ones.
-        objective: to be raised.
-        bound: on the mean KL, nats.
-        iterations: of conjugate gradients, at most.
+        observations: the KL is averaged over these.
+        objective: the function to raise.
+        bound: largest mean KL, nats.
+        weights: of the observations in the mean KL; None for equal weights.
+        iterations: largest number of conjugate-gradient iterations.
         damping: added to the diagonal of Fisher's matrix, relative to its mean along the gradient.
-        backtracks: how often the step is shortened, by a factor of 0.7.
-        learn_covariance: or the mean alone.
+        backtracks: how often the step may be shortened, by a factor of 0.7.
+        learn_covariance: False to learn the mean alone.
 
     Raises:
-        PolicyError: for a bound that is not positive, or observations of another shape.
+        PolicyError: if the bound is not positive, or the observations do not fit the network.
     """
     if not bound > 0:
         raise PolicyError(f"bound = {bound}: expected a KL divergence above 0, in nats")
-    observations = policy.network.checked(observations)
+    observations = policy.network.check(observations)
     count = len(jax.tree.leaves(observations)[0])
     weights = np.ones(count) if weights is None else np.asarray(weights, dtype=float)
-    knobs = np.array([bound, damping])  # an array: another value is not another compilation
+    knobs = np.array([bound, damping])  # an array, so that another value does not compile the step anew
     new, kl, gain, fraction, state = jax.tree.map(
         np.asarray,
         _step(policy, observations, objective, knobs, weights, iterations, backtracks, learn_covariance),
     )
     moved = bool(fraction > 0)
     message = "" if moved else _WHY[int(state)]
-    return Step(new if moved else policy, moved, float(kl), float(gain), float(fraction), message)
+    return NaturalStep(new if moved else policy, moved, float(kl), float(gain), float(fraction), message)
 
 
 _WHY = (
@@ -132,7 +137,7 @@ _WHY = (
 
 
 def _parameters(policy: NeuralPolicy, learn_covariance: bool) -> tuple[Array, Callable[[Array], NeuralPolicy]]:
-    """What is learned, as a vector; and the policy that such a vector stands for."""
+    """Return the learned parameters as a vector, and the function from such a vector to its policy."""
     factor = jnp.linalg.cholesky(policy.covariance)
     start = (policy.network, jnp.tril(factor, -1), jnp.log(jnp.diagonal(factor)))
     flat, unravel = ravel_pytree(start if learn_covariance else start[:1])

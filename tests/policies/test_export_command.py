@@ -11,7 +11,7 @@ from gps import cli
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
 from gps.policies import MLP
-from gps.policies.export import loader
+from gps.policies.export import read_loader
 from gps.policies.supervised import Training
 from gps.runs.run import Run
 
@@ -21,7 +21,7 @@ def load(capsys):
     """`load` of the program that the command prints."""
     assert cli.main(["export", "--loader"]) == 0
     printed = capsys.readouterr().out
-    assert printed == loader()
+    assert printed == read_loader()
     namespace = {}
     exec(compile(printed, "load_policy.py", "exec"), namespace)
     return namespace["load"]

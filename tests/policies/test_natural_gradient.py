@@ -13,7 +13,7 @@ from gps.linear_gaussian.linalg import logdet
 from gps.linear_gaussian.trust_region import update
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 from gps.policies import MLP, NeuralPolicy
-from gps.policies.natural_gradient import Advantages, improve, log_density, mean_kl
+from gps.policies.natural_gradient import Advantages, improve_policy, log_density, mean_kl
 
 DX, DU = 3, 2
 RNG = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def linear_gaussian() -> NeuralPolicy:
 
 def as_controller(policy: NeuralPolicy) -> Controller:
     """Of one step."""
-    W, b = policy.network.entry
+    W, b = policy.network.input_layer
     return Controller(np.asarray(W).T[None], np.asarray(b)[None], np.asarray(policy.covariance)[None])
 
 
@@ -59,7 +59,7 @@ def trust_region_kl(new: Controller, old: Controller) -> float:
 @pytest.mark.parametrize("bound", [1e-3, 0.1, 1.0])
 def test_the_bound_is_the_trust_regions(bound):
     old = linear_gaussian()
-    step = improve(old, X, cost(), bound)
+    step = improve_policy(old, X, cost(), bound)
     assert step.moved and step.gain > 0
     assert step.kl == pytest.approx(trust_region_kl(as_controller(step.policy), as_controller(old)), rel=1e-9)
     assert 0.3 * bound < step.kl <= bound * (1 + 1e-9)
@@ -67,7 +67,7 @@ def test_the_bound_is_the_trust_regions(bound):
 
 def test_the_mean_alone_ends_at_the_bound():
     """Without the covariance the KL is quadratic, and the model of it exact."""
-    step = improve(linear_gaussian(), X, cost(), 1e-2, learn_covariance=False)
+    step = improve_policy(linear_gaussian(), X, cost(), 1e-2, learn_covariance=False)
     assert step.fraction == 1
     assert step.kl == pytest.approx(1e-2, rel=1e-6)
     np.testing.assert_array_equal(step.policy.covariance, S)
@@ -76,7 +76,7 @@ def test_the_mean_alone_ends_at_the_bound():
 def test_a_small_step_is_the_trust_regions_own():
     """Within a bound that goes to zero, both are the steepest descent of the cost in the metric of the KL."""
     bound, objective, old = 1e-6, cost(), linear_gaussian()
-    step = improve(old, X, objective, bound, iterations=100, damping=0.0)
+    step = improve_policy(old, X, objective, bound, iterations=100, damping=0.0)
     one = lambda array: np.asarray(array)[None]  # a batch of one condition  # noqa: E731
     # The smallest horizon that the trust region has: a second step that neither costs nor moves.
     dz = DX + DU
@@ -106,8 +106,8 @@ def test_advantages_raise_the_good_actions():
     o = rng.normal(size=(200, DX))
     u = policy.act(o, rng=rng)
     advantages = -((u - 1) ** 2).sum(axis=1)
-    objective = Advantages.of(policy, o, u, advantages - advantages.mean())
-    step = improve(policy, o, objective, 0.05)
+    objective = Advantages.from_policy(policy, o, u, advantages - advantages.mean())
+    step = improve_policy(policy, o, objective, 0.05)
     assert step.moved and step.kl <= 0.05 * (1 + 1e-9)
     assert step.policy.act(o).mean() > policy.act(o).mean() + 0.05
     assert float(mean_kl(step.policy, policy, o)) == pytest.approx(step.kl)
@@ -140,9 +140,9 @@ class Odd(eqx.Module):
 )
 def test_where_there_is_no_step_the_policy_stays(values, message):
     old, objective = linear_gaussian(), Odd(*map(np.float64, values))
-    step = improve(old, X, objective, 0.1)
+    step = improve_policy(old, X, objective, 0.1)
     assert not step.moved and step.kl == step.gain == step.fraction == 0
     assert step.policy is old
     assert message in step.message
     with pytest.raises(PolicyError, match="bound"):
-        improve(old, X, objective, 0.0)
+        improve_policy(old, X, objective, 0.0)

@@ -86,10 +86,10 @@ def test_a_policy_is_stored_bit_for_bit(policy, kind):
 @pytest.mark.parametrize(
     ("policy", "observation", "message"),
     [
-        (vector_policy(), np.zeros(4), r"shape \(4,\), and this policy takes \(..., 5\)"),
+        (vector_policy(), np.zeros(4), r"vectors of shape \(4,\); this network takes \(..., 5\)"),
         (vector_policy(), 1.0, r"shape \(\)"),
-        (vector_policy(), Pixels(np.zeros((64, 64, 3)), np.zeros(2)), "no eyes"),
-        (seeing_policy(), np.zeros((64, 70, 3)), r"shape \(0,\), and this policy takes \(..., 2\)"),
+        (vector_policy(), Pixels(np.zeros((64, 64, 3)), np.zeros(2)), "this network takes vectors, not images"),
+        (seeing_policy(), np.zeros((64, 70, 3)), r"vectors of shape \(0,\); this network takes \(..., 2\)"),
         (seeing_policy(), Pixels(np.zeros((70, 64, 3)), np.zeros(2)), r"\(70, 64, 3\), and .* = \(64, 70, 3\)"),
         (seeing_policy(), Pixels(np.zeros((2, 64, 70, 3)), np.zeros(2)), "one of each"),
         (seeing_policy(), Pixels(np.zeros((64, 70, 3), np.int64), np.zeros(2)), "images of int64; expected uint8"),

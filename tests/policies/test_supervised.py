@@ -341,5 +341,5 @@ def test_many_images_are_looked_at_in_parts_with_the_same_result(monkeypatch):
     policy, rng, data = NeuralPolicy.untrained(network), np.random.default_rng(0), samples(10)
     data = data._replace(observations=Pixels(rng.random((10, 12, 14, 3)), np.zeros((10, 0))))
     whole = float(jax.jit(lambda: objective(policy, data))())
-    monkeypatch.setattr(Convolutional, "at_once", 4)
+    monkeypatch.setattr(Convolutional, "max_batch", 4)
     assert float(jax.jit(lambda: objective(policy, data))()) == pytest.approx(whole, rel=1e-5)
