@@ -28,7 +28,7 @@ MOST_OF_PICTURES = 3 * MAX_BYTES // 4
 """Bytes that the pictures of an iteration may take: they are stored in one file with other arrays."""
 
 
-def environment(config: EnvironmentConfig, directory: Path, num_envs: int, confirm: Confirm | None = None) -> VectorEnv:
+def make_environment(config: EnvironmentConfig, directory: Path, num_envs: int, confirm: Confirm | None = None) -> VectorEnv:
     """`num_envs` simulations of the experiment's environment.
 
     Args:
@@ -128,7 +128,7 @@ def find_horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
     return config.horizon or limit or 100
 
 
-def require_room(environment: VectorEnv, episodes: int, T: int) -> None:
+def require_room(sight: Sight, episodes: int, T: int) -> None:
     """ConfigError if the pictures of `episodes` of T steps are more than a run stores of an iteration."""
     size = episodes * T * math.prod(sight.image_shape or (0,))
     if size > MOST_OF_PICTURES:
