@@ -1,6 +1,6 @@
-"""What `gps run` and `gps resume` print while they work.
+"""The console of `gps run` and `gps resume`.
 
-A line for each iteration and condition, trouble in words beneath it, and, on a terminal, a live status line. The
+A line for each iteration and condition, trouble in words below it, and, on a terminal, a live status line. The
 formats are those of `gps.inspect.tables`.
 """
 
@@ -10,26 +10,23 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from gps.inspect import tables
+from gps.callbacks import Callback
 
 if TYPE_CHECKING:
-    import numpy as np
     from rich.console import Console
     from rich.status import Status
 
     from gps.config import ExperimentConfig
-    from gps.experiment import Callback
-    from gps.records import IterationRecord, Rollouts
-    from gps.runs.run import Run
-else:
-    Callback = object  # the status line is up before the slow import of the experiment
+    from gps.metrics import EvaluationRow
+    from gps.records import EvaluationRecord, IterationRecord
+    from gps.runs import Run
 
 _STAGES = {"sample": "sampling", "fit": "fitting the dynamics", "improve": "improving the controllers"}
 _COMPILED = ("fit", "improve")
 
 
 class Progress(Callback):
-    """Prints a run as it goes. Use it as a context manager: it leaves the terminal as it was.
+    """Print a run as it goes. Use it as a context manager: it leaves the terminal as it was.
 
     Args:
         quiet: print nothing.
@@ -46,7 +43,7 @@ class Progress(Callback):
         self._total = 0
         self._compiled: set[str] = set()
         self._last: IterationRecord | None = None
-        self._evaluations: dict[str, list[tables.Evaluation]] = {}
+        self._evaluations: dict[str, list[EvaluationRow]] = {}
         self._began = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -64,6 +61,8 @@ class Progress(Callback):
             self._status = None
 
     def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
+        from gps.inspect.tables import format_header
+
         self.run, self._total = run, total
         conditions, algorithm = len(config.environment.conditions), config.algorithm
         if config.description:
@@ -72,7 +71,7 @@ class Progress(Callback):
             f"{run.name}: {conditions} condition{'s' * (conditions != 1)}, {algorithm.samples} samples of each, "
             f"{total} iterations, seed {run.seed}"
         )
-        self._print(tables.header())
+        self._print(format_header())
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:
@@ -83,34 +82,39 @@ class Progress(Callback):
         self._say(text)
 
     def on_iteration(self, record: IterationRecord) -> None:
+        from gps.inspect.tables import describe_policy, describe_trouble, format_row
+        from gps.metrics import make_rows
+
         self._last = record
-        for row in tables.rows(record):
-            self._print(tables.line(row))
-            if (trouble := tables.trouble(row)) is not None:
+        for row in make_rows(record):
+            self._print(format_row(row))
+            if (trouble := describe_trouble(row)) is not None:
                 self._print(trouble, style="yellow")
-        for text in tables.policy_lines(record.policy):
+        for text in describe_policy(record.policy):
             self._print(text)
         if record.iteration + 1 == self._total:
             self._say("evaluating what was learned")
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        self._evaluations[what] = tables.evaluation(rollouts, costs)
-        done = 0 if self.run is None else len(self.run.iterations)
-        policy = done > 0 and self.run.has_policy(done - 1)
-        for text in tables.evaluation_lines(self._evaluations[what], what, policy):
+    def on_evaluation(self, record: EvaluationRecord) -> None:
+        from gps.inspect.tables import describe_evaluation
+        from gps.metrics import make_evaluation_rows
+
+        self._evaluations[record.what] = make_evaluation_rows(record)
+        for text in describe_evaluation(record.what, self._evaluations[record.what]):
             self._print(text)
 
     def on_end(self, run: Run) -> None:
-        solved = tables.solved_line(self._evaluations)
+        from gps.inspect.tables import describe_solved
+
+        solved = describe_solved(self._evaluations)
         parts = [solved] if solved else []
         if self._last is not None:
-            steps, episodes = tables.effort(self._last)
-            parts.append(f"{episodes} episodes, {steps} environment steps")
+            parts.append(f"{self._last.episodes} episodes, {self._last.environment_steps} environment steps")
         parts.append(f"{time.perf_counter() - self._began:.1f} s")
         self._print("; ".join(parts))
 
     def confirm(self, question: str) -> bool:
-        """Ask on the terminal, with the status line out of the way."""
+        """Ask on the terminal, without the status line."""
         from gps.environments.guard import ask
 
         if self._status is None:
@@ -122,11 +126,11 @@ class Progress(Callback):
             self._status.start()
 
     def say(self, text: str) -> None:
-        """A line about the run, among those of its iterations."""
+        """Print a line about the run, among those of its iterations."""
         self._print(text)
 
     def tell(self, text: str) -> None:
-        """The same for what a person must know even of a quiet run: on stderr then."""
+        """Print what a person must know even of a quiet run, then on stderr."""
         if self._quiet:
             print(text, file=sys.stderr, flush=True)
         else:

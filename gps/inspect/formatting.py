@@ -1,0 +1,69 @@
+"""Numbers, intervals, sparklines and columns as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gps.inspect.statistics import Estimate
+
+
+def format_number(value: float | None) -> str:
+    """Two to five significant digits in at most 7 characters (8 where the exponent of a negative number has two).
+
+    A dash for None and NaN.
+    """
+    if value is None:
+        return "-"
+    size = abs(value)
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else str(value)
+    if size != 0 and (size < 9.995e-3 or size >= 99999.5):
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    digits = next(digits for limit, digits in ((999.95, 0), (99.995, 1), (0.9995, 2), (0, 3)) if size >= limit)
+    return f"{value:.{digits}f}" if size else "0"
+
+
+def format_interval(item: Estimate | None) -> str:
+    """`3.79 [3.50, 4.31]`."""
+    if item is None:
+        return "-"
+    value, low, high = (float(part) for part in (item.value, item.low, item.high))
+    return format_number(value) if low == high or np.isnan(low) else f"{format_number(value)} [{format_number(low)}, {format_number(high)}]"
+
+
+def sparkline(values: Sequence[float] | np.ndarray, width: int = 60) -> str:
+    """Values over time as a row of bars, from zero (or the least value) to the greatest.
+
+    A bar is the greatest value of its bin; a bin without a finite value is a `·`.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.size == 0:
+        return ""
+    bins = np.array_split(values, min(width, values.size))
+    finite = [bin_[np.isfinite(bin_)] for bin_ in bins]
+    peaks = np.array([bin_.max() if bin_.size else np.nan for bin_ in finite])
+    known = peaks[np.isfinite(peaks)]
+    low = min(0.0, known.min()) if known.size else 0.0
+    span = (known.max() - low if known.size else 0.0) or 1.0
+    bars = "▁▂▃▄▅▆▇█"
+    return "".join(bars[round(7 * (peak - low) / span)] if math.isfinite(peak) else "·" for peak in peaks)
+
+
+def format_span(values: np.ndarray) -> str:
+    """`0.1 to 0.5`, the range of the finite values; a dash without any."""
+    finite = values[np.isfinite(values)]
+    return f"{format_number(finite.min())} to {format_number(finite.max())}" if finite.size else "-"
+
+
+def align_columns(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of cells in columns, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in table
+    ]
