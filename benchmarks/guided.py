@@ -88,7 +88,7 @@ PARTS = {"final": "policy, trained", "unseen": "policy, unseen", "local": "local
 COLUMNS = ("algorithm", "seeds", *PARTS.values(), "cost: trained; unseen; local", "episodes (steps)", "seconds")
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """What a run came to; `error` says why there is nothing else."""
 
     succeeded: Mapping[str, list[bool]] = MappingProxyType({})  # of each of PARTS, by place
@@ -99,7 +99,7 @@ class Result(NamedTuple):
     error: str = ""
 
 
-def train(algorithm: Algorithm, seed: int, out: str | None) -> Result:
+def train(algorithm: Algorithm, seed: int, out: str | None) -> RunResult:
     """One run, or two where the first one demonstrates."""
     import gps
     from gps.inspect.tables import effort
@@ -116,7 +116,7 @@ def train(algorithm: Algorithm, seed: int, out: str | None) -> Result:
         summaries = {part: runs[-1].evaluated_summary(part) for part in PARTS}
         steps, episodes = (sum(counts) for counts in zip(*(effort(run.iterations[-1]) for run in runs), strict=True))
         demonstrated = [item.solved for run in runs[:-1] for item in run.evaluated_summary("final")]
-    return Result(
+    return RunResult(
         {part: [item.solved for item in items] for part, items in summaries.items()},
         {part: float(np.mean([item.cost for item in items])) for part, items in summaries.items()},
         (episodes, steps),
@@ -125,17 +125,17 @@ def train(algorithm: Algorithm, seed: int, out: str | None) -> Result:
     )
 
 
-def apart(algorithm: Algorithm, seed: int, out: str | None) -> Result:
+def train_in_process(algorithm: Algorithm, seed: int, out: str | None) -> RunResult:
     """The same in a process of its own, whose death is the end of nothing else."""
     context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(1, context) as process:
         try:
             return process.submit(train, algorithm, seed, out).result()
         except Exception as error:
-            return Result(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            return RunResult(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def row(title: str, results: Sequence[Result], seeds: int) -> tuple[str, ...]:
+def make_row(title: str, results: Sequence[RunResult], seeds: int) -> tuple[str, ...]:
     """A row of the table from the runs of several seeds that came to an end."""
     from gps.inspect.statistics import estimate
     from gps.inspect.tables import interval
@@ -145,7 +145,7 @@ def row(title: str, results: Sequence[Result], seeds: int) -> tuple[str, ...]:
     cells = []
     for part in PARTS:
         succeeded = np.array([result.succeeded[part] for result in results])
-        cells.append(f"{succeeded.sum()}/{succeeded.size}, {percent(estimate(succeeded.mean(axis=1)))}")
+        cells.append(f"{succeeded.sum()}/{succeeded.size}, {format_percent(estimate(succeeded.mean(axis=1)))}")
     costs = (interval(estimate(np.array([result.cost[part] for result in results]))) for part in PARTS)
     episodes, steps = results[0].effort
     return (
@@ -158,38 +158,38 @@ def row(title: str, results: Sequence[Result], seeds: int) -> tuple[str, ...]:
     )
 
 
-def percent(share: Estimate) -> str:
+def format_percent(share: Estimate) -> str:
     """`93 [88, 100] %`."""
     value, low, high = (100 * float(part) for part in (share.value, share.low, share.high))
     return f"{value:.0f} %" if low == high else f"{value:.0f} [{low:.0f}, {high:.0f}] %"
 
 
-def settings(algorithm: Algorithm, results: Sequence[Result]) -> str:
+def describe_settings(algorithm: Algorithm, results: Sequence[RunResult]) -> str:
     """What an algorithm was set to, and what it began with."""
 
-    def told(overrides):
+    def format_overrides(overrides):
         return ", ".join(f"`--set {one}`" for one in overrides) or "the experiment as it is"
 
-    text = f"- {algorithm.title}: {told(algorithm.overrides)}"
+    text = f"- {algorithm.title}: {format_overrides(algorithm.overrides)}"
     if not algorithm.demonstrations:
         return text
     reached = [solved for result in results for solved in result.demonstrated]
     return (
         f'{text}, with `algorithm.controller.initial = {{ name = "file", path = RUN }}`, RUN that of '
-        f"{told(algorithm.demonstrations)}, whose own controllers insert {sum(reached)}/{len(reached)}"
+        f"{format_overrides(algorithm.demonstrations)}, whose own controllers insert {sum(reached)}/{len(reached)}"
     )
 
 
-def failed(title: str, seed: int, error: str) -> tuple[str, ...]:
+def make_failed_row(title: str, seed: int, error: str) -> tuple[str, ...]:
     """The row of a run that failed."""
     return (title, f"seed {seed}", f"failed: {error}".replace("|", "\\|"), *[""] * (len(COLUMNS) - 3))
 
 
-def line(cells: Sequence[str]) -> str:
+def format_line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def told(name: str, seed: int, result: Result) -> str:
+def describe_result(name: str, seed: int, result: RunResult) -> str:
     """A run in a line."""
     if result.error:
         return f"{name}, seed {seed}: failed: {result.error}"
@@ -198,7 +198,7 @@ def told(name: str, seed: int, result: Result) -> str:
     return f"{name}, seed {seed}: {'; '.join(parts)}{first}; {result.seconds:.0f} s"
 
 
-def arguments(argv: Sequence[str] | None = None) -> Any:
+def parse_arguments(argv: Sequence[str] | None = None) -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0-4", help="FIRST-LAST, or one; default: 0-4")
     parser.add_argument("--only", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), help="some algorithms")
@@ -210,26 +210,26 @@ def arguments(argv: Sequence[str] | None = None) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    asked = arguments(argv)
-    first, _, last = asked.seeds.partition("-")
+    args = parse_arguments(argv)
+    first, _, last = args.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the machine
-    print(line(COLUMNS) + "\n|" + "---|" * len(COLUMNS), flush=True)
+    print(format_line(COLUMNS) + "\n|" + "---|" * len(COLUMNS), flush=True)
     failures, notes = 0, []
-    with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-        for name in asked.only:
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for name in args.only:
             algorithm, results = ALGORITHMS[name], {}
-            runs = {pool.submit(apart, algorithm, seed, asked.out): seed for seed in seeds}
+            runs = {pool.submit(train_in_process, algorithm, seed, args.out): seed for seed in seeds}
             for done in concurrent.futures.as_completed(runs):
                 results[runs[done]] = done.result()
-                print(told(name, runs[done], done.result()), file=sys.stderr, flush=True)
+                print(describe_result(name, runs[done], done.result()), file=sys.stderr, flush=True)
             ended = [results[seed] for seed in seeds if not results[seed].error]
-            print(line(row(algorithm.title, ended, len(seeds))), flush=True)
-            notes.append(settings(algorithm, ended))
+            print(format_line(make_row(algorithm.title, ended, len(seeds))), flush=True)
+            notes.append(describe_settings(algorithm, ended))
             for seed in seeds:
                 if results[seed].error:
                     failures += 1
-                    print(line(failed(algorithm.title, seed, results[seed].error)), flush=True)
+                    print(format_line(make_failed_row(algorithm.title, seed, results[seed].error)), flush=True)
     print("\n" + "\n".join(notes))
     return 1 if failures else 0
 

@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 
 SIMULATIONS, TURNS, STEPS, THREADS = 64, 20, 4, 2
 
@@ -24,7 +24,7 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the originals, about their own models
         rows = [measure(id) for id in IDS if id.endswith("-v5")]
-    table(
+    print_table(
         f"Gymnasium's MuJoCo environments, {SIMULATIONS} simulations, environment steps per second",
         [
             "id",
@@ -54,9 +54,9 @@ def measure(id: str) -> tuple[object, ...]:
     shape = (TURNS + 1, STEPS, SIMULATIONS, *low.shape)
     turns = np.random.default_rng(0).uniform(low, high, shape).astype(np.float32)
 
-    seconds = np.array([(clocked(play, original, a), clocked(play, batched, a)) for a in turns])[1:]
+    seconds = np.array([(measure_seconds(play, original, a), measure_seconds(play, batched, a)) for a in turns])[1:]
     wall, processor = seconds.transpose(2, 1, 0)  # each theirs and ours, by turn
-    bare = clocked(physics, original, turns[-1])[1]
+    bare = measure_seconds(step_physics, original, turns[-1])[1]
     rates = (round(SIMULATIONS * STEPS / np.median(times)) for times in wall)
     row = (
         id,
@@ -71,7 +71,7 @@ def measure(id: str) -> tuple[object, ...]:
     return row
 
 
-def clocked(function, environment, turn: np.ndarray) -> tuple[float, float]:
+def measure_seconds(function, environment, turn: np.ndarray) -> tuple[float, float]:
     """Seconds on the wall and of the processor."""
     start = time.perf_counter(), time.process_time()
     for actions in turn:
@@ -87,7 +87,7 @@ def play(environment, actions: np.ndarray) -> None:
         environment.reset(options={"reset_mask": ended})
 
 
-def physics(original, actions: np.ndarray) -> None:
+def step_physics(original, actions: np.ndarray) -> None:
     """A step of the originals with nothing but MuJoCo."""
     import mujoco
 

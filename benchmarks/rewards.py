@@ -18,7 +18,7 @@ POINTS = (0.25, 0.5, 1.0)
 """Shares of the training after which the samples' return is told."""
 
 
-def baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+def compute_baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns of zero actions (1,) and of uniformly random ones (seeds,), from the experiment's start."""
     from gps.config import load
     from gps.experiment import Experiment
@@ -37,13 +37,15 @@ def baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     return returns[0][:1], returns[1]
 
 
-def learned(runs: list) -> list[np.ndarray]:
+def compute_returns(runs: list) -> list[np.ndarray]:
     """Returns of several runs at each of `POINTS` and at the end, (seeds,) each."""
-    columns = [np.array([run.rollouts(k)[0].rewards.sum(axis=2).mean() for run in runs]) for k in _iterations(runs[0])]
+    columns = [
+        np.array([run.rollouts(k)[0].rewards.sum(axis=2).mean() for run in runs]) for k in _choose_iterations(runs[0])
+    ]
     return [*columns, np.array([run.evaluation[0].rewards.sum(axis=2).mean() for run in runs])]
 
 
-def _iterations(run) -> list[int]:
+def _choose_iterations(run) -> list[int]:
     return [round(share * len(run.iterations)) - 1 for share in POINTS]
 
 
@@ -69,12 +71,12 @@ def main() -> None:
         rows[id, "formula"] = [gps.load_run(one.path) for one in swept.runs]
 
     one = rows[IDS[0], "rewards"][0]
-    steps = [one.rows(k)[0].environment_steps for k in _iterations(one)]
+    steps = [one.rows(k)[0].environment_steps for k in _choose_iterations(one)]
     print("| environment, cost | zero | random | " + " | ".join(f"{n:,} steps" for n in steps) + " | final |")
     print("|---" * (4 + len(POINTS)) + "|")
     for (id, kind), runs in sorted(rows.items()):
-        zero, random = baselines(id, arguments.seeds)
-        cells = [f"{zero[0]:.3g}", *(interval(estimate(column)) for column in (random, *learned(runs)))]
+        zero, random = compute_baselines(id, arguments.seeds)
+        cells = [f"{zero[0]:.3g}", *(interval(estimate(column)) for column in (random, *compute_returns(runs)))]
         print(f"| {id}, {kind} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -8,14 +8,14 @@ import time
 
 import numpy as np
 
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 
 SIMULATIONS, T, ROUNDS, PAUSE = 20, 100, 20, 70e-6
 CONDITIONS = [{"slot": slot} for slot in ([-0.08, -0.08], [-0.08, 0.08], [0.08, 0.08], [0.08, -0.08])]
 
 
-class Asked:
-    """A policy, and when it was asked."""
+class TimedPolicy:
+    """A policy, and the times at which it was called."""
 
     def __init__(self, policy):
         self.policy, self.observes, self.times = policy, policy.observes, []
@@ -25,7 +25,7 @@ class Asked:
         return self.policy.act(seen, t)
 
 
-class Nothing:
+class ZeroPolicy:
     """A policy that does nothing."""
 
     observes = "state"
@@ -39,7 +39,7 @@ class Nothing:
 
 def main() -> None:
     rows = [(threads, *row) for threads in (1, 2) for row in measure(threads)]
-    table(
+    print_table(
         f"Sampling, peg insertion, {SIMULATIONS} simulations x {T} steps",
         ["threads", "", "ms", "share of the bare rate (medians)", "a step at least, µs", "share of it"],
         rows,
@@ -76,15 +76,15 @@ def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
         return times
 
     def closed(policy):
-        asked = Asked(policy)
-        collect(environment, asked, CONDITIONS, noise, 0)
-        return asked.times
+        timed = TimedPolicy(policy)
+        collect(environment, timed, CONDITIONS, noise, 0)
+        return timed.times
 
     network = MLP.create((dx, 64, 64, du), jax.random.key(0), gain=0.0)
     ways = {
         "Batch, open loop, bare": (bare, 0.0),
         f"the same, {1e6 * PAUSE:.0f} µs between the steps": (bare, PAUSE),
-        "a policy that does nothing": (closed, Nothing(du)),
+        "a policy that does nothing": (closed, ZeroPolicy(du)),
         "linear-Gaussian": (closed, zero(M, T, dx, du, 0.2)),
         "neural, 2 x 64": (closed, Shared(NeuralPolicy.untrained(network), M, T)),
     }

@@ -34,7 +34,7 @@ def train(name: str, seed: int) -> dict:
     return last.row | {"seconds": time.perf_counter() - start}
 
 
-def baseline(name: str, seed: int | None) -> dict:
+def run_baseline(name: str, seed: int | None) -> dict:
     """One episode of each condition without learning: uniform actions, or zero where there is no seed."""
     from gps.config import load
     from gps.experiment import Experiment
@@ -49,7 +49,7 @@ def baseline(name: str, seed: int | None) -> dict:
         zero = initial.zero(M, T, built.starts.shape[1], space.shape[0], 1.0)
         rollouts = collect(built.environment, zero, built.conditions, noise, 0)
         costs = built.algorithm.costs(rollouts)
-    return _outcome(rollouts.succeeded[:, 0], costs[:, :1])
+    return _summarize(rollouts.succeeded[:, 0], costs[:, :1])
 
 
 class _Last:
@@ -70,15 +70,15 @@ class _Last:
 
     def on_evaluation(self, rollouts, costs, what="final"):
         if what == "final":
-            self.row |= _outcome(rollouts.succeeded[:, 0], costs)
+            self.row |= _summarize(rollouts.succeeded[:, 0], costs)
 
 
-def _outcome(succeeded, costs) -> dict:
+def _summarize(succeeded, costs) -> dict:
     """Of one episode in each condition: who succeeded, and the mean over the conditions of the episode's cost."""
     return {"succeeded": succeeded, "cost": float(costs.sum(axis=(1, 2)).mean())}
 
 
-def row(title: str, results: list[dict]) -> tuple[str, ...]:
+def make_row(title: str, results: list[dict]) -> tuple[str, ...]:
     """A row of the table from the results of several seeds."""
     from gps.inspect.statistics import estimate
     from gps.inspect.tables import interval
@@ -117,10 +117,10 @@ def main() -> None:
         for name in arguments.experiments or known:
             n = len(seeds)
             trained = list(pool.map(train, [name] * n, seeds))
-            random = list(pool.map(baseline, [name] * n, seeds))
-            zero = [pool.submit(baseline, name, None).result()]
+            random = list(pool.map(run_baseline, [name] * n, seeds))
+            zero = [pool.submit(run_baseline, name, None).result()]
             for title, results in ((name, trained), ("— zero actions", zero), ("— random actions", random)):
-                print("| " + " | ".join(row(title, results)) + " |", flush=True)
+                print("| " + " | ".join(make_row(title, results)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Any
 
 from gps import commands
-from gps.commands._common import CLOSED_PIPE, INTERRUPTED, report
+from gps.commands._common import CLOSED_PIPE, INTERRUPTED, print_error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.traceback:
             raise
-        return report(error)
+        return print_error(error)
 
 
 def script() -> int:

@@ -55,26 +55,26 @@ class Library:
 
     def evaluate(self, problem, eta, alpha=0.0):
         """K, k, Sigma and the KL at one given eta; the KL is infinite where a Quu is not PD."""
-        inputs, (K, k, Sigma) = _inputs(problem), _outputs(problem)
+        inputs, (K, k, Sigma) = _prepare_inputs(problem), _make_outputs(problem)
         kl = ctypes.c_double()
-        outputs = _pointers((K, k, Sigma))
-        self._evaluate(*_sizes(problem), *_pointers(inputs), alpha, eta, *outputs, ctypes.byref(kl))
+        outputs = _get_pointers((K, k, Sigma))
+        self._evaluate(*_get_sizes(problem), *_get_pointers(inputs), alpha, eta, *outputs, ctypes.byref(kl))
         return K, k, Sigma, kl.value
 
     def _run(self, problem, bound, alpha, eta0, tolerance, fixed_sizes, repeats):
         check_search(bound, alpha, eta0, tolerance)
-        inputs, outputs = _inputs(problem), _outputs(problem)
+        inputs, outputs = _prepare_inputs(problem), _make_outputs(problem)
         seconds = np.zeros(repeats)
         eta, kl, evaluations = ctypes.c_double(), ctypes.c_double(), ctypes.c_int()
         status = self._update(
-            *_sizes(problem), *_pointers(inputs), bound, alpha, eta0, tolerance, int(fixed_sizes),
-            *_pointers(outputs), ctypes.byref(eta), ctypes.byref(kl), ctypes.byref(evaluations), repeats,
+            *_get_sizes(problem), *_get_pointers(inputs), bound, alpha, eta0, tolerance, int(fixed_sizes),
+            *_get_pointers(outputs), ctypes.byref(eta), ctypes.byref(kl), ctypes.byref(evaluations), repeats,
             seconds.ctypes.data,
         )  # fmt: skip
         return Update(*outputs, eta.value, kl.value, evaluations.value, STATUS[status]), seconds
 
 
-def _inputs(p):
+def _prepare_inputs(p):
     """The problem's ten arrays, row-major doubles, in the order of the C++ signature."""
     T, dx, du = p.T, p.dx, p.du
     dz = dx + du
@@ -90,15 +90,15 @@ def _inputs(p):
     return arrays
 
 
-def _outputs(p):
+def _make_outputs(p):
     return np.empty((p.T, p.du, p.dx)), np.empty((p.T, p.du)), np.empty((p.T, p.du, p.du))
 
 
-def _sizes(p):
+def _get_sizes(p):
     return p.T, p.dx, p.du
 
 
-def _pointers(arrays):
+def _get_pointers(arrays):
     return [array.ctypes.data for array in arrays]
 
 
@@ -110,15 +110,15 @@ def build() -> "Library | None":
     """
     compiler = find_compiler()
     if compiler is None:
-        return _cannot("no C++ compiler was found: install Debian's g++ (and libeigen3-dev), or set CXX")
+        return _warn("no C++ compiler was found: install Debian's g++ (and libeigen3-dev), or set CXX")
     headers = find_eigen()
     if headers is None:
-        return _cannot("Eigen's headers were not found: install Debian's libeigen3-dev, or set EIGEN_INCLUDE")
-    path = cache_folder() / f"update-{_key(compiler, headers)}.so"
+        return _warn("Eigen's headers were not found: install Debian's libeigen3-dev, or set EIGEN_INCLUDE")
+    path = find_cache_folder() / f"update-{_make_key(compiler, headers)}.so"
     if not path.exists():
         error = _compile(compiler, headers, path)
         if error:
-            return _cannot(f"{compiler} failed on {SOURCE.name} (Eigen is Debian's libeigen3-dev): {error}")
+            return _warn(f"{compiler} failed on {SOURCE.name} (Eigen is Debian's libeigen3-dev): {error}")
     return Library(path)
 
 
@@ -140,19 +140,19 @@ def find_eigen():
     return next((Path(c) for c in candidates if c and (Path(c) / "Eigen" / "Dense").is_file()), None)
 
 
-def cache_folder():
+def find_cache_folder():
     """$XDG_CACHE_HOME/gps/benchmarks, with the usual default."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gps" / "benchmarks"
 
 
-def _key(compiler, headers):
+def _make_key(compiler, headers):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    target = platform.machine() + _processor()
+    target = platform.machine() + _read_processor_flags()
     parts = (SOURCE.read_text(), compiler, version, str(headers), " ".join(FLAGS), target)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
-def _processor():
+def _read_processor_flags():
     """What -march=native depends on: the processor's feature flags where the system lists them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -176,6 +176,6 @@ def _compile(compiler, headers, path):
     return None
 
 
-def _cannot(reason):
+def _warn(reason):
     warnings.warn(f"the compiled yardstick is left out because {reason}.", stacklevel=3)
     return None

@@ -11,32 +11,32 @@ from typing import Any
 
 from gps.errors import GpsError, RunError
 
-OK, UNFORESEEN, MENDABLE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
 
-def report(error: Exception) -> int:
+def print_error(error: Exception) -> int:
     """Say what went wrong in plain words; returns the exit code."""
     if isinstance(error, GpsError):
         for line in str(error).splitlines():
             print(f"gps: error: {line}", file=sys.stderr)
-        return MENDABLE
+        return USER_ERROR
     print(f"gps: unexpected {type(error).__name__}: {error}", file=sys.stderr)
     print(
         "gps: what is on disk stays there; the same command with --traceback shows where it happened", file=sys.stderr
     )
-    return UNFORESEEN
+    return UNEXPECTED
 
 
-def whole(least: int) -> Callable[[str], int]:
+def integer(minimum: int) -> Callable[[str], int]:
     """An argument type: an integer that is not smaller than `least`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            value = least - 1
+            value = minimum - 1
         if value < least:
-            raise argparse.ArgumentTypeError(f"expected an integer >= {least}, got {text!r}")
+            raise argparse.ArgumentTypeError(f"expected an integer >= {minimum}, got {text!r}")
         return value
 
     return parse
@@ -72,7 +72,7 @@ def _noise(text: str) -> str | float:
 
 def add_port(parser: argparse.ArgumentParser) -> None:
     about = "of the live page, on 127.0.0.1; default: any that is free"
-    parser.add_argument("--port", type=whole(0), default=0, metavar="N", help=about)
+    parser.add_argument("--port", type=integer(minimum=0), default=0, metavar="N", help=about)
 
 
 def require_condition(condition: int, count: int) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gps.commands._common import INTERRUPTED, OK, add_port, report
+from gps.commands._common import INTERRUPTED, OK, add_port, print_error
 from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
 
     progress = Progress(args.quiet)
     with contextlib.ExitStack() as live:
-        callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_further(args)]
+        callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_make_extra_callbacks(args)]
         page = None
         if args.live:
             from gps.inspect.live import Live
@@ -64,19 +64,19 @@ def _learn(
         with progress:
             action(callbacks=callbacks, confirm=progress.confirm)
     except Stopped:
-        print(f"gps: stopped on request; {_whats_left(progress.run)}", file=sys.stderr)
+        print(f"gps: stopped on request; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, True
     except KeyboardInterrupt:
-        print(f"\ngps: interrupted; {_whats_left(progress.run)}", file=sys.stderr)
+        print(f"\ngps: interrupted; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, False
     except BrokenPipeError:
         raise
     except Exception as error:
         if args.traceback:
             raise
-        code = report(error)
+        code = print_error(error)
         if progress.run is not None:
-            print(f"gps: {_whats_left(progress.run)}", file=sys.stderr)
+            print(f"gps: {_describe_progress(progress.run)}", file=sys.stderr)
         return code, progress.run is not None
     return OK, True
 
@@ -89,7 +89,7 @@ def _keep_serving(url: str) -> None:
     print()
 
 
-def _further(args: argparse.Namespace) -> list[Callback]:
+def _make_extra_callbacks(args: argparse.Namespace) -> list[Callback]:
     """The callbacks that the arguments ask for."""
     if not args.tensorboard:
         return []
@@ -98,7 +98,7 @@ def _further(args: argparse.Namespace) -> list[Callback]:
     return [TensorBoard()]
 
 
-def _whats_left(run: Run | None) -> str:
+def _describe_progress(run: Run | None) -> str:
     if run is None:
         return "nothing had been written yet"
     count = len(run.iterations)

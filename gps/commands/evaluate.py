@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gps.commands._common import OK, add_noise, add_run, print_json, whole
+from gps.commands._common import OK, add_noise, add_run, integer, print_json
 
 if TYPE_CHECKING:
     from gps.evaluation import Evaluated, Score
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--iteration", type=int, metavar="K", help="whose improved controllers, or policy; default: the last"
     )
     parser.add_argument(
-        "--episodes", type=whole(1), default=20, metavar="N", help="of each start; default: %(default)s"
+        "--episodes", type=integer(minimum=1), default=20, metavar="N", help="of each start; default: %(default)s"
     )
     about = "the conditions, the test conditions, or both; default: %(default)s"
     parser.add_argument("--starts", choices=("trained", "unseen", "all"), default="trained", help=about)
@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--controller", choices=("policy", "local", "expert"), default="learned", help=about)
     add_noise(parser)
-    parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of noise and fresh starts; default: 0")
+    parser.add_argument(
+        "--seed", type=integer(minimum=0), default=0, metavar="S", help="of noise and fresh starts; default: 0"
+    )
     parser.add_argument(
         "--fresh", action="store_true", help="start each episode from a seed of its own (Gymnasium environments)"
     )
@@ -51,8 +53,8 @@ def main(args: argparse.Namespace) -> int:
         return OK
     print(run.path)
     what = {"policy": "policy", "local": "controllers", "expert": "expert"}[first.player]
-    print(f"{what} after iteration {first.iteration}, {_described(args.noise)}, seed {args.seed}")
-    for line in _table(results):
+    print(f"{what} after iteration {first.iteration}, {_describe_noise(args.noise)}, seed {args.seed}")
+    for line in _make_table(results):
         print(line)
     if repeated:
         print(
@@ -62,13 +64,13 @@ def main(args: argparse.Namespace) -> int:
     return OK
 
 
-def _described(noise: Any) -> str:
+def _describe_noise(noise: Any) -> str:
     if noise == "policy":
         return "with their own exploration noise"
     return "without noise" if noise == "none" else f"with white noise of standard deviation {noise:g} on the actions"
 
 
-def _table(results: Sequence[Evaluated]) -> list[str]:
+def _make_table(results: Sequence[Evaluated]) -> list[str]:
     from gps.inspect.tables import aligned, interval
 
     scores = [(score, result.repeated) for result in results for score in result.scores]
@@ -88,14 +90,14 @@ def _table(results: Sequence[Evaluated]) -> list[str]:
             str(score.episodes),
             interval(score.cost),
             *([interval(score.returns)] if rewarded else []),
-            *([_success(score, repeated)] if told else []),
+            *([_format_success(score, repeated)] if told else []),
         ]
         for score, repeated in scores
     ]
     return aligned([head, *rows])
 
 
-def _success(score: Score, repeated: bool) -> str:
+def _format_success(score: Score, repeated: bool) -> str:
     if score.success is None:
         return "-"
     text = f"{score.successes}/{score.episodes}"

@@ -22,7 +22,7 @@ def main(args: argparse.Namespace) -> int:
     if not runs:
         print(f"no runs in {args.folder}", file=sys.stderr)
         return OK
-    table = [_HEAD, *(_summary(path) for path in runs)]
+    table = [_HEAD, *(_summarize(path) for path in runs)]
     shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != "-" for line in table[1:])]
     for line in aligned([[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]):
         print(line)
@@ -35,7 +35,7 @@ _APART = {"unseen": "unseen", "local controllers": "local", "expert": "expert"}
 _HEAD = ("run", "seed", "iterations", "final cost", "success", *_APART, "started (UTC)", "state")
 
 
-def _summary(path: Any) -> tuple[str, ...]:
+def _summarize(path: Any) -> tuple[str, ...]:
     """A line of `gps list`."""
     from gps.inspect.tables import number, solved
     from gps.runs.run import Run

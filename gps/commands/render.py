@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps.commands._common import OK, add_noise, add_run, whole
+from gps.commands._common import OK, add_noise, add_run, integer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=_fps, metavar="N", help=about)
     parser.add_argument("--camera", metavar="NAME", help='a camera of the model; default: "view", else one that fits')
     add_noise(parser)
-    parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of the noise; default: 0")
+    parser.add_argument("--seed", type=integer(minimum=0), default=0, metavar="S", help="of the noise; default: 0")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 
-from gps.commands._common import INTERRUPTED, MENDABLE, OK, UNFORESEEN, whole
+from gps.commands._common import INTERRUPTED, OK, UNEXPECTED, USER_ERROR, integer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,14 +14,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", metavar="SEEDS", help="0-9 or 0,3,5 or 0-3,7; default: the experiment's own")
     about = "values to be varied, all combinations; one value holds for all runs; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE,…", help=about)
-    parser.add_argument("--iterations", type=whole(1), metavar="N", help="of each run; default: the experiment's")
-    parser.add_argument("--jobs", type=whole(1), metavar="N", help="runs at a time; default: one on each CPU or worker")
+    parser.add_argument(
+        "--iterations", type=integer(minimum=1), metavar="N", help="of each run; default: the experiment's"
+    )
+    parser.add_argument(
+        "--jobs", type=integer(minimum=1), metavar="N", help="runs at a time; default: one on each CPU or worker"
+    )
     parser.add_argument(
         "--backend", default="local", metavar="NAME", help="local (processes, the default), dask or ray"
     )
     parser.add_argument("--address", metavar="HOST:PORT", help="of a Dask or Ray cluster; default: start one here")
     parser.add_argument(
-        "--retries", type=whole(0), default=2, metavar="N", help="for a run whose worker died; default: 2"
+        "--retries", type=integer(minimum=0), default=2, metavar="N", help="for a run whose worker died; default: 2"
     )
     parser.add_argument("--out", metavar="DIR", help="folder of the run directories, in place of ./runs")
     parser.add_argument("--name", metavar="NAME", help="of the sweep's folder; default: sweep- and a digest")
@@ -30,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from gps.sweeps import sweep
-    from gps.sweeps.console import Progress, table
+    from gps.sweeps.console import SweepProgress, make_table
 
-    progress = Progress(args.quiet)
+    progress = SweepProgress(args.quiet)
     try:
         with progress:
             sweep(
@@ -58,8 +62,8 @@ def main(args: argparse.Namespace) -> int:
     if args.quiet:
         print(made.path)
     else:
-        for line in table(made):
+        for line in make_table(made):
             print(line)
         print(f"\ngps compare {shlex.quote(str(made.path))}")
     failed = [run for run in made.runs if run.state != "finished"]
-    return OK if not failed else MENDABLE if all(run.mendable for run in failed) else UNFORESEEN
+    return OK if not failed else USER_ERROR if all(run.mendable for run in failed) else UNEXPECTED

@@ -59,17 +59,17 @@ class Watched:
     def version(self) -> dict[str, Any]:
         """What tells a page whether it is up to date, in a few bytes: a stamp for each iteration, and the state."""
         stamps = self._stamps_on_disk()
-        state, at = self._state(len(stamps))
+        state, at = self._find_state(len(stamps))
         return {"stamps": stamps, "state": state, "at": at, "planned": self.run.config.algorithm.iterations}
 
-    def _state(self, done: int) -> tuple[str, str | None]:
+    def _find_state(self, done: int) -> tuple[str, str | None]:
         if not self.run.active:
             return ("finished" if done >= self.run.config.algorithm.iterations else "stopped"), None
-        match control.requested(self.run.path):
+        match control.read_request(self.run.path):
             case "stop":
                 return "stopping", None
             case "pause":
-                at = control.paused(self.run.path)
+                at = control.read_pause(self.run.path)
                 return ("paused", at) if at else ("pausing", None)
         return "running", None
 
@@ -87,8 +87,8 @@ class Watched:
             if key not in self._details:
                 while len(self._details) >= _KEPT_DETAILS:
                     del self._details[next(iter(self._details))]
-                following = self._record(k + 1) if len(key) > 2 else None
-                self._details[key] = to_json(detail(self._record(k), following, read_mixture(self.run, k)))
+                following = self._read_record(k + 1) if len(key) > 2 else None
+                self._details[key] = to_json(detail(self._read_record(k), following, read_mixture(self.run, k)))
             return self._details[key]
 
     def ends(self) -> str:
@@ -108,8 +108,8 @@ class Watched:
         if same < len(self._stamps):
             del self._stamps[same:], self._pieces[same:]
         for k in range(same, len(now)):
-            record = self._record(k)
-            item = piece(record, self._record(k - 1) if k else None)
+            record = self._read_record(k)
+            item = piece(record, self._read_record(k - 1) if k else None)
             self._pieces.append(worded(item, self._pieces[-1] if k else None))
             self._stamps.append(now[k])
             self._first = record if k == 0 else self._first
@@ -118,7 +118,7 @@ class Watched:
         """An iteration that has just been written: it need not be read again. Never waits for the server."""
         self._recent.append((self.run.iterations.stamp(record.iteration), record))
 
-    def _record(self, k: int) -> IterationRecord:
+    def _read_record(self, k: int) -> IterationRecord:
         stamp = self.run.iterations.stamp(k)
         for known, record in list(self._recent):
             if (known, record.iteration) == (stamp, k):
@@ -263,7 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _read(self, server: Server) -> tuple[str, str]:
         if self.path == "/":
             return "text/html", page(token=server.token)
-        watched = self._watched(server)
+        watched = self._require_run(server)
         if self.path == "/version":
             return "application/json", json.dumps(watched.version())
         if match := re.fullmatch(r"/overview/(\d{1,9})", self.path):
@@ -282,14 +282,14 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(403, "requests of other sites are refused")
         if not secrets.compare_digest(self.headers.get("X-Gps-Token", "").encode(), server.token.encode()):
             raise _Refused(403, "the token of this page is missing or old; load the page again")
-        what = self._request()
-        run = self._watched(server).run
+        what = self._read_request()
+        run = self._require_run(server).run
         if not run.active:
             raise _Refused(409, "no process is writing this run")
         control.request(run.path, what)
         return "application/json", json.dumps({"request": what})
 
-    def _request(self) -> str:
+    def _read_request(self) -> str:
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"\d{1,6}", length) or int(length) > _MAX_BODY:
             raise _Refused(413, f"a request has at most {_MAX_BODY} bytes")
@@ -302,7 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
         return what
 
     @staticmethod
-    def _watched(server: Server) -> Watched:
+    def _require_run(server: Server) -> Watched:
         if server.watched is None:
             raise _Refused(503, "the run is about to begin")
         return server.watched

@@ -45,11 +45,11 @@ def interquartile_mean(values: Float[np.ndarray, "n *shape"]) -> Float[np.ndarra
     ordered = np.sort(np.asarray(values, dtype=float), axis=0)
     if not len(ordered):
         return np.full(ordered.shape[1:], np.nan)
-    mean = np.tensordot(_weights(len(ordered)), np.nan_to_num(ordered), axes=1)
+    mean = np.tensordot(_compute_weights(len(ordered)), np.nan_to_num(ordered), axes=1)
     return np.where(np.isnan(ordered[-1]), np.nan, mean)  # NaN is sorted to the end
 
 
-def _weights(n: int) -> Float[np.ndarray, "n"]:
+def _compute_weights(n: int) -> Float[np.ndarray, "n"]:
     edges = np.clip(np.arange(n + 1) / n, 0.25, 0.75)
     return np.diff(edges) / 0.5
 
@@ -103,7 +103,7 @@ class Curve:
     steps: Int[np.ndarray, "n"]
     values: Float[np.ndarray, "n"]
 
-    def known(self) -> Self:
+    def drop_missing(self) -> Self:
         """The same without the points that are NaN."""
         there = ~np.isnan(self.values)
         return type(self)(self.steps[there], self.values[there])
@@ -124,7 +124,7 @@ def align(curves: Sequence[Curve]) -> Aligned:
     The grid begins where the last curve begins and ends where the first one ends, so that no part of the aggregate
     rests on some of the seeds only. Points that are NaN (no episode was whole) count as missing.
     """
-    curves = [curve.known() for curve in curves]
+    curves = [curve.drop_missing() for curve in curves]
     if not curves or not all(len(curve.steps) for curve in curves):
         return Aligned(np.zeros(0, int), np.zeros((len(curves), 0)), 0)
     first, last = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)

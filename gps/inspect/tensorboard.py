@@ -38,13 +38,17 @@ _LOSSES = ("policy_loss_before", "policy_loss_after")
 _SECONDS = ("sample_seconds", "fit_seconds", "improve_seconds")
 
 
-def _success(rows: Sequence[tables.Row]) -> dict[str, float]:
+def _compute_success(rows: Sequence[tables.Row]) -> dict[str, float]:
     """The share of the samples that succeeded; nothing where the environment does not tell."""
-    told = [row for row in rows if row.successes is not None]
-    return {"success": sum(row.successes for row in told) / sum(row.samples for row in told)} if told else {}
+    reporting = [row for row in rows if row.successes is not None]
+    return (
+        {"success": sum(row.successes for row in reporting) / sum(row.samples for row in reporting)}
+        if reporting
+        else {}
+    )
 
 
-def _policy(policy: PolicyRecord | None) -> dict[str, float]:
+def _collect_deviations(policy: PolicyRecord | None) -> dict[str, float]:
     """How widely the global policy explores; nothing without one."""
     return {} if policy is None else {f"policy_deviation_u{i}": float(std) for i, std in enumerate(policy.deviation)}
 
@@ -86,12 +90,12 @@ class TensorBoard(Callback):
         at = (record.iteration, record.environment_steps)
         for row in rows:
             scalars = {name: getattr(row, name) for name in _QUANTITIES}
-            self._write(f"condition_{row.condition}", scalars | _success([row]), at)
+            self._write(f"condition_{row.condition}", scalars | _compute_success([row]), at)
         shared = {
             "cost": float(np.mean([row.cost for row in rows])),
             "environment_steps": record.environment_steps,
-            **_success(rows),
-            **_policy(record.policy),
+            **_compute_success(rows),
+            **_collect_deviations(record.policy),
         }
         self._write("all", shared | {name: getattr(rows[0], name) for name in _SECONDS + _LOSSES}, at)
         self._flush()
@@ -120,13 +124,13 @@ class TensorBoard(Callback):
             if place is None:
                 continue
             with self._writing():
-                writer = self._writer(axis, name, place)
+                writer = self._get_writer(axis, name, place)
                 for key, value in scalars.items():
                     if value is not None and math.isfinite(value):
                         summary = scalar(f"{axis}/{key}", value)
                         writer.write_event(Event(wall_time=time.time(), step=place, summary=summary))
 
-    def _writer(self, axis: str, name: str, begin: int) -> Any:
+    def _get_writer(self, axis: str, name: str, begin: int) -> Any:
         """The writer of a folder. It supersedes what an interrupted run has left there at `begin` and after it.
 
         tensorboardX's own SummaryWriter would pass every number through a process queue to a thread of its own.

@@ -85,34 +85,34 @@ def film(
         for m in chosen:
             if m not in tiles or t <= lengths[m]:
                 tiles[m] = pictures.picture(m)
-        yield _mosaic([
-            _captioned(
+        yield _make_mosaic([
+            _add_caption(
                 tiles[m],
                 f"condition {m}" if len(costs) > 1 else "",
                 f"{min(t, lengths[m]) * dt:.2f} s   cost {number(spent[m, t])}",
-                _state(rollouts, m, t, int(lengths[m])),
+                _describe_state(rollouts, m, t, int(lengths[m])),
             )
             for m in chosen
         ])  # fmt: skip
 
 
-def _state(rollouts: Rollouts, m: int, t: int, length: int) -> str:
+def _describe_state(rollouts: Rollouts, m: int, t: int, length: int) -> str:
     last = min(t, length) - 1
     if last >= 0 and rollouts.success is not None and rollouts.success[m, 0, last]:
         return "success"
     return "ended" if length < rollouts.mask.shape[2] and t >= length else ""
 
 
-def columns(count: int) -> int:
+def count_columns(count: int) -> int:
     """Of the mosaic: at most four, with as few empty places as may be, and rather square than long."""
     if count <= 3:
         return count
     return min(range(math.ceil(math.sqrt(count)), max(4, math.ceil(math.sqrt(count))) + 1), key=lambda c: -count % c)
 
 
-def _mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
+def _make_mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
     height, width = tiles[0].shape[:2]
-    across = columns(len(tiles))
+    across = count_columns(len(tiles))
     down = -(-len(tiles) // across)
     shape = (down * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP)
     frame = np.full((*(side + side % 2 for side in shape), 3), _PAPER, dtype=np.uint8)  # H.264 wants even sides
@@ -122,7 +122,7 @@ def _mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
     return frame
 
 
-def _captioned(picture: np.ndarray, left: str, right: str, state: str) -> np.ndarray:
+def _add_caption(picture: np.ndarray, left: str, right: str, state: str) -> np.ndarray:
     """The picture with a line of text beneath."""
     from PIL import Image, ImageDraw, ImageFont
 

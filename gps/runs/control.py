@@ -64,13 +64,13 @@ def request(run: Path, what: str) -> None:
         raise RunError(f"{run / _REQUEST}: cannot be written: {error.strerror}") from None
 
 
-def requested(run: Path) -> str | None:
+def read_request(run: Path) -> str | None:
     """`"pause"`, `"stop"`, or None. A file that is not what `request` writes asks for nothing."""
     what = _read(run / _REQUEST).get("request")
     return what if what in ("pause", "stop") else None
 
 
-def paused(run: Path) -> str | None:
+def read_pause(run: Path) -> str | None:
     """Where a run waits, as `"iteration 3, fit"`; None if it does not."""
     at = _read(run / _PAUSED).get("at")
     return at if isinstance(at, str) else None
@@ -115,14 +115,14 @@ class Control(Callback):
 
     def on_stage(self, iteration: int, stage: str) -> None:
         assert self._run is not None
-        if requested(self._run) == "pause":
+        if read_request(self._run) == "pause":
             self._wait(self._run, f"iteration {iteration}, {stage}")
-        if stage == "sample" and requested(self._run) == "stop":  # later stages have samples to lose
+        if stage == "sample" and read_request(self._run) == "stop":  # later stages have samples to lose
             raise Stopped
 
     def on_iteration(self, record: IterationRecord) -> None:
         assert self._run is not None
-        if requested(self._run) == "stop":
+        if read_request(self._run) == "stop":
             raise Stopped
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
@@ -135,10 +135,10 @@ class Control(Callback):
         self._announce(f"paused before {where}")
         with contextlib.suppress(OSError):  # only for viewers
             replace(run / _PAUSED, json.dumps({"at": where}) + "\n")
-        while requested(run) == "pause":
+        while read_request(run) == "pause":
             time.sleep(_POLL)
         (run / _PAUSED).unlink(missing_ok=True)
-        if requested(run) is None:
+        if read_request(run) is None:
             self._announce("resumed")
 
     @staticmethod

@@ -39,7 +39,7 @@ class Damage(Exception):
         return cls(file, "missing" if missing else f"cannot be read: {error.strerror}")
 
 
-def _digest(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -47,10 +47,10 @@ def _digest(path: Path) -> str:
 def write_sums(folder: Path) -> None:
     """Checksums of the files of a folder, as `sha256sum --check` reads them."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    write(folder / SUMS, "".join(f"{_digest(path)}  {path.name}\n" for path in files))
+    write(folder / SUMS, "".join(f"{_hash_file(path)}  {path.name}\n" for path in files))
 
 
-def _sums(folder: Path) -> dict[str, str]:
+def _read_sums(folder: Path) -> dict[str, str]:
     try:
         if not folder.is_dir():
             raise Damage(folder, "missing")
@@ -69,13 +69,13 @@ def _sums(folder: Path) -> dict[str, str]:
 
 def verified(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
     """The path of a file, once its checksum is found to be right."""
-    path, sums = folder / name, _sums(folder)
+    path, sums = folder / name, _read_sums(folder)
     if name not in sums:
         raise Damage(folder / SUMS, f"altered: no checksum of {name}")
     try:
         if path.stat().st_size > max_bytes:
             raise Damage(path, f"larger than {max_bytes >> 20} MiB, which gps never writes")
-        if _digest(path) != sums[name]:
+        if _hash_file(path) != sums[name]:
             raise Damage(path, "does not match its checksum: altered or truncated")
     except OSError as error:
         raise Damage.of(error, path) from None
@@ -84,7 +84,7 @@ def verified(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
 
 def verify(folder: Path, expected: Sequence[str]) -> None:
     """Check every file that has a checksum, and that the expected ones have."""
-    for name in dict.fromkeys([*expected, *_sums(folder)]):
+    for name in dict.fromkeys([*expected, *_read_sums(folder)]):
         verified(folder, name)
 
 

@@ -59,22 +59,22 @@ def unflatten(hint: type[T], arrays: Mapping[str, np.ndarray]) -> T:
     unused = set(arrays)
     value = _unflatten(hint, "", arrays, unused)
     if unused:
-        raise CorruptFile(f"{min(unused)!r} is not a part of {_name(hint)}")
+        raise CorruptFile(f"{min(unused)!r} is not a part of {_get_name(hint)}")
     return value
 
 
-def _join(key: str, part: str) -> str:
+def _join_key(key: str, part: str) -> str:
     return f"{key}.{part}" if key else part
 
 
-def _fields(kind: Any) -> list[str] | None:
+def _list_fields(kind: Any) -> list[str] | None:
     """The names of a dataclass' or named tuple's fields; None for other types."""
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind) if field.init]
     return list(kind._fields) if issubclass(kind, tuple) and hasattr(kind, "_fields") else None
 
 
-def _may_lack(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
+def _is_absent_default(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
     """Whether a field is absent that has a default: what was written before there was such a field stays readable."""
     if dataclasses.is_dataclass(kind):
         optional = kind.__dataclass_fields__[name].default is not dataclasses.MISSING
@@ -86,25 +86,25 @@ def _may_lack(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) 
 
 
 def _flatten(value: Any, key: str, arrays: Arrays) -> None:
-    fields = _fields(type(value))
+    fields = _list_fields(type(value))
     if fields is not None:
         for name in fields:
-            _flatten(getattr(value, name), _join(key, name), arrays)
+            _flatten(getattr(value, name), _join_key(key, name), arrays)
     elif value is None:
         arrays[f"{key}:none"] = np.array(True)
     elif isinstance(value, tuple):
         arrays[f"{key}:length"] = np.array(len(value))
         for i, item in enumerate(value):
-            _flatten(item, _join(key, str(i)), arrays)
+            _flatten(item, _join_key(key, str(i)), arrays)
     elif isinstance(value, str):  # as bytes: NumPy's own strings lose trailing NULs
         arrays[key or _ROOT] = np.frombuffer(value.encode("utf-8", "surrogatepass"), np.uint8)
     elif isinstance(value, bool | int | float) or hasattr(value, "__array__"):
-        arrays[key or _ROOT] = _plain(np.asarray(value), key)
+        arrays[key or _ROOT] = _require_plain(np.asarray(value), key)
     else:
         raise TypeError(f"{key or 'the object'}: a {type(value).__name__} cannot be stored")
 
 
-def _plain(array: np.ndarray, key: str) -> np.ndarray:
+def _require_plain(array: np.ndarray, key: str) -> np.ndarray:
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{key or 'the object'}: an array of {array.dtype} cannot be stored")
     return array
@@ -130,49 +130,49 @@ def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: se
         return _unflatten(members[0], key, arrays, unused)
     if origin is tuple:
         kinds = typing.get_args(hint)
-        length = _scalar(int, f"{key}:length", take(f"{key}:length"))
+        length = _read_scalar(int, f"{key}:length", take(f"{key}:length"))
         if kinds[-1] is Ellipsis:
             kinds = (kinds[0],) * min(length, len(arrays) + 1)  # a false length ends as a missing item
         if length != len(kinds):
             raise CorruptFile(f"{key!r} has {length} items, not {len(kinds)}")
-        return tuple(_unflatten(kind, _join(key, str(i)), arrays, unused) for i, kind in enumerate(kinds))
+        return tuple(_unflatten(kind, _join_key(key, str(i)), arrays, unused) for i, kind in enumerate(kinds))
     record = origin or hint
-    fields = _fields(record) if isinstance(record, type) else None
+    fields = _list_fields(record) if isinstance(record, type) else None
     if fields is not None:
-        hints = _hints(record, typing.get_args(hint))
-        stored = [name for name in fields if not _may_lack(record, name, _join(key, name), arrays)]
-        return record(**{name: _unflatten(hints[name], _join(key, name), arrays, unused) for name in stored})
+        hints = _resolve_hints(record, typing.get_args(hint))
+        stored = [name for name in fields if not _is_absent_default(record, name, _join_key(key, name), arrays)]
+        return record(**{name: _unflatten(hints[name], _join_key(key, name), arrays, unused) for name in stored})
     if _is_array(hint):
         return take(key or _ROOT)
     if isinstance(hint, type) and issubclass(hint, str | bool | int | float):
-        return _scalar(hint, key, take(key or _ROOT))
+        return _read_scalar(hint, key, take(key or _ROOT))
     raise TypeError(f"{key}: cannot tell what to build from the hint {hint}")
 
 
-def _hints(record: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
+def _resolve_hints(record: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
     """The hints of a record's fields; those of a generic one, `State[Prior]`, with its arguments put in."""
     hints = typing.get_type_hints(record)
     if not arguments:
         return hints
     bound = dict(zip(record.__parameters__, arguments, strict=True))
-    return {name: _bound(hint, bound) for name, hint in hints.items()}
+    return {name: _substitute(hint, bound) for name, hint in hints.items()}
 
 
-def _bound(hint: Any, bound: Mapping[Any, Any]) -> Any:
+def _substitute(hint: Any, bound: Mapping[Any, Any]) -> Any:
     if isinstance(hint, TypeVar):
         return bound[hint]
     free = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
     return hint[tuple(bound[variable] for variable in free)] if free else hint
 
 
-def _scalar(kind: Any, key: str, array: np.ndarray) -> Any:
+def _read_scalar(kind: Any, key: str, array: np.ndarray) -> Any:
     """A Python string, number or member of an enumeration."""
     try:
         if issubclass(kind, str):
             return kind(array.tobytes().decode("utf-8", "surrogatepass"))
         return kind(array.item()) if issubclass(kind, enum.Enum) or kind is not bool else bool(array.item())
     except ValueError:
-        raise CorruptFile(f"{key!r} is not {_name(kind)}") from None
+        raise CorruptFile(f"{key!r} is not {_get_name(kind)}") from None
 
 
 def _is_array(hint: Any) -> bool:
@@ -183,7 +183,7 @@ def _is_array(hint: Any) -> bool:
     )
 
 
-def _name(hint: Any) -> str:
+def _get_name(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint))
 
 

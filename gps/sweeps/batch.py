@@ -20,8 +20,8 @@ from gps.extensions import task_file
 from gps.storage.folders import remove_leftovers
 from gps.sweeps import settings as given
 from gps.sweeps.folder import Entry, Sweep, SweepRun, write_manifest
-from gps.sweeps.pools import Pool, pool
-from gps.sweeps.worker import Task, fingerprint, work
+from gps.sweeps.pools import Pool, open_pool
+from gps.sweeps.worker import WorkItem, compute_fingerprint, work
 
 _POLL = 0.25  # seconds between two looks at the disk
 _PATIENCE = 5.0  # seconds without a worker before that is said
@@ -82,58 +82,61 @@ def sweep(
     """
     watch = watch or Watch()
     source = Path(experiment)
-    values = given.values_of(overrides, settings or {})
+    values = given.collect_values(overrides, settings or {})
     if iterations is not None and "algorithm.iterations" in values:
         raise SweepError("--iterations and --set algorithm.iterations contradict each other; give one")
-    plan = _plan(source, values, seeds, iterations)
+    plan = _make_plan(source, values, seeds, iterations)
     source = (source if source.is_dir() else source.parent).resolve()
-    digest = _digest(source, values, iterations)
-    folder = Path("runs" if out is None else out) / source.name / _checked(name or f"sweep-{digest}")
+    digest = _compute_digest(source, values, iterations)
+    folder = Path("runs" if out is None else out) / source.name / _check_name(name or f"sweep-{digest}")
     write_manifest(folder, digest, [entry for entry, _ in plan], {"experiment": str(source)})
     made = Sweep(folder, only=[entry.name for entry, _ in plan])
-    with pool(backend, jobs, address) as workers, made.turn() as turn:
-        tasks = [
-            Task(str(source), str(folder.resolve()), entry, overrides, turn, iterations, retries, workers.threads)
+    with open_pool(backend, jobs, address) as workers, made.take_turn() as turn:
+        items = [
+            WorkItem(str(source), str(folder.resolve()), entry, overrides, turn, iterations, retries, workers.threads)
             for entry, overrides in plan
             if not made.is_finished(entry)
         ]
-        for setting in {task.entry.folder for task in tasks}:
+        for setting in {item.entry.folder for item in items}:
             remove_leftovers(folder / setting)
-        watch.on_start(made, [task.entry for task in tasks], min(workers.jobs, len(tasks)))
-        with _watched(made, tasks, workers, watch):
-            _work_off(workers, made, tasks)
+        watch.on_start(made, [item.entry for item in items], min(workers.jobs, len(items)))
+        with _report_to(made, items, workers, watch):
+            _run_all(workers, made, items)
     return made
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
 
 
-def _plan(
+def _make_plan(
     source: Path, values: Mapping[str, Sequence[Any]], seeds: str | int | Iterable[int] | None, iterations: int | None
 ) -> list[tuple[Entry, tuple[str, ...]]]:
     """The runs and their overrides, each configuration checked."""
-    settings = given.grid(values)
-    numbers = [load(source).seed] if seeds is None else given.seeds(seeds)
+    settings = given.make_grid(values)
+    numbers = [load(source).seed] if seeds is None else given.parse_seeds(seeds)
     if not 0 < len(settings) * len(numbers) <= given.MAX_RUNS:
         raise SweepError(f"{len(settings)} settings of {len(numbers)} seeds: expected 1 to {given.MAX_RUNS} runs")
     varied = [key for key, some in values.items() if len(some) > 1]
     directory = source if source.is_dir() else source.parent
     plan = []
     for setting in settings:
-        overrides = tuple(given.overrides_of(setting))
+        overrides = tuple(given.format_overrides(setting))
         config = replaced(load(source, overrides), seed=max(numbers), iterations=iterations)
-        mark, shown = fingerprint(config, directory), {key: setting[key] for key in varied}
+        mark, shown = compute_fingerprint(config, directory), {key: setting[key] for key in varied}
         plan += [(Entry(seed, shown, config.algorithm.iterations, mark), overrides) for seed in numbers]
     return plan
 
 
-def _digest(source: Path, values: Mapping[str, Sequence[Any]], iterations: int | None) -> str:
+def _compute_digest(source: Path, values: Mapping[str, Sequence[Any]], iterations: int | None) -> str:
     """Of what the runs of a sweep have in common: a sweep can be given more seeds and values, and stays the same."""
     with (source / FILE_NAME).open("rb") as file:
         experiment = tomllib.load(file)
     experiment.pop("seed", None)
     fixed = [
-        override for key, some in values.items() if len(some) == 1 for override in given.overrides_of({key: some[0]})
+        override
+        for key, some in values.items()
+        if len(some) == 1
+        for override in given.format_overrides({key: some[0]})
     ]
     files = [source / task_file.NAME, source / str(experiment.get("environment", {}).get("mjcf", ""))]
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
@@ -142,7 +145,7 @@ def _digest(source: Path, values: Mapping[str, Sequence[Any]], iterations: int |
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if name in (".", "..") or not re.fullmatch(r"[\w.=,+-]{1,100}", name) or name.startswith((".", "-")):
         raise SweepError(f"--name {name}: expected letters, digits and _.=,+- alone, the first a letter or a digit")
     return name
@@ -151,21 +154,21 @@ def _checked(name: str) -> str:
 # -- the work --------------------------------------------------------------------------------------------------------
 
 
-def _work_off(workers: Pool, made: Sweep, tasks: Sequence[Task]) -> None:
-    """Have all tasks done, however often the pool breaks.
+def _run_all(workers: Pool, made: Sweep, items: Sequence[WorkItem]) -> None:
+    """Have all items done, however often the pool breaks.
 
     Where one worker's death takes the whole pool with it, all that were at work count as dead. So the last attempt
     of a run is made alone: whoever is given up is to blame for it.
     """
-    while left := [task for task in tasks if made.ending(task.entry, task.turn) is None]:
-        together = [task for task in left if made.deaths(task.entry, task.turn) < max(task.retries, 1)]
-        before = sum(len(made.journal(task.entry, task.turn)) for task in tasks)
+    while left := [item for item in items if made.find_ending(item.entry, item.turn) is None]:
+        together = [item for item in left if made.count_deaths(item.entry, item.turn) < max(item.retries, 1)]
+        before = sum(len(made.read_journal(item.entry, item.turn)) for item in items)
         try:
             workers.call(work, together or left, workers.jobs if together else 1)
         except GpsError:
             raise
         except Exception as error:
-            if before == sum(len(made.journal(task.entry, task.turn)) for task in tasks):
+            if before == sum(len(made.read_journal(item.entry, item.turn)) for item in items):
                 text = (str(error) or "no message").splitlines()[0]
                 raise SweepError(
                     f"the workers could not begin a run: {type(error).__name__}: {text}; "
@@ -174,18 +177,18 @@ def _work_off(workers: Pool, made: Sweep, tasks: Sequence[Task]) -> None:
 
 
 @contextmanager
-def _watched(made: Sweep, tasks: Sequence[Task], workers: Pool, watch: Watch) -> Iterator[None]:
+def _report_to(made: Sweep, items: Sequence[WorkItem], workers: Pool, watch: Watch) -> Iterator[None]:
     """Tell `watch` what the journals say, until the block ends."""
-    over, open_, begun = threading.Event(), list(tasks), dict.fromkeys((task.entry.name for task in tasks), 0)
+    over, open_, begun = threading.Event(), list(items), dict.fromkeys((item.entry.name for item in items), 0)
 
     def look() -> None:
-        for task in list(open_):
-            if (count := made.begun(task.entry, task.turn)) > begun[task.entry.name]:
-                begun[task.entry.name] = count
-                watch.on_begin(task.entry)
-            if made.ending(task.entry, task.turn) is not None:
-                open_.remove(task)
-                watch.on_run(made.standing(task.entry))
+        for item in list(open_):
+            if (count := made.count_begins(item.entry, item.turn)) > begun[item.entry.name]:
+                begun[item.entry.name] = count
+                watch.on_begin(item.entry)
+            if made.find_ending(item.entry, item.turn) is not None:
+                open_.remove(item)
+                watch.on_run(made.read_run(item.entry))
 
     def keep_looking() -> None:
         last = time.monotonic()  # at which there was a worker

@@ -20,7 +20,7 @@ _MOST = 12
 """The live display shows at most this many runs."""
 
 
-class Progress(Watch):
+class SweepProgress(Watch):
     """Prints a sweep as it goes. Use it as a context manager: it leaves the terminal as it was.
 
     Args:
@@ -48,7 +48,7 @@ class Progress(Watch):
             from rich.live import Live
 
             self._console = Console(highlight=False, markup=False)
-            self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4, transient=True)
+            self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
         return self
 
@@ -65,7 +65,7 @@ class Progress(Watch):
         waiting = {entry.name for entry in todo}
         self._steps = sum(entry.iterations for entry in sweep.entries)
         self._ended = sum(entry.iterations for entry in sweep.entries if entry.name not in waiting)
-        begun = {entry.name: done for entry in todo if (done := sweep.progress(entry))}
+        begun = {entry.name: done for entry in todo if (done := sweep.count_iterations(entry))}
         self._before = self._ended + sum(begun.values())
         skipped = f", {self.finished} finished before" if self.finished else ""
         resumed = f", {len(begun)} to be resumed" if begun else ""
@@ -73,15 +73,15 @@ class Progress(Watch):
 
     def on_begin(self, entry: Entry) -> None:
         if entry.name in self._at_work:
-            self._print(f"{_label(entry)}: broken off by the death of a worker; begun again", style="yellow")
+            self._print(f"{_make_label(entry)}: broken off by the death of a worker; begun again", style="yellow")
         self._at_work[entry.name] = entry
 
     def on_run(self, run: SweepRun) -> None:
-        self._at_work = {name: entry for name, entry in self._at_work.items() if _label(entry) != run.label}
+        self._at_work = {name: entry for name, entry in self._at_work.items() if _make_label(entry) != run.label}
         self._ended += run.planned
         self.finished += run.state == "finished"
         if run.state == "finished":
-            self._print(f"{run.label}: cost {_cost(run)}, solved {_solved(run)}")
+            self._print(f"{run.label}: cost {_format_cost(run)}, solved {_format_solved(run)}")
         elif run.message:
             self._print(f"{run.label}: {run.state}: {run.message.splitlines()[0]}", style="red")
 
@@ -96,7 +96,7 @@ class Progress(Watch):
         elif not self._quiet:
             print(text, flush=True)
 
-    def _picture(self) -> RenderableType:
+    def _draw(self) -> RenderableType:
         """The live display: one bar for all, and how far each run at work is."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
@@ -104,11 +104,16 @@ class Progress(Watch):
 
         if self.sweep is None:
             return "starting"
-        rows = [(_label(entry), self.sweep.progress(entry), entry.iterations) for entry in [*self._at_work.values()]]
+        rows = [
+            (_make_label(entry), self.sweep.count_iterations(entry), entry.iterations)
+            for entry in [*self._at_work.values()]
+        ]
         done = self._ended + sum(row[1] for row in rows)
         grid = Table.grid(padding=(0, 2))
         grid.add_row(
-            f"{self.finished} of {self.total} runs", ProgressBar(self._steps, done, width=30), self._remaining(done)
+            f"{self.finished} of {self.total} runs",
+            ProgressBar(self._steps, done, width=30),
+            self._estimate_remaining(done),
         )
         for label, iterations, planned in rows[:_MOST]:
             grid.add_row(
@@ -116,7 +121,7 @@ class Progress(Watch):
             )
         return Group(grid, *([f"  and {len(rows) - _MOST} more"] if len(rows) > _MOST else []))
 
-    def _remaining(self, done: int) -> str:
+    def _estimate_remaining(self, done: int) -> str:
         """An estimate from the iterations so far."""
         if done <= self._before:
             return ""
@@ -124,19 +129,19 @@ class Progress(Watch):
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
 
 
-def _label(entry: Entry) -> str:
+def _make_label(entry: Entry) -> str:
     return f"{describe(entry.setting)} seed {entry.seed}".lstrip()
 
 
-def _cost(run: SweepRun) -> str:
+def _format_cost(run: SweepRun) -> str:
     return "-" if run.cost is None else number(run.cost)
 
 
-def _solved(run: SweepRun) -> str:
+def _format_solved(run: SweepRun) -> str:
     return "-" if run.solved is None else f"{run.solved}/{run.conditions}"
 
 
-def table(sweep: Sweep) -> list[str]:
+def make_table(sweep: Sweep) -> list[str]:
     """Every run with its outcome, and beneath it why some failed."""
     runs = sweep.runs
     varied = any(run.settings for run in runs)
@@ -146,8 +151,8 @@ def table(sweep: Sweep) -> list[str]:
             *((describe(run.settings),) if varied else ()),
             str(run.seed),
             f"{run.iterations}/{run.planned}",
-            _cost(run),
-            _solved(run),
+            _format_cost(run),
+            _format_solved(run),
             run.state,
             "-" if run.path is None else str(run.path.relative_to(sweep.path)),
         )

@@ -28,7 +28,7 @@ from typing import Any
 from gps.errors import GpsError, SweepError
 from gps.runs.run import Run, find_runs
 from gps.storage.folders import replace, try_lock
-from gps.sweeps.settings import describe, folder_name
+from gps.sweeps.settings import describe, make_folder_name
 
 FORMAT = 1
 """The version of the layout above."""
@@ -48,7 +48,7 @@ class Entry:
     @functools.cached_property
     def folder(self) -> str:
         """Of the setting, within the sweep's; empty where nothing but the seed is varied."""
-        return folder_name(self.setting)
+        return make_folder_name(self.setting)
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ class Sweep:
     @property
     def runs(self) -> list[SweepRun]:
         """In the order of the settings, then of the seeds."""
-        return [self.standing(entry) for entry in self.entries]
+        return [self.read_run(entry) for entry in self.entries]
 
     @property
     def finished(self) -> bool:
@@ -136,18 +136,18 @@ class Sweep:
         ]
         return found[-1] if found else None
 
-    def progress(self, entry: Entry) -> int:
+    def count_iterations(self, entry: Entry) -> int:
         """How many whole iterations it has on disk."""
         path = self.find(entry)
         return 0 if path is None else len(Run(path, "", "").iterations)
 
     def is_finished(self, entry: Entry) -> bool:
         path = self.find(entry)
-        return path is not None and (path / "evaluation").is_dir() and self.progress(entry) >= entry.iterations
+        return path is not None and (path / "evaluation").is_dir() and self.count_iterations(entry) >= entry.iterations
 
-    def standing(self, entry: Entry) -> SweepRun:
+    def read_run(self, entry: Entry) -> SweepRun:
         """What there is to tell of it."""
-        path, events = self.find(entry), self.journal(entry)
+        path, events = self.find(entry), self.read_journal(entry)
         cost = solved = conditions = None
         state, message, mendable = "stopped" if path is not None else "not begun", "", True
         if self.is_finished(entry):
@@ -162,14 +162,14 @@ class Sweep:
                 state, message = "failed", str(error)
         elif events and events[-1].event in ("failed", "stopped"):
             state, message, mendable = events[-1].event, events[-1].message, events[-1].mendable
-        done = self.progress(entry)
+        done = self.count_iterations(entry)
         return SweepRun(
             entry.seed, entry.setting, path, done, entry.iterations, cost, solved, conditions, state, message, mendable
         )
 
     # -- its journal ---------------------------------------------------------------------------------------------
 
-    def journal(self, entry: Entry, turn: str | None = None) -> list[Event]:
+    def read_journal(self, entry: Entry, turn: str | None = None) -> list[Event]:
         """What happened to it, in one turn or in all."""
         try:
             lines = (self.path / _JOURNAL / f"{entry.name}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -181,7 +181,7 @@ class Sweep:
                 events.append(Event(**json.loads(line)))
         return [event for event in events if turn in (None, event.turn)]
 
-    def note(self, entry: Entry, turn: str, event: str, message: str = "", mendable: bool = True) -> None:
+    def add_event(self, entry: Entry, turn: str, event: str, message: str = "", mendable: bool = True) -> None:
         """Add a line to its journal."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = Event(turn, event, message, mendable, now, socket.gethostname(), os.getpid())
@@ -189,24 +189,24 @@ class Sweep:
         with (self.path / _JOURNAL / f"{entry.name}.jsonl").open("ab", buffering=0) as file:
             file.write((json.dumps(vars(line), ensure_ascii=False) + "\n").encode())
 
-    def begun(self, entry: Entry, turn: str) -> int:
+    def count_begins(self, entry: Entry, turn: str) -> int:
         """How often a worker has begun it."""
-        return sum(event.event == "begin" for event in self.journal(entry, turn))
+        return sum(event.event == "begin" for event in self.read_journal(entry, turn))
 
-    def deaths(self, entry: Entry, turn: str) -> int:
+    def count_deaths(self, entry: Entry, turn: str) -> int:
         """How often its worker has died; one that is at work counts as dead."""
-        events = self.journal(entry, turn)
+        events = self.read_journal(entry, turn)
         return 2 * sum(event.event == "begin" for event in events) - len(events)
 
-    def ending(self, entry: Entry, turn: str) -> Event | None:
+    def find_ending(self, entry: Entry, turn: str) -> Event | None:
         """How it ended; None while it has not."""
-        events = self.journal(entry, turn)
+        events = self.read_journal(entry, turn)
         return events[-1] if events and events[-1].event != "begin" else None
 
     # -- turns ---------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[str]:
+    def take_turn(self) -> Iterator[str]:
         """Have the folder alone. When this ends, all workers that serve the turn are called back.
 
         Raises:

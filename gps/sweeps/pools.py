@@ -49,7 +49,7 @@ class Pool:
 
 
 @contextlib.contextmanager
-def pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
+def open_pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
     """Workers of a kind; those that were started here end with the block.
 
     Args:
@@ -60,7 +60,7 @@ def pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
     Raises:
         SweepError: if the backend is unknown or not installed, or the cluster does not answer.
     """
-    kinds = {"local": _local, "dask": _dask, "ray": _ray}
+    kinds = {"local": _open_local, "dask": _open_dask, "ray": _open_ray}
     if backend not in kinds:
         raise SweepError(f"--backend {backend}: expected {', '.join(kinds)}{nearest(backend, kinds)}")
     if backend == "local" and address is not None:
@@ -69,7 +69,7 @@ def pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
         yield made
 
 
-def _here(jobs: int | None) -> tuple[int, int]:
+def _share_cpus(jobs: int | None) -> tuple[int, int]:
     """Jobs on this machine, and the threads of each."""
     from joblib import cpu_count
 
@@ -78,20 +78,20 @@ def _here(jobs: int | None) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _local(jobs: int | None, address: str | None) -> Iterator[Pool]:
+def _open_local(jobs: int | None, address: str | None) -> Iterator[Pool]:
     from joblib import parallel_config
 
-    count, threads = _here(jobs)
+    count, threads = _share_cpus(jobs)
     yield Pool(count, threads, lambda: parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE))
 
 
 @contextlib.contextmanager
-def _dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
-    distributed = _required("distributed", "dask")
+def _open_dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
+    distributed = _import_backend("distributed", "dask")
     from joblib import parallel_config
 
     with contextlib.ExitStack() as stack:
-        count, threads = _here(jobs)
+        count, threads = _share_cpus(jobs)
         if address is None:
             # A worker with two threads would run two runs in one process.
             address = stack.enter_context(
@@ -109,14 +109,16 @@ def _dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
         try:
             client = stack.enter_context(distributed.Client(address, timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError, TimeoutError) as error:
-            raise SweepError(f"--address {address}: no Dask scheduler answers there ({_first_line(error)})") from None
+            raise SweepError(
+                f"--address {address}: no Dask scheduler answers there ({_get_first_line(error)})"
+            ) from None
         if isinstance(address, str):
-            count, threads = _slots(client, jobs, address), 1
-        workers = _dask_backend(client)
+            count, threads = _count_slots(client, jobs, address), 1
+        workers = _make_dask_backend(client)
         yield Pool(count, threads, lambda: parallel_config(workers), lambda: bool(client.nthreads()))
 
 
-def _dask_backend(client: Any) -> Any:
+def _make_dask_backend(client: Any) -> Any:
     """joblib's Dask backend, mended in two places.
 
     It would wait for ever for a task that the scheduler has given up (`KilledWorker`), and, with a single worker, would
@@ -141,7 +143,7 @@ def _dask_backend(client: Any) -> Any:
     return Backend(client=client)
 
 
-def _slots(client: Any, jobs: int | None, address: str) -> int:
+def _count_slots(client: Any, jobs: int | None, address: str) -> int:
     """How many runs a Dask cluster takes at a time."""
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
@@ -160,12 +162,12 @@ def _slots(client: Any, jobs: int | None, address: str) -> int:
 
 
 @contextlib.contextmanager
-def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
-    ray = _required("ray", "ray")
+def _open_ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
+    ray = _import_backend("ray", "ray")
     from joblib import parallel_config
     from ray.util.joblib import register_ray
 
-    count, threads = _here(jobs)
+    count, threads = _share_cpus(jobs)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     was_there = ray.is_initialized()
     if not was_there and address is None:
@@ -176,7 +178,7 @@ def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SweepError(f"--address {address}: no Ray cluster answers there ({_first_line(error)})") from None
+            raise SweepError(f"--address {address}: no Ray cluster answers there ({_get_first_line(error)})") from None
     try:
         if address is not None:
             slots = int(ray.cluster_resources().get("CPU", 1))
@@ -188,7 +190,7 @@ def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
             ray.shutdown()
 
 
-def _required(module: str, extra: str) -> Any:
+def _import_backend(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -203,9 +205,9 @@ def _require_answer(address: str, who: str) -> None:
     try:
         socket.create_connection((match[1], int(match[2])), timeout=PATIENCE).close()
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or _first_line(error)
+        reason = getattr(error, "strerror", None) or _get_first_line(error)
         raise SweepError(f"--address {address}: no {who} answers there ({reason})") from None
 
 
-def _first_line(error: BaseException) -> str:
+def _get_first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]

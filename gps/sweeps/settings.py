@@ -18,7 +18,7 @@ MAX_RUNS = 100_000
 _CLOSING = {"[": "]", "{": "}"}
 
 
-def seeds(given: str | int | Iterable[int]) -> list[int]:
+def parse_seeds(given: str | int | Iterable[int]) -> list[int]:
     """Seeds in order, each once, from `"0-9"`, `"0,3,5"`, `"0-3,7"`, one number, or numbers.
 
     Raises:
@@ -59,7 +59,7 @@ def split_values(text: str) -> list[str]:
     return [part.strip() for part in [*parts, text[start:]]]
 
 
-def values_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
+def collect_values(overrides: Sequence[str], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Key -> its values, from `"a.b=1,2"` as typed and from Python values by key.
 
     Raises:
@@ -81,22 +81,22 @@ def values_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> dict[str
     return found
 
 
-def grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+def make_grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Every combination of the values, the last key changing fastest."""
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
-def overrides_of(setting: Mapping[str, Any]) -> list[str]:
+def format_overrides(setting: Mapping[str, Any]) -> list[str]:
     """As `--set` of `gps run` takes it."""
     return [f"{key}={to_toml(value, key)}" for key, value in setting.items()]
 
 
 def describe(setting: Mapping[str, Any]) -> str:
     """A setting for people: `kl_step=2,samples=5`; each key as short as it can be told from the others."""
-    return ",".join(f"{_label(key, setting)}={_plain(value, key)}" for key, value in setting.items())
+    return ",".join(f"{_shorten_key(key, setting)}={_format_value(value, key)}" for key, value in setting.items())
 
 
-def folder_name(setting: Mapping[str, Any]) -> str:
+def make_folder_name(setting: Mapping[str, Any]) -> str:
     """The same as a name for a folder; empty for an empty setting. Two settings never share one."""
     text = describe(setting)
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", text)[:80]
@@ -123,14 +123,14 @@ def to_toml(value: Any, key: str) -> str:
     raise SweepError(f"{key}: expected a number, a string, a list or a table, got {type(value).__name__}")
 
 
-def _label(key: str, others: Iterable[str]) -> str:
+def _shorten_key(key: str, others: Iterable[str]) -> str:
     """The shortest end of a dotted key that no other key has: `kl_step` for `algorithm.kl_step`."""
     parts = key.split(".")
     ends = [".".join(parts[-n:]) for n in range(1, len(parts))]
     return next((end for end in ends if not any(k != key and f".{k}".endswith(f".{end}") for k in others)), key)
 
 
-def _plain(value: Any, key: str) -> str:
+def _format_value(value: Any, key: str) -> str:
     """A value as TOML, but a word that can be nothing else without its quotes."""
     is_word = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) and value_of(value) == value
     return value if is_word else to_toml(value, key)

@@ -149,7 +149,7 @@ def test_another_name_for_this_machine_is_refused(server, host):
 def test_another_site_cannot_act(server, run, headers):
     with run:
         assert post(server, "stop", **headers)[0] == 403
-        assert control.requested(run.path) is None
+        assert control.read_request(run.path) is None
 
 
 def test_requests_are_checked_and_obeyed(server, run):

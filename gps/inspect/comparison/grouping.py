@@ -35,9 +35,9 @@ def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = F
     members, notes = _read_all(paths)
     if not anyway:
         _require_one_task(members)
-    differing = _differing(members)
+    differing = _find_differing(members)
     if by is not None:
-        chosen = _key(by, members)
+        chosen = _find_key(by, members)
         overlooked = dict.fromkeys(key for keys in differing.values() for key in keys if key != chosen)
         notes += [f"differs within the groups: {key}" for key in overlooked]
         differing = {experiment: [chosen] for experiment in differing}
@@ -45,18 +45,18 @@ def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = F
     for member in members:
         values = (repr(member.settings.get(key)) for key in differing[member.settings[EXPERIMENT]])
         buckets.setdefault(tuple(values), []).append(member)
-    names = _short_names(list(dict.fromkeys(key for keys in differing.values() for key in keys)))
+    names = _shorten_names(list(dict.fromkeys(key for keys in differing.values() for key in keys)))
     groups, labels = [], set()
     for bucket in buckets.values():
         experiment = bucket[0].settings[EXPERIMENT]
-        label = _label(bucket[0], {key: names[key] for key in differing[experiment]}) or experiment
+        label = _make_label(bucket[0], {key: names[key] for key in differing[experiment]}) or experiment
         label = label if label not in labels else f"{label} ({len(labels) + 1})"
         labels.add(label)
-        unique, repeated = _newest_of_each_seed(bucket) if by is None else (bucket, [])
+        unique, repeated = _keep_newest_of_each_seed(bucket) if by is None else (bucket, [])
         notes += repeated
         groups.append(Group(label, tuple(sorted(unique, key=lambda member: (member.seed, str(member.path))))))
     experiments = sorted({member.settings[EXPERIMENT] for member in members})
-    notes += _caveats(groups, members)
+    notes += _collect_caveats(groups, members)
     return Comparison(" and ".join(experiments), tuple(groups), tuple(notes))
 
 
@@ -87,7 +87,8 @@ def _require_one_task(members: Sequence[Member]) -> None:
         keys = [key for key in TASK if first.settings.get(key) != other.settings.get(key)]
         if keys:
             differences = "; ".join(
-                f"{key} is {_shown(first.settings.get(key))} and {_shown(other.settings.get(key))}" for key in keys[:2]
+                f"{key} is {_format_setting(first.settings.get(key))} and {_format_setting(other.settings.get(key))}"
+                for key in keys[:2]
             )
             raise RunError(
                 f"{first.path} and {other.path} are runs of different tasks: {differences}; "
@@ -95,7 +96,7 @@ def _require_one_task(members: Sequence[Member]) -> None:
             )
 
 
-def _differing(members: Sequence[Member]) -> dict[str, list[str]]:
+def _find_differing(members: Sequence[Member]) -> dict[str, list[str]]:
     """By experiment, the settings that make groups: the experiment itself where there are several, and what differs
     between its runs. What only some kinds of a table have, and its name decides, is not named again."""
     by_name: dict[str, list[Member]] = {}
@@ -106,11 +107,11 @@ def _differing(members: Sequence[Member]) -> dict[str, list[str]]:
     for name, same in by_name.items():
         keys = dict.fromkeys(key for member in same for key in member.settings if key not in _NO_SETTING)
         differing = [key for key in keys if len({repr(member.settings.get(key)) for member in same}) > 1]
-        result[name] = several + [key for key in differing if not _implied(key, differing, same)]
+        result[name] = several + [key for key in differing if not _is_implied(key, differing, same)]
     return result
 
 
-def _implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> bool:
+def _is_implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> bool:
     """Whether some members lack the key, and the `name` of a table around it tells which value each of them has."""
     if all(key in member.settings for member in members):
         return False
@@ -123,7 +124,7 @@ def _implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> b
     return False
 
 
-def _key(name: str, members: Sequence[Member]) -> str:
+def _find_key(name: str, members: Sequence[Member]) -> str:
     """The setting that `name` means: a whole key, or the end of exactly one."""
     known = list(dict.fromkeys(key for member in members for key in member.settings))
     if name in known:
@@ -137,7 +138,7 @@ def _key(name: str, members: Sequence[Member]) -> str:
     raise ConfigError(f"--by {name}: no setting of these runs{nearest(name, candidates)}")
 
 
-def _short_names(keys: Sequence[str]) -> dict[str, str]:
+def _shorten_names(keys: Sequence[str]) -> dict[str, str]:
     """Each key with its shortest end that no other key shares."""
     names = {}
     for key in keys:
@@ -149,14 +150,14 @@ def _short_names(keys: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _label(member: Member, names: Mapping[str, str]) -> str:
+def _make_label(member: Member, names: Mapping[str, str]) -> str:
     return ", ".join(
-        str(member.settings[key]) if key == EXPERIMENT else f"{name}={_shown(member.settings.get(key))}"
+        str(member.settings[key]) if key == EXPERIMENT else f"{name}={_format_setting(member.settings.get(key))}"
         for key, name in names.items()
     )
 
 
-def _shown(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     if value is None:
         return "unset"
     if isinstance(value, float):
@@ -165,7 +166,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _newest_of_each_seed(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
+def _keep_newest_of_each_seed(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
     """One run of each seed: two with equal settings are one run done twice, and would count twice."""
     chosen: dict[int, Member] = {}
     for member in members:  # the newest last
@@ -180,7 +181,7 @@ def _newest_of_each_seed(members: Sequence[Member]) -> tuple[list[Member], list[
     ]
 
 
-def _caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
+def _collect_caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
     """What a reader must know to read the numbers right."""
     notes = []
     for group in groups:

@@ -94,7 +94,7 @@ class Comparison:
         return any(member.returns is not None for member in self.members)
 
     @property
-    def told(self) -> bool:
+    def reports_success(self) -> bool:
         """Whether any run's environment tells of success."""
         return any(member.success is not None or member.solved for member in self.members)
 
@@ -103,7 +103,7 @@ class Comparison:
         """What is told of policies, their teachers and unseen starts apart: "success", "cost" and "return"."""
         if not any(member.apart for member in self.members):
             return {}
-        there = {what: name for what, name in _APART.items() if what not in TEACHERS or self.taught_by(what)}
+        there = {what: name for what, name in _APART.items() if what not in TEACHERS or self.has_teacher(what)}
         known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in there.items()] for kind in _KINDS}
         return {
             kind: some
@@ -111,6 +111,6 @@ class Comparison:
             if any(m.of(member) is not None for m in some for member in self.members)
         }
 
-    def taught_by(self, what: str) -> bool:
+    def has_teacher(self, what: str) -> bool:
         """Whether such teachers were evaluated in any run."""
         return any(what in member.results for member in self.members)

@@ -98,61 +98,63 @@ def read(run: Run) -> Member:
         raise RunError(f"{run.path}: no iteration was finished")
     rows = [run.rows(k) for k in range(count)]
     steps = np.array([row[0].environment_steps for row in rows])
-    returns = np.array([_return(run.rollouts(k)[0]) for k in range(count)])
+    returns = np.array([_compute_return(run.rollouts(k)[0]) for k in range(count)])
     evaluated = {what: run.evaluated(what) for what in EVALUATIONS}
     rewarded = bool(returns.any()) or any(of is not None and bool(of[0].rewards.any()) for of in evaluated.values())
     last = run.policy(count - 1)
     return Member(
         path=run.path,
         seed=run.seed,
-        settings=_settings(run),
+        settings=_collect_settings(run),
         cost=Curve(steps, np.array([np.mean([item.cost for item in row]) for row in rows])),
-        success=_curve(steps, [_share(row) for row in rows]),
+        success=_make_curve(steps, [_compute_share(row) for row in rows]),
         returns=Curve(steps, returns) if rewarded else None,
-        policy_kl=_curve(steps, [_mean([item.policy_kl_step for item in row]) for row in rows]),
-        policy_loss=_curve(steps, [row[0].policy_loss_after for row in rows]),
+        policy_kl=_make_curve(steps, [_average_known([item.policy_kl_step for item in row]) for row in rows]),
+        policy_loss=_make_curve(steps, [row[0].policy_loss_after for row in rows]),
         player=None if last is None else last.player,
         episodes=sum(item.samples for row in rows for item in row),
-        results={what: _result(*of, rewarded) for what, of in evaluated.items() if of is not None},
+        results={what: _summarize(*of, rewarded) for what, of in evaluated.items() if of is not None},
     )
 
 
-def _result(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
+def _summarize(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
     items = evaluation(rollouts, costs)
     solved = tuple(item.solved for item in items if item.solved is not None)
-    return Result(float(np.mean([item.cost for item in items])), _return(rollouts) if rewarded else None, solved)
+    return Result(
+        float(np.mean([item.cost for item in items])), _compute_return(rollouts) if rewarded else None, solved
+    )
 
 
-def _curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
+def _make_curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
     """None where no value is known."""
     known = np.array([np.nan if value is None else value for value in values], dtype=float)
     return None if np.isnan(known).all() else Curve(steps, known)
 
 
-def _share(rows: Sequence[Row]) -> float | None:
-    told = [row for row in rows if row.successes is not None]
-    return sum(row.successes for row in told) / sum(row.samples for row in told) if told else None
+def _compute_share(rows: Sequence[Row]) -> float | None:
+    reporting = [row for row in rows if row.successes is not None]
+    return sum(row.successes for row in reporting) / sum(row.samples for row in reporting) if reporting else None
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _average_known(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
-def _return(rollouts: Any) -> float:
+def _compute_return(rollouts: Any) -> float:
     """The mean over all samples of the sum of an episode's rewards."""
     return float(np.sum(rollouts.rewards, axis=2).mean())
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    settings = {EXPERIMENT: run.name, **_flat(run.config.model_dump())}
+def _collect_settings(run: Run) -> dict[str, Any]:
+    settings = {EXPERIMENT: run.name, **_flatten(run.config.model_dump())}
     task = run.path / "task.py"
     if task.is_file():  # its functions may be the cost or the environment
         settings["task.py"] = hashlib.sha256(task.read_bytes()).hexdigest()[:8]
     return settings
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
+def _flatten(value: Any, key: str = "") -> dict[str, Any]:
     """Dotted keys of nested tables and of lists of tables; the conditions and the options stay in one piece."""
     if key not in _WHOLE and isinstance(value, dict):
         items: Iterable[tuple[Any, Any]] = value.items()
@@ -160,4 +162,4 @@ def _flat(value: Any, key: str = "") -> dict[str, Any]:
         items = enumerate(value)
     else:
         return {key: value}
-    return {k: v for name, item in items for k, v in _flat(item, f"{key}.{name}" if key else str(name)).items()}
+    return {k: v for name, item in items for k, v in _flatten(item, f"{key}.{name}" if key else str(name)).items()}

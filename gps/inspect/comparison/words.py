@@ -14,7 +14,7 @@ from gps.players import TEACHERS
 def header(comparison: Comparison) -> list[str]:
     """The names of the columns of `row`."""
     final = ["final cost [95 %]", *(["final return [95 %]"] if comparison.rewarded else [])]
-    solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.told else []
+    solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.reports_success else []
     return ["group", "runs", "episodes", "steps", *final, *solved]
 
 
@@ -23,15 +23,15 @@ def row(group: Group, comparison: Comparison) -> list[str]:
     return [
         group.label,
         str(len(group.members)),
-        _span([member.episodes for member in group.members]),
-        _span([member.steps for member in group.members]),
+        _format_span([member.episodes for member in group.members]),
+        _format_span([member.steps for member in group.members]),
         interval(group.final_cost),
         *([interval(group.final_return)] if comparison.rewarded else []),
-        *(_solved(group) if comparison.told else []),
+        *(_make_solved_cells(group) if comparison.reports_success else []),
     ]
 
 
-def _solved(group: Group) -> list[str]:
+def _make_solved_cells(group: Group) -> list[str]:
     """The cells that speak of success."""
     if all(member.success is None and not member.solved for member in group.members):
         return ["-"] * 3
@@ -46,16 +46,16 @@ def _solved(group: Group) -> list[str]:
 
 def apart_header(comparison: Comparison) -> list[str]:
     """The names of the columns of `apart_row`; empty where there is nothing to tell apart."""
-    measures = _apart_columns(comparison)
+    measures = _choose_apart_columns(comparison)
     return ["group", *(f"{measure.name} [95 %]" for measure in measures)] if measures else []
 
 
 def apart_row(group: Group, comparison: Comparison) -> list[str]:
     """One group as cells: the policy from trained and from unseen starts, and its teachers."""
-    return [group.label, *(_cell(group, measure) for measure in _apart_columns(comparison))]
+    return [group.label, *(_make_cell(group, measure) for measure in _choose_apart_columns(comparison))]
 
 
-def _apart_columns(comparison: Comparison) -> list[Measure]:
+def _choose_apart_columns(comparison: Comparison) -> list[Measure]:
     """Without what `row` has as the final cost and return, and without returns where success says more."""
     final = {(measure.what, measure.kind) for measure in (FINAL_COST, FINAL_RETURN)}
     kinds = [kind for kind in comparison.apart if kind != "return" or "success" not in comparison.apart]
@@ -64,16 +64,16 @@ def _apart_columns(comparison: Comparison) -> list[Measure]:
 
 def apart_legend(comparison: Comparison) -> tuple[str, ...]:
     """What the columns of `apart_row` mean."""
-    columns = [text for what, text in _APART_LEGEND.items() if what not in TEACHERS or comparison.taught_by(what)]
+    columns = [text for what, text in _APART_LEGEND.items() if what not in TEACHERS or comparison.has_teacher(what)]
     return "; ".join(columns), *([_APART_SUCCESS] if "success" in comparison.apart else [])
 
 
 def legend(comparison: Comparison) -> tuple[str, ...]:
     """What the columns of `row` mean."""
-    return _LEGEND if comparison.told else _LEGEND[:1]
+    return _LEGEND if comparison.reports_success else _LEGEND[:1]
 
 
-def _cell(group: Group, measure: Measure) -> str:
+def _make_cell(group: Group, measure: Measure) -> str:
     found = group.estimate(measure)
     if found is None or measure.kind != "success":
         return interval(found)
@@ -111,6 +111,6 @@ _APART_SUCCESS = (
 )
 
 
-def _span(values: Sequence[int]) -> str:
+def _format_span(values: Sequence[int]) -> str:
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
