@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, arguments, error messages."""
+"""Exit codes, arguments and error messages that the commands share."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
 
 def print_error(error: Exception) -> int:
-    """Say what went wrong in plain words; returns the exit code."""
+    """Print an error without a traceback and return the exit code."""
     if isinstance(error, GpsError):
         for line in str(error).splitlines():
             print(f"gps: error: {line}", file=sys.stderr)
         return USER_ERROR
     print(f"gps: unexpected {type(error).__name__}: {error}", file=sys.stderr)
     print(
-        "gps: what is on disk stays there; the same command with --traceback shows where it happened", file=sys.stderr
+        "gps: everything on disk is kept; run the same command with --traceback to see where this happened",
+        file=sys.stderr,
     )
     return UNEXPECTED
 
 
 def integer(minimum: int) -> Callable[[str], int]:
-    """An argument type: an integer that is not smaller than `least`."""
+    """Return an argument type: an integer that is at least `minimum`."""
 
     def parse(text: str) -> int:
         try:
@@ -43,18 +44,18 @@ def integer(minimum: int) -> Callable[[str], int]:
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """The experiment's directory, and overrides of its keys."""
+    """Add the experiment's directory and the overrides of its keys."""
     parser.add_argument("experiment", metavar="DIR", help="directory with experiment.toml")
     about = "override a key of experiment.toml; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=about)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs for the newest")
+    parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs (uses the newest)")
 
 
 def add_noise(parser: argparse.ArgumentParser) -> None:
-    about = "none; policy for the controllers' own; or a standard deviation in units of action; default: none"
+    about = "none, policy (the controllers' own noise) or a standard deviation in units of the action; default: none"
     parser.add_argument("--noise", type=_noise, default="none", metavar="none|policy|STD", help=about)
 
 
@@ -71,7 +72,7 @@ def _noise(text: str) -> str | float:
 
 
 def add_port(parser: argparse.ArgumentParser) -> None:
-    about = "of the live page, on 127.0.0.1; default: any that is free"
+    about = "port of the live page on 127.0.0.1; default: any free port"
     parser.add_argument("--port", type=integer(minimum=0), default=0, metavar="N", help=about)
 
 

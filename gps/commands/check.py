@@ -1,4 +1,4 @@
-"""Examine an experiment: does it keep the rules that the algorithms rely on?"""
+"""Check an experiment against the rules that the algorithms rely on."""
 
 from __future__ import annotations
 

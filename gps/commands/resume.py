@@ -1,4 +1,4 @@
-"""Go on with a run that was stopped, or beyond its end."""
+"""Continue a run that was stopped, or extend a finished one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from gps.commands._learning import add_watching, learn
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument(
-        "--from", dest="start", type=integer(minimum=0), metavar="K", help="do iteration K and all after it anew"
+        "--from", dest="start", type=integer(minimum=0), metavar="K", help="repeat iteration K and all later ones"
     )
     parser.add_argument(
-        "--iterations", type=integer(minimum=1), metavar="N", help="N more; default: what the experiment lacks"
+        "--iterations",
+        type=integer(minimum=1),
+        metavar="N",
+        help="number of further iterations; default: those that the experiment lacks",
     )
-    about = "whether the run goes on after an iteration that went wrong; default: the experiment's algorithm.on_trouble"
+    about = "what to do after an iteration that went wrong; default: algorithm.on_trouble of the experiment"
     parser.add_argument("--on-trouble", choices=("continue", "stop"), help=about)
     add_watching(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     def action(**watching: Any) -> None:
-        from gps import experiment
+        from gps.experiment import resume
 
-        experiment.resume(
-            args.run, start=args.start, iterations=args.iterations, on_trouble=args.on_trouble, **watching
-        )
+        resume(args.run, start=args.start, iterations=args.iterations, on_trouble=args.on_trouble, **watching)
 
     return learn(action, args)

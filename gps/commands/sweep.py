@@ -1,4 +1,4 @@
-"""Run an experiment with many seeds and settings; a second time, go on with what is not finished."""
+"""Run an experiment with many seeds and settings, or continue an unfinished sweep."""
 
 from __future__ import annotations
 
@@ -11,25 +11,31 @@ from gps.commands._common import INTERRUPTED, OK, UNEXPECTED, USER_ERROR, intege
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", metavar="DIR", help="directory with experiment.toml")
-    parser.add_argument("--seeds", metavar="SEEDS", help="0-9 or 0,3,5 or 0-3,7; default: the experiment's own")
-    about = "values to be varied, all combinations; one value holds for all runs; repeatable"
+    parser.add_argument("--seeds", metavar="SEEDS", help="such as 0-9 or 0,3,5 or 0-3,7; default: the experiment's")
+    about = "values to vary (all combinations are run), or one value for all runs; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE,…", help=about)
     parser.add_argument(
-        "--iterations", type=integer(minimum=1), metavar="N", help="of each run; default: the experiment's"
+        "--iterations", type=integer(minimum=1), metavar="N", help="iterations of each run; default: the experiment's"
     )
     parser.add_argument(
-        "--jobs", type=integer(minimum=1), metavar="N", help="runs at a time; default: one on each CPU or worker"
+        "--jobs", type=integer(minimum=1), metavar="N", help="runs at a time; default: one per CPU or worker"
     )
     parser.add_argument(
-        "--backend", default="local", metavar="NAME", help="local (processes, the default), dask or ray"
+        "--backend", default="local", metavar="NAME", help="local (processes), dask or ray; default: local"
     )
-    parser.add_argument("--address", metavar="HOST:PORT", help="of a Dask or Ray cluster; default: start one here")
     parser.add_argument(
-        "--retries", type=integer(minimum=0), default=2, metavar="N", help="for a run whose worker died; default: 2"
+        "--address", metavar="HOST:PORT", help="address of a Dask or Ray cluster; default: start one here"
     )
-    parser.add_argument("--out", metavar="DIR", help="folder of the run directories, in place of ./runs")
-    parser.add_argument("--name", metavar="NAME", help="of the sweep's folder; default: sweep- and a digest")
-    parser.add_argument("--quiet", action="store_true", help="print the sweep's folder alone")
+    parser.add_argument(
+        "--retries",
+        type=integer(minimum=0),
+        default=2,
+        metavar="N",
+        help="retries of a run whose worker died; default: 2",
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder for the run directories; default: ./runs")
+    parser.add_argument("--name", metavar="NAME", help="name of the sweep's folder; default: sweep- and a digest")
+    parser.add_argument("--quiet", action="store_true", help="print only the sweep's folder")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -55,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         done, total = progress.finished, progress.total
         again = shlex.join(["gps", *args.argv])
-        print(f"\ngps: interrupted; {done} of {total} runs are finished; to go on: {again}", file=sys.stderr)
+        print(f"\ngps: interrupted; {done} of {total} runs are finished; to continue: {again}", file=sys.stderr)
         return INTERRUPTED
     made = progress.sweep
     assert made is not None

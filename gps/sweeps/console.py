@@ -1,4 +1,4 @@
-"""What `gps sweep` prints: one line for each run that ends, a live display on a terminal, and a table at the end."""
+"""The output of `gps sweep`: a line for each run that ends, a live display on a terminal, a table at the end."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _MOST = 12
-"""The live display shows at most this many runs."""
+"""The largest number of runs in the live display."""
 
 
 class SweepProgress(Watch):
-    """Prints a sweep as it goes. Use it as a context manager: it leaves the terminal as it was.
+    """Prints the progress of a sweep. Use it as a context manager, which restores the terminal.
 
     Args:
         quiet: print nothing.
 
     Attributes:
         sweep: the sweep, once it has begun.
-        total, finished: how many runs.
+        total, finished: numbers of runs.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -38,9 +38,9 @@ class SweepProgress(Watch):
         self._console: Console | None = None
         self._live: Live | None = None
         self._began = time.monotonic()
-        self._before = self._steps = 0  # whole iterations at the start, and planned ones
+        self._before = self._steps = 0  # iterations on disk at the start, and planned iterations
         self._at_work: dict[str, Entry] = {}
-        self._ended = 0  # iterations of the runs that have ended
+        self._ended = 0  # planned iterations of the runs that have ended
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stdout.isatty():
@@ -57,7 +57,7 @@ class SweepProgress(Watch):
             self._live.stop()
             self._live = None
 
-    # -- what happens --------------------------------------------------------------------------------------------
+    # -- callbacks -----------------------------------------------------------------------------------------------
 
     def on_start(self, sweep: Sweep, todo: Sequence[Entry], jobs: int) -> None:
         self.sweep, self.total = sweep, len(sweep.entries)
@@ -73,7 +73,7 @@ class SweepProgress(Watch):
 
     def on_begin(self, entry: Entry) -> None:
         if entry.name in self._at_work:
-            self._print(f"{_make_label(entry)}: broken off by the death of a worker; begun again", style="yellow")
+            self._print(f"{_make_label(entry)}: the worker died; the run was begun again", style="yellow")
         self._at_work[entry.name] = entry
 
     def on_run(self, run: SweepRun) -> None:
@@ -86,9 +86,9 @@ class SweepProgress(Watch):
             self._print(f"{run.label}: {run.state}: {run.message.splitlines()[0]}", style="red")
 
     def on_waiting(self) -> None:
-        self._print("no worker is left; waiting for one to come (Ctrl-C: all that is on disk stays)", style="yellow")
+        self._print("no worker is left; waiting for one (Ctrl-C is safe: everything on disk is kept)", style="yellow")
 
-    # -- within --------------------------------------------------------------------------------------------------
+    # -- output --------------------------------------------------------------------------------------------------
 
     def _print(self, text: str, style: str | None = None) -> None:
         if self._console is not None:
@@ -97,7 +97,7 @@ class SweepProgress(Watch):
             print(text, flush=True)
 
     def _draw(self) -> RenderableType:
-        """The live display: one bar for all, and how far each run at work is."""
+        """Return the live display: one bar for the sweep and one for each run in progress."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -122,7 +122,7 @@ class SweepProgress(Watch):
         return Group(grid, *([f"  and {len(rows) - _MOST} more"] if len(rows) > _MOST else []))
 
     def _estimate_remaining(self, done: int) -> str:
-        """An estimate from the iterations so far."""
+        """Return the estimated time left, from the iterations so far."""
         if done <= self._before:
             return ""
         seconds = (time.monotonic() - self._began) / (done - self._before) * (self._steps - done)
@@ -142,7 +142,7 @@ def _format_solved(run: SweepRun) -> str:
 
 
 def make_table(sweep: Sweep) -> list[str]:
-    """Every run with its outcome, and beneath it why some failed."""
+    """Return a table of all runs and their outcomes, and below it why some failed."""
     runs = sweep.runs
     varied = any(run.settings for run in runs)
     head = (*(("settings",) if varied else ()), "seed", "iterations", "final cost", "solved", "state", "run")

@@ -1,6 +1,6 @@
-"""Where the runs of a sweep are worked on: processes of this machine, or the workers of a Dask or Ray cluster.
+"""Pools of workers for a sweep: processes of this machine, or the workers of a Dask or Ray cluster.
 
-All through joblib: a pool calls a function on items, so many at a time, each within a process of its own.
+All use joblib: a pool calls a function on items, a given number at a time, each in a separate process.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from typing import Any
 from gps.errors import SweepError, nearest
 
 PATIENCE = 10
-"""Seconds until a cluster must have answered."""
+"""Seconds within which a cluster must answer."""
 
 _IDLE = 30  # seconds after which an idle process of this machine ends
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers, `jobs` at a time."""
+    """Workers for `jobs` items at a time."""
 
     jobs: int
-    threads: int  # what each may use
+    threads: int  # available to each job
     _config: Callable[[], AbstractContextManager]  # joblib's choice of backend
     has_workers: Callable[[], bool] = lambda: True
-    """Whether there is any worker now; those of a cluster may all be gone, and may come back."""
+    """True if there is a worker now; a cluster can lose all its workers and regain some."""
 
     def call(self, function: Callable[[Any], object], items: Sequence[Any], at_once: int) -> None:
-        """Call the function on every item, at most `at_once` of them at a time.
+        """Call the function on every item, at most `at_once` at a time.
 
-        Whatever breaks the pool, such as a worker that dies, is raised; what other items were at may be lost then.
+        Raises what breaks the pool, such as the death of a worker; the work on other items may then be lost.
         """
         from joblib import Parallel, delayed
 
         with self._config(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-            # With one job joblib would stay in this process, which is to survive what happens to a worker.
+            # With one job joblib would run it in this process, which must survive the death of a worker.
             parallel = Parallel(n_jobs=max(2, self.jobs), batch_size=1, pre_dispatch=min(at_once, self.jobs))
             parallel(delayed(function)(item) for item in items)
 
 
 @contextlib.contextmanager
 def open_pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
-    """Workers of a kind; those that were started here end with the block.
+    """Yield a pool of workers; workers started here end with the block.
 
     Args:
         backend: `local`, `dask` or `ray`.
-        jobs: how many at a time; None for one on each CPU here, or on each worker there.
-        address: of an existing cluster; None starts one on this machine.
+        jobs: number of jobs at a time; None for one per CPU of this machine, or one per worker of the cluster.
+        address: the address of an existing cluster; None starts one on this machine.
 
     Raises:
         SweepError: if the backend is unknown or not installed, or the cluster does not answer.
@@ -64,16 +64,16 @@ def open_pool(backend: str, jobs: int | None, address: str | None) -> Iterator[P
     if backend not in kinds:
         raise SweepError(f"--backend {backend}: expected {', '.join(kinds)}{nearest(backend, kinds)}")
     if backend == "local" and address is not None:
-        raise SweepError("--address: for --backend dask or ray; the local one is this machine")
+        raise SweepError("--address: needs --backend dask or ray; the local backend is this machine")
     with kinds[backend](jobs, address) as made:
         yield made
 
 
 def _share_cpus(jobs: int | None) -> tuple[int, int]:
-    """Jobs on this machine, and the threads of each."""
+    """Return the number of jobs on this machine and the threads for each."""
     from joblib import cpu_count
 
-    cpus = cpu_count()  # that this process may use
+    cpus = cpu_count()  # available to this process
     return jobs or cpus, max(1, cpus // (jobs or cpus))
 
 
@@ -93,7 +93,7 @@ def _open_dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
     with contextlib.ExitStack() as stack:
         count, threads = _share_cpus(jobs)
         if address is None:
-            # A worker with two threads would run two runs in one process.
+            # A worker with two threads would put two runs into one process.
             address = stack.enter_context(
                 distributed.LocalCluster(
                     n_workers=count,
@@ -101,7 +101,7 @@ def _open_dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
                     processes=True,
                     host="127.0.0.1",
                     dashboard_address=None,
-                    silence_logs=logging.ERROR,  # else a line for each worker that dies; the sweep has its own
+                    silence_logs=logging.ERROR,  # otherwise a line for each dead worker; the sweep reports them itself
                 )
             )
         else:
@@ -119,10 +119,10 @@ def _open_dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
 
 
 def _make_dask_backend(client: Any) -> Any:
-    """joblib's Dask backend, mended in two places.
+    """Return joblib's Dask backend with two faults fixed.
 
-    It would wait for ever for a task that the scheduler has given up (`KilledWorker`), and, with a single worker, would
-    not use the cluster at all.
+    The original waits for ever for a task that the scheduler has given up (`KilledWorker`), and does not use a cluster
+    with a single worker.
     """
     from joblib._dask import DaskDistributedBackend
 
@@ -144,7 +144,7 @@ def _make_dask_backend(client: Any) -> Any:
 
 
 def _count_slots(client: Any, jobs: int | None, address: str) -> int:
-    """How many runs a Dask cluster takes at a time."""
+    """Return how many runs a Dask cluster can do at a time."""
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError:
@@ -155,7 +155,7 @@ def _count_slots(client: Any, jobs: int | None, address: str) -> int:
     if threaded := next((worker for worker in workers if worker["nthreads"] > 1), None):
         n = threaded["nthreads"]
         raise SweepError(
-            f"--address {address}: a worker has {n} threads, and a process can take one run only; "
+            f"--address {address}: a worker has {n} threads, but a process can do only one run; "
             f"start it with: dask worker {address} --nworkers {n} --nthreads 1"
         )
     return jobs or len(workers)
@@ -198,7 +198,7 @@ def _import_backend(module: str, extra: str) -> Any:
 
 
 def _require_answer(address: str, who: str) -> None:
-    """SweepError unless something listens there; the clusters' own clients take minutes to give up, and many lines."""
+    """Raise SweepError if nothing listens at the address; the clusters' own clients take minutes to give up."""
     match = re.fullmatch(r"(?:\w+://)?\[?([^\[\]/]+?)\]?:(\d{1,5})/?", address)
     if match is None:
         raise SweepError(f"--address {address}: expected HOST:PORT of the {who}")

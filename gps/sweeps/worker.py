@@ -1,4 +1,4 @@
-"""What a worker of a sweep does: begin a run, or go on with it, as `gps run` and `gps resume` would alone."""
+"""The work of a sweep's worker: begin or resume one run, exactly as `gps run` and `gps resume` do."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ if TYPE_CHECKING:
     from gps.experiment import Callback
 
 _ONE_RUN = threading.Lock()
-"""Held while a run is at work: two XLA programs in one process may wait for each other for ever."""
+"""Held while a run is in progress: two XLA programs in one process can deadlock."""
 
 _POLL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """One run of a sweep, as it is sent to a worker. Paths are absolute."""
+    """One run of a sweep, as sent to a worker. Paths are absolute."""
 
     experiment: str
-    folder: str  # the sweep's
+    folder: str  # of the sweep
     entry: Entry
-    overrides: tuple[str, ...]  # of the experiment's keys, those that are not varied included
+    overrides: tuple[str, ...]  # of the experiment's keys, varied or not
     turn: str
-    iterations: int | None  # in place of the experiment's own
-    retries: int  # how many deaths are forgiven
-    threads: int  # of the physics; no result depends on it
+    iterations: int | None  # None for the experiment's own
+    retries: int  # number of worker deaths after which the run is still retried
+    threads: int  # of the physics; they affect no result
 
 
 class _CalledBackError(Exception):
-    """The turn is over."""
+    """The turn that sent this worker is over."""
 
 
 def make_watch(item: WorkItem) -> Callback:
-    """What ends the run when the turn is over."""
+    """Return a callback that ends the run when its turn is over."""
     from gps.experiment import Callback
 
     class StopWithTurn(Callback):
@@ -61,14 +61,14 @@ def make_watch(item: WorkItem) -> Callback:
 
 
 def work(item: WorkItem) -> None:
-    """Bring a run to its end; how it went is in its journal.
+    """Run to the end and record the outcome in the journal.
 
     Raises:
-        SweepError: if this worker does not see the folders of the sweep and of the experiment.
+        SweepError: if this worker cannot see the folders of the sweep and of the experiment.
     """
     sweep = _open_sweep(item)
-    with contextlib.suppress(ValueError):  # not in the main thread: then Ctrl-C does not come here anyway
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the sweep's to handle; it calls the workers back
+    with contextlib.suppress(ValueError):  # not the main thread, which alone receives Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep handles it and calls the workers back
     try:
         with _claim_process(item), _set_physics_threads(item.threads):
             if (deaths := sweep.count_deaths(item.entry, item.turn)) > item.retries:
@@ -82,7 +82,7 @@ def work(item: WorkItem) -> None:
     except _CalledBackError:
         _add_event(sweep, item, "stopped")
     except Stopped:
-        _add_event(sweep, item, "stopped", "stopped on request; the same sweep goes on with it")
+        _add_event(sweep, item, "stopped", "stopped on request; run the same sweep again to continue it")
     except GpsError as error:
         _add_event(sweep, item, "failed", str(error))
     except (Exception, SystemExit) as error:
@@ -104,6 +104,7 @@ def _open_sweep(item: WorkItem) -> Sweep:
 
 
 def require_turn(item: WorkItem) -> None:
+    """Raise _CalledBackError if the turn of the item is over."""
     if not is_turn(Path(item.folder), item.turn):
         raise _CalledBackError
 
@@ -114,15 +115,15 @@ def _run_to_end(item: WorkItem, sweep: Sweep) -> None:
 
 
 def _run_or_resume(item: WorkItem, sweep: Sweep, callbacks: list[Callback]) -> None:
-    import gps
+    from gps.experiment import resume, run
 
     entry = item.entry
     if (path := sweep.find(entry)) is not None:
-        while Run.open(path).active:  # a worker of an earlier turn, which stops soon, or somebody's `gps resume`
+        while Run.open(path).active:  # a worker of an earlier turn, which stops soon, or a separate `gps resume`
             require_turn(item)
             time.sleep(_POLL)
         if not sweep.is_finished(entry):
-            gps.resume(path, callbacks=callbacks)
+            resume(path, callbacks=callbacks)
         return
     source = Path(item.experiment)
     if (
@@ -134,7 +135,7 @@ def _run_or_resume(item: WorkItem, sweep: Sweep, callbacks: list[Callback]) -> N
     command += [] if item.iterations is None else ["--iterations", str(item.iterations)]
     command += [word for override in item.overrides for word in ("--set", override)]
     folder = Path(item.folder)
-    gps.run(
+    run(
         source,
         seed=entry.seed,
         iterations=item.iterations,
@@ -150,13 +151,13 @@ def _describe_deaths(deaths: int, iterations: int) -> str:
     times, whole = "once" if deaths == 1 else f"{deaths} times", f"whole iteration{'s' * (iterations != 1)}"
     return (
         f"its worker died {times}, the last time after {iterations} {whole}: "
-        "it was killed, crashed, or ran out of memory (fewer --jobs leave more for each)"
+        "it was killed, crashed, or ran out of memory (fewer --jobs leave more for each run)"
     )
 
 
 @contextlib.contextmanager
 def _claim_process(item: WorkItem) -> Iterator[None]:
-    """Wait until no other run is at work in this process."""
+    """Hold this process for one run: wait until no other run is in progress in it."""
     while not _ONE_RUN.acquire(timeout=_POLL):
         require_turn(item)
     try:
@@ -168,7 +169,7 @@ def _claim_process(item: WorkItem) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _set_physics_threads(count: int) -> Iterator[None]:
-    """A default for `environment.threads`; what the worker's own `GPS_THREADS` or the experiment says wins."""
+    """Set the default of `environment.threads`; the worker's own `GPS_THREADS` and the experiment take precedence."""
     if "GPS_THREADS" in os.environ:
         yield
         return
@@ -180,7 +181,7 @@ def _set_physics_threads(count: int) -> Iterator[None]:
 
 
 def compute_fingerprint(config: ExperimentConfig, source: Path) -> str:
-    """A digest of all that a run is made from but its seed: the experiment, its `task.py`, its MuJoCo model."""
+    """Return a digest of everything that defines a run except its seed: experiment, `task.py` and MuJoCo model."""
     files = [source / task_file.NAME] + ([] if config.environment.mjcf is None else [source / config.environment.mjcf])
     digest = hashlib.sha256(config.model_copy(update={"seed": 0}).to_toml().encode())
     for file in files:

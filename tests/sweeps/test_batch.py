@@ -146,7 +146,7 @@ def test_ctrl_c_calls_the_workers_back(slider, workers):
         ({"overrides": ["algorithm.iterations=1,2"], "iterations": 3}, "contradict each other"),
         ({"name": "../x"}, "--name ../x"),
         ({"backend": "dusk"}, "expected local, dask, ray; did you mean 'dask'"),
-        ({"address": "h:1"}, "--address: for --backend dask or ray"),
+        ({"address": "h:1"}, "--address: needs --backend dask or ray"),
         ({"backend": "dask", "address": "h"}, "--address h: expected HOST:PORT of the Dask scheduler"),
         ({"backend": "dask", "address": "127.0.0.1:9"}, "no Dask scheduler answers there"),
     ],
@@ -241,7 +241,7 @@ def test_a_worker(slider, workers, monkeypatch):
                 (RunError("the disk is full"), "the disk is full", True),
                 (ZeroDivisionError("by zero"), "unexpected ZeroDivisionError: by zero", False),
                 (SystemExit(3), "unexpected SystemExit: 3", False),
-                (Stopped(), "stopped on request; the same sweep goes on with it", True),
+                (Stopped(), "stopped on request; run the same sweep again to continue it", True),
             ]:
 
                 def fails(*_, error=error, **__):
@@ -381,7 +381,7 @@ def test_ctrl_c_at_the_terminal_leaves_what_the_next_sweep_finishes(slider):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.strip() == (
-        "gps: interrupted; 0 of 2 runs are finished; to go on: gps sweep slider --seeds 0,1 --jobs 2 --iterations 30"
+        "gps: interrupted; 0 of 2 runs are finished; to continue: gps sweep slider --seeds 0,1 --jobs 2 --iterations 30"
     )
     assert "2 runs; 2 at a time" in out
     (path,) = Path("runs/slider").glob("sweep-*")
@@ -435,7 +435,7 @@ def test_dask_workers_with_several_threads_are_refused(slider):
         n_workers=1, threads_per_worker=2, processes=False, host="127.0.0.1", dashboard_address=None, protocol="tcp://"
     ) as cluster:
         address = cluster.scheduler_address
-        expected = "a worker has 2 threads, and a process can take one run only; .* --nworkers 2 --nthreads 1"
+        expected = "a worker has 2 threads, but a process can do only one run; .* --nworkers 2 --nthreads 1"
         with pytest.raises(SweepError, match=expected):
             gps.sweep(slider, backend="dask", address=address)
 

@@ -45,7 +45,7 @@ def test_another_experiment_is_kept_out(path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "digest": "", "runs": [{}]}'])
 def test_a_manifest_that_is_none(path, text):
     (path / "sweep.json").write_text(text)
-    with pytest.raises(SweepError, match=r"sweep\.json: not what gps wrote"):
+    with pytest.raises(SweepError, match=r"sweep\.json: not written by gps"):
         Sweep(path)
 
 

@@ -58,9 +58,9 @@ def test_text_and_python_values_mean_the_same():
         (["a="], {}, "expected section.key=value"),
         (["a=1,"], {}, "expected section.key=value"),
         ([], {"a": []}, "expected section.key=value"),
-        (["a=1", "a=2"], {}, "--set a: given twice; write all its values in one: a=1,2"),
+        (["a=1", "a=2"], {}, "--set a: given twice; give all its values at once: a=1,2"),
         (["a=1"], {"a": 2}, "given twice"),
-        (["seed=1,2"], {}, "say --seeds 0-9 instead"),
+        (["seed=1,2"], {}, "use --seeds 0-9 instead"),
         ([], {"a": [None]}, "a: expected a number, a string, a list or a table, got NoneType"),
     ],
 )
