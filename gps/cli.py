@@ -7,6 +7,7 @@ Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ from gps.commands._common import CLOSED_PIPE, INTERRUPTED, print_error
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without η prints ? instead of a traceback
     argv = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(argv)

@@ -1,7 +1,7 @@
-"""A run as TensorBoard event files, written while it goes.
+"""TensorBoard event files of a run, written while it is in progress.
 
 RUN/tensorboard/by_iteration/condition_0/events…           one folder, and so one line in each chart, per condition
-RUN/tensorboard/by_iteration/all/events…                   what the conditions share
+RUN/tensorboard/by_iteration/all/events…                   values common to the conditions
 RUN/tensorboard/by_environment_steps/condition_0/events…   the same against environment steps
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from gps.errors import ConfigError, RunError
 from gps.inspect import tables
+from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from gps.records import IterationRecord, PolicyRecord, Rollouts
     from gps.runs.run import Run
 else:
-    Callback = object  # what it is made of is above this package
+    Callback = object  # gps.experiment is above this package
 
 FOLDER = "tensorboard"
-"""In the run directory, whose checks do not look at it."""
+"""The folder of the event files in the run directory; the checks of a run ignore it."""
 
 _AXES = ("by_iteration", "by_environment_steps")
 _QUANTITIES = (
@@ -39,7 +40,7 @@ _SECONDS = ("sample_seconds", "fit_seconds", "improve_seconds")
 
 
 def _compute_success(rows: Sequence[tables.Row]) -> dict[str, float]:
-    """The share of the samples that succeeded; nothing where the environment does not tell."""
+    """Return the share of successful samples; empty if the environment does not report success."""
     reporting = [row for row in rows if row.successes is not None]
     return (
         {"success": sum(row.successes for row in reporting) / sum(row.samples for row in reporting)}
@@ -49,7 +50,7 @@ def _compute_success(rows: Sequence[tables.Row]) -> dict[str, float]:
 
 
 def _collect_deviations(policy: PolicyRecord | None) -> dict[str, float]:
-    """How widely the global policy explores; nothing without one."""
+    """Return the standard deviations of the global policy's noise; empty without a policy."""
     return {} if policy is None else {f"policy_deviation_u{i}": float(std) for i, std in enumerate(policy.deviation)}
 
 
@@ -57,7 +58,7 @@ class TensorBoard(Callback):
     """A callback that writes event files: `gps.run(…, callbacks=[TensorBoard()])`, or `gps run --tensorboard`.
 
     Args:
-        folder: where to write; None for `tensorboard` in the run directory, once there is one.
+        folder: folder of the event files; None for `tensorboard` in the run directory.
 
     Raises:
         ConfigError: if tensorboardX is not installed.
@@ -77,13 +78,13 @@ class TensorBoard(Callback):
             self._folder = run.path / FOLDER
 
     def on_stage(self, iteration: int, stage: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_iteration(self, record: IterationRecord) -> None:
-        """Write the scalars of an iteration; it is all that must be called where a folder was given.
+        """Write the scalars of an iteration. With a folder given, this works without `on_start`.
 
         Raises:
-            RunError: if they cannot be written.
+            RunError: if the files cannot be written.
         """
         rows = tables.rows(record)
         self._steps = record.environment_steps
@@ -101,7 +102,7 @@ class TensorBoard(Callback):
         self._flush()
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """The final controllers without noise, at the last environment step."""
+        """Write the final evaluation without noise, at the last environment step."""
         name = "evaluation" if what == "final" else f"evaluation_{what}"
         for item in tables.evaluation(rollouts, costs):
             scalars = {f"{name}_cost": item.cost}
@@ -116,7 +117,7 @@ class TensorBoard(Callback):
         self._writers = {}
 
     def _write(self, name: str, scalars: Mapping[str, float | None], at: tuple[int | None, int]) -> None:
-        """Scalars on each axis that there is a place `at`; None, or a value that is not finite, leaves a gap."""
+        """Write scalars at their place on each axis, if it has one; None and values that are not finite leave a gap."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
@@ -131,16 +132,16 @@ class TensorBoard(Callback):
                         writer.write_event(Event(wall_time=time.time(), step=place, summary=summary))
 
     def _get_writer(self, axis: str, name: str, begin: int) -> Any:
-        """The writer of a folder. It supersedes what an interrupted run has left there at `begin` and after it.
+        """Return the writer of a folder. It supersedes the events of an interrupted run at `begin` and later.
 
-        tensorboardX's own SummaryWriter would pass every number through a process queue to a thread of its own.
+        tensorboardX's own SummaryWriter would pass every number through a process queue to another thread.
         """
         if (axis, name) not in self._writers:
             from tensorboardX.event_file_writer import EventsWriter
             from tensorboardX.proto.event_pb2 import Event, SessionLog
 
             if self._folder is None:
-                raise ConfigError("TensorBoard: give it a folder, or let a run call it")
+                raise ConfigError("TensorBoard: no folder; give one, or pass the callback to a run")
             folder = self._folder / axis / name
             folder.mkdir(parents=True, exist_ok=True)
             writer = EventsWriter(str(folder / "events"), f".{begin}")
@@ -155,9 +156,6 @@ class TensorBoard(Callback):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Errors of the operating system as errors of the run."""
-        try:
+        """Report errors of the operating system as errors of the run."""
+        with report_write_errors(str(self._folder), RunError, "the iteration itself is on disk"):
             yield
-        except OSError as error:
-            why = error.strerror or error
-            raise RunError(f"{self._folder}: cannot be written: {why}; the iteration itself is on disk") from None

@@ -205,7 +205,7 @@ def _require_answer(address: str, who: str) -> None:
     try:
         socket.create_connection((match[1], int(match[2])), timeout=PATIENCE).close()
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or _get_first_line(error)
+        reason = (isinstance(error, OSError) and error.strerror) or _get_first_line(error)
         raise SweepError(f"--address {address}: no {who} answers there ({reason})") from None
 
 

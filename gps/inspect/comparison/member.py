@@ -1,4 +1,4 @@
-"""What a comparison keeps of a run."""
+"""Read the data of a run for a comparison."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ TASK = (
     "environment.id", "environment.mjcf", "environment.frame_skip", "environment.horizon", "environment.conditions",
     "environment.options",
 )  # fmt: skip
-_WHOLE = (*TASK, "environment.test_conditions")  # these values stay in one piece
+_WHOLE = (*TASK, "environment.test_conditions")  # values that stay whole
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What an evaluation without noise came to: means over its starts."""
+    """The result of an evaluation without noise: means over its starts."""
 
     cost: float
     returns: float | None  # None without rewards
-    solved: tuple[bool, ...]  # by start; empty where the environment does not tell of success
+    solved: tuple[bool, ...]  # by start; empty if the environment does not report success
 
     @property
     def share(self) -> float | None:
-        """Of the starts, those that are solved."""
+        """The share of the starts that are solved; None if unknown."""
         return sum(self.solved) / len(self.solved) if self.solved else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """What a comparison keeps of a run. Curves are means over the conditions, by environment steps."""
+    """The data of a run for a comparison. Curves are means over the conditions, by environment steps."""
 
     path: Path
     seed: int
-    settings: Mapping[str, Any]  # dotted key -> value, the experiment's name included
-    cost: Curve  # of an episode
-    success: Curve | None  # share of the samples; None where the environment does not tell
-    returns: Curve | None  # sum of an episode's rewards; None where all of them are zero
-    policy_kl: Curve | None  # KL(policy ‖ its teachers), nats a step; None without a global policy
+    settings: Mapping[str, Any]  # dotted key -> value, including the experiment's name
+    cost: Curve  # sum of an episode's costs
+    success: Curve | None  # share of the samples; None if the environment does not report success
+    returns: Curve | None  # sum of an episode's rewards; None if all are zero
+    policy_kl: Curve | None  # KL(policy ‖ teachers), nats per step; None without a global policy
     policy_loss: Curve | None  # after each training of the policy
-    player: str | None  # whose the last samples are, as of `PolicyRecord.player`; None without a global policy
+    player: str | None  # `PolicyRecord.player` of the last samples; None without a global policy
     episodes: int
-    results: Mapping[str, Result]  # of what was evaluated (`gps.runs.EVALUATIONS`), as far as the run came
+    results: Mapping[str, Result]  # by evaluation (`gps.runs.EVALUATIONS`), those that the run has
 
     @property
     def final_cost(self) -> float | None:
-        """Of what was learned, from the conditions; None where the run never came so far."""
+        """Final cost without noise, mean over the conditions; None without a final evaluation."""
         return self.results["final"].cost if "final" in self.results else None
 
     @property
@@ -72,7 +72,7 @@ class Member:
 
     @property
     def apart(self) -> bool:
-        """Whether there is a policy to tell apart from its teachers, or starts that were not trained on."""
+        """True if the run has a policy beside its teachers, or starts that were not trained on."""
         return bool({"unseen", *TEACHERS} & set(self.results)) or self.policy_kl is not None
 
     @property
@@ -82,20 +82,20 @@ class Member:
 
     @property
     def steps_until_solved(self) -> float:
-        """Environment steps up to the first iteration whose samples all succeeded; infinite if there was none."""
+        """Environment steps up to the first iteration whose samples all succeeded; infinite if there is none."""
         solved = [] if self.success is None else self.success.steps[self.success.values == 1]
         return float(solved[0]) if len(solved) else np.inf
 
 
 def read(run: Run) -> Member:
-    """A run as a member of a comparison.
+    """Read a run as a member of a comparison.
 
     Raises:
-        RunError: if it has no iteration, or is damaged.
+        RunError: if the run has no iteration or is damaged.
     """
     count = len(run.iterations)
     if not count:
-        raise RunError(f"{run.path}: no iteration was finished")
+        raise RunError(f"{run.path}: no complete iteration")
     rows = [run.rows(k) for k in range(count)]
     steps = np.array([row[0].environment_steps for row in rows])
     returns = np.array([_compute_return(run.rollouts(k)[0]) for k in range(count)])
@@ -126,7 +126,7 @@ def _summarize(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
 
 
 def _make_curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
-    """None where no value is known."""
+    """Return a curve, with NaN for unknown values; None if no value is known."""
     known = np.array([np.nan if value is None else value for value in values], dtype=float)
     return None if np.isnan(known).all() else Curve(steps, known)
 
@@ -142,7 +142,7 @@ def _average_known(values: Sequence[float | None]) -> float | None:
 
 
 def _compute_return(rollouts: Any) -> float:
-    """The mean over all samples of the sum of an episode's rewards."""
+    """Return the mean over all samples of the sum of an episode's rewards."""
     return float(np.sum(rollouts.rewards, axis=2).mean())
 
 
@@ -155,7 +155,7 @@ def _collect_settings(run: Run) -> dict[str, Any]:
 
 
 def _flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Dotted keys of nested tables and of lists of tables; the conditions and the options stay in one piece."""
+    """Return the dotted keys of nested tables and lists of tables; conditions and options stay whole."""
     if key not in _WHOLE and isinstance(value, dict):
         items: Iterable[tuple[Any, Any]] = value.items()
     elif key not in _WHOLE and isinstance(value, list | tuple) and value and isinstance(value[0], dict):

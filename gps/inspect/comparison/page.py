@@ -1,4 +1,4 @@
-"""A comparison as one self-contained page: Plotly and all data are in the file, nothing is fetched."""
+"""A comparison as one self-contained page, with Plotly and all data in the file."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from gps.errors import RunError
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
 from gps.inspect.comparison.words import apart_header, apart_legend, apart_row, header, legend, row
 from gps.storage.folders import replace
+from gps.storage.write_errors import report_write_errors
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B")
-"""Okabe and Ito's, which colour-blind readers can tell apart."""
+"""The palette of Okabe and Ito, which colour-blind readers can distinguish."""
 
-_CURVES = {  # name -> heading, what it shows
-    "cost": ("Cost", "of an episode while training, with exploration noise; mean over conditions and samples"),
-    "returns": ("Return", "the sum of an episode's rewards while training; mean over conditions and samples"),
-    "success": ("Success", "share of the training episodes that ended in success"),
+_CURVES = {  # name -> heading, description
+    "cost": ("Cost", "of a training episode, with exploration noise; mean over conditions and samples"),
+    "returns": ("Return", "sum of a training episode's rewards; mean over conditions and samples"),
+    "success": ("Success", "share of successful training episodes"),
     "policy_kl": (
         "KL of the policy",
-        "to what taught it (local controllers, or an expert) after each training, nats per time step; mean over "
-        "conditions",
+        "to its teachers (local controllers or expert) after each training, nats per time step; mean over conditions",
     ),
-    "policy_loss": ("Loss of the policy", "after each training, on the samples that were held out, or on all; nats"),
+    "policy_loss": (
+        "Loss of the policy",
+        "after each training, on the held-out samples if there are any, on all otherwise; nats",
+    ),
 }
 
 _STYLE = """
@@ -44,26 +47,24 @@ th { font-weight: 600; color: #555 } td:first-child { font-weight: 600 }
 
 
 def write(comparison: Comparison, path: str | Path) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Raises:
         RunError: if the file cannot be written.
     """
-    try:
+    with report_write_errors(path, RunError):
         replace(Path(path), page(comparison))
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def page(comparison: Comparison) -> str:
-    """The page as HTML, about 5 MB, most of which is Plotly."""
+    """Return the page as HTML, about 5 MB, most of it Plotly."""
     title = f"Comparison: {comparison.title}"
     runs = sum(len(group.members) for group in comparison.groups)
     count = len(comparison.groups)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<p>{_pluralize(runs, 'run')} in {_pluralize(count, 'group')}. Lines and numbers are interquartile means over the "
-        "seeds, bands and brackets their 95 % bootstrap intervals; thin lines and dots are single seeds. A line spans "
+        f"<p>{_pluralize(runs, 'run')} in {_pluralize(count, 'group')}. Lines and numbers are interquartile means over "
+        "the seeds, bands and brackets their 95 % bootstrap intervals; thin lines and dots are single seeds. A line spans "
         "the steps at which all seeds of its group have data.</p>",
         _render_notes(comparison.notes),
         _make_group_table(comparison),
@@ -77,7 +78,7 @@ def page(comparison: Comparison) -> str:
     body = "\n".join(parts)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        '<link rel="icon" href="data:,">'  # else a browser asks the server for one
+        '<link rel="icon" href="data:,">'  # otherwise a browser requests one from the server
         f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>\n<body>\n{body}\n</body></html>\n"
     )
 
@@ -105,25 +106,23 @@ def _make_group_table(comparison: Comparison) -> str:
 
 
 def _make_final_section(comparison: Comparison) -> str:
-    """The final cost (and return) of each seed, beside the estimate of its group.
+    """Return the section with the final cost (and return) of each seed beside the estimate of its group.
 
-    Where there are policies: they, their teachers and the unseen starts apart, in a table and in figures.
+    With policies it has a table and figures that show policies, teachers and unseen starts separately.
     """
     if not comparison.apart:
         measures = [FINAL_COST, *([FINAL_RETURN] if comparison.rewarded else [])]
-        about = "what was learned, without noise, never the best on the way"
+        about = "the final controllers without noise, not the best ones during training"
         return _make_section("Final result", about, _draw_measures(comparison, measures))
     rows = [apart_row(group, comparison) for group in comparison.groups]
-    about = (
-        "without noise, never the best on the way: policies from trained and from unseen starts, and who taught them"
-    )
+    about = "without noise, after the last iteration: policies from trained and from unseen starts, and their teachers"
     table = _render_table(apart_header(comparison), rows, apart_legend(comparison))
     figures = [_render_figure(_draw_measures(comparison, measures)) for measures in comparison.apart.values()]
     return "".join([f"<h2>Final result</h2><p>{html.escape(about)}</p>", table, *figures])
 
 
 def _render_table(names: Sequence[str], cells_of: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
-    """A row for each group, in its colour, and a legend beneath."""
+    """Return a table with a row for each group, in its colour, and a legend below."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     rows = ""
     for i, of_group in enumerate(cells_of):
@@ -155,7 +154,7 @@ def _make_figure(height: int, **layout: object) -> go.Figure:
 
 
 def _draw_learning_curves(comparison: Comparison, name: str) -> go.Figure:
-    """The groups' learning curves; a click on a name in the legend hides a group."""
+    """Draw the learning curves of the groups; a click on a name in the legend hides a group."""
     figure = _make_figure(430, xaxis_title="environment steps", yaxis_title=_get_axis_title(name))
     figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
     figure.update_xaxes(rangemode="tozero")
@@ -203,7 +202,7 @@ def _add_scale_buttons(figure: go.Figure) -> None:
 
 
 def _draw_measures(comparison: Comparison, measures: Sequence[Measure]) -> go.Figure:
-    """Some numbers of each seed, beside the estimates of its group; the numbers side by side."""
+    """Draw measures side by side: the values of all seeds, and the estimate of each group."""
     figure = _make_figure(80 + 46 * len(comparison.groups) + 40, showlegend=False)
     for column, measure in enumerate(measures, 1):
         for i, group in enumerate(comparison.groups):
