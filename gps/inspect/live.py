@@ -1,9 +1,9 @@
 """A run as a live page: served on 127.0.0.1, refreshed as iterations land, with pause, resume and stop.
 
 The server reads the run from its directory, so it does not matter which process writes it: `gps run --live` starts the
-server as a thread of the run, `gps view` as a separate process. The page requests only what it lacks, and an iteration is
-read once, at the first request for it. The server serves only the page and the run's numbers, and never uses a part of
-an address as a path on the disk.
+server as a thread of the run, `gps view` as a separate process. The page requests only what it lacks, and an iteration
+is read once, at the first request for it. The server serves only the page and the run's numbers, and never uses a part
+of an address as a path on the disk.
 
 Pages of other sites can neither read (the `Host` header must be this server's, which defeats DNS names that point here)
 nor act (a POST needs the token that only the page holds).

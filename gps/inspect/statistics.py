@@ -17,7 +17,7 @@ LEVEL = 0.95
 """The level of the intervals."""
 
 RESAMPLES = 2000
-"""Number of bootstrap samples: another random generator moves the ends of an interval by a few percent of its width."""
+"""Number of bootstrap samples: with another seed the ends of an interval move by a few percent of its width."""
 
 _CHUNK = 4_000_000  # numbers in memory at once
 
@@ -38,9 +38,9 @@ def interquartile_mean(values: Float[np.ndarray, "n *shape"]) -> Float[np.ndarra
     """Return the mean of the middle half along the first axis; NaN where a value is NaN.
 
     The i-th smallest of n values represents the quantiles i/n to (i+1)/n; its weight is the part of them between 1/4
-    and 3/4. For n a multiple of 4 this equals `scipy.stats.trim_mean(values, 0.25)`; for other n that function trims too
-    little (nothing of three values), while here a value on the border counts in part: three values have the weights 1/6,
-    2/3 and 1/6, five have 0, 0.3, 0.4, 0.3 and 0. One or two values give their mean.
+    and 3/4. For n a multiple of 4 this equals `scipy.stats.trim_mean(values, 0.25)`; for other n that function trims
+    too little (nothing of three values), while here a value on the border counts in part: three values have the weights
+    1/6, 2/3 and 1/6, five have 0, 0.3, 0.4, 0.3 and 0. One or two values give their mean.
     """
     ordered = np.sort(np.asarray(values, dtype=float), axis=0)
     if not len(ordered):
@@ -65,8 +65,8 @@ def estimate(
     """Return a statistic of all values together, with its percentile bootstrap interval.
 
     Args:
-        strata: groups of values, (n, ...) each: seeds, or the episodes of a condition. A bootstrap sample draws n values
-            from each group, with replacement. The axes after the first one (a curve) are drawn as a whole.
+        strata: groups of values, (n, ...) each: seeds, or the episodes of a condition. A bootstrap sample draws n
+            values from each group, with replacement. The axes after the first one (a curve) are drawn as a whole.
         statistic: the statistic of the groups concatenated along the first axis.
         level: the level of the interval. With one value in each group the interval has no width: one seed carries no
             information about others.

@@ -108,7 +108,7 @@ def _describe_state(rollouts: Rollouts, m: int, t: int, length: int) -> str:
 
 
 def count_columns(count: int) -> int:
-    """Return the number of columns of a mosaic of `count` tiles: nearly square, with as few empty places as possible."""
+    """Return the number of columns for `count` tiles: nearly square, with as few empty places as possible."""
     if count <= 3:
         return count
     return min(range(math.ceil(math.sqrt(count)), max(4, math.ceil(math.sqrt(count))) + 1), key=lambda c: -count % c)

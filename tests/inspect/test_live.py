@@ -176,7 +176,7 @@ def test_requests_are_checked_and_obeyed(server, run):
 def test_a_port_that_is_taken_is_named(server, run, capsys):
     port = server.hosts[0].split(":")[1]
     assert cli.main(["view", str(run.path), "--port", port]) == 2
-    assert f"--port {port}: cannot be listened on" in capsys.readouterr().err
+    assert f"--port {port}: not available" in capsys.readouterr().err
     with pytest.raises(RunError, match="--port 99999"):
         Server(99999)
 

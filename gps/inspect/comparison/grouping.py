@@ -65,7 +65,7 @@ def _read_all(paths: Sequence[str | Path]) -> tuple[list[Member], list[str]]:
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
-            raise RunError(f"{path}: no such run directory")
+            raise RunError(f"{path}: there is no such run directory")
         runs = find_runs(path)
         if not runs:
             raise RunError(f"{path}: neither a run directory nor a folder of runs")
@@ -208,8 +208,8 @@ def _collect_caveats(groups: Sequence[Group], members: Sequence[Member]) -> list
     for group in groups:
         players = {member.player for member in group.members}
         notes += [
-            f"{group.label}: the samples are {what}, not the policy's; this also applies to the curves of cost, return and "
-            "success, and to the steps until solved"
+            f"{group.label}: the samples are {what}, not the policy's; this also applies to the curves of cost, return "
+            "and success, and to the steps until solved"
             for player, what in _OTHERS.items()
             if player in players
         ]
