@@ -1,4 +1,4 @@
-"""A whole iteration of the peg insertion, 4 conditions x 5 samples, once compiled: the physics and everything else."""
+"""A compiled iteration of the peg insertion, 4 conditions x 5 samples: the physics and the rest."""
 
 from pathlib import Path
 

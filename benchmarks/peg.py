@@ -1,4 +1,4 @@
-"""The whole `gps run experiments/peg_insertion` as a process: wall clock and peak memory, first and second time."""
+"""The whole `gps run experiments/peg_insertion` as a process: wall clock and peak memory, first and second run."""
 
 import os
 import resource

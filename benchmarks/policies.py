@@ -1,4 +1,4 @@
-"""Neural policies: a supervised step, and what acting costs beside the physics."""
+"""Neural policies: the supervised step, and the cost of acting beside the physics."""
 
 import time
 from pathlib import Path
@@ -26,7 +26,7 @@ def _make_policy(do: int, du: int):
 
 
 def measure_training() -> None:
-    """4000 mini-batches on the samples of 9 conditions, 5 episodes each."""
+    """Time 4000 mini-batches on the samples of 9 conditions, 5 episodes each."""
     from gps.backend import jax
     from gps.policies.supervised import Options, Samples, Training, train
 
@@ -50,7 +50,7 @@ def measure_training() -> None:
 
 
 def measure_iteration() -> None:
-    """The supervised step of an iteration of the nine-slot peg beside its sampling, as the experiment has them."""
+    """Time the supervised step of an iteration of the nine-slot peg beside its sampling, with the shipped settings."""
     from contextlib import closing
 
     from gps.algorithms.guided.base import lessons
@@ -77,7 +77,7 @@ def measure_iteration() -> None:
 
 
 def measure_acting() -> None:
-    """One call of `act`, as a sampler makes it at each step."""
+    """Time one call of `act`, as a sampler makes it at each step."""
     rows = []
     for do, du in SIZES:
         policy, o = _make_policy(do, du), np.random.default_rng(0).normal(size=(SIMULATIONS, do))

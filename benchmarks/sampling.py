@@ -1,7 +1,7 @@
-"""Closed-loop sampling of the peg insertion, beside the same physics stepped bare.
+"""Closed-loop sampling of the peg insertion, beside the bare physics.
 
-Two rows tell what no loop gets around: the bare physics with a pause between the steps, in which the threads of the
-batch fall asleep and must be woken, and the whole loop around a policy that does nothing.
+Two rows show costs that no loop can avoid: the bare physics with a pause between the steps, in which the threads of the
+batch fall asleep and must be woken, and the whole loop with a policy that does nothing.
 """
 
 import time
@@ -15,7 +15,7 @@ CONDITIONS = [{"slot": slot} for slot in ([-0.08, -0.08], [-0.08, 0.08], [0.08, 
 
 
 class TimedPolicy:
-    """A policy, and the times at which it was called."""
+    """A policy that records the times of its calls."""
 
     def __init__(self, policy):
         self.policy, self.observes, self.times = policy, policy.observes, []
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
-    """Rows of the table: all of them step the same motion, since the mean action is always zero."""
+    """Return the rows of the table. All step the same motion, since the mean action is always zero."""
     from gps.backend import jax
     from gps.environments.tasks.peg_insertion import PegInsertion
     from gps.linear_gaussian.initial import zero
@@ -64,7 +64,7 @@ def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
     batch, control = environment.batch, environment.batch.bind("ctrl")
 
     def bare(pause):
-        """The same episodes with nothing but `Batch.step`."""
+        """Run the same episodes with `Batch.step` alone."""
         environment.reset(options={"conditions": starts})
         times = []
         for action in actions:
@@ -89,7 +89,7 @@ def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
         "neural, 2 x 64": (closed, Shared(NeuralPolicy.untrained(network), M, T)),
     }
     steps = {name: np.empty((ROUNDS + 1, T - 1)) for name in ways}
-    for k in range(ROUNDS + 1):  # in turn: the machine's drift hits all alike
+    for k in range(ROUNDS + 1):  # in turn, so that the machine's drift affects all equally
         for name, (function, argument) in ways.items():
             steps[name][k] = np.diff(function(argument))
     environment.close()

@@ -1,7 +1,7 @@
-"""Which experiments are solved, on how many seeds, and how soon: `python -m benchmarks.seeds`.
+"""Success of the experiments over seeds, and the number of steps it takes: `python -m benchmarks.seeds`.
 
-Prints a Markdown table. What counts is the final controller, run once without noise in every condition; every step of
-training is counted. Below each experiment stand the zero controller and uniformly random actions on the same cost.
+Prints a Markdown table. The result of a run is that of its final controllers, run once without noise in every
+condition; all steps of training are counted. The rows below each experiment are the zero controller and uniformly random actions.
 """
 
 import argparse
@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def train(name: str, seed: int) -> dict:
-    """One run with the shipped settings."""
+    """Run an experiment with the shipped settings."""
     import gps
 
     start = time.perf_counter()
@@ -35,14 +35,14 @@ def train(name: str, seed: int) -> dict:
 
 
 def run_baseline(name: str, seed: int | None) -> dict:
-    """One episode of each condition without learning: uniform actions, or zero where there is no seed."""
+    """Run one episode of each condition without learning: random actions, or zero actions if the seed is None."""
     from gps.config import load
     from gps.experiment import Experiment
     from gps.linear_gaussian import initial
     from gps.sampling import collect
 
     with closing(Experiment(load(EXPERIMENTS / name), EXPERIMENTS / name)) as built:
-        # As many samples as training has: the simulations of `built.environment` are so many.
+        # As many samples as in training, since `built.environment` has that many simulations.
         M, N, T, space = len(built.conditions), built.samples, built.horizon, built.environment.single_action_space
         shape = (M, N, T, *space.shape)
         noise = np.zeros(shape) if seed is None else np.random.default_rng(seed).uniform(space.low, space.high, shape)
@@ -53,7 +53,7 @@ def run_baseline(name: str, seed: int | None) -> dict:
 
 
 class _Last:
-    """A callback (see `gps.experiment.Callback`) that keeps what the table tells of a run."""
+    """A callback that keeps the numbers of a run for the table."""
 
     def __init__(self):
         self.row = {"first": None}
@@ -74,12 +74,12 @@ class _Last:
 
 
 def _summarize(succeeded, costs) -> dict:
-    """Of one episode in each condition: who succeeded, and the mean over the conditions of the episode's cost."""
+    """Return the successes of one episode in each condition, and the mean of the episodes' costs."""
     return {"succeeded": succeeded, "cost": float(costs.sum(axis=(1, 2)).mean())}
 
 
 def make_row(title: str, results: list[dict]) -> tuple[str, ...]:
-    """A row of the table from the results of several seeds."""
+    """Return a row of the table from the results of several seeds."""
     from gps.inspect.statistics import estimate
     from gps.inspect.tables import interval
 
@@ -101,8 +101,8 @@ def make_row(title: str, results: list[dict]) -> tuple[str, ...]:
 def main() -> None:
     known = sorted(path.parent.name for path in EXPERIMENTS.glob("*/experiment.toml"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"all by default: {', '.join(known)}")
-    parser.add_argument("--seeds", default="0-9", help="FIRST-LAST, or one")
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"default: all of {', '.join(known)}")
+    parser.add_argument("--seeds", default="0-9", help="FIRST-LAST, or one seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     arguments = parser.parse_args()
     if unknown := set(arguments.experiments) - set(known):

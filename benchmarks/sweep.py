@@ -1,4 +1,4 @@
-"""`gps sweep` of 8 seeds with 2 jobs, beside the same runs one after another: wall clock of the whole commands."""
+"""`gps sweep` of 8 seeds with 2 jobs, beside the same runs in sequence: wall clock of the whole commands."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def main() -> None:
     seconds = {way: _time_commands(commands) for way, commands in ways.items()}
     *_, two = seconds.values()
     rows = [(way, value, two / value) for way, value in seconds.items()]
-    head = ["way", "wall clock, s", f"two jobs take, of it (target {TARGET})"]
+    head = ["way", "wall clock, s", f"two jobs / this (target {TARGET})"]
     print_table(f"{SEEDS} seeds of experiments/{EXPERIMENT.name}", head, rows)
 
 

@@ -1,4 +1,4 @@
-"""Timing in one process, and tables."""
+"""Time functions in one process, and print tables."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def time_in_turn(functions: dict[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
-    """Median seconds of each function over `rounds`, called in turn so that the machine's drift hits all alike."""
+    """Median seconds of each function over `rounds`, called in turn so that the machine's drift affects all equally."""
     for function in functions.values():
         function()  # compiles
     seconds: dict[str, list[float]] = {name: [] for name in functions}

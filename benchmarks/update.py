@@ -13,7 +13,7 @@ ALPHA = 1e-3
 
 
 def make_update(problem: LQRProblem, conditions: int):
-    """A function that runs our update on `conditions` copies of the problem, and its result."""
+    """Return a function that runs our update on `conditions` copies of the problem and returns the result."""
     from gps.backend import jax, jnp
     from gps.linear_gaussian.trust_region import update
     from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
@@ -36,7 +36,7 @@ def main() -> None:
         warnings.simplefilter("always")
         library = eigen.build()
     for warning in caught:
-        print(f"no compiled yardstick: {warning.message}")
+        print(f"no compiled reference: {warning.message}")
 
     rows = []
     for dx, du in SIZES:

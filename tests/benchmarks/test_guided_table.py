@@ -51,7 +51,7 @@ def test_demonstrations_come_first_and_count():
     assert "local controllers 0/1; demonstrations 0/1;" in guided.describe_result("shown", 3, result)
     told = guided.describe_settings(short, [result, result])
     assert told.startswith("- Shown: `--set algorithm.iterations=1`, ")
-    assert told.endswith("`--set algorithm.samples=3`, whose own controllers insert 0/2")
+    assert told.endswith("`--set algorithm.samples=3`, whose controllers insert 0/2")
 
 
 def test_a_run_that_fails_is_a_row_and_not_the_end(monkeypatch, capsys):
