@@ -10,9 +10,10 @@ stderr.
 - Each has the successes over all seeds, and in percent the interquartile mean over seeds with its 95 % interval.
 - *cost* is the cost of an episode, mean over the places, in the same three parts: interquartile means and intervals.
 - *PIGPS* with PI² begins with demonstrations, as in its paper: the controllers of another run after a few iterations
-  of `trajopt`. The episodes and seconds of that run are counted; a line below the table has the demonstrations' successes.
-- *PILQR, imitated*: the local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy imitates
-  them in each iteration and does not affect them.
+  of `trajopt`. The episodes and seconds of that run are counted; a line below the table has the successes of the
+  demonstrations.
+- *PILQR, imitated*: the local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy
+  imitates them in each iteration and does not affect them.
 - *seconds* is the median wall clock of a run, from the beginning to the end of its evaluation, including compilation.
 
 A run that fails has its own row and does not enter the others.
