@@ -1,7 +1,7 @@
 """Success of the experiments over seeds, and the number of steps it takes: `python -m benchmarks.seeds`.
 
 Prints a Markdown table. The result of a run is that of its final controllers, run once without noise in every
-condition; all steps of training are counted. The rows below each experiment are the zero controller and uniformly random
+condition; all steps of training are counted. The rows below each experiment are zero actions and uniformly random
 actions.
 """
 

@@ -300,7 +300,7 @@ def test_an_environment_that_does_not_tell_of_success(tmp_path, capsys):
     run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
     run.write_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.full((2, 1, 6), 1.0))
     comparison = compare([run.path])
-    assert not comparison.told
+    assert not comparison.reports_success
     assert not any("solved" in name for name in header(comparison))
     assert "success" not in comparison.groups[0].curves
     assert cli.main(["compare", str(run.path), "-o", str(tmp_path / "page.html")]) == 0
