@@ -20,7 +20,7 @@ import numpy as np
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 COLUMNS = (
     "experiment", "seeds solved", "conditions solved", "final cost [95 %]", "steps", "episodes",
-    "first iteration of successes alone", "seconds",
+    "first iteration with only successes", "seconds",
 )  # fmt: skip
 
 
