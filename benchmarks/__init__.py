@@ -1,1 +1,1 @@
-"""Benchmarks: one command each; every number is printed beside a reference."""
+"""Benchmarks: one command each; every number is printed with a reference."""

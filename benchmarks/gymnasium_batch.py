@@ -1,4 +1,4 @@
-"""Gymnasium's MuJoCo environments: our batch path beside `gymnasium.vector.SyncVectorEnv` of the originals.
+"""Gymnasium's MuJoCo environments: our batch path compared with `gymnasium.vector.SyncVectorEnv` of the originals.
 
 Both take the same random actions from the same seeds, in turn, a few steps at a time, and restart episodes that have
 ended, so that they do the same physics, bit for bit; the ratios are medians over these turns. "Cores busy" is the

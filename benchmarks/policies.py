@@ -1,4 +1,4 @@
-"""Neural policies: the supervised step, and the cost of acting beside the physics."""
+"""Neural policies: the supervised step, and the cost of acting compared with the physics."""
 
 import time
 from pathlib import Path
@@ -50,7 +50,7 @@ def measure_training() -> None:
 
 
 def measure_iteration() -> None:
-    """Time the supervised step of an iteration of the nine-slot peg beside its sampling, with the shipped settings."""
+    """Time the supervised step of an iteration of the nine-slot peg and its sampling, with the shipped settings."""
     from contextlib import closing
 
     from gps.algorithms.guided.base import lessons

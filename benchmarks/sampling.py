@@ -1,4 +1,4 @@
-"""Closed-loop sampling of the peg insertion, beside the bare physics.
+"""Closed-loop sampling of the peg insertion, compared with the bare physics.
 
 Two rows show costs that no loop can avoid: the bare physics with a pause between the steps, in which the threads of the
 batch fall asleep and must be woken, and the whole loop with a policy that does nothing.

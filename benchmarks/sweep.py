@@ -1,4 +1,4 @@
-"""`gps sweep` of 8 seeds with 2 jobs, beside the same runs in sequence: wall clock of the whole commands."""
+"""`gps sweep` of 8 seeds with 2 jobs, compared with the same runs in sequence: wall clock of the whole commands."""
 
 import subprocess
 import sys

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--iterations",
         type=integer(minimum=1),
         metavar="N",
-        help="number of further iterations; default: those that the experiment lacks",
+        help="number of further iterations; default: up to the experiment's number",
     )
     about = "what to do after an iteration that went wrong; default: algorithm.on_trouble of the experiment"
     parser.add_argument("--on-trouble", choices=("continue", "stop"), help=about)

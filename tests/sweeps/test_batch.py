@@ -201,13 +201,13 @@ def test_the_live_display(slider, workers, capsys, monkeypatch):
 
         console = Console(width=100)
         with console.capture() as captured:
-            console.print(progress._picture())
+            console.print(progress._draw())
         pictures.append(captured.get())
         return "finished"
 
     workers.fate, workers.jobs = fate, 1
     with SweepProgress() as progress:
-        assert progress._picture() == "starting"
+        assert progress._draw() == "starting"
         gps.sweep(slider, seeds="0-1", watch=progress)
     assert "0 of 2 runs" in pictures[0]
     assert "seed 0" in pictures[0]
@@ -230,7 +230,7 @@ def test_a_worker(slider, workers, monkeypatch):
     (entry,) = made.entries
     handler = signal.getsignal(signal.SIGINT)
     threads = []
-    monkeypatch.setattr(gps, "run", lambda *_, **__: threads.append(os.environ["GPS_THREADS"]), raising=False)
+    monkeypatch.setattr("gps.experiment.run", lambda *_, **__: threads.append(os.environ["GPS_THREADS"]))
     try:
         with made.take_turn() as turn:
             worker.work(task_of(slider, made, turn, threads=3))
@@ -247,7 +247,7 @@ def test_a_worker(slider, workers, monkeypatch):
                 def fails(*_, error=error, **__):
                     raise error
 
-                monkeypatch.setattr(gps, "run", fails)
+                monkeypatch.setattr("gps.experiment.run", fails)
                 worker.work(task_of(slider, made, turn))
                 ending = made.find_ending(entry, turn)
                 assert (ending.message, ending.mendable) == (message, mendable)

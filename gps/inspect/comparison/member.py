@@ -55,7 +55,7 @@ class Member:
     policy_loss: Curve | None  # after each training of the policy
     player: str | None  # `PolicyRecord.player` of the last samples; None without a global policy
     episodes: int
-    results: Mapping[str, Result]  # by evaluation (`gps.runs.EVALUATIONS`), those that the run has
+    results: Mapping[str, Result]  # by evaluation (`gps.runs.EVALUATIONS`), if the run has it
 
     @property
     def final_cost(self) -> float | None:
@@ -72,7 +72,7 @@ class Member:
 
     @property
     def apart(self) -> bool:
-        """True if the run has a policy beside its teachers, or starts that were not trained on."""
+        """True if the run has a policy as well as teachers, or starts that were not trained on."""
         return bool({"unseen", *TEACHERS} & set(self.results)) or self.policy_kl is not None
 
     @property
@@ -132,8 +132,8 @@ def _make_curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | No
 
 
 def _compute_share(rows: Sequence[Row]) -> float | None:
-    reporting = [row for row in rows if row.successes is not None]
-    return sum(row.successes for row in reporting) / sum(row.samples for row in reporting) if reporting else None
+    known = [row for row in rows if row.successes is not None]
+    return sum(row.successes for row in known) / sum(row.samples for row in known) if known else None
 
 
 def _average_known(values: Sequence[float | None]) -> float | None:

@@ -106,7 +106,7 @@ def _make_group_table(comparison: Comparison) -> str:
 
 
 def _make_final_section(comparison: Comparison) -> str:
-    """Return the section with the final cost (and return) of each seed beside the estimate of its group.
+    """Return the section with the final cost (and return) of each seed and the estimate of its group.
 
     With policies it has a table and figures that show policies, teachers and unseen starts separately.
     """
