@@ -54,18 +54,33 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs (uses the newest)")
 
 
+def add_iteration(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add the choice of an iteration, the last one by default."""
+    parser.add_argument("--iteration", type=int, metavar="K", help=f"{about}; default: the last")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add the folder for new run directories."""
+    parser.add_argument("--out", metavar="DIR", help="folder for the run directories; default: ./runs")
+
+
 def add_noise(parser: argparse.ArgumentParser) -> None:
     about = "none, policy (the controllers' own noise) or a standard deviation in units of the action; default: none"
     parser.add_argument("--noise", type=_noise, default="none", metavar="none|policy|STD", help=about)
 
 
+def parse_float(text: str) -> float:
+    """Return the number in `text`; NaN, which is in no range, if there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def _noise(text: str) -> str | float:
     if text in ("none", "policy"):
         return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = parse_float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"expected none, policy or a standard deviation >= 0, got {text!r}")
     return value

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gps.commands._common import OK, add_noise, add_run, integer, print_json
+from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, print_json
 
 if TYPE_CHECKING:
     from gps.evaluation import Evaluated, Score
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument(
-        "--iteration", type=int, metavar="K", help="iteration whose policy or controllers are used; default: the last"
-    )
+    add_iteration(parser, "iteration whose policy or controllers are used")
     parser.add_argument(
         "--episodes",
         type=integer(minimum=1),

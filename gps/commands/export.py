@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from gps.commands._common import OK
+from gps.commands._common import OK, add_iteration
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--loader", action="store_true", help=about)
     about = "file: .npz, or .onnx for a neural policy; default: NAME-seedS-iterKKK.npz in the working directory"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
-    parser.add_argument("--iteration", type=int, metavar="K", help="iteration to export; default: the last")
+    add_iteration(parser, "iteration to export")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps.commands._common import OK, add_noise, add_run, integer
+from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, parse_float
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument(
-        "--iteration", type=int, metavar="K", help="iteration whose policy or controllers are shown; default: the last"
-    )
+    add_iteration(parser, "iteration whose policy or controllers are shown")
     about = "condition to show; repeatable; default: all, up to 8"
     parser.add_argument("--condition", type=int, action="append", metavar="M", help=about)
     about = "file: .mp4, .webp or .gif; default: NAME-seedS-iterKKK.webp in the working directory"
@@ -43,10 +41,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _fps(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = parse_float(text)
     if not 0 < value <= 120:
         raise argparse.ArgumentTypeError(f"expected frames per second up to 120, got {text!r}")
     return value

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import Any
 
-from gps.commands._common import add_experiment, integer
+from gps.commands._common import add_experiment, add_out, integer
 from gps.commands._learning import add_watching, learn
 
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iterations", type=integer(minimum=1), metavar="N", help="number of iterations; default: the experiment's"
     )
-    parser.add_argument("--out", metavar="DIR", help="folder for the run directories; default: ./runs")
+    add_out(parser)
     add_watching(parser)
 
 

@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 
-from gps.commands._common import INTERRUPTED, OK, UNEXPECTED, USER_ERROR, integer
+from gps.commands._common import INTERRUPTED, OK, UNEXPECTED, USER_ERROR, add_out, integer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="retries of a run whose worker died; default: 2",
     )
-    parser.add_argument("--out", metavar="DIR", help="folder for the run directories; default: ./runs")
+    add_out(parser)
     parser.add_argument("--name", metavar="NAME", help="name of the sweep's folder; default: sweep- and a digest")
     parser.add_argument("--quiet", action="store_true", help="print only the sweep's folder")
 

@@ -64,8 +64,8 @@ def page(comparison: Comparison) -> str:
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f"<p>{_pluralize(runs, 'run')} in {_pluralize(count, 'group')}. Lines and numbers are interquartile means "
-        "over the seeds, bands and brackets their 95 % bootstrap intervals; thin lines and dots are single seeds. A line "
-        "spans the steps at which all seeds of its group have data.</p>",
+        "over the seeds, bands and brackets their 95 % bootstrap intervals; thin lines and dots are single seeds. A "
+        "line spans the steps at which all seeds of its group have data.</p>",
         _render_notes(comparison.notes),
         _make_group_table(comparison),
         _make_final_section(comparison),
