@@ -1,1 +1,1 @@
-"""Benchmarks: one command each, every number printed beside what it is compared with."""
+"""Benchmarks: one command each; every number is printed with a reference."""

@@ -1,20 +1,20 @@
 """`python -m benchmarks [NAME ...]`: print the tables of the named benchmarks, or of all (about seven minutes).
 
-| name | what is measured |
+| name | measurement |
 |---|---|
-| `update` | one KL-constrained controller update, beside a compiled kernel and careful NumPy |
+| `update` | one KL-constrained controller update, compared with a compiled kernel and optimised NumPy |
 | `dynamics` | the mixture prior and the fits of local dynamics |
-| `sampling` | closed-loop rollouts, linear-Gaussian and neural, beside MuJoCo's own batch stepping |
-| `gymnasium_batch` | Gymnasium's MuJoCo environments, beside its own vector environment |
-| `iteration` | a whole iteration of the peg insertion: physics and everything else |
-| `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second time |
-| `report` | `gps report` of 20 iterations: seconds and size; what `--live` costs a run |
-| `sweep` | 8 seeds by `gps sweep` with two jobs, beside one after another |
-| `policies` | a supervised step of a neural policy, alone and beside sampling; what acting costs |
+| `sampling` | closed-loop rollouts, linear-Gaussian and neural, compared with MuJoCo's own batch stepping |
+| `gymnasium_batch` | Gymnasium's MuJoCo environments, compared with its own vector environment |
+| `iteration` | a whole iteration of the peg insertion: physics and the rest |
+| `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second run |
+| `report` | `gps report` of 20 iterations: seconds and size; the cost of `--live` for a run |
+| `sweep` | 8 seeds by `gps sweep` with two jobs, compared with the same runs in sequence |
+| `policies` | a supervised step of a neural policy, alone and compared with sampling; the cost of acting |
 
-`python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the one of rewards without a
-formula, `python -m benchmarks.guided` that of the algorithms of guided policy search. Absolute times depend on the
-machine and its load: the ratios count, which are measured in one run.
+`python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the table of rewards without a
+formula, `python -m benchmarks.guided` the table of the algorithms of guided policy search. Absolute times depend on the
+machine and its load; the ratios, which are measured in one run, are what counts.
 """
 
 import importlib

@@ -3,7 +3,7 @@
 import numpy as np
 
 from benchmarks.problems import make_rollouts
-from benchmarks.timing import interleaved, table
+from benchmarks.timing import print_table, time_in_turn
 
 SIZES = ((6, 2), (14, 7), (26, 7), (40, 10))
 
@@ -22,7 +22,7 @@ def main() -> None:
         cold = MixturePrior(memory=1, em_steps=100)
         warm = MixturePrior(memory=1, em_steps=2, mixture=cold.refit(transitions, 0).mixture)
         belief = warm.at(transitions)
-        seconds = interleaved(
+        seconds = time_in_turn(
             {
                 "cold": lambda: cold.refit(transitions, 0),  # noqa: B023
                 "warm": lambda: warm.refit(transitions, 0),  # noqa: B023
@@ -32,7 +32,7 @@ def main() -> None:
             rounds=5,
         )
         rows.append((f"({dx}, {du})", *(1e3 * seconds[name] for name in ("cold", "warm", "at", "fit"))))
-    table(
+    print_table(
         "Local dynamics with the mixture prior, N = 20, T = 100, ms",
         ["(dx, du)", "mixture, cold, to convergence", "mixture, warm, 2 steps", "prior at each step", "all fits"],
         rows,

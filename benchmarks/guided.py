@@ -1,22 +1,22 @@
 """Algorithms of guided policy search on the nine-slot peg, side by side: `python -m benchmarks.guided`.
 
-Each learns one policy for `experiments/peg_insertion_nine` from 540 episodes, in several seeds, with the settings of
-that experiment and what `ALGORITHMS` below sets for all seeds alike. Prints a Markdown table; how it goes is told on
+Each learns one policy for `experiments/peg_insertion_nine` from 540 episodes, with several seeds, the settings of that
+experiment and the overrides in `ALGORITHMS` below, the same for all seeds. Prints a Markdown table, and progress on
 stderr.
 
 - *policy, trained* and *unseen*: places of the slot at which the policy, run once without noise, inserts the peg: the
-  nine that it was trained at, and the sixteen between and around them. *Local controllers*: the same of the local
-  controllers that taught it, at the nine.
-- Of each: successes over all seeds, and in percent the interquartile mean over seeds with its 95 % interval.
-- *cost* is that of an episode, mean over the places, in the same three parts: interquartile means and intervals.
-- *PIGPS* with PI² begins with demonstrations, as in its paper: the controllers that another run was left with after a
-  few iterations of `trajopt`. Its episodes and its seconds are counted; what the demonstrations reach by themselves is
-  told below the table.
-- *PILQR, imitated*: its local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy beside
-  them imitates them in each iteration, and they take no notice of it.
-- *seconds* is the median wall clock of a run, from its beginning to the end of its evaluation, compiling included.
+  nine training places, and the sixteen places between and around them. *Local controllers*: the same for the local
+  controllers that taught it, at the nine places.
+- Each has the successes over all seeds, and in percent the interquartile mean over seeds with its 95 % interval.
+- *cost* is the cost of an episode, mean over the places, in the same three parts: interquartile means and intervals.
+- *PIGPS* with PI² begins with demonstrations, as in its paper: the controllers of another run after a few iterations
+  of `trajopt`. The episodes and seconds of that run are counted; a line below the table has the successes of the
+  demonstrations.
+- *PILQR, imitated*: the local controllers are those of `pilqr` as trajectory optimiser, bit for bit; the policy
+  imitates them in each iteration and does not affect them.
+- *seconds* is the median wall clock of a run, from the beginning to the end of its evaluation, including compilation.
 
-A run that fails has a row of its own, and no part in the others.
+A run that fails has its own row and does not enter the others.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ EXPERIMENT = Path(__file__).resolve().parent.parent / "experiments" / "peg_inser
 
 
 class Algorithm(NamedTuple):
-    """A row of the table: its title, and what is set in place of the experiment's own.
+    """A row of the table: its title and its overrides of the experiment.
 
-    With `demonstrations`, settings too, a first run has these, and the second one begins with its controllers.
+    With `demonstrations`, a first run has these overrides instead, and the second one begins with its controllers.
     """
 
     title: str
@@ -83,24 +83,24 @@ ALGORITHMS = {
 }
 
 PARTS = {"final": "policy, trained", "unseen": "policy, unseen", "local": "local controllers"}
-"""What is evaluated (`gps.runs.EVALUATIONS`) -> what the table calls it."""
+"""Evaluation (`gps.runs.EVALUATIONS`) -> its name in the table."""
 
 COLUMNS = ("algorithm", "seeds", *PARTS.values(), "cost: trained; unseen; local", "episodes (steps)", "seconds")
 
 
-class Result(NamedTuple):
-    """What a run came to; `error` says why there is nothing else."""
+class RunResult(NamedTuple):
+    """The result of a run; with an `error` the other fields are empty."""
 
-    succeeded: Mapping[str, list[bool]] = MappingProxyType({})  # of each of PARTS, by place
+    succeeded: Mapping[str, list[bool]] = MappingProxyType({})  # by part of PARTS, then by place
     cost: Mapping[str, float] = MappingProxyType({})
     effort: tuple[int, int] = (0, 0)  # episodes, environment steps
     seconds: float = 0.0
-    demonstrated: Sequence[bool] = ()  # what the demonstrations reach, by place
+    demonstrated: Sequence[bool] = ()  # successes of the demonstrations, by place
     error: str = ""
 
 
-def train(algorithm: Algorithm, seed: int, out: str | None) -> Result:
-    """One run, or two where the first one demonstrates."""
+def train(algorithm: Algorithm, seed: int, out: str | None) -> RunResult:
+    """Train once, or twice if a first run provides demonstrations."""
     import gps
     from gps.inspect.tables import effort
 
@@ -116,7 +116,7 @@ def train(algorithm: Algorithm, seed: int, out: str | None) -> Result:
         summaries = {part: runs[-1].evaluated_summary(part) for part in PARTS}
         steps, episodes = (sum(counts) for counts in zip(*(effort(run.iterations[-1]) for run in runs), strict=True))
         demonstrated = [item.solved for run in runs[:-1] for item in run.evaluated_summary("final")]
-    return Result(
+    return RunResult(
         {part: [item.solved for item in items] for part, items in summaries.items()},
         {part: float(np.mean([item.cost for item in items])) for part, items in summaries.items()},
         (episodes, steps),
@@ -125,18 +125,18 @@ def train(algorithm: Algorithm, seed: int, out: str | None) -> Result:
     )
 
 
-def apart(algorithm: Algorithm, seed: int, out: str | None) -> Result:
-    """The same in a process of its own, whose death is the end of nothing else."""
+def train_in_process(algorithm: Algorithm, seed: int, out: str | None) -> RunResult:
+    """Train in a separate process, whose death does not end this one."""
     context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
     with concurrent.futures.ProcessPoolExecutor(1, context) as process:
         try:
             return process.submit(train, algorithm, seed, out).result()
         except Exception as error:
-            return Result(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+            return RunResult(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def row(title: str, results: Sequence[Result], seeds: int) -> tuple[str, ...]:
-    """A row of the table from the runs of several seeds that came to an end."""
+def make_row(title: str, results: Sequence[RunResult], seeds: int) -> tuple[str, ...]:
+    """Return a row of the table, from the runs that did not fail."""
     from gps.inspect.statistics import estimate
     from gps.inspect.tables import interval
 
@@ -145,7 +145,7 @@ def row(title: str, results: Sequence[Result], seeds: int) -> tuple[str, ...]:
     cells = []
     for part in PARTS:
         succeeded = np.array([result.succeeded[part] for result in results])
-        cells.append(f"{succeeded.sum()}/{succeeded.size}, {percent(estimate(succeeded.mean(axis=1)))}")
+        cells.append(f"{succeeded.sum()}/{succeeded.size}, {format_percent(estimate(succeeded.mean(axis=1)))}")
     costs = (interval(estimate(np.array([result.cost[part] for result in results]))) for part in PARTS)
     episodes, steps = results[0].effort
     return (
@@ -158,39 +158,40 @@ def row(title: str, results: Sequence[Result], seeds: int) -> tuple[str, ...]:
     )
 
 
-def percent(share: Estimate) -> str:
-    """`93 [88, 100] %`."""
+def format_percent(share: Estimate) -> str:
+    """Return a share with its interval, such as `93 [88, 100] %`."""
     value, low, high = (100 * float(part) for part in (share.value, share.low, share.high))
     return f"{value:.0f} %" if low == high else f"{value:.0f} [{low:.0f}, {high:.0f}] %"
 
 
-def settings(algorithm: Algorithm, results: Sequence[Result]) -> str:
-    """What an algorithm was set to, and what it began with."""
+def describe_settings(algorithm: Algorithm, results: Sequence[RunResult]) -> str:
+    """Return a line with the overrides of an algorithm and its demonstrations."""
 
-    def told(overrides):
+    def format_overrides(overrides):
         return ", ".join(f"`--set {one}`" for one in overrides) or "the experiment as it is"
 
-    text = f"- {algorithm.title}: {told(algorithm.overrides)}"
+    text = f"- {algorithm.title}: {format_overrides(algorithm.overrides)}"
     if not algorithm.demonstrations:
         return text
     reached = [solved for result in results for solved in result.demonstrated]
     return (
         f'{text}, with `algorithm.controller.initial = {{ name = "file", path = RUN }}`, RUN that of '
-        f"{told(algorithm.demonstrations)}, whose own controllers insert {sum(reached)}/{len(reached)}"
+        f"{format_overrides(algorithm.demonstrations)}, whose controllers insert {sum(reached)}/{len(reached)}"
     )
 
 
-def failed(title: str, seed: int, error: str) -> tuple[str, ...]:
-    """The row of a run that failed."""
+def make_failed_row(title: str, seed: int, error: str) -> tuple[str, ...]:
+    """Return the row of a run that failed."""
     return (title, f"seed {seed}", f"failed: {error}".replace("|", "\\|"), *[""] * (len(COLUMNS) - 3))
 
 
-def line(cells: Sequence[str]) -> str:
+def format_line(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(cells) + " |"
 
 
-def told(name: str, seed: int, result: Result) -> str:
-    """A run in a line."""
+def describe_result(name: str, seed: int, result: RunResult) -> str:
+    """Return a line about a run."""
     if result.error:
         return f"{name}, seed {seed}: failed: {result.error}"
     parts = (f"{title} {sum(result.succeeded[part])}/{len(result.succeeded[part])}" for part, title in PARTS.items())
@@ -198,38 +199,36 @@ def told(name: str, seed: int, result: Result) -> str:
     return f"{name}, seed {seed}: {'; '.join(parts)}{first}; {result.seconds:.0f} s"
 
 
-def arguments(argv: Sequence[str] | None = None) -> Any:
+def parse_arguments(argv: Sequence[str] | None = None) -> Any:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0-4", help="FIRST-LAST, or one; default: 0-4")
-    parser.add_argument("--only", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), help="some algorithms")
-    parser.add_argument(
-        "--jobs", type=int, default=1, help="runs at a time; the seconds are those of so many; default: 1"
-    )
-    parser.add_argument("--out", help="keep the runs in this folder; default: they are thrown away")
+    parser.add_argument("--only", nargs="+", choices=ALGORITHMS, default=list(ALGORITHMS), help="only these algorithms")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which affects the seconds; default: 1")
+    parser.add_argument("--out", help="keep the runs in this folder; default: delete them")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    asked = arguments(argv)
-    first, _, last = asked.seeds.partition("-")
+    args = parse_arguments(argv)
+    first, _, last = args.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the machine
-    print(line(COLUMNS) + "\n|" + "---|" * len(COLUMNS), flush=True)
+    print(format_line(COLUMNS) + "\n|" + "---|" * len(COLUMNS), flush=True)
     failures, notes = 0, []
-    with concurrent.futures.ThreadPoolExecutor(asked.jobs) as pool:
-        for name in asked.only:
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for name in args.only:
             algorithm, results = ALGORITHMS[name], {}
-            runs = {pool.submit(apart, algorithm, seed, asked.out): seed for seed in seeds}
+            runs = {pool.submit(train_in_process, algorithm, seed, args.out): seed for seed in seeds}
             for done in concurrent.futures.as_completed(runs):
                 results[runs[done]] = done.result()
-                print(told(name, runs[done], done.result()), file=sys.stderr, flush=True)
+                print(describe_result(name, runs[done], done.result()), file=sys.stderr, flush=True)
             ended = [results[seed] for seed in seeds if not results[seed].error]
-            print(line(row(algorithm.title, ended, len(seeds))), flush=True)
-            notes.append(settings(algorithm, ended))
+            print(format_line(make_row(algorithm.title, ended, len(seeds))), flush=True)
+            notes.append(describe_settings(algorithm, ended))
             for seed in seeds:
                 if results[seed].error:
                     failures += 1
-                    print(line(failed(algorithm.title, seed, results[seed].error)), flush=True)
+                    print(format_line(make_failed_row(algorithm.title, seed, results[seed].error)), flush=True)
     print("\n" + "\n".join(notes))
     return 1 if failures else 0
 

@@ -1,11 +1,11 @@
-"""Gymnasium's MuJoCo environments: our batch path beside `gymnasium.vector.SyncVectorEnv` of the originals.
+"""Gymnasium's MuJoCo environments: our batch path compared with `gymnasium.vector.SyncVectorEnv` of the originals.
 
-Both take the same random actions from the same seeds, in turn, a few steps at a time, and start again what has ended,
-so that they do the same physics, bit for bit; the ratios are medians over these turns. "Cores busy" is the processor
-time that our steps took over their wall clock: below two, others had the machine. The ratio of processor times does
-not depend on that: on two free cores the ratio of wall clocks is nearly twice as high. The last column is the share
-of MuJoCo's own stepping in the original's processor time; it bounds both, for all the rest can vanish, but physics
-can only be spread over two threads.
+Both take the same random actions from the same seeds, in turn, a few steps at a time, and restart episodes that have
+ended, so that they do the same physics, bit for bit; the ratios are medians over these turns. "Cores busy" is the
+processor time of our steps divided by their wall clock: below two, other processes used the machine. The ratio of
+processor times does not depend on that: on two free cores the ratio of wall clocks is nearly twice as high. The last
+column is the share of MuJoCo's own stepping in the original's processor time. It bounds both ratios: the rest can
+vanish, but the physics can only be spread over two threads.
 """
 
 import time
@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 
 SIMULATIONS, TURNS, STEPS, THREADS = 64, 20, 4, 2
 
@@ -22,9 +22,9 @@ def main() -> None:
     from gps.environments.gymnasium_mujoco import IDS
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the originals, about their own models
+        warnings.simplefilter("ignore")  # warnings of the originals about their own models
         rows = [measure(id) for id in IDS if id.endswith("-v5")]
-    table(
+    print_table(
         f"Gymnasium's MuJoCo environments, {SIMULATIONS} simulations, environment steps per second",
         [
             "id",
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure(id: str) -> tuple[object, ...]:
-    """One row of the table."""
+    """Return a row of the table."""
     import gymnasium
 
     from gps.environments.gymnasium_mujoco import batch_class
@@ -54,9 +54,9 @@ def measure(id: str) -> tuple[object, ...]:
     shape = (TURNS + 1, STEPS, SIMULATIONS, *low.shape)
     turns = np.random.default_rng(0).uniform(low, high, shape).astype(np.float32)
 
-    seconds = np.array([(clocked(play, original, a), clocked(play, batched, a)) for a in turns])[1:]
-    wall, processor = seconds.transpose(2, 1, 0)  # each theirs and ours, by turn
-    bare = clocked(physics, original, turns[-1])[1]
+    seconds = np.array([(measure_seconds(play, original, a), measure_seconds(play, batched, a)) for a in turns])[1:]
+    wall, processor = seconds.transpose(2, 1, 0)  # rows: theirs and ours; columns: turns
+    bare = measure_seconds(step_physics, original, turns[-1])[1]
     rates = (round(SIMULATIONS * STEPS / np.median(times)) for times in wall)
     row = (
         id,
@@ -71,8 +71,8 @@ def measure(id: str) -> tuple[object, ...]:
     return row
 
 
-def clocked(function, environment, turn: np.ndarray) -> tuple[float, float]:
-    """Seconds on the wall and of the processor."""
+def measure_seconds(function, environment, turn: np.ndarray) -> tuple[float, float]:
+    """Return wall-clock and processor seconds."""
     start = time.perf_counter(), time.process_time()
     for actions in turn:
         function(environment, actions)
@@ -80,15 +80,15 @@ def clocked(function, environment, turn: np.ndarray) -> tuple[float, float]:
 
 
 def play(environment, actions: np.ndarray) -> None:
-    """A step, and a new start of what it has ended."""
+    """Step, and restart the episodes that have ended."""
     _, _, terminated, truncated, _ = environment.step(actions)
     ended = terminated | truncated
     if ended.any():
         environment.reset(options={"reset_mask": ended})
 
 
-def physics(original, actions: np.ndarray) -> None:
-    """A step of the originals with nothing but MuJoCo."""
+def step_physics(original, actions: np.ndarray) -> None:
+    """Step the originals with MuJoCo alone."""
     import mujoco
 
     for wrapped, action in zip(original.envs, actions, strict=True):

@@ -1,10 +1,10 @@
-"""A whole iteration of the peg insertion, 4 conditions x 5 samples, once compiled: the physics and everything else."""
+"""A compiled iteration of the peg insertion, 4 conditions x 5 samples: the physics and the rest."""
 
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 
 EXPERIMENT = Path(__file__).parents[1] / "experiments" / "peg_insertion"
 
@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         gps.run(EXPERIMENT, iterations=16, overrides=["algorithm.samples=5"], out=folder, callbacks=[watch])
     sample, fit, improve, write = np.median(np.array(watch.rows)[4:], axis=0) * 1e3
-    table(
+    print_table(
         "An iteration of the peg insertion, 4 x 5 rollouts, median ms",
         ["sampling", "fitting", "improving", "(fitting + improving) / sampling", "writing to disk"],
         [(sample, fit, improve, (fit + improve) / sample, write)],

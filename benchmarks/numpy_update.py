@@ -1,12 +1,12 @@
-"""One KL-constrained linear-Gaussian controller update in careful NumPy and LAPACK.
+"""One KL-constrained linear-Gaussian controller update in optimised NumPy and LAPACK.
 
-The problem and the letters are those of `eigen/update.cpp`: minimise E_p[sum_t l] - alpha sum_t E[H] subject
-to sum_t E KL(p || pbar) <= bound, by a search over eta whose every evaluation is one maximum-entropy LQR
-problem with cost l - eta log pbar and temperature eta + alpha. Only the two recursions loop over t, each with
-as few calls as it takes; the rest is batched over t.
+Problem and letters are those of `eigen/update.cpp`: minimise E_p[sum_t l] - alpha sum_t E[H] subject to
+sum_t E KL(p || pbar) <= bound, by a search over eta. Each evaluation of the search solves a maximum-entropy LQR problem
+with cost l - eta log pbar and temperature eta + alpha. Only the two recursions loop over t, with as few calls as
+possible; the rest is batched over t.
 
-Linear terms ride along as one more column: the columns of a row block are [x, 1, u], so that one product
-gives [F'VF, F'(v + Vc)], one solve [K, k], and one update [V, v].
+Linear terms are an additional column: the columns of a row block are [x, 1, u], so that one product gives
+[F'VF, F'(v + Vc)], one solve [K, k], and one update [V, v].
 """
 
 import math
@@ -20,12 +20,12 @@ from benchmarks.problems import STATUS, Update, check_search
 # The constants of the search; eigen/update.cpp has the same ones.
 ETA_SMALLEST, ETA_LARGEST = 1e-8, 1e16
 FIRST_SLOPE = -0.7  # d log KL / d log eta until it is measured: -2 at large eta, -0.1 at small
-LARGEST_STEP = math.log(1e3)  # no step is longer
+LARGEST_STEP = math.log(1e3)  # the largest step in log eta
 MOST_EVALUATIONS = 60
 
 
 def update(problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3):
-    """The whole update of an `LQRProblem` as an `Update`; `bound` is in nats, summed over the horizon."""
+    """Return the `Update` of an `LQRProblem`; `bound` is in nats, summed over the horizon."""
     check_search(bound, alpha, eta0, tolerance)
     evaluator = Evaluator(problem, alpha)
     eta, kl, evaluations, status = search(evaluator, bound, alpha, eta0, tolerance)
@@ -33,7 +33,7 @@ def update(problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3):
 
 
 def time_update(problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3, repeats=20, warm_up=2):
-    """Median seconds of one `update` over `repeats` calls."""
+    """Return the median seconds of one `update` over `repeats` calls."""
     seconds = []
     for _ in range(warm_up + repeats):
         start = time.perf_counter()
@@ -43,14 +43,14 @@ def time_update(problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3, repeats=20,
 
 
 def evaluate(problem, eta, alpha=0.0):
-    """K, k, Sigma and the KL at one given eta; the KL is infinite where a Quu is not positive definite."""
+    """Return K, k, Sigma and the KL at a given eta; the KL is infinite if a Quu is not positive definite."""
     evaluator = Evaluator(problem, alpha)
     kl = evaluator(eta)
     return evaluator.K, evaluator.k, evaluator.Sigma, kl
 
 
 class Evaluator:
-    """KL(eta) of one problem; K (T, du, dx), k (T, du), Sigma (T, du, du) are the last call's controller."""
+    """KL(eta) of one problem; K (T, du, dx), k (T, du) and Sigma (T, du, du) are the controller of the last call."""
 
     def __init__(self, problem, alpha):
         p = self.problem = problem
@@ -94,7 +94,7 @@ class Evaluator:
         return kl if math.isfinite(kl) else math.inf
 
     def _backward(self, eta):
-        """Fill Kk, Sigma (without its temperature) and diagonal; False where a Quu is not PD."""
+        """Fill Kk, Sigma (without its temperature) and diagonal; return False if a Quu is not PD."""
         dx, du, T = self.problem.dx, self.problem.du, self.problem.T
         Q1 = eta * self.H1
         Q1 += self.C1
@@ -130,7 +130,7 @@ class Evaluator:
         return True
 
     def _forward(self, temperature):
-        """sum_t E KL(p || pbar), with the marginals (m, M) of x from the recursion over t."""
+        """Return sum_t E KL(p || pbar), with the marginals (m, M) of x from the recursion over t."""
         p, P = self.problem, self.P
         T, dx, du = p.T, p.dx, p.du
         K, k = self.Kk[..., :dx], self.Kk[..., dx]
@@ -159,10 +159,10 @@ class Evaluator:
 
 
 def search(evaluate, bound, alpha, eta0, tolerance):
-    """Safeguarded secant on (log eta, log KL): eta, KL, evaluations and the index of the status.
+    """Search eta by a safeguarded secant on (log eta, log KL); return eta, KL, evaluations and the index of the status.
 
-    KL(eta) is close to a power law. A bracket is kept: an eta with KL above the bound, or without a
-    controller, raises its lower end. `evaluate` is always called last with the eta that is returned.
+    KL(eta) is close to a power law. The search keeps a bracket: an eta with KL above the bound, or without a
+    controller, raises its lower end. The last call of `evaluate` has the eta that is returned.
     """
     floor, ceiling, target = math.log(ETA_SMALLEST), math.log(ETA_LARGEST), math.log(bound)
     low, high = -math.inf, math.inf

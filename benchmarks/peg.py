@@ -1,4 +1,4 @@
-"""The whole `gps run experiments/peg_insertion` as a process: wall clock and peak memory, first and second time."""
+"""The whole `gps run experiments/peg_insertion` as a process: wall clock and peak memory, first and second run."""
 
 import os
 import resource
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks.iteration import EXPERIMENT
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 
 
 def main() -> None:
@@ -24,5 +24,5 @@ def main() -> None:
             summary = next(line for line in output.splitlines() if line.startswith("solved"))
             rows.append((when, wall, summary.split(";")[0], summary.split(";")[1].strip()))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    table("gps run experiments/peg_insertion", ["run", "wall clock, s", "result", "effort"], rows)
+    print_table("gps run experiments/peg_insertion", ["run", "wall clock, s", "result", "effort"], rows)
     print(f"\npeak memory of one process: {peak:.0f} MiB")

@@ -12,7 +12,7 @@ class LQRProblem:
     """A time-varying linear-Gaussian problem with a quadratic cost, and the previous controller.
 
     x' = F [x; u] + c + N(0, W), l = 1/2 z'Cz + g'z + const with z = [x; u] in absolute coordinates,
-    u = K x + k + N(0, Sigma). The last step has no successor, so that the dynamics have T - 1 rows.
+    u = K x + k + N(0, Sigma). The last step has no successor, so the dynamics have T - 1 rows.
     """
 
     T: int
@@ -36,11 +36,11 @@ STATUS = ("converged", "inactive", "exhausted", "infeasible")
 
 @dataclass(frozen=True)
 class Update:
-    """A controller u = K x + k + N(0, Sigma), and where the search over eta ended.
+    """A controller u = K x + k + N(0, Sigma), and the outcome of the search over eta.
 
     `status` is "converged" (KL meets the bound), "inactive" (KL is below it at the smallest eta), "exhausted"
-    (the best feasible controller after the last evaluation) or "infeasible" (none was found; the arrays mean
-    nothing).
+    (the best feasible controller after the last evaluation) or "infeasible" (none was found; the arrays are
+    meaningless).
     """
 
     K: np.ndarray  # (T, du, dx)
@@ -53,14 +53,14 @@ class Update:
 
 
 def check_search(bound, alpha, eta0, tolerance):
-    """Raise ValueError where an argument of an update's search is out of its range."""
+    """Raise ValueError if an argument of an update's search is out of its range."""
     if not (bound > 0 and alpha >= 0 and eta0 > 0 and tolerance > 0):
         given = f"{bound=}, {eta0=}, {tolerance=}, {alpha=}"
         raise ValueError(f"need bound, eta0, tolerance > 0 and alpha >= 0, got {given}")
 
 
 def make_lqr_problem(dx, du, T=100, seed=0, init_std=1.0, indefinite=0.0):
-    """A well-conditioned `LQRProblem` of the given sizes.
+    """Return a well-conditioned `LQRProblem` of the given sizes.
 
     `indefinite` > 0 subtracts that much curvature from half of the state dimensions (Quu is then not positive
     definite for small eta).
@@ -94,9 +94,9 @@ def make_lqr_problem(dx, du, T=100, seed=0, init_std=1.0, indefinite=0.0):
 
 
 def make_rollouts(N=5, T=100, dx=14, du=7, seed=1, offset=0.0):
-    """N noisy rollouts of a mildly nonlinear, damped second-order chain: X (N, T, dx), U (N, T, du)."""
+    """Return N noisy rollouts of a mildly nonlinear, damped second-order chain: X (N, T, dx), U (N, T, du)."""
     rng = np.random.default_rng(seed)
-    system_rng = np.random.default_rng(12345)  # one fixed system, whatever the rollout seed
+    system_rng = np.random.default_rng(12345)  # one fixed system for all rollout seeds
     skew = system_rng.standard_normal((dx, dx)) / np.sqrt(dx)
     A = 0.97 * np.eye(dx) + 0.08 * (skew - skew.T)
     B = 0.3 * system_rng.standard_normal((dx, du)) / np.sqrt(du)
@@ -113,7 +113,7 @@ def make_rollouts(N=5, T=100, dx=14, du=7, seed=1, offset=0.0):
 
 
 def make_points(n=2000, dim=35, seed=2, n_true=20, spread=3.0):
-    """Points (n, dim) from a mixture of n_true correlated Gaussians (for the mixture's benchmark)."""
+    """Return points (n, dim) from a mixture of n_true correlated Gaussians (for the mixture's benchmark)."""
     rng = np.random.default_rng(seed)
     centres = spread * rng.standard_normal((n_true, dim)) / np.sqrt(dim) * 3.0
     factors = rng.standard_normal((n_true, dim, dim)) / np.sqrt(dim)

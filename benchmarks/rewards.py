@@ -1,8 +1,8 @@
-"""What is learned from rewards alone in Gymnasium's environments: `python -m benchmarks.rewards`.
+"""Learning from rewards alone in Gymnasium's environments: `python -m benchmarks.rewards`.
 
-Sweeps `experiments/gymnasium` over five ids, and over two of them again with the reward's formula in place of its
-samples. Prints a Markdown table of mean returns: interquartile mean and 95 % interval over the seeds, of the samples
-of training after some of its steps and, last, of the final controllers without noise; zero and random actions beside.
+Sweeps `experiments/gymnasium` over five ids, and over two of them again with the formula of the reward in place of its
+samples. Prints a Markdown table of mean returns, interquartile mean and 95 % interval over the seeds: zero and random
+actions, the training samples after some numbers of steps, and the final controllers without noise.
 """
 
 import argparse
@@ -15,11 +15,11 @@ EXPERIMENT = Path(__file__).resolve().parent.parent / "experiments" / "gymnasium
 IDS = ("Reacher-v5", "Pusher-v5", "Swimmer-v5", "HalfCheetah-v5", "Pendulum-v1")
 FORMULAS = {"Reacher-v5": "reacher", "Pendulum-v1": "pendulum"}
 POINTS = (0.25, 0.5, 1.0)
-"""Shares of the training after which the samples' return is told."""
+"""Shares of the training after which the table has the return of the samples."""
 
 
-def baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns of zero actions (1,) and of uniformly random ones (seeds,), from the experiment's start."""
+def compute_baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the returns of zero actions (1,) and of uniformly random ones (seeds,), from the experiment's start."""
     from gps.config import load
     from gps.experiment import Experiment
     from gps.linear_gaussian import initial
@@ -37,13 +37,15 @@ def baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     return returns[0][:1], returns[1]
 
 
-def learned(runs: list) -> list[np.ndarray]:
-    """Returns of several runs at each of `POINTS` and at the end, (seeds,) each."""
-    columns = [np.array([run.rollouts(k)[0].rewards.sum(axis=2).mean() for run in runs]) for k in _iterations(runs[0])]
+def compute_returns(runs: list) -> list[np.ndarray]:
+    """Return the returns of several runs at each of `POINTS` and at the end, (seeds,) each."""
+    columns = [
+        np.array([run.rollouts(k)[0].rewards.sum(axis=2).mean() for run in runs]) for k in _choose_iterations(runs[0])
+    ]
     return [*columns, np.array([run.evaluation[0].rewards.sum(axis=2).mean() for run in runs])]
 
 
-def _iterations(run) -> list[int]:
+def _choose_iterations(run) -> list[int]:
     return [round(share * len(run.iterations)) - 1 for share in POINTS]
 
 
@@ -53,9 +55,9 @@ def main() -> None:
     from gps.inspect.tables import interval
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="how many; default: 5")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds; default: 5")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
-    parser.add_argument("--out", default="runs", help="folder of the runs; a sweep that is there already goes on")
+    parser.add_argument("--out", default="runs", help="folder of the runs; an existing sweep is continued")
     arguments = parser.parse_args()
     shared = {"seeds": range(arguments.seeds), "jobs": arguments.jobs, "out": arguments.out}
 
@@ -69,12 +71,12 @@ def main() -> None:
         rows[id, "formula"] = [gps.load_run(one.path) for one in swept.runs]
 
     one = rows[IDS[0], "rewards"][0]
-    steps = [one.rows(k)[0].environment_steps for k in _iterations(one)]
+    steps = [one.rows(k)[0].environment_steps for k in _choose_iterations(one)]
     print("| environment, cost | zero | random | " + " | ".join(f"{n:,} steps" for n in steps) + " | final |")
     print("|---" * (4 + len(POINTS)) + "|")
     for (id, kind), runs in sorted(rows.items()):
-        zero, random = baselines(id, arguments.seeds)
-        cells = [f"{zero[0]:.3g}", *(interval(estimate(column)) for column in (random, *learned(runs)))]
+        zero, random = compute_baselines(id, arguments.seeds)
+        cells = [f"{zero[0]:.3g}", *(interval(estimate(column)) for column in (random, *compute_returns(runs)))]
         print(f"| {id}, {kind} | " + " | ".join(cells) + " |", flush=True)
 
 

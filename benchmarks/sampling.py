@@ -1,21 +1,21 @@
-"""Closed-loop sampling of the peg insertion, beside the same physics stepped bare.
+"""Closed-loop sampling of the peg insertion, compared with the bare physics.
 
-Two rows tell what no loop gets around: the bare physics with a pause between the steps, in which the threads of the
-batch fall asleep and must be woken, and the whole loop around a policy that does nothing.
+Two rows show costs that no loop can avoid: the bare physics with a pause between the steps, in which the threads of the
+batch fall asleep and must be woken, and the whole loop with a policy that does nothing.
 """
 
 import time
 
 import numpy as np
 
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 
 SIMULATIONS, T, ROUNDS, PAUSE = 20, 100, 20, 70e-6
 CONDITIONS = [{"slot": slot} for slot in ([-0.08, -0.08], [-0.08, 0.08], [0.08, 0.08], [0.08, -0.08])]
 
 
-class Asked:
-    """A policy, and when it was asked."""
+class TimedPolicy:
+    """A policy that records the times of its calls."""
 
     def __init__(self, policy):
         self.policy, self.observes, self.times = policy, policy.observes, []
@@ -25,7 +25,7 @@ class Asked:
         return self.policy.act(seen, t)
 
 
-class Nothing:
+class ZeroPolicy:
     """A policy that does nothing."""
 
     observes = "state"
@@ -39,7 +39,7 @@ class Nothing:
 
 def main() -> None:
     rows = [(threads, *row) for threads in (1, 2) for row in measure(threads)]
-    table(
+    print_table(
         f"Sampling, peg insertion, {SIMULATIONS} simulations x {T} steps",
         ["threads", "", "ms", "share of the bare rate (medians)", "a step at least, µs", "share of it"],
         rows,
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
-    """Rows of the table: all of them step the same motion, since the mean action is always zero."""
+    """Return the rows of the table. All step the same motion, since the mean action is always zero."""
     from gps.backend import jax
     from gps.environments.tasks.peg_insertion import PegInsertion
     from gps.linear_gaussian.initial import zero
@@ -64,7 +64,7 @@ def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
     batch, control = environment.batch, environment.batch.bind("ctrl")
 
     def bare(pause):
-        """The same episodes with nothing but `Batch.step`."""
+        """Run the same episodes with `Batch.step` alone."""
         environment.reset(options={"conditions": starts})
         times = []
         for action in actions:
@@ -76,20 +76,20 @@ def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
         return times
 
     def closed(policy):
-        asked = Asked(policy)
-        collect(environment, asked, CONDITIONS, noise, 0)
-        return asked.times
+        timed = TimedPolicy(policy)
+        collect(environment, timed, CONDITIONS, noise, 0)
+        return timed.times
 
     network = MLP.create((dx, 64, 64, du), jax.random.key(0), gain=0.0)
     ways = {
         "Batch, open loop, bare": (bare, 0.0),
         f"the same, {1e6 * PAUSE:.0f} µs between the steps": (bare, PAUSE),
-        "a policy that does nothing": (closed, Nothing(du)),
+        "a policy that does nothing": (closed, ZeroPolicy(du)),
         "linear-Gaussian": (closed, zero(M, T, dx, du, 0.2)),
         "neural, 2 x 64": (closed, Shared(NeuralPolicy.untrained(network), M, T)),
     }
     steps = {name: np.empty((ROUNDS + 1, T - 1)) for name in ways}
-    for k in range(ROUNDS + 1):  # in turn: the machine's drift hits all alike
+    for k in range(ROUNDS + 1):  # in turn, so that the machine's drift affects all equally
         for name, (function, argument) in ways.items():
             steps[name][k] = np.diff(function(argument))
     environment.close()

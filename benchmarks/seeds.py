@@ -1,7 +1,8 @@
-"""Which experiments are solved, on how many seeds, and how soon: `python -m benchmarks.seeds`.
+"""Success of the experiments over seeds, and the number of steps it takes: `python -m benchmarks.seeds`.
 
-Prints a Markdown table. What counts is the final controller, run once without noise in every condition; every step of
-training is counted. Below each experiment stand the zero controller and uniformly random actions on the same cost.
+Prints a Markdown table. The result of a run is that of its final controllers, run once without noise in every
+condition; all steps of training are counted. The rows below each experiment are zero actions and uniformly random
+actions.
 """
 
 import argparse
@@ -19,12 +20,12 @@ import numpy as np
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 COLUMNS = (
     "experiment", "seeds solved", "conditions solved", "final cost [95 %]", "steps", "episodes",
-    "first iteration of successes alone", "seconds",
+    "first iteration with only successes", "seconds",
 )  # fmt: skip
 
 
 def train(name: str, seed: int) -> dict:
-    """One run with the shipped settings."""
+    """Run an experiment with the shipped settings."""
     import gps
 
     start = time.perf_counter()
@@ -34,26 +35,26 @@ def train(name: str, seed: int) -> dict:
     return last.row | {"seconds": time.perf_counter() - start}
 
 
-def baseline(name: str, seed: int | None) -> dict:
-    """One episode of each condition without learning: uniform actions, or zero where there is no seed."""
+def run_baseline(name: str, seed: int | None) -> dict:
+    """Run one episode of each condition without learning: random actions, or zero actions if the seed is None."""
     from gps.config import load
     from gps.experiment import Experiment
     from gps.linear_gaussian import initial
     from gps.sampling import collect
 
     with closing(Experiment(load(EXPERIMENTS / name), EXPERIMENTS / name)) as built:
-        # As many samples as training has: the simulations of `built.environment` are so many.
+        # As many samples as in training, since `built.environment` has that many simulations.
         M, N, T, space = len(built.conditions), built.samples, built.horizon, built.environment.single_action_space
         shape = (M, N, T, *space.shape)
         noise = np.zeros(shape) if seed is None else np.random.default_rng(seed).uniform(space.low, space.high, shape)
         zero = initial.zero(M, T, built.starts.shape[1], space.shape[0], 1.0)
         rollouts = collect(built.environment, zero, built.conditions, noise, 0)
         costs = built.algorithm.costs(rollouts)
-    return _outcome(rollouts.succeeded[:, 0], costs[:, :1])
+    return _summarize(rollouts.succeeded[:, 0], costs[:, :1])
 
 
 class _Last:
-    """A callback (see `gps.experiment.Callback`) that keeps what the table tells of a run."""
+    """A callback that keeps the numbers of a run for the table."""
 
     def __init__(self):
         self.row = {"first": None}
@@ -70,16 +71,16 @@ class _Last:
 
     def on_evaluation(self, rollouts, costs, what="final"):
         if what == "final":
-            self.row |= _outcome(rollouts.succeeded[:, 0], costs)
+            self.row |= _summarize(rollouts.succeeded[:, 0], costs)
 
 
-def _outcome(succeeded, costs) -> dict:
-    """Of one episode in each condition: who succeeded, and the mean over the conditions of the episode's cost."""
+def _summarize(succeeded, costs) -> dict:
+    """Return the successes of one episode in each condition, and the mean of the episodes' costs."""
     return {"succeeded": succeeded, "cost": float(costs.sum(axis=(1, 2)).mean())}
 
 
-def row(title: str, results: list[dict]) -> tuple[str, ...]:
-    """A row of the table from the results of several seeds."""
+def make_row(title: str, results: list[dict]) -> tuple[str, ...]:
+    """Return a row of the table from the results of several seeds."""
     from gps.inspect.statistics import estimate
     from gps.inspect.tables import interval
 
@@ -101,8 +102,8 @@ def row(title: str, results: list[dict]) -> tuple[str, ...]:
 def main() -> None:
     known = sorted(path.parent.name for path in EXPERIMENTS.glob("*/experiment.toml"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"all by default: {', '.join(known)}")
-    parser.add_argument("--seeds", default="0-9", help="FIRST-LAST, or one")
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help=f"default: all of {', '.join(known)}")
+    parser.add_argument("--seeds", default="0-9", help="FIRST-LAST, or one seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time")
     arguments = parser.parse_args()
     if unknown := set(arguments.experiments) - set(known):
@@ -117,10 +118,10 @@ def main() -> None:
         for name in arguments.experiments or known:
             n = len(seeds)
             trained = list(pool.map(train, [name] * n, seeds))
-            random = list(pool.map(baseline, [name] * n, seeds))
-            zero = [pool.submit(baseline, name, None).result()]
+            random = list(pool.map(run_baseline, [name] * n, seeds))
+            zero = [pool.submit(run_baseline, name, None).result()]
             for title, results in ((name, trained), ("— zero actions", zero), ("— random actions", random)):
-                print("| " + " | ".join(row(title, results)) + " |", flush=True)
+                print("| " + " | ".join(make_row(title, results)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`gps sweep` of 8 seeds with 2 jobs, beside the same runs one after another: wall clock of the whole commands."""
+"""`gps sweep` of 8 seeds with 2 jobs, compared with the same runs in sequence: wall clock of the whole commands."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.timing import table
+from benchmarks.timing import print_table
 
 EXPERIMENT = Path(__file__).resolve().parent.parent / "experiments" / "pendulum_swingup"
 SEEDS = 8
@@ -20,15 +20,15 @@ def main() -> None:
         "`gps sweep --jobs 1`": [(*sweep, "1")],
         "`gps sweep --jobs 2`": [(*sweep, "2")],
     }
-    _seconds([("run", "--seed", "0")])  # fills the compilation cache
-    seconds = {way: _seconds(commands) for way, commands in ways.items()}
+    _time_commands([("run", "--seed", "0")])  # fills the compilation cache
+    seconds = {way: _time_commands(commands) for way, commands in ways.items()}
     *_, two = seconds.values()
     rows = [(way, value, two / value) for way, value in seconds.items()]
-    head = ["way", "wall clock, s", f"two jobs take, of it (target {TARGET})"]
-    table(f"{SEEDS} seeds of experiments/{EXPERIMENT.name}", head, rows)
+    head = ["way", "wall clock, s", f"two jobs / this (target {TARGET})"]
+    print_table(f"{SEEDS} seeds of experiments/{EXPERIMENT.name}", head, rows)
 
 
-def _seconds(commands: list[tuple[str, ...]]) -> float:
+def _time_commands(commands: list[tuple[str, ...]]) -> float:
     with tempfile.TemporaryDirectory() as out:
         start = time.perf_counter()
         for name, *options in commands:

@@ -1,4 +1,4 @@
-"""Timing in one process, and tables."""
+"""Time functions in one process, and print tables."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 
-def interleaved(functions: dict[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
-    """Median seconds of each function over `rounds`, called in turn so that the machine's drift hits all alike."""
+def time_in_turn(functions: dict[str, Callable[[], object]], rounds: int = 15) -> dict[str, float]:
+    """Median seconds of each function over `rounds`, called in turn so that the machine's drift affects all equally."""
     for function in functions.values():
         function()  # compiles
     seconds: dict[str, list[float]] = {name: [] for name in functions}
@@ -19,7 +19,7 @@ def interleaved(functions: dict[str, Callable[[], object]], rounds: int = 15) ->
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table."""
     print(f"\n### {title}\n")
     print("| " + " | ".join(header) + " |")

@@ -6,14 +6,14 @@ import numpy as np
 
 from benchmarks import eigen, numpy_update
 from benchmarks.problems import LQRProblem, make_lqr_problem
-from benchmarks.timing import interleaved, table
+from benchmarks.timing import print_table, time_in_turn
 
 SIZES = ((6, 2), (14, 7), (26, 7), (40, 10))
 ALPHA = 1e-3
 
 
-def ours(problem: LQRProblem, conditions: int):
-    """A function that runs our update on `conditions` copies of the problem, and its result."""
+def make_update(problem: LQRProblem, conditions: int):
+    """Return a function that runs our update on `conditions` copies of the problem and returns the result."""
     from gps.backend import jax, jnp
     from gps.linear_gaussian.trust_region import update
     from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
@@ -36,25 +36,25 @@ def main() -> None:
         warnings.simplefilter("always")
         library = eigen.build()
     for warning in caught:
-        print(f"no compiled yardstick: {warning.message}")
+        print(f"no compiled reference: {warning.message}")
 
     rows = []
     for dx, du in SIZES:
         problem = make_lqr_problem(dx, du)
         arguments = dict(bound=float(problem.T), alpha=ALPHA)
-        one, sixteen = ours(problem, 1), ours(problem, 16)
+        one, sixteen = make_update(problem, 1), make_update(problem, 16)
         functions = {"one": one, "sixteen": sixteen, "numpy": lambda: numpy_update.update(problem, **arguments)}  # noqa: B023
         if library:
             functions["eigen"] = lambda: library.update(problem, **arguments)  # noqa: B023
             functions["eigen, any size"] = lambda: library.update(problem, fixed_sizes=False, **arguments)  # noqa: B023
-        ms = {name: 1e3 * seconds for name, seconds in interleaved(functions).items()}
+        ms = {name: 1e3 * seconds for name, seconds in time_in_turn(functions).items()}
         result = one()
         floor, general = ms.get("eigen", np.nan), ms.get("eigen, any size", np.nan)
         rows.append((
             f"({dx}, {du})", ms["one"], int(result.evaluations[0]), ms["sixteen"] / 16, ms["numpy"], floor, general,
             ms["one"] / general, ms["sixteen"] / 16 / general, ms["one"] / floor, ms["one"] / ms["numpy"],
         ))  # fmt: skip
-    table(
+    print_table(
         "One KL-constrained update, T = 100, 1 nat per step, ms",
         ["(dx, du)", "gps", "evaluations", "gps, 16 conditions, each", "NumPy", "Eigen, compiled for the size", "Eigen",
          "gps / Eigen", "16: gps / Eigen", "gps / Eigen for the size", "gps / NumPy"],

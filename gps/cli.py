@@ -1,11 +1,13 @@
-"""The `gps` command: parses and calls; each command is a module of `gps.commands`.
+"""The `gps` command. Each of its commands is a module of `gps.commands`.
 
-Exit codes: 0; 1 for a fault nobody foresaw; 2 for what the user can mend (`gps: error: …`); 130 after Ctrl-C.
+Exit codes: 0 for success; 1 for an unexpected error; 2 for an error that the user can fix (`gps: error: …`); 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -14,14 +16,14 @@ from importlib import import_module
 from typing import Any
 
 from gps import commands
-from gps.commands._common import CLOSED_PIPE, INTERRUPTED, report
+from gps.commands._common import CLOSED_PIPE, INTERRUPTED, print_error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run a command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal without η prints ? rather than a traceback
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without η prints ? instead of a traceback
     argv = sys.argv[1:] if argv is None else list(argv)
     args = _parser().parse_args(argv)
     args.argv = argv
@@ -37,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.traceback:
             raise
-        return report(error)
+        return print_error(error)
 
 
 def script() -> int:
-    """`main` as a program: once the command has ended, a further Ctrl-C ends the process without a word."""
+    """Run `main` as a program. After the command has ended, a further Ctrl-C ends the process silently."""
     code = main()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # or else it lands in some package's tidying up, with a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # otherwise it interrupts a package's cleanup and prints a traceback
     return code
 
 
@@ -66,12 +68,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _Version(argparse.Action):
-    """Prints the version; asked for only here, since finding it takes a moment."""
+    """Prints the version of the package."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         import gps
 
-        print(f"gps {getattr(gps, '__version__', 'of unknown version')}")
+        print(f"gps {gps.__version__}")
         parser.exit()
 
 

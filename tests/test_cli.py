@@ -108,7 +108,7 @@ def test_ctrl_c_says_how_to_go_on(experiment, capsys):
     assert cli.main(["run", "e"]) == 130
     out, err = capsys.readouterr()
     path = out.splitlines()[-1]
-    assert err.strip() == f"gps: interrupted; 1 whole iteration on disk; `gps resume {path}` goes on"
+    assert err.strip() == f"gps: interrupted; 1 complete iteration on disk; to continue: gps resume {path}"
 
 
 def test_a_stop_on_request_says_how_to_go_on(experiment, capsys):
@@ -116,7 +116,7 @@ def test_a_stop_on_request_says_how_to_go_on(experiment, capsys):
     assert cli.main(["run", "e"]) == 130
     out, err = capsys.readouterr()
     path = out.splitlines()[-1]
-    assert err.strip() == f"gps: stopped on request; 1 whole iteration on disk; `gps resume {path}` goes on"
+    assert err.strip() == f"gps: stopped on request; 1 complete iteration on disk; to continue: gps resume {path}"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -142,7 +142,7 @@ def test_an_error_within_a_run(experiment, capsys):
         "gps: error: condition 1, sample 2, step 3: the cost is NaN",
         "gps: error: second line",
     ]
-    assert "1 whole iteration on disk" in err
+    assert "1 complete iteration on disk" in err
     assert Run.open(out.splitlines()[-1])
 
 
@@ -163,7 +163,7 @@ def test_nothing_written_yet(experiment, monkeypatch, capsys):
 
     monkeypatch.setattr(experiment, "run", interrupted)
     assert cli.main(["run", "e"]) == 130
-    assert capsys.readouterr() == ("", "\ngps: interrupted; nothing had been written yet\n")
+    assert capsys.readouterr() == ("", "\ngps: interrupted; nothing was written yet\n")
 
 
 def test_a_terminal_has_a_status_line_and_the_same_lines(experiment, capsys, monkeypatch):

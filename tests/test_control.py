@@ -10,7 +10,7 @@ import pytest
 
 from gps.errors import RunError
 from gps.runs import control
-from gps.runs.control import Control, Stopped, paused, request, requested
+from gps.runs.control import Control, Stopped, read_pause, read_request, request
 
 LOOP = """
 import sys, time
@@ -51,13 +51,13 @@ def test_pause_resume_and_stop_across_processes(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "started\n"
         request(tmp_path, "pause")
-        until(lambda: paused(tmp_path))
+        until(lambda: read_pause(tmp_path))
         done = (tmp_path / "done").read_text() if (tmp_path / "done").exists() else ""
         time.sleep(0.3)
         assert done == ((tmp_path / "done").read_text() if (tmp_path / "done").exists() else "")
         request(tmp_path, "resume")
         until(lambda: (tmp_path / "done").exists() and (tmp_path / "done").read_text() not in ("", done))
-        assert paused(tmp_path) is None
+        assert read_pause(tmp_path) is None
         request(tmp_path, "stop")
         assert process.wait(20) == 0
         lines = process.stdout.read().splitlines()
@@ -90,13 +90,13 @@ def test_a_paused_run_can_be_stopped(tmp_path):
     with pytest.raises(Stopped):
         watch.on_stage(3, "sample")
     assert said == ["paused before iteration 3, sample"]
-    assert paused(tmp_path) is None
+    assert read_pause(tmp_path) is None
 
 
 def test_requests_from_before_the_start_are_forgotten(tmp_path):
     request(tmp_path, "stop")
     watch = begun(tmp_path)
-    assert requested(tmp_path) is None
+    assert read_request(tmp_path) is None
     watch.on_stage(0, "sample")
     watch.on_iteration(None)
 
@@ -105,7 +105,7 @@ def test_requests_from_before_the_start_are_forgotten(tmp_path):
 def test_a_file_that_says_something_else_asks_for_nothing(tmp_path, content):
     (tmp_path / "control.json").write_text(content)
     (tmp_path / "paused.json").write_text(content)
-    assert requested(tmp_path) is None and paused(tmp_path) is None
+    assert read_request(tmp_path) is None and read_pause(tmp_path) is None
     begun(tmp_path).on_stage(0, "sample")
 
 

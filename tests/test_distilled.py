@@ -211,7 +211,7 @@ def test_it_can_be_checked(folder, capsys):
     ("overrides", "message"),
     [
         (["algorithm.expert.name=plan"], 'algorithm.expert.name: expected "planner", "task" or "run", got "plan"'),
-        (["algorithm.expert.function=at"], "no 'at', which algorithm.expert.function asks for; did you mean 'act'?"),
+        (["algorithm.expert.function=at"], "no 'at', which algorithm.expert.function refers to; did you mean 'act'?"),
         (["algorithm.expert.function=Dumb"], "Dumb of"),
         (["algorithm.expert.function=number"], "has no act(states, t)"),
         (["algorithm.expert.options={a=1}"], "algorithm.expert.options: act is no class, so that it takes none"),

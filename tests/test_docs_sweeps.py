@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from gps import cli
-from gps.sweeps.settings import values_of
+from gps.sweeps.settings import collect_values
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
@@ -31,4 +31,4 @@ def test_the_commands_can_be_typed_so():
     for command in commands:
         cli._parser().parse_args(shlex.split(command, comments=True)[1:])
     (override,) = re.findall(r"--set '(.*?)'", TEXT)
-    assert [len(values) for values in values_of([override], {}).values()] == [2]
+    assert [len(values) for values in collect_values([override], {}).values()] == [2]

@@ -173,11 +173,11 @@ def test_the_command(tiny_run, capsys):
     assert lines[:2] == [path, "controllers after iteration 1, without noise, seed 0"]
     assert lines[2].split("  ")[0] == "condition"
     assert [line.split()[:2] for line in lines[3:6]] == [["0", "1"], ["1", "1"], ["all", "2"]]
-    assert "nothing is random here" in lines[6]
+    assert "all episodes of a condition are the same here" in lines[6]
     assert cli.main(["evaluate", path, "--noise", "0.2", "--episodes", "4", "--seed", "3"]) == 0
     out = capsys.readouterr().out
     assert "white noise of standard deviation 0.2 on the actions, seed 3" in out
-    assert "nothing is random" not in out
+    assert "are the same here" not in out
     assert " % [" in out
     assert cli.main(["evaluate", path, "--noise", "policy", "--episodes", "4", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

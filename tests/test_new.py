@@ -30,5 +30,5 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path):
     (tmp_path / "task.py").write_text("precious")
     made = new(str(tmp_path))
     assert made.returncode == 2
-    assert made.stderr == f"gps: error: {tmp_path}: exists already and is not empty; choose another name\n"
+    assert made.stderr == f"gps: error: {tmp_path}: exists and is not empty; choose another name\n"
     assert [file.name for file in tmp_path.iterdir()] == ["task.py"]

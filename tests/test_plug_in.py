@@ -155,7 +155,7 @@ def test_a_class_in_task_py_may_be_plain_or_a_batch(experiment):
         started(folder, "environment.horizon=13")
     started(experiment("task:made", "options = { limit = 2.0 }", "threads = 1", task=TASK))
     started(experiment("task:Slider", "conditions = [{}, { qpos = [0.1] }]", on="qpos", task=TASK))
-    with pytest.raises(ConfigError, match=r"no 'Onw', which environment.id asks for; did you mean 'Own'"):
+    with pytest.raises(ConfigError, match=r"no 'Onw', which environment.id refers to; did you mean 'Own'"):
         started(experiment("task:Onw", task=TASK))
 
 

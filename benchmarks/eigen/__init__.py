@@ -1,11 +1,11 @@
-"""The compiled yardstick: one whole controller update in C++ with Eigen, built on demand, called by ctypes.
+"""The compiled reference: a whole controller update in C++ with Eigen, built on demand, called by ctypes.
 
-    library = build()  # a minute, once; None, with a warning that says why, where it cannot be built
+    library = build()  # takes a minute once; None, with a warning, if it cannot be built
     answer = library.update(problem, bound=100.0)
     seconds = library.time_update(problem, bound=100.0)
 
-The source is `update.cpp` beside this file. The shared library is kept in the user's cache folder under a
-name made of the source, the compiler, its flags and the processor.
+The source is `update.cpp` in this folder. The shared library is kept in the user's cache folder under a name derived
+from the source, the compiler, its flags and the processor.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-DNDEBUG", "
 
 
 class Library:
-    """The built library; its methods take a `benchmarks.problems.LQRProblem` or anything with its fields."""
+    """The built library; its methods take a `benchmarks.problems.LQRProblem` or an object with the same fields."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -41,41 +41,41 @@ class Library:
         self._update.restype = self._evaluate.restype = ctypes.c_int
 
     def update(self, problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3, fixed_sizes=True):
-        """The whole KL-constrained update, as an `Update`.
+        """Return the result of the whole KL-constrained update as an `Update`.
 
-        `bound` is in nats, summed over the horizon. `fixed_sizes` uses the code compiled for the problem's
-        sizes where there is some, (6, 2) and (14, 7); the code for any size runs otherwise.
+        `bound` is in nats, summed over the horizon. With `fixed_sizes` the problems of the sizes
+        (6, 2) and (14, 7) use code compiled for them; all others use the code for any size.
         """
         return self._run(problem, bound, alpha, eta0, tolerance, fixed_sizes, 1)[0]
 
     def time_update(self, problem, bound, alpha=0.0, eta0=1.0, tolerance=1e-3, fixed_sizes=True, repeats=50, warm_up=3):
-        """Median seconds of one update, measured around each of `repeats` calls inside the library."""
+        """Return the median seconds of one update, measured inside the library around each of `repeats` calls."""
         self._run(problem, bound, alpha, eta0, tolerance, fixed_sizes, warm_up)
         return float(np.median(self._run(problem, bound, alpha, eta0, tolerance, fixed_sizes, repeats)[1]))
 
     def evaluate(self, problem, eta, alpha=0.0):
-        """K, k, Sigma and the KL at one given eta; the KL is infinite where a Quu is not PD."""
-        inputs, (K, k, Sigma) = _inputs(problem), _outputs(problem)
+        """Return K, k, Sigma and the KL at a given eta; the KL is infinite if a Quu is not PD."""
+        inputs, (K, k, Sigma) = _prepare_inputs(problem), _make_outputs(problem)
         kl = ctypes.c_double()
-        outputs = _pointers((K, k, Sigma))
-        self._evaluate(*_sizes(problem), *_pointers(inputs), alpha, eta, *outputs, ctypes.byref(kl))
+        outputs = _get_pointers((K, k, Sigma))
+        self._evaluate(*_get_sizes(problem), *_get_pointers(inputs), alpha, eta, *outputs, ctypes.byref(kl))
         return K, k, Sigma, kl.value
 
     def _run(self, problem, bound, alpha, eta0, tolerance, fixed_sizes, repeats):
         check_search(bound, alpha, eta0, tolerance)
-        inputs, outputs = _inputs(problem), _outputs(problem)
+        inputs, outputs = _prepare_inputs(problem), _make_outputs(problem)
         seconds = np.zeros(repeats)
         eta, kl, evaluations = ctypes.c_double(), ctypes.c_double(), ctypes.c_int()
         status = self._update(
-            *_sizes(problem), *_pointers(inputs), bound, alpha, eta0, tolerance, int(fixed_sizes),
-            *_pointers(outputs), ctypes.byref(eta), ctypes.byref(kl), ctypes.byref(evaluations), repeats,
+            *_get_sizes(problem), *_get_pointers(inputs), bound, alpha, eta0, tolerance, int(fixed_sizes),
+            *_get_pointers(outputs), ctypes.byref(eta), ctypes.byref(kl), ctypes.byref(evaluations), repeats,
             seconds.ctypes.data,
         )  # fmt: skip
         return Update(*outputs, eta.value, kl.value, evaluations.value, STATUS[status]), seconds
 
 
-def _inputs(p):
-    """The problem's ten arrays, row-major doubles, in the order of the C++ signature."""
+def _prepare_inputs(p):
+    """Return the problem's ten arrays as row-major doubles in the order of the C++ signature."""
     T, dx, du = p.T, p.dx, p.du
     dz = dx + du
     shapes = {
@@ -90,46 +90,46 @@ def _inputs(p):
     return arrays
 
 
-def _outputs(p):
+def _make_outputs(p):
     return np.empty((p.T, p.du, p.dx)), np.empty((p.T, p.du)), np.empty((p.T, p.du, p.du))
 
 
-def _sizes(p):
+def _get_sizes(p):
     return p.T, p.dx, p.du
 
 
-def _pointers(arrays):
+def _get_pointers(arrays):
     return [array.ctypes.data for array in arrays]
 
 
 def build() -> "Library | None":
-    """Compile (or find in the cache) and load the library.
+    """Compile the library, or find it in the cache, and load it.
 
-    Returns a `Library`, or None with a one-sentence warning where the compiler or Eigen's headers are missing
-    or the compiler fails.
+    Returns a `Library`, or None with a warning of one sentence if the compiler or Eigen's headers are missing, or the
+    compiler fails.
     """
     compiler = find_compiler()
     if compiler is None:
-        return _cannot("no C++ compiler was found: install Debian's g++ (and libeigen3-dev), or set CXX")
+        return _warn("no C++ compiler was found: install Debian's g++ (and libeigen3-dev), or set CXX")
     headers = find_eigen()
     if headers is None:
-        return _cannot("Eigen's headers were not found: install Debian's libeigen3-dev, or set EIGEN_INCLUDE")
-    path = cache_folder() / f"update-{_key(compiler, headers)}.so"
+        return _warn("Eigen's headers were not found: install Debian's libeigen3-dev, or set EIGEN_INCLUDE")
+    path = find_cache_folder() / f"update-{_make_key(compiler, headers)}.so"
     if not path.exists():
         error = _compile(compiler, headers, path)
         if error:
-            return _cannot(f"{compiler} failed on {SOURCE.name} (Eigen is Debian's libeigen3-dev): {error}")
+            return _warn(f"{compiler} failed on {SOURCE.name} (Eigen is Debian's libeigen3-dev): {error}")
     return Library(path)
 
 
 def find_compiler():
-    """Path of the C++ compiler: $CXX, g++ or clang++; None where there is none."""
+    """Return the path of the C++ compiler, $CXX, g++ or clang++; None if there is none."""
     candidates = (os.environ.get("CXX"), "g++", "clang++")
     return next((found for name in candidates if name and (found := shutil.which(name))), None)
 
 
 def find_eigen():
-    """Folder that holds Eigen/Dense, or None."""
+    """Return the folder that contains Eigen/Dense, or None."""
     candidates = [os.environ.get("EIGEN_INCLUDE")]
     if shutil.which("pkg-config"):
         answer = subprocess.run(["pkg-config", "--cflags-only-I", "eigen3"], capture_output=True, text=True)
@@ -140,20 +140,20 @@ def find_eigen():
     return next((Path(c) for c in candidates if c and (Path(c) / "Eigen" / "Dense").is_file()), None)
 
 
-def cache_folder():
-    """$XDG_CACHE_HOME/gps/benchmarks, with the usual default."""
+def find_cache_folder():
+    """Return $XDG_CACHE_HOME/gps/benchmarks, with the usual default."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gps" / "benchmarks"
 
 
-def _key(compiler, headers):
+def _make_key(compiler, headers):
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-    target = platform.machine() + _processor()
+    target = platform.machine() + _read_processor_flags()
     parts = (SOURCE.read_text(), compiler, version, str(headers), " ".join(FLAGS), target)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
-def _processor():
-    """What -march=native depends on: the processor's feature flags where the system lists them."""
+def _read_processor_flags():
+    """Return the processor's feature flags, on which -march=native depends, if the system lists them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -162,7 +162,7 @@ def _processor():
 
 
 def _compile(compiler, headers, path):
-    """Compile to `path`, renamed into place for the sake of a second builder; the error's line, or None."""
+    """Compile to `path` by an atomic rename (two processes may build at once); return a line of the error, or None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(handle)
@@ -176,6 +176,6 @@ def _compile(compiler, headers, path):
     return None
 
 
-def _cannot(reason):
-    warnings.warn(f"the compiled yardstick is left out because {reason}.", stacklevel=3)
+def _warn(reason):
+    warnings.warn(f"the compiled reference is left out because {reason}.", stacklevel=3)
     return None

@@ -1,17 +1,16 @@
-// One KL-constrained linear-Gaussian controller update: the compiled yardstick of the benchmarks.
+// One KL-constrained linear-Gaussian controller update: the compiled reference of the benchmarks.
 //
 // Minimise    E_p[sum_t l(x, u)] - alpha sum_t E[H(p(u|x))]
 // subject to  sum_t E KL(p(.|x) || pbar(.|x)) <= bound.
 //
 // For a given eta the Lagrangian divided by (eta + alpha) is a maximum-entropy LQR problem. The recursions
-// below leave that division out (K and k do not feel it) and give it back to Sigma = (eta + alpha) Quu^-1.
+// below omit that division (K and k do not depend on it) and restore it in Sigma = (eta + alpha) Quu^-1.
 // Both recursions and the search over eta run here, on one thread, without an allocation inside a loop over
 // time.
 //
 // Every array is a row-major double array; dz = dx + du; the dynamics have T - 1 rows. The two small sizes of
 // the benchmark tables are compiled with fixed sizes (as a compiler that sees the shapes would), all others
-// with dynamic ones: at (26, 7) and (40, 10) fixed sizes gain a tenth or nothing, and take minutes to
-// compile.
+// with dynamic ones: at (26, 7) and (40, 10) fixed sizes gain at most a tenth and take minutes to compile.
 
 #include <Eigen/Dense>
 
@@ -47,7 +46,7 @@ constexpr double kEtaSmallest = 1e-8;
 constexpr double kEtaLargest = 1e16;
 // d log KL / d log eta until it is measured: -2 at large eta, -0.1 at small
 constexpr double kFirstSlope = -0.7;
-constexpr double kLargestStep = 6.907755278982137;  // log(1e3): no step is longer
+constexpr double kLargestStep = 6.907755278982137;  // log(1e3): the largest step in log eta
 constexpr int kMostEvaluations = 60;
 
 struct Problem {
@@ -62,9 +61,8 @@ struct Controller {
   double *K, *k, *Sigma;  // (T, du, dx), (T, du), (T, du, du)
 };
 
-// L = chol(A) in place of A's lower triangle, and inverse = L^-1 (its strict upper triangle zero). False if A
-// is not positive definite. Written out because the blocks are small (du rows) and every use of L is then a
-// product.
+// Compute L = chol(A) in A's lower triangle, and inverse = L^-1 (strict upper triangle zero). False if A is not
+// positive definite. Written out because the blocks are small (du rows) and every use of L is then a product.
 template <int N, typename Block>
 bool cholesky_and_inverse(Block &A, Mat<N, N> &inverse) {
   const Index n = A.rows();
@@ -98,8 +96,8 @@ void mirror(Square &S) {
     for (Index j = 0; j < i; ++j) S(j, i) = S(i, j);
 }
 
-// The lower triangle of S += A B where the sum is known to be symmetric. Block rows: what lies above the
-// diagonal blocks is not computed.
+// Compute the lower triangle of S += A B for a sum that is symmetric, in block rows: entries above the diagonal
+// blocks are not computed.
 template <typename Square, typename Left, typename Right>
 void add_symmetric_product(Square &S, const Left &A, const Right &B) {
   const Index n = S.rows();
@@ -203,7 +201,7 @@ class Update {
     return true;
   }
 
-  // Forward marginals of x and sum_t E KL(p || pbar), for the controller the last backward() call wrote.
+  // Forward marginals of x and sum_t E KL(p || pbar), for the controller of the last backward() call.
   double forward(double temperature, const Controller &out) {
     double total = 0.0;
     m = InVec<DX>(p.initial_mean, dx);
@@ -248,8 +246,7 @@ class Update {
     return 0.5 * (total - double(T * du) + logdet_prev_ - logdet);
   }
 
-  // KL at eta, with the controller in `out`; infinite where the backward pass finds no maximum-entropy
-  // controller.
+  // KL at eta, with the controller in `out`; infinite if the backward pass finds no maximum-entropy controller.
   double evaluate(double eta, double alpha, const Controller &out) {
     if (!(eta + alpha > 0.0) || !backward(eta, alpha, out)) return std::numeric_limits<double>::infinity();
     const double kl = forward(eta + alpha, out);
@@ -295,7 +292,7 @@ class Update {
         proposal = x - std::min(std::max(y / slope, -kLargestStep), kLargestStep);
       }
       if (std::isfinite(low) && std::isfinite(high)) {
-        // Outside the bracket, or the bracket is wide and hardly shrinks: halve it.
+        // Halve the bracket if the proposal lies outside it, or if it shrinks slowly.
         const bool slow = *evaluations > 8 && high - low > 0.5 * width_before;
         if (!(proposal > low && proposal < high) || slow) proposal = 0.5 * (low + high);
       }
@@ -338,8 +335,8 @@ Answer dispatch(const Problem &p, double bound, double alpha, double eta0, doubl
 
 extern "C" {
 
-// The whole update `repeats` times (at least once), each timed by itself into seconds (repeats,) unless that
-// is null. fixed != 0 lets the sizes compiled in be used. Returns the Status.
+// Run the whole update `repeats` times (at least once), with the time of each in seconds (repeats,) unless that is
+// null. fixed != 0 permits the code for fixed sizes. Returns the Status.
 int gps_update(long long T, long long dx, long long du, const double *F, const double *c, const double *W,
                const double *initial_mean, const double *initial_cov, const double *C, const double *g,
                const double *K_prev, const double *k_prev, const double *Sigma_prev, double bound,
@@ -360,7 +357,7 @@ int gps_update(long long T, long long dx, long long du, const double *F, const d
   return a.status;
 }
 
-// The controller and the KL at one given eta, without a search. Returns 0, or 1 where a Quu is not positive
+// Compute the controller and the KL at a given eta, without a search. Returns 0, or 1 if a Quu is not positive
 // definite.
 int gps_evaluate(long long T, long long dx, long long du, const double *F, const double *c, const double *W,
                  const double *initial_mean, const double *initial_cov, const double *C, const double *g,

@@ -1,4 +1,4 @@
-"""What the commands share: exit codes, arguments, error messages."""
+"""Exit codes, arguments and error messages that the commands share."""
 
 from __future__ import annotations
 
@@ -11,68 +11,84 @@ from typing import Any
 
 from gps.errors import GpsError, RunError
 
-OK, UNFORESEEN, MENDABLE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
 
 
-def report(error: Exception) -> int:
-    """Say what went wrong in plain words; returns the exit code."""
+def print_error(error: Exception) -> int:
+    """Print an error without a traceback and return the exit code."""
     if isinstance(error, GpsError):
         for line in str(error).splitlines():
             print(f"gps: error: {line}", file=sys.stderr)
-        return MENDABLE
+        return USER_ERROR
     print(f"gps: unexpected {type(error).__name__}: {error}", file=sys.stderr)
     print(
-        "gps: what is on disk stays there; the same command with --traceback shows where it happened", file=sys.stderr
+        "gps: everything on disk is kept; run the same command with --traceback to see where this happened",
+        file=sys.stderr,
     )
-    return UNFORESEEN
+    return UNEXPECTED
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """An argument type: an integer that is not smaller than `least`."""
+def integer(minimum: int) -> Callable[[str], int]:
+    """Return an argument type: an integer that is at least `minimum`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected an integer >= {least}, got {text!r}")
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {minimum}, got {text!r}")
         return value
 
     return parse
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:
-    """The experiment's directory, and overrides of its keys."""
+    """Add the experiment's directory and the overrides of its keys."""
     parser.add_argument("experiment", metavar="DIR", help="directory with experiment.toml")
     about = "override a key of experiment.toml; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=about)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs for the newest")
+    parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs (uses the newest)")
+
+
+def add_iteration(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add the choice of an iteration, the last one by default."""
+    parser.add_argument("--iteration", type=int, metavar="K", help=f"{about}; default: the last")
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add the folder for new run directories."""
+    parser.add_argument("--out", metavar="DIR", help="folder for the run directories; default: ./runs")
 
 
 def add_noise(parser: argparse.ArgumentParser) -> None:
-    about = "none; policy for the controllers' own; or a standard deviation in units of action; default: none"
+    about = "none, policy (the controllers' own noise) or a standard deviation in units of the action; default: none"
     parser.add_argument("--noise", type=_noise, default="none", metavar="none|policy|STD", help=about)
+
+
+def parse_float(text: str) -> float:
+    """Return the number in `text`; NaN, which is in no range, if there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _noise(text: str) -> str | float:
     if text in ("none", "policy"):
         return text
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = parse_float(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"expected none, policy or a standard deviation >= 0, got {text!r}")
     return value
 
 
 def add_port(parser: argparse.ArgumentParser) -> None:
-    about = "of the live page, on 127.0.0.1; default: any that is free"
-    parser.add_argument("--port", type=whole(0), default=0, metavar="N", help=about)
+    about = "port of the live page on 127.0.0.1; default: any free port"
+    parser.add_argument("--port", type=integer(minimum=0), default=0, metavar="N", help=about)
 
 
 def require_condition(condition: int, count: int) -> None:

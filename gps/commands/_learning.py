@@ -1,4 +1,4 @@
-"""What `gps run` and `gps resume` share: progress, requests, the live page, and the run directory as the last line."""
+"""The common part of `gps run` and `gps resume`: progress, requests, the live page, the run directory as last line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gps.commands._common import INTERRUPTED, OK, add_port, report
+from gps.commands._common import INTERRUPTED, OK, add_port, print_error
 from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 
 
 def add_watching(parser: argparse.ArgumentParser) -> None:
-    """How to follow the run."""
-    parser.add_argument("--quiet", action="store_true", help="print the run directory alone")
-    parser.add_argument("--live", action="store_true", help="serve the run as a live page while it goes on")
+    """Add the options that follow the progress of a run."""
+    parser.add_argument("--quiet", action="store_true", help="print only the run directory")
+    parser.add_argument("--live", action="store_true", help="serve a live page during the run")
     add_port(parser)
-    about = "write event files into the run directory; look at them with: tensorboard --logdir RUN/tensorboard"
+    about = "write event files into the run directory; view them with: tensorboard --logdir RUN/tensorboard"
     parser.add_argument("--tensorboard", action="store_true", help=about)
 
 
 def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
-    """Run or resume by `action(callbacks, confirm)`; the run directory is the last line, whatever happens.
+    """Run or resume by `action(callbacks, confirm)` and return the exit code.
 
-    The exit code is 130 after Ctrl-C and where the run was stopped on request: it did not do all that was asked.
+    The last line printed is the run directory, also after an error. The exit code is 130 after Ctrl-C and after a stop
+    on request, since the run is then incomplete.
     """
     from gps.inspect.console import Progress
 
     progress = Progress(args.quiet)
     with contextlib.ExitStack() as live:
-        callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_further(args)]
+        callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_make_extra_callbacks(args)]
         page = None
         if args.live:
             from gps.inspect.live import Live
@@ -59,38 +60,38 @@ def _learn(
     progress: Progress,
     callbacks: Sequence[Callback],
 ) -> tuple[int, bool]:
-    """The exit code, and whether somebody may still want to look at the live page."""
+    """Return the exit code, and True if the live page is still of use."""
     try:
         with progress:
             action(callbacks=callbacks, confirm=progress.confirm)
     except Stopped:
-        print(f"gps: stopped on request; {_whats_left(progress.run)}", file=sys.stderr)
+        print(f"gps: stopped on request; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, True
     except KeyboardInterrupt:
-        print(f"\ngps: interrupted; {_whats_left(progress.run)}", file=sys.stderr)
+        print(f"\ngps: interrupted; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, False
     except BrokenPipeError:
         raise
     except Exception as error:
         if args.traceback:
             raise
-        code = report(error)
+        code = print_error(error)
         if progress.run is not None:
-            print(f"gps: {_whats_left(progress.run)}", file=sys.stderr)
+            print(f"gps: {_describe_progress(progress.run)}", file=sys.stderr)
         return code, progress.run is not None
     return OK, True
 
 
 def _keep_serving(url: str) -> None:
-    """On a terminal somebody is looking: the page stays until Ctrl-C."""
-    print(f"the live page stays at {url} until Ctrl-C", flush=True)
+    """Serve the live page until Ctrl-C."""
+    print(f"the live page remains at {url} until Ctrl-C", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
     print()
 
 
-def _further(args: argparse.Namespace) -> list[Callback]:
-    """The callbacks that the arguments ask for."""
+def _make_extra_callbacks(args: argparse.Namespace) -> list[Callback]:
+    """Return the callbacks that the arguments select."""
     if not args.tensorboard:
         return []
     from gps.inspect.tensorboard import TensorBoard
@@ -98,8 +99,10 @@ def _further(args: argparse.Namespace) -> list[Callback]:
     return [TensorBoard()]
 
 
-def _whats_left(run: Run | None) -> str:
+def _describe_progress(run: Run | None) -> str:
     if run is None:
-        return "nothing had been written yet"
+        return "nothing was written yet"
     count = len(run.iterations)
-    return f"{count} whole iteration{'s' * (count != 1)} on disk; `gps resume {shlex.quote(str(run.path))}` goes on"
+    return (
+        f"{count} complete iteration{'s' * (count != 1)} on disk; to continue: gps resume {shlex.quote(str(run.path))}"
+    )

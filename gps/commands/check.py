@@ -1,10 +1,10 @@
-"""Examine an experiment: does it keep the rules that the algorithms rely on?"""
+"""Check an experiment against the rules that the algorithms rely on."""
 
 from __future__ import annotations
 
 import argparse
 
-from gps.commands._common import MENDABLE, OK, add_experiment
+from gps.commands._common import OK, USER_ERROR, add_experiment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +16,4 @@ def main(args: argparse.Namespace) -> int:
 
     examination = check(args.experiment, args.set)
     print(examination)
-    return OK if examination.ok else MENDABLE
+    return OK if examination.ok else USER_ERROR

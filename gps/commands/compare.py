@@ -9,11 +9,11 @@ from gps.commands._common import OK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run directories, or folders of runs for all in them")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run directories, or folders of runs (uses all)")
     parser.add_argument("-o", "--output", metavar="FILE", default="compare.html", help="the page; default: %(default)s")
-    about = 'group by this setting alone, such as "kl_step" or "experiment"; default: by all that differ'
+    about = 'group only by this setting, such as "kl_step" or "experiment"; default: by every setting that differs'
     parser.add_argument("--by", metavar="NAME", help=about)
-    parser.add_argument("--anyway", action="store_true", help="compare runs of different tasks too")
+    parser.add_argument("--anyway", action="store_true", help="compare even runs of different tasks")
 
 
 def main(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Run a run's policy or controllers on fresh episodes: cost, return and success, with intervals."""
+"""Score the policy, its teacher or the local controllers of a run on fresh episodes, with intervals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gps.commands._common import OK, add_noise, add_run, print_json, whole
+from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, print_json
 
 if TYPE_CHECKING:
     from gps.evaluation import Evaluated, Score
@@ -14,24 +14,30 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
+    add_iteration(parser, "iteration whose policy or controllers are used")
     parser.add_argument(
-        "--iteration", type=int, metavar="K", help="whose improved controllers, or policy; default: the last"
+        "--episodes",
+        type=integer(minimum=1),
+        default=20,
+        metavar="N",
+        help="episodes from each start; default: %(default)s",
     )
-    parser.add_argument(
-        "--episodes", type=whole(1), default=20, metavar="N", help="of each start; default: %(default)s"
-    )
-    about = "the conditions, the test conditions, or both; default: %(default)s"
+    about = "trained: the conditions; unseen: the test conditions; all: both; default: %(default)s"
     parser.add_argument("--starts", choices=("trained", "unseen", "all"), default="trained", help=about)
-    about = (
-        "the global policy, or its teachers: local controllers, or an expert; default: the policy where there is one"
-    )
+    about = "the global policy, or its teacher (local controllers or expert); default: the policy if there is one"
     parser.add_argument("--controller", choices=("policy", "local", "expert"), default="learned", help=about)
     add_noise(parser)
-    parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of noise and fresh starts; default: 0")
     parser.add_argument(
-        "--fresh", action="store_true", help="start each episode from a seed of its own (Gymnasium environments)"
+        "--seed",
+        type=integer(minimum=0),
+        default=0,
+        metavar="S",
+        help="seed of the noise and of fresh starts; default: 0",
     )
-    parser.add_argument("--json", action="store_true", help="for a machine")
+    parser.add_argument(
+        "--fresh", action="store_true", help="start each episode from a different seed (Gymnasium environments)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -51,35 +57,35 @@ def main(args: argparse.Namespace) -> int:
         return OK
     print(run.path)
     what = {"policy": "policy", "local": "controllers", "expert": "expert"}[first.player]
-    print(f"{what} after iteration {first.iteration}, {_described(args.noise)}, seed {args.seed}")
-    for line in _table(results):
+    print(f"{what} after iteration {first.iteration}, {_describe_noise(args.noise)}, seed {args.seed}")
+    for line in _make_table(results):
         print(line)
     if repeated:
         print(
-            "Without noise nothing is random here: every episode of a condition is the same, so one was run "
-            "(--noise policy or --noise 0.1 makes episodes differ)."
+            "Without noise, all episodes of a condition are the same here, so only one was run "
+            "(with --noise policy or --noise 0.1 they differ)."
         )
     return OK
 
 
-def _described(noise: Any) -> str:
+def _describe_noise(noise: Any) -> str:
     if noise == "policy":
         return "with their own exploration noise"
     return "without noise" if noise == "none" else f"with white noise of standard deviation {noise:g} on the actions"
 
 
-def _table(results: Sequence[Evaluated]) -> list[str]:
+def _make_table(results: Sequence[Evaluated]) -> list[str]:
     from gps.inspect.tables import aligned, interval
 
     scores = [(score, result.repeated) for result in results for score in result.scores]
     rewarded = any(score.returns is not None for score, _ in scores)
-    told = any(score.success is not None for score, _ in scores)
+    reports_success = any(score.success is not None for score, _ in scores)
     unseen = any(score.starts == "unseen" for score, _ in scores)
     head = [
         *(["starts"] if unseen else []),
         *("condition", "episodes", "cost [95 %]"),
         *(["return [95 %]"] if rewarded else []),
-        *(["success [95 %]"] if told else []),
+        *(["success [95 %]"] if reports_success else []),
     ]
     rows = [
         [
@@ -88,14 +94,14 @@ def _table(results: Sequence[Evaluated]) -> list[str]:
             str(score.episodes),
             interval(score.cost),
             *([interval(score.returns)] if rewarded else []),
-            *([_success(score, repeated)] if told else []),
+            *([_format_success(score, repeated)] if reports_success else []),
         ]
         for score, repeated in scores
     ]
     return aligned([head, *rows])
 
 
-def _success(score: Score, repeated: bool) -> str:
+def _format_success(score: Score, repeated: bool) -> str:
     if score.success is None:
         return "-"
     text = f"{score.successes}/{score.episodes}"

@@ -11,7 +11,7 @@ from gps.errors import GpsError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", nargs="?", default="runs", help="default: ./runs")
+    parser.add_argument("folder", metavar="DIR", nargs="?", default="runs", help="folder of runs; default: ./runs")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def main(args: argparse.Namespace) -> int:
     if not runs:
         print(f"no runs in {args.folder}", file=sys.stderr)
         return OK
-    table = [_HEAD, *(_summary(path) for path in runs)]
+    table = [_HEAD, *(_summarize(path) for path in runs)]
     shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != "-" for line in table[1:])]
     for line in aligned([[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]):
         print(line)
@@ -30,13 +30,13 @@ def main(args: argparse.Namespace) -> int:
 
 
 _APART = {"unseen": "unseen", "local controllers": "local", "expert": "expert"}
-"""Columns of what is evaluated beside the final controllers, where some run has it -> of `gps.runs.EVALUATIONS`."""
+"""Optional column -> the evaluation that it shows, a key of `gps.runs.EVALUATIONS`."""
 
 _HEAD = ("run", "seed", "iterations", "final cost", "success", *_APART, "started (UTC)", "state")
 
 
-def _summary(path: Any) -> tuple[str, ...]:
-    """A line of `gps list`."""
+def _summarize(path: Any) -> tuple[str, ...]:
+    """Return the cells of a run in `gps list`."""
     from gps.inspect.tables import number, solved
     from gps.runs.run import Run
 
@@ -51,9 +51,9 @@ def _summary(path: Any) -> tuple[str, ...]:
         rows = run.rows(done - 1) if done else []
         if rows:
             cost = number(sum(row.cost for row in rows) / len(rows))
-            told = [row for row in rows if row.successes is not None]
-            if told:
-                success = f"{sum(row.successes for row in told)}/{sum(row.samples for row in told)} samples"
+            known = [row for row in rows if row.successes is not None]
+            if known:
+                success = f"{sum(row.successes for row in known)}/{sum(row.samples for row in known)} samples"
         if evaluation := run.evaluation_summary:
             cost = number(sum(item.cost for item in evaluation) / len(evaluation))
             count = solved(evaluation)

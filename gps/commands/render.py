@@ -1,4 +1,4 @@
-"""Make a video of a run's controllers; the last line printed is the file."""
+"""Render a video of a run's policy or controllers; the last line printed is the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps.commands._common import OK, add_noise, add_run, whole
+from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, parse_float
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("--iteration", type=int, metavar="K", help="whose improved controllers; default: the last")
-    about = "this condition; repeatable; default: all, up to 8"
+    add_iteration(parser, "iteration whose policy or controllers are shown")
+    about = "condition to show; repeatable; default: all, up to 8"
     parser.add_argument("--condition", type=int, action="append", metavar="M", help=about)
-    about = ".mp4, .webp or .gif; default: NAME-seedS-iterKKK.webp in the working directory"
+    about = "file: .mp4, .webp or .gif; default: NAME-seedS-iterKKK.webp in the working directory"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
-    about = "pixels of each condition's picture; default: 320x240, or 640x480 for one"
+    about = "size in pixels of each condition's picture; default: 320x240, or 640x480 for one condition"
     parser.add_argument("--size", type=_size, metavar="WxH", help=about)
-    about = "frames per second; default: a frame for each step. The speed is real time whatever it is"
+    about = "frames per second; default: one frame per step. The video always plays in real time"
     parser.add_argument("--fps", type=_fps, metavar="N", help=about)
-    parser.add_argument("--camera", metavar="NAME", help='a camera of the model; default: "view", else one that fits')
+    parser.add_argument(
+        "--camera", metavar="NAME", help='a camera of the model; default: "view", or one that shows the whole model'
+    )
     add_noise(parser)
-    parser.add_argument("--seed", type=whole(0), default=0, metavar="S", help="of the noise; default: 0")
+    parser.add_argument("--seed", type=integer(minimum=0), default=0, metavar="S", help="seed of the noise; default: 0")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -39,10 +41,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _fps(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = parse_float(text)
     if not 0 < value <= 120:
         raise argparse.ArgumentTypeError(f"expected frames per second up to 120, got {text!r}")
     return value
@@ -55,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
     run = load_run(args.run)
     count = len(run.config.environment.conditions)
     if args.condition is None and count > MOST:
-        print(f"gps: the first {MOST} of {count} conditions; --condition chooses others", file=sys.stderr)
+        print(f"gps: showing the first {MOST} of {count} conditions; --condition selects others", file=sys.stderr)
     path = render(
         run,
         args.output,
@@ -73,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _progress(frames: Iterable[np.ndarray], count: int) -> Iterator[np.ndarray]:
-    """The frames, with a bar on the terminal while they are drawn."""
+    """Yield the frames, with a progress bar on the terminal."""
     from rich.console import Console
     from rich.progress import track
 

@@ -1,4 +1,4 @@
-"""Write a run as one HTML page, to be read top to bottom."""
+"""Write a report of a run as one HTML page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from gps.commands._common import OK, add_run
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("-o", "--out", metavar="FILE", help="default: report.html in the run directory")
-    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    parser.add_argument("-o", "--out", metavar="FILE", help="file; default: report.html in the run directory")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def main(args: argparse.Namespace) -> int:

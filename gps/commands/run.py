@@ -6,23 +6,27 @@ import argparse
 import shlex
 from typing import Any
 
-from gps.commands._common import add_experiment, whole
+from gps.commands._common import add_experiment, add_out, integer
 from gps.commands._learning import add_watching, learn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
-    parser.add_argument("--seed", type=whole(0), metavar="N", help="of everything random; default: the experiment's")
-    parser.add_argument("--iterations", type=whole(1), metavar="N", help="how many; default: the experiment's")
-    parser.add_argument("--out", metavar="DIR", help="folder of the run directories, in place of ./runs")
+    parser.add_argument(
+        "--seed", type=integer(minimum=0), metavar="N", help="seed of all random numbers; default: the experiment's"
+    )
+    parser.add_argument(
+        "--iterations", type=integer(minimum=1), metavar="N", help="number of iterations; default: the experiment's"
+    )
+    add_out(parser)
     add_watching(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     def action(**watching: Any) -> None:
-        from gps import experiment
+        from gps.experiment import run
 
-        experiment.run(
+        run(
             args.experiment,
             seed=args.seed,
             iterations=args.iterations,

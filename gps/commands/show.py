@@ -1,4 +1,4 @@
-"""Show a run, or what happened in one of its iterations."""
+"""Show a run, or one of its iterations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument(
-        "--iteration", type=int, metavar="K", help="controller, model and search of one; -1 for the last"
+        "--iteration", type=int, metavar="K", help="show controller, model and search of iteration K; -1 for the last"
     )
-    parser.add_argument("--condition", type=int, metavar="M", help="this condition alone")
-    parser.add_argument("--json", action="store_true", help="for a machine; with --iteration, all matrices")
+    parser.add_argument("--condition", type=int, metavar="M", help="show only this condition")
+    parser.add_argument("--json", action="store_true", help="print JSON; with --iteration, all matrices")
 
 
 def main(args: argparse.Namespace) -> int:

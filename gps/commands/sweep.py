@@ -1,4 +1,4 @@
-"""Run an experiment with many seeds and settings; a second time, go on with what is not finished."""
+"""Run an experiment with many seeds and settings, or continue an unfinished sweep."""
 
 from __future__ import annotations
 
@@ -6,33 +6,43 @@ import argparse
 import shlex
 import sys
 
-from gps.commands._common import INTERRUPTED, MENDABLE, OK, UNFORESEEN, whole
+from gps.commands._common import INTERRUPTED, OK, UNEXPECTED, USER_ERROR, add_out, integer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", metavar="DIR", help="directory with experiment.toml")
-    parser.add_argument("--seeds", metavar="SEEDS", help="0-9 or 0,3,5 or 0-3,7; default: the experiment's own")
-    about = "values to be varied, all combinations; one value holds for all runs; repeatable"
+    parser.add_argument("--seeds", metavar="SEEDS", help="such as 0-9 or 0,3,5 or 0-3,7; default: the experiment's")
+    about = "values to vary (all combinations are run), or one value for all runs; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE,…", help=about)
-    parser.add_argument("--iterations", type=whole(1), metavar="N", help="of each run; default: the experiment's")
-    parser.add_argument("--jobs", type=whole(1), metavar="N", help="runs at a time; default: one on each CPU or worker")
     parser.add_argument(
-        "--backend", default="local", metavar="NAME", help="local (processes, the default), dask or ray"
+        "--iterations", type=integer(minimum=1), metavar="N", help="iterations of each run; default: the experiment's"
     )
-    parser.add_argument("--address", metavar="HOST:PORT", help="of a Dask or Ray cluster; default: start one here")
     parser.add_argument(
-        "--retries", type=whole(0), default=2, metavar="N", help="for a run whose worker died; default: 2"
+        "--jobs", type=integer(minimum=1), metavar="N", help="runs at a time; default: one per CPU or worker"
     )
-    parser.add_argument("--out", metavar="DIR", help="folder of the run directories, in place of ./runs")
-    parser.add_argument("--name", metavar="NAME", help="of the sweep's folder; default: sweep- and a digest")
-    parser.add_argument("--quiet", action="store_true", help="print the sweep's folder alone")
+    parser.add_argument(
+        "--backend", default="local", metavar="NAME", help="local (processes), dask or ray; default: local"
+    )
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="address of a Dask or Ray cluster; default: start one here"
+    )
+    parser.add_argument(
+        "--retries",
+        type=integer(minimum=0),
+        default=2,
+        metavar="N",
+        help="retries of a run whose worker died; default: 2",
+    )
+    add_out(parser)
+    parser.add_argument("--name", metavar="NAME", help="name of the sweep's folder; default: sweep- and a digest")
+    parser.add_argument("--quiet", action="store_true", help="print only the sweep's folder")
 
 
 def main(args: argparse.Namespace) -> int:
     from gps.sweeps import sweep
-    from gps.sweeps.console import Progress, table
+    from gps.sweeps.console import SweepProgress, make_table
 
-    progress = Progress(args.quiet)
+    progress = SweepProgress(args.quiet)
     try:
         with progress:
             sweep(
@@ -51,15 +61,15 @@ def main(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         done, total = progress.finished, progress.total
         again = shlex.join(["gps", *args.argv])
-        print(f"\ngps: interrupted; {done} of {total} runs are finished; to go on: {again}", file=sys.stderr)
+        print(f"\ngps: interrupted; {done} of {total} runs are finished; to continue: {again}", file=sys.stderr)
         return INTERRUPTED
     made = progress.sweep
     assert made is not None
     if args.quiet:
         print(made.path)
     else:
-        for line in table(made):
+        for line in make_table(made):
             print(line)
         print(f"\ngps compare {shlex.quote(str(made.path))}")
     failed = [run for run in made.runs if run.state != "finished"]
-    return OK if not failed else MENDABLE if all(run.mendable for run in failed) else UNFORESEEN
+    return OK if not failed else USER_ERROR if all(run.mendable for run in failed) else UNEXPECTED

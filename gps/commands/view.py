@@ -1,4 +1,4 @@
-"""Serve a run as a live page on this machine, until Ctrl-C."""
+"""Serve a live page of a run on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gps.commands._common import OK, add_port, add_run
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_port(parser)
-    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -21,7 +21,7 @@ def main(args: argparse.Namespace) -> int:
 
     run = load_run(args.run)
     if not len(run.iterations) and not run.active:
-        raise RunError(f"{run.path}: there is nothing to view: no iteration has been written, and no process writes it")
+        raise RunError(f"{run.path}: nothing to view: the run has no iteration, and no process is writing it")
     with Server(args.port) as server:
         server.show(run)
         print(f"live page: {server.url}", flush=True)

@@ -1,1 +1,1 @@
-"""Code from outside this package: entry points of installed packages, and an experiment's `task.py`."""
+"""Load code from outside this package: entry points of installed packages, and an experiment's `task.py`."""

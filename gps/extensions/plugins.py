@@ -1,6 +1,6 @@
-"""What other packages add to this one, found by their entry points.
+"""Find the plug-ins of other packages by their entry points.
 
-A package declares, in its own metadata, names in these groups and what they stand for:
+A package declares in its metadata names in these groups, each for an object:
 
 - `gps.environments`, used as `environment.id = "NAME"`: a `gymnasium.Env`, a `MujocoEnv` or another class of batch
   environments;
@@ -10,7 +10,7 @@ A package declares, in its own metadata, names in these groups and what they sta
 - `gps.algorithms`, used as `algorithm.name = "NAME"`: `factory(config, cost)` returns an object with the methods of
   `TrajOpt`.
 
-`options` are the keys of the section that it does not share with the others of its kind.
+`options` are the keys of the section that are specific to the plug-in.
 """
 
 from importlib.metadata import EntryPoint, entry_points
@@ -20,18 +20,18 @@ from gps.errors import ConfigError, nearest, one_line
 
 
 def names(group: str) -> tuple[str, ...]:
-    """The names that the installed packages add to a group."""
+    """Return the names that the installed packages declare in a group."""
     return tuple(sorted({point.name for point in entry_points(group=group)}))
 
 
 def find(group: str, name: str, key: str) -> EntryPoint:
-    """The entry point of a name.
+    """Return the entry point of a name.
 
     Args:
-        key: of the experiment, for messages.
+        key: the key of the experiment, for messages.
 
     Raises:
-        ConfigError: if no installed package has it.
+        ConfigError: if no installed package declares the name.
     """
     found = [point for point in entry_points(group=group) if point.name == name]
     if not found:
@@ -42,10 +42,10 @@ def find(group: str, name: str, key: str) -> EntryPoint:
 
 
 def load(group: str, name: str, key: str) -> Any:
-    """What a name stands for.
+    """Import and return the object that a name stands for.
 
     Raises:
-        ConfigError: as of `find`, or if it cannot be imported.
+        ConfigError: if no installed package declares the name, or the object cannot be imported.
     """
     point = find(group, name, key)
     try:

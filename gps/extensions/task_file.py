@@ -1,4 +1,4 @@
-"""The experiment's `task.py`: what a user defines in Python."""
+"""Load the experiment's `task.py`, the Python definitions of a user."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gps.errors import ConfigError, nearest
+from gps.errors import ConfigError, nearest, one_line
 
 NAME = "task.py"
 
 
 def find(path: Path, name: str, key: str) -> Any:
-    """What `name` is in the file at `path`.
+    """Return the object called `name` in the file at `path`.
 
     Args:
-        key: of `experiment.toml`, which asks for it.
+        key: the key of `experiment.toml` that refers to the name, for messages.
 
     Raises:
-        ConfigError: if there is no such file, it raises, or it lacks the name.
+        ConfigError: if the file is missing, raises an exception, or lacks the name.
     """
     module = _load(path, key)
     if not hasattr(module, name):
         public = [other for other in vars(module) if not other.startswith("_")]
-        raise ConfigError(f"{path}: no {name!r}, which {key} asks for{nearest(name, public)}")
+        raise ConfigError(f"{path}: no {name!r}, which {key} refers to{nearest(name, public)}")
     return getattr(module, name)
 
 
 def _load(path: Path, key: str) -> ModuleType:
     if not path.is_file():
-        raise ConfigError(f"{path}: missing, but {key} asks for it")
+        raise ConfigError(f"{path}: missing, but {key} refers to it")
     spec = importlib.util.spec_from_file_location(f"gps_task_{path.parent.name}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
     return module

@@ -1,11 +1,12 @@
 """A run as a live page: served on 127.0.0.1, refreshed as iterations land, with pause, resume and stop.
 
-The server reads the run from its directory, whoever writes it: `gps run --live` starts it as a thread of the run, and
-`gps view` as a process of its own. An iteration is read once, when a page first asks for it; the page asks for what it
-lacks. Nothing but the page and the run's numbers is served, and no part of an address is ever a path on the disk.
+The server reads the run from its directory, so it does not matter which process writes it: `gps run --live` starts the
+server as a thread of the run, `gps view` as a separate process. The page requests only what it lacks, and an iteration
+is read once, at the first request for it. The server serves only the page and the run's numbers, and never uses a part
+of an address as a path on the disk.
 
-Other sites' pages can neither read (the `Host` header must be this server's, so a name that points here does not help
-them) nor act (a POST needs the token that only the page holds).
+Pages of other sites can neither read (the `Host` header must be this server's, which defeats DNS names that point here)
+nor act (a POST needs the token that only the page holds).
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ if TYPE_CHECKING:
     from gps.records import IterationRecord, Rollouts
     from gps.runs.run import Run
 else:
-    Callback = object  # `gps view` only reads
+    Callback = object  # `gps view` needs no callback
 
 ADDRESS = "127.0.0.1"
 _MAX_BODY = 1 << 10
 _KEPT_DETAILS = _KEPT_RECORDS = 8
 
 
-# -- what is shown ---------------------------------------------------------------------------------------------------
+# -- the run ---------------------------------------------------------------------------------------------------------
 
 
 class Watched:
-    """A run that may be growing, as the page asks for it. Every iteration is read once; one thread at a time."""
+    """A run, possibly still growing, as JSON for the page. Reads every iteration once; one thread at a time."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -57,42 +58,42 @@ class Watched:
         self._details: dict[tuple[int, ...], str] = {}
 
     def version(self) -> dict[str, Any]:
-        """What tells a page whether it is up to date, in a few bytes: a stamp for each iteration, and the state."""
+        """Return a stamp for each iteration, and the state of the run: a page compares them to find out what is new."""
         stamps = self._stamps_on_disk()
-        state, at = self._state(len(stamps))
+        state, at = self._find_state(len(stamps))
         return {"stamps": stamps, "state": state, "at": at, "planned": self.run.config.algorithm.iterations}
 
-    def _state(self, done: int) -> tuple[str, str | None]:
+    def _find_state(self, done: int) -> tuple[str, str | None]:
         if not self.run.active:
             return ("finished" if done >= self.run.config.algorithm.iterations else "stopped"), None
-        match control.requested(self.run.path):
+        match control.read_request(self.run.path):
             case "stop":
                 return "stopping", None
             case "pause":
-                at = control.paused(self.run.path)
+                at = control.read_pause(self.run.path)
                 return ("paused", at) if at else ("pausing", None)
         return "running", None
 
     def overview(self, start: int) -> str:
-        """The run's facts and words, and the pieces from iteration `start` on, as JSON."""
+        """Return the run's facts and words, and the pieces from iteration `start` on, as JSON."""
         with self._lock:
             self._catch_up()
             shown = overview(facts(self.run, self._first), self._pieces)
             return to_json(shown | {"pieces": self._pieces[start:], "stamps": self._stamps[start:]})
 
     def detail(self, k: int) -> str:
-        """The arrays of an iteration, as JSON."""
+        """Return the arrays of an iteration as JSON."""
         with self._lock:
-            key = (k, *self._stamps_on_disk()[k : k + 2])  # the next one's data judge the model
+            key = (k, *self._stamps_on_disk()[k : k + 2])  # data of the next iteration test the model
             if key not in self._details:
                 while len(self._details) >= _KEPT_DETAILS:
                     del self._details[next(iter(self._details))]
-                following = self._record(k + 1) if len(key) > 2 else None
-                self._details[key] = to_json(detail(self._record(k), following, read_mixture(self.run, k)))
+                following = self._read_record(k + 1) if len(key) > 2 else None
+                self._details[key] = to_json(detail(self._read_record(k), following, read_mixture(self.run, k)))
             return self._details[key]
 
     def ends(self) -> str:
-        """The final episodes of a policy and its controllers, as JSON; null without any."""
+        """Return the final episodes of a policy and its controllers as JSON; null if there are none."""
         with self._lock:
             return to_json(read_evaluations(self.run))
 
@@ -101,24 +102,24 @@ class Watched:
         return [iterations.stamp(k) for k in range(len(iterations))]
 
     def _catch_up(self) -> None:
-        """Read the iterations that are new, or were done again."""
+        """Read the iterations that are new or were repeated."""
         now = self._stamps_on_disk()
         same = next((k for k, (a, b) in enumerate(zip(now, self._stamps, strict=False)) if a != b), None)
         same = min(len(now), len(self._stamps)) if same is None else same
         if same < len(self._stamps):
             del self._stamps[same:], self._pieces[same:]
         for k in range(same, len(now)):
-            record = self._record(k)
-            item = piece(record, self._record(k - 1) if k else None)
+            record = self._read_record(k)
+            item = piece(record, self._read_record(k - 1) if k else None)
             self._pieces.append(worded(item, self._pieces[-1] if k else None))
             self._stamps.append(now[k])
             self._first = record if k == 0 else self._first
 
     def offer(self, record: IterationRecord) -> None:
-        """An iteration that has just been written: it need not be read again. Never waits for the server."""
+        """Keep an iteration that has just been written, so that it need not be read. Never waits for the server."""
         self._recent.append((self.run.iterations.stamp(record.iteration), record))
 
-    def _record(self, k: int) -> IterationRecord:
+    def _read_record(self, k: int) -> IterationRecord:
         stamp = self.run.iterations.stamp(k)
         for known, record in list(self._recent):
             if (known, record.iteration) == (stamp, k):
@@ -132,13 +133,13 @@ class Watched:
 
 
 class Server:
-    """Serves the page of a run from a thread of its own. Use it as a context manager.
+    """Serves the page of a run from a separate thread. Use it as a context manager.
 
     Args:
-        port: 0 for any that is free.
+        port: 0 for any free port.
 
     Raises:
-        RunError: if the port is taken.
+        RunError: if the port is not available.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -147,15 +148,15 @@ class Server:
         try:
             self._http = ThreadingHTTPServer((ADDRESS, port), _Handler)
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise RunError(f"--port {port}: cannot be listened on: {reason}; 0 takes a free one") from None
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            raise RunError(f"--port {port}: not available: {reason}; 0 selects a free port") from None
         self._http.daemon_threads = True
         self._http.owner = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
 
     @property
     def hosts(self) -> tuple[str, str]:
-        """The `Host` headers of requests that mean this server."""
+        """The `Host` headers that this server accepts."""
         port = self._http.server_address[1]
         return f"{ADDRESS}:{port}", f"localhost:{port}"
 
@@ -164,7 +165,7 @@ class Server:
         return f"http://{self.hosts[0]}/"
 
     def show(self, run: Run) -> None:
-        """What to serve from now on."""
+        """Serve this run from now on."""
         self.watched = Watched(run)
 
     def __enter__(self) -> Self:
@@ -178,10 +179,10 @@ class Server:
 
 
 class Live(Callback):
-    """Serves a run while it goes on. Use it as a context manager.
+    """A callback that serves a run while it is in progress. Use it as a context manager.
 
     Args:
-        announce: is told the page's address once there is a run to show.
+        announce: called with the page's address once there is a run to show.
     """
 
     def __init__(self, announce: Callable[[str], None], port: int = 0) -> None:
@@ -198,21 +199,21 @@ class Live(Callback):
     def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
         from gps.runs.run import Run
 
-        self.server.show(Run.open(run.path))  # its own: the run's object belongs to the thread that writes
+        self.server.show(Run.open(run.path))  # a separate object: `run` belongs to the writing thread
         self._announce(f"live page: {self.server.url}")
 
     def on_stage(self, iteration: int, stage: str) -> None:
-        """The page asks for itself."""
+        """Do nothing: the page polls the server."""
 
     def on_iteration(self, record: IterationRecord) -> None:
         assert self.server.watched is not None
         self.server.watched.offer(record)
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """The page asks for itself."""
+        """Do nothing: the page polls the server."""
 
     def on_end(self, run: Run) -> None:
-        """The context manager ends the server."""
+        """Do nothing: the context manager ends the server."""
 
 
 # -- requests --------------------------------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers the page's requests."""
 
     server_version, sys_version = "gps", ""
-    timeout = 30  # seconds that a silent connection may last
+    timeout = 30  # seconds after which a silent connection is closed
 
     def do_GET(self) -> None:
         self._answer(self._read)
@@ -237,19 +238,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._act)
 
     def _answer(self, action: Callable[[Server], tuple[str, str]]) -> None:
-        """Send what `action` returns, a media type and a text, or say why not."""
+        """Send what `action` returns, a media type and a text, or the reason for a refusal."""
         status, kind = 200, "application/json"
         server: Server = self.server.owner  # type: ignore[attr-defined]
         try:
             if self.headers.get("Host") not in server.hosts:
-                raise _Refused(403, "this is not the address of this page")
+                raise _Refused(403, "the Host header is not that of this server")
             kind, text = action(server)
         except _Refused as refusal:
             status, text = refusal.status, json.dumps({"error": str(refusal)})
-        except GpsError as error:  # the run is being rewritten, or damaged: the page asks again
+        except GpsError as error:  # the run is being rewritten, or is damaged: the page retries
             status, text = 503, json.dumps({"error": str(error)})
         content = text.encode()
-        with contextlib.suppress(ConnectionError, TimeoutError):  # the reader has gone
+        with contextlib.suppress(ConnectionError, TimeoutError):  # the client has disconnected
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
@@ -263,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _read(self, server: Server) -> tuple[str, str]:
         if self.path == "/":
             return "text/html", page(token=server.token)
-        watched = self._watched(server)
+        watched = self._require_run(server)
         if self.path == "/version":
             return "application/json", json.dumps(watched.version())
         if match := re.fullmatch(r"/overview/(\d{1,9})", self.path):
@@ -279,17 +280,17 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(404, "there is no such page")
         origin = self.headers.get("Origin")
         if origin is not None and origin not in [f"http://{host}" for host in server.hosts]:
-            raise _Refused(403, "requests of other sites are refused")
+            raise _Refused(403, "requests from other sites are refused")
         if not secrets.compare_digest(self.headers.get("X-Gps-Token", "").encode(), server.token.encode()):
-            raise _Refused(403, "the token of this page is missing or old; load the page again")
-        what = self._request()
-        run = self._watched(server).run
+            raise _Refused(403, "the token is missing or old; reload the page")
+        what = self._read_request()
+        run = self._require_run(server).run
         if not run.active:
             raise _Refused(409, "no process is writing this run")
         control.request(run.path, what)
         return "application/json", json.dumps({"request": what})
 
-    def _request(self) -> str:
+    def _read_request(self) -> str:
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"\d{1,6}", length) or int(length) > _MAX_BODY:
             raise _Refused(413, f"a request has at most {_MAX_BODY} bytes")
@@ -298,14 +299,14 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError, RecursionError):
             what = None
         if what not in control.REQUESTS:
-            raise _Refused(400, f"expected a request of {', '.join(control.REQUESTS)}")
+            raise _Refused(400, f"expected one of the requests {', '.join(control.REQUESTS)}")
         return what
 
     @staticmethod
-    def _watched(server: Server) -> Watched:
+    def _require_run(server: Server) -> Watched:
         if server.watched is None:
-            raise _Refused(503, "the run is about to begin")
+            raise _Refused(503, "the run has not begun yet")
         return server.watched
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal belongs to the run."""
+        """Log nothing: the terminal belongs to the run."""

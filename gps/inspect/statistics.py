@@ -1,7 +1,7 @@
-"""What several seeds say together: interquartile means with bootstrap intervals, of numbers and of learning curves.
+"""Aggregates over seeds: interquartile means with bootstrap intervals, for numbers and learning curves.
 
-After Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice": with few seeds a
-mean hangs on its worst seed and a median wastes half of what is known; the interquartile mean, the mean of the middle
+After Agarwal et al. 2021, "Deep reinforcement learning at the edge of the statistical precipice": with few seeds the
+mean depends on the worst seed and the median wastes half of the data; the interquartile mean, the mean of the middle
 half, does neither. Everything here is deterministic: equal input gives equal bits.
 """
 
@@ -14,12 +14,12 @@ from jaxtyping import Float, Int
 from scipy.special import ndtri
 
 LEVEL = 0.95
-"""Of the intervals."""
+"""The level of the intervals."""
 
 RESAMPLES = 2000
-"""Bootstrap samples: the ends of an interval then move by a few percent of its width from one generator to another."""
+"""Number of bootstrap samples: with another seed the ends of an interval move by a few percent of its width."""
 
-_CHUNK = 4_000_000  # numbers that are in memory at once
+_CHUNK = 4_000_000  # numbers in memory at once
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Maps values (n, ...) to (...)."""
@@ -27,7 +27,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A statistic and its interval; arrays of equal shape for a curve, else numbers."""
+    """A statistic and its interval: arrays of equal shape for a curve, numbers otherwise."""
 
     value: Float[np.ndarray, "*shape"]
     low: Float[np.ndarray, "*shape"]
@@ -35,40 +35,41 @@ class Estimate:
 
 
 def interquartile_mean(values: Float[np.ndarray, "n *shape"]) -> Float[np.ndarray, "*shape"]:
-    """The mean of the middle half along the first axis; NaN where a value is.
+    """Return the mean of the middle half along the first axis; NaN where a value is NaN.
 
-    The i-th smallest of n values stands for the quantiles i/n to (i+1)/n and counts by how much of that lies between
-    1/4 and 3/4. Where n is a multiple of 4 this is `scipy.stats.trim_mean(values, 0.25)`; for other n that cuts too
-    little (nothing at all of three values), and here a value on the border counts in part: three values weigh 1/6, 2/3
-    and 1/6, five weigh 0, 0.3, 0.4, 0.3 and 0 (the border falls into the second). One or two values give their mean.
+    The i-th smallest of n values represents the quantiles i/n to (i+1)/n; its weight is the part of them between 1/4
+    and 3/4. For n a multiple of 4 this equals `scipy.stats.trim_mean(values, 0.25)`; for other n that function trims
+    too little (nothing of three values), while here a value on the border counts in part: three values have the weights
+    1/6, 2/3 and 1/6, five have 0, 0.3, 0.4, 0.3 and 0. One or two values give their mean.
     """
     ordered = np.sort(np.asarray(values, dtype=float), axis=0)
     if not len(ordered):
         return np.full(ordered.shape[1:], np.nan)
-    mean = np.tensordot(_weights(len(ordered)), np.nan_to_num(ordered), axes=1)
-    return np.where(np.isnan(ordered[-1]), np.nan, mean)  # NaN is sorted to the end
+    mean = np.tensordot(_compute_weights(len(ordered)), np.nan_to_num(ordered), axes=1)
+    return np.where(np.isnan(ordered[-1]), np.nan, mean)  # NaN sorts to the end
 
 
-def _weights(n: int) -> Float[np.ndarray, "n"]:
+def _compute_weights(n: int) -> Float[np.ndarray, "n"]:
     edges = np.clip(np.arange(n + 1) / n, 0.25, 0.75)
     return np.diff(edges) / 0.5
 
 
 def mean(values: Float[np.ndarray, "n *shape"]) -> Float[np.ndarray, "*shape"]:
-    """The plain mean along the first axis, as a statistic for `estimate`."""
+    """Return the mean along the first axis, as a statistic for `estimate`."""
     return np.mean(values, axis=0)
 
 
 def estimate(
     *strata: Float[np.ndarray, "n *shape"], statistic: Statistic = interquartile_mean, level: float = LEVEL
 ) -> Estimate:
-    """A statistic of all values together, with its percentile bootstrap interval.
+    """Return a statistic of all values together, with its percentile bootstrap interval.
 
     Args:
-        strata: groups of values, (n, ...) each: seeds, or the episodes of a condition. A bootstrap sample draws as many
-            as there are from each group, with replacement. What follows the first axis (a curve) is drawn as a whole.
-        statistic: of the groups, put together along their first axis.
-        level: of the interval. With one value in each group it has no width: one seed says nothing of others.
+        strata: groups of values, (n, ...) each: seeds, or the episodes of a condition. A bootstrap sample draws n
+            values from each group, with replacement. The axes after the first one (a curve) are drawn as a whole.
+        statistic: the statistic of the groups concatenated along the first axis.
+        level: the level of the interval. With one value in each group the interval has no width: one seed carries no
+            information about others.
     """
     groups = [np.asarray(group, dtype=float) for group in strata]
     rng = np.random.default_rng(0)
@@ -84,7 +85,7 @@ def estimate(
 
 
 def share(successes: int, trials: int) -> Estimate:
-    """A share of successes with its Wilson interval, which is honest at 0 and 1, where a bootstrap has no width."""
+    """Return a share of successes with its Wilson interval, valid also at 0 and 1, where a bootstrap has no width."""
     if not trials:
         return Estimate(*np.full(3, np.nan))
     p, z = successes / trials, ndtri((1 + LEVEL) / 2)
@@ -98,33 +99,33 @@ def share(successes: int, trials: int) -> Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """One run's values after so many environment steps."""
+    """The values of one run after given numbers of environment steps."""
 
     steps: Int[np.ndarray, "n"]
     values: Float[np.ndarray, "n"]
 
-    def known(self) -> Self:
-        """The same without the points that are NaN."""
+    def drop_missing(self) -> Self:
+        """Return the curve without the points that are NaN."""
         there = ~np.isnan(self.values)
         return type(self)(self.steps[there], self.values[there])
 
 
 @dataclasses.dataclass(frozen=True)
 class Aligned:
-    """Curves on one grid: the union of their steps, where all of them have values."""
+    """Curves on one grid: the union of their steps, within the range where all of them have values."""
 
     steps: Int[np.ndarray, "n"]
     values: Float[np.ndarray, "curves n"]
-    cut: int  # how many curves have points that lie outside
+    cut: int  # number of curves with points outside that range
 
 
 def align(curves: Sequence[Curve]) -> Aligned:
     """Put curves on the union of their steps; between its own points a curve keeps its last value.
 
-    The grid begins where the last curve begins and ends where the first one ends, so that no part of the aggregate
-    rests on some of the seeds only. Points that are NaN (no episode was whole) count as missing.
+    The grid spans the range that all curves cover, so that every part of the aggregate rests on all seeds. Points that
+    are NaN (no complete episode) count as missing.
     """
-    curves = [curve.known() for curve in curves]
+    curves = [curve.drop_missing() for curve in curves]
     if not curves or not all(len(curve.steps) for curve in curves):
         return Aligned(np.zeros(0, int), np.zeros((len(curves), 0)), 0)
     first, last = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)

@@ -1,7 +1,7 @@
-"""A run as TensorBoard event files, written while it goes.
+"""TensorBoard event files of a run, written while it is in progress.
 
 RUN/tensorboard/by_iteration/condition_0/events…           one folder, and so one line in each chart, per condition
-RUN/tensorboard/by_iteration/all/events…                   what the conditions share
+RUN/tensorboard/by_iteration/all/events…                   values common to the conditions
 RUN/tensorboard/by_environment_steps/condition_0/events…   the same against environment steps
 """
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from gps.errors import ConfigError, RunError
 from gps.inspect import tables
+from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from gps.records import IterationRecord, PolicyRecord, Rollouts
     from gps.runs.run import Run
 else:
-    Callback = object  # what it is made of is above this package
+    Callback = object  # gps.experiment is above this package
 
 FOLDER = "tensorboard"
-"""In the run directory, whose checks do not look at it."""
+"""The folder of the event files in the run directory; the checks of a run ignore it."""
 
 _AXES = ("by_iteration", "by_environment_steps")
 _QUANTITIES = (
@@ -38,14 +39,14 @@ _LOSSES = ("policy_loss_before", "policy_loss_after")
 _SECONDS = ("sample_seconds", "fit_seconds", "improve_seconds")
 
 
-def _success(rows: Sequence[tables.Row]) -> dict[str, float]:
-    """The share of the samples that succeeded; nothing where the environment does not tell."""
-    told = [row for row in rows if row.successes is not None]
-    return {"success": sum(row.successes for row in told) / sum(row.samples for row in told)} if told else {}
+def _compute_success(rows: Sequence[tables.Row]) -> dict[str, float]:
+    """Return the share of successful samples; empty if the environment does not report success."""
+    known = [row for row in rows if row.successes is not None]
+    return {"success": sum(row.successes for row in known) / sum(row.samples for row in known)} if known else {}
 
 
-def _policy(policy: PolicyRecord | None) -> dict[str, float]:
-    """How widely the global policy explores; nothing without one."""
+def _collect_deviations(policy: PolicyRecord | None) -> dict[str, float]:
+    """Return the standard deviations of the global policy's noise; empty without a policy."""
     return {} if policy is None else {f"policy_deviation_u{i}": float(std) for i, std in enumerate(policy.deviation)}
 
 
@@ -53,7 +54,7 @@ class TensorBoard(Callback):
     """A callback that writes event files: `gps.run(…, callbacks=[TensorBoard()])`, or `gps run --tensorboard`.
 
     Args:
-        folder: where to write; None for `tensorboard` in the run directory, once there is one.
+        folder: folder of the event files; None for `tensorboard` in the run directory.
 
     Raises:
         ConfigError: if tensorboardX is not installed.
@@ -73,31 +74,31 @@ class TensorBoard(Callback):
             self._folder = run.path / FOLDER
 
     def on_stage(self, iteration: int, stage: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def on_iteration(self, record: IterationRecord) -> None:
-        """Write the scalars of an iteration; it is all that must be called where a folder was given.
+        """Write the scalars of an iteration. With a folder given, this works without `on_start`.
 
         Raises:
-            RunError: if they cannot be written.
+            RunError: if the files cannot be written.
         """
         rows = tables.rows(record)
         self._steps = record.environment_steps
         at = (record.iteration, record.environment_steps)
         for row in rows:
             scalars = {name: getattr(row, name) for name in _QUANTITIES}
-            self._write(f"condition_{row.condition}", scalars | _success([row]), at)
+            self._write(f"condition_{row.condition}", scalars | _compute_success([row]), at)
         shared = {
             "cost": float(np.mean([row.cost for row in rows])),
             "environment_steps": record.environment_steps,
-            **_success(rows),
-            **_policy(record.policy),
+            **_compute_success(rows),
+            **_collect_deviations(record.policy),
         }
         self._write("all", shared | {name: getattr(rows[0], name) for name in _SECONDS + _LOSSES}, at)
         self._flush()
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """The final controllers without noise, at the last environment step."""
+        """Write the final evaluation without noise, at the last environment step."""
         name = "evaluation" if what == "final" else f"evaluation_{what}"
         for item in tables.evaluation(rollouts, costs):
             scalars = {f"{name}_cost": item.cost}
@@ -112,7 +113,7 @@ class TensorBoard(Callback):
         self._writers = {}
 
     def _write(self, name: str, scalars: Mapping[str, float | None], at: tuple[int | None, int]) -> None:
-        """Scalars on each axis that there is a place `at`; None, or a value that is not finite, leaves a gap."""
+        """Write scalars at their place on each axis, if it has one; None and values that are not finite leave a gap."""
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.summary import scalar
 
@@ -120,23 +121,23 @@ class TensorBoard(Callback):
             if place is None:
                 continue
             with self._writing():
-                writer = self._writer(axis, name, place)
+                writer = self._get_writer(axis, name, place)
                 for key, value in scalars.items():
                     if value is not None and math.isfinite(value):
                         summary = scalar(f"{axis}/{key}", value)
                         writer.write_event(Event(wall_time=time.time(), step=place, summary=summary))
 
-    def _writer(self, axis: str, name: str, begin: int) -> Any:
-        """The writer of a folder. It supersedes what an interrupted run has left there at `begin` and after it.
+    def _get_writer(self, axis: str, name: str, begin: int) -> Any:
+        """Return the writer of a folder. It supersedes the events of an interrupted run at `begin` and later.
 
-        tensorboardX's own SummaryWriter would pass every number through a process queue to a thread of its own.
+        tensorboardX's own SummaryWriter would pass every number through a process queue to another thread.
         """
         if (axis, name) not in self._writers:
             from tensorboardX.event_file_writer import EventsWriter
             from tensorboardX.proto.event_pb2 import Event, SessionLog
 
             if self._folder is None:
-                raise ConfigError("TensorBoard: give it a folder, or let a run call it")
+                raise ConfigError("TensorBoard: no folder; give one, or pass the callback to a run")
             folder = self._folder / axis / name
             folder.mkdir(parents=True, exist_ok=True)
             writer = EventsWriter(str(folder / "events"), f".{begin}")
@@ -151,9 +152,6 @@ class TensorBoard(Callback):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Errors of the operating system as errors of the run."""
-        try:
+        """Report errors of the operating system as errors of the run."""
+        with report_write_errors(str(self._folder), RunError, "the iteration itself is on disk"):
             yield
-        except OSError as error:
-            why = error.strerror or error
-            raise RunError(f"{self._folder}: cannot be written: {why}; the iteration itself is on disk") from None

@@ -1,6 +1,6 @@
-"""Video of episodes: several conditions side by side, each with a caption, at the speed of real time.
+"""Videos of episodes: several conditions side by side, each with a caption, in real time.
 
-`film` plays recorded actions again and yields frames; `write` stores them as .mp4, .webp or .gif.
+`film` replays recorded actions and yields frames; `write` stores them as .mp4, .webp or .gif.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from gps.errors import ConfigError, DrawingError, nearest
 from gps.inspect.tables import number
+from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
     from gps.environments.mujoco.offscreen import Pictures
@@ -25,27 +26,28 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".webp", ".gif")
 LARGEST_FPS = 50
-"""Browsers show a GIF that is faster at a crawl; what is smoother than this no one sees."""
+"""The largest default frame rate: browsers slow down faster GIFs, and a higher rate looks no smoother."""
 
-_LAST_FRAME_SECONDS = 1.0  # for which a loop stands still before it begins anew
+_LAST_FRAME_SECONDS = 1.0  # for which a loop rests on the last frame before it repeats
 _GAP = 4  # pixels between two pictures
 _INK, _PAPER, _GREEN, _GREY = (32, 32, 32), (255, 255, 255), (0, 128, 64), (120, 120, 120)
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Which steps become frames, so that a video of `fps` shows the simulation as fast as it is."""
+    """The steps that become frames, so that a video of `fps` frames per second plays in real time."""
 
     fps: float
     steps: tuple[int, ...]  # of each frame; 0 is the start, T the last state
 
     @classmethod
     def of(cls, dt: float, horizon: int, fps: float | None = None) -> Timing:
-        """
+        """Return the timing of an episode.
+
         Args:
-            dt: seconds of a step.
-            horizon: steps of the episode, T.
-            fps: frames per second; None for one frame per step, or `LARGEST_FPS` where steps are shorter.
+            dt: duration of a step, s.
+            horizon: number of steps of the episode, T.
+            fps: frames per second; None for one frame per step, but at most `LARGEST_FPS`.
         """
         if fps is None:
             every = max(1, math.ceil(1 / (dt * LARGEST_FPS) - 1e-9))  # steps per frame: evenly spaced frames
@@ -63,13 +65,15 @@ def film(
     steps: Sequence[int],
     dt: float,
 ) -> Iterator[np.ndarray]:
-    """Play the first episode of the conditions `chosen` again, and yield a frame for each of `steps`.
+    """Replay the first episode of each condition in `chosen`, and yield a frame for each of `steps`.
 
     Args:
-        environment: of M simulations, just reset to the conditions in which the episodes were recorded.
-        rollouts: what was recorded; an episode that ended early keeps its last picture.
-        costs: (M, N, T).
-        steps: ascending, 0 for the start; see `Timing`.
+        environment: M simulations, just reset to the conditions of the recorded episodes.
+        rollouts: the recorded episodes; one that ended early keeps its last picture.
+        costs: cost of each step, (M, N, T).
+        chosen: the conditions to show.
+        steps: the steps to show, ascending, 0 for the start; see `Timing`.
+        dt: duration of a step, s.
 
     Yields:
         Frames (height, width, 3), uint8, of even height and width.
@@ -85,45 +89,45 @@ def film(
         for m in chosen:
             if m not in tiles or t <= lengths[m]:
                 tiles[m] = pictures.picture(m)
-        yield _mosaic([
-            _captioned(
+        yield _make_mosaic([
+            _add_caption(
                 tiles[m],
                 f"condition {m}" if len(costs) > 1 else "",
                 f"{min(t, lengths[m]) * dt:.2f} s   cost {number(spent[m, t])}",
-                _state(rollouts, m, t, int(lengths[m])),
+                _describe_state(rollouts, m, t, int(lengths[m])),
             )
             for m in chosen
         ])  # fmt: skip
 
 
-def _state(rollouts: Rollouts, m: int, t: int, length: int) -> str:
+def _describe_state(rollouts: Rollouts, m: int, t: int, length: int) -> str:
     last = min(t, length) - 1
     if last >= 0 and rollouts.success is not None and rollouts.success[m, 0, last]:
         return "success"
     return "ended" if length < rollouts.mask.shape[2] and t >= length else ""
 
 
-def columns(count: int) -> int:
-    """Of the mosaic: at most four, with as few empty places as may be, and rather square than long."""
+def count_columns(count: int) -> int:
+    """Return the number of columns for `count` tiles: nearly square, with as few empty places as possible."""
     if count <= 3:
         return count
     return min(range(math.ceil(math.sqrt(count)), max(4, math.ceil(math.sqrt(count))) + 1), key=lambda c: -count % c)
 
 
-def _mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
+def _make_mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
     height, width = tiles[0].shape[:2]
-    across = columns(len(tiles))
+    across = count_columns(len(tiles))
     down = -(-len(tiles) // across)
     shape = (down * (height + _GAP) - _GAP, across * (width + _GAP) - _GAP)
-    frame = np.full((*(side + side % 2 for side in shape), 3), _PAPER, dtype=np.uint8)  # H.264 wants even sides
+    frame = np.full((*(side + side % 2 for side in shape), 3), _PAPER, dtype=np.uint8)  # H.264 needs even sides
     for k, tile in enumerate(tiles):
         y, x = k // across * (height + _GAP), k % across * (width + _GAP)
         frame[y : y + height, x : x + width] = tile
     return frame
 
 
-def _captioned(picture: np.ndarray, left: str, right: str, state: str) -> np.ndarray:
-    """The picture with a line of text beneath."""
+def _add_caption(picture: np.ndarray, left: str, right: str, state: str) -> np.ndarray:
+    """Return the picture with a line of text below it."""
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = picture.shape[:2]
@@ -145,14 +149,14 @@ def _captioned(picture: np.ndarray, left: str, right: str, state: str) -> np.nda
 
 
 def require_suffix(path: Path) -> None:
-    """ConfigError unless the name ends in one of `SUFFIXES`."""
+    """Raise ConfigError if the name does not end in one of `SUFFIXES`."""
     if path.suffix.lower() not in SUFFIXES:
         kinds = ", ".join(SUFFIXES)
         raise ConfigError(f"{path}: unknown kind of video{nearest(path.suffix, SUFFIXES)}; known: {kinds}")
 
 
 def require_packages(path: Path) -> None:
-    """DrawingError unless what the captions and this kind of file need is installed."""
+    """Raise DrawingError if a package for captions or for this kind of file is missing."""
     from importlib.util import find_spec
 
     needed = ["PIL", *(["imageio_ffmpeg"] if path.suffix.lower() == ".mp4" else [])]
@@ -161,25 +165,23 @@ def require_packages(path: Path) -> None:
 
 
 def write(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:
-    """Write frames as a video; the ending of the name says which kind. Loops rest for a second on the last frame.
+    """Write frames as a video in the format of the file's suffix. Loops rest on the last frame for a second.
 
     Raises:
-        ConfigError: for another ending.
+        ConfigError: if the suffix is unknown.
         DrawingError: if a package is missing or the file cannot be written.
     """
     require_suffix(path)
     require_packages(path)
-    try:
+    with report_write_errors(path, DrawingError):
         if path.suffix.lower() == ".mp4":
             _write_mp4(path, frames, timing.fps)
         else:
             _write_loop(path, frames, timing.fps)
-    except OSError as error:
-        raise DrawingError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """By ffmpeg in a process of our own making: imageio's writer forks, which JAX's threads do not survive for sure."""
+    """Write by ffmpeg in a subprocess: imageio's own writer forks, which is not safe with JAX's threads."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
     frames = iter(frames)
@@ -190,20 +192,20 @@ def _write_mp4(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     command = [get_ffmpeg_exe(), "-y", "-loglevel", "error", *source, *target]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as ffmpeg:
         assert ffmpeg.stdin is not None and ffmpeg.stderr is not None
-        with contextlib.suppress(BrokenPipeError):  # it says why on stderr
+        with contextlib.suppress(BrokenPipeError):  # ffmpeg reports the cause on stderr
             for frame in itertools.chain([first], frames):
                 ffmpeg.stdin.write(np.ascontiguousarray(frame).tobytes())
             ffmpeg.stdin.close()
-        said = ffmpeg.stderr.read().decode(errors="replace").strip()
+        output = ffmpeg.stderr.read().decode(errors="replace").strip()
     if ffmpeg.returncode:
-        raise DrawingError(f"{path}: cannot be written: {said.splitlines()[-1] if said else 'ffmpeg failed'}")
+        raise DrawingError(f"{path}: cannot be written: {output.splitlines()[-1] if output else 'ffmpeg failed'}")
 
 
 def _write_loop(path: Path, frames: Iterable[np.ndarray], fps: float) -> None:
     from PIL import Image
 
     images = [Image.fromarray(frame) for frame in frames]
-    unit = 10 if path.suffix.lower() == ".gif" else 1  # milliseconds that the format can tell apart
+    unit = 10 if path.suffix.lower() == ".gif" else 1  # time resolution of the format, ms
     ends = [unit * round(1000 * (j + 1) / fps / unit) for j in range(len(images))]  # rounding errors do not add up
     durations = [int(d) for d in np.diff([0, *ends])]
     durations[-1] = round(1000 * _LAST_FRAME_SECONDS)

@@ -1,14 +1,14 @@
 """Pause, resume and stop a run from another thread, process or page.
 
-A request is a small file in the run directory, `control.json`, written whole or not at all. The run looks for it
-between its stages and iterations:
+A request is a small file in the run directory, `control.json`, written atomically. The run looks for it between its
+stages and iterations:
 
-- *pause* lets it wait before its next stage, until the request is taken back (`resume`) or becomes another one.
-  While it waits there is a file `paused.json`, which says where.
-- *stop* ends it as soon as the iteration under way is on disk: what was sampled is not thrown away. `gps resume` goes
-  on from there, bit for bit as if it had never stopped.
+- *pause* makes the run wait before its next stage until the request is withdrawn (`resume`) or replaced. While the run
+  waits, the file `paused.json` says where.
+- *stop* ends the run as soon as the current iteration is on disk, so that no samples are lost. `gps resume` continues
+  from there, bit for bit as if the run had never stopped.
 
-Whatever was requested before a run begins (or is resumed) is forgotten, and nothing is left behind when it ends.
+A run discards earlier requests when it begins or is resumed, and deletes both files when it ends.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError, nearest
 from gps.storage.folders import replace
+from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,47 +32,45 @@ if TYPE_CHECKING:
     from gps.records import IterationRecord, Rollouts
     from gps.runs.run import Run
 else:
-    Callback = object  # who only asks for a pause need not import the whole experiment
+    Callback = object  # a process that only sends requests need not import the whole experiment
 
 REQUESTS = ("pause", "resume", "stop")
 
 _REQUEST, _PAUSED = "control.json", "paused.json"
 _MAX_BYTES = 1 << 10
-_POLL = 0.1  # seconds between two looks while it waits
+_POLL = 0.1  # seconds between two checks while the run waits
 
 
 class Stopped(KeyboardInterrupt):
-    """Ends a run on request, as Ctrl-C would."""
+    """Raised to end a run on request, as Ctrl-C does."""
 
 
-# -- who asks --------------------------------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------------------------
 
 
 def request(run: Path, what: str) -> None:
-    """Ask the process that writes a run to pause, resume or stop. It will look between its stages.
+    """Request that the process writing a run pause, resume or stop. It checks for requests between its stages.
 
     Raises:
-        RunError: for another request, or if it cannot be written.
+        RunError: if the request is unknown or cannot be written.
     """
     if what not in REQUESTS:
-        raise RunError(f"{what!r}: a run can be asked to {', '.join(REQUESTS)}{nearest(what, REQUESTS)}")
-    try:
+        raise RunError(f"{what!r}: expected one of {', '.join(REQUESTS)}{nearest(what, REQUESTS)}")
+    with report_write_errors(run / _REQUEST, RunError):
         if what == "resume":
             (run / _REQUEST).unlink(missing_ok=True)
         else:
             replace(run / _REQUEST, json.dumps({"request": what}) + "\n")
-    except OSError as error:
-        raise RunError(f"{run / _REQUEST}: cannot be written: {error.strerror}") from None
 
 
-def requested(run: Path) -> str | None:
-    """`"pause"`, `"stop"`, or None. A file that is not what `request` writes asks for nothing."""
+def read_request(run: Path) -> str | None:
+    """Return the pending request, `"pause"` or `"stop"`, or None, also for a file that `request` did not write."""
     what = _read(run / _REQUEST).get("request")
     return what if what in ("pause", "stop") else None
 
 
-def paused(run: Path) -> str | None:
-    """Where a run waits, as `"iteration 3, fit"`; None if it does not."""
+def read_pause(run: Path) -> str | None:
+    """Return where a run waits, such as `"iteration 3, fit"`; None if it does not wait."""
     at = _read(run / _PAUSED).get("at")
     return at if isinstance(at, str) else None
 
@@ -85,17 +84,17 @@ def _read(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-# -- who obeys -------------------------------------------------------------------------------------------------------
+# -- the callback ----------------------------------------------------------------------------------------------------
 
 
 class Control(Callback):
-    """Obeys the requests for a run. The command line always has one; from Python, pass one to `gps.run`.
+    """A callback that obeys the requests for a run. The commands always use one; from Python, pass one to `gps.run`.
 
-    `gps.run` raises `Stopped`, a KeyboardInterrupt, when it is asked to stop. Use it as a context manager, so that no
+    On a stop request `gps.run` raises `Stopped`, a KeyboardInterrupt. Use the callback as a context manager, so that no
     request outlives the run.
 
     Args:
-        announce: is told in a sentence when the run begins to wait and when it goes on.
+        announce: called with a sentence when the run begins to wait and when it continues.
     """
 
     def __init__(self, announce: Callable[[str], None] = lambda text: None) -> None:
@@ -115,30 +114,30 @@ class Control(Callback):
 
     def on_stage(self, iteration: int, stage: str) -> None:
         assert self._run is not None
-        if requested(self._run) == "pause":
+        if read_request(self._run) == "pause":
             self._wait(self._run, f"iteration {iteration}, {stage}")
-        if stage == "sample" and requested(self._run) == "stop":  # later stages have samples to lose
+        if stage == "sample" and read_request(self._run) == "stop":  # later stages have samples to lose
             raise Stopped
 
     def on_iteration(self, record: IterationRecord) -> None:
         assert self._run is not None
-        if requested(self._run) == "stop":
+        if read_request(self._run) == "stop":
             raise Stopped
 
     def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """Nothing can be paused any more."""
+        """Do nothing: the training is over, there is nothing left to pause."""
 
     def on_end(self, run: Run) -> None:
-        """The context manager forgets what was requested."""
+        """Do nothing: the context manager deletes the requests."""
 
     def _wait(self, run: Path, where: str) -> None:
         self._announce(f"paused before {where}")
-        with contextlib.suppress(OSError):  # only for viewers
+        with contextlib.suppress(OSError):  # the file is for viewers only
             replace(run / _PAUSED, json.dumps({"at": where}) + "\n")
-        while requested(run) == "pause":
+        while read_request(run) == "pause":
             time.sleep(_POLL)
         (run / _PAUSED).unlink(missing_ok=True)
-        if requested(run) is None:
+        if read_request(run) is None:
             self._announce("resumed")
 
     @staticmethod

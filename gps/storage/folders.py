@@ -1,7 +1,7 @@
-"""Folders that are written whole or not at all, and whose files have checksums.
+"""Folders that are written atomically and whose files have checksums.
 
-A folder is made under a hidden name, flushed to the disk, and renamed: a kill at any moment leaves either the whole
-folder or a leftover with a hidden name, which `remove_leftovers` sweeps up.
+A folder is created under a hidden name, flushed to the disk, and renamed: a kill at any moment leaves either the whole
+folder or a leftover with a hidden name, which `remove_leftovers` deletes.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ SUMS = "SHA256SUMS"
 """The name of the file of checksums in a folder."""
 
 MAX_BYTES = 2 << 30
-"""A larger file is taken for damage, unread."""
+"""The largest file that is read; a larger one is reported as damaged."""
 
 _NEW, _OLD = ".new-", ".old-"
 
@@ -27,7 +27,7 @@ _NEW, _OLD = ".new-", ".old-"
 
 
 class Damage(Exception):
-    """A file is missing or not what was written."""
+    """A file is missing or differs from what was written."""
 
     def __init__(self, file: Path, what: str) -> None:
         super().__init__(file, what)
@@ -35,22 +35,23 @@ class Damage(Exception):
 
     @classmethod
     def of(cls, error: OSError, file: Path) -> "Damage":
+        """Return the damage that an error while reading `file` means."""
         missing = isinstance(error, FileNotFoundError)
         return cls(file, "missing" if missing else f"cannot be read: {error.strerror}")
 
 
-def _digest(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_sums(folder: Path) -> None:
-    """Checksums of the files of a folder, as `sha256sum --check` reads them."""
+    """Write the checksums of the files in a folder, in the format of `sha256sum --check`."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
-    write(folder / SUMS, "".join(f"{_digest(path)}  {path.name}\n" for path in files))
+    write(folder / SUMS, "".join(f"{_hash_file(path)}  {path.name}\n" for path in files))
 
 
-def _sums(folder: Path) -> dict[str, str]:
+def _read_sums(folder: Path) -> dict[str, str]:
     try:
         if not folder.is_dir():
             raise Damage(folder, "missing")
@@ -68,14 +69,14 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def verified(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
-    """The path of a file, once its checksum is found to be right."""
-    path, sums = folder / name, _sums(folder)
+    """Return the path of a file after checking its size and checksum; raise Damage if they are wrong."""
+    path, sums = folder / name, _read_sums(folder)
     if name not in sums:
         raise Damage(folder / SUMS, f"altered: no checksum of {name}")
     try:
         if path.stat().st_size > max_bytes:
             raise Damage(path, f"larger than {max_bytes >> 20} MiB, which gps never writes")
-        if _digest(path) != sums[name]:
+        if _hash_file(path) != sums[name]:
             raise Damage(path, "does not match its checksum: altered or truncated")
     except OSError as error:
         raise Damage.of(error, path) from None
@@ -88,8 +89,8 @@ def has_sum(folder: Path, name: str) -> bool:
 
 
 def verify(folder: Path, expected: Sequence[str]) -> None:
-    """Check every file that has a checksum, and that the expected ones have."""
-    for name in dict.fromkeys([*expected, *_sums(folder)]):
+    """Check every file that has a checksum, and that each expected file has one."""
+    for name in dict.fromkeys([*expected, *_read_sums(folder)]):
         verified(folder, name)
 
 
@@ -105,7 +106,7 @@ def write(path: Path, content: bytes | str) -> None:
 
 
 def replace(path: Path, content: str) -> None:
-    """Write a file whole or not at all, in place of an earlier one."""
+    """Write a file atomically, in place of an earlier one."""
     temporary = path.with_name(f"{_NEW}{path.name}-{secrets.token_hex(4)}")
     try:
         write(temporary, content)
@@ -116,8 +117,8 @@ def replace(path: Path, content: str) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Flush a folder's list of names to the disk, where the system can."""
-    with contextlib.suppress(PermissionError, IsADirectoryError):  # as Windows says
+    """Flush a folder's directory entries to the disk, where the system supports it."""
+    with contextlib.suppress(PermissionError, IsADirectoryError):  # raised on Windows
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -127,7 +128,7 @@ def _sync(folder: Path) -> None:
 
 @contextlib.contextmanager
 def new_folder(parent: Path) -> Iterator[Path]:
-    """A new hidden folder; gone afterwards unless it was published."""
+    """Create a hidden folder and yield it; delete it afterwards unless it was published."""
     folder = parent / f"{_NEW}{os.getpid()}-{secrets.token_hex(4)}"
     folder.mkdir()
     try:
@@ -137,23 +138,23 @@ def new_folder(parent: Path) -> Iterator[Path]:
 
 
 def publish(folder: Path, names: Iterable[Path]) -> Path:
-    """Give a finished folder the first of the names that is free, in one step."""
+    """Rename a finished folder to the first free one of the names, atomically; return the name."""
     for path in [folder, *(path for path in folder.iterdir() if path.is_dir())]:
         _sync(path)
     for name in names:
         try:
-            folder.rename(name)  # fails where a folder that is not empty has the name
+            folder.rename(name)  # fails if a non-empty folder has the name
         except OSError:
             if not name.exists():
                 raise
         else:
             _sync(name.parent)
             return name
-    raise FileExistsError(errno.EEXIST, "it is there already; another process may be writing this run")
+    raise FileExistsError(errno.EEXIST, "it exists already; another process may be writing this run")
 
 
 def remove(folders: Sequence[Path]) -> None:
-    """Move folders out of sight, all of them before any is deleted."""
+    """Delete folders; all are renamed to hidden names before the first one is deleted."""
     hidden = []
     for folder in folders:
         if folder.exists():
@@ -165,13 +166,13 @@ def remove(folders: Sequence[Path]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left in a folder."""
+    """Delete the hidden files and folders that killed processes left in a folder."""
     for path in [*folder.glob(f"{_NEW}*"), *folder.glob(f"{_OLD}*")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock a file until it is closed; False if another process holds it. Where there are no locks, True."""
+    """Lock a file until it is closed; False if another process holds it. True on systems without file locks."""
     try:
         import fcntl
     except ImportError:

@@ -1,8 +1,9 @@
-"""Records as flat dictionaries of NumPy arrays, and those as `.npz` files without pickles. Every bit survives.
+"""Store records as flat dictionaries of NumPy arrays, and these as `.npz` files without pickles. Every bit survives.
 
-`flatten` walks an object by its values, `unflatten` rebuilds it by its type hints. They know arrays, numbers, strings,
-enumerations, and, of those: frozen dataclasses (generic ones and Equinox modules too), named tuples, tuples of any
-length, and None where a hint allows it. No class is registered anywhere, and no name of a class is in the data:
+`flatten` walks an object by its values, `unflatten` rebuilds it by its type hints. They support arrays, numbers,
+strings, enumerations, and, made of these: frozen dataclasses (also generic ones and Equinox modules), named tuples,
+tuples of any length, and None where a hint allows it. No class needs to be registered, and the data contains no class
+names:
 
     Search(bound=b, trace=(x, y), note=None)   ->   {"bound": b, "trace.0": x, "trace.1": y,
                                                      "trace:length": 2, "note:none": True}
@@ -22,13 +23,13 @@ from typing import IO, Annotated, Any, TypeVar, Union
 import numpy as np
 
 MAX_BYTES = 1 << 30
-"""An `.npz` file whose members are larger together is refused before any of them is read."""
+"""The largest total size of an `.npz` file's members; a larger file is refused before any member is read."""
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member, so that equal arrays make equal files
-_WORTH_COMPRESSING = 1 << 16  # bytes of an array of bytes: it holds pictures
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # date of every member, so that equal arrays make equal files
+_WORTH_COMPRESSING = 1 << 16  # size above which an array of bytes is compressed: it holds pictures
 _ROOT = "value"  # the key of an object that is itself one array
 
 
@@ -40,10 +41,10 @@ class CorruptFile(Exception):
 
 
 def flatten(value: Any) -> Arrays:
-    """The arrays of `value` under dotted keys.
+    """Return the arrays of `value` under dotted keys.
 
     Raises:
-        TypeError: for a part of another kind than those listed above, with its place.
+        TypeError: if a part is of an unsupported kind; the message has its key.
     """
     arrays: Arrays = {}
     _flatten(value, "", arrays)
@@ -51,31 +52,31 @@ def flatten(value: Any) -> Arrays:
 
 
 def unflatten(hint: type[T], arrays: Mapping[str, np.ndarray]) -> T:
-    """The object of type `hint` that `flatten` took apart. `hint` may be any annotation that a field may have.
+    """Rebuild the object of type `hint` from the arrays of `flatten`. `hint` may be any annotation of a field.
 
     Raises:
-        CorruptFile: if `arrays` is not what such an object flattens to.
+        CorruptFile: if the arrays do not match the type.
     """
     unused = set(arrays)
     value = _unflatten(hint, "", arrays, unused)
     if unused:
-        raise CorruptFile(f"{min(unused)!r} is not a part of {_name(hint)}")
+        raise CorruptFile(f"{min(unused)!r} is not a part of {_get_name(hint)}")
     return value
 
 
-def _join(key: str, part: str) -> str:
+def _join_key(key: str, part: str) -> str:
     return f"{key}.{part}" if key else part
 
 
-def _fields(kind: Any) -> list[str] | None:
-    """The names of a dataclass' or named tuple's fields; None for other types."""
+def _list_fields(kind: Any) -> list[str] | None:
+    """Return the field names of a dataclass or named tuple; None for other types."""
     if dataclasses.is_dataclass(kind):
         return [field.name for field in dataclasses.fields(kind) if field.init]
     return list(kind._fields) if issubclass(kind, tuple) and hasattr(kind, "_fields") else None
 
 
-def _may_lack(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
-    """Whether a field is absent that has a default: what was written before there was such a field stays readable."""
+def _is_absent_default(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    """True if a field with a default is absent: files written before the field existed stay readable."""
     if dataclasses.is_dataclass(kind):
         optional = kind.__dataclass_fields__[name].default is not dataclasses.MISSING
     else:
@@ -86,25 +87,25 @@ def _may_lack(kind: Any, name: str, key: str, arrays: Mapping[str, np.ndarray]) 
 
 
 def _flatten(value: Any, key: str, arrays: Arrays) -> None:
-    fields = _fields(type(value))
+    fields = _list_fields(type(value))
     if fields is not None:
         for name in fields:
-            _flatten(getattr(value, name), _join(key, name), arrays)
+            _flatten(getattr(value, name), _join_key(key, name), arrays)
     elif value is None:
         arrays[f"{key}:none"] = np.array(True)
     elif isinstance(value, tuple):
         arrays[f"{key}:length"] = np.array(len(value))
         for i, item in enumerate(value):
-            _flatten(item, _join(key, str(i)), arrays)
+            _flatten(item, _join_key(key, str(i)), arrays)
     elif isinstance(value, str):  # as bytes: NumPy's own strings lose trailing NULs
         arrays[key or _ROOT] = np.frombuffer(value.encode("utf-8", "surrogatepass"), np.uint8)
     elif isinstance(value, bool | int | float) or hasattr(value, "__array__"):
-        arrays[key or _ROOT] = _plain(np.asarray(value), key)
+        arrays[key or _ROOT] = _require_plain(np.asarray(value), key)
     else:
         raise TypeError(f"{key or 'the object'}: a {type(value).__name__} cannot be stored")
 
 
-def _plain(array: np.ndarray, key: str) -> np.ndarray:
+def _require_plain(array: np.ndarray, key: str) -> np.ndarray:
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{key or 'the object'}: an array of {array.dtype} cannot be stored")
     return array
@@ -130,60 +131,60 @@ def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: se
         return _unflatten(members[0], key, arrays, unused)
     if origin is tuple:
         kinds = typing.get_args(hint)
-        length = _scalar(int, f"{key}:length", take(f"{key}:length"))
+        length = _read_scalar(int, f"{key}:length", take(f"{key}:length"))
         if kinds[-1] is Ellipsis:
             kinds = (kinds[0],) * min(length, len(arrays) + 1)  # a false length ends as a missing item
         if length != len(kinds):
             raise CorruptFile(f"{key!r} has {length} items, not {len(kinds)}")
-        return tuple(_unflatten(kind, _join(key, str(i)), arrays, unused) for i, kind in enumerate(kinds))
+        return tuple(_unflatten(kind, _join_key(key, str(i)), arrays, unused) for i, kind in enumerate(kinds))
     record = origin or hint
-    fields = _fields(record) if isinstance(record, type) else None
+    fields = _list_fields(record) if isinstance(record, type) else None
     if fields is not None:
-        hints = _hints(record, typing.get_args(hint))
-        stored = [name for name in fields if not _may_lack(record, name, _join(key, name), arrays)]
-        return record(**{name: _unflatten(hints[name], _join(key, name), arrays, unused) for name in stored})
+        hints = _resolve_hints(record, typing.get_args(hint))
+        stored = [name for name in fields if not _is_absent_default(record, name, _join_key(key, name), arrays)]
+        return record(**{name: _unflatten(hints[name], _join_key(key, name), arrays, unused) for name in stored})
     if _is_array(hint):
         return take(key or _ROOT)
     if isinstance(hint, type) and issubclass(hint, str | bool | int | float):
-        return _scalar(hint, key, take(key or _ROOT))
+        return _read_scalar(hint, key, take(key or _ROOT))
     raise TypeError(f"{key}: cannot tell what to build from the hint {hint}")
 
 
-def _hints(record: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """The hints of a record's fields; those of a generic one, `State[Prior]`, with its arguments put in."""
+def _resolve_hints(record: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """Return the hints of a record's fields; for a generic record, `State[Prior]`, with its arguments substituted."""
     hints = typing.get_type_hints(record)
     if not arguments:
         return hints
     bound = dict(zip(record.__parameters__, arguments, strict=True))
-    return {name: _bound(hint, bound) for name, hint in hints.items()}
+    return {name: _substitute(hint, bound) for name, hint in hints.items()}
 
 
-def _bound(hint: Any, bound: Mapping[Any, Any]) -> Any:
+def _substitute(hint: Any, bound: Mapping[Any, Any]) -> Any:
     if isinstance(hint, TypeVar):
         return bound[hint]
     free = () if isinstance(hint, type) else getattr(hint, "__parameters__", ())
     return hint[tuple(bound[variable] for variable in free)] if free else hint
 
 
-def _scalar(kind: Any, key: str, array: np.ndarray) -> Any:
-    """A Python string, number or member of an enumeration."""
+def _read_scalar(kind: Any, key: str, array: np.ndarray) -> Any:
+    """Return the Python string, number or member of an enumeration that an array holds."""
     try:
         if issubclass(kind, str):
             return kind(array.tobytes().decode("utf-8", "surrogatepass"))
         return kind(array.item()) if issubclass(kind, enum.Enum) or kind is not bool else bool(array.item())
     except ValueError:
-        raise CorruptFile(f"{key!r} is not {_name(kind)}") from None
+        raise CorruptFile(f"{key!r} is not {_get_name(kind)}") from None
 
 
 def _is_array(hint: Any) -> bool:
-    """Whether a hint is that of a NumPy or JAX array, bare or annotated by jaxtyping or `numpy.typing`."""
+    """True if a hint means a NumPy or JAX array, bare or annotated by jaxtyping or `numpy.typing`."""
     kind = getattr(hint, "array_type", typing.get_origin(hint) or hint)
     return isinstance(kind, type) and (
         issubclass(kind, np.ndarray) or kind.__module__.partition(".")[0] in ("jax", "jaxlib")
     )
 
 
-def _name(hint: Any) -> str:
+def _get_name(hint: Any) -> str:
     return getattr(hint, "__name__", str(hint))
 
 
@@ -191,7 +192,7 @@ def _name(hint: Any) -> str:
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays without a time stamp, and flush them to the disk. Pictures are compressed, numbers are not."""
+    """Write arrays without a time stamp and flush them to the disk. Only pictures are compressed."""
     with path.open("wb") as stream:
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
             for name, array in arrays.items():
@@ -207,11 +208,11 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Arrays:
     """Read arrays of numbers, each with its memory layout.
 
-    The sizes are checked before anything is allocated, and no pickle is ever read.
+    The sizes are checked before memory is allocated, and pickles are never read.
 
     Raises:
-        CorruptFile: if the file is larger, damaged, or holds anything but arrays of numbers.
-        OSError: if it cannot be read.
+        CorruptFile: if the file is too large, damaged, or holds anything except arrays of numbers.
+        OSError: if the file cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -237,5 +238,5 @@ def _read_array(stream: IO[bytes], size: int) -> np.ndarray:
         raise CorruptFile(f"an array of {dtype}, not of numbers (pickles are never read)")
     content = stream.read()
     if len(content) != math.prod(shape) * dtype.itemsize or len(content) > size:
-        raise CorruptFile("an array whose size is not that of its shape")
+        raise CorruptFile("an array whose size does not match its shape")
     return np.ndarray(shape, dtype, bytearray(content), order="F" if fortran else "C")

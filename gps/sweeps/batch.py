@@ -1,4 +1,4 @@
-"""A sweep from beginning to end: plan the runs, work on what is not finished, retry what a dead worker left."""
+"""A whole sweep: plan the runs, do those that are not finished, retry those whose worker died."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from gps.extensions import task_file
 from gps.storage.folders import remove_leftovers
 from gps.sweeps import settings as given
 from gps.sweeps.folder import Entry, Sweep, SweepRun, write_manifest
-from gps.sweeps.pools import Pool, pool
-from gps.sweeps.worker import Task, fingerprint, work
+from gps.sweeps.pools import Pool, open_pool
+from gps.sweeps.worker import WorkItem, compute_fingerprint, work
 
-_POLL = 0.25  # seconds between two looks at the disk
-_PATIENCE = 5.0  # seconds without a worker before that is said
+_POLL = 0.25  # seconds between two checks of the disk
+_PATIENCE = 5.0  # seconds without a worker before it is reported
 
 
 class Watch:
-    """What may watch a sweep. Override what is of interest; all but `on_start` is called from a thread of its own."""
+    """Callbacks of a sweep, which do nothing unless overridden. All but `on_start` are called from another thread."""
 
     def on_start(self, sweep: Sweep, todo: Sequence[Entry], jobs: int) -> None:
-        """Before the first run; those that are not in `todo` had been finished before."""
+        """Called before the first run; runs that are not in `todo` were finished earlier."""
 
     def on_begin(self, entry: Entry) -> None:
-        """A worker has begun a run, or begun it again."""
+        """Called when a worker has begun a run, or begun it again."""
 
     def on_run(self, run: SweepRun) -> None:
-        """A run has ended."""
+        """Called when a run has ended."""
 
     def on_waiting(self) -> None:
-        """The cluster has no worker left; the sweep goes on when there is one again."""
+        """Called when the cluster has no worker left; the sweep continues when one returns."""
 
 
 def sweep(
@@ -58,82 +58,86 @@ def sweep(
     retries: int = 2,
     watch: Watch | None = None,
 ) -> Sweep:
-    """Run an experiment with many seeds and settings; what an earlier call left is skipped or resumed.
+    """Run an experiment with many seeds and settings; skip or resume the runs of an earlier call.
 
-    Every run is what `gps.run` would have made of the seed and the setting, bit for bit. A run that fails does not stop
-    the others: `Sweep.runs` tells how each one ended.
+    Every run equals that of `gps.run` with the same seed and setting, bit for bit. A run that fails does not stop the
+    others: `Sweep.runs` has the outcome of each.
 
     Args:
         experiment: a directory with an `experiment.toml`.
         seeds: `"0-9"`, `"0,3,5"`, or numbers; None for the experiment's own.
-        settings: key of the experiment -> a value, or a list of values to be varied.
-        overrides: the same as text, `"section.key=1,2"`, as `--set` of the command line. All combinations are run.
-        iterations: in place of the experiment's own.
+        settings: key of the experiment -> a value, or a list of values to vary.
+        overrides: the same as text, `"section.key=1,2"`, like the option `--set`. All combinations are run.
+        iterations: number of iterations; None for the experiment's own.
         out: the folder of all runs; None for `runs` in the working directory.
-        name: of the sweep's folder in `out/NAME`; None for `sweep-` and a digest of what all its runs have in common.
-        jobs: runs at a time; None for one on each CPU, or each worker of the cluster.
+        name: name of the sweep's folder in `out/NAME`; None for `sweep-` and a digest of what all its runs have in
+            common.
+        jobs: number of runs at a time; None for one per CPU, or one per worker of the cluster.
         backend: `local` (processes), `dask` or `ray`.
-        address: of an existing cluster; None starts one on this machine.
-        retries: how often a run is taken up again after its worker has died.
-        watch: is told what happens.
+        address: the address of an existing cluster; None starts one on this machine.
+        retries: how many times a run is retried after its worker has died.
+        watch: callbacks for the progress of the sweep.
 
     Raises:
-        GpsError: before anything is run, if the experiment, a setting, the folder or the cluster is not as it should.
+        GpsError: before the first run, if the experiment, a setting, the folder or the cluster is invalid.
     """
     watch = watch or Watch()
     source = Path(experiment)
-    values = given.values_of(overrides, settings or {})
+    values = given.collect_values(overrides, settings or {})
     if iterations is not None and "algorithm.iterations" in values:
         raise SweepError("--iterations and --set algorithm.iterations contradict each other; give one")
-    plan = _plan(source, values, seeds, iterations)
+    plan = _make_plan(source, values, seeds, iterations)
     source = (source if source.is_dir() else source.parent).resolve()
-    digest = _digest(source, values, iterations)
-    folder = Path("runs" if out is None else out) / source.name / _checked(name or f"sweep-{digest}")
+    digest = _compute_digest(source, values, iterations)
+    folder = Path("runs" if out is None else out) / source.name / _check_name(name or f"sweep-{digest}")
     write_manifest(folder, digest, [entry for entry, _ in plan], {"experiment": str(source)})
     made = Sweep(folder, only=[entry.name for entry, _ in plan])
-    with pool(backend, jobs, address) as workers, made.turn() as turn:
-        tasks = [
-            Task(str(source), str(folder.resolve()), entry, overrides, turn, iterations, retries, workers.threads)
+    with open_pool(backend, jobs, address) as workers, made.take_turn() as turn:
+        items = [
+            WorkItem(str(source), str(folder.resolve()), entry, overrides, turn, iterations, retries, workers.threads)
             for entry, overrides in plan
             if not made.is_finished(entry)
         ]
-        for setting in {task.entry.folder for task in tasks}:
+        for setting in {item.entry.folder for item in items}:
             remove_leftovers(folder / setting)
-        watch.on_start(made, [task.entry for task in tasks], min(workers.jobs, len(tasks)))
-        with _watched(made, tasks, workers, watch):
-            _work_off(workers, made, tasks)
+        watch.on_start(made, [item.entry for item in items], min(workers.jobs, len(items)))
+        with _report_to(made, items, workers, watch):
+            _run_all(workers, made, items)
     return made
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
 
 
-def _plan(
+def _make_plan(
     source: Path, values: Mapping[str, Sequence[Any]], seeds: str | int | Iterable[int] | None, iterations: int | None
 ) -> list[tuple[Entry, tuple[str, ...]]]:
-    """The runs and their overrides, each configuration checked."""
-    settings = given.grid(values)
-    numbers = [load(source).seed] if seeds is None else given.seeds(seeds)
+    """Return the runs and their overrides; check each configuration."""
+    settings = given.make_grid(values)
+    numbers = [load(source).seed] if seeds is None else given.parse_seeds(seeds)
     if not 0 < len(settings) * len(numbers) <= given.MAX_RUNS:
         raise SweepError(f"{len(settings)} settings of {len(numbers)} seeds: expected 1 to {given.MAX_RUNS} runs")
     varied = [key for key, some in values.items() if len(some) > 1]
     directory = source if source.is_dir() else source.parent
     plan = []
     for setting in settings:
-        overrides = tuple(given.overrides_of(setting))
+        overrides = tuple(given.format_overrides(setting))
         config = replaced(load(source, overrides), seed=max(numbers), iterations=iterations)
-        mark, shown = fingerprint(config, directory), {key: setting[key] for key in varied}
+        mark, shown = compute_fingerprint(config, directory), {key: setting[key] for key in varied}
         plan += [(Entry(seed, shown, config.algorithm.iterations, mark), overrides) for seed in numbers]
     return plan
 
 
-def _digest(source: Path, values: Mapping[str, Sequence[Any]], iterations: int | None) -> str:
-    """Of what the runs of a sweep have in common: a sweep can be given more seeds and values, and stays the same."""
+def _compute_digest(source: Path, values: Mapping[str, Sequence[Any]], iterations: int | None) -> str:
+    """Return a digest of what all runs of a sweep have in common. More seeds or values do not change it."""
     with (source / FILE_NAME).open("rb") as file:
         experiment = tomllib.load(file)
     experiment.pop("seed", None)
     fixed = [
-        override for key, some in values.items() if len(some) == 1 for override in given.overrides_of({key: some[0]})
+        override
+        for key, some in values.items()
+        if len(some) == 1
+        for override in given.format_overrides({key: some[0]})
     ]
     files = [source / task_file.NAME, source / str(experiment.get("environment", {}).get("mjcf", ""))]
     sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
@@ -142,30 +146,30 @@ def _digest(source: Path, values: Mapping[str, Sequence[Any]], iterations: int |
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _checked(name: str) -> str:
+def _check_name(name: str) -> str:
     if name in (".", "..") or not re.fullmatch(r"[\w.=,+-]{1,100}", name) or name.startswith((".", "-")):
-        raise SweepError(f"--name {name}: expected letters, digits and _.=,+- alone, the first a letter or a digit")
+        raise SweepError(f"--name {name}: expected only letters, digits and _.=,+-, beginning with a letter or a digit")
     return name
 
 
 # -- the work --------------------------------------------------------------------------------------------------------
 
 
-def _work_off(workers: Pool, made: Sweep, tasks: Sequence[Task]) -> None:
-    """Have all tasks done, however often the pool breaks.
+def _run_all(workers: Pool, made: Sweep, items: Sequence[WorkItem]) -> None:
+    """Run all items, however often the pool breaks.
 
-    Where one worker's death takes the whole pool with it, all that were at work count as dead. So the last attempt
-    of a run is made alone: whoever is given up is to blame for it.
+    Where the death of one worker ends the whole pool, all running workers count as dead. So the last attempt of a run
+    is made alone: a run is given up only for a death that it caused.
     """
-    while left := [task for task in tasks if made.ending(task.entry, task.turn) is None]:
-        together = [task for task in left if made.deaths(task.entry, task.turn) < max(task.retries, 1)]
-        before = sum(len(made.journal(task.entry, task.turn)) for task in tasks)
+    while left := [item for item in items if made.find_ending(item.entry, item.turn) is None]:
+        together = [item for item in left if made.count_deaths(item.entry, item.turn) < max(item.retries, 1)]
+        before = sum(len(made.read_journal(item.entry, item.turn)) for item in items)
         try:
             workers.call(work, together or left, workers.jobs if together else 1)
         except GpsError:
             raise
         except Exception as error:
-            if before == sum(len(made.journal(task.entry, task.turn)) for task in tasks):
+            if before == sum(len(made.read_journal(item.entry, item.turn)) for item in items):
                 text = (str(error) or "no message").splitlines()[0]
                 raise SweepError(
                     f"the workers could not begin a run: {type(error).__name__}: {text}; "
@@ -174,21 +178,21 @@ def _work_off(workers: Pool, made: Sweep, tasks: Sequence[Task]) -> None:
 
 
 @contextmanager
-def _watched(made: Sweep, tasks: Sequence[Task], workers: Pool, watch: Watch) -> Iterator[None]:
-    """Tell `watch` what the journals say, until the block ends."""
-    over, open_, begun = threading.Event(), list(tasks), dict.fromkeys((task.entry.name for task in tasks), 0)
+def _report_to(made: Sweep, items: Sequence[WorkItem], workers: Pool, watch: Watch) -> Iterator[None]:
+    """Call `watch` as the journals change, until the block ends."""
+    over, open_, begun = threading.Event(), list(items), dict.fromkeys((item.entry.name for item in items), 0)
 
     def look() -> None:
-        for task in list(open_):
-            if (count := made.begun(task.entry, task.turn)) > begun[task.entry.name]:
-                begun[task.entry.name] = count
-                watch.on_begin(task.entry)
-            if made.ending(task.entry, task.turn) is not None:
-                open_.remove(task)
-                watch.on_run(made.standing(task.entry))
+        for item in list(open_):
+            if (count := made.count_begins(item.entry, item.turn)) > begun[item.entry.name]:
+                begun[item.entry.name] = count
+                watch.on_begin(item.entry)
+            if made.find_ending(item.entry, item.turn) is not None:
+                open_.remove(item)
+                watch.on_run(made.read_run(item.entry))
 
     def keep_looking() -> None:
-        last = time.monotonic()  # at which there was a worker
+        last = time.monotonic()  # when there last was a worker
         while not over.wait(_POLL):
             look()
             now = time.monotonic()
@@ -196,7 +200,7 @@ def _watched(made: Sweep, tasks: Sequence[Task], workers: Pool, watch: Watch) ->
                 last = now
             elif now - last > _PATIENCE:
                 watch.on_waiting()
-                last = math.inf  # say it once
+                last = math.inf  # report it once
 
     thread = threading.Thread(target=keep_looking, name="gps sweep", daemon=True)
     thread.start()

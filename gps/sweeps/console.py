@@ -1,4 +1,4 @@
-"""What `gps sweep` prints: one line for each run that ends, a live display on a terminal, and a table at the end."""
+"""The output of `gps sweep`: a line for each run that ends, a live display on a terminal, a table at the end."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _MOST = 12
-"""The live display shows at most this many runs."""
+"""The largest number of runs in the live display."""
 
 
-class Progress(Watch):
-    """Prints a sweep as it goes. Use it as a context manager: it leaves the terminal as it was.
+class SweepProgress(Watch):
+    """Prints the progress of a sweep. Use it as a context manager, which restores the terminal.
 
     Args:
         quiet: print nothing.
 
     Attributes:
         sweep: the sweep, once it has begun.
-        total, finished: how many runs.
+        total, finished: numbers of runs.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -38,9 +38,9 @@ class Progress(Watch):
         self._console: Console | None = None
         self._live: Live | None = None
         self._began = time.monotonic()
-        self._before = self._steps = 0  # whole iterations at the start, and planned ones
+        self._before = self._steps = 0  # iterations on disk at the start, and planned iterations
         self._at_work: dict[str, Entry] = {}
-        self._ended = 0  # iterations of the runs that have ended
+        self._ended = 0  # planned iterations of the runs that have ended
 
     def __enter__(self) -> Self:
         if not self._quiet and sys.stdout.isatty():
@@ -48,7 +48,7 @@ class Progress(Watch):
             from rich.live import Live
 
             self._console = Console(highlight=False, markup=False)
-            self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=4, transient=True)
+            self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
         return self
 
@@ -57,7 +57,7 @@ class Progress(Watch):
             self._live.stop()
             self._live = None
 
-    # -- what happens --------------------------------------------------------------------------------------------
+    # -- callbacks -----------------------------------------------------------------------------------------------
 
     def on_start(self, sweep: Sweep, todo: Sequence[Entry], jobs: int) -> None:
         self.sweep, self.total = sweep, len(sweep.entries)
@@ -65,7 +65,7 @@ class Progress(Watch):
         waiting = {entry.name for entry in todo}
         self._steps = sum(entry.iterations for entry in sweep.entries)
         self._ended = sum(entry.iterations for entry in sweep.entries if entry.name not in waiting)
-        begun = {entry.name: done for entry in todo if (done := sweep.progress(entry))}
+        begun = {entry.name: done for entry in todo if (done := sweep.count_iterations(entry))}
         self._before = self._ended + sum(begun.values())
         skipped = f", {self.finished} finished before" if self.finished else ""
         resumed = f", {len(begun)} to be resumed" if begun else ""
@@ -73,22 +73,22 @@ class Progress(Watch):
 
     def on_begin(self, entry: Entry) -> None:
         if entry.name in self._at_work:
-            self._print(f"{_label(entry)}: broken off by the death of a worker; begun again", style="yellow")
+            self._print(f"{_make_label(entry)}: the worker died; the run was begun again", style="yellow")
         self._at_work[entry.name] = entry
 
     def on_run(self, run: SweepRun) -> None:
-        self._at_work = {name: entry for name, entry in self._at_work.items() if _label(entry) != run.label}
+        self._at_work = {name: entry for name, entry in self._at_work.items() if _make_label(entry) != run.label}
         self._ended += run.planned
         self.finished += run.state == "finished"
         if run.state == "finished":
-            self._print(f"{run.label}: cost {_cost(run)}, solved {_solved(run)}")
+            self._print(f"{run.label}: cost {_format_cost(run)}, solved {_format_solved(run)}")
         elif run.message:
             self._print(f"{run.label}: {run.state}: {run.message.splitlines()[0]}", style="red")
 
     def on_waiting(self) -> None:
-        self._print("no worker is left; waiting for one to come (Ctrl-C: all that is on disk stays)", style="yellow")
+        self._print("no worker is left; waiting for one (Ctrl-C is safe: everything on disk is kept)", style="yellow")
 
-    # -- within --------------------------------------------------------------------------------------------------
+    # -- output --------------------------------------------------------------------------------------------------
 
     def _print(self, text: str, style: str | None = None) -> None:
         if self._console is not None:
@@ -96,19 +96,24 @@ class Progress(Watch):
         elif not self._quiet:
             print(text, flush=True)
 
-    def _picture(self) -> RenderableType:
-        """The live display: one bar for all, and how far each run at work is."""
+    def _draw(self) -> RenderableType:
+        """Return the live display: one bar for the sweep and one for each run in progress."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 
         if self.sweep is None:
             return "starting"
-        rows = [(_label(entry), self.sweep.progress(entry), entry.iterations) for entry in [*self._at_work.values()]]
+        rows = [
+            (_make_label(entry), self.sweep.count_iterations(entry), entry.iterations)
+            for entry in [*self._at_work.values()]
+        ]
         done = self._ended + sum(row[1] for row in rows)
         grid = Table.grid(padding=(0, 2))
         grid.add_row(
-            f"{self.finished} of {self.total} runs", ProgressBar(self._steps, done, width=30), self._remaining(done)
+            f"{self.finished} of {self.total} runs",
+            ProgressBar(self._steps, done, width=30),
+            self._estimate_remaining(done),
         )
         for label, iterations, planned in rows[:_MOST]:
             grid.add_row(
@@ -116,28 +121,28 @@ class Progress(Watch):
             )
         return Group(grid, *([f"  and {len(rows) - _MOST} more"] if len(rows) > _MOST else []))
 
-    def _remaining(self, done: int) -> str:
-        """An estimate from the iterations so far."""
+    def _estimate_remaining(self, done: int) -> str:
+        """Return the estimated time left, from the iterations so far."""
         if done <= self._before:
             return ""
         seconds = (time.monotonic() - self._began) / (done - self._before) * (self._steps - done)
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
 
 
-def _label(entry: Entry) -> str:
+def _make_label(entry: Entry) -> str:
     return f"{describe(entry.setting)} seed {entry.seed}".lstrip()
 
 
-def _cost(run: SweepRun) -> str:
+def _format_cost(run: SweepRun) -> str:
     return "-" if run.cost is None else number(run.cost)
 
 
-def _solved(run: SweepRun) -> str:
+def _format_solved(run: SweepRun) -> str:
     return "-" if run.solved is None else f"{run.solved}/{run.conditions}"
 
 
-def table(sweep: Sweep) -> list[str]:
-    """Every run with its outcome, and beneath it why some failed."""
+def make_table(sweep: Sweep) -> list[str]:
+    """Return a table of all runs and their outcomes, and below it why some failed."""
     runs = sweep.runs
     varied = any(run.settings for run in runs)
     head = (*(("settings",) if varied else ()), "seed", "iterations", "final cost", "solved", "state", "run")
@@ -146,8 +151,8 @@ def table(sweep: Sweep) -> list[str]:
             *((describe(run.settings),) if varied else ()),
             str(run.seed),
             f"{run.iterations}/{run.planned}",
-            _cost(run),
-            _solved(run),
+            _format_cost(run),
+            _format_solved(run),
             run.state,
             "-" if run.path is None else str(run.path.relative_to(sweep.path)),
         )

@@ -1,14 +1,14 @@
-"""The folder of a sweep, which says everything there is to know about it.
+"""The folder of a sweep, which holds everything known about the sweep.
 
     runs/NAME/sweep-1a2b3c4d/
-        sweep.json                          what is in it: a list of seeds and settings, and the folder of each setting
+        sweep.json                          the runs: seeds, settings and the folder of each setting
         kl_step=2/20300131T120000Z-seed0/   an ordinary run directory (see gps.runs)
-        journal/kl_step=2-seed0.jsonl       a line when a worker begins the run, and one when it ends: who, when, how
-        sweep.lock                          locked while `gps sweep` is at work; its content is the turn
+        journal/kl_step=2-seed0.jsonl       a line when a worker begins the run, and one when it ends
+        sweep.lock                          locked while `gps sweep` runs; contains the name of the turn
 
-Every `gps sweep` on the folder is a *turn* with a name of its own. Workers serve one turn: they stop at the next stage
-of an iteration when the turn that sent them is no longer the one in `sweep.lock`. A journal line without an end
-is that of a worker that died.
+Each call of `gps sweep` on the folder is a *turn* with a unique name. A worker serves one turn: it stops at the next
+stage of an iteration once `sweep.lock` no longer names that turn. A "begin" without an ending in the journal means that
+the worker died.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from typing import Any
 from gps.errors import GpsError, SweepError
 from gps.runs.run import Run, find_runs
 from gps.storage.folders import replace, try_lock
-from gps.sweeps.settings import describe, folder_name
+from gps.storage.write_errors import report_write_errors
+from gps.sweeps.settings import describe, make_folder_name
 
 FORMAT = 1
 """The version of the layout above."""
@@ -38,17 +39,17 @@ MANIFEST, LOCK, _JOURNAL = "sweep.json", "sweep.lock", "journal"
 
 @dataclass(frozen=True)
 class Entry:
-    """A run as the manifest lists it."""
+    """A run in the manifest."""
 
     seed: int
-    setting: Mapping[str, Any]  # what is varied: key -> value
+    setting: Mapping[str, Any]  # varied key -> value
     iterations: int  # planned
-    fingerprint: str  # of the experiment as resolved, and of the files it is made from
+    fingerprint: str  # digest of the resolved experiment and of its files
 
     @functools.cached_property
     def folder(self) -> str:
-        """Of the setting, within the sweep's; empty where nothing but the seed is varied."""
-        return folder_name(self.setting)
+        """The folder of the setting within the sweep's folder; empty if only the seed varies."""
+        return make_folder_name(self.setting)
 
     @property
     def name(self) -> str:
@@ -57,23 +58,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class SweepRun:
-    """How one run of a sweep stands."""
+    """The state of one run of a sweep."""
 
     seed: int
-    settings: Mapping[str, Any]  # what is varied: key -> value
-    path: Path | None  # None before it has begun
-    iterations: int  # whole ones on disk
+    settings: Mapping[str, Any]  # varied key -> value
+    path: Path | None  # None before the run has begun
+    iterations: int  # complete ones on disk
     planned: int
-    cost: float | None  # of the final controllers without noise, mean over the conditions
-    solved: int | None  # conditions that these controllers solve, of
-    conditions: int | None
+    cost: float | None  # of the final controllers without noise: mean over the conditions
+    solved: int | None  # number of conditions that these controllers solve
+    conditions: int | None  # number of conditions
     state: str  # finished, failed, stopped or not begun
     message: str  # why it failed or stopped
-    mendable: bool  # whether the user can mend that
+    mendable: bool  # True if the user can fix the cause
 
     @property
     def label(self) -> str:
-        """`kl_step=2,samples=5 seed 3`."""
+        """The setting and the seed, such as `kl_step=2,samples=5 seed 3`."""
         return f"{describe(self.settings)} seed {self.seed}".lstrip()
 
 
@@ -82,23 +83,23 @@ class Event:
     """A line of a journal."""
 
     turn: str
-    event: str  # begin, or how it ended: finished, failed, stopped
+    event: str  # begin, or the ending: finished, failed, stopped
     message: str
-    mendable: bool  # whether the user can mend what it failed of
+    mendable: bool  # True if the user can fix the cause of a failure
     at: str
     host: str
     pid: int
 
 
 class Sweep:
-    """A sweep on disk; `runs` tells how each of its runs stands now.
+    """A sweep on disk; `runs` reads the current state of each run.
 
     Args:
-        path: its folder.
-        only: the names of the runs that this object speaks of; None for all.
+        path: the folder of the sweep.
+        only: names of the runs to include; None for all.
 
     Raises:
-        SweepError: if there is no sweep.
+        SweepError: if the folder holds no sweep.
     """
 
     def __init__(self, path: str | Path, only: Iterable[str] | None = None) -> None:
@@ -112,12 +113,12 @@ class Sweep:
 
     @property
     def runs(self) -> list[SweepRun]:
-        """In the order of the settings, then of the seeds."""
-        return [self.standing(entry) for entry in self.entries]
+        """The state of each run, ordered by setting, then by seed."""
+        return [self.read_run(entry) for entry in self.entries]
 
     @property
     def finished(self) -> bool:
-        """Whether all runs are."""
+        """True if all runs are finished."""
         return all(run.state == "finished" for run in self.runs)
 
     def __repr__(self) -> str:
@@ -127,7 +128,7 @@ class Sweep:
     # -- one run -------------------------------------------------------------------------------------------------
 
     def find(self, entry: Entry) -> Path | None:
-        """Its run directory; the newest, should there be several."""
+        """Return the directory of a run, the newest if there are several; None before the run has begun."""
         ends = f"-seed{entry.seed}"
         found = [
             path
@@ -136,18 +137,19 @@ class Sweep:
         ]
         return found[-1] if found else None
 
-    def progress(self, entry: Entry) -> int:
-        """How many whole iterations it has on disk."""
+    def count_iterations(self, entry: Entry) -> int:
+        """Return the number of complete iterations of a run on disk."""
         path = self.find(entry)
         return 0 if path is None else len(Run(path, "", "").iterations)
 
     def is_finished(self, entry: Entry) -> bool:
+        """True if a run has its final evaluation and all planned iterations."""
         path = self.find(entry)
-        return path is not None and (path / "evaluation").is_dir() and self.progress(entry) >= entry.iterations
+        return path is not None and (path / "evaluation").is_dir() and self.count_iterations(entry) >= entry.iterations
 
-    def standing(self, entry: Entry) -> SweepRun:
-        """What there is to tell of it."""
-        path, events = self.find(entry), self.journal(entry)
+    def read_run(self, entry: Entry) -> SweepRun:
+        """Return the state of a run."""
+        path, events = self.find(entry), self.read_journal(entry)
         cost = solved = conditions = None
         state, message, mendable = "stopped" if path is not None else "not begun", "", True
         if self.is_finished(entry):
@@ -156,61 +158,61 @@ class Sweep:
             try:
                 evaluation = Run.open(path).evaluation_summary
                 cost = sum(item.cost for item in evaluation) / len(evaluation)
-                told = [item.solved for item in evaluation if item.solved is not None]
-                solved, conditions = sum(told) if told else None, len(evaluation)
+                known = [item.solved for item in evaluation if item.solved is not None]
+                solved, conditions = sum(known) if known else None, len(evaluation)
             except GpsError as error:
                 state, message = "failed", str(error)
         elif events and events[-1].event in ("failed", "stopped"):
             state, message, mendable = events[-1].event, events[-1].message, events[-1].mendable
-        done = self.progress(entry)
+        done = self.count_iterations(entry)
         return SweepRun(
             entry.seed, entry.setting, path, done, entry.iterations, cost, solved, conditions, state, message, mendable
         )
 
     # -- its journal ---------------------------------------------------------------------------------------------
 
-    def journal(self, entry: Entry, turn: str | None = None) -> list[Event]:
-        """What happened to it, in one turn or in all."""
+    def read_journal(self, entry: Entry, turn: str | None = None) -> list[Event]:
+        """Return the events of a run, in one turn or in all."""
         try:
             lines = (self.path / _JOURNAL / f"{entry.name}.jsonl").read_text(encoding="utf-8").splitlines()
         except OSError:
             return []
         events = []
         for line in lines:
-            with contextlib.suppress(ValueError, TypeError):  # the last line of a killed worker
+            with contextlib.suppress(ValueError, TypeError):  # a killed worker leaves an incomplete last line
                 events.append(Event(**json.loads(line)))
         return [event for event in events if turn in (None, event.turn)]
 
-    def note(self, entry: Entry, turn: str, event: str, message: str = "", mendable: bool = True) -> None:
-        """Add a line to its journal."""
+    def add_event(self, entry: Entry, turn: str, event: str, message: str = "", mendable: bool = True) -> None:
+        """Append a line to the journal of a run."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = Event(turn, event, message, mendable, now, socket.gethostname(), os.getpid())
         (self.path / _JOURNAL).mkdir(exist_ok=True)
         with (self.path / _JOURNAL / f"{entry.name}.jsonl").open("ab", buffering=0) as file:
             file.write((json.dumps(vars(line), ensure_ascii=False) + "\n").encode())
 
-    def begun(self, entry: Entry, turn: str) -> int:
-        """How often a worker has begun it."""
-        return sum(event.event == "begin" for event in self.journal(entry, turn))
+    def count_begins(self, entry: Entry, turn: str) -> int:
+        """Return how many times a worker has begun a run."""
+        return sum(event.event == "begin" for event in self.read_journal(entry, turn))
 
-    def deaths(self, entry: Entry, turn: str) -> int:
-        """How often its worker has died; one that is at work counts as dead."""
-        events = self.journal(entry, turn)
+    def count_deaths(self, entry: Entry, turn: str) -> int:
+        """Return how many workers of a run have died; a worker that is still running counts as dead."""
+        events = self.read_journal(entry, turn)
         return 2 * sum(event.event == "begin" for event in events) - len(events)
 
-    def ending(self, entry: Entry, turn: str) -> Event | None:
-        """How it ended; None while it has not."""
-        events = self.journal(entry, turn)
+    def find_ending(self, entry: Entry, turn: str) -> Event | None:
+        """Return the event that ended a run; None while it has not ended."""
+        events = self.read_journal(entry, turn)
         return events[-1] if events and events[-1].event != "begin" else None
 
     # -- turns ---------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[str]:
-        """Have the folder alone. When this ends, all workers that serve the turn are called back.
+    def take_turn(self) -> Iterator[str]:
+        """Lock the folder and yield the name of a new turn. At the end all workers of the turn are called back.
 
         Raises:
-            SweepError: if another process is at it.
+            SweepError: if another process holds the lock.
         """
         descriptor = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -227,7 +229,7 @@ class Sweep:
 
 
 def is_turn(folder: Path, name: str) -> bool:
-    """Whether a turn still goes on; also False where the folder cannot be seen."""
+    """True if a turn is still in progress; False also if the folder is not visible."""
     try:
         return (folder / LOCK).read_text() == name
     except OSError:
@@ -244,10 +246,10 @@ def _overwrite(descriptor: int, text: str) -> None:
 
 
 def read_manifest(path: Path) -> tuple[str, list[Entry]]:
-    """The digest of what the sweep varies and keeps, and its runs.
+    """Return the digest of what the runs of a sweep have in common, and the runs.
 
     Raises:
-        SweepError: if it is missing or not what gps wrote.
+        SweepError: if the manifest is missing or was not written by gps.
     """
     file = path / MANIFEST
     try:
@@ -261,17 +263,17 @@ def read_manifest(path: Path) -> tuple[str, list[Entry]]:
     except OSError as error:
         raise SweepError(f"{file}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
-        raise SweepError(f"{file}: not what gps wrote; move the folder away and sweep anew") from None
+        raise SweepError(f"{file}: not written by gps; move the folder away and run the sweep again") from None
 
 
 def write_manifest(path: Path, digest: str, entries: Sequence[Entry], about: Mapping[str, Any]) -> None:
-    """Make the folder, or add runs to it.
+    """Create the folder of a sweep, or add runs to it.
 
     Args:
-        about: further keys for whoever reads the file.
+        about: further keys for readers of the file.
 
     Raises:
-        SweepError: if the folder is that of another sweep, or cannot be written.
+        SweepError: if the folder belongs to another sweep or cannot be written.
     """
     known: dict[str, Entry] = {}
     if (path / MANIFEST).exists():
@@ -291,8 +293,6 @@ def write_manifest(path: Path, digest: str, entries: Sequence[Entry], about: Map
         for e in merged.values()
     ]  # fmt: skip
     content = {"format": FORMAT, "digest": digest, **about, "runs": runs}
-    try:
+    with report_write_errors(path, SweepError):
         path.mkdir(parents=True, exist_ok=True)
         replace(path / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise SweepError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -1,6 +1,6 @@
-"""Where the runs of a sweep are worked on: processes of this machine, or the workers of a Dask or Ray cluster.
+"""Pools of workers for a sweep: processes of this machine, or the workers of a Dask or Ray cluster.
 
-All through joblib: a pool calls a function on items, so many at a time, each within a process of its own.
+All use joblib: a pool calls a function on items, a given number at a time, each in a separate process.
 """
 
 from __future__ import annotations
@@ -19,81 +19,81 @@ from typing import Any
 from gps.errors import SweepError, nearest
 
 PATIENCE = 10
-"""Seconds until a cluster must have answered."""
+"""Seconds within which a cluster must answer."""
 
 _IDLE = 30  # seconds after which an idle process of this machine ends
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Workers, `jobs` at a time."""
+    """Workers for `jobs` items at a time."""
 
     jobs: int
-    threads: int  # what each may use
+    threads: int  # available to each job
     _config: Callable[[], AbstractContextManager]  # joblib's choice of backend
     has_workers: Callable[[], bool] = lambda: True
-    """Whether there is any worker now; those of a cluster may all be gone, and may come back."""
+    """True if there is a worker now; a cluster can lose all its workers and regain some."""
 
     def call(self, function: Callable[[Any], object], items: Sequence[Any], at_once: int) -> None:
-        """Call the function on every item, at most `at_once` of them at a time.
+        """Call the function on every item, at most `at_once` at a time.
 
-        Whatever breaks the pool, such as a worker that dies, is raised; what other items were at may be lost then.
+        Raises what breaks the pool, such as the death of a worker; the work on other items may then be lost.
         """
         from joblib import Parallel, delayed
 
         with self._config(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the executor")
-            # With one job joblib would stay in this process, which is to survive what happens to a worker.
+            # With one job joblib would run it in this process, which must survive the death of a worker.
             parallel = Parallel(n_jobs=max(2, self.jobs), batch_size=1, pre_dispatch=min(at_once, self.jobs))
             parallel(delayed(function)(item) for item in items)
 
 
 @contextlib.contextmanager
-def pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
-    """Workers of a kind; those that were started here end with the block.
+def open_pool(backend: str, jobs: int | None, address: str | None) -> Iterator[Pool]:
+    """Yield a pool of workers; workers started here end with the block.
 
     Args:
         backend: `local`, `dask` or `ray`.
-        jobs: how many at a time; None for one on each CPU here, or on each worker there.
-        address: of an existing cluster; None starts one on this machine.
+        jobs: number of jobs at a time; None for one per CPU of this machine, or one per worker of the cluster.
+        address: the address of an existing cluster; None starts one on this machine.
 
     Raises:
         SweepError: if the backend is unknown or not installed, or the cluster does not answer.
     """
-    kinds = {"local": _local, "dask": _dask, "ray": _ray}
+    kinds = {"local": _open_local, "dask": _open_dask, "ray": _open_ray}
     if backend not in kinds:
         raise SweepError(f"--backend {backend}: expected {', '.join(kinds)}{nearest(backend, kinds)}")
     if backend == "local" and address is not None:
-        raise SweepError("--address: for --backend dask or ray; the local one is this machine")
+        raise SweepError("--address: needs --backend dask or ray; the local backend is this machine")
     with kinds[backend](jobs, address) as made:
         yield made
 
 
-def _here(jobs: int | None) -> tuple[int, int]:
-    """Jobs on this machine, and the threads of each."""
+def _share_cpus(jobs: int | None) -> tuple[int, int]:
+    """Return the number of jobs on this machine and the threads for each."""
     from joblib import cpu_count
 
-    cpus = cpu_count()  # that this process may use
+    cpus = cpu_count()  # available to this process
     return jobs or cpus, max(1, cpus // (jobs or cpus))
 
 
 @contextlib.contextmanager
-def _local(jobs: int | None, address: str | None) -> Iterator[Pool]:
+def _open_local(jobs: int | None, address: str | None) -> Iterator[Pool]:
     from joblib import parallel_config
 
-    count, threads = _here(jobs)
+    count, threads = _share_cpus(jobs)
     yield Pool(count, threads, lambda: parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE))
 
 
 @contextlib.contextmanager
-def _dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
-    distributed = _required("distributed", "dask")
+def _open_dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
+    distributed = _import_backend("distributed", "dask")
     from joblib import parallel_config
 
     with contextlib.ExitStack() as stack:
-        count, threads = _here(jobs)
+        count, threads = _share_cpus(jobs)
         if address is None:
-            # A worker with two threads would run two runs in one process.
+            # A worker with two threads would put two runs into one process.
             address = stack.enter_context(
                 distributed.LocalCluster(
                     n_workers=count,
@@ -101,7 +101,7 @@ def _dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
                     processes=True,
                     host="127.0.0.1",
                     dashboard_address=None,
-                    silence_logs=logging.ERROR,  # else a line for each worker that dies; the sweep has its own
+                    silence_logs=logging.ERROR,  # otherwise a line for each dead worker; the sweep reports them itself
                 )
             )
         else:
@@ -109,18 +109,20 @@ def _dask(jobs: int | None, address: str | None) -> Iterator[Pool]:
         try:
             client = stack.enter_context(distributed.Client(address, timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError, TimeoutError) as error:
-            raise SweepError(f"--address {address}: no Dask scheduler answers there ({_first_line(error)})") from None
+            raise SweepError(
+                f"--address {address}: no Dask scheduler answers there ({_get_first_line(error)})"
+            ) from None
         if isinstance(address, str):
-            count, threads = _slots(client, jobs, address), 1
-        workers = _dask_backend(client)
+            count, threads = _count_slots(client, jobs, address), 1
+        workers = _make_dask_backend(client)
         yield Pool(count, threads, lambda: parallel_config(workers), lambda: bool(client.nthreads()))
 
 
-def _dask_backend(client: Any) -> Any:
-    """joblib's Dask backend, mended in two places.
+def _make_dask_backend(client: Any) -> Any:
+    """Return joblib's Dask backend with two faults fixed.
 
-    It would wait for ever for a task that the scheduler has given up (`KilledWorker`), and, with a single worker, would
-    not use the cluster at all.
+    The original waits for ever for a task that the scheduler has given up (`KilledWorker`), and does not use a cluster
+    with a single worker.
     """
     from joblib._dask import DaskDistributedBackend
 
@@ -141,8 +143,8 @@ def _dask_backend(client: Any) -> Any:
     return Backend(client=client)
 
 
-def _slots(client: Any, jobs: int | None, address: str) -> int:
-    """How many runs a Dask cluster takes at a time."""
+def _count_slots(client: Any, jobs: int | None, address: str) -> int:
+    """Return how many runs a Dask cluster can do at a time."""
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError:
@@ -153,19 +155,19 @@ def _slots(client: Any, jobs: int | None, address: str) -> int:
     if threaded := next((worker for worker in workers if worker["nthreads"] > 1), None):
         n = threaded["nthreads"]
         raise SweepError(
-            f"--address {address}: a worker has {n} threads, and a process can take one run only; "
+            f"--address {address}: a worker has {n} threads, but a process can do only one run; "
             f"start it with: dask worker {address} --nworkers {n} --nthreads 1"
         )
     return jobs or len(workers)
 
 
 @contextlib.contextmanager
-def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
-    ray = _required("ray", "ray")
+def _open_ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
+    ray = _import_backend("ray", "ray")
     from joblib import parallel_config
     from ray.util.joblib import register_ray
 
-    count, threads = _here(jobs)
+    count, threads = _share_cpus(jobs)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     was_there = ray.is_initialized()
     if not was_there and address is None:
@@ -176,7 +178,7 @@ def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
         try:
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SweepError(f"--address {address}: no Ray cluster answers there ({_first_line(error)})") from None
+            raise SweepError(f"--address {address}: no Ray cluster answers there ({_get_first_line(error)})") from None
     try:
         if address is not None:
             slots = int(ray.cluster_resources().get("CPU", 1))
@@ -188,7 +190,7 @@ def _ray(jobs: int | None, address: str | None) -> Iterator[Pool]:
             ray.shutdown()
 
 
-def _required(module: str, extra: str) -> Any:
+def _import_backend(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -196,16 +198,16 @@ def _required(module: str, extra: str) -> Any:
 
 
 def _require_answer(address: str, who: str) -> None:
-    """SweepError unless something listens there; the clusters' own clients take minutes to give up, and many lines."""
+    """Raise SweepError if nothing listens at the address; the clusters' own clients take minutes to give up."""
     match = re.fullmatch(r"(?:\w+://)?\[?([^\[\]/]+?)\]?:(\d{1,5})/?", address)
     if match is None:
         raise SweepError(f"--address {address}: expected HOST:PORT of the {who}")
     try:
         socket.create_connection((match[1], int(match[2])), timeout=PATIENCE).close()
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or _first_line(error)
+        reason = (isinstance(error, OSError) and error.strerror) or _get_first_line(error)
         raise SweepError(f"--address {address}: no {who} answers there ({reason})") from None
 
 
-def _first_line(error: BaseException) -> str:
+def _get_first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""What a sweep varies: seeds and values as they are typed, to one table of values for each setting."""
+"""Parse the seeds and values that a sweep varies; make one table of values for each setting."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from gps.config import value_of
 from gps.errors import SweepError
 
 MAX_RUNS = 100_000
-"""A larger sweep is taken for a slip of the keyboard."""
+"""The largest sweep; a larger one is taken for a typing error."""
 
 _CLOSING = {"[": "]", "{": "}"}
 
 
-def seeds(given: str | int | Iterable[int]) -> list[int]:
-    """Seeds in order, each once, from `"0-9"`, `"0,3,5"`, `"0-3,7"`, one number, or numbers.
+def parse_seeds(given: str | int | Iterable[int]) -> list[int]:
+    """Return the seeds in order and without repetition, from `"0-9"`, `"0,3,5"`, `"0-3,7"`, a number, or numbers.
 
     Raises:
-        SweepError: if the text is none of these.
+        SweepError: if the text has another form.
     """
     if isinstance(given, int):
         given = [given]
@@ -33,7 +33,7 @@ def seeds(given: str | int | Iterable[int]) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise SweepError(f"--seeds {given}: expected such as 0-9, 0,3,5 or 0-3,7")
+            raise SweepError(f"--seeds {given}: expected a form such as 0-9, 0,3,5 or 0-3,7")
         if last - first >= MAX_RUNS:
             raise SweepError(f"--seeds {given}: more than {MAX_RUNS} seeds")
         found |= dict.fromkeys(range(first, last + 1))
@@ -41,7 +41,7 @@ def seeds(given: str | int | Iterable[int]) -> list[int]:
 
 
 def split_values(text: str) -> list[str]:
-    """The values in `1,2,5`. A comma within quotes, brackets or braces separates nothing."""
+    """Split `1,2,5` at its commas, except those within quotes, brackets or braces."""
     parts, start, quote, open_ = [], 0, "", ""
     for match in re.finditer(r"\\.|[\"'\[\]{},]", text):
         mark = match[0]
@@ -59,11 +59,11 @@ def split_values(text: str) -> list[str]:
     return [part.strip() for part in [*parts, text[start:]]]
 
 
-def values_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Key -> its values, from `"a.b=1,2"` as typed and from Python values by key.
+def collect_values(overrides: Sequence[str], settings: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return key -> list of values, from overrides such as `"a.b=1,2"` and from Python values by key.
 
     Raises:
-        SweepError: for a key without a value, or given twice.
+        SweepError: if a key has no value or is given twice.
     """
     found: dict[str, list[Any]] = {}
     typed = [(key, split_values(text) if equals else []) for key, equals, text in (o.partition("=") for o in overrides)]
@@ -74,40 +74,40 @@ def values_of(overrides: Sequence[str], settings: Mapping[str, Any]) -> dict[str
         if not key or not values:
             raise SweepError(f"--set {spelt}: expected section.key=value or section.key=value,value")
         if key in found:
-            raise SweepError(f"--set {key}: given twice; write all its values in one: {key}=1,2")
+            raise SweepError(f"--set {key}: given twice; give all its values at once: {key}=1,2")
         if key == "seed":
-            raise SweepError("--set seed: say --seeds 0-9 instead")
+            raise SweepError("--set seed: use --seeds 0-9 instead")
         found[key] = list({to_toml(value, key): value for value in values}.values())
     return found
 
 
-def grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values, the last key changing fastest."""
+def make_grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return every combination of the values; the last key changes fastest."""
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
-def overrides_of(setting: Mapping[str, Any]) -> list[str]:
-    """As `--set` of `gps run` takes it."""
+def format_overrides(setting: Mapping[str, Any]) -> list[str]:
+    """Return a setting as overrides for `gps run --set`."""
     return [f"{key}={to_toml(value, key)}" for key, value in setting.items()]
 
 
 def describe(setting: Mapping[str, Any]) -> str:
-    """A setting for people: `kl_step=2,samples=5`; each key as short as it can be told from the others."""
-    return ",".join(f"{_label(key, setting)}={_plain(value, key)}" for key, value in setting.items())
+    """Return a setting as readable text, `kl_step=2,samples=5`, with each key as short as it is unambiguous."""
+    return ",".join(f"{_shorten_key(key, setting)}={_format_value(value, key)}" for key, value in setting.items())
 
 
-def folder_name(setting: Mapping[str, Any]) -> str:
-    """The same as a name for a folder; empty for an empty setting. Two settings never share one."""
+def make_folder_name(setting: Mapping[str, Any]) -> str:
+    """Return a folder name for a setting, unique to it; empty for an empty setting."""
     text = describe(setting)
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", text)[:80]
     return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def to_toml(value: Any, key: str) -> str:
-    """A Python value as TOML on one line.
+    """Return a Python value as TOML on one line.
 
     Raises:
-        SweepError: names the key, where TOML has no such value.
+        SweepError: if TOML has no such value; the message names the key.
     """
     match value:
         case bool():
@@ -123,14 +123,14 @@ def to_toml(value: Any, key: str) -> str:
     raise SweepError(f"{key}: expected a number, a string, a list or a table, got {type(value).__name__}")
 
 
-def _label(key: str, others: Iterable[str]) -> str:
-    """The shortest end of a dotted key that no other key has: `kl_step` for `algorithm.kl_step`."""
+def _shorten_key(key: str, others: Iterable[str]) -> str:
+    """Return the shortest suffix of a dotted key that no other key has: `kl_step` for `algorithm.kl_step`."""
     parts = key.split(".")
     ends = [".".join(parts[-n:]) for n in range(1, len(parts))]
     return next((end for end in ends if not any(k != key and f".{k}".endswith(f".{end}") for k in others)), key)
 
 
-def _plain(value: Any, key: str) -> str:
-    """A value as TOML, but a word that can be nothing else without its quotes."""
+def _format_value(value: Any, key: str) -> str:
+    """Return a value as TOML, without quotes if it is an unambiguous word."""
     is_word = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) and value_of(value) == value
     return value if is_word else to_toml(value, key)

@@ -1,4 +1,4 @@
-"""What a worker of a sweep does: begin a run, or go on with it, as `gps run` and `gps resume` would alone."""
+"""The work of a sweep's worker: begin or resume one run, exactly as `gps run` and `gps resume` do."""
 
 from __future__ import annotations
 
@@ -26,114 +26,120 @@ if TYPE_CHECKING:
     from gps.experiment import Callback
 
 _ONE_RUN = threading.Lock()
-"""Held while a run is at work: two XLA programs in one process may wait for each other for ever."""
+"""Held while a run is in progress: two XLA programs in one process can deadlock."""
 
 _POLL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
-class Task:
-    """One run of a sweep, as it is sent to a worker. Paths are absolute."""
+class WorkItem:
+    """One run of a sweep, as sent to a worker. Paths are absolute."""
 
     experiment: str
-    folder: str  # the sweep's
+    folder: str  # of the sweep
     entry: Entry
-    overrides: tuple[str, ...]  # of the experiment's keys, those that are not varied included
+    overrides: tuple[str, ...]  # of the experiment's keys, varied or not
     turn: str
-    iterations: int | None  # in place of the experiment's own
-    retries: int  # how many deaths are forgiven
-    threads: int  # of the physics; no result depends on it
+    iterations: int | None  # None for the experiment's own
+    retries: int  # number of worker deaths after which the run is still retried
+    threads: int  # of the physics; they affect no result
 
 
 class _CalledBackError(Exception):
-    """The turn is over."""
+    """The turn that sent this worker is over."""
 
 
-def watch(task: Task) -> Callback:
-    """What ends the run when the turn is over."""
+def make_watch(item: WorkItem) -> Callback:
+    """Return a callback that ends the run when its turn is over."""
     from gps.experiment import Callback
 
-    class Watch(Callback):
+    class StopWithTurn(Callback):
         def on_stage(self, iteration: int, stage: str) -> None:
-            require_turn(task)
+            require_turn(item)
 
-    return Watch()
+    return StopWithTurn()
 
 
-def work(task: Task) -> None:
-    """Bring a run to its end; how it went is in its journal.
+def work(item: WorkItem) -> None:
+    """Run to the end and record the outcome in the journal.
 
     Raises:
-        SweepError: if this worker does not see the folders of the sweep and of the experiment.
+        SweepError: if this worker cannot see the folders of the sweep and of the experiment.
     """
-    sweep = _sweep_of(task)
-    with contextlib.suppress(ValueError):  # not in the main thread: then Ctrl-C does not come here anyway
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the sweep's to handle; it calls the workers back
+    sweep = _open_sweep(item)
+    with contextlib.suppress(ValueError):  # not the main thread, which alone receives Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep handles it and calls the workers back
     try:
-        with _alone(task), _physics_threads(task.threads):
-            if (deaths := sweep.deaths(task.entry, task.turn)) > task.retries:
-                _note(sweep, task, "failed", _obituary(deaths, sweep.progress(task.entry)), mendable=False)
+        with _claim_process(item), _set_physics_threads(item.threads):
+            if (deaths := sweep.count_deaths(item.entry, item.turn)) > item.retries:
+                _add_event(
+                    sweep, item, "failed", _describe_deaths(deaths, sweep.count_iterations(item.entry)), mendable=False
+                )
                 return
-            _note(sweep, task, "begin")
-            _bring_to_its_end(task, sweep)
-        _note(sweep, task, "finished")
+            _add_event(sweep, item, "begin")
+            _run_to_end(item, sweep)
+        _add_event(sweep, item, "finished")
     except _CalledBackError:
-        _note(sweep, task, "stopped")
+        _add_event(sweep, item, "stopped")
     except Stopped:
-        _note(sweep, task, "stopped", "stopped on request; the same sweep goes on with it")
+        _add_event(sweep, item, "stopped", "stopped on request; run the same sweep again to continue it")
     except GpsError as error:
-        _note(sweep, task, "failed", str(error))
+        _add_event(sweep, item, "failed", str(error))
     except (Exception, SystemExit) as error:
-        _note(sweep, task, "failed", f"unexpected {type(error).__name__}: {error}", mendable=False)
+        _add_event(sweep, item, "failed", f"unexpected {type(error).__name__}: {error}", mendable=False)
 
 
-def _note(sweep: Sweep, task: Task, event: str, message: str = "", mendable: bool = True) -> None:
-    sweep.note(task.entry, task.turn, event, message, mendable)
+def _add_event(sweep: Sweep, item: WorkItem, event: str, message: str = "", mendable: bool = True) -> None:
+    sweep.add_event(item.entry, item.turn, event, message, mendable)
 
 
-def _sweep_of(task: Task) -> Sweep:
-    for path in (task.folder, task.experiment):
+def _open_sweep(item: WorkItem) -> Sweep:
+    for path in (item.folder, item.experiment):
         if not Path(path).is_dir():
             raise SweepError(
                 f"a worker on {socket.gethostname()} does not see {path}: "
                 "put the experiment and --out where all machines find them under the same path"
             )
-    return Sweep(task.folder, only=[task.entry.name])
+    return Sweep(item.folder, only=[item.entry.name])
 
 
-def require_turn(task: Task) -> None:
-    if not is_turn(Path(task.folder), task.turn):
+def require_turn(item: WorkItem) -> None:
+    """Raise _CalledBackError if the turn of the item is over."""
+    if not is_turn(Path(item.folder), item.turn):
         raise _CalledBackError
 
 
-def _bring_to_its_end(task: Task, sweep: Sweep) -> None:
+def _run_to_end(item: WorkItem, sweep: Sweep) -> None:
     with Control() as control:
-        _run_or_resume(task, sweep, [watch(task), control])
+        _run_or_resume(item, sweep, [make_watch(item), control])
 
 
-def _run_or_resume(task: Task, sweep: Sweep, callbacks: list[Callback]) -> None:
-    import gps
+def _run_or_resume(item: WorkItem, sweep: Sweep, callbacks: list[Callback]) -> None:
+    from gps.experiment import resume, run
 
-    entry = task.entry
+    entry = item.entry
     if (path := sweep.find(entry)) is not None:
-        while Run.open(path).active:  # a worker of an earlier turn, which stops soon, or somebody's `gps resume`
-            require_turn(task)
+        while Run.open(path).active:  # a worker of an earlier turn, which stops soon, or a separate `gps resume`
+            require_turn(item)
             time.sleep(_POLL)
         if not sweep.is_finished(entry):
-            gps.resume(path, callbacks=callbacks)
+            resume(path, callbacks=callbacks)
         return
-    source = Path(task.experiment)
-    if fingerprint(replaced(load(source, task.overrides), iterations=task.iterations), source) != entry.fingerprint:
+    source = Path(item.experiment)
+    if (
+        compute_fingerprint(replaced(load(source, item.overrides), iterations=item.iterations), source)
+        != entry.fingerprint
+    ):
         raise SweepError(f"{source}: changed since the sweep began; start the sweep again")
-    command = ["gps", "run", task.experiment, "--seed", str(entry.seed)]
-    command += [] if task.iterations is None else ["--iterations", str(task.iterations)]
-    command += [word for override in task.overrides for word in ("--set", override)]
-    folder = Path(task.folder)
-    gps.run(
+    command = ["gps", "run", item.experiment, "--seed", str(entry.seed)]
+    command += [] if item.iterations is None else ["--iterations", str(item.iterations)]
+    command += [word for override in item.overrides for word in ("--set", override)]
+    folder = Path(item.folder)
+    run(
         source,
         seed=entry.seed,
-        iterations=task.iterations,
-        overrides=task.overrides,
+        iterations=item.iterations,
+        overrides=item.overrides,
         out=folder.parent.parent,
         group=f"{folder.name}/{entry.folder}",
         callbacks=callbacks,
@@ -141,29 +147,29 @@ def _run_or_resume(task: Task, sweep: Sweep, callbacks: list[Callback]) -> None:
     )
 
 
-def _obituary(deaths: int, iterations: int) -> str:
+def _describe_deaths(deaths: int, iterations: int) -> str:
     times, whole = "once" if deaths == 1 else f"{deaths} times", f"whole iteration{'s' * (iterations != 1)}"
     return (
         f"its worker died {times}, the last time after {iterations} {whole}: "
-        "it was killed, crashed, or ran out of memory (fewer --jobs leave more for each)"
+        "it was killed, crashed, or ran out of memory (fewer --jobs leave more for each run)"
     )
 
 
 @contextlib.contextmanager
-def _alone(task: Task) -> Iterator[None]:
-    """Wait until no other run is at work in this process."""
+def _claim_process(item: WorkItem) -> Iterator[None]:
+    """Hold this process for one run: wait until no other run is in progress in it."""
     while not _ONE_RUN.acquire(timeout=_POLL):
-        require_turn(task)
+        require_turn(item)
     try:
-        require_turn(task)
+        require_turn(item)
         yield
     finally:
         _ONE_RUN.release()
 
 
 @contextlib.contextmanager
-def _physics_threads(count: int) -> Iterator[None]:
-    """A default for `environment.threads`; what the worker's own `GPS_THREADS` or the experiment says wins."""
+def _set_physics_threads(count: int) -> Iterator[None]:
+    """Set the default of `environment.threads`; the worker's own `GPS_THREADS` and the experiment take precedence."""
     if "GPS_THREADS" in os.environ:
         yield
         return
@@ -174,8 +180,8 @@ def _physics_threads(count: int) -> Iterator[None]:
         del os.environ["GPS_THREADS"]
 
 
-def fingerprint(config: ExperimentConfig, source: Path) -> str:
-    """A digest of all that a run is made from but its seed: the experiment, its `task.py`, its MuJoCo model."""
+def compute_fingerprint(config: ExperimentConfig, source: Path) -> str:
+    """Return a digest of everything that defines a run except its seed: experiment, `task.py` and MuJoCo model."""
     files = [source / task_file.NAME] + ([] if config.environment.mjcf is None else [source / config.environment.mjcf])
     digest = hashlib.sha256(config.model_copy(update={"seed": 0}).to_toml().encode())
     for file in files:

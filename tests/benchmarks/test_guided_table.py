@@ -29,11 +29,13 @@ def test_each_algorithm_has_540_episodes(name):
 
 def test_a_short_run_makes_a_row():
     result = guided.train(guided.Algorithm("Short", SHORT), 3, None)
-    cells = guided.row("Short", [result], seeds=1)
+    cells = guided.make_row("Short", [result], seeds=1)
     assert cells[:5] == ("Short", "1", "0/1, 0 %", "0/1, 0 %", "0/1, 0 %")
     assert cells[6] == "2 (16)"
     assert len(cells) == len(guided.COLUMNS)
-    assert "policy, trained 0/1; policy, unseen 0/1; local controllers 0/1;" in guided.told("short", 3, result)
+    assert "policy, trained 0/1; policy, unseen 0/1; local controllers 0/1;" in guided.describe_result(
+        "short", 3, result
+    )
 
 
 def test_demonstrations_come_first_and_count():
@@ -46,10 +48,10 @@ def test_demonstrations_come_first_and_count():
     result = guided.train(short, 3, None)
     assert result.effort == (2 + 3, 16 + 24)
     assert result.demonstrated == [False]
-    assert "local controllers 0/1; demonstrations 0/1;" in guided.told("shown", 3, result)
-    told = guided.settings(short, [result, result])
+    assert "local controllers 0/1; demonstrations 0/1;" in guided.describe_result("shown", 3, result)
+    told = guided.describe_settings(short, [result, result])
     assert told.startswith("- Shown: `--set algorithm.iterations=1`, ")
-    assert told.endswith("`--set algorithm.samples=3`, whose own controllers insert 0/2")
+    assert told.endswith("`--set algorithm.samples=3`, whose controllers insert 0/2")
 
 
 def test_a_run_that_fails_is_a_row_and_not_the_end(monkeypatch, capsys):
@@ -68,10 +70,10 @@ def test_a_run_that_fails_is_a_row_and_not_the_end(monkeypatch, capsys):
 def test_a_row_says_what_several_seeds_say():
     def result(trained, unseen, seconds):
         succeeded = {"final": trained, "unseen": unseen, "local": trained}
-        return guided.Result(succeeded, {part: 2.0 for part in guided.PARTS}, (540, 54000), seconds)
+        return guided.RunResult(succeeded, {part: 2.0 for part in guided.PARTS}, (540, 54000), seconds)
 
     results = [result([True, True], [True, False], 10.0), result([True, True], [False, False], 30.0)]
-    cells = guided.row("It", results, seeds=3)
+    cells = guided.make_row("It", results, seeds=3)
     assert cells[:3] == ("It", "2 of 3", "4/4, 100 %")
     assert cells[3] == "1/4, 25 [0, 50] %"
     assert cells[5:] == ("2.00; 2.00; 2.00", "540 (54,000)", "20")

@@ -15,7 +15,7 @@ from made_up import make_policy_run, make_run
 
 from gps.inspect.live import Server
 from gps.inspect.report.page import write
-from gps.runs.control import requested
+from gps.runs.control import read_request
 from gps.runs.run import Run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -267,4 +267,4 @@ def test_a_page_elsewhere_cannot_stop_a_run(page, run):
                              .then((response) => response.status, () => 0)"""
         assert page.evaluate(script, server.url) == 0  # it was sent, and may not be read
         assert f"{server.url}control" in page.asked
-        assert requested(run.path) is None
+        assert read_request(run.path) is None

@@ -99,7 +99,7 @@ def test_by_one_setting(tmp_path):
     assert compare([folder], by="algorithm.kl_step").groups[1].label == "kl_step=2"
     with pytest.raises(ConfigError, match="no setting of these runs; did you mean 'samples'"):
         compare([folder], by="sample")
-    with pytest.raises(ConfigError, match=r"may be algorithm\.name, .* or cost\.0\.name; give more of it"):
+    with pytest.raises(ConfigError, match=r"ambiguous: algorithm\.name, .* or cost\.0\.name; give more of the key"):
         compare([folder], by="name")
 
 
@@ -148,9 +148,9 @@ def test_what_is_left_out_is_said(tmp_path):
     (damaged.path / "iterations/001/rollouts.npz").write_bytes(b"")
     comparison = compare([tmp_path / "runs"])
     assert [member.path for member in comparison.groups[0].members] == [good.path]
-    assert comparison.notes[0] == f"left out: {empty.path}: no iteration was finished"
+    assert comparison.notes[0] == f"left out: {empty.path}: no complete iteration"
     assert "rollouts.npz: does not match its checksum" in comparison.notes[1]
-    with pytest.raises(RunError, match="no iteration was finished\nno run is left to compare"):
+    with pytest.raises(RunError, match="no complete iteration\nno run can be compared"):
         compare([empty.path])
 
 
@@ -167,7 +167,7 @@ def test_a_run_that_was_done_twice_counts_once(tmp_path):
     (member,) = comparison.groups[0].members
     assert member.path == again.path
     assert [str(path) in note for path, note in zip((first.path, unfinished.path), comparison.notes, strict=True)]
-    assert all("seed 0 of the same settings is there again" in note for note in comparison.notes)
+    assert all("repeats seed 0 with the settings of" in note for note in comparison.notes)
 
 
 def test_an_unfinished_run_counts_in_the_curves_alone(tmp_path):
@@ -177,15 +177,15 @@ def test_an_unfinished_run_counts_in_the_curves_alone(tmp_path):
     (group,) = comparison.groups
     assert group.final_cost.value == 6
     assert len(group.curves["cost"][0].values) == 2
-    assert any("1 of 2 runs without a final evaluation" in note for note in comparison.notes)
-    assert any("span 36 to 72 steps" in note and "1 of 2 runs reach beyond" in note for note in comparison.notes)
+    assert any("1 of 2 runs have no final evaluation yet" in note for note in comparison.notes)
+    assert any("span 36 to 72 steps" in note and "1 of 2 runs extend beyond" in note for note in comparison.notes)
     assert row(group, comparison)[2:4] == ["12 to 18", "72 to 108"]
 
 
 def test_other_costs_are_pointed_out(tmp_path):
     make(tmp_path, 0)
     make(tmp_path, 0, "cost.0.weight=2.0")
-    assert "the cost itself differs" in compare([tmp_path / "runs"]).notes[-1]
+    assert "the cost function differs" in compare([tmp_path / "runs"]).notes[-1]
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
@@ -290,7 +290,7 @@ def test_other_unseen_starts_are_pointed_out(tmp_path):
     make_policy(tmp_path, 0)
     make_policy(tmp_path, 1, "environment.test_conditions=[{ qpos = [7.0, 0.5] }]")
     comparison = compare([tmp_path / "runs"])
-    assert "the unseen starts differ between the runs: what is said of them is not comparable" in comparison.notes
+    assert "the unseen starts differ between the runs: their results are not comparable" in comparison.notes
     assert any("test_conditions" in group.label for group in comparison.groups)
 
 
@@ -300,7 +300,7 @@ def test_an_environment_that_does_not_tell_of_success(tmp_path, capsys):
     run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
     run.write_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.full((2, 1, 6), 1.0))
     comparison = compare([run.path])
-    assert not comparison.told
+    assert not comparison.reports_success
     assert not any("solved" in name for name in header(comparison))
     assert "success" not in comparison.groups[0].curves
     assert cli.main(["compare", str(run.path), "-o", str(tmp_path / "page.html")]) == 0

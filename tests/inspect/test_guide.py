@@ -30,5 +30,5 @@ def test_its_python(tmp_path):
     script, callback = blocks("python")
     (tmp_path / "run").mkdir()
     exec(compile(re.sub(r'Path\("runs/.*?"\)', f"Path({str(tmp_path / 'run')!r})", script), "inspect.md", "exec"), {})
-    assert control.requested(tmp_path / "run") == "pause"
+    assert control.read_request(tmp_path / "run") == "pause"
     compile(callback, "inspect.md", "exec")

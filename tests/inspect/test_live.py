@@ -149,7 +149,7 @@ def test_another_name_for_this_machine_is_refused(server, host):
 def test_another_site_cannot_act(server, run, headers):
     with run:
         assert post(server, "stop", **headers)[0] == 403
-        assert control.requested(run.path) is None
+        assert control.read_request(run.path) is None
 
 
 def test_requests_are_checked_and_obeyed(server, run):
@@ -176,7 +176,7 @@ def test_requests_are_checked_and_obeyed(server, run):
 def test_a_port_that_is_taken_is_named(server, run, capsys):
     port = server.hosts[0].split(":")[1]
     assert cli.main(["view", str(run.path), "--port", port]) == 2
-    assert f"--port {port}: cannot be listened on" in capsys.readouterr().err
+    assert f"--port {port}: not available" in capsys.readouterr().err
     with pytest.raises(RunError, match="--port 99999"):
         Server(99999)
 

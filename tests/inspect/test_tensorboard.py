@@ -115,7 +115,7 @@ def test_without_the_package(tmp_path, monkeypatch):
 
 
 def test_without_a_folder():
-    with pytest.raises(ConfigError, match="give it a folder"):
+    with pytest.raises(ConfigError, match="no folder; give one"):
         TensorBoard().on_iteration(record(0))
 
 

@@ -8,14 +8,14 @@ from factories import rollouts as make_rollouts
 
 from gps.errors import ConfigError, DrawingError
 from gps.inspect import video
-from gps.inspect.video import Timing, columns, film, write
+from gps.inspect.video import Timing, count_columns, film, write
 
 PIL = pytest.importorskip("PIL.Image")
 
 
 def test_columns():
-    assert [columns(n) for n in range(1, 10)] == [1, 2, 3, 2, 3, 3, 4, 4, 3]
-    assert columns(20) == 5
+    assert [count_columns(n) for n in range(1, 10)] == [1, 2, 3, 2, 3, 3, 4, 4, 3]
+    assert count_columns(20) == 5
 
 
 @pytest.mark.parametrize(

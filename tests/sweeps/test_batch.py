@@ -23,8 +23,8 @@ from gps.errors import ConfigError, RunError, SweepError
 from gps.runs.control import Stopped
 from gps.runs.run import Run, find_runs, load_run
 from gps.sweeps import Sweep, Watch, batch, worker
-from gps.sweeps.console import Progress
-from gps.sweeps.pools import Pool, pool
+from gps.sweeps.console import SweepProgress
+from gps.sweeps.pools import Pool, open_pool
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,22 +66,22 @@ def workers(monkeypatch):
             fates = []
             for task in tasks[k : k + at_once]:
                 sweep = Sweep(task.folder)
-                if (deaths := sweep.deaths(task.entry, task.turn)) > task.retries:
-                    sweep.note(task.entry, task.turn, "failed", f"died {deaths} times", mendable=False)
+                if (deaths := sweep.count_deaths(task.entry, task.turn)) > task.retries:
+                    sweep.add_event(task.entry, task.turn, "failed", f"died {deaths} times", mendable=False)
                     continue
-                attempt = sweep.begun(task.entry, task.turn)
-                sweep.note(task.entry, task.turn, "begin")
+                attempt = sweep.count_begins(task.entry, task.turn)
+                sweep.add_event(task.entry, task.turn, "begin")
                 fates.append((task, workers.fate(task, attempt)))
             if any(fate == "dead" for _, fate in fates):
                 raise Dead
             for task, fate in fates:
-                Sweep(task.folder).note(task.entry, task.turn, fate)
+                Sweep(task.folder).add_event(task.entry, task.turn, fate)
 
     @contextmanager
     def made(backend, jobs, address):
         yield Pool(workers.jobs, 1, None)
 
-    monkeypatch.setattr(batch, "pool", made)
+    monkeypatch.setattr(batch, "open_pool", made)
     monkeypatch.setattr(Pool, "call", lambda self, *arguments: call(*arguments))
     return workers
 
@@ -93,8 +93,8 @@ def test_only_the_one_to_blame_is_given_up(slider, workers):
     (bad,) = [run for run in made.runs if run.state == "failed"]
     assert (bad.seed, bad.message, bad.mendable) == (3, "died 3 times", False)
     for entry in made.entries:
-        assert made.journal(entry)[-1].event == ("failed" if entry.seed == 3 else "finished")
-        assert len([event for event in made.journal(entry) if event.event == "begin"]) <= 3
+        assert made.read_journal(entry)[-1].event == ("failed" if entry.seed == 3 else "finished")
+        assert len([event for event in made.read_journal(entry) if event.event == "begin"]) <= 3
     assert any(at_once == 1 for _, at_once in workers.calls)
 
 
@@ -104,7 +104,7 @@ def test_whatever_dies_every_run_ends_and_none_is_begun_too_often(slider, worker
     workers.fate = lambda task, attempt: "dead" if rng.random() < 0.3 else "finished"
     made = gps.sweep(slider, seeds="0-9", retries=retries)
     for entry in made.entries:
-        events = [event.event for event in made.journal(entry)]
+        events = [event.event for event in made.read_journal(entry)]
         assert events[-1] in ("finished", "failed")
         assert events.count("begin") <= retries + 1
 
@@ -131,7 +131,7 @@ def test_ctrl_c_calls_the_workers_back(slider, workers):
     with pytest.raises(KeyboardInterrupt):
         gps.sweep(slider)
     with pytest.raises(worker._CalledBackError):
-        worker.watch(seen[0]).on_stage(0, "sample")
+        worker.make_watch(seen[0]).on_stage(0, "sample")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_ctrl_c_calls_the_workers_back(slider, workers):
         ({"overrides": ["algorithm.iterations=1,2"], "iterations": 3}, "contradict each other"),
         ({"name": "../x"}, "--name ../x"),
         ({"backend": "dusk"}, "expected local, dask, ray; did you mean 'dask'"),
-        ({"address": "h:1"}, "--address: for --backend dask or ray"),
+        ({"address": "h:1"}, "--address: needs --backend dask or ray"),
         ({"backend": "dask", "address": "h"}, "--address h: expected HOST:PORT of the Dask scheduler"),
         ({"backend": "dask", "address": "127.0.0.1:9"}, "no Dask scheduler answers there"),
     ],
@@ -201,13 +201,13 @@ def test_the_live_display(slider, workers, capsys, monkeypatch):
 
         console = Console(width=100)
         with console.capture() as captured:
-            console.print(progress._picture())
+            console.print(progress._draw())
         pictures.append(captured.get())
         return "finished"
 
     workers.fate, workers.jobs = fate, 1
-    with Progress() as progress:
-        assert progress._picture() == "starting"
+    with SweepProgress() as progress:
+        assert progress._draw() == "starting"
         gps.sweep(slider, seeds="0-1", watch=progress)
     assert "0 of 2 runs" in pictures[0]
     assert "seed 0" in pictures[0]
@@ -219,10 +219,10 @@ def test_the_live_display(slider, workers, capsys, monkeypatch):
 # -- a worker, in this process ---------------------------------------------------------------------------------------
 
 
-def task_of(slider: Path, made: Sweep, turn: str, **changes) -> worker.Task:
+def task_of(slider: Path, made: Sweep, turn: str, **changes) -> worker.WorkItem:
     plan = {"experiment": str(slider), "folder": str(made.path.resolve()), "entry": made.entries[0], "overrides": (),
             "turn": turn, "iterations": None, "retries": 2, "threads": 1}  # fmt: skip
-    return worker.Task(**(plan | changes))
+    return worker.WorkItem(**(plan | changes))
 
 
 def test_a_worker(slider, workers, monkeypatch):
@@ -230,40 +230,40 @@ def test_a_worker(slider, workers, monkeypatch):
     (entry,) = made.entries
     handler = signal.getsignal(signal.SIGINT)
     threads = []
-    monkeypatch.setattr(gps, "run", lambda *_, **__: threads.append(os.environ["GPS_THREADS"]), raising=False)
+    monkeypatch.setattr("gps.experiment.run", lambda *_, **__: threads.append(os.environ["GPS_THREADS"]))
     try:
-        with made.turn() as turn:
+        with made.take_turn() as turn:
             worker.work(task_of(slider, made, turn, threads=3))
-            assert made.ending(entry, turn).event == "finished"
+            assert made.find_ending(entry, turn).event == "finished"
             assert threads == ["3"]
             assert "GPS_THREADS" not in os.environ
             for error, message, mendable in [
                 (RunError("the disk is full"), "the disk is full", True),
                 (ZeroDivisionError("by zero"), "unexpected ZeroDivisionError: by zero", False),
                 (SystemExit(3), "unexpected SystemExit: 3", False),
-                (Stopped(), "stopped on request; the same sweep goes on with it", True),
+                (Stopped(), "stopped on request; run the same sweep again to continue it", True),
             ]:
 
                 def fails(*_, error=error, **__):
                     raise error
 
-                monkeypatch.setattr(gps, "run", fails)
+                monkeypatch.setattr("gps.experiment.run", fails)
                 worker.work(task_of(slider, made, turn))
-                ending = made.ending(entry, turn)
+                ending = made.find_ending(entry, turn)
                 assert (ending.message, ending.mendable) == (message, mendable)
                 assert ending.event == ("stopped" if isinstance(error, Stopped) else "failed")
             (slider / "slider.xml").write_text("")
             worker.work(task_of(slider, made, turn))
-            assert "changed since the sweep began; start the sweep again" in made.ending(entry, turn).message
+            assert "changed since the sweep began; start the sweep again" in made.find_ending(entry, turn).message
             with pytest.raises(SweepError, match="does not see /nowhere: put the experiment and --out where all"):
                 worker.work(task_of(slider, made, turn, experiment="/nowhere"))
             with worker._ONE_RUN:  # another run in this process
                 waiting = threading.Thread(target=worker.work, args=[task_of(slider, made, turn)])
                 waiting.start()
-                assert made.begun(entry, turn) == 6
+                assert made.count_begins(entry, turn) == 6
                 made.path.joinpath("sweep.lock").write_text("another turn")
                 waiting.join(10)
-            assert made.ending(entry, turn).event == "stopped"
+            assert made.find_ending(entry, turn).event == "stopped"
     finally:
         signal.signal(signal.SIGINT, handler)
 
@@ -286,10 +286,10 @@ class Killer(Watch):
         end = time.monotonic() + 60
         while self.seeds - self.killed.keys() and time.monotonic() < end:
             for entry in sweep.entries:
-                events = sweep.journal(entry)
+                events = sweep.read_journal(entry)
                 if entry.seed in self.seeds - self.killed.keys() and events and events[-1].event == "begin":
                     assert events[-1].pid != os.getpid()
-                    if done := sweep.progress(entry):
+                    if done := sweep.count_iterations(entry):
                         os.kill(events[-1].pid, signal.SIGKILL)
                         self.killed[entry.seed] = done
             time.sleep(0.01)
@@ -323,7 +323,7 @@ def test_processes(slider, capsys):
     assert [run.state for run in bad] == ["failed"] * 2
     assert all("step raised at step 0: OSError: the cable came off" in run.message and run.mendable for run in bad)
     assert killer.killed.keys() == {0}
-    assert made.deaths(made.entries[0], made.journal(made.entries[0])[0].turn) == 1
+    assert made.count_deaths(made.entries[0], made.read_journal(made.entries[0])[0].turn) == 1
     for run in good:
         assert digest(load_run(run.path)) == digest(alone(slider, run.__class__(**vars(run) | {"settings": {}})))
         assert (run.iterations, run.planned, run.conditions) == (6, 6, 2)
@@ -381,14 +381,14 @@ def test_ctrl_c_at_the_terminal_leaves_what_the_next_sweep_finishes(slider):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.strip() == (
-        "gps: interrupted; 0 of 2 runs are finished; to go on: gps sweep slider --seeds 0,1 --jobs 2 --iterations 30"
+        "gps: interrupted; 0 of 2 runs are finished; to continue: gps sweep slider --seeds 0,1 --jobs 2 --iterations 30"
     )
     assert "2 runs; 2 at a time" in out
     (path,) = Path("runs/slider").glob("sweep-*")
     made = Sweep(path)
     for run, entry in zip(made.runs, made.entries, strict=True):
         assert run.state in ("stopped", "not begun")
-        for event in made.journal(entry):
+        for event in made.read_journal(entry):
             with pytest.raises(ProcessLookupError):
                 os.kill(event.pid, 0)
         if run.path is not None:
@@ -419,8 +419,8 @@ def test_dask(slider):
         assert killer.killed.keys() == {1}
         assert made.finished
         entry = made.entries[1]
-        assert made.begun(entry, made.journal(entry)[0].turn) == 2
-        assert len({event.pid for event in made.journal(entry)} - {os.getpid()}) == 2
+        assert made.count_begins(entry, made.read_journal(entry)[0].turn) == 2
+        assert len({event.pid for event in made.read_journal(entry)} - {os.getpid()}) == 2
         run = made.runs[1]
         assert digest(load_run(run.path)) == digest(alone(slider, run, iterations=20))
     finally:
@@ -435,7 +435,7 @@ def test_dask_workers_with_several_threads_are_refused(slider):
         n_workers=1, threads_per_worker=2, processes=False, host="127.0.0.1", dashboard_address=None, protocol="tcp://"
     ) as cluster:
         address = cluster.scheduler_address
-        expected = "a worker has 2 threads, and a process can take one run only; .* --nworkers 2 --nthreads 1"
+        expected = "a worker has 2 threads, but a process can do only one run; .* --nworkers 2 --nthreads 1"
         with pytest.raises(SweepError, match=expected):
             gps.sweep(slider, backend="dask", address=address)
 
@@ -468,7 +468,7 @@ if __name__ == "__main__":
 
 
 def test_pools_end_with_the_block(slider):
-    with pool("local", 1, None) as made:
+    with open_pool("local", 1, None) as made:
         made.call(_note_pid, [str(slider / "a"), str(slider / "b")], 1)
     pids = {int((slider / name).read_text()) for name in "ab"}
     assert os.getpid() not in pids, "even one job has a process of its own"

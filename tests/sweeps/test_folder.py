@@ -45,7 +45,7 @@ def test_another_experiment_is_kept_out(path):
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "digest": "", "runs": [{}]}'])
 def test_a_manifest_that_is_none(path, text):
     (path / "sweep.json").write_text(text)
-    with pytest.raises(SweepError, match=r"sweep\.json: not what gps wrote"):
+    with pytest.raises(SweepError, match=r"sweep\.json: not written by gps"):
         Sweep(path)
 
 
@@ -59,13 +59,13 @@ def test_other_folders(path):
 
 def test_one_turn_at_a_time(path):
     sweep = Sweep(path)
-    with sweep.turn() as first:
+    with sweep.take_turn() as first:
         assert is_turn(path, first)
-        with pytest.raises(SweepError, match="another process is working on this sweep"), Sweep(path).turn():
+        with pytest.raises(SweepError, match="another process is working on this sweep"), Sweep(path).take_turn():
             raise AssertionError
         assert is_turn(path, first)
     assert not is_turn(path, first)
-    with sweep.turn() as second:
+    with sweep.take_turn() as second:
         assert not is_turn(path, first)
         assert is_turn(path, second)
     assert not is_turn(path.parent, "")
@@ -73,17 +73,21 @@ def test_one_turn_at_a_time(path):
 
 def test_the_journal_counts_deaths(path):
     sweep, (entry, other, *_) = Sweep(path), entries()
-    assert sweep.deaths(entry, "t") == sweep.begun(entry, "t") == 0
-    assert sweep.ending(entry, "t") is None
-    sweep.note(entry, "old", "begin")
-    sweep.note(entry, "t", "begin")
-    sweep.note(entry, "t", "begin")
-    assert (sweep.begun(entry, "t"), sweep.deaths(entry, "t"), sweep.ending(entry, "t")) == (2, 2, None)
+    assert sweep.count_deaths(entry, "t") == sweep.count_begins(entry, "t") == 0
+    assert sweep.find_ending(entry, "t") is None
+    sweep.add_event(entry, "old", "begin")
+    sweep.add_event(entry, "t", "begin")
+    sweep.add_event(entry, "t", "begin")
+    assert (sweep.count_begins(entry, "t"), sweep.count_deaths(entry, "t"), sweep.find_ending(entry, "t")) == (
+        2,
+        2,
+        None,
+    )
     with (path / "journal/a=1-seed0.jsonl").open("a") as file:
         file.write('{"turn": "t", "ev\n')  # torn by a kill
-    sweep.note(entry, "t", "failed", "why", mendable=False)
-    assert sweep.deaths(entry, "t") == 1
-    assert sweep.ending(entry, "t").message == "why"
-    assert sweep.ending(other, "t") is None
+    sweep.add_event(entry, "t", "failed", "why", mendable=False)
+    assert sweep.count_deaths(entry, "t") == 1
+    assert sweep.find_ending(entry, "t").message == "why"
+    assert sweep.find_ending(other, "t") is None
     run = sweep.runs[0]
     assert (run.state, run.message, run.mendable) == ("failed", "why", False)

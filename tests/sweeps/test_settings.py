@@ -13,13 +13,13 @@ from gps.sweeps import settings
      (range(2), [0, 1]), ([3, 1, 3], [3, 1])],
 )  # fmt: skip
 def test_seeds(given, expected):
-    assert settings.seeds(given) == expected
+    assert settings.parse_seeds(given) == expected
 
 
 @pytest.mark.parametrize("text", ["", "3-1", "a", "1,,2", "-1", "1-", "0-99999999999", "1.5"])
 def test_seeds_that_are_none(text):
     with pytest.raises(SweepError, match="--seeds"):
-        settings.seeds(text)
+        settings.parse_seeds(text)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_values_are_split_at_outer_commas_alone(text, values):
 
 
 def test_text_and_python_values_mean_the_same():
-    typed = settings.values_of(["a.b=1,2.5", "c=open_loop,feedback", 'd={x=[1,"y"]}', "e=true,1"], {})
-    given = settings.values_of(
+    typed = settings.collect_values(["a.b=1,2.5", "c=open_loop,feedback", 'd={x=[1,"y"]}', "e=true,1"], {})
+    given = settings.collect_values(
         [], {"a.b": [1, 2.5], "c": ("open_loop", "feedback"), "d": {"x": [1, "y"]}, "e": [True, 1]}
     )
     assert typed == given
     assert list(map(type, typed["e"])) == [bool, int]
-    assert settings.values_of(["a=1,1"], {}) == {"a": [1]}
+    assert settings.collect_values(["a=1,1"], {}) == {"a": [1]}
 
 
 @pytest.mark.parametrize(
@@ -58,21 +58,21 @@ def test_text_and_python_values_mean_the_same():
         (["a="], {}, "expected section.key=value"),
         (["a=1,"], {}, "expected section.key=value"),
         ([], {"a": []}, "expected section.key=value"),
-        (["a=1", "a=2"], {}, "--set a: given twice; write all its values in one: a=1,2"),
+        (["a=1", "a=2"], {}, "--set a: given twice; give all its values at once: a=1,2"),
         (["a=1"], {"a": 2}, "given twice"),
-        (["seed=1,2"], {}, "say --seeds 0-9 instead"),
+        (["seed=1,2"], {}, "use --seeds 0-9 instead"),
         ([], {"a": [None]}, "a: expected a number, a string, a list or a table, got NoneType"),
     ],
 )
 def test_values_that_are_none(overrides, values, message):
     with pytest.raises(SweepError, match=message):
-        settings.values_of(overrides, values)
+        settings.collect_values(overrides, values)
 
 
 def test_the_grid_is_the_product_the_last_key_changing_fastest():
-    assert settings.grid({"a": [1, 2], "b": ["x", "y"]}) == [
+    assert settings.make_grid({"a": [1, 2], "b": ["x", "y"]}) == [
         {"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]  # fmt: skip
-    assert settings.grid({}) == [{}]
+    assert settings.make_grid({}) == [{}]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_settings_in_words():
 
 
 def test_folder_names_are_safe_and_each_is_its_own():
-    assert settings.folder_name({}) == ""
-    assert settings.folder_name({"algorithm.kl_step": 0.5}) == "kl_step=0.5"
+    assert settings.make_folder_name({}) == ""
+    assert settings.make_folder_name({"algorithm.kl_step": 0.5}) == "kl_step=0.5"
     odd = [{"a": value} for value in ("x/../y", "x:y", "x y", [1, 2], [1, 3], "long" * 100, "long" * 101, "1", 1)]
-    names = [settings.folder_name(setting) for setting in odd]
+    names = [settings.make_folder_name(setting) for setting in odd]
     assert len(set(names)) == len(names)
     assert not any("/" in name or " " in name or len(name) > 100 for name in names)

@@ -1,7 +1,7 @@
-"""Runs side by side: those that differ in the seed alone are a group, and each group has curves and a final result.
+"""Compare runs: runs that differ only in the seed form a group, and each group has curves and a final result.
 
-`compare` reads the runs and puts them into groups; `words` says the outcome as tables, `page` as a page. What counts as
-the result is the evaluation of what was learned, without noise, never the best that was seen on the way.
+`compare` reads the runs and groups them; `words` presents the result as tables, `page` as an HTML page. The result of a
+run is the final evaluation without noise of what it learned, never the best value during training.
 """
 
 from gps.inspect.comparison.grouping import compare

@@ -1,4 +1,4 @@
-"""Which runs belong together, what a group is called, and what a reader must know to read its numbers right."""
+"""Group runs, name the groups, and note what a reader must know to interpret the numbers."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from gps.inspect.comparison.groups import Comparison, Group
 from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read
 from gps.runs.run import Run, find_runs
 
-_NO_SETTING = ("seed", "description", "environment.threads")  # what may differ within a group
+_NO_SETTING = ("seed", "description", "environment.threads")  # settings that may differ within a group
 
 _OTHERS = {"local": "the local controllers'", "expert": "the expert's", "both": "those of expert and policy together"}
-"""`PolicyRecord.player` where it is not the policy alone -> whose the samples are."""
+"""`PolicyRecord.player`, if it is not the policy alone -> owner of the samples, for messages."""
 
 
 def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = False) -> Comparison:
-    """Read runs and put them into groups.
+    """Read runs and group them.
 
     Args:
-        paths: run directories, or folders that hold some.
-        by: group by this setting alone (a key of experiment.toml, or its end, or "experiment"); None for every
+        paths: run directories, or folders of runs.
+        by: group only by this setting (a key of experiment.toml, the end of a key, or "experiment"); None for every
             setting that differs between the runs.
-        anyway: compare runs of different tasks too.
+        anyway: compare even runs of different tasks.
 
     Raises:
-        RunError: if no run is left, or the tasks differ.
-        ConfigError: for an unknown setting.
+        RunError: if no run can be compared, or the tasks differ.
+        ConfigError: if the setting is unknown.
     """
     members, notes = _read_all(paths)
     if not anyway:
         _require_one_task(members)
-    differing = _differing(members)
+    differing = _find_differing(members)
     if by is not None:
-        chosen = _key(by, members)
+        chosen = _find_key(by, members)
         overlooked = dict.fromkeys(key for keys in differing.values() for key in keys if key != chosen)
         notes += [f"differs within the groups: {key}" for key in overlooked]
         differing = {experiment: [chosen] for experiment in differing}
@@ -45,23 +45,23 @@ def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = F
     for member in members:
         values = (repr(member.settings.get(key)) for key in differing[member.settings[EXPERIMENT]])
         buckets.setdefault(tuple(values), []).append(member)
-    names = _short_names(list(dict.fromkeys(key for keys in differing.values() for key in keys)))
+    names = _shorten_names(list(dict.fromkeys(key for keys in differing.values() for key in keys)))
     groups, labels = [], set()
     for bucket in buckets.values():
         experiment = bucket[0].settings[EXPERIMENT]
-        label = _label(bucket[0], {key: names[key] for key in differing[experiment]}) or experiment
+        label = _make_label(bucket[0], {key: names[key] for key in differing[experiment]}) or experiment
         label = label if label not in labels else f"{label} ({len(labels) + 1})"
         labels.add(label)
-        unique, repeated = _newest_of_each_seed(bucket) if by is None else (bucket, [])
+        unique, repeated = _keep_newest_of_each_seed(bucket) if by is None else (bucket, [])
         notes += repeated
         groups.append(Group(label, tuple(sorted(unique, key=lambda member: (member.seed, str(member.path))))))
     experiments = sorted({member.settings[EXPERIMENT] for member in members})
-    notes += _caveats(groups, members)
+    notes += _collect_caveats(groups, members)
     return Comparison(" and ".join(experiments), tuple(groups), tuple(notes))
 
 
 def _read_all(paths: Sequence[str | Path]) -> tuple[list[Member], list[str]]:
-    """The runs at `paths` and in them, each once, in the order given; and who was left out, and why."""
+    """Return the runs at `paths` and in them, each once, in the order given; and notes on runs that were left out."""
     found: dict[Path, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
@@ -77,7 +77,7 @@ def _read_all(paths: Sequence[str | Path]) -> tuple[list[Member], list[str]]:
         except GpsError as error:
             left_out.append(f"left out: {' '.join(str(error).split())}")
     if not members:
-        raise RunError("\n".join([*left_out, "no run is left to compare"]))
+        raise RunError("\n".join([*left_out, "no run can be compared"]))
     return members, left_out
 
 
@@ -87,17 +87,21 @@ def _require_one_task(members: Sequence[Member]) -> None:
         keys = [key for key in TASK if first.settings.get(key) != other.settings.get(key)]
         if keys:
             differences = "; ".join(
-                f"{key} is {_shown(first.settings.get(key))} and {_shown(other.settings.get(key))}" for key in keys[:2]
+                f"{key} is {_format_setting(first.settings.get(key))} and {_format_setting(other.settings.get(key))}"
+                for key in keys[:2]
             )
             raise RunError(
                 f"{first.path} and {other.path} are runs of different tasks: {differences}; "
-                "compare runs of one task, or say --anyway"
+                "compare runs of one task, or use --anyway"
             )
 
 
-def _differing(members: Sequence[Member]) -> dict[str, list[str]]:
-    """By experiment, the settings that make groups: the experiment itself where there are several, and what differs
-    between its runs. What only some kinds of a table have, and its name decides, is not named again."""
+def _find_differing(members: Sequence[Member]) -> dict[str, list[str]]:
+    """Return, for each experiment, the settings that define its groups.
+
+    These are the experiment itself, if there are several, and the settings that differ between its runs, except those
+    that exist only in some kinds of a table and follow from the table's `name`.
+    """
     by_name: dict[str, list[Member]] = {}
     for member in members:
         by_name.setdefault(member.settings[EXPERIMENT], []).append(member)
@@ -106,12 +110,12 @@ def _differing(members: Sequence[Member]) -> dict[str, list[str]]:
     for name, same in by_name.items():
         keys = dict.fromkeys(key for member in same for key in member.settings if key not in _NO_SETTING)
         differing = [key for key in keys if len({repr(member.settings.get(key)) for member in same}) > 1]
-        result[name] = several + [key for key in differing if not _implied(key, differing, same)]
+        result[name] = several + [key for key in differing if not _is_implied(key, differing, same)]
     return result
 
 
-def _implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> bool:
-    """Whether some members lack the key, and the `name` of a table around it tells which value each of them has."""
+def _is_implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> bool:
+    """True if some members lack the key and the `name` of an enclosing table determines the value of each member."""
     if all(key in member.settings for member in members):
         return False
     parts = key.split(".")
@@ -123,8 +127,8 @@ def _implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> b
     return False
 
 
-def _key(name: str, members: Sequence[Member]) -> str:
-    """The setting that `name` means: a whole key, or the end of exactly one."""
+def _find_key(name: str, members: Sequence[Member]) -> str:
+    """Return the setting that `name` means: a whole key, or the end of exactly one."""
     known = list(dict.fromkeys(key for member in members for key in member.settings))
     if name in known:
         return name
@@ -132,13 +136,13 @@ def _key(name: str, members: Sequence[Member]) -> str:
     if len(ends) == 1:
         return ends[0]
     if ends:
-        raise ConfigError(f"--by {name}: may be {', '.join(ends[:-1])} or {ends[-1]}; give more of it")
+        raise ConfigError(f"--by {name}: ambiguous: {', '.join(ends[:-1])} or {ends[-1]}; give more of the key")
     candidates = [*known, *(key.rpartition(".")[2] for key in known)]
     raise ConfigError(f"--by {name}: no setting of these runs{nearest(name, candidates)}")
 
 
-def _short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Each key with its shortest end that no other key shares."""
+def _shorten_names(keys: Sequence[str]) -> dict[str, str]:
+    """Return each key with its shortest suffix that no other key has."""
     names = {}
     for key in keys:
         parts = key.split(".")
@@ -149,14 +153,14 @@ def _short_names(keys: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _label(member: Member, names: Mapping[str, str]) -> str:
+def _make_label(member: Member, names: Mapping[str, str]) -> str:
     return ", ".join(
-        str(member.settings[key]) if key == EXPERIMENT else f"{name}={_shown(member.settings.get(key))}"
+        str(member.settings[key]) if key == EXPERIMENT else f"{name}={_format_setting(member.settings.get(key))}"
         for key, name in names.items()
     )
 
 
-def _shown(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     if value is None:
         return "unset"
     if isinstance(value, float):
@@ -165,8 +169,8 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def _newest_of_each_seed(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
-    """One run of each seed: two with equal settings are one run done twice, and would count twice."""
+def _keep_newest_of_each_seed(members: Sequence[Member]) -> tuple[list[Member], list[str]]:
+    """Keep one run of each seed: runs with equal settings and seed are repetitions and would count twice."""
     chosen: dict[int, Member] = {}
     for member in members:  # the newest last
         old = chosen.get(member.seed)
@@ -174,44 +178,44 @@ def _newest_of_each_seed(members: Sequence[Member]) -> tuple[list[Member], list[
             chosen[member.seed] = member
     kept = list(chosen.values())
     return kept, [
-        f"left out: {member.path}: seed {member.seed} of the same settings is there again: {chosen[member.seed].path}"
+        f"left out: {member.path}: repeats seed {member.seed} with the settings of {chosen[member.seed].path}"
         for member in members
         if member not in kept
     ]
 
 
-def _caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
-    """What a reader must know to read the numbers right."""
+def _collect_caveats(groups: Sequence[Group], members: Sequence[Member]) -> list[str]:
+    """Return notes on what a reader must know to interpret the numbers."""
     notes = []
     for group in groups:
         unfinished = len(group.members) - len(group.finished)
         if unfinished:
             notes.append(
-                f"{group.label}: {unfinished} of {len(group.members)} runs without a final evaluation yet "
-                "(`gps resume` goes on), which count in the curves alone"
+                f"{group.label}: {unfinished} of {len(group.members)} runs have no final evaluation yet "
+                "(`gps resume` continues them) and count only in the curves"
             )
         for member in group.finished:
             if np.isnan(member.final_cost):
-                notes.append(f"{member.path}: no whole episode in its final evaluation, so it has no final cost")
+                notes.append(f"{member.path}: no complete episode in the final evaluation, so no final cost")
         curve = group.curves.get("cost")
         if curve is None:
-            notes.append(f"{group.label}: no environment step at which all seeds have data; no curve of the cost")
+            notes.append(f"{group.label}: no curve of the cost: at no environment step do all seeds have data")
         elif curve[0].cut:
             notes.append(
                 f"{group.label}: the curves span {curve[0].steps[0]:,} to {curve[0].steps[-1]:,} steps, where all "
-                f"seeds have data; {curve[0].cut} of {len(group.members)} runs reach beyond and were cut"
+                f"seeds have data; {curve[0].cut} of {len(group.members)} runs extend beyond and were cut"
             )
     for group in groups:
         players = {member.player for member in group.members}
         notes += [
-            f"{group.label}: the samples are {what}, not the policy's: so are the curves of cost, return and success, "
-            "and the steps until solved"
+            f"{group.label}: the samples are {what}, not the policy's; this also applies to the curves of cost, return "
+            "and success, and to the steps until solved"
             for player, what in _OTHERS.items()
             if player in players
         ]
     if len({repr(m.settings.get("environment.test_conditions")) for m in members if "unseen" in m.results}) > 1:
-        notes.append("the unseen starts differ between the runs: what is said of them is not comparable")
+        notes.append("the unseen starts differ between the runs: their results are not comparable")
     costs = {repr([(k, v) for k, v in m.settings.items() if k.startswith("cost.") or k == "task.py"]) for m in members}
     if len(costs) > 1:
-        notes.append("the cost itself differs between the runs: compare their success or their return")
+        notes.append("the cost function differs between the runs: compare their success or return")
     return notes

@@ -1,4 +1,4 @@
-"""What a comparison keeps of a run."""
+"""Read the data of a run for a comparison."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ TASK = (
     "environment.id", "environment.mjcf", "environment.frame_skip", "environment.horizon", "environment.conditions",
     "environment.options",
 )  # fmt: skip
-_WHOLE = (*TASK, "environment.test_conditions")  # these values stay in one piece
+_WHOLE = (*TASK, "environment.test_conditions")  # values that stay whole
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What an evaluation without noise came to: means over its starts."""
+    """The result of an evaluation without noise: means over its starts."""
 
     cost: float
     returns: float | None  # None without rewards
-    solved: tuple[bool, ...]  # by start; empty where the environment does not tell of success
+    solved: tuple[bool, ...]  # by start; empty if the environment does not report success
 
     @property
     def share(self) -> float | None:
-        """Of the starts, those that are solved."""
+        """The share of the starts that are solved; None if unknown."""
         return sum(self.solved) / len(self.solved) if self.solved else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """What a comparison keeps of a run. Curves are means over the conditions, by environment steps."""
+    """The data of a run for a comparison. Curves are means over the conditions, by environment steps."""
 
     path: Path
     seed: int
-    settings: Mapping[str, Any]  # dotted key -> value, the experiment's name included
-    cost: Curve  # of an episode
-    success: Curve | None  # share of the samples; None where the environment does not tell
-    returns: Curve | None  # sum of an episode's rewards; None where all of them are zero
-    policy_kl: Curve | None  # KL(policy ‖ its teachers), nats a step; None without a global policy
+    settings: Mapping[str, Any]  # dotted key -> value, including the experiment's name
+    cost: Curve  # sum of an episode's costs
+    success: Curve | None  # share of the samples; None if the environment does not report success
+    returns: Curve | None  # sum of an episode's rewards; None if all are zero
+    policy_kl: Curve | None  # KL(policy ‖ teachers), nats per step; None without a global policy
     policy_loss: Curve | None  # after each training of the policy
-    player: str | None  # whose the last samples are, as of `PolicyRecord.player`; None without a global policy
+    player: str | None  # `PolicyRecord.player` of the last samples; None without a global policy
     episodes: int
-    results: Mapping[str, Result]  # of what was evaluated (`gps.runs.EVALUATIONS`), as far as the run came
+    results: Mapping[str, Result]  # by evaluation (`gps.runs.EVALUATIONS`), if the run has it
 
     @property
     def final_cost(self) -> float | None:
-        """Of what was learned, from the conditions; None where the run never came so far."""
+        """Final cost without noise, mean over the conditions; None without a final evaluation."""
         return self.results["final"].cost if "final" in self.results else None
 
     @property
@@ -72,7 +72,7 @@ class Member:
 
     @property
     def apart(self) -> bool:
-        """Whether there is a policy to tell apart from its teachers, or starts that were not trained on."""
+        """True if the run has a policy as well as teachers, or starts that were not trained on."""
         return bool({"unseen", *TEACHERS} & set(self.results)) or self.policy_kl is not None
 
     @property
@@ -82,82 +82,84 @@ class Member:
 
     @property
     def steps_until_solved(self) -> float:
-        """Environment steps up to the first iteration whose samples all succeeded; infinite if there was none."""
+        """Environment steps up to the first iteration whose samples all succeeded; infinite if there is none."""
         solved = [] if self.success is None else self.success.steps[self.success.values == 1]
         return float(solved[0]) if len(solved) else np.inf
 
 
 def read(run: Run) -> Member:
-    """A run as a member of a comparison.
+    """Read a run as a member of a comparison.
 
     Raises:
-        RunError: if it has no iteration, or is damaged.
+        RunError: if the run has no iteration or is damaged.
     """
     count = len(run.iterations)
     if not count:
-        raise RunError(f"{run.path}: no iteration was finished")
+        raise RunError(f"{run.path}: no complete iteration")
     rows = [run.rows(k) for k in range(count)]
     steps = np.array([row[0].environment_steps for row in rows])
-    returns = np.array([_return(run.rollouts(k)[0]) for k in range(count)])
+    returns = np.array([_compute_return(run.rollouts(k)[0]) for k in range(count)])
     evaluated = {what: run.evaluated(what) for what in EVALUATIONS}
     rewarded = bool(returns.any()) or any(of is not None and bool(of[0].rewards.any()) for of in evaluated.values())
     last = run.policy(count - 1)
     return Member(
         path=run.path,
         seed=run.seed,
-        settings=_settings(run),
+        settings=_collect_settings(run),
         cost=Curve(steps, np.array([np.mean([item.cost for item in row]) for row in rows])),
-        success=_curve(steps, [_share(row) for row in rows]),
+        success=_make_curve(steps, [_compute_share(row) for row in rows]),
         returns=Curve(steps, returns) if rewarded else None,
-        policy_kl=_curve(steps, [_mean([item.policy_kl_step for item in row]) for row in rows]),
-        policy_loss=_curve(steps, [row[0].policy_loss_after for row in rows]),
+        policy_kl=_make_curve(steps, [_average_known([item.policy_kl_step for item in row]) for row in rows]),
+        policy_loss=_make_curve(steps, [row[0].policy_loss_after for row in rows]),
         player=None if last is None else last.player,
         episodes=sum(item.samples for row in rows for item in row),
-        results={what: _result(*of, rewarded) for what, of in evaluated.items() if of is not None},
+        results={what: _summarize(*of, rewarded) for what, of in evaluated.items() if of is not None},
     )
 
 
-def _result(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
+def _summarize(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
     items = evaluation(rollouts, costs)
     solved = tuple(item.solved for item in items if item.solved is not None)
-    return Result(float(np.mean([item.cost for item in items])), _return(rollouts) if rewarded else None, solved)
+    return Result(
+        float(np.mean([item.cost for item in items])), _compute_return(rollouts) if rewarded else None, solved
+    )
 
 
-def _curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
-    """None where no value is known."""
+def _make_curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
+    """Return a curve, with NaN for unknown values; None if no value is known."""
     known = np.array([np.nan if value is None else value for value in values], dtype=float)
     return None if np.isnan(known).all() else Curve(steps, known)
 
 
-def _share(rows: Sequence[Row]) -> float | None:
-    told = [row for row in rows if row.successes is not None]
-    return sum(row.successes for row in told) / sum(row.samples for row in told) if told else None
+def _compute_share(rows: Sequence[Row]) -> float | None:
+    known = [row for row in rows if row.successes is not None]
+    return sum(row.successes for row in known) / sum(row.samples for row in known) if known else None
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _average_known(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
-def _return(rollouts: Any) -> float:
-    """The mean over all samples of the sum of an episode's rewards."""
+def _compute_return(rollouts: Any) -> float:
+    """Return the mean over all samples of the sum of an episode's rewards."""
     return float(np.sum(rollouts.rewards, axis=2).mean())
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    settings = {EXPERIMENT: run.name, **_flat(run.config.model_dump())}
+def _collect_settings(run: Run) -> dict[str, Any]:
+    settings = {EXPERIMENT: run.name, **_flatten(run.config.model_dump())}
     task = run.path / "task.py"
     if task.is_file():  # its functions may be the cost or the environment
         settings["task.py"] = hashlib.sha256(task.read_bytes()).hexdigest()[:8]
     return settings
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Dotted keys of nested tables and of lists of tables; the conditions and the options stay in one piece."""
+def _flatten(value: Any, key: str = "") -> dict[str, Any]:
+    """Return the dotted keys of nested tables and lists of tables; conditions and options stay whole."""
     if key not in _WHOLE and isinstance(value, dict):
         items: Iterable[tuple[Any, Any]] = value.items()
     elif key not in _WHOLE and isinstance(value, list | tuple) and value and isinstance(value[0], dict):
         items = enumerate(value)
     else:
         return {key: value}
-    return {k: v for name, item in items for k, v in _flat(item, f"{key}.{name}" if key else str(name)).items()}
+    return {k: v for name, item in items for k, v in _flatten(item, f"{key}.{name}" if key else str(name)).items()}

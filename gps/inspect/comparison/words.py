@@ -1,4 +1,4 @@
-"""A comparison as tables for the terminal, and what their columns mean."""
+"""A comparison as tables for the terminal, and legends for their columns."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from gps.players import TEACHERS
 
 
 def header(comparison: Comparison) -> list[str]:
-    """The names of the columns of `row`."""
+    """Return the names of the columns of `row`."""
     final = ["final cost [95 %]", *(["final return [95 %]"] if comparison.rewarded else [])]
-    solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.told else []
+    solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.reports_success else []
     return ["group", "runs", "episodes", "steps", *final, *solved]
 
 
 def row(group: Group, comparison: Comparison) -> list[str]:
-    """One group as cells."""
+    """Return the cells of a group."""
     return [
         group.label,
         str(len(group.members)),
-        _span([member.episodes for member in group.members]),
-        _span([member.steps for member in group.members]),
+        _format_span([member.episodes for member in group.members]),
+        _format_span([member.steps for member in group.members]),
         interval(group.final_cost),
         *([interval(group.final_return)] if comparison.rewarded else []),
-        *(_solved(group) if comparison.told else []),
+        *(_make_solved_cells(group) if comparison.reports_success else []),
     ]
 
 
-def _solved(group: Group) -> list[str]:
-    """The cells that speak of success."""
+def _make_solved_cells(group: Group) -> list[str]:
+    """Return the cells about success."""
     if all(member.success is None and not member.solved for member in group.members):
         return ["-"] * 3
     conditions = [solved for member in group.finished for solved in member.solved]
@@ -45,35 +45,35 @@ def _solved(group: Group) -> list[str]:
 
 
 def apart_header(comparison: Comparison) -> list[str]:
-    """The names of the columns of `apart_row`; empty where there is nothing to tell apart."""
-    measures = _apart_columns(comparison)
+    """Return the names of the columns of `apart_row`; empty without separate measures."""
+    measures = _choose_apart_columns(comparison)
     return ["group", *(f"{measure.name} [95 %]" for measure in measures)] if measures else []
 
 
 def apart_row(group: Group, comparison: Comparison) -> list[str]:
-    """One group as cells: the policy from trained and from unseen starts, and its teachers."""
-    return [group.label, *(_cell(group, measure) for measure in _apart_columns(comparison))]
+    """Return the cells of a group: the policy from trained and from unseen starts, and its teachers."""
+    return [group.label, *(_make_cell(group, measure) for measure in _choose_apart_columns(comparison))]
 
 
-def _apart_columns(comparison: Comparison) -> list[Measure]:
-    """Without what `row` has as the final cost and return, and without returns where success says more."""
+def _choose_apart_columns(comparison: Comparison) -> list[Measure]:
+    """Return the measures of `apart_row`: not those in `row`, and no returns if success is known."""
     final = {(measure.what, measure.kind) for measure in (FINAL_COST, FINAL_RETURN)}
     kinds = [kind for kind in comparison.apart if kind != "return" or "success" not in comparison.apart]
     return [m for kind in kinds for m in comparison.apart[kind] if (m.what, m.kind) not in final]
 
 
 def apart_legend(comparison: Comparison) -> tuple[str, ...]:
-    """What the columns of `apart_row` mean."""
-    columns = [text for what, text in _APART_LEGEND.items() if what not in TEACHERS or comparison.taught_by(what)]
+    """Return the legend for the columns of `apart_row`."""
+    columns = [text for what, text in _APART_LEGEND.items() if what not in TEACHERS or comparison.has_teacher(what)]
     return "; ".join(columns), *([_APART_SUCCESS] if "success" in comparison.apart else [])
 
 
 def legend(comparison: Comparison) -> tuple[str, ...]:
-    """What the columns of `row` mean."""
-    return _LEGEND if comparison.told else _LEGEND[:1]
+    """Return the legend for the columns of `row`."""
+    return _LEGEND if comparison.reports_success else _LEGEND[:1]
 
 
-def _cell(group: Group, measure: Measure) -> str:
+def _make_cell(group: Group, measure: Measure) -> str:
     found = group.estimate(measure)
     if found is None or measure.kind != "success":
         return interval(found)
@@ -84,33 +84,34 @@ def _cell(group: Group, measure: Measure) -> str:
 
 
 def lines(comparison: Comparison) -> list[str]:
-    """The comparison as a table for the terminal; the notes are for the caller to print."""
+    """Return the comparison as a table for the terminal, without the notes."""
     return aligned([header(comparison), *(row(group, comparison) for group in comparison.groups)])
 
 
 def apart_lines(comparison: Comparison) -> list[str]:
-    """The same of what tells policies, their teachers and unseen starts apart; empty where there is nothing."""
+    """Return the table of policies, teachers and unseen starts; empty without separate measures."""
     head = apart_header(comparison)
     return aligned([head, *(apart_row(group, comparison) for group in comparison.groups)]) if head else []
 
 
 _LEGEND = (
-    "final cost: of what was learned, without noise, mean over the conditions; interquartile mean over the seeds",
+    "final cost: of the final policy or controllers without noise, mean over the conditions; interquartile mean over "
+    "the seeds",
     "steps until solved: median over the seeds of the environment steps up to the first iteration whose samples all "
     "succeeded",
 )
 
 _APART_LEGEND = {
-    "final": "trained, unseen: the policy without noise from the starts that it was trained on, and from the test "
+    "final": "trained, unseen: the policy without noise, from the starts that it was trained on and from the test "
     "conditions",
     "local": "local: the local controllers, each from its own start",
     "expert": "expert: the expert that taught the policy, from the starts that were trained on",
 }
 _APART_SUCCESS = (
-    "success: starts that are solved, of all seeds; then the interquartile mean over the seeds of each one's share"
+    "success: solved starts of all seeds; then the interquartile mean over the seeds of the share of solved starts"
 )
 
 
-def _span(values: Sequence[int]) -> str:
+def _format_span(values: Sequence[int]) -> str:
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

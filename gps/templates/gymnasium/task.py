@@ -1,4 +1,4 @@
-"""The environment and the cost of this experiment. Replace both by your own."""
+"""The environment and the cost of this experiment. Replace both with your own."""
 
 import gymnasium
 import jax.numpy as jnp
@@ -11,14 +11,14 @@ DT = 0.05  # s
 class Puck(gymnasium.Env):
     """A puck of 1 kg on a table with friction, pushed by a force of at most 2 N in x and y.
 
-    The observation is what the controller sees: position (m) and velocity (m/s).
+    The observation is the controller's input: position (m) and velocity (m/s).
     """
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (4,))
     action_space = gymnasium.spaces.Box(-2.0, 2.0, (2,))
 
     def reset(self, *, seed=None, options=None):
-        """Go to the start of a condition. The same condition must give the same start every time."""
+        """Return to the start of a condition. The same condition must always give the same start."""
         super().reset(seed=seed)
         self.position = np.array((options or {}).get("start", [0.0, 0.0]))
         self.velocity = np.zeros(2)
