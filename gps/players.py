@@ -4,7 +4,7 @@ import enum
 from typing import Self
 
 
-class Player(str, enum.Enum):
+class Player(enum.StrEnum):
     """Who acts in an episode. The values are stored in run directories."""
 
     one: str  # the player of one condition
@@ -60,12 +60,12 @@ class Player(str, enum.Enum):
 FINAL, UNSEEN = "final", "unseen"
 """What was learned, without noise, from the conditions that were trained on, and from the test conditions."""
 
-BESIDE = (Player.LOCAL, Player.EXPERT, Player.PLANNER)
-"""Who may be evaluated in addition to what was learned: the teachers of a policy."""
+TEACHERS = (Player.LOCAL, Player.EXPERT, Player.PLANNER)
+"""Who may teach a policy, and is then evaluated in addition to it."""
 
 EVALUATIONS: dict[str, str] = {
     FINAL: "evaluation",
     UNSEEN: "evaluation_unseen",
-    **{player.value: f"evaluation_{player.value}" for player in BESIDE},
+    **{player.value: f"evaluation_{player.value}" for player in TEACHERS},
 }
 """What is evaluated without noise at the end of a run -> its folder in the run directory."""

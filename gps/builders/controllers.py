@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 
 from gps.builders.checks import per_entry
 from gps.config import ExperimentConfig

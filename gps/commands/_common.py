@@ -97,6 +97,6 @@ def require_condition(condition: int, count: int) -> None:
 
 
 def print_json(value: Any) -> None:
-    from gps.inspect.tables import plain
+    from gps.inspect.iteration import to_plain
 
-    print(json.dumps(plain(value), allow_nan=False, ensure_ascii=False))
+    print(json.dumps(to_plain(value), allow_nan=False, ensure_ascii=False))

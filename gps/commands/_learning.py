@@ -14,7 +14,7 @@ from gps.commands._common import INTERRUPTED, OK, add_port, print_error
 from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
-    from gps.experiment import Callback
+    from gps.callbacks import Callback
     from gps.inspect.console import Progress
     from gps.runs.run import Run
 

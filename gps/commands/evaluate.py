@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, print_json
+from gps.players import TEACHERS
 
 if TYPE_CHECKING:
-    from gps.evaluation import Evaluated, Score
+    from gps.evaluation import FreshEvaluation, Score
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "trained: the conditions; unseen: the test conditions; all: both; default: %(default)s"
     parser.add_argument("--starts", choices=("trained", "unseen", "all"), default="trained", help=about)
     about = "the global policy, or its teacher (local controllers or expert); default: the policy if there is one"
-    parser.add_argument("--controller", choices=("policy", "local", "expert"), default="learned", help=about)
+    parser.add_argument("--controller", choices=("policy", *TEACHERS), default="learned", help=about)
     add_noise(parser)
     parser.add_argument(
         "--seed",
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from gps.evaluation import evaluate
-    from gps.runs.run import load_run
+    from gps.runs import load_run
 
     run = load_run(args.run)
     chosen = ("trained", "unseen") if args.starts == "all" else (args.starts,)
@@ -52,12 +53,11 @@ def main(args: argparse.Namespace) -> int:
     repeated = all(result.repeated for result in results)
     if args.json:
         head = {"run": str(run.path), "iteration": first.iteration, "noise": args.noise, "seed": args.seed}
-        head |= {"starts": args.starts, "controller": first.player, "deterministic": repeated}
+        head |= {"starts": args.starts, "controller": first.player.value, "deterministic": repeated}
         print_json(head | {"scores": [score for result in results for score in result.scores]})
         return OK
     print(run.path)
-    what = {"policy": "policy", "local": "controllers", "expert": "expert"}[first.player]
-    print(f"{what} after iteration {first.iteration}, {_describe_noise(args.noise)}, seed {args.seed}")
+    print(f"{first.player.short} after iteration {first.iteration}, {_describe_noise(args.noise)}, seed {args.seed}")
     for line in _make_table(results):
         print(line)
     if repeated:
@@ -74,8 +74,8 @@ def _describe_noise(noise: Any) -> str:
     return "without noise" if noise == "none" else f"with white noise of standard deviation {noise:g} on the actions"
 
 
-def _make_table(results: Sequence[Evaluated]) -> list[str]:
-    from gps.inspect.tables import aligned, interval
+def _make_table(results: Sequence[FreshEvaluation]) -> list[str]:
+    from gps.inspect.formatting import align_columns, format_interval
 
     scores = [(score, result.repeated) for result in results for score in result.scores]
     rewarded = any(score.returns is not None for score, _ in scores)
@@ -92,13 +92,13 @@ def _make_table(results: Sequence[Evaluated]) -> list[str]:
             *([score.starts] if unseen else []),
             "all" if score.condition is None else str(score.condition),
             str(score.episodes),
-            interval(score.cost),
-            *([interval(score.returns)] if rewarded else []),
+            format_interval(score.cost),
+            *([format_interval(score.returns)] if rewarded else []),
             *([_format_success(score, repeated)] if reports_success else []),
         ]
         for score, repeated in scores
     ]
-    return aligned([head, *rows])
+    return align_columns([head, *rows])
 
 
 def _format_success(score: Score, repeated: bool) -> str:

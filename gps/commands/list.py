@@ -8,6 +8,7 @@ from typing import Any
 
 from gps.commands._common import OK
 from gps.errors import GpsError
+from gps.players import TEACHERS, UNSEEN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.inspect.tables import aligned
-    from gps.runs.run import find_runs
+    from gps.inspect.formatting import align_columns
+    from gps.runs import find_runs
 
     runs = find_runs(args.folder)
     if not runs:
@@ -24,21 +25,22 @@ def main(args: argparse.Namespace) -> int:
         return OK
     table = [_HEAD, *(_summarize(path) for path in runs)]
     shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != "-" for line in table[1:])]
-    for line in aligned([[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]):
+    for line in align_columns([[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]):
         print(line)
     return OK
 
 
-_APART = {"unseen": "unseen", "local controllers": "local", "expert": "expert"}
-"""Optional column -> the evaluation that it shows, a key of `gps.runs.EVALUATIONS`."""
+_APART = {UNSEEN: UNSEEN, **{player.all: player.value for player in TEACHERS}}
+"""Optional column -> the evaluation that it shows, a key of `gps.players.EVALUATIONS`."""
 
 _HEAD = ("run", "seed", "iterations", "final cost", "success", *_APART, "started (UTC)", "state")
 
 
 def _summarize(path: Any) -> tuple[str, ...]:
     """Return the cells of a run in `gps list`."""
-    from gps.inspect.tables import number, solved
-    from gps.runs.run import Run
+    from gps.inspect.formatting import format_number
+    from gps.metrics import count_solved
+    from gps.runs import Run
 
     seed = iterations = cost = success = started = "-"
     apart = ["-"] * len(_APART)
@@ -50,15 +52,15 @@ def _summarize(path: Any) -> tuple[str, ...]:
         state = "running" if run.active else "finished" if done >= planned else "stopped"
         rows = run.rows(done - 1) if done else []
         if rows:
-            cost = number(sum(row.cost for row in rows) / len(rows))
+            cost = format_number(sum(row.cost for row in rows) / len(rows))
             known = [row for row in rows if row.successes is not None]
             if known:
                 success = f"{sum(row.successes for row in known)}/{sum(row.samples for row in known)} samples"
-        if evaluation := run.evaluation_summary:
-            cost = number(sum(item.cost for item in evaluation) / len(evaluation))
-            count = solved(evaluation)
+        if evaluation := run.evaluation_rows():
+            cost = format_number(sum(item.cost for item in evaluation) / len(evaluation))
+            count = count_solved(evaluation)
             success = "-" if count is None else f"{count} conditions"
-        apart = [solved(run.evaluated_summary(what)) or "-" for what in _APART.values()]
+        apart = [count_solved(run.evaluation_rows(what)) or "-" for what in _APART.values()]
     except GpsError:
         state = "damaged"
     return str(path), seed, iterations, cost, success, *apart, started, state

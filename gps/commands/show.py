@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gps.commands._common import OK, add_run, print_json, require_condition
 
 if TYPE_CHECKING:
-    from gps.runs.run import Run
+    from gps.runs import Run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.runs.run import load_run
+    from gps.runs import load_run
 
     run = load_run(args.run)
     if args.iteration is None:
@@ -34,23 +34,23 @@ def main(args: argparse.Namespace) -> int:
 
 def _show_run(run: Run, args: argparse.Namespace) -> None:
     from gps.inspect import tables
-    from gps.runs.run import EVALUATIONS
+    from gps.players import EVALUATIONS, FINAL, UNSEEN, Player
 
     last = run.last_whole()
     rows = [row for k in range(0 if last is None else last + 1) for row in run.rows(k)]
-    evaluations = {what: run.evaluated_summary(what) for what in EVALUATIONS}
+    evaluations = {what: run.evaluation_rows(what) for what in EVALUATIONS}
     if rows and args.condition is not None:
         require_condition(args.condition, 1 + max(row.condition for row in rows))
         rows = [row for row in rows if row.condition == args.condition]
         evaluations = {
-            what: items if what == "unseen" else [item for item in items if item.condition == args.condition]
-            for what, items in evaluations.items()
+            what: found if what == UNSEEN else [row for row in found if row.condition == args.condition]
+            for what, found in evaluations.items()
         }
     if args.json:
         run.verify()
         head = {"run": str(run.path), "name": run.name, "seed": run.seed, "started": run.started}
-        others = {EVALUATIONS[what]: items for what, items in evaluations.items() if items}
-        print_json(head | {"metrics": rows, "evaluation": evaluations["final"]} | others)
+        others = {EVALUATIONS[what]: found for what, found in evaluations.items() if found}
+        print_json(head | {"metrics": rows, "evaluation": evaluations[FINAL]} | others)
         return
     config = run.config
     print(run.path)
@@ -58,32 +58,31 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
         print(config.description)
     print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
     if rows:
-        print(tables.header())
-    for line in tables.lines(rows):
+        print(tables.format_header())
+    for line in tables.format_rows(rows):
         print(line)
-    policies = [(k, policy) for k in sorted({row.iteration for row in rows}) if (policy := run.policy(k)) is not None]
-    for line in tables.policy_table(policies):
+    players = {row.iteration: Player(row.player) for row in rows}
+    policies = [(k, players[k], policy) for k in sorted(players) if (policy := run.policy_record(k)) is not None]
+    for line in tables.format_policies(policies):
         print(line)
-    for what, items in evaluations.items():
-        for line in tables.evaluation_lines(items, what, what == "final" and run.has_policy(last)) if items else []:
+    for what, found in evaluations.items():
+        for line in tables.describe_evaluation(what, found) if found else []:
             print(line)
-    if policies and args.condition is None and (solved := tables.solved_line(evaluations)):
+    if policies and args.condition is None and (solved := tables.describe_solved(evaluations)):
         print(solved)
     run.verify()
 
 
 def _show_iteration(run: Run, args: argparse.Namespace) -> None:
-    from gps.inspect import tables
+    from gps.inspect.iteration import describe_iteration, export_iteration
 
-    count = len(run.iterations)
-    iteration = args.iteration + count if args.iteration < 0 else args.iteration
-    run.iterations.require(iteration)
+    iteration = run.iterations.resolve(args.iteration)
     record = run.iterations[iteration]
     conditions: Sequence[int] = range(len(record.statuses))
     if args.condition is not None:
         require_condition(args.condition, len(conditions))
         conditions = [args.condition]
     if args.json:
-        print_json({"run": str(run.path), "iteration": iteration, "conditions": tables.detailed(record, conditions)})
+        print_json({"run": str(run.path), "iteration": iteration, "conditions": export_iteration(record, conditions)})
     else:
-        print(tables.describe(record, conditions))
+        print(describe_iteration(record, conditions))

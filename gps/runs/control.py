@@ -20,19 +20,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gps.callbacks import Callback
 from gps.errors import RunError, nearest
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gps.config import ExperimentConfig
-    from gps.experiment import Callback
-    from gps.records import IterationRecord, Rollouts
+    from gps.records import IterationRecord
     from gps.runs.run import Run
-else:
-    Callback = object  # a process that only sends requests need not import the whole experiment
 
 REQUESTS = ("pause", "resume", "stop")
 
@@ -123,12 +119,6 @@ class Control(Callback):
         assert self._run is not None
         if read_request(self._run) == "stop":
             raise Stopped
-
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """Do nothing: the training is over, there is nothing left to pause."""
-
-    def on_end(self, run: Run) -> None:
-        """Do nothing: the context manager deletes the requests."""
 
     def _wait(self, run: Path, where: str) -> None:
         self._announce(f"paused before {where}")

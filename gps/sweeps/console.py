@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-from gps.inspect.tables import aligned, number
+from gps.inspect.formatting import align_columns, format_number
 from gps.sweeps.batch import Watch
 from gps.sweeps.folder import Entry, Sweep, SweepRun
 from gps.sweeps.settings import describe
@@ -134,7 +134,7 @@ def _make_label(entry: Entry) -> str:
 
 
 def _format_cost(run: SweepRun) -> str:
-    return "-" if run.cost is None else number(run.cost)
+    return "-" if run.cost is None else format_number(run.cost)
 
 
 def _format_solved(run: SweepRun) -> str:
@@ -159,4 +159,4 @@ def make_table(sweep: Sweep) -> list[str]:
         for run in runs
     ]
     reasons = [f"{run.label}: {line}" for run in runs for line in run.message.splitlines()]
-    return ["", *aligned(lines), *([""] if reasons else []), *reasons]
+    return ["", *align_columns(lines), *([""] if reasons else []), *reasons]

@@ -156,7 +156,7 @@ class Sweep:
             assert path is not None
             state = "finished"
             try:
-                evaluation = Run.open(path).evaluation_summary
+                evaluation = Run.open(path).evaluation_rows()
                 cost = sum(item.cost for item in evaluation) / len(evaluation)
                 known = [item.solved for item in evaluation if item.solved is not None]
                 solved, conditions = sum(known) if known else None, len(evaluation)

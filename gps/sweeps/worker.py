@@ -23,7 +23,7 @@ from gps.runs.run import Run
 from gps.sweeps.folder import Entry, Sweep, is_turn
 
 if TYPE_CHECKING:
-    from gps.experiment import Callback
+    from gps.callbacks import Callback
 
 _ONE_RUN = threading.Lock()
 """Held while a run is in progress: two XLA programs in one process can deadlock."""
@@ -51,7 +51,7 @@ class _CalledBackError(Exception):
 
 def make_watch(item: WorkItem) -> Callback:
     """Return a callback that ends the run when its turn is over."""
-    from gps.experiment import Callback
+    from gps.callbacks import Callback
 
     class StopWithTurn(Callback):
         def on_stage(self, iteration: int, stage: str) -> None:
