@@ -191,7 +191,7 @@ def _from_fresh_starts(
     built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping], seed: int
 ) -> tuple[Rollouts, np.ndarray]:
     """Episode e of every condition starts as `seed` + e says."""
-    if not getattr(built.environment, "seeded", False):
+    if not built.environment.seeded:
         raise ConfigError("the starts of this environment are those of its conditions: they have no seed to change")
     M, E = draws.shape[:2]
     starts = [{**condition, "seed": seed + e} for condition in conditions for e in range(E)]

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 from threadpoolctl import threadpool_limits
 
 from gps import builders
 from gps.algorithms.guided.base import Limits
 from gps.backend import jax
 from gps.config import ExperimentConfig, OnTrouble, load, replaced
+from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
 from gps.errors import ConfigError, TroubleError
 from gps.observations import Sight
@@ -162,7 +162,7 @@ class Experiment:
         for what, policy in self.algorithm.further(state).items():
             yield what, *self.evaluate(policy)
 
-    def at_the_start(self) -> VectorEnv:
+    def at_the_start(self) -> BatchEnvironment:
         """Another environment, with one simulation of each condition at its start, for the caller to close."""
         environment = builders.environment(self.config.environment, self._directory, len(self.conditions))
         environment.reset(options={"conditions": list(self.conditions)})

@@ -4,25 +4,25 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import VectorEnv
 
 from gps.builders.checks import per_entry
 from gps.config import ExperimentConfig
 from gps.config.controller import FileInitialConfig, LQRInitialConfig, PDInitialConfig, ZeroInitialConfig
+from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
 
 
 def first_controllers(
-    config: ExperimentConfig, directory: Path, environment: VectorEnv, starts: np.ndarray, T: int
+    config: ExperimentConfig, directory: Path, environment: BatchEnvironment, starts: np.ndarray, T: int
 ) -> Controller:
     """The controllers of iteration 0, for the M conditions that start in `starts` (M, dx).
 
     Raises:
         ConfigError: if the environment does not tell what the chosen kind needs to know.
     """
-    mechanics = getattr(environment, "mechanics", None)
+    mechanics = environment.mechanics
     choice = config.algorithm.controller.initial or (ZeroInitialConfig() if mechanics is None else LQRInitialConfig())
     M, dx = starts.shape
     space = environment.single_action_space

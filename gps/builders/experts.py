@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 
 from gps.builders.checks import made
 from gps.builders.costs import reward_model
@@ -13,6 +12,7 @@ from gps.builders.environments import require_room
 from gps.config import ExperimentConfig
 from gps.config.expert import PlannerExpertConfig, RunExpertConfig, TaskExpertConfig
 from gps.dynamics.mixture import MixturePrior
+from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError
 from gps.experts.stored import Stored
 from gps.extensions import task_file
@@ -21,7 +21,7 @@ from gps.planning.replanner import Planner
 
 
 def expert(
-    config: ExperimentConfig, directory: Path, environment: VectorEnv, total_cost: Callable, T: int
+    config: ExperimentConfig, directory: Path, environment: BatchEnvironment, total_cost: Callable, T: int
 ) -> dict[str, Any]:
     """The expert of the algorithms that ask one, and for how long; nothing for the others.
 
@@ -43,7 +43,9 @@ def expert(
             return {"expert": _of_run(settings, config, directory, environment, T), "steps": T}
 
 
-def _planner(settings: PlannerExpertConfig, config: ExperimentConfig, environment: VectorEnv, total_cost, T) -> Planner:
+def _planner(
+    settings: PlannerExpertConfig, config: ExperimentConfig, environment: BatchEnvironment, total_cost, T
+) -> Planner:
     if reward_model(config) is not None:
         raise ConfigError(
             'algorithm.expert: a planner needs to know what any action would cost, and cost = "reward" tells it only '
@@ -78,7 +80,7 @@ def _of_task(settings: TaskExpertConfig, directory: Path) -> Any:
 
 
 def _of_run(
-    settings: RunExpertConfig, config: ExperimentConfig, directory: Path, environment: VectorEnv, T: int
+    settings: RunExpertConfig, config: ExperimentConfig, directory: Path, environment: BatchEnvironment, T: int
 ) -> Stored:
     from gps.exporting import learned
     from gps.runs.run import load_run

@@ -338,7 +338,7 @@ def test_entries_are_chosen_as_from_the_plain_environment(chosen):
     from gps import builders
     from gps.config.environment import EnvironmentConfig
     from gps.environments.plain.adapter import GymnasiumBatch
-    from gps.environments.plain.recipe import Recipe, registered
+    from gps.environments.plain.recipe import Recipe, find_spec
     from gps.errors import ConfigError
 
     def fast():
@@ -346,7 +346,7 @@ def test_entries_are_chosen_as_from_the_plain_environment(chosen):
         return builders.environment(EnvironmentConfig.model_validate(settings), Path("."), 1)
 
     def plain():
-        return GymnasiumBatch(1, Recipe("Reacher-v5", registered("Reacher-v5")), threads=1, **chosen)
+        return GymnasiumBatch(1, Recipe("Reacher-v5", find_spec("Reacher-v5")), threads=1, **chosen)
 
     seen = []
     for make in (fast, plain):

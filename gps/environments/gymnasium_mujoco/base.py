@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gps.environments.contract import Bools, Floats
 from gps.environments.mujoco.conditions import Condition, Start
 from gps.environments.mujoco.env import MujocoEnv
-from gps.environments.mujoco.names import identify, nearest
+from gps.environments.mujoco.names import identify, suggest
 from gps.environments.mujoco.stages import STAGE_ACC, STAGE_NONE
 
 Outcome = tuple[Floats, Bools, dict[str, Any]]
@@ -96,7 +96,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
         for name in options:
             if name not in self.defaults:
                 known = (*self.defaults, "state", "observation", "image_size", "threads", "max_episode_steps")
-                raise ValueError(f"{self.id}: unknown option {name!r}{nearest(name, known)}")
+                raise ValueError(f"{self.id}: unknown option {name!r}{suggest(name, known)}")
         self.options = SimpleNamespace(**{**self.defaults, **options})
         self.spec = gymnasium.spec(self.id)
         self._generators: dict[int, np.random.Generator] = {}  # of the simulations that were reset without conditions

@@ -29,7 +29,7 @@ from gps.environments.mujoco.divergence import Divergence
 from gps.environments.mujoco.entries import name_actions, name_state
 from gps.environments.mujoco.loading import load_model
 from gps.environments.mujoco.mechanics import find_mechanics
-from gps.environments.mujoco.names import nearest
+from gps.environments.mujoco.names import suggest
 from gps.environments.mujoco.parts import DERIVED, PartReader
 from gps.environments.mujoco.resetting import read_options
 from gps.environments.mujoco.stages import STAGE_NONE, STAGE_VEL
@@ -388,7 +388,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             raise ValueError(f"{where}: must be a mapping, got {condition!r}")
         for key in condition:
             if key not in known:
-                raise ValueError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
+                raise ValueError(f"{where}: unknown key {key!r}{suggest(str(key), known)}")
         try:
             return self._conditions.read(self.resolve(condition), *self.default_start(condition))
         except ValueError as error:

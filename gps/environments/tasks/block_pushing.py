@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from gps.environments.contract import Bools, Floats
-from gps.environments.mujoco.conditions import Condition, displaced, placed
-from gps.environments.mujoco.names import numbers
+from gps.environments.mujoco.conditions import Condition, displace, place_joints
+from gps.environments.mujoco.names import read_numbers
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 
@@ -34,10 +34,10 @@ class BlockPushing(Task):
 
     def resolve(self, condition: Condition) -> Condition:
         if "goal" in condition:
-            condition = displaced(condition, "goal", numbers(condition["goal"], (2,), "goal"))
+            condition = displace(condition, "goal", read_numbers(condition["goal"], (2,), "goal"))
         if "block" in condition:
-            x, y = numbers(condition["block"], (2,), "block")
-            condition = placed(condition, {"block_x": x, "block_y": y})
+            x, y = read_numbers(condition["block"], (2,), "block")
+            condition = place_joints(condition, {"block_x": x, "block_y": y})
         return condition
 
     def reward(self, states: Floats, actions: Floats) -> Floats:

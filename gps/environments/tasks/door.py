@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from gps.environments.contract import Bools, Floats
-from gps.environments.mujoco.conditions import Condition, displaced
-from gps.environments.mujoco.names import numbers
+from gps.environments.mujoco.conditions import Condition, displace
+from gps.environments.mujoco.names import read_numbers
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 
@@ -32,7 +32,7 @@ class Door(Task):
     def resolve(self, condition: Condition) -> Condition:
         if "door" not in condition:
             return condition
-        return displaced(condition, "frame", numbers(condition["door"], (2,), "door"))
+        return displace(condition, "frame", read_numbers(condition["door"], (2,), "door"))
 
     def angle(self) -> Floats:
         """By how much each door is open now, (num_envs,), rad."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from gps.environments.contract import Bools, Floats
-from gps.environments.mujoco.conditions import Condition, displaced
-from gps.environments.mujoco.names import numbers
+from gps.environments.mujoco.conditions import Condition, displace
+from gps.environments.mujoco.names import read_numbers
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 
@@ -34,7 +34,7 @@ class PegInsertion(Task):
     def resolve(self, condition: Condition) -> Condition:
         if "slot" not in condition:
             return condition
-        return displaced(condition, "slot", numbers(condition["slot"], (2,), "slot"))
+        return displace(condition, "slot", read_numbers(condition["slot"], (2,), "slot"))
 
     def reward(self, states: Floats, actions: Floats) -> Floats:
         return -self.distance("peg_tip", "slot_bottom")

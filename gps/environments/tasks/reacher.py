@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from gps.environments.contract import Bools, Floats
-from gps.environments.mujoco.conditions import Condition, displaced
-from gps.environments.mujoco.names import numbers
+from gps.environments.mujoco.conditions import Condition, displace
+from gps.environments.mujoco.names import read_numbers
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 
@@ -31,8 +31,8 @@ class Reacher(Task):
     def resolve(self, condition: Condition) -> Condition:
         if "target" not in condition:
             return condition
-        place = numbers(condition["target"], (2,), "target")
-        return displaced(condition, "target", place - self.model.body("target").pos[:2])
+        place = read_numbers(condition["target"], (2,), "target")
+        return displace(condition, "target", place - self.model.body("target").pos[:2])
 
     def reward(self, states: Floats, actions: Floats) -> Floats:
         return -self.distance("fingertip", "target")
