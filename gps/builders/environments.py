@@ -17,7 +17,7 @@ from gps.builders.checks import one_line, per_entry
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, list_missing_members
 from gps.environments.guard import Confirm, Guarded, ask
-from gps.environments.gymnasium_mujoco import batch_class
+from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
 from gps.environments.plain.recipe import Recipe, find_spec
 from gps.errors import ConfigError
@@ -92,7 +92,7 @@ def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..
         point = plugins.find("gps.environments", config.id, "environment.id")
         origin = EnvSpec(id=f"{config.id}-v0", entry_point=point.value)
     else:
-        if (batched := batch_class(config.id)) is not None:
+        if (batched := find_batch_class(config.id)) is not None:
             return batched
         origin = find_spec(config.id)
         if origin.vector_entry_point is not None and _makes_a_batch(load_env_creator(origin.vector_entry_point)):

@@ -22,7 +22,7 @@ from mujoco.batch import Batch, SimulationError
 from numpy.typing import ArrayLike, NDArray
 
 from gps.environments.contract import BatchEnvironment, Bools, Entry, Floats
-from gps.environments.cpus import default_threads
+from gps.environments.cpus import count_threads
 from gps.environments.mujoco.cameras import Cameras
 from gps.environments.mujoco.conditions import KEYS, Condition, Conditions, Start
 from gps.environments.mujoco.divergence import Divergence
@@ -128,7 +128,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         if len(image_size) != 2 or min(image_size) < 1:
             raise ValueError(f"image_size must be a width and a height in pixels, got {image_size}")
         persistent = self._keeps_data or any(part.partition(":")[0] in DERIVED for part in parts)
-        self.batch = Batch(model, num_envs, min(threads or default_threads(), num_envs), persistent=persistent)
+        self.batch = Batch(model, num_envs, min(threads or count_threads(), num_envs), persistent=persistent)
         self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
         self._cameras = Cameras(self.batch, (image_size[0], image_size[1]))
         self._lay_out(state, observation)

@@ -13,7 +13,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from gps.environments.contract import BatchEnvironment, Bools, Floats
-from gps.environments.cpus import default_threads
+from gps.environments.cpus import count_threads
 from gps.environments.plain.processes import Processes
 from gps.environments.plain.recipe import Recipe
 from gps.environments.plain.simulation import InProcess, Outcome
@@ -65,7 +65,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             self._simulations = InProcess(recipe, state, observation, num_envs)
         else:
             self._simulations = Processes(
-                text, state, observation, num_envs, min(threads or default_threads(), num_envs), step_timeout
+                text, state, observation, num_envs, min(threads or count_threads(), num_envs), step_timeout
             )
         description = self._simulations.description
         self.max_episode_steps, self.dt = description.max_episode_steps, description.dt

@@ -1,8 +1,8 @@
 """Run simulations of a plain Gymnasium environment in separate processes, which can be killed when they hang.
 
 A process is a fresh interpreter, not a copy of this one: it has no thread, lock or GPU of the parent, and does not
-run the parent's main module again. It counts in shared memory the resets and steps that it begins, so the parent knows which
-simulation hangs. It ends with the parent, however that ends.
+run the parent's main module again. It counts in shared memory the resets and steps that it begins, so the parent knows
+which simulation hangs. It ends with the parent, however that ends.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A planar arm of two links that reaches for a point."""
+"""A planar arm of two links reaches for a point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Reacher(Task):
     0.05 and 0.03 N m. Start: stretched along x, reach 0.24 m. Success: within 0.02 m of the target. Reward:
     minus the distance in metres.
 
-    Condition key: `target = [x, y]`, where the target is, m; (0.1, 0.1) by default.
+    Condition key: `target = [x, y]`, the position of the target, m; (0.1, 0.1) by default.
     """
 
     condition_keys = ("target",)
