@@ -15,11 +15,11 @@ class BlockPushing(Task):
     """Push the block over the table to the goal, 0.18 m away, with the open gripper of a torque-controlled arm.
 
     Registered as `gps/BlockPushing-v0`. State: the positions of the block (m, m, rad) and of the arm's 3 joints (rad),
-    their velocities; the middle of the gripper relative to the block's, and a point 0.1 m ahead of the gripper relative
+    their velocities; the gripper's middle relative to the block's, and a point 0.1 m ahead of the gripper relative
     to a point 0.1 m ahead of the block (m); the block relative to the goal (m). All three are zero when the gripper
-    holds the block straight at the goal. Actions: joint torques in units of the motors' limits, 10, 5 and 1 N m. Start: the
-    gripper open towards the block, 0.08 m away. Success: the block's middle within 0.03 m of the goal. Reward: minus
-    that distance in metres.
+    holds the block straight at the goal. Actions: joint torques in units of the motors' limits, 10, 5 and 1 N m. Start:
+    the gripper open towards the block, 0.08 m away. Success: the block's middle within 0.03 m of the goal. Reward:
+    minus that distance in metres.
 
     Condition keys: `block = [x, y]` and `goal = [x, y]`, the offset of each from its usual place, m.
     """
