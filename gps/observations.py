@@ -47,13 +47,13 @@ class Sight:
             return cls(np.arange(environment.single_observation_space.shape[0]))
         named = environment.observation_pictures
         numbers = [np.arange(where.start, where.stop) for part, where in layout.items() if part not in named]
-        shapes = [tuple(environment.observation_shapes[part]) for part in named]
+        shapes = [environment.observation_shapes[part] for part in named]
         if len({shape[:2] for shape in shapes}) > 1:
             sizes = ", ".join(
                 f"{part} {height} x {width}" for part, (height, width, _) in zip(named, shapes, strict=True)
             )
             raise ConfigError(f"environment.observation: pictures of one height and width are needed, got {sizes}")
-        shape = (*shapes[0][:2], sum(channels for *_, channels in shapes)) if shapes else None
+        shape = (shapes[0][0], shapes[0][1], sum(channels for *_, channels in shapes)) if shapes else None
         return cls(np.concatenate([np.zeros(0, int), *numbers]), tuple(layout[part] for part in named), shape)
 
     @property

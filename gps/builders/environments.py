@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -44,7 +44,9 @@ def environment(
     for key in ("state", "observation", "image_size", "frame_skip", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
-    abort = config.abort and task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
+    abort = None
+    if config.abort is not None:
+        abort = task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
     try:
         built = _find_constructor(config, directory)(num_envs, **keywords)
     except ConfigError:
@@ -63,9 +65,12 @@ def environment(
         return built
     try:
         du = built.single_action_space.shape[0]
-        limits = config.action_limits and tuple(
-            np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
-        )
+        limits = None
+        if config.action_limits is not None:
+            low, high = (
+                np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
+            )
+            limits = low, high
         return Guarded(built, limits, abort, (confirm or ask) if config.confirm_reset else None)
     except BaseException:
         built.close()
@@ -80,6 +85,7 @@ def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..
         path = directory / config.mjcf
         return lambda num_envs, **keywords: MujocoEnv(num_envs, mjcf=path, **{"state": ("qpos", "qvel"), **keywords})
     assert config.id is not None
+    origin: EnvSpec | Path
     if config.id.startswith("task:"):
         origin = directory / task_file.NAME
         found = task_file.find(origin, config.id.removeprefix("task:"), "environment.id")
@@ -94,9 +100,9 @@ def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..
     else:
         if (batched := find_batch_class(config.id)) is not None:
             return batched
-        origin = find_spec(config.id)
-        if origin.vector_entry_point is not None and _makes_a_batch(load_env_creator(origin.vector_entry_point)):
-            return lambda num_envs, **keywords: gymnasium.make_vec(origin, num_envs, **keywords)
+        origin = spec = find_spec(config.id)
+        if spec.vector_entry_point is not None and _makes_a_batch(load_env_creator(spec.vector_entry_point)):
+            return lambda num_envs, **keywords: cast(BatchEnvironment, gymnasium.make_vec(spec, num_envs, **keywords))
     return partial(_adapt, config, origin)
 
 

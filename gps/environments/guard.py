@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import VectorWrapper
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from gps.environments.contract import BatchEnvironment, Bools, Entry, Floats
@@ -22,7 +22,7 @@ Confirm = Callable[[str], bool]
 """`confirm(question)`: True to go on. It may take any time."""
 
 
-class Guarded(VectorWrapper, BatchEnvironment):
+class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
     """A batch environment with action limits, an abort condition and a confirmation of resets.
 
     Everything is the inner environment's but the action space, `reset` and `step`.
@@ -37,6 +37,9 @@ class Guarded(VectorWrapper, BatchEnvironment):
         ConfigError: if no action lies within both limits.
     """
 
+    single_observation_space: Box
+    single_action_space: Box
+
     def __init__(
         self,
         env: BatchEnvironment,
@@ -44,8 +47,9 @@ class Guarded(VectorWrapper, BatchEnvironment):
         abort: Abort | None = None,
         confirm: Confirm | None = None,
     ) -> None:
-        super().__init__(env)  # type: ignore[arg-type]  (it is a VectorEnv too)
-        self.env: BatchEnvironment  # type: ignore[assignment]
+        self.env = env
+        self.num_envs, self.metadata, self.render_mode = env.num_envs, env.metadata, env.render_mode
+        self.single_observation_space, self.single_action_space = env.single_observation_space, env.single_action_space
         self.state_layout, self.observation_layout = env.state_layout, env.observation_layout
         self.observation_shapes, self.observation_pictures = env.observation_shapes, env.observation_pictures
         self.observation_dtype, self.mechanics, self.dt = env.observation_dtype, env.mechanics, env.dt
@@ -63,7 +67,8 @@ class Guarded(VectorWrapper, BatchEnvironment):
                     f"and the environment's own {space.low.tolist()} to {space.high.tolist()}"
                 )
             self.single_action_space = Box(low, high, dtype=np.float64)
-            self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
 
     @property
     def state_entries(self) -> tuple[Entry, ...]:
@@ -74,6 +79,14 @@ class Guarded(VectorWrapper, BatchEnvironment):
     def action_entries(self) -> tuple[Entry, ...]:
         """The inner environment's."""
         return self.env.action_entries
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return the inner environment's pictures."""
+        return self.env.render()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the inner environment."""
+        self.env.close(**kwargs)
 
     def rest(self, mask: Bools) -> None:
         """Stop stepping these simulations of the inner environment, (num_envs,) bool, until their next reset."""
@@ -102,7 +115,7 @@ class Guarded(VectorWrapper, BatchEnvironment):
         states, rewards, terminated, truncated, info = self.env.step(actions)
         if self._abort is not None:
             reasons = list(info.get("abort", [""] * self.num_envs))
-            for i in np.flatnonzero(~(terminated | truncated | self._aborted)):
+            for i in np.flatnonzero(~(terminated | truncated | self._aborted)).tolist():
                 reasons[i] = self._find_reason(i, states[i], info.get("action", actions)[i])
                 self._aborted[i] = bool(reasons[i])
             info["abort"] = reasons
@@ -141,5 +154,5 @@ def ask(question: str) -> bool:
 
 def _compose_question(options: Mapping[str, Any]) -> str:
     """The question before a reset, with the condition."""
-    condition = next(iter(options.get("conditions", [{}])), {})
+    condition: Mapping[str, Any] = next(iter(options.get("conditions", [{}])), {})
     return f"Reset the environment to {condition or 'its start'}?"

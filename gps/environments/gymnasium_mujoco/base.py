@@ -72,6 +72,9 @@ class GymnasiumMujocoEnv(MujocoEnv):
     condition_keys = ("seed",)
     seeded = True  # a condition's `seed` decides where it starts
 
+    xpos: Floats
+    """The positions of the bodies, (n, nbody, 3), m, if `fields` has "xpos"."""
+
     contact_forces: Floats
     """Contact torques and forces on each body in the last step, (n, nbody, 6), if `reads_contact_forces`; N m and N."""
 

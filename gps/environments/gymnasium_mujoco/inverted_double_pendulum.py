@@ -17,7 +17,7 @@ class InvertedDoublePendulum(GymnasiumMujocoEnv):
     )
     velocity_noise = "normal"
     fields = ("site_xpos", "qfrc_constraint")
-    observed_forces = 1
+    observed_forces: int | None = 1
 
     def observation(self):
         cart, angles = self.qpos[:, :1], self.qpos[:, 1:]

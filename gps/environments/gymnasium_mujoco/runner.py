@@ -14,7 +14,7 @@ from gps.environments.gymnasium_mujoco.base import GymnasiumMujocoEnv, Outcome, 
 class Runner(GymnasiumMujocoEnv):
     """A runner: its reward is speed and health minus control and contact cost; a fall may end the episode."""
 
-    speed_names = ("reward_forward",)
+    speed_names: tuple[str, ...] = ("reward_forward",)
     """The names of the speed reward in the infos."""
 
     skipped = 1

@@ -59,6 +59,7 @@ def _serve(channel: Channel, simulations: dict[int, Simulation], begun: mmap.mma
         rows = numbers.reshape(len(order["simulations"]), -1)
         for i, table, row in zip(order["simulations"], order["tables"], rows, strict=True):
             _count(begun)
+            answer: dict[str, Any]
             try:
                 if order["do"] == "reset":
                     answer, seen = {}, simulations[i].reset(tomllib.loads(table))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -27,14 +27,14 @@ class SingleEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         ValueError: if it has another number of simulations.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, vector: BatchEnvironment) -> None:
         if vector.num_envs != 1:
             raise ValueError(f"expected a vector environment of one simulation, got {vector.num_envs}")
         self.vector, self.state_layout, self.dt = vector, vector.state_layout, vector.dt
-        self.observation_space = vector.single_observation_space
-        self.action_space = vector.single_action_space
+        self.observation_space = vector.single_observation_space  # type: ignore[assignment]
+        self.action_space = vector.single_action_space  # type: ignore[assignment]
 
     @classmethod
     def of(cls, environment: Callable[..., BatchEnvironment], **options: Any) -> SingleEnv:
