@@ -89,10 +89,9 @@ def _lighter(algorithm: Any) -> Any:
 
 def _summary(built: Experiment) -> tuple[str, ...]:
     environment = built.environment
-    layouts = {"state": environment.state_layout, "observation": getattr(environment, "observation_layout", None)}
+    layouts = {"state": environment.state_layout, "observation": environment.observation_layout}
     (dx,), (du,) = environment.single_observation_space.shape, environment.single_action_space.shape
-    dt = getattr(environment, "dt", np.nan)
-    period = f", dt = {dt:g} s" if np.isfinite(dt) else ""
+    period = f", dt = {environment.dt:g} s" if np.isfinite(environment.dt) else ""
     size = f"{len(built.conditions)} conditions, T = {built.horizon}, dx = {dx}, du = {du}{period}"
     listed = (
         f"{name:<14}" + ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in layout.items())

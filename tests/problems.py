@@ -10,6 +10,7 @@ from gymnasium.vector import VectorEnv
 
 from benchmarks.problems import make_lqr_problem, make_points, make_rollouts
 from gps.backend import jax, jnp
+from gps.environments.contract import BatchEnvironment
 from gps.linear_gaussian.riccati import expected_cost, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 
@@ -93,7 +94,7 @@ def one_step_errors(F, c, states, actions) -> np.ndarray:
     return states[:, 1:] - np.einsum("tij,ntj->nti", np.asarray(F), z) - np.asarray(c)
 
 
-class LinearEnv(VectorEnv):
+class LinearEnv(VectorEnv, BatchEnvironment):
     """x' = A x + B u without noise, and with actions within ±limit. A condition is `{"start": x0}`.
 
     An episode of simulation i ends after `ends[i]` steps, where given.
@@ -104,6 +105,7 @@ class LinearEnv(VectorEnv):
         dx, du = B.shape
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (dx,), np.float64)
         self.single_action_space = gymnasium.spaces.Box(-limit, limit, (du,), np.float64)
+        self.state_layout = {"x": slice(0, dx)}
 
     def reset(self, *, seed=None, options=None):
         self.state = np.array([condition["start"] for condition in options["conditions"]], dtype=float)

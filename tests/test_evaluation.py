@@ -11,6 +11,7 @@ from factories import rollouts as make_rollouts
 
 import gps
 from gps import cli
+from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate, played, restored
 from gps.records import Abort
@@ -85,7 +86,7 @@ def test_what_a_run_has_not_cannot_be_evaluated(tiny_run):
     np.testing.assert_array_equal(evaluate(tiny_run, player="local").costs, evaluate(tiny_run).costs)
 
 
-class Shaky(gymnasium.vector.VectorEnv):
+class Shaky(gymnasium.vector.VectorEnv, BatchEnvironment):
     """A point that starts anywhere, whatever the seed: without noise of ours, episodes still differ."""
 
     dt = 0.1

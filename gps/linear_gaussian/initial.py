@@ -15,7 +15,7 @@ from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 
 
 class Mechanics(Protocol):
-    """What is known of a second-order system: see `gps.environments.mujoco.Mechanics`."""
+    """What is known of a second-order system: see `gps.environments.contract.Mechanics`."""
 
     position: slice
     velocity: slice

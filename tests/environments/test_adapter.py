@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gps.environments.plain.adapter import GymnasiumBatch
-from gps.environments.plain.recipe import Recipe, registered
+from gps.environments.plain.recipe import Recipe, find_spec
 from gps.errors import ConfigError, EnvironmentFault
 from gps.linear_gaussian.initial import zero
 from gps.sampling import collect, exploration_noise
@@ -21,7 +21,7 @@ POINT = "plain_envs:Point-v0"
 
 
 def batch(id=POINT, num_envs=4, *, threads=1, state=None, observation=None, step_timeout=60.0, **options):
-    recipe = Recipe(id, registered(id), options)
+    recipe = Recipe(id, find_spec(id), options)
     return GymnasiumBatch(
         num_envs, recipe, state=state, observation=observation, threads=threads, step_timeout=step_timeout
     )
@@ -286,8 +286,8 @@ HANGS = """
 import sys; sys.path[:0] = {path!r}
 import numpy as np
 from gps.environments.plain.adapter import GymnasiumBatch
-from gps.environments.plain.recipe import Recipe, registered
-recipe = Recipe("plain_envs:Point-v0", registered("plain_envs:Point-v0"), {{"trouble": "hangs"}})
+from gps.environments.plain.recipe import Recipe, find_spec
+recipe = Recipe("plain_envs:Point-v0", find_spec("plain_envs:Point-v0"), {{"trouble": "hangs"}})
 environment = GymnasiumBatch(2, recipe, threads=2)
 environment.reset(options={{"conditions": [{{"seed": 1}}] * 2}})
 print(*[worker.process.pid for worker in environment._simulations._all], flush=True)
