@@ -6,8 +6,8 @@ import json
 import gymnasium
 import numpy as np
 import pytest
-from factories import config
-from factories import rollouts as make_rollouts
+from helpers.records import config
+from helpers.records import rollouts as make_rollouts
 
 import gps
 from gps import cli

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx_file import run_onnx
+from helpers.onnx_file import run_onnx
 from test_experiment import digest
 
 import gps

@@ -73,7 +73,7 @@ def horizon(folder, *overrides):
 
 
 def test_the_horizon_is_the_environments_unless_it_is_shorter(experiment, capsys):
-    folder = experiment("plain_envs:Point-v0", "horizon = 51", "threads = 1")
+    folder = experiment("helpers.plain_envs:Point-v0", "horizon = 51", "threads = 1")
     assert main(["run", str(folder), "--out", str(folder / "runs")]) == 2
     said = capsys.readouterr().err
     assert "environment.horizon: 51 steps are more than the environment's own limit of 50" in said
@@ -99,7 +99,7 @@ def test_a_module_of_ones_own(experiment, tmp_path, monkeypatch):
     (package / "__init__.py").touch()
     (package / "arms.py").write_text("""
 import gymnasium
-from plain_envs import Point
+from helpers.plain_envs import Point
 
 class Arm(Point):
     pass
@@ -121,9 +121,9 @@ def test_early_ends_are_masked_and_learning_goes_on(experiment):
 
 
 def test_one_state_and_one_action_and_a_dict(experiment):
-    folder = experiment("plain_envs:Parted-v0", 'state = ["velocity"]', "threads = 1", on="velocity")
+    folder = experiment("helpers.plain_envs:Parted-v0", 'state = ["velocity"]', "threads = 1", on="velocity")
     assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
-    folder = experiment("plain_envs:Point-v0", 'state = ["observation[0]"]', "threads = 1", on="observation[0]")
+    folder = experiment("helpers.plain_envs:Point-v0", 'state = ["observation[0]"]', "threads = 1", on="observation[0]")
     assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
 
 
@@ -131,7 +131,7 @@ TASK = """
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from plain_envs import Point
+from helpers.plain_envs import Point
 from gps.environments.mujoco import MujocoEnv
 
 class Own(Point):

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from problems import LinearEnv, spd
+from helpers.problems import LinearEnv, spd
 
 from gps.environments.tasks.peg_insertion import PegInsertion
 from gps.environments.tasks.point_mass import PointMass

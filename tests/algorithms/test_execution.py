@@ -1,6 +1,6 @@
 """What is executed: the lecture's versions 0.5, 1.0 and 2.0."""
 
-import factories
+from helpers import records
 import numpy as np
 import pytest
 
@@ -10,7 +10,7 @@ from gps.algorithms.local.execution import executed
 @pytest.fixture
 def plan():
     rng = np.random.default_rng(0)
-    return factories.controllers(rng), rng.standard_normal((2, 6, 4))
+    return records.controllers(rng), rng.standard_normal((2, 6, 4))
 
 
 def test_open_loop_plays_the_planned_actions_whatever_the_state(plan):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import spd
+from helpers.problems import spd
 from scipy.optimize import minimize_scalar
 
 from gps.algorithms.local.path_integral import (

@@ -4,7 +4,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from linear_system import COST, FIRST, STARTS, M, N, advanced, cost_without_noise, learn, optimum, second_lost
+from helpers.linear_system import COST, FIRST, STARTS, M, N, advanced, cost_without_noise, learn, optimum, second_lost
 
 import gps
 from gps.algorithms.local.trajopt import TrajOpt

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import make_points, spd
+from helpers.problems import make_points, spd
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal as normal
 from sklearn.mixture import GaussianMixture

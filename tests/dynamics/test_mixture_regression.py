@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import spd
+from helpers.problems import spd
 
 from gps.backend import jax
 from gps.dynamics.mixture import Mixture, MixturePrior

@@ -5,7 +5,7 @@ Traps 4 (a ridge that fills the block) and 6 (mean and covariance from different
 
 import numpy as np
 import pytest
-from problems import make_rollouts, one_step_errors, oracle, spd
+from helpers.problems import make_rollouts, one_step_errors, oracle, spd
 
 from gps.backend import jax
 from gps.dynamics.mixture import Mixture, MixturePrior

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import untold, with_policy
-from made_up import make_policy_run, make_run
+from helpers.records import untold, with_policy
+from helpers.runs import make_policy_run, make_run
 
 from gps.inspect.live import Server
 from gps.inspect.report.page import write

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from made_up import append, make_policy_run, make_run
+from helpers.runs import append, make_policy_run, make_run
 
 from gps import cli
 from gps.errors import RunError

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import dense_joint, negative_log_density, spd
+from helpers.problems import dense_joint, negative_log_density, spd
 from scipy.stats import multivariate_normal as normal
 
 from gps.backend import jax, jnp

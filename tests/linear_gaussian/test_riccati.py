@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
-from problems import dense_joint, lqr, spd, step_costs
+from helpers.problems import dense_joint, lqr, spd, step_costs
 
 from gps.backend import jax, jnp
 from gps.linear_gaussian.riccati import backward, forward

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from problems import lqr, negative_log_density, stack, step_costs
+from helpers.problems import lqr, negative_log_density, stack, step_costs
 
 from gps.backend import jax, jnp
 from gps.linear_gaussian.kl import Reference, controller_kl

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from policies_made_up import KEY, seeing_policy, seen, vector_policy
+from helpers.policies import KEY, seeing_policy, seen, vector_policy
 
 from gps.backend import jax
 from gps.errors import PolicyError

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import config, record, rollouts, state
+from helpers.records import config, record, rollouts, state
 from test_experiment import EXPERIMENT, SLIDER, digest
 
 import gps

@@ -1,27 +1,21 @@
-"""Small, made-up records and configurations for tests that need some and do not care which."""
+"""Small made-up records and configurations."""
 
 import dataclasses
 from typing import NamedTuple
 
 import numpy as np
+from helpers.experiments import POINT_MASS, toml
 
 from gps.config import ExperimentConfig, parse
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status
 
-EXPERIMENT = """
-[environment]
-id = "gps/PointMass-v0"
-horizon = 6
-conditions = [{}, {}]
-
-[algorithm]
-iterations = 4
-samples = 3
-
-[[cost]]
-name = "quadratic"
-"""
+EXPERIMENT = toml(
+    POINT_MASS,
+    environment={"horizon": 6, "conditions": [{}, {}]},
+    algorithm={"iterations": 4},
+    cost=[{"name": "quadratic"}],
+)
 
 
 class State(NamedTuple):

@@ -1,0 +1,69 @@
+"""Child processes of tests. Each takes SIGINT as it does in a terminal, and none outlives its test."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+SERVER = Path(__file__).with_name("robot_server.py")
+
+
+@contextlib.contextmanager
+def start(*command: object, seconds: float = 120.0, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """Start a command for the length of the block, and kill it at the end of the block or after `seconds`.
+
+    A shell script starts its background jobs with SIGINT ignored, and children inherit that. So the signal's default
+    action is restored while the child is started (in the parent, because `preexec_fn` is not safe with JAX's threads).
+    Call it from the main thread. `options` are those of `subprocess.Popen`.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(list(map(str, command)), text=True, **options)
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    limit = threading.Timer(seconds, process.kill)
+    limit.daemon = True
+    limit.start()
+    try:
+        yield process
+    finally:
+        limit.cancel()
+        limit.join()
+        process.kill()
+        with process:  # closes its pipes, and waits for it
+            pass
+
+
+def python(*arguments: object, **options: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """Start `python ARGUMENTS`, as `start` does."""
+    return start(sys.executable, *arguments, **options)
+
+
+def gps_command(*arguments: object, **options: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """Start `gps ARGUMENTS`, as `start` does."""
+    return python("-m", "gps.cli", *arguments, **options)
+
+
+@contextlib.contextmanager
+def robot(port_file: Path, lifetime: float = float("inf")) -> Iterator[None]:
+    """Serve the robot of `robot_server.py`. It dies in the middle of a step after `lifetime` of them."""
+    port_file.unlink(missing_ok=True)
+    with python(SERVER, port_file, lifetime, seconds=300) as process:
+        wait_until(lambda: port_file.exists() or process.poll() is not None)
+        assert process.poll() is None
+        yield
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Return as soon as the condition is true; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain"
+        time.sleep(0.01)
