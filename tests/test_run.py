@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.records import State, config, record, rollouts, state
 from helpers.bits import assert_same_bits
+from helpers.records import State, config, record, rollouts, state
 
 import gps.storage.folders
 from gps.errors import RunError

@@ -28,7 +28,6 @@ from gps.linear_gaussian.types import Controller
 from gps.policies.supervised import objective
 from gps.records import Status
 
-
 badmm = partial(guided, BADMM)
 
 

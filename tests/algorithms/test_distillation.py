@@ -3,9 +3,9 @@
 import dataclasses
 from functools import partial
 
-from helpers import linear_system
 import numpy as np
 import pytest
+from helpers import linear_system
 from helpers.linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cost_without_noise, optimum
 from helpers.linear_system import rolled as sampled
 from helpers.problems import spd

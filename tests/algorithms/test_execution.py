@@ -1,8 +1,8 @@
 """What is executed: the lecture's versions 0.5, 1.0 and 2.0."""
 
-from helpers import records
 import numpy as np
 import pytest
+from helpers import records
 
 from gps.algorithms.local.execution import executed
 

@@ -32,8 +32,7 @@ from gps.dynamics.mixture import MixturePrior
 from gps.inspect.tables import policy_lines
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.linalg import logdet
-from gps.policies import MLP, NeuralPolicy
-from gps.policies.supervised import Options, Training, train
+from gps.policies.supervised import Options, train
 from gps.records import PolicyStatus, Status
 
 SETTINGS = [(sampling, rule) for sampling in ("on_policy", "off_policy") for rule in ("global", "classic")]

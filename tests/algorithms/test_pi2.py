@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from helpers import linear_system
 import numpy as np
 import pytest
+from helpers import linear_system
 from helpers.bits import assert_same_bits
 from helpers.experiments import SLIDER, digest, full_thrust, toml, write_rewarded_slider, write_slider
 from helpers.linear_system import DU, DX, STARTS, M, advanced, finite, second_lost, steep

@@ -3,7 +3,6 @@
 import dataclasses
 
 import numpy as np
-from helpers.problems import LinearEnv
 
 from gps.backend import jax, jnp
 from gps.costs import Quadratic, Ramp, Sum, evaluate
@@ -13,6 +12,7 @@ from gps.linear_gaussian.types import CostExpansion, LinearDynamics
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training
 from gps.sampling import collect, exploration_noise
+from helpers.problems import LinearEnv
 
 M, N, T, DX, DU = 2, 12, 10, 3, 2
 A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])

@@ -54,9 +54,7 @@ def lqr(dx: int, du: int, T: int = 100, seed: int = 0, init_std: float = 1.0, in
     K = np.tile(-0.1 * B.T, (T, 1, 1))
     k = 0.01 * rng.standard_normal((T, du))
     Sigma = init_std**2 * np.tile(np.eye(du), (T, 1, 1))
-    return LQR(
-        LinearDynamics(F, c, W, initial_mean, initial_cov), CostExpansion(C, g, const), Controller(K, k, Sigma)
-    )
+    return LQR(LinearDynamics(F, c, W, initial_mean, initial_cov), CostExpansion(C, g, const), Controller(K, k, Sigma))
 
 
 def make_rollouts(N=5, T=100, dx=14, du=7, seed=1, offset=0.0):

@@ -4,11 +4,11 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from helpers.experiments import POINT_MASS, toml
 
 from gps.config import ExperimentConfig, parse
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status
+from helpers.experiments import POINT_MASS, toml
 
 EXPERIMENT = toml(
     POINT_MASS,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.records import controllers
 from helpers.onnx_file import run_onnx
 from helpers.policies import seeing_policy, seen, vector_policy
+from helpers.records import controllers
 
 from gps.errors import PolicyError
 from gps.policies.export import export_npz, export_onnx, loader, stored_policy

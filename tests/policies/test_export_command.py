@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.records import config, record, state
 from helpers.policies import vector_policy
+from helpers.records import config, record, state
 
 from gps import cli
 from gps.backend import jax
