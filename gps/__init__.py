@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Callback": "gps.experiment",
-    "Run": "gps.runs",
+    "Run": "gps.runs.run",
     "Sweep": "gps.sweeps",
     "check": "gps.conformance",
     "learned": "gps.exporting",
-    "load_run": "gps.runs",
+    "load_run": "gps.runs.run",
     "resume": "gps.experiment",
     "run": "gps.experiment",
     "sweep": "gps.sweeps",
