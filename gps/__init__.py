@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Callback": "gps.experiment",
-    "Run": "gps.runs.run",
+    "Run": "gps.runs",
     "Sweep": "gps.sweeps",
     "check": "gps.conformance",
     "learned": "gps.exporting",
-    "load_run": "gps.runs.run",
+    "load_run": "gps.runs",
     "resume": "gps.experiment",
     "run": "gps.experiment",
     "sweep": "gps.sweeps",
