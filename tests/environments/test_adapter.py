@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from helpers.processes import python, wait_until
 
 from gps.environments.plain.adapter import GymnasiumBatch
 from gps.environments.plain.recipe import Recipe, registered
@@ -307,19 +307,14 @@ def alive(pid: int) -> bool:
 def test_processes_end_with_their_parent(how):
     """Even in the middle of a step that never ends."""
     path = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-    with subprocess.Popen(
-        [sys.executable, "-c", HANGS.format(path=path)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-    ) as parent:  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with python("-c", HANGS.format(path=path), start_new_session=True, **pipes) as parent:
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2
         time.sleep(0.3)  # until they hang
         parent.send_signal(how)
         parent.wait(30)
-    deadline = time.monotonic() + 15
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
+    wait_until(lambda: not any(map(alive, pids)), seconds=15)
 
 
 # -- state and observation ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ SERVER = Path(__file__).with_name("robot_server.py")
 
 @contextlib.contextmanager
 def start(*command: object, seconds: float = 120.0, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """Start a command for the length of the block, and kill it at the end of the block or after `seconds`.
+    """Start a command for the length of the block, and end it with the block, or kill it after `seconds`.
 
     A shell script starts its background jobs with SIGINT ignored, and children inherit that. So the signal's default
     action is restored while the child is started (in the parent, because `preexec_fn` is not safe with JAX's threads).
@@ -35,9 +35,12 @@ def start(*command: object, seconds: float = 120.0, **options: Any) -> Iterator[
         yield process
     finally:
         limit.cancel()
-        limit.join()
-        process.kill()
-        with process:  # closes its pipes, and waits for it
+        process.terminate()  # so that it may end its own children
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        with process:  # waits for it, and closes its pipes
             pass
 
 
