@@ -103,7 +103,7 @@ def _forward(dynamics, controller):
 
 
 def test_the_step_rule_compares_what_it_says(learned):
-    """Trap 14: each number of the table in the docstring, from the records alone."""
+    """Each number of the table in the docstring, from the records alone."""
     algorithm, _, records = learned
     costs = []
     for record in records:

@@ -55,7 +55,7 @@ def test_no_update_leaves_its_trust_region(constraint, solver):
 
 
 def test_entropy_does_not_collapse_once_the_task_is_solved():
-    """Trap 1, through the whole loop."""
+    """With a bound that is inactive and no weight on entropy, eta and the covariance would fall to zero."""
     _, records = learn(TrajOpt(COST, prior=None, kl_step=5.0, entropy=1e-2), 12)
     entropies = np.array([record.entropy for record in records])
     assert np.abs(entropies[-1] - entropies[-4]).max() < 0.2
@@ -114,7 +114,7 @@ def iterated(tmp_path, threads, global_seed, count=2):
 
 
 def test_an_iteration_has_the_same_bits_with_other_threads_and_another_global_seed(tmp_path):
-    """Trap 10."""
+    """Nothing is drawn from NumPy's global generator."""
     one, other = iterated(tmp_path, 1, 0), iterated(tmp_path, 2, 123)
     for a, b in zip(jax.tree.leaves(one.improved), jax.tree.leaves(other.improved), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -123,7 +123,7 @@ def test_an_iteration_has_the_same_bits_with_other_threads_and_another_global_se
 
 @pytest.mark.parametrize("execute", ["max_entropy", "open_loop"])
 def test_the_evaluation_is_of_the_last_controllers_and_not_of_the_best(tmp_path, execute):
-    """Trap 13."""
+    """The best cost on the way is a running maximum of noise, and not what the final controllers do."""
     source = write(tmp_path / "task", EXPERIMENT)
     run = gps.run(source, out=tmp_path / "runs", overrides=[f"algorithm.controller.execute={execute}"])
     rollouts, costs = run.evaluation

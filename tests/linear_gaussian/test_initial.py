@@ -1,4 +1,4 @@
-"""Controllers to begin with: for any number of states and actions, and for underactuated systems (trap 8)."""
+"""Controllers to begin with: for any number of states and actions, and for underactuated systems."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def make(kind, system):
 
 @pytest.mark.parametrize("kind", ["pd", "lqr"])
 def test_every_system_can_start(system, kind):
-    """Trap 8: the cart-pole has two degrees of freedom and one action."""
+    """Also the cart-pole, which has two degrees of freedom and one action."""
     mechanics, starts = system
     controller, du = make(kind, system), mechanics.actuation.shape[1]
     assert controller.feedback.shape == (2, T, du, starts.shape[1])
