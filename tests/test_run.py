@@ -105,7 +105,7 @@ def test_evaluation(run):
         episodes, costs = rollouts(rng, N=1), rng.random((2, 1, 6))
         run.write_evaluation(episodes, costs)
         assert_same_bits(run.evaluation, (episodes, costs))
-    assert [item.cost for item in run.evaluation_summary] == list(costs.sum(axis=(1, 2)))
+    assert [item.cost for item in run.evaluation_summary] == pytest.approx(costs.sum(axis=(1, 2)))
     run.verify()
 
 

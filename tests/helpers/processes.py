@@ -14,7 +14,7 @@ SERVER = Path(__file__).with_name("robot_server.py")
 
 
 @contextlib.contextmanager
-def start(*command: object, seconds: float = 120.0, **options: Any) -> Iterator[subprocess.Popen[str]]:
+def start(*command: object, seconds: float = 300.0, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Start a command for the length of the block, and end it with the block, or kill it after `seconds`.
 
     A shell script starts its background jobs with SIGINT ignored, and children inherit that. So the signal's default
@@ -58,13 +58,13 @@ def gps_command(*arguments: object, **options: Any) -> contextlib.AbstractContex
 def robot(port_file: Path, lifetime: float = float("inf")) -> Iterator[None]:
     """Serve the robot of `robot_server.py`. It dies in the middle of a step after `lifetime` of them."""
     port_file.unlink(missing_ok=True)
-    with python(SERVER, port_file, lifetime, seconds=300) as process:
+    with python(SERVER, port_file, lifetime) as process:
         wait_until(lambda: port_file.exists() or process.poll() is not None)
         assert process.poll() is None
         yield
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Return as soon as the condition is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():

@@ -20,7 +20,7 @@ class Killer(Watch):
         self._thread.start()
 
     def _hunt(self, sweep):
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while self.seeds - self.killed.keys() and time.monotonic() < end:
             for entry in sweep.entries:
                 events = sweep.journal(entry)

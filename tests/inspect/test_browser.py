@@ -221,7 +221,7 @@ def test_reports_of_other_shapes(page, tmp_path, sizes):
 def test_the_live_page_follows_and_stops_a_real_run(page, tmp_path):
     command = ["run", ROOT / "experiments/pointmass", "--live", "--quiet", "--iterations", 500]
     command += ["--set", "environment.horizon=20", "--out", tmp_path]
-    with gps_command(*command, seconds=300, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with gps_command(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         url = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())[0]
         page.goto(url)
         until(page, "view.pieces.length >= 3")

@@ -28,7 +28,7 @@ def test_zero_works_for_any_sizes(dx, du):
     assert controller.feedback.shape == (2, T, du, dx)
     assert not controller.feedback.any()
     assert not controller.feedforward.any()
-    np.testing.assert_allclose(controller.covariance, np.broadcast_to(0.09 * np.eye(du), (2, T, du, du)), rtol=1e-15)
+    np.testing.assert_allclose(controller.covariance, np.broadcast_to(0.09 * np.eye(du), (2, T, du, du)), rtol=1e-12)
 
 
 def make(kind, system):

@@ -153,7 +153,7 @@ def test_an_inactive_bound_gives_the_maximum_entropy_controller(constraint):
     assert (np.asarray(result.eta) == 0).all()
     for m in range(2):
         free = jax.jit(backward)(problem.dynamics[m], problem.cost[m], np.full(T, alpha[m]))
-        assert_same_controller(result.controller[m], free.controller, 1e-12)
+        assert_same_controller(result.controller[m], free.controller, 1e-9)
         Sigma = alpha[m] * np.linalg.inv(free.quu)
         np.testing.assert_allclose(result.controller.covariance[m], Sigma, rtol=1e-9, atol=1e-12)
 
@@ -180,7 +180,7 @@ def test_a_linear_quadratic_problem_is_solved_by_one_update():
     one = lqr(*SIZES[0], T=T, seed=0)
     result = solve(stack(one, one), 1e5, 1e-3)
     optimum = jax.jit(backward)(one.dynamics, one.cost, np.full(T, 1e-3)).controller
-    assert_same_controller(result.controller[0], optimum, 1e-12)
+    assert_same_controller(result.controller[0], optimum, 1e-9)
 
 
 @pytest.mark.parametrize("constraint", ["total", "per_step"])

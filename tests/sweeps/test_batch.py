@@ -341,7 +341,7 @@ def test_what_is_finished_is_skipped(slider, capsys, workers):
 def test_ctrl_c_at_the_terminal_leaves_what_the_next_sweep_finishes(slider):
     arguments = ["sweep", "slider", "--seeds", "0,1", "--jobs", "2", "--iterations", "30"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with gps_command(*arguments, seconds=180, start_new_session=True, **pipes) as process:
+    with gps_command(*arguments, start_new_session=True, **pipes) as process:
         wait_until(lambda: list(Path("runs").glob("slider/sweep-*/*-seed*/iterations/000")))
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=60)
