@@ -21,13 +21,14 @@ def start(*command: object, seconds: float = 300.0, **options: Any) -> Iterator[
     action is restored while the child is started (in the parent, because `preexec_fn` is not safe with JAX's threads).
     Call it from the main thread. `options` are those of `subprocess.Popen`.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         process = subprocess.Popen(list(map(str, command)), text=True, **options)
     finally:
-        signal.signal(signal.SIGINT, handler)
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit = threading.Timer(seconds, process.kill)
     limit.daemon = True
     limit.start()
