@@ -216,7 +216,7 @@ def test_the_keys_of_a_dict_are_parts():
         ("helpers.plain_envs:Fragile-v0", {}, r"ConnectionRefusedError: nobody listens \(plain_envs.py:\d+\)"),
         ("Pendulm-v1", {}, "did you mean 'Pendulum-v1'"),
         ("Pendulum", {}, "did you mean 'Pendulum-v1'"),
-        ("helpers.plain_envs:Pont-v0", {}, "after importing 'plain_envs'; did you mean 'Point-v0'"),
+        ("helpers.plain_envs:Pont-v0", {}, "after importing 'helpers.plain_envs'; did you mean 'Point-v0'"),
         ("no_such_module:Point-v0", {}, "the module 'no_such_module' cannot be imported: No module named"),
     ],
 )
