@@ -4,7 +4,7 @@ import contextlib
 import datetime
 
 import pytest
-from factories import EXPERIMENT, config
+from helpers.records import EXPERIMENT, config
 
 from gps.config import ExperimentConfig, load, parse, replaced
 from gps.config.algorithm import TrajOptConfig

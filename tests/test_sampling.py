@@ -1,10 +1,10 @@
-"""Rollouts and exploration noise: traps 9 (smoothing), 10 (seeds and bits), 12 (applied actions)."""
+"""Rollouts and exploration noise: smoothing, seeds and bits, and the actions that were applied."""
 
 from typing import ClassVar
 
 import numpy as np
 import pytest
-from problems import LinearEnv, spd
+from helpers.problems import LinearEnv, spd
 
 from gps.environments.tasks.peg_insertion import PegInsertion
 from gps.environments.tasks.point_mass import PointMass
@@ -28,7 +28,7 @@ def controllers(seed=0, M=M, T=T, dx=DX, du=DU):
 
 @pytest.mark.parametrize("smoothing", [0.0, 1.0, 3.0])
 def test_smoothing_keeps_the_covariance_of_every_step(smoothing):
-    """Trap 9: dividing by the variance instead of the standard deviation changes the size of the noise."""
+    """Dividing by the variance instead of the standard deviation changes the size of the noise."""
     few, n = controllers(), 40_000
     noise = exploration_noise(few, n, smoothing, np.random.default_rng(1))
     assert noise.shape == (M, n, T, DU)
@@ -64,7 +64,7 @@ def test_a_covariance_of_zero_gives_no_noise():
 
 
 def test_noise_comes_from_the_generator_given_and_from_no_other():
-    """Trap 10."""
+    """A draw from NumPy's global generator would depend on whatever used it before."""
     results = []
     for seed in (1, 2):
         np.random.seed(seed)
@@ -79,7 +79,7 @@ def test_noise_comes_from_the_generator_given_and_from_no_other():
 
 @pytest.mark.parametrize(("dx", "du"), [(3, 2), (14, 7), (26, 7), (40, 10)])
 def test_a_policy_has_the_same_bits_for_one_state_and_for_many(dx, du):
-    """Trap 10: contact amplifies a difference in the last bit."""
+    """A product for a batch may differ from that for one state in the last bit, and contact amplifies this."""
     batch = controllers(0, 3, 2, dx, du)
     states = np.random.default_rng(1).standard_normal((3, 5, dx))
     together = batch.act(states, 1)
@@ -122,7 +122,7 @@ def test_rollouts_are_those_of_the_system_and_belong_to_their_conditions():
 
 
 def test_recorded_actions_are_the_applied_ones():
-    """Trap 12: the limits change the actions; the recorded ones explain the next states to the last digit."""
+    """The limits change the actions; the recorded ones explain the next states to the last digit."""
     few, limit = controllers(), 0.7
     noise = exploration_noise(few, N, 0.0, np.random.default_rng(4))
     environment = LinearEnv(M * N, A, B, limit)
@@ -184,7 +184,7 @@ def sampled(threads, samples=3, global_seed=0):
 
 
 def test_bits_do_not_depend_on_threads_batch_or_the_global_generator():
-    """Trap 10: through the physics of a task with contacts."""
+    """Through the physics of a task with contacts."""
     base = sampled(threads=1)
     for other in (sampled(threads=2), sampled(threads=2, global_seed=9)):
         np.testing.assert_array_equal(base.states, other.states)

@@ -3,8 +3,6 @@
 What cannot be read is `Damage`: it names the file and what is wrong with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -42,7 +40,7 @@ class _Core(NamedTuple):
     iteration: int
     environment_steps: int
     player: Player
-    status: Int[np.ndarray, M]
+    status: Int[np.ndarray, "M"]
     messages: tuple[str, ...]
 
 

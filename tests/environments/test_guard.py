@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from problems import LinearEnv
+from helpers.problems import LinearEnv
 
 from gps.environments import guard
 from gps.environments.guard import Guarded

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import lqr, stack
+from helpers.problems import lqr, stack
 
 from gps.linear_gaussian.deviations import from_deviations, in_deviations
 from gps.linear_gaussian.trust_region import update

@@ -1,4 +1,4 @@
-"""Small, made-up records and configurations for tests that need some and do not care which."""
+"""Small made-up records and configurations."""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,20 +8,14 @@ import numpy as np
 from gps.config import ExperimentConfig, parse
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status
+from helpers.experiments import POINT_MASS, toml
 
-EXPERIMENT = """
-[environment]
-id = "gps/PointMass-v0"
-horizon = 6
-conditions = [{}, {}]
-
-[algorithm]
-iterations = 4
-samples = 3
-
-[[cost]]
-name = "quadratic"
-"""
+EXPERIMENT = toml(
+    POINT_MASS,
+    environment={"horizon": 6, "conditions": [{}, {}]},
+    algorithm={"iterations": 4},
+    cost=[{"name": "quadratic"}],
+)
 
 
 class State(NamedTuple):
