@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gps.backend import jax, jnp
-from gps.linear_gaussian.linalg import half_solve, symmetrize
+from gps.linear_gaussian.riccati import Limits, Value, lqr_step
 
 FIRST, FALL, RISE, LEAST, MOST = 1e-2, 0.1, 10.0, 1e-8, 1e8
 """μ to begin with, its factors after a round that helped and after one that did not, and its limits."""
@@ -154,23 +154,11 @@ def _backward(
     at_high: Bool[Array, "H du"],
 ):
     """Feedback and correction of each step in deviations from the plan, and Quu of the first."""
-    dx = F.shape[1]
-    du = F.shape[2] - dx
 
     def step(value, at_h):
-        Vxx, vx = value
         F, C, g, low, high = at_h
-        Q = symmetrize(C + F.T @ (Vxx @ F))
-        q = g + F.T @ vx
-        Quu, Qux, qu = Q[dx:, dx:], Q[dx:, :dx], q[dx:]
-        free = ~((low & (qu > 0)) | (high & (qu < 0)))
-        solvable = jnp.where(free[:, None] & free, Quu, jnp.eye(du))
-        right = jnp.where(free[:, None], jnp.concatenate([Qux, qu[:, None], jnp.eye(du)], axis=1), 0.0)
-        Y = half_solve(solvable, right)  # L⁻¹ [Qux, qu, I] with Quu = L Lᵀ
-        Yx, yu, Li = Y[:, :dx], Y[:, dx], Y[:, dx + 1 :]
-        value = Q[:dx, :dx] - Yx.T @ Yx, q[:dx] - Yx.T @ yu
-        return value, (-Li.T @ Yx, -Li.T @ yu, Quu)
+        value, result = lqr_step(value, F, C, g, limits=Limits(low, high))
+        return value, (result.feedback, result.feedforward, result.quu)
 
-    end = jnp.zeros((dx, dx)), jnp.zeros(dx)
-    _, (K, k, quu) = jax.lax.scan(step, end, (F, C, g, at_low, at_high), reverse=True)
+    _, (K, k, quu) = jax.lax.scan(step, Value.zero(F.shape[1]), (F, C, g, at_low, at_high), reverse=True)
     return K, k, quu[0]
