@@ -38,11 +38,11 @@ class StepResult(NamedTuple):
     quu: Float[Array, "du du"]
 
 
-class Limits(NamedTuple):
-    """The actions that are at a limit."""
+class ActiveSet(NamedTuple):
+    """Which actions are at their lower and at their upper limit."""
 
-    at_low: Bool[Array, "du"]
-    at_high: Bool[Array, "du"]
+    low: Bool[Array, "du"]
+    high: Bool[Array, "du"]
 
 
 def lqr_step(
@@ -51,7 +51,7 @@ def lqr_step(
     C: Float[Array, "dz dz"],
     g: Float[Array, "dz"],
     c: Float[Array, "dx"] | None = None,
-    limits: Limits | None = None,
+    at_limits: ActiveSet | None = None,
 ) -> tuple[Value, StepResult]:
     """Minimise the cost of one step plus the cost-to-go `after` it; the backward step of LQR and of iterative LQR.
 
@@ -65,7 +65,7 @@ def lqr_step(
     Args:
         F, c: the dynamics x' = F z + c; no `c` means zero, as in deviations from a trajectory.
         C, g: the cost ½ zᵀ C z + gᵀ z.
-        limits: an action that is at a limit, and that a step down the gradient qu would push beyond it, is held: its
+        at_limits: an action that is at a limit, and that a step down the gradient qu would push beyond it, is held: its
             rows of K and k are zero, and the value is that of the free actions. `quu` is that of all actions.
     """
     Vxx, vx = after
@@ -75,8 +75,8 @@ def lqr_step(
     q = g + F.T @ (vx if c is None else vx + Vxx @ c)
     Quu, Qux, qu = Q[dx:, dx:], Q[dx:, :dx], q[dx:]
     solvable, right = Quu, jnp.concatenate([Qux, qu[:, None], jnp.eye(du)], axis=1)
-    if limits is not None:
-        free = ~((limits.at_low & (qu > 0)) | (limits.at_high & (qu < 0)))
+    if at_limits is not None:
+        free = ~((at_limits.low & (qu > 0)) | (at_limits.high & (qu < 0)))
         solvable = jnp.where(free[:, None] & free, Quu, jnp.eye(du))
         right = jnp.where(free[:, None], right, 0.0)
     Y = half_solve(solvable, right)  # L⁻¹ [Qux, qu, I]
@@ -87,7 +87,7 @@ def lqr_step(
 
 
 class BackwardPass(NamedTuple):
-    """What the backward recursion yields. Everything before an indefinite Quu is NaN, and `feasible` is False."""
+    """The result of the backward recursion. Everything before an indefinite Quu is NaN, and `feasible` is False."""
 
     controller: Controller
     logdet: Float[Array, "T"]  # of the controller's covariance
@@ -99,7 +99,11 @@ class BackwardPass(NamedTuple):
 
 
 def backward(dynamics: LinearDynamics, cost: CostExpansion, temperature: Float[Array, "T"]) -> BackwardPass:
-    """The controller that minimises expected cost minus `temperature` times entropy (one condition)."""
+    """Return the controller that minimises expected cost minus `temperature` times entropy (one condition).
+
+    The cost has T steps and the dynamics T − 1: the last action is paid for but leads nowhere, and the cost-to-go after
+    it is zero. There is no state x_T; a terminal cost is the cost of step T − 1.
+    """
     dz = cost.gradient.shape[-1]
     dx = dynamics.offset.shape[-1]
     du = dz - dx
@@ -119,7 +123,7 @@ def backward(dynamics: LinearDynamics, cost: CostExpansion, temperature: Float[A
 
 
 def forward(dynamics: LinearDynamics, controller: Controller) -> Marginals:
-    """The marginals N(m, P) of the state under `controller` and the dynamics with their noise (one condition)."""
+    """Return the marginals N(m, P) of the state under `controller` and the noisy dynamics (one condition)."""
     dx = dynamics.offset.shape[-1]
     A, B = dynamics.matrix[..., :dx], dynamics.matrix[..., dx:]
     K, k, S = controller.feedback[:-1], controller.feedforward[:-1], controller.covariance[:-1]
@@ -140,7 +144,7 @@ def forward(dynamics: LinearDynamics, controller: Controller) -> Marginals:
 
 @jax.jit
 def expected_cost(marginals: Marginals, cost: CostExpansion, controller: Controller) -> Float[Array, "*M T"]:
-    """Expected cost of each step under `controller`, whose state marginals are `marginals`."""
+    """Return the expected cost of each step under `controller`, whose state marginals are `marginals`."""
     mean, covariance = marginals.joint(controller)
     quadratic = jnp.sum(cost.hessian * (covariance + mean[..., :, None] * mean[..., None, :]), axis=(-1, -2))
     return 0.5 * quadratic + jnp.sum(cost.gradient * mean, axis=-1) + cost.constant

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from gps.dynamics.mixture import MixturePrior
 from gps.models.mixture import MixtureRegression
-from gps.planning.ilqr import Plan, Problem, improved
+from gps.planning.ilqr import Plan, PlanningProblem, improve_plans
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Planner:
             return None
         dx = (prior.mixture.means.shape[1] - len(self.low)) // 2
         model = MixtureRegression.of(prior.mixture, dx, prior.clusters)
-        problem = Problem(model, self.low, self.high, model.deviations, np.int32(self.steps))
+        problem = PlanningProblem(model, self.low, self.high, model.deviations, np.int32(self.steps))
         return Replanner(self, problem, max(self.entropy * unit, 1e-12))
 
 
@@ -58,7 +58,7 @@ class Replanner:
 
     carries_over: ClassVar[bool] = True
 
-    def __init__(self, planner: Planner, problem: Problem, temperature: float) -> None:
+    def __init__(self, planner: Planner, problem: PlanningProblem, temperature: float) -> None:
         self._planner, self._problem, self._temperature = planner, problem, temperature
         self._plans: Plan | None = None
 
@@ -72,10 +72,10 @@ class Replanner:
         if t == 0 or self._plans is None:
             plans, rounds = Plan.none(len(states), horizon, len(planner.low)), planner.first_rounds
         else:
-            plans, rounds = self._plans.shifted(), planner.rounds
+            plans, rounds = self._plans.shift(), planner.rounds
         guesses = self._guesses(horizon, t)
-        self._plans = improved(self._problem, planner.cost, states, t, plans, rounds, guesses)
-        return self._plans.actions[:, 0], self._plans.quu / self._temperature
+        self._plans = improve_plans(self._problem, planner.cost, states, t, plans, rounds, guesses)
+        return self._plans.actions[:, 0], self._plans.curvature / self._temperature
 
     def _guesses(self, horizon: int, t: int) -> Float[np.ndarray, "G H du"]:
         """Two actions, each held for a while; the same ones whenever it is asked about step t.
