@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from gps import builders
 from gps.algorithms.guided.base import Limits
 from gps.backend import jax
-from gps.config import ExperimentConfig, OnTrouble, load, replaced
+from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
 from gps.environments.guard import Confirm
 from gps.errors import ConfigError, TroubleError
 from gps.observations import Sight
@@ -199,7 +199,7 @@ def run(
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
     """
     source = Path(experiment)
-    config = replaced(load(source, overrides), seed=seed, iterations=iterations)
+    config = replace_settings(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     with closing(Experiment(config, source, confirm)) as built:
         state = built.begin()
@@ -238,7 +238,7 @@ def resume(
         GpsError: as of `run`.
     """
     old = load_run(path)
-    config = replaced(old.config, on_trouble=on_trouble)
+    config = replace_settings(old.config, on_trouble=on_trouble)
     with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)

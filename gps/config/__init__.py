@@ -1,8 +1,8 @@
 """Read, validate and type an experiment file, `experiment.toml`. One frozen model per section, one module per table.
 
 The models are the reference of the format: every key with its default and its unit. Only `[environment]` (an `id` or an
-`mjcf`) is required. `load` reads a file; `--set section.key=value` overrides pass the same validation. Each error is one
-line with the file (or the override), the key, the expected value, and the nearest known key.
+`mjcf`) is required. `load` reads a file; `--set section.key=value` overrides pass the same validation. Each error is
+one line with the file (or the override), the key, the expected value, and the nearest known key.
 """
 
 from gps.config.algorithm import OnTrouble

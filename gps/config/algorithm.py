@@ -8,7 +8,7 @@ from gps.config.controller import ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
 from gps.config.policy import PolicyConfig
-from gps.config.section import Section, named, plugged
+from gps.config.section import Section, plugin_names, usual_name
 
 
 class StepMultiplierConfig(Section):
@@ -39,8 +39,8 @@ class _AlgorithmConfig(Section):
     samples: int = Field(default=5, ge=1, description="rollouts per condition in each iteration, N")
     on_trouble: OnTrouble = Field(
         default="continue",
-        description="after an iteration in which a condition got no new controller, all episodes of a condition failed, "
-        "or the policy's training failed: continue with the rest, or stop the run",
+        description="after an iteration in which a condition got no new controller, all episodes of a condition "
+        "failed, or the policy's training failed: continue with the rest, or stop the run",
     )
     controller: ControllerConfig = ControllerConfig()
 
@@ -48,7 +48,9 @@ class _AlgorithmConfig(Section):
 class _TrustRegionConfig(_AlgorithmConfig):
     """Keys of the algorithms that keep an update near the last controllers."""
 
-    kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, in nats per time step")
+    kl_step: float = Field(
+        default=1.0, gt=0, description="bound on the KL divergence of an update, in nats per time step"
+    )
     step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
 
 
@@ -100,8 +102,8 @@ class _PathIntegralConfig(_SampleWeightingConfig):
     temperature: float | None = Field(
         default=None,
         gt=0,
-        description="fixed temperature of the weights, relative to the range of a step's costs-to-go; default: chosen so "
-        "that the KL divergence of the weights is within kl_step",
+        description="fixed temperature of the weights, relative to the range of a step's costs-to-go; default: chosen "
+        "so that the KL divergence of the weights is within kl_step",
     )
 
 
@@ -130,8 +132,8 @@ class _ResidualConfig(_LocalModelConfig, _SampleWeightingConfig):
         default=None,
         ge=0,
         le=0.99,
-        description="share of kl_step for the samples' residual cost; default: the residual's share of the spread of the "
-        "samples' costs, at most 0.99",
+        description="share of kl_step for the samples' residual cost; default: the residual's share of the spread of "
+        "the samples' costs, at most 0.99",
     )
 
 
@@ -144,9 +146,7 @@ class PILQRConfig(_ResidualConfig):
 class _GuidedConfig(_AlgorithmConfig):
     """Keys of the algorithms that train one neural policy with local controllers."""
 
-    warm_up: int = Field(
-        default=0, ge=0, description="first iterations that improve only the local controllers"
-    )
+    warm_up: int = Field(default=0, ge=0, description="first iterations that improve only the local controllers")
     policy: PolicyConfig = PolicyConfig()
 
 
@@ -171,15 +171,20 @@ class MDGPSConfig(_LocalModelConfig, _GuidedConfig):
 class PenaltyConfig(Section):
     """`[algorithm.penalty]`: the weights of the KL divergence between policy and local controllers, one per step."""
 
-    initial: float = Field(default=0.01, gt=0, description="first weight, in units of the mean absolute cost of a step per nat")
+    initial: float = Field(
+        default=0.01, gt=0, description="first weight, in units of the mean absolute cost of a step per nat"
+    )
     least: float = Field(default=1e-4, gt=0, description="lower limit")
     most: float = Field(default=1.0, gt=0, description="upper limit")
     schedule: Literal["average", "progress", "fixed"] = Field(
         default="average",
-        description="average: raise a weight if its step's KL divergence is above twice the mean over time, lower it below "
-        "half; progress: raise it if the divergence fell by less than 5 %, lower it if by more than 20 %; fixed: raise all",
+        description="average: raise a weight if its step's KL divergence is above twice the mean over time, lower it "
+        "below half; progress: raise it if the divergence fell by less than 5 %, lower it if by more than 20 %; "
+        "fixed: raise all",
     )
-    factor: float = Field(default=2.0, ge=1, description="factor by which a weight is raised or lowered in an iteration")
+    factor: float = Field(
+        default=2.0, ge=1, description="factor by which a weight is raised or lowered in an iteration"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -206,14 +211,18 @@ class BADMMConfig(_LocalModelConfig, _GuidedConfig):
     """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
 
     name: Literal["badmm"] = "badmm"
-    dual_rate: float = Field(default=0.1, ge=0, description="step size of the Lagrange multipliers; 1: the method of multipliers")
+    dual_rate: float = Field(
+        default=0.1, ge=0, description="step size of the Lagrange multipliers; 1: the method of multipliers"
+    )
     penalty: PenaltyConfig = PenaltyConfig()
 
 
 class _DistillationConfig(_AlgorithmConfig):
     """Keys of the algorithms in which a policy learns from an expert."""
 
-    memory: int = Field(default=10, ge=1, description="number of latest iterations whose labelled samples train the policy")
+    memory: int = Field(
+        default=10, ge=1, description="number of latest iterations whose labelled samples train the policy"
+    )
     deviation: float = Field(
         default=0.1,
         gt=0,
@@ -231,7 +240,8 @@ class DAggerConfig(_DistillationConfig):
         default=0.5,
         ge=0,
         le=1,
-        description="factor on the share of steps at which the expert acts, at each supervised step; the share begins at 1",
+        description="factor on the share of steps at which the expert acts, at each supervised step; the share begins "
+        "at 1",
     )
 
 
@@ -267,8 +277,8 @@ AlgorithmConfig = Annotated[
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],
-    plugged("gps.algorithms", tuple(_LocalModelConfig.model_fields)),
-    named("trajopt"),
+    plugin_names("gps.algorithms", tuple(_LocalModelConfig.model_fields)),
+    usual_name("trajopt"),
     Field(description="the algorithm and its settings"),
 ]
 """`[algorithm]`."""

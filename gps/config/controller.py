@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gps.config.section import RELATIVE, ListOf, Section, named
+from gps.config.section import RELATIVE, ListOf, Section, usual_name
 
 
 class LQRInitialConfig(Section):
@@ -27,7 +27,9 @@ class PDInitialConfig(Section):
     name: Literal["pd"] = "pd"
     stiffness: float = Field(default=1.0, ge=0, description="action per unit of position error")
     damping: float = Field(default=0.5, ge=0, description="action per unit of velocity")
-    noise: float = Field(default=0.3, gt=0, description="standard deviation of the exploration noise, in units of action")
+    noise: float = Field(
+        default=0.3, gt=0, description="standard deviation of the exploration noise, in units of action"
+    )
 
 
 class ZeroInitialConfig(Section):
@@ -37,8 +39,8 @@ class ZeroInitialConfig(Section):
     noise: float | None = Field(
         default=None,
         gt=0,
-        description="standard deviation of the exploration noise, in units of action; default: a quarter of the range of "
-        "an action with limits, 1 without",
+        description="standard deviation of the exploration noise, in units of action; default: a quarter of the range "
+        "of an action with limits, 1 without",
     )
 
 
@@ -57,8 +59,8 @@ class ControllerConfig(Section):
 
     execute: Literal["open_loop", "feedback", "fixed_noise", "max_entropy"] = Field(
         default="max_entropy",
-        description="open_loop: the mean actions; feedback: the mean controllers; fixed_noise: with noise of fixed size; "
-        "max_entropy: with covariance Quu^-1",
+        description="open_loop: the mean actions; feedback: the mean controllers; fixed_noise: with noise of fixed "
+        "size; max_entropy: with covariance Quu^-1",
     )
     noise: float = Field(
         default=0.1, ge=0, description='standard deviation of the noise if execute = "fixed_noise", in units of action'
@@ -66,16 +68,17 @@ class ControllerConfig(Section):
     smoothing: float = Field(
         default=0.0,
         ge=0,
-        description="standard deviation of the Gaussian filter over the exploration noise, in time steps; 0: white noise",
+        description="standard deviation of the Gaussian filter over the exploration noise, in time steps; 0: white "
+        "noise",
     )
     initial: Annotated[
         Annotated[
             LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig, Field(discriminator="name")
         ]
         | None,
-        named("lqr"),
+        usual_name("lqr"),
         Field(
-            description='the controllers of the first iteration; default: "lqr" if the environment says which entries of the '
-            'state are positions and velocities, otherwise "zero"'
+            description='the controllers of the first iteration; default: "lqr" if the environment says which entries '
+            'of the state are positions and velocities, otherwise "zero"'
         ),
     ] = None

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from gps.config.section import ListOf, NonNegative, Section, plugged
+from gps.config.section import ListOf, NonNegative, Section, plugin_names
 
 
 class _CostConfig(Section):
@@ -29,7 +29,9 @@ class QuadraticCostConfig(_CostConfig):
     target: float | ListOf[float] = Field(
         default=0.0, description="target, in units of the parts; one number, or a list with one per dimension"
     )
-    weight: NonNegative | ListOf[NonNegative] = Field(default=1.0, description="weight; one number, or a list with one per dimension")
+    weight: NonNegative | ListOf[NonNegative] = Field(
+        default=1.0, description="weight; one number, or a list with one per dimension"
+    )
 
 
 class DistanceCostConfig(_CostConfig):
@@ -59,7 +61,7 @@ class RewardCostConfig(Section):
 
     name: Literal["reward"] = "reward"
     weight: float = Field(default=1.0, gt=0, description="factor on the reward")
-    strength: float = Field(default=1.0, ge=0, description="weight of the prior, in samples")
+    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
     ridge: float = Field(
         default=1e-4, gt=0, description="ridge added to the variance of each linear feature, relative to that variance"
     )
@@ -67,7 +69,9 @@ class RewardCostConfig(Section):
         default=3e-3, gt=0, description="ridge of the quadratic features; larger values give less curvature"
     )
     clusters: int = Field(default=20, ge=1, description="largest number of clusters of the mixture over [x; u; reward]")
-    memory: int = Field(default=3, ge=1, description="number of latest iterations whose samples the mixture is fitted to")
+    memory: int = Field(
+        default=3, ge=1, description="number of latest iterations whose samples the mixture is fitted to"
+    )
 
 
 class PluginCostConfig(_CostConfig):
@@ -84,7 +88,7 @@ CostConfig = Annotated[
         QuadraticCostConfig | DistanceCostConfig | TaskCostConfig | RewardCostConfig | PluginCostConfig,
         Field(discriminator="name"),
     ],
-    plugged("gps.costs", ("ramp", "final_weight", "weight")),
+    plugin_names("gps.costs", ("ramp", "final_weight", "weight")),
 ]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gps.config.section import Section, named, plugged
+from gps.config.section import Section, plugin_names, usual_name
 
 
 class MixtureConfig(Section):
@@ -12,18 +12,24 @@ class MixtureConfig(Section):
 
     clusters: int = Field(default=20, ge=1, description="largest number of clusters")
     points_per_cluster: int = Field(
-        default=40, ge=1, description="smallest number of points per cluster; with fewer points, fewer clusters are used"
+        default=40,
+        ge=1,
+        description="smallest number of points per cluster; with fewer points, fewer clusters are used",
     )
-    memory: int = Field(default=2, ge=1, description="number of latest iterations whose samples the mixture is fitted to")
+    memory: int = Field(
+        default=2, ge=1, description="number of latest iterations whose samples the mixture is fitted to"
+    )
     em_steps: int = Field(default=5, ge=1, description="steps of expectation-maximisation in each iteration")
-    max_points: int = Field(default=4000, ge=1, description="largest number of points that the mixture is fitted to, evenly spread")
+    max_points: int = Field(
+        default=4000, ge=1, description="largest number of points that the mixture is fitted to, evenly spread"
+    )
 
 
 class MixturePriorConfig(MixtureConfig):
     """A Gaussian mixture as the prior of the fit at each time step."""
 
     name: Literal["gmm"] = "gmm"
-    strength: float = Field(default=1.0, ge=0, description="weight of the prior, in samples")
+    strength: float = Field(default=1.0, ge=0, description="pseudo-count of the prior, in samples")
 
 
 class NoPriorConfig(Section):
@@ -48,14 +54,17 @@ class DynamicsConfig(Section):
         description="Bayesian regression under the prior, or least squares",
     )
     ridge: float = Field(
-        default=1e-6, ge=0, description="ridge added to the covariance of [x; u], relative to each dimension's mean square deviation"
+        default=1e-6,
+        ge=0,
+        description="ridge added to the covariance of [x; u], relative to each dimension's mean square deviation",
     )
     center: Literal["posterior", "sample"] = Field(
-        default="posterior", description="the point that the model passes through: the posterior mean or the samples' mean"
+        default="posterior",
+        description="the point that the model passes through: the posterior mean or the samples' mean",
     )
     prior: Annotated[
         Annotated[MixturePriorConfig | NoPriorConfig | PluginPriorConfig, Field(discriminator="name")],
-        plugged("gps.dynamics"),
-        named("gmm"),
+        plugin_names("gps.dynamics"),
+        usual_name("gmm"),
         Field(description="prior of the dynamics at a time step"),
     ] = MixturePriorConfig()

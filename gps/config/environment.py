@@ -38,8 +38,8 @@ class EnvironmentConfig(Section):
     observation: ListOf[str] | None = Field(
         default=None,
         min_length=1,
-        description="parts of the policy's observation, in order; the local controllers always observe the state. Default: "
-        "the state, or the key `observation` of a Dict whose other key is `state`",
+        description="parts of the policy's observation, in order; the local controllers always observe the state. "
+        "Default: the state, or the key `observation` of a Dict whose other key is `state`",
     )
     image_size: ListOf[int] | None = Field(
         default=None,
@@ -54,13 +54,13 @@ class EnvironmentConfig(Section):
     conditions: Annotated[ListOf[dict[str, Any]], BeforeValidator(_seeds)] = Field(
         default=({},),
         min_length=1,
-        description="the M initial situations, one table each, with keys of the environment; for a Gymnasium environment "
-        "`seed` (default 0) and the options of its reset. A number M means the seeds 0 to M - 1",
+        description="the M initial situations, one table each, with keys of the environment; for a Gymnasium "
+        "environment `seed` (default 0) and the options of its reset. A number M means the seeds 0 to M - 1",
     )
     test_conditions: ListOf[dict[str, Any]] = Field(
         default=(),
-        description="initial situations that are never trained on, to evaluate how a policy generalises. A number K means "
-        "the K seeds after those of `conditions`",
+        description="initial situations that are never trained on, to evaluate how a policy generalises. A number K "
+        "means the K seeds after those of `conditions`",
     )
     threads: int | None = Field(
         default=None,
@@ -74,8 +74,8 @@ class EnvironmentConfig(Section):
     step_timeout: float = Field(
         default=60.0,
         gt=0,
-        description="seconds after which a Gymnasium environment that has not finished a step is killed, which ends the "
-        "run; its construction and resets may take as long, but at least 60",
+        description="seconds after which a Gymnasium environment that has not finished a step is killed, which ends "
+        "the run; its construction and resets may take as long, but at least 60",
     )
     sampling: Literal["batch", "one_at_a_time"] = Field(
         default="batch",
@@ -86,14 +86,14 @@ class EnvironmentConfig(Section):
     )
     action_limits: ListOf[Limit] | None = Field(
         default=None,
-        description="lowest and highest action, tighter than the environment's; each one number, or a list with one per "
-        "action",
+        description="lowest and highest action, tighter than the environment's; each one number, or a list with one "
+        "per action",
     )
     abort: str | None = Field(
         default=None,
         min_length=1,
-        description="name of a function abort(state, action, t) in task.py, called after each step with the new state; if it "
-        "returns true or a sentence, the episode ends, and its samples so far are kept",
+        description="name of a function abort(state, action, t) in task.py, called after each step with the new "
+        "state; if it returns true or a sentence, the episode ends, and its samples so far are kept",
     )
 
     @field_validator("test_conditions", mode="before")

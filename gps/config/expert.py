@@ -5,13 +5,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gps.config.dynamics import MixtureConfig
-from gps.config.section import RELATIVE, Section, named
+from gps.config.section import RELATIVE, Section, usual_name
 
 
 class PlannerDynamicsConfig(MixtureConfig):
     """A Gaussian mixture over the points [x; u; x'] of all conditions, as a global model of the dynamics."""
 
-    memory: int = Field(default=10, ge=1, description="number of latest iterations whose samples the mixture is fitted to")
+    memory: int = Field(
+        default=10, ge=1, description="number of latest iterations whose samples the mixture is fitted to"
+    )
 
 
 class PlannerExpertConfig(Section):
@@ -19,7 +21,9 @@ class PlannerExpertConfig(Section):
 
     name: Literal["planner"] = "planner"
     horizon: int = Field(default=20, ge=1, description="length of a plan in time steps; a plan ends with the episode")
-    rounds: int = Field(default=2, ge=1, description="rounds of iterative LQR at each step, starting from the last step's plan")
+    rounds: int = Field(
+        default=2, ge=1, description="rounds of iterative LQR at each step, starting from the last step's plan"
+    )
     first_rounds: int = Field(default=20, ge=1, description="rounds at the first step, starting from zero actions")
     guesses: int = Field(
         default=8, ge=0, description="random plans tried at each step; the best one replaces a plan that costs more"
@@ -50,6 +54,6 @@ class RunExpertConfig(Section):
 
 ExpertConfig = Annotated[
     Annotated[PlannerExpertConfig | TaskExpertConfig | RunExpertConfig, Field(discriminator="name")],
-    named("planner"),
+    usual_name("planner"),
     Field(description="the expert that labels the visited states with actions"),
 ]

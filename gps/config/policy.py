@@ -6,11 +6,11 @@ from annotated_types import Ge
 from pydantic import Field, model_validator
 
 from gps.config.dynamics import MixturePriorConfig, NoPriorConfig
-from gps.config.section import ListOf, Section, named
+from gps.config.section import ListOf, Section, usual_name
 
 Prior = Annotated[
     Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
-    named("gmm"),
+    usual_name("gmm"),
     Field(description="prior of the policy's linearisation at a time step"),
 ]
 
@@ -42,10 +42,10 @@ class ConvolutionalConfig(Section):
 
 Network = Annotated[
     Annotated[PerceptronConfig | ConvolutionalConfig, Field(discriminator="name")] | None,
-    named("convolutional"),
+    usual_name("convolutional"),
     Field(
-        description='layers before the hidden layers: "mlp" none, "convolutional" for images; default: "convolutional" if the '
-        'observation has images, otherwise "mlp"'
+        description='layers before the hidden layers: "mlp" none, "convolutional" for images; default: '
+        '"convolutional" if the observation has images, otherwise "mlp"'
     ),
 ]
 
@@ -66,7 +66,9 @@ class PolicyConfig(Section):
         default=0.1, ge=0, le=0.9, description="share of the episodes held out from training to validate it"
     )
     check_every: int = Field(default=100, ge=1, description="steps between two evaluations of the held-out loss")
-    patience: int = Field(default=10, ge=1, description="stop training after this many evaluations without a new lowest loss")
+    patience: int = Field(
+        default=10, ge=1, description="stop training after this many evaluations without a new lowest loss"
+    )
     least_deviation: float = Field(
         default=1e-3, gt=0, description="smallest standard deviation of the noise, relative to the actions' size"
     )

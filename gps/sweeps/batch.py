@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gps.config import FILE_NAME, load, replaced
+from gps.config import FILE_NAME, load, replace_settings
 from gps.errors import GpsError, SweepError
 from gps.extensions import task_file
 from gps.storage.folders import remove_leftovers
@@ -121,7 +121,7 @@ def _plan(
     plan = []
     for setting in settings:
         overrides = tuple(given.overrides_of(setting))
-        config = replaced(load(source, overrides), seed=max(numbers), iterations=iterations)
+        config = replace_settings(load(source, overrides), seed=max(numbers), iterations=iterations)
         mark, shown = fingerprint(config, directory), {key: setting[key] for key in varied}
         plan += [(Entry(seed, shown, config.algorithm.iterations, mark), overrides) for seed in numbers]
     return plan

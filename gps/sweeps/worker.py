@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps.config import ExperimentConfig, load, replaced
+from gps.config import ExperimentConfig, load, replace_settings
 from gps.errors import GpsError, SweepError
 from gps.extensions import task_file
 from gps.runs.control import Control, Stopped
@@ -123,7 +123,8 @@ def _run_or_resume(task: Task, sweep: Sweep, callbacks: list[Callback]) -> None:
             gps.resume(path, callbacks=callbacks)
         return
     source = Path(task.experiment)
-    if fingerprint(replaced(load(source, task.overrides), iterations=task.iterations), source) != entry.fingerprint:
+    config = replace_settings(load(source, task.overrides), iterations=task.iterations)
+    if fingerprint(config, source) != entry.fingerprint:
         raise SweepError(f"{source}: changed since the sweep began; start the sweep again")
     command = ["gps", "run", task.experiment, "--seed", str(entry.seed)]
     command += [] if task.iterations is None else ["--iterations", str(task.iterations)]
