@@ -75,7 +75,7 @@ class EnvironmentConfig(Section):
         default=60.0,
         gt=0,
         description="seconds after which a Gymnasium environment that has not finished a step is killed, which ends "
-        "the run; its construction and resets may take as long, but at least 60",
+        "the run; its construction and resets may take this long or 60 s, whichever is longer",
     )
     sampling: Literal["batch", "one_at_a_time"] = Field(
         default="batch",

@@ -1,4 +1,4 @@
-"""Controllers to begin with: for any number of states and actions, and for underactuated systems (trap 8)."""
+"""Initial controllers, for any number of states and actions and for underactuated systems."""
 
 import numpy as np
 import pytest
