@@ -14,7 +14,7 @@ from gps import builders
 from gps.algorithms.algorithm import AlgorithmState
 from gps.backend import jax
 from gps.callbacks import Callback, CallbackList
-from gps.config import ExperimentConfig, OnTrouble, load, replaced
+from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
 from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
 from gps.errors import ConfigError, TroubleError
@@ -176,7 +176,7 @@ def run(
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
     """
     source = Path(experiment)
-    config = replaced(load(source, overrides), seed=seed, iterations=iterations)
+    config = replace_settings(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     with closing(Experiment(config, source, confirm)) as built:
         state = built.begin()
@@ -215,7 +215,7 @@ def resume(
         GpsError: see `run`.
     """
     old = load_run(path)
-    config = replaced(old.config, on_trouble=on_trouble)
+    config = replace_settings(old.config, on_trouble=on_trouble)
     with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)

@@ -9,7 +9,7 @@ from helpers.problems import lqr, negative_log_density, stack, step_costs
 from gps.backend import jax, jnp
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import backward, forward
-from gps.linear_gaussian.trust_region import first_indefinite, update
+from gps.linear_gaussian.trust_region import find_indefinite, update
 from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.records import Status
 
@@ -200,7 +200,7 @@ def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver
     bound = np.array([0.1, 20.0])
     total = kl.sum(axis=1) / T if constraint == "total" else kl.max(axis=1)
     assert (total <= bound).all()
-    # KL grows without limit towards the eta that is infeasible, so the bound can be met. The lecture's method does not
+    # KL grows without limit towards the eta that is infeasible, so the bound can be met. Dual gradient ascent does not
     # find the 100 multipliers of a bound of 20 nats at that brink, and says so.
     met = [True, (constraint, solver) != ("per_step", "gradient")]
     assert result.statuses == [Status.OK if meets else Status.SEARCH_EXHAUSTED for meets in met]
@@ -213,7 +213,7 @@ def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver
                 later = trace[m, i + 1 :]
                 assert (later[~np.isnan(later)] > trace[m, i]).all()
     eta = np.broadcast_to(np.asarray(result.eta)[0], T)
-    assert first_indefinite(*stack_index(problem, 0), 1e-2, eta.max()) is None
+    assert find_indefinite(*stack_index(problem, 0), 1e-2, eta.max()) is None
 
 
 def test_a_hopeless_cost_leaves_the_previous_controller_and_names_the_place():
@@ -223,10 +223,10 @@ def test_a_hopeless_cost_leaves_the_previous_controller_and_names_the_place():
     assert result.statuses == [Status.NO_FEASIBLE_ETA, Status.OK]
     assert_same_controller(result.controller[0], problem.previous[0], 0.0)
     assert (np.asarray(result.kl)[0] == 0).all()
-    t, eigenvalue = first_indefinite(*stack_index(problem, 0), 1e-2, 1e3)
+    t, eigenvalue = find_indefinite(*stack_index(problem, 0), 1e-2, 1e3)
     assert t == T - 2  # one step before the end: the last action moves nothing
     assert eigenvalue < 0
-    assert first_indefinite(*stack_index(problem, 1), 1e-2, 1.0) is None
+    assert find_indefinite(*stack_index(problem, 1), 1e-2, 1.0) is None
 
 
 def test_spent_evaluations_return_the_best_controller_within_the_bound():

@@ -132,7 +132,7 @@ def test_ctrl_c_calls_the_workers_back(slider, workers):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"experiment": "slidr"}, "there is no such experiment; did you mean 'slider'"),
+        ({"experiment": "slidr"}, "no such experiment; did you mean 'slider'"),
         ({"seeds": "x"}, "--seeds x"),
         ({"seeds": []}, "0 seeds: expected 1 to"),
         ({"seeds": 2**40}, "seed: expected an integer"),
