@@ -13,8 +13,8 @@ over the checks. Numbers of samples are padded to a coarser grid, so that calls 
 loop. Small perceptrons are trained in float64: their compiled step is bound by overheads, so that float32 would save a
 fifth to a third of the time and make stiff losses noisy.
 
-**Ensembles.** Call `fit_parameters` once for each member, with a generator of its own and, for a bootstrap, weights of its
-own. Members of equal shapes share one compiled loop if they use the same loss function.
+**Ensembles.** Call `fit_parameters` once for each member, with a separate generator and, for a bootstrap, separate
+weights. Members of equal shapes share one compiled loop if they use the same loss function.
 """
 
 import dataclasses

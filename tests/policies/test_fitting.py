@@ -9,6 +9,7 @@ from gps.networks import MLP
 from gps.networks.fitting import AdamState, FitOptions, fit_parameters
 
 OPTIONS = FitOptions(steps=3000, check_every=100, batch=32, learning_rate=1e-2, patience=10)
+SCALE = np.array([1.0, 5.0, 0.2])
 
 
 def square_loss(network, context, samples, weights):
@@ -22,8 +23,8 @@ def usual_loss(context, samples, weights):
 
 def data(n=200, seed=0):
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, 3)) * [1.0, 5.0, 0.2]
-    y = x @ rng.normal(size=(3, 2)) + 0.1 * rng.normal(size=(n, 2)) + 1.0
+    x = rng.normal(size=(n, 3)) * SCALE
+    y = (x / SCALE) @ rng.normal(size=(3, 2)) + 0.1 * rng.normal(size=(n, 2)) + 1.0
     return (x, y), rng.uniform(0.5, 2.0, n)
 
 
@@ -31,7 +32,7 @@ def fit(samples, weights, seed=0, options=OPTIONS, sizes=(3, 2), **more):
     network = MLP.create(sizes, jax.random.key(seed))
     zeros = jax.tree.map(np.zeros_like, network)
     start = AdamState(network, zeros, zeros, np.int32(0))
-    rng, context = np.random.default_rng(seed), np.array([1.0, 5.0, 0.2])
+    rng, context = np.random.default_rng(seed), SCALE
     return fit_parameters(
         square_loss, start, samples, weights, rng, options, context=context, usual_loss=usual_loss, **more
     )
@@ -43,7 +44,7 @@ def test_a_linear_model_reaches_weighted_least_squares(gather_by_batch):
     end = fit((x, y), weights, gather_by_batch=gather_by_batch)
     z = np.column_stack([x, np.ones(len(x))])
     W = np.linalg.solve(z.T @ (weights[:, None] * z), z.T @ (weights[:, None] * y))
-    np.testing.assert_allclose(end.best.parameters.evaluate(x / [1.0, 5.0, 0.2]), z @ W, atol=0.1)
+    np.testing.assert_allclose(end.best.parameters.evaluate(x / SCALE), z @ W, atol=0.1)
     assert not end.diverged
     assert len(end.training_loss) == len(end.held_out_loss) - 1 == end.steps // OPTIONS.check_every
     assert np.argmin(end.held_out_loss) == end.best.step // OPTIONS.check_every
@@ -63,7 +64,7 @@ def test_samples_of_weight_zero_are_not_fitted():
     weights[::2] = 0.0
     spoilt = y + np.where(weights[:, None] > 0, 0.0, 100.0)
     for end in (fit((x, y), weights), fit((x, spoilt), weights)):
-        residual = end.best.parameters.evaluate(x / [1.0, 5.0, 0.2]) - y
+        residual = end.best.parameters.evaluate(x / SCALE) - y
         assert np.abs(residual[weights > 0]).mean() < 0.2
 
 
