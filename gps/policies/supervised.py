@@ -191,7 +191,7 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
         samples.precisions, samples.weights, policy.output_scale, options
     )
     best = end.best
-    first, second, count = best.first, best.second, best.count
+    first, second, count = best.first, best.second, best.adam_steps
     if end.diverged:
         outcome = PolicyStatus.DIVERGED
         first, second = (jax.tree.map(np.zeros_like, moments) for moments in (first, second))

@@ -162,7 +162,7 @@ def test_an_input_that_goes_twenty_times_as_far_changes_nothing_by_itself():
 @pytest.mark.parametrize("still", [1e-3, 1e-6])
 @pytest.mark.parametrize("change", ["varies", "moves"])
 def test_an_input_that_hardly_moved_at_first_may_move_later(still, change):
-    """As of a block before it is touched: what the first layer made of its tremor must not be multiplied with it."""
+    """A block that is not touched at first: the slopes fitted to its tremor must not grow with its motion."""
     rng = np.random.default_rng(0)
 
     def data(deviation, mean):
