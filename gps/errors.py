@@ -4,6 +4,7 @@ GpsError
 ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
 ├── EnvironmentFault  an environment raised, died, hung, or returned a value that is not finite or of the wrong shape
 │   └── SimulationFault   the same for one simulation of a batch; the sampler adds which sample it was
+├── AlgorithmFault    an algorithm breaks its contract: the method, what came, what was expected
 ├── ExpertFault       an expert raised, or its actions have the wrong shape or are not finite: step
 ├── CostFault         a cost raised or is not finite: condition, sample and step
 ├── TroubleError      an iteration failed, and the experiment stops the run on trouble
@@ -44,6 +45,10 @@ class SimulationFault(EnvironmentFault):
 
 class CostFault(GpsError):
     """A cost raised, or its value or a derivative was not finite."""
+
+
+class AlgorithmFault(GpsError):
+    """An algorithm raised, or one of its methods returned something else than its contract says."""
 
 
 class TroubleError(GpsError):

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from gps import builders
 from gps.algorithms.algorithm import AlgorithmState
+from gps.algorithms.checked import CheckedAlgorithm
 from gps.backend import jax
 from gps.callbacks import Callback, CallbackList
 from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
@@ -36,7 +37,7 @@ class Experiment:
     Attributes:
         environment: the batch of simulations that everything runs in.
         problem: what the algorithm is given.
-        algorithm: the algorithm.
+        algorithm: the algorithm; its answers are checked against its contract.
 
     Raises:
         ConfigError: if some part cannot be built as configured.
@@ -52,7 +53,8 @@ class Experiment:
         try:
             self.horizon = builders.find_horizon(config.environment, self.environment)
             self.problem = builders.make_problem(config, directory, self.environment, self.horizon)
-            self.algorithm = builders.make_algorithm(config, directory, self.problem)
+            algorithm = builders.make_algorithm(config, directory, self.problem)
+            self.algorithm = CheckedAlgorithm(algorithm, len(self.conditions))
             if self.algorithm.needs.observations:
                 builders.require_room(self.problem.sight, len(self.conditions) * self.samples, self.horizon)
         except BaseException:
