@@ -11,7 +11,7 @@ from gps.linear_gaussian.riccati import backward
 from gps.linear_gaussian.types import CostExpansion, LinearDynamics
 from gps.policies import MLP, NeuralPolicy
 from gps.policies.supervised import Options, Training
-from gps.sampling import collect, exploration_noise
+from gps.sampling import collect, draw_noise
 from helpers.problems import LinearEnv
 
 M, N, T, DX, DU = 2, 12, 10, 3, 2
@@ -61,7 +61,7 @@ def cost_without_noise(policy, cost=COST):
 def rolled(algorithm, state, seed=0, samples=N, ends=None, environment=LinearEnv):
     """What the algorithm samples next."""
     policy = algorithm.policy(state)
-    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
+    noise = draw_noise(policy, samples, 0.0, np.random.default_rng(seed))
     return collect(environment(M * samples, A, B, ends=ends), policy, CONDITIONS, noise, seed=0)
 
 
