@@ -184,7 +184,7 @@ def test_a_singular_precision_keeps_the_last_good_policy(folder, monkeypatch):
     np.testing.assert_array_equal(at, before)
     assert (after != before).any()
     assert run.iterations[2].troubles == [
-        f"policy: {PolicyStatus.BAD_PRECISION.sentence} That of sample 0 is not finite."
+        f"policy: {PolicyStatus.BAD_PRECISION.sentence} The precision of sample 0 is not finite."
     ]
 
 
