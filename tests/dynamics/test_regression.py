@@ -152,7 +152,7 @@ def test_held_out_errors_are_small():
     fit = fit_dynamics(states, actions, mask)
     errors = one_step_errors(fit.matrix[0], fit.offset[0], *held_out)
     mean, covariance = map(np.array, joint_gaussian(*Transitions.of(states, actions, mask), nothing(1, 39, 35)))
-    covariance[..., :21, :21] += 1e-6
+    covariance[..., :21, :21] += 1e-6  # the trap
     F = np.linalg.solve(covariance[0, :, :21, :21], covariance[0, :, :21, 21:]).swapaxes(1, 2)
     c = mean[0, :, 21:] - np.einsum("tij,tj->ti", F, mean[0, :, :21])
     assert (errors**2).mean() < 0.01 * (one_step_errors(F, c, *held_out) ** 2).mean()
@@ -164,7 +164,7 @@ def nothing(M, steps, d):
 
 
 def test_the_oracles_fit_under_its_mixture():
-    """14 states, 7 actions, 5 samples. The reference adds 1e-6 to the whole block of z ; so does this test."""
+    """14 states, 7 actions, 5 samples. The reference adds 1e-6 to the whole block of z (trap 4); so does this test."""
     o = oracle("ref_dynamics_14_7")
     points = o["points"][None]
     mixture = Mixture(np.exp(o["gmm_logmass"]), o["gmm_mu"], o["gmm_sigma"])

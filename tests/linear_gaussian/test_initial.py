@@ -1,4 +1,4 @@
-"""Initial controllers, for any number of states and actions and for underactuated systems."""
+"""Controllers to begin with: for any number of states and actions, and for underactuated systems (trap 8)."""
 
 import numpy as np
 import pytest
