@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -102,7 +103,7 @@ class Experiment:
         rollouts = self.sample(sampled, np.random.default_rng(seeds))
         clock.append(time.perf_counter())
         watch.on_stage(iteration, "fit")
-        model = jax.block_until_ready(algorithm.fit(state, rollouts, fit_seed))
+        model = jax.block_until_ready(algorithm.fit(state, rollouts, fit_seed))  # type: ignore[no-untyped-call]
         clock.append(time.perf_counter())
         watch.on_stage(iteration, "improve")
         state, record = algorithm.improve(state, sampled, rollouts, model)
@@ -116,7 +117,7 @@ class Experiment:
         return collect(self.environment, policy, self.conditions, noise, self.config.seed, observe)
 
     def evaluate(
-        self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
+        self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping[str, Any]] | None = None
     ) -> tuple[Rollouts, np.ndarray]:
         """E episodes of each condition, and their costs (M, E, T).
 

@@ -130,6 +130,12 @@ class EvaluationRow:
         return None if self.successes is None else self.successes == self.rollouts
 
 
+def sum_successes(rows: Sequence[Row]) -> tuple[int, int] | None:
+    """The successes and the samples of some rows; None where the environment has no success flag."""
+    known = [(row.successes, row.samples) for row in rows if row.successes is not None]
+    return (sum(one for one, _ in known), sum(of for _, of in known)) if known else None
+
+
 def count_solved(rows: Sequence[EvaluationRow]) -> str | None:
     """How many starts are solved, as `3/4`; None where the environment has no success flag."""
     known = [row.solved for row in rows if row.solved is not None]

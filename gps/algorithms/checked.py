@@ -105,17 +105,19 @@ class CheckedAlgorithm:
             )
         where = f"{method}().player"
         _require(isinstance(policy.player, Player), where, policy.player, "a gps.players.Player")
-        _require(policy.observes in get_args(Observes), f"{method}().observes", policy.observes, _join(get_args(Observes)))
+        _require(
+            policy.observes in get_args(Observes), f"{method}().observes", policy.observes, _join(get_args(Observes))
+        )
         problem = self.problem
         covariance = _require_array(
             f"{method}().covariance", policy.covariance, (self._M, problem.horizon, problem.du, problem.du)
         )
         variances = np.diagonal(covariance, axis1=-2, axis2=-1)
-        _require((variances >= 0).all(), f"{method}().covariance", f"the variance {variances.min():.3g}", "none below 0")
+        _require(
+            (variances >= 0).all(), f"{method}().covariance", f"the variance {variances.min():.3g}", "none below 0"
+        )
 
-    def _check_record(
-        self, record: Any, iteration: int, steps: int, sampled: Policy, rollouts: Rollouts
-    ) -> None:
+    def _check_record(self, record: Any, iteration: int, steps: int, sampled: Policy, rollouts: Rollouts) -> None:
         _require(isinstance(record, IterationRecord), "improve", record, "an IterationRecord as the second value")
         M, T, dx, du = self._M, self.problem.horizon, self.problem.dx, self.problem.du
         expected = {"iteration": iteration, "environment_steps": steps, "player": sampled.player}
@@ -133,7 +135,9 @@ class CheckedAlgorithm:
         sides = {"local": LocalRecord, "policy": PolicyRecord, "model": ModelRecord, "planner": PlannerRecord}
         for name, kind in sides.items():
             side = getattr(record, name)
-            _require(side is None or isinstance(side, kind), f"improve: record.{name}", side, f"{kind.__name__} or None")
+            _require(
+                side is None or isinstance(side, kind), f"improve: record.{name}", side, f"{kind.__name__} or None"
+            )
         if record.local is not None:
             improved = record.local.improved
             _require_array("improve: record.local.improved.feedback", improved.feedback, (M, T, du, dx))

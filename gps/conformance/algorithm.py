@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gps.algorithms.algorithm import AlgorithmState
+from gps.backend import jax
 from gps.callbacks import Callback
 from gps.conformance.finding import Finding
 from gps.errors import AlgorithmFault, CostFault, EnvironmentFault, ExpertFault, GpsError, PolicyError, one_line
@@ -76,7 +77,11 @@ def check_algorithm(built: Experiment) -> Iterator[Finding]:
             _find_bad_policy,
             "return from learned a policy whose parameters are a NeuralPolicy, Controllers, or None",
         ),
-        ("every view shows the record", _find_bad_view, "fill in the sides of the record as gps.records describes them"),
+        (
+            "every view shows the record",
+            _find_bad_view,
+            "fill in the sides of the record as gps.records describes them",
+        ),
     )
     for name, find, remedy in rules:
         try:
@@ -128,13 +133,12 @@ def _find_randomness(built: Experiment, made: _Iteration) -> str:
     one, two = (_update(built, made.before, made.sampled, rollouts) for _ in range(2))
     if key := _find_difference(flatten(one), flatten(two)):
         return f"algorithm.fit and improve gave two different states for the same samples and seed: {key} differs"
-    seen = {"state": rollouts.states[:, :, 0], "observation": rollouts.observed}
-    if made.sampled.observes in seen and not isinstance(seen[made.sampled.observes], tuple):
-        start = seen[made.sampled.observes]
-        start = start if made.sampled.observes == "state" else start[:, :, 0]
+    observed = rollouts.states if made.sampled.observes == "state" else rollouts.observed
+    if made.sampled.observes != "both":
+        start = jax.tree.map(lambda array: array[:, :, 0], observed)
         first, second = (np.asarray(made.sampled.act(start, 0)) for _ in range(2))
         if not np.array_equal(first, second, equal_nan=True):
-            return "the policy that algorithm.policy returned acts differently when it is asked twice at step 0"
+            return "the policy that algorithm.policy returned gives two different actions for the same input at step 0"
     return ""
 
 

@@ -21,9 +21,9 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-from gps.backend import WHOLE_LOOPS, jax, jnp
+from gps.backend import WHOLE_LOOPS, Array, jax, jnp
 from gps.linear_gaussian.deviations import from_deviations, to_deviations
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import BackwardPass, backward, forward
@@ -306,7 +306,7 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
         back = jnp.where(jnp.isnan(known), tried.log_eta + jnp.log(10.0), 0.5 * (tried.log_eta + known))
         choose = partial(jnp.where, feasible)
         point, rule_state = jax.tree.map(choose, (tried, rule_state), (search.point, search.rule))
-        proposal = choose(onward, back)
+        proposal: Array = choose(onward, back)
         proposal = jnp.minimum(jnp.where(proposal < floor, -jnp.inf, proposal), jnp.log(MAX_ETA))
 
         worst = jnp.argmax(jnp.abs(jnp.where(inactive, 0.0, excess)))

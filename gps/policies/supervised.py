@@ -17,9 +17,9 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.linalg import is_semi_definite
 from gps.networks.fitting import AdamState, FitOptions, fit_parameters

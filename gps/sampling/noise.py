@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
+from gps.errors import PolicyError
 from gps.sampling.policy import Policy
 
 
@@ -26,5 +27,8 @@ def draw_noise(
         white = gaussian_filter1d(white, smoothing, axis=2, mode="constant")
         white /= np.sqrt((response**2).sum(axis=1))[:, None]
     still = ~covariance.any(axis=(-1, -2), keepdims=True)  # a covariance of zero does not explore
-    factors = np.where(still, 0.0, np.linalg.cholesky(np.where(still, np.eye(du), covariance)))
+    try:
+        factors = np.where(still, 0.0, np.linalg.cholesky(np.where(still, np.eye(du), covariance)))
+    except np.linalg.LinAlgError:
+        raise PolicyError("the covariance of the exploration noise is not positive definite at every step") from None
     return np.einsum("mtij,mntj->mnti", factors, white)
