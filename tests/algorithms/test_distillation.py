@@ -5,13 +5,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+from gps.algorithms.distilled.distillation import Played, advised, usual_precision
 from helpers import linear_system
 from helpers.linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cost_without_noise, optimum
 from helpers.linear_system import rolled as sampled
 from helpers.problems import spd
 
 from gps.algorithms.distilled.dagger import DAgger, InTurn
-from gps.algorithms.distilled.distillation import Played, advised, usual_precision
 from gps.algorithms.distilled.plato import PLATO, Adapted, pooled
 from gps.backend import jax
 from gps.errors import ExpertFault
