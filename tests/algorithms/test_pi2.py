@@ -69,7 +69,7 @@ def test_the_quadratic_bandit_has_its_analytic_solution():
     assert after.predicted[0] == pytest.approx(better - before, rel=0.02)
 
 
-def test_damping_and_floor_hold_the_covariance_up():
+def test_damping_and_floor_of_the_covariance():
     rollouts = bandit(np.zeros(1), np.eye(1), 500, seed=0)
     controller = Controller(np.zeros((1, 1, 1, 1)), np.zeros((1, 1, 1)), np.ones((1, 1, 1, 1)))
     found = {}
@@ -94,6 +94,7 @@ def test_it_lowers_the_cost_within_its_bound(function):
     assert (costs[-1] < 0.75 * costs[0]).all()
     for record in records:
         assert record.statuses == [Status.OK] * M
+        assert record.local.dynamics is None
         assert (record.local.search.kl <= record.local.search.bound[:, None]).all()
         np.testing.assert_allclose(
             record.local.search.kl, np.repeat(record.local.search.bound[:, None], T, axis=1), rtol=1e-5
