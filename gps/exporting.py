@@ -38,4 +38,4 @@ def _describe(policy: NeuralPolicy | Controller) -> str:
     if isinstance(policy, Controller):
         M, T, du, dx = policy.feedback.shape
         return f"controllers of {M} condition{'s' if M > 1 else ''}, {T} steps, {dx} states -> {du} actions"
-    return f"a neural policy, {policy.network.described}"
+    return f"a neural policy, {policy.network.description}"
