@@ -240,8 +240,12 @@ def tamper(run, folder, change):
     return folder
 
 
+def replace(key, change):
+    return lambda arrays, prefix: arrays.update({prefix + key: change(arrays[prefix + key])})
+
+
 def scale(key, factor):
-    return lambda arrays, prefix: arrays.update({prefix + key: arrays[prefix + key] * factor})
+    return replace(key, lambda array: factor * array)
 
 
 WEIGHTS = "network.weights.0"
@@ -250,10 +254,7 @@ WEIGHTS = "network.weights.0"
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (
-            lambda arrays, prefix: arrays.update({prefix + WEIGHTS: arrays[prefix + WEIGHTS][:, :1]}),
-            "its arrays do not fit together",
-        ),
+        (replace(WEIGHTS, lambda array: array[:, :1]), "its arrays do not fit together"),
         (scale(WEIGHTS, np.nan), "its numbers are not all finite"),
         (scale(WEIGHTS, 1j), "its arrays are not all of real numbers"),
         (scale("covariance", -1.0), "its covariance is not positive definite"),
