@@ -22,7 +22,7 @@ from gps.algorithms.algorithm import Algorithm, AlgorithmState
 from gps.callbacks import Callback
 from gps.experiment import Experiment
 from gps.exporting import export
-from gps.inspect.report.page import report
+from gps.inspect.report.page import make_report
 from gps.linear_gaussian.types import Controller
 from gps.players import EVALUATIONS, FINAL, UNSEEN
 from gps.policies.export import read_loader
@@ -79,18 +79,15 @@ def test_the_loop_by_hand_makes_the_iterations_of_the_run(case):
         algorithm, state = built.algorithm, built.begin()
         assert list_missing(algorithm, Algorithm) == []
         assert algorithm.problem is built.problem
-        assert list(built.evaluations(state))[0].what == FINAL  # before the first iteration, too
+        assert next(iter(built.evaluations(state))).what == FINAL  # before the first iteration, too
         for k in range(3):
             assert list_missing(state, AlgorithmState) == []
             assert (state.iteration, state.environment_steps) == (k, k * M * N * T)
             sampled = algorithm.policy(state)
             state, record = built.iterate(state, Callback())
             assert record.player is sampled.player
-            assert (record.iteration, record.environment_steps, record.episodes) == (
-                k,
-                (k + 1) * M * N * T,
-                (k + 1) * M * N,
-            )
+            assert (record.iteration, record.episodes) == (k, (k + 1) * M * N)
+            assert record.environment_steps == record.episodes * T
             assert record.rollouts.states.shape == (M, N, T, DX) and record.rollouts.actions.shape == (M, N, T, DU)
             assert record.costs.shape == (M, N, T) and len(record.messages) == len(record.statuses) == M
             assert record.troubles == []
@@ -191,6 +188,6 @@ def test_commands_show_the_run(case, command, capsys):
 
 
 def test_the_report_draws_the_run(case):
-    page = report(case.run)
+    page = make_report(case.run)
     assert page.startswith("<!DOCTYPE html>")
     assert "3 of 3 iterations" in page or "3 iterations" in page
