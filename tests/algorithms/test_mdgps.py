@@ -199,7 +199,7 @@ def test_training_that_diverges_leaves_the_last_good_policy_and_goes_on():
     np.testing.assert_allclose(after.training.policy.act(seen), state.training.policy.act(seen), atol=1e-9)
     again, record = advance(good, after, seed=1)
     assert record.policy.mean_status is PolicyStatus.OK
-    assert np.isfinite(cost_without_noise(good.final(again))).all()
+    assert np.isfinite(cost_without_noise(good.learned(again))).all()
 
 
 @pytest.mark.parametrize("broken", [0.0, np.nan])
