@@ -169,7 +169,8 @@ class PolicyRecord:
     @property
     def status(self) -> PolicyStatus:
         """The status of the mean; that of the covariance if only the covariance went wrong."""
-        return self.covariance_status if self.mean_status.ok else self.mean_status
+        mean, covariance = self.mean_status, self.covariance_status
+        return covariance if mean.ok and not covariance.ok else mean
 
     @property
     def loss(self) -> tuple[float, float]:

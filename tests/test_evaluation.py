@@ -12,7 +12,6 @@ from helpers.records import rollouts as make_rollouts
 
 import gps
 from gps import cli
-from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate, played, restored
 from gps.records import Abort
