@@ -132,7 +132,7 @@ def test_an_environment_that_is_random_itself(tmp_path, capsys):
 
 def test_regrouped_rollouts():
     rollouts = dataclasses.replace(make_rollouts(np.random.default_rng(0), M=2, N=6), aborts=(Abort(1, 4, 3, "hot"),))
-    regrouped = rollouts.regrouped(4)
+    regrouped = rollouts.regroup(4)
     np.testing.assert_array_equal(regrouped.states[3, 1], rollouts.states[1, 4])
     assert regrouped.aborts == (Abort(3, 1, 3, "hot"),)
     np.testing.assert_allclose(regrouped.saturated, np.repeat(rollouts.saturated, 2))

@@ -135,13 +135,13 @@ def test_a_prior_of_another_package_is_resumed_to_the_bit(experiment):
     out = experiment.parent / "runs"
     whole = gps.run(experiment, iterations=3, out=out)
     part = gps.resume(gps.run(experiment, iterations=2, out=out).path, iterations=1)
-    np.testing.assert_array_equal(whole.iterations[2].improved.feedback, part.iterations[2].improved.feedback)
+    np.testing.assert_array_equal(whole.iterations[2].local.improved.feedback, part.iterations[2].local.improved.feedback)
 
 
 def test_a_batch_environment_and_an_algorithm(experiment):
     overrides = ["environment={id='slider', horizon=6}", "cost.0.on=qpos", "algorithm.name=patient"]
     run = gps.run(experiment, overrides=[*overrides, "algorithm.options.kl_step=0.125"], out=experiment.parent / "runs")
-    np.testing.assert_allclose(run.iterations[0].kl_bound, 0.125 * 6)
+    np.testing.assert_allclose(run.iterations[0].local.kl_bound, 0.125 * 6)
 
 
 @pytest.mark.parametrize(

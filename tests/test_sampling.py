@@ -254,7 +254,7 @@ def test_a_controller_acts_on_the_state_and_the_observations_are_recorded_unless
     recorded = collect(Half(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
     np.testing.assert_array_equal(recorded.observations, 2.0 * recorded.states[..., :0:-1])
     assert not recorded.observations[~recorded.mask].any()
-    np.testing.assert_array_equal(recorded.regrouped(3).observations, recorded.observations.reshape(3, 2, T, 2))
+    np.testing.assert_array_equal(recorded.regroup(3).observations, recorded.observations.reshape(3, 2, T, 2))
     without = collect(Half(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0, observe=False)
     plain = collect(LinearEnv(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
     assert without.observations is None and plain.observations is None

@@ -83,7 +83,7 @@ def test_an_environment_need_not_tell_of_success(threads):
     environment = batch("Pendulum-v1", threads=threads)
     rollouts = rolled(environment, steps=3)
     assert rollouts.success is None and not rollouts.succeeded.any()
-    assert rollouts.regrouped(4).success is None
+    assert rollouts.regroup(4).success is None
 
 
 def test_success_may_be_told_at_the_end_alone():
