@@ -102,7 +102,9 @@ def test_controllers_of_an_earlier_run_are_a_start(slider):
     run = started(slider, iterations=2)
     override = ["algorithm.controller.initial.name=file", f"algorithm.controller.initial.path={run.path.resolve()}"]
     again = started(slider, iterations=1, overrides=override)
-    np.testing.assert_array_equal(again.iterations[0].local.controllers.feedback, run.iterations[-1].local.improved.feedback)
+    np.testing.assert_array_equal(
+        again.iterations[0].local.controllers.feedback, run.iterations[-1].local.improved.feedback
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 2])

@@ -44,6 +44,7 @@ class Viewer:
     """Acts on the brightness of what it sees, and keeps it."""
 
     observes = "observation"
+    abstains = ""
 
     def __init__(self):
         self.seen = []

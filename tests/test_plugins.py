@@ -135,7 +135,9 @@ def test_a_prior_of_another_package_is_resumed_to_the_bit(experiment):
     out = experiment.parent / "runs"
     whole = gps.run(experiment, iterations=3, out=out)
     part = gps.resume(gps.run(experiment, iterations=2, out=out).path, iterations=1)
-    np.testing.assert_array_equal(whole.iterations[2].local.improved.feedback, part.iterations[2].local.improved.feedback)
+    np.testing.assert_array_equal(
+        whole.iterations[2].local.improved.feedback, part.iterations[2].local.improved.feedback
+    )
 
 
 def test_a_batch_environment_and_an_algorithm(experiment):

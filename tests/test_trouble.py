@@ -7,7 +7,7 @@ from helpers.experiments import digest, write
 
 import gps
 from gps import cli
-from gps.algorithms.guided import base as guided
+from gps.algorithms.guided import base, lessons
 from gps.errors import EnvironmentFault, TroubleError
 from gps.runs.learned import learned
 from gps.status import PolicyStatus, Status
@@ -127,14 +127,14 @@ def test_pictures_of_another_shape_end_their_episodes_and_the_others_teach(folde
 def test_what_such_a_condition_would_do_leaves_no_trace_in_the_policy(folder, monkeypatch):
     """The policy is the one that the others alone teach, but for what decides the steps."""
     seen = []
-    original = guided.make_samples
+    original = base.make_samples
 
     def make_samples(teachers, rollouts, weights, *rest):
         samples = original(teachers, rollouts, weights, *rest)
         seen.append(samples.weights.reshape(rollouts.mask.shape))
         return samples
 
-    monkeypatch.setattr("gps.algorithms.guided.base.make_samples", make_samples)
+    monkeypatch.setattr(base, "make_samples", make_samples)
     gps.run(folder, overrides=troubled("ends"), iterations=2, out=folder.parent / "runs")
     assert seen and all((weights[1] == 0).all() and (weights[0] == 1).all() for weights in seen)
 
@@ -167,7 +167,7 @@ def test_a_step_of_training_that_diverges_keeps_the_last_good_policy(folder, cap
 
 
 def test_a_singular_precision_keeps_the_last_good_policy(folder, monkeypatch):
-    original, calls = guided.precision, []
+    original, calls = lessons.precision, []
 
     def precision(controllers):
         calls.append(None)
@@ -175,7 +175,7 @@ def test_a_singular_precision_keeps_the_last_good_policy(folder, monkeypatch):
         # Two calls in an iteration: for the lessons, and for the divergence.
         return np.where(len(calls) in (5, 6), np.nan, result)
 
-    monkeypatch.setattr(guided, "precision", precision)
+    monkeypatch.setattr(lessons, "precision", precision)
     run = gps.run(folder, out=folder.parent / "runs")
     statuses = [record.policy.status for record in run.iterations[:]]
     assert statuses[2] == PolicyStatus.BAD_PRECISION

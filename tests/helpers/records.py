@@ -167,11 +167,12 @@ def with_mixture(item: IterationRecord, clusters: int = 3) -> IterationRecord:
     return dataclasses.replace(item, model=ModelRecord(mixture))
 
 
-def evaluation(what: str = "final", player: Player = Player.LOCAL, *, seed: int = 0, **sizes: int) -> EvaluationRecord:
-    """One made-up episode of each start; `sizes` are those of `rollouts`."""
-    rng = np.random.default_rng(seed)
-    episodes = rollouts(rng, **{"N": 1, **sizes})
-    return EvaluationRecord(what, player, episodes, rng.random(episodes.mask.shape))
+def evaluation(
+    what: str = "final", player: Player = Player.LOCAL, *, cost: float = 1.0, seed: int = 0, **sizes: int
+) -> EvaluationRecord:
+    """One made-up episode of each start, of which each step costs `cost`; `sizes` are those of `rollouts`."""
+    episodes = rollouts(np.random.default_rng(seed), **{"N": 1, **sizes})
+    return EvaluationRecord(what, player, episodes, np.full(episodes.mask.shape, cost))
 
 
 def untold(rollouts: Rollouts) -> Rollouts:

@@ -69,8 +69,7 @@ def make_policy_run(
     shown = {"final": (Player.POLICY, M), "unseen": (Player.POLICY, unseen), teacher.value: (teacher, M)}
     for k, (what, (player, count)) in enumerate(shown.items()):
         if evaluated and count:
-            made = evaluation(what, player, seed=k, M=count, **sizes)
-            run.write_evaluation(dataclasses.replace(made, costs=np.full_like(made.costs, 1.0 + k)))
+            run.write_evaluation(evaluation(what, player, cost=1.0 + k, seed=k, M=count, **sizes))
     return run
 
 
