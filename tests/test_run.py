@@ -419,12 +419,12 @@ def test_a_failure_at_any_step_leaves_a_whole_run(run, monkeypatch, tmp_path, er
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from helpers.records import evaluation, record, state
+from helpers.records import evaluation, record, state, with_mixture, with_policy
 from gps.runs.run import Run
 
 original, copy = Path(sys.argv[1]), Path(sys.argv[2])
 actions = {
-    "write": lambda run: run.write(record(3), state(3), record(3).local.improved),
+    "write": lambda run: run.write(with_policy(with_mixture(record(3))), state(3), record(3).local.improved),
     "discard": lambda run: run.discard_from(1),
     "evaluate": lambda run: run.write_evaluation(evaluation()),
 }
