@@ -181,7 +181,8 @@ def test_every_shipped_algorithm_is_found_ok(experiment, settings):
     folder = experiment(("def cost", f"{EXPERT}\n\ndef cost"), algorithm=settings)
     examination = gps.check(folder)
     assert examination.ok, [str(finding) for finding in examination.findings if not finding.ok]
-    assert len(examination.findings) == SOUND
+    without_derivatives = settings["name"] in ("pi2", "pigps")
+    assert len(examination.findings) == (SOUND - 2 if without_derivatives else SOUND)
 
 
 def skewed(self, state):
@@ -272,7 +273,7 @@ CONTRACT = "the algorithm keeps its contract"
 )
 def test_an_algorithm_that_breaks_a_rule_is_named(experiment, monkeypatch, name, broken, rule, problem):
     monkeypatch.setattr(TrajOpt, name, broken)
-    (finding,) = [finding for finding in gps.check(experiment()).findings if not finding.ok]
+    finding, *_ = [finding for finding in gps.check(experiment()).findings if not finding.ok]
     assert finding.rule == rule
     assert problem in finding.problem and "\n" not in finding.problem
     assert finding.remedy
@@ -302,4 +303,4 @@ def test_a_reward_that_never_changes(experiment, capsys):
     folder = experiment(("-abs(self.x), False", "1.0, False"), cost="reward")
     assert cli.main(["check", str(folder)]) == 2
     out = capsys.readouterr().out
-    assert "FAIL  the reward tells good from bad: it was 1 in all 24 steps\n      fix: " in out
+    assert "FAIL  the reward varies: it was 1 in all 24 steps\n      fix: " in out
