@@ -97,7 +97,7 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
     troubles = [
         f"condition {m}: {text}"
         for m, (text, status) in enumerate(zip(record.messages, record.statuses, strict=True))
-        if not status.improved
+        if status.failed
     ]
     if troubles:
         return Finding(rule, "; ".join(troubles), "look at `gps report` of a short run")

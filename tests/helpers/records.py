@@ -7,7 +7,20 @@ import numpy as np
 
 from gps.config import ExperimentConfig, parse
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
-from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status
+from gps.players import Player
+from gps.records import (
+    Change,
+    EvaluationRecord,
+    IterationRecord,
+    LocalRecord,
+    MixtureRecord,
+    ModelRecord,
+    PolicyRecord,
+    Rollouts,
+    Search,
+    Seconds,
+)
+from gps.status import PolicyStatus, Status
 from helpers.experiments import POINT_MASS, toml
 
 EXPERIMENT = toml(
@@ -67,16 +80,13 @@ def record(
     dx: int = 4,
     du: int = 2,
 ) -> IterationRecord:
-    """M conditions of N samples; `status` and `message` are those of the last condition."""
+    """A record of local controllers, M conditions of N samples; `status` and `message` are the last condition's."""
     rng = np.random.default_rng([seed, iteration])
     trace = np.full((M, 50), np.nan)
     trace[:, :3] = rng.normal(size=(M, 3))
     unknown = np.full(M, np.nan)
-    return IterationRecord(
-        iteration=iteration,
-        environment_steps=(iteration + 1) * M * N * T,
-        rollouts=rollouts(rng, M, N, T, dx, du),
-        costs=rng.random((M, N, T)),
+    samples, costs = rollouts(rng, M, N, T, dx, du), rng.random((M, N, T))
+    local = LocalRecord(
         controllers=controllers(rng, M, T, dx, du),
         dynamics=LinearDynamics(
             rng.normal(size=(M, T - 1, dx, dx + du)),
@@ -97,43 +107,76 @@ def record(
             trace_kl=np.exp(trace),
         ),
         multiplier=np.ones(M),
-        predicted=unknown if iteration == 0 else -rng.random(M),
-        actual=unknown if iteration == 0 else -rng.random(M),
+        last=Change(*(unknown if iteration == 0 else -rng.random(M) for _ in range(2))),
         entropy=rng.normal(size=M),
+        predicted=-rng.random(M),
+    )
+    return IterationRecord(
+        iteration=iteration,
+        environment_steps=(iteration + 1) * M * N * T,
+        player=Player.LOCAL,
+        rollouts=samples,
+        costs=costs,
         status=np.array([Status.OK] * (M - 1) + [status]),
         messages=("",) * (M - 1) + (message,),
         seconds=Seconds(*seconds),
+        local=local,
     )
 
 
 def with_policy(
-    item: IterationRecord, sampled: bool = True, message: str = "", checks: int = 4, teacher: str = "local"
+    item: IterationRecord,
+    player: Player = Player.POLICY,
+    message: str = "",
+    checks: int = 4,
+    teacher: Player = Player.LOCAL,
 ) -> IterationRecord:
-    """The same with a global policy, which was sampled or was not."""
+    """The same with a global policy; `player` acted in the rollouts. An expert teaches without local controllers."""
     rng = np.random.default_rng([item.iteration, 3])
     M, _, T, dx = item.rollouts.states.shape
     du = item.rollouts.actions.shape[-1]
-    around = item.controllers if sampled else controllers(rng, M, T, dx, du)
-    marginals = item.marginals if sampled else Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx))
+    local = item.local if teacher is Player.LOCAL else None
+    around, there = controllers(rng, M, T, dx, du), Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx))
+    if local is not None and player is Player.POLICY:
+        around, there = local.controllers, local.marginals
     policy = PolicyRecord(
-        sampled=sampled,
-        linearised=around,
-        marginals=marginals,
+        teacher=teacher,
+        existed=player.has_policy,
+        trained=True,
+        linearised=None if local is None else around,
+        marginals=None if local is None else there,
         kl=rng.random((M, T)),
         deviation=0.1 + rng.random(du),
         steps=100 * checks,
         training_loss=2.0 + rng.random(checks),
         held_out_loss=3.0 - np.linspace(0.0, 1.0, checks + 1),
-        outcome="OK" if not message else "DIVERGED",
-        covariance_outcome="OK",
+        mean_status=PolicyStatus.DIVERGED if message else PolicyStatus.OK,
+        covariance_status=PolicyStatus.OK,
         message=message,
-        teacher=teacher,
     )
-    return dataclasses.replace(item, policy=policy)
+    return dataclasses.replace(item, player=player, local=local, policy=policy)
+
+
+def with_mixture(item: IterationRecord, clusters: int = 3) -> IterationRecord:
+    """The same with a mixture of `clusters` as the global model."""
+    rng = np.random.default_rng([item.iteration, 2])
+    dx, du = item.rollouts.states.shape[-1], item.rollouts.actions.shape[-1]
+    d = 2 * dx + du
+    weights = np.full(clusters, 1 / clusters)
+    mixture = MixtureRecord(weights, rng.normal(size=(clusters, d)), covariances(rng, clusters, d))
+    return dataclasses.replace(item, model=ModelRecord(mixture))
+
+
+def evaluation(
+    what: str = "final", player: Player = Player.LOCAL, *, cost: float = 1.0, seed: int = 0, **sizes: int
+) -> EvaluationRecord:
+    """One made-up episode of each start, of which each step costs `cost`; `sizes` are those of `rollouts`."""
+    episodes = rollouts(np.random.default_rng(seed), **{"N": 1, **sizes})
+    return EvaluationRecord(what, player, episodes, np.full(episodes.mask.shape, cost))
 
 
 def untold(rollouts: Rollouts) -> Rollouts:
-    """The same of an environment that does not tell of success."""
+    """The same from an environment without a success flag."""
     return dataclasses.replace(rollouts, success=None)
 
 
