@@ -7,7 +7,18 @@ import numpy as np
 
 from gps.config import ExperimentConfig, parse
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
-from gps.records import IterationRecord, PolicyRecord, Rollouts, Search, Seconds, Status
+from gps.players import Player
+from gps.records import (
+    Change,
+    EvaluationRecord,
+    IterationRecord,
+    LocalRecord,
+    PolicyRecord,
+    Rollouts,
+    Search,
+    Seconds,
+)
+from gps.status import PolicyStatus, Status
 
 EXPERIMENT = """
 [environment]
@@ -78,11 +89,8 @@ def record(
     trace = np.full((M, 50), np.nan)
     trace[:, :3] = rng.normal(size=(M, 3))
     unknown = np.full(M, np.nan)
-    return IterationRecord(
-        iteration=iteration,
-        environment_steps=(iteration + 1) * M * N * T,
-        rollouts=rollouts(rng, M, N, T, dx, du),
-        costs=rng.random((M, N, T)),
+    made, costs = rollouts(rng, M, N, T, dx, du), rng.random((M, N, T))
+    local = LocalRecord(
         controllers=controllers(rng, M, T, dx, du),
         dynamics=LinearDynamics(
             rng.normal(size=(M, T - 1, dx, dx + du)),
@@ -103,9 +111,17 @@ def record(
             trace_kl=np.exp(trace),
         ),
         multiplier=np.ones(M),
-        predicted=unknown if iteration == 0 else -rng.random(M),
-        actual=unknown if iteration == 0 else -rng.random(M),
+        last=Change(unknown, unknown) if iteration == 0 else Change(-rng.random(M), -rng.random(M)),
         entropy=rng.normal(size=M),
+        predicted=-rng.random(M),
+    )
+    return IterationRecord(
+        iteration=iteration,
+        environment_steps=(iteration + 1) * M * N * T,
+        player=Player.LOCAL,
+        rollouts=made,
+        costs=costs,
+        local=local,
         status=np.array([Status.OK] * (M - 1) + [status]),
         messages=("",) * (M - 1) + (message,),
         seconds=Seconds(*seconds),
@@ -113,16 +129,27 @@ def record(
 
 
 def with_policy(
-    item: IterationRecord, sampled: bool = True, message: str = "", checks: int = 4, teacher: str = "local"
+    item: IterationRecord,
+    sampled: bool = True,
+    message: str = "",
+    checks: int = 4,
+    teacher: Player = Player.LOCAL,
+    existed: bool = True,
 ) -> IterationRecord:
-    """The same with a global policy, which was sampled or was not."""
+    """The same with a global policy, which was sampled or was not. Only local teachers have a local side."""
     rng = np.random.default_rng([item.iteration, 3])
     M, _, T, dx = item.rollouts.states.shape
     du = item.rollouts.actions.shape[-1]
-    around = item.controllers if sampled else controllers(rng, M, T, dx, du)
-    marginals = item.marginals if sampled else Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx))
+    local = item.local if teacher is Player.LOCAL else None
+    around = marginals = None
+    if local is not None:
+        known = sampled or not existed
+        around = local.controllers if known else controllers(rng, M, T, dx, du)
+        marginals = local.marginals if known else Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx))
     policy = PolicyRecord(
-        sampled=sampled,
+        teacher=teacher,
+        existed=existed,
+        trained=True,
         linearised=around,
         marginals=marginals,
         kl=rng.random((M, T)),
@@ -130,12 +157,24 @@ def with_policy(
         steps=100 * checks,
         training_loss=2.0 + rng.random(checks),
         held_out_loss=3.0 - np.linspace(0.0, 1.0, checks + 1),
-        outcome="OK" if not message else "DIVERGED",
-        covariance_outcome="OK",
+        mean_status=PolicyStatus.DIVERGED if message else PolicyStatus.OK,
+        covariance_status=PolicyStatus.OK,
         message=message,
-        teacher=teacher,
     )
-    return dataclasses.replace(item, policy=policy)
+    player = (Player.POLICY if local is not None else Player.BOTH) if sampled else teacher
+    return dataclasses.replace(item, player=player, local=local, policy=policy)
+
+
+def without_dynamics(item: IterationRecord) -> IterationRecord:
+    """The same of an algorithm that fits no dynamics, such as PI2."""
+    return dataclasses.replace(item, local=dataclasses.replace(item.local, dynamics=None), model=None)
+
+
+def evaluation(
+    rollouts: Rollouts, cost: float = 1.0, what: str = "final", player: Player = Player.LOCAL
+) -> EvaluationRecord:
+    """An evaluation in which every step costs the same."""
+    return EvaluationRecord(what, player, rollouts, np.full(rollouts.mask.shape, cost))
 
 
 def untold(rollouts: Rollouts) -> Rollouts:

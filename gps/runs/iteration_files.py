@@ -42,7 +42,7 @@ class _Core(NamedTuple):
     iteration: int
     environment_steps: int
     player: Player
-    status: Int[np.ndarray, M]
+    status: Int[np.ndarray, "M"]
     messages: tuple[str, ...]
 
 

@@ -6,29 +6,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from factories import config, covariances, record, rollouts, with_policy
+from factories import config, covariances, evaluation, record, rollouts, with_policy
 
-from gps.dynamics.mixture import Mixture, MixturePrior
-from gps.records import IterationRecord
+from gps.players import FINAL, UNSEEN, Player
+from gps.records import IterationRecord, MixtureRecord, ModelRecord
 from gps.runs.run import Run
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
 
 
 class State(NamedTuple):
-    """Of an algorithm that has a mixture, as `TrajOptState` has one."""
+    """The state of an algorithm that does not matter."""
 
     iteration: int
-    prior: MixturePrior | None
 
 
-def state(iteration: int, dx: int, du: int, clusters: int = 3) -> State:
-    rng = np.random.default_rng([iteration, 2])
-    d = 2 * dx + du
+def with_mixture(item: IterationRecord, clusters: int = 3) -> IterationRecord:
+    """The same with a mixture as its model; without a model for no clusters."""
+    rng = np.random.default_rng([item.iteration, 2])
+    d = 2 * item.rollouts.states.shape[-1] + item.rollouts.actions.shape[-1]
     if clusters == 0:
-        return State(iteration, None)
-    mixture = Mixture(np.full(clusters, 1 / clusters), rng.normal(size=(clusters, d)), covariances(rng, clusters, d))
-    return State(iteration, MixturePrior(mixture=mixture))
+        return item
+    mixture = MixtureRecord(
+        np.full(clusters, 1 / clusters), rng.normal(size=(clusters, d)), covariances(rng, clusters, d)
+    )
+    return dataclasses.replace(item, model=ModelRecord(mixture=mixture))
 
 
 def make_run(
@@ -54,7 +56,13 @@ def make_run(
 
 
 def make_policy_run(
-    folder: Path, iterations: int = 3, *, evaluated: bool = True, unseen: int = 3, teacher: str = "local", **options
+    folder: Path,
+    iterations: int = 3,
+    *,
+    evaluated: bool = True,
+    unseen: int = 3,
+    teacher: Player = Player.LOCAL,
+    **options,
 ) -> Run:
     """A run of a global policy, evaluated in a made-up way; `options` are those of `make_run`."""
     sizes = {key: options[key] for key in ("T", "dx", "du") if key in options}
@@ -64,16 +72,17 @@ def make_policy_run(
     overrides = [f"environment.conditions=[{trained}]", f"environment.test_conditions=[{others}]"]
     options.setdefault("change", lambda item: with_policy(item, sampled=item.iteration > 0, teacher=teacher))
     run = make_run(folder, iterations, overrides=overrides, **options)
-    for k, (what, count) in enumerate({"final": M, "unseen": unseen, teacher: M}.items()):
+    for k, (what, player, count) in enumerate(
+        [(FINAL, Player.POLICY, M), (UNSEEN, Player.POLICY, unseen), (teacher.value, teacher, M)]
+    ):
         if evaluated and count:
             made = rollouts(np.random.default_rng(k), M=count, N=1, **sizes)
-            run.write_evaluation(made, np.full(made.rewards.shape, 1.0 + k), what)
+            run.write_evaluation(evaluation(made, 1.0 + k, what, player))
     return run
 
 
 def append(run: Run, k: int, clusters: int = 3, change=lambda item: item, **sizes: int) -> None:
-    made = change(record(k, **sizes))
-    run.write(made, state(k, made.rollouts.states.shape[-1], made.rollouts.actions.shape[-1], clusters))
+    run.write(change(with_mixture(record(k, **sizes), clusters)), State(k))
 
 
 def cut_short(item: IterationRecord) -> IterationRecord:

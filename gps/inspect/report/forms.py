@@ -155,6 +155,7 @@ class PolicyPiece:
 class ModelPiece:
     """The global model's side of an iteration. None where the model has no such number."""
 
+    mixture: bool  # True if it is a mixture, whose clusters are in the `Detail`
     training: Numbers | None  # loss at each check
     held_out: Numbers | None
     one_step: Numbers | None  # error of each entry, units of the state

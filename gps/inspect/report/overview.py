@@ -130,6 +130,7 @@ def _make_model_piece(model: ModelRecord) -> ModelPiece:
         return None if array is None else round_numbers(array)
 
     return ModelPiece(
+        mixture=model.mixture is not None,
         training=as_lists(model.training_loss),
         held_out=as_lists(model.held_out_loss),
         one_step=as_lists(model.one_step_error),

@@ -93,7 +93,7 @@ def _check_forecast(item: Piece, local: LocalPiece, before: Piece, m: int) -> It
         return
     actual = cost - last  # of the samples; the record's `actual` may be of a model, as the step rules of MDGPS have it
     noise = 2 * math.hypot(item.cost_error[m] or 0.0, before.cost_error[m] or 0.0)
-    forecast = f"the model had predicted {_describe_change(predicted)}"
+    forecast = f"the forecast was {_describe_change(predicted)}"
     if actual > max(WORSE * abs(last), noise):
         text = f"the cost got worse: it rose by {format_number(actual)} to {format_number(cost)}; {forecast}."
         yield _make_finding("worse", Severity.WARNING, k, m, text, actual / max(abs(last), 1e-300))
@@ -314,7 +314,7 @@ def _describe_condition_cost(item: Piece, before: Piece | None, m: int) -> str:
     if last is None:
         return f"The mean cost is {format_number(cost)}."
     predicted = None if item.local is None else item.local.predicted[m]
-    forecast = "" if predicted is None else f"; the model had predicted {_describe_change(predicted)}"
+    forecast = "" if predicted is None else f"; the forecast was {_describe_change(predicted)}"
     if format_number(cost) == format_number(last):
         return f"The mean cost stayed at {format_number(cost)}{forecast}."
     verb = "rose" if cost > last else "fell"
