@@ -43,11 +43,11 @@ def measure(id: str) -> tuple[object, ...]:
     """Return a row of the table."""
     import gymnasium
 
-    from gps.environments.gymnasium_mujoco import batch_class
+    from gps.environments.gymnasium_mujoco import find_batch_class
 
     by_hand = {"autoreset_mode": gymnasium.vector.AutoresetMode.DISABLED}
     original = gymnasium.make_vec(id, SIMULATIONS, vectorization_mode="sync", vector_kwargs=by_hand)
-    batched = batch_class(id)(SIMULATIONS, threads=THREADS)
+    batched = find_batch_class(id)(SIMULATIONS, threads=THREADS)
     original.reset(seed=0)
     batched.reset(seed=0)
     low, high = original.single_action_space.low, original.single_action_space.high

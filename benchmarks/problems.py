@@ -110,13 +110,3 @@ def make_rollouts(N=5, T=100, dx=14, du=7, seed=1, offset=0.0):
             X[n, t], U[n, t] = x, u
             x = A @ x + B @ u + M @ np.tanh(x) + 0.01 * rng.standard_normal(dx)
     return X, U
-
-
-def make_points(n=2000, dim=35, seed=2, n_true=20, spread=3.0):
-    """Return points (n, dim) from a mixture of n_true correlated Gaussians (for the mixture's benchmark)."""
-    rng = np.random.default_rng(seed)
-    centres = spread * rng.standard_normal((n_true, dim)) / np.sqrt(dim) * 3.0
-    factors = rng.standard_normal((n_true, dim, dim)) / np.sqrt(dim)
-    z = rng.integers(0, n_true, n)
-    noise = np.einsum("nij,nj->ni", factors[z], rng.standard_normal((n, dim)))
-    return centres[z] + noise + 0.1 * rng.standard_normal((n, dim))

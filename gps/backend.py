@@ -1,11 +1,11 @@
-"""JAX as this library uses it: float64, one thread per call, compiled code kept between runs.
+"""JAX with the settings of this library: float64, one thread per call, compiled code cached between runs.
 
-Import JAX from here (`from gps.backend import jax, jnp`), so that the settings hold before the first array exists.
+Import JAX from here (`from gps.backend import jax, jnp`), so that the settings are made before the first array exists.
 
 One XLA thread makes results independent of the machine's load and of the number of cores, and is the fastest choice
 for the small matrices of this library; the physics uses the other cores. A loop over time whose steps are small is
-compiled into one kernel, several times faster than one kernel per operation. Settings made by the user in `XLA_FLAGS`
-or `JAX_COMPILATION_CACHE_DIR` win.
+compiled into one kernel, several times faster than one kernel per operation. The user's own settings in `XLA_FLAGS` or
+`JAX_COMPILATION_CACHE_DIR` take precedence.
 """
 
 import os
@@ -13,15 +13,15 @@ from pathlib import Path
 
 _FLAGS = {
     "xla_cpu_multi_thread_eigen": "false",
-    # A loop becomes one kernel where a step touches less than this many bytes: what stays in the L2 cache.
+    # A loop becomes one kernel if a step touches fewer bytes than this, which fit in the L2 cache.
     "xla_backend_extra_options": f"xla_cpu_small_while_loop_byte_threshold={2**18}",
 }
 
 WHOLE_LOOPS = {"xla_disable_hlo_passes": "dot-library-rewriter"}
-"""Compiler options of a function whose time goes into loops of small matrix products.
+"""Compiler options for a function that spends its time in loops of small matrix products.
 
-The products are then part of the loop's kernel. By default XLA hands each to a library, which is better for the large
-products of neural networks, and keeps the loop from becoming one kernel.
+They make the products part of the loop's kernel. By default XLA calls a library for each product, which is better for
+the large products of neural networks but prevents the loop from becoming one kernel.
 """
 
 
@@ -32,7 +32,7 @@ def _set_flags() -> None:
 
 
 def cache_directory() -> Path:
-    """Where compiled code is kept: `gps/xla` in the user's cache folder (`XDG_CACHE_HOME`, else `~/.cache`)."""
+    """The folder of compiled code: `gps/xla` in the user's cache folder (`XDG_CACHE_HOME`, by default `~/.cache`)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gps" / "xla"
 
 

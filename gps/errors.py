@@ -1,16 +1,17 @@
-"""The errors of this library. Each message names the cause, the place and what to do; none is a bare ValueError.
+"""The errors of this library. Each message names the cause, the place and the remedy.
 
 GpsError
 ├── ConfigError       an experiment file: file, key, what was expected, the nearest known key
-├── EnvironmentFault  an environment raised, died, hung, or returned what is not finite or of another shape
-│   └── SimulationFault   the same of one simulation of a batch; who knows says which sample it was
-├── ExpertFault       an expert that raises, or answers in another shape, or with what is not a number: the step
-├── CostFault         a cost that raises, or is not finite: condition, sample and step
-├── TroubleError      an iteration that went wrong, where the experiment says that this stops the run
-├── RunError          a run directory: missing, incomplete, altered, or of another version
-├── DrawingError      a picture or a video: no OpenGL, an environment that cannot be drawn, a package that is missing
-├── PolicyError       a neural policy: observations, images or training data of another shape, an export that cannot be
-└── SweepError        a sweep: seeds or values that make no sense, a folder in use, workers that cannot be reached
+├── EnvironmentFault  an environment raised, died, hung, or returned a value that is not finite or of the wrong shape
+│   └── SimulationFault   the same for one simulation of a batch; the sampler adds which sample it was
+├── AlgorithmFault    an algorithm breaks its contract: the method, what came, what was expected
+├── ExpertFault       an expert raised, or its actions have the wrong shape or are not finite: step
+├── CostFault         a cost raised or is not finite: condition, sample and step
+├── TroubleError      an iteration failed, and the experiment stops the run on trouble
+├── RunError          a run directory is missing, incomplete, altered, or of another version
+├── DrawingError      a picture or a video cannot be made: no OpenGL, nothing to draw, a missing package
+├── PolicyError       a neural policy: observations, images or training data do not fit, or the export is impossible
+└── SweepError        a sweep: invalid seeds or values, a folder in use, unreachable workers
 """
 
 import difflib
@@ -18,23 +19,23 @@ from collections.abc import Iterable
 
 
 class GpsError(Exception):
-    """Base of all errors a user can cause or mend."""
+    """Base of all errors that a user can cause or fix."""
 
 
 class ConfigError(GpsError):
-    """Something is wrong in an experiment file, a `--set` override or a `task.py`."""
+    """An experiment file, a `--set` override or a `task.py` is invalid."""
 
 
 class EnvironmentFault(GpsError):
-    """An environment raised, or returned NaN or an array of another shape."""
+    """An environment raised, or returned NaN or an array of the wrong shape."""
 
 
 class SimulationFault(EnvironmentFault):
-    """What `EnvironmentFault` says, of one simulation of a batch.
+    """One simulation of a batch raised, or returned NaN or an array of the wrong shape.
 
     Args:
         simulation: its index in the batch.
-        what: what it did, in words.
+        what: what happened, for the message.
     """
 
     def __init__(self, simulation: int, what: str) -> None:
@@ -46,12 +47,16 @@ class CostFault(GpsError):
     """A cost raised, or its value or a derivative was not finite."""
 
 
+class AlgorithmFault(GpsError):
+    """An algorithm raised, or one of its methods returned something else than its contract says."""
+
+
 class TroubleError(GpsError):
-    """An iteration went wrong, and `algorithm.on_trouble = "stop"`. It is on disk; the run can be resumed."""
+    """An iteration failed, and `algorithm.on_trouble = "stop"`. It is on disk, and the run can be resumed."""
 
 
 class ExpertFault(GpsError):
-    """An expert raised, or its actions were not finite or of another shape."""
+    """An expert raised, or its actions were not finite or of the wrong shape."""
 
 
 class RunError(GpsError):
@@ -63,7 +68,7 @@ class DrawingError(GpsError):
 
 
 class PolicyError(GpsError):
-    """What a neural policy is given (observations, images, training data) does not fit, or it cannot be exported."""
+    """The observations, images or training data do not fit a neural policy, or it cannot be exported."""
 
 
 class SweepError(GpsError):
@@ -71,11 +76,11 @@ class SweepError(GpsError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the known name closest to `name`, or `""`."""
+    """Return `"; did you mean 'x'?"` with the known name closest to `name`, or `""` if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error, on one line."""
+    """Return the message of an error on one line."""
     return " ".join(str(error).split())

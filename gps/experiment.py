@@ -12,9 +12,10 @@ from threadpoolctl import threadpool_limits
 
 from gps import builders
 from gps.algorithms.algorithm import AlgorithmState
+from gps.algorithms.checked import CheckedAlgorithm
 from gps.backend import jax
 from gps.callbacks import Callback, CallbackList
-from gps.config import ExperimentConfig, OnTrouble, load, replaced
+from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
 from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
 from gps.errors import ConfigError, TroubleError
@@ -36,7 +37,7 @@ class Experiment:
     Attributes:
         environment: the batch of simulations that everything runs in.
         problem: what the algorithm is given.
-        algorithm: the algorithm.
+        algorithm: the algorithm; its answers are checked against its contract.
 
     Raises:
         ConfigError: if some part cannot be built as configured.
@@ -52,7 +53,8 @@ class Experiment:
         try:
             self.horizon = builders.find_horizon(config.environment, self.environment)
             self.problem = builders.make_problem(config, directory, self.environment, self.horizon)
-            self.algorithm = builders.make_algorithm(config, directory, self.problem)
+            algorithm = builders.make_algorithm(config, directory, self.problem)
+            self.algorithm = CheckedAlgorithm(algorithm, len(self.conditions))
             if self.algorithm.needs.observations:
                 builders.require_room(self.problem.sight, len(self.conditions) * self.samples, self.horizon)
         except BaseException:
@@ -176,7 +178,7 @@ def run(
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
     """
     source = Path(experiment)
-    config = replaced(load(source, overrides), seed=seed, iterations=iterations)
+    config = replace_settings(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     with closing(Experiment(config, source, confirm)) as built:
         state = built.begin()
@@ -215,7 +217,7 @@ def resume(
         GpsError: see `run`.
     """
     old = load_run(path)
-    config = replaced(old.config, on_trouble=on_trouble)
+    config = replace_settings(old.config, on_trouble=on_trouble)
     with closing(Experiment(config, old.path, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)

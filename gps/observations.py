@@ -1,21 +1,24 @@
-"""What a policy that sees is given: pictures, and numbers beside them.
+"""The input of a policy that takes images: pictures, and a vector of numbers.
 
 An environment gives an observation as one row of numbers. Its attribute `observation_pictures` names the parts of
-`observation_layout` that are pictures, and `Sight` takes a row apart: pictures stay bytes from here to the mini-batch,
-where as doubles they would be eight times as large.
+`observation_layout` that are pictures, and `Sight` splits a row: pictures stay bytes up to the mini-batch, because they
+would be eight times as large as doubles.
 """
 
 import dataclasses
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Int, Num, UInt8
 
 from gps.errors import ConfigError
 
+if TYPE_CHECKING:
+    from gps.environments.contract import BatchEnvironment
+
 
 class Pixels(NamedTuple):
-    """An image, and a vector beside it, such as joint angles (dv may be 0)."""
+    """An image and a vector, such as joint angles (dv may be 0)."""
 
     image: np.ndarray  # (..., H, W, C), uint8, or a float in 0..1
     vector: np.ndarray  # (..., dv)
@@ -23,9 +26,9 @@ class Pixels(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sight:
-    """Which entries of an observation are numbers, and which are pictures.
+    """The entries of an observation that are numbers, and those that are pictures.
 
-    Several pictures are one image: the channels of the second follow those of the first.
+    Several pictures form one image: the channels of the second follow those of the first.
     """
 
     numbers: Int[np.ndarray, "dv"]
@@ -33,37 +36,37 @@ class Sight:
     image_shape: tuple[int, int, int] | None = None  # (H, W, C); None where there are no pictures
 
     @classmethod
-    def of(cls, environment: Any) -> Self:
-        """Of the observations of an environment, which are its states where it tells no difference.
+    def of(cls, environment: "BatchEnvironment") -> Self:
+        """The sight of an environment's observations, or of its states if it has no `observation_layout`.
 
         Raises:
             ConfigError: if its pictures are not all of the same height and width.
         """
-        layout = getattr(environment, "observation_layout", None)
+        layout = environment.observation_layout
         if layout is None:
             return cls(np.arange(environment.single_observation_space.shape[0]))
-        named = getattr(environment, "observation_pictures", ())
+        named = environment.observation_pictures
         numbers = [np.arange(where.start, where.stop) for part, where in layout.items() if part not in named]
-        shapes = [tuple(environment.observation_shapes[part]) for part in named]
+        shapes = [environment.observation_shapes[part] for part in named]
         if len({shape[:2] for shape in shapes}) > 1:
             sizes = ", ".join(
                 f"{part} {height} x {width}" for part, (height, width, _) in zip(named, shapes, strict=True)
             )
             raise ConfigError(f"environment.observation: pictures of one height and width are needed, got {sizes}")
-        shape = (*shapes[0][:2], sum(channels for *_, channels in shapes)) if shapes else None
+        shape = (shapes[0][0], shapes[0][1], sum(channels for *_, channels in shapes)) if shapes else None
         return cls(np.concatenate([np.zeros(0, int), *numbers]), tuple(layout[part] for part in named), shape)
 
     @property
     def width(self) -> int:
-        """Of an observation, do."""
+        """The width of an observation, do."""
         return len(self.numbers) + sum(where.stop - where.start for where in self.pictures)
 
     def vector(self, observations: Num[np.ndarray, "B do"]) -> Num[np.ndarray, "B dv"]:
-        """The numbers in them."""
+        """The numbers in the observations."""
         return observations[:, self.numbers] if self.pictures else observations
 
     def image(self, observations: Num[np.ndarray, "B do"]) -> UInt8[np.ndarray, "B H W C"]:
-        """The pictures in them."""
+        """The pictures in the observations, as one image each."""
         assert self.image_shape is not None
         size = len(observations), *self.image_shape[:2], -1
         parts = [observations[:, where].astype(np.uint8).reshape(size) for where in self.pictures]

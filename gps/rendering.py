@@ -1,4 +1,4 @@
-"""A run's controllers as a video: play an episode of each condition, and draw it."""
+"""Make a video of a run's controllers: play an episode of each condition and draw it."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,19 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from gps.environments.contract import BatchEnvironment
 from gps.environments.mujoco import offscreen
 from gps.errors import ConfigError, DrawingError, RunError
-from gps.evaluation import Noise, played, restored
+from gps.evaluation import Noise, prepare, restore
 from gps.experiment import Experiment
 from gps.inspect import video
 from gps.runs.run import Run
 
 MOST = 8
-"""Conditions that are drawn unless they are named."""
+"""How many conditions a video shows if the caller does not choose them."""
 
 Watch = Callable[[Iterable[np.ndarray], int], Iterable[np.ndarray]]
 
-_FPS = 30  # of an environment that tells neither its dt nor its frames per second
+_FPS = 30  # for an environment with neither a dt nor frames per second
 
 
 def render(
@@ -35,17 +36,17 @@ def render(
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Path:
-    """Make a video of the controllers that an iteration has made, in real time; returns its path.
+    """Make a video of the controllers of an iteration, in real time, and return its path.
 
     Args:
         path: an .mp4, .webp or .gif; None for NAME-seedS-iterKKK.webp in the working directory.
-        iteration: whose improved controllers; None for the last one's.
-        conditions: None for all, up to `MOST`.
-        size: of each condition's picture, pixels; None for 320 x 240, or 640 x 480 where there is one.
-        fps: frames per second; None for one frame per step, as far as that can be seen.
-        camera: of the model, by its name; None for the one that suits best.
-        noise, seed: as of `gps.evaluation.evaluate`.
-        watch: what the frames go through, with their number, as they are drawn.
+        iteration: the iteration with the improved controllers to play; None for the last one.
+        conditions: the conditions to draw; None for all, up to `MOST`.
+        size: width and height of each condition's picture, pixels; None for 320 x 240, or 640 x 480 for a single one.
+        fps: frames per second; None for one frame per step, up to the rate that a browser shows.
+        camera: the name of a camera of the model; None for the one that suits best.
+        noise, seed: see `gps.evaluation.evaluate`.
+        watch: wraps the iterator of frames, given their number, for example to show progress.
 
     Raises:
         GpsError: if something is missing, or the environment cannot be drawn.
@@ -58,16 +59,16 @@ def render(
     if path is not None:
         video.require_suffix(path)
     video.require_packages(path or Path("video.webp"))
-    with _drawable(run, iteration) as (built, state):
+    with _restore_drawable(run, iteration) as (built, state):
         path = path or Path(f"{run.name}-seed{run.seed}-iter{state.iteration - 1:03d}.webp")
-        controllers, draws = played(built, state, noise, 1, seed)
+        controllers, draws = prepare(built, state, noise, 1, seed)
         rollouts, costs = built.evaluate(controllers, draws)
         size = size or ((640, 480) if len(chosen) == 1 else (320, 240))
-        dt = _dt(built.environment)
+        dt = _find_period(built.environment)
         timing = video.Timing.of(dt, built.horizon, fps)
         with (
-            contextlib.closing(built.at_the_start()) as environment,
-            contextlib.closing(offscreen.pictures(environment, size, camera)) as pictures,
+            contextlib.closing(built.make_environment_at_start()) as environment,
+            contextlib.closing(offscreen.make_pictures(environment, size, camera)) as pictures,
         ):
             frames = video.film(environment, pictures, rollouts, costs, chosen, timing.steps, dt)
             video.write(path, watch(frames, len(timing.steps)) if watch else frames, timing)
@@ -75,13 +76,13 @@ def render(
 
 
 @contextlib.contextmanager
-def _drawable(run: Run, iteration: int | None) -> Iterator[tuple[Experiment, Any]]:
-    """As `restored`; an environment that is no MuJoCo simulation is made such that it draws itself."""
+def _restore_drawable(run: Run, iteration: int | None) -> Iterator[tuple[Experiment, Any]]:
+    """Restore a run as `restore` does; an environment without MuJoCo is made to draw itself."""
     with contextlib.ExitStack() as stack:
-        built, state = stack.enter_context(restored(run, iteration))
-        if not hasattr(built.environment, "snapshot"):
+        built, state = stack.enter_context(restore(run, iteration))
+        if built.environment.snapshot(0) is None:
             try:
-                built, state = stack.enter_context(restored(run, iteration, render_mode="rgb_array"))
+                built, state = stack.enter_context(restore(run, iteration, render_mode="rgb_array"))
             except ConfigError as error:
                 raise DrawingError(
                     "this environment cannot be drawn: it is no MuJoCo simulation (it has no `snapshot`), and it "
@@ -90,7 +91,6 @@ def _drawable(run: Run, iteration: int | None) -> Iterator[tuple[Experiment, Any
         yield built, state
 
 
-def _dt(environment: Any) -> float:
-    """Seconds of a step."""
-    dt = getattr(environment, "dt", np.nan)
-    return dt if np.isfinite(dt) else 1 / environment.metadata.get("render_fps", _FPS)
+def _find_period(environment: BatchEnvironment) -> float:
+    """The duration of a step in seconds; without a `dt`, that of a frame."""
+    return environment.dt if np.isfinite(environment.dt) else 1 / environment.metadata.get("render_fps", _FPS)

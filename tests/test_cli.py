@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import EXPERIMENT, config, record, rollouts, state, untold, with_policy
+from helpers.records import EXPERIMENT, config, record, rollouts, state, untold, with_policy
 
 import gps
 from gps import cli

@@ -4,9 +4,9 @@ import contextlib
 import datetime
 
 import pytest
-from factories import EXPERIMENT, config
+from helpers.records import EXPERIMENT, config
 
-from gps.config import ExperimentConfig, load, parse, replaced
+from gps.config import ExperimentConfig, load, parse, replace_settings
 from gps.config.algorithm import TrajOptConfig
 from gps.config.controller import ControllerConfig, LQRInitialConfig
 from gps.config.cost import QuadraticCostConfig
@@ -141,12 +141,12 @@ def test_a_number_of_conditions_stands_for_seeds():
     assert parse(seeded.to_toml()) == seeded
 
 
-def test_replaced():
-    assert replaced(config()) == config()
-    changed = replaced(config(), seed=5, iterations=7)
+def test_replace_settings():
+    assert replace_settings(config()) == config()
+    changed = replace_settings(config(), seed=5, iterations=7)
     assert (changed.seed, changed.algorithm.iterations) == (5, 7)
     with pytest.raises(ConfigError, match="expected an integer >= 1, got 0"):
-        replaced(config(), iterations=0)
+        replace_settings(config(), iterations=0)
 
 
 def test_options_keep_what_toml_has():
@@ -176,10 +176,10 @@ WRONG = {  # an override -> what is said of it
     "environment.horizon=1": "environment.horizon: expected an integer >= 2, got 1",
     "environment.mjcf=a.xml": "environment: give either id or mjcf, got both",
     "environment.conditions=[]": "environment.conditions: expected a list of tables, at least one, got []",
-    "environment.test_conditions=0": "environment.test_conditions: expected a list of tables, or how many seeds: an "
+    "environment.test_conditions=0": "environment.test_conditions: expected a list of tables, or a number of seeds: an "
     "integer >= 1, got 0",
-    "environment.test_conditions=[{}]": "environment: test_conditions.0: {} is trained on: it is conditions.0 as well",
-    "environment.conditions=0": "environment.conditions: expected a list of tables, or how many seeds: an "
+    "environment.test_conditions=[{}]": "environment: test_conditions.0: {} is also conditions.0, which is trained on",
+    "environment.conditions=0": "environment.conditions: expected a list of tables, or a number of seeds: an "
     "integer >= 1, got 0",
     "environment.action_limits=[1]": "environment: action_limits: expected [lowest, highest], got 1 entries",
     "environment.confirm_reset=true": "environment: confirm_reset asks before each reset, which needs sampling = "
@@ -200,7 +200,7 @@ WRONG = {  # an override -> what is said of it
     "cost.0.name=3": 'cost.0.name: expected "quadratic", "distance", "task" or "reward", got 3',
     "cost.0.weight=[1, -2]": "cost.0.weight: expected a number >= 0 or a list of numbers >= 0, got [1, -2]",
     "cost.0.wieght=1": "cost.0.wieght: unknown key; did you mean 'weight'?",
-    "cost=rewards": 'cost: expected a list of tables, or "reward" for the environment\'s own, got "rewards"',
+    "cost=rewards": 'cost: expected a list of tables, or "reward" for the environment\'s own reward, got "rewards"',
     "cost.0.on=[]": "cost.0.on: expected a list of strings, at least one, got []",
 }  # fmt: skip
 
@@ -232,11 +232,9 @@ def test_the_file_is_named_and_everything_is_said():
         'e/experiment.toml: algorithm.samples: expected an integer >= 1, got "five"',
         "e/experiment.toml: algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
     ]
-    assert complaint("") == (
-        "e/experiment.toml: environment: missing; expected a table (its id, or the mjcf it is made from)"
-    )
+    assert complaint("") == ("e/experiment.toml: environment: missing; expected a table (with an id, or with mjcf)")
     assert complaint("[environment]\nmjcf = 'a.xml'") == (
-        "e/experiment.toml: an environment.mjcf gives no reward: say what it costs in [[cost]] sections"
+        "e/experiment.toml: an environment.mjcf has no reward: define the cost in [[cost]] sections"
     )
     assert complaint(MINIMAL, "environment={}").startswith("--set environment={}: environment: give either id or mjcf")
 
@@ -266,8 +264,8 @@ def test_no_value_of_a_section_is_a_fault_of_ours(key, value):
 def test_files(tmp_path):
     (tmp_path / "pointmass").mkdir()
     for path, message in [
-        (tmp_path / "pointmas", "there is no such experiment; did you mean 'pointmass'?"),
-        (tmp_path / "a/b", "there is no such experiment"),
+        (tmp_path / "pointmas", "no such experiment; did you mean 'pointmass'?"),
+        (tmp_path / "a/b", "no such experiment"),
         (tmp_path / "pointmass", "no experiment.toml in this directory"),
     ]:
         with pytest.raises(ConfigError, match=f"^{path}: {message.replace('?', '[?]')}$"):
@@ -289,11 +287,11 @@ def test_a_very_long_value_is_cut():
 
 
 def test_paths_are_anchored(tmp_path):
-    anchored = config("environment={mjcf='a.xml'}").anchored(tmp_path)
+    anchored = config("environment={mjcf='a.xml'}").anchor(tmp_path)
     assert anchored.environment.mjcf == str(tmp_path / "a.xml")
-    assert anchored.anchored(tmp_path / "b") == anchored
+    assert anchored.anchor(tmp_path / "b") == anchored
     first = "algorithm.controller.initial={name='file', path='../runs/a'}"
     expert = "algorithm={name='dagger', expert={name='run', path='b'}}"
-    assert config(first).anchored(tmp_path).algorithm.controller.initial.path == str(tmp_path.parent / "runs/a")
-    assert config(expert).anchored(tmp_path).algorithm.expert.path == str(tmp_path / "b")
-    assert config().anchored(tmp_path) == config()
+    assert config(first).anchor(tmp_path).algorithm.controller.initial.path == str(tmp_path.parent / "runs/a")
+    assert config(expert).anchor(tmp_path).algorithm.expert.path == str(tmp_path / "b")
+    assert config().anchor(tmp_path) == config()

@@ -3,24 +3,16 @@
 from pathlib import Path
 
 import pytest
+from helpers.experiments import write
 
 import gps
 from gps import cli
 
-EXPERIMENT = """
-[environment]
-id = "task:Point"
-horizon = 6
-threads = 1
-conditions = [{ start = 0.0 }, { start = 1.0 }]
-
-[algorithm]
-iterations = 1
-samples = 2
-
-[[cost]]
-name = "task"
-"""
+EXPERIMENT = {
+    "environment": {"id": "task:Point", "horizon": 6, "threads": 1, "conditions": [{"start": 0.0}, {"start": 1.0}]},
+    "algorithm": {"iterations": 1, "samples": 2},
+    "cost": [{"name": "task"}],
+}
 
 TASK = """
 import gymnasium
@@ -56,14 +48,12 @@ SOUND = 9  # rules
 
 @pytest.fixture
 def experiment(tmp_path: Path):
-    def make(*changes: tuple[str, str], text: str = EXPERIMENT) -> Path:
+    def make(*changes: tuple[str, str], **keys: object) -> Path:
         code = TASK
         for old, new in changes:
             assert old in code
             code = code.replace(old, new)
-        (tmp_path / "task.py").write_text(code)
-        (tmp_path / "experiment.toml").write_text(text)
-        return tmp_path
+        return write(tmp_path, EXPERIMENT, code, **keys)
 
     return make
 
@@ -173,8 +163,7 @@ def test_simulations_that_see_each_other_are_found(experiment):
 
 
 def test_a_reward_that_never_changes(experiment, capsys):
-    text = 'cost = "reward"\n' + EXPERIMENT.replace('[[cost]]\nname = "task"\n', "")
-    folder = experiment(("-abs(self.x), False", "1.0, False"), text=text)
+    folder = experiment(("-abs(self.x), False", "1.0, False"), cost="reward")
     assert cli.main(["check", str(folder)]) == 2
     out = capsys.readouterr().out
     assert "FAIL  the reward tells good from bad: it was 1 in all 24 steps\n      mend: " in out

@@ -1,12 +1,12 @@
 """Pause, resume and stop: what the file asks for is what the run does, also from another process."""
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers.processes import python, wait_until
 
 from gps.errors import RunError
 from gps.runs import control
@@ -33,13 +33,6 @@ except Stopped:
 """
 
 
-def until(condition, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def begun(folder: Path, **kwargs) -> Control:
     watch = Control(**kwargs)
     watch.on_start(SimpleNamespace(path=folder), None, 10)
@@ -47,16 +40,15 @@ def begun(folder: Path, **kwargs) -> Control:
 
 
 def test_pause_resume_and_stop_across_processes(tmp_path):
-    command = [sys.executable, "-c", LOOP, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with python("-c", LOOP, tmp_path, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == "started\n"
         request(tmp_path, "pause")
-        until(lambda: read_pause(tmp_path))
+        wait_until(lambda: read_pause(tmp_path))
         done = (tmp_path / "done").read_text() if (tmp_path / "done").exists() else ""
         time.sleep(0.3)
         assert done == ((tmp_path / "done").read_text() if (tmp_path / "done").exists() else "")
         request(tmp_path, "resume")
-        until(lambda: (tmp_path / "done").exists() and (tmp_path / "done").read_text() not in ("", done))
+        wait_until(lambda: (tmp_path / "done").exists() and (tmp_path / "done").read_text() not in ("", done))
         assert read_pause(tmp_path) is None
         request(tmp_path, "stop")
         assert process.wait(20) == 0

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from test_experiment import digest
+from helpers.experiments import POINT_MASS, changed, digest, toml, write
 
 import gps
 from gps import cli
@@ -13,37 +13,23 @@ from gps.errors import ConfigError, ExpertFault, GpsError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
 
-EXPERIMENT = """
-[environment]
-id = "gps/PointMass-v0"
-horizon = 12
-conditions = [{}, { qpos = [0.6, 0.2] }]
-test_conditions = [{ qpos = [0.3, 0.1] }, { qpos = [0.1, 0.3] }]
-
-[algorithm]
-name = "dagger"
-iterations = 4
-samples = 3
-memory = 3
-
-[algorithm.expert]
-name = "task"
-
-[algorithm.policy]
-hidden = [8]
-steps = 200
-learning_rate = 1e-2
-prior = { name = "gmm", clusters = 2, memory = 1 }
-
-[[cost]]
-name = "quadratic"
-on = "qpos"
-target = [1.0, 0.0]
-
-[[cost]]
-name = "quadratic"
-weight = 0.01
-"""
+EXPERIMENT = changed(
+    POINT_MASS,
+    environment={"test_conditions": [{"qpos": [0.3, 0.1]}, {"qpos": [0.1, 0.3]}]},
+    algorithm={
+        "name": "dagger",
+        "iterations": 4,
+        "samples": 3,
+        "memory": 3,
+        "expert": {"name": "task"},
+        "policy": {
+            "hidden": [8],
+            "steps": 200,
+            "learning_rate": 1e-2,
+            "prior": {"name": "gmm", "clusters": 2, "memory": 1},
+        },
+    },
+)
 
 TASK = """
 import numpy as np
@@ -82,11 +68,7 @@ PLANNER = ["algorithm.expert.name=planner", "algorithm.expert.horizon=6", "algor
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("distilled") / "points"
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    (folder / "task.py").write_text(TASK)
-    return folder
+    return write(tmp_path_factory.mktemp("distilled") / "points", EXPERIMENT, TASK)
 
 
 def started(folder, *overrides, **options):
@@ -249,6 +231,6 @@ def test_an_expert_that_raises_ends_the_run_in_one_line(folder, capsys):
 
 
 def test_the_keys_of_the_file_come_back(folder):
-    config = parse(EXPERIMENT, "experiment.toml", [*PLANNER, "algorithm.name=plato", "algorithm.adaptation=3.0"])
+    config = parse(toml(EXPERIMENT), "experiment.toml", [*PLANNER, "algorithm.name=plato", "algorithm.adaptation=3.0"])
     assert parse(config.to_toml()) == config
     assert config.algorithm.expert.dynamics.clusters == 2

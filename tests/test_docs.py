@@ -2,18 +2,16 @@
 
 import importlib
 import re
-import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.processes import robot
 
 import gps
 
-TESTS = Path(__file__).parent
-GUIDES = TESTS.parent / "docs"
+GUIDES = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"```(?:toml|python|xml)\n(?:# |<!-- )([\w.]+)(?: -->)?\n(.*?)```", re.S)
 
 
@@ -35,14 +33,8 @@ ENVIRONMENTS = experiments("environments.md")
 def rail(tmp_path):
     """The port of the robot that the guide speaks to."""
     port_file = tmp_path / "port"
-    process = subprocess.Popen([sys.executable, TESTS / "robot_server.py", port_file])
-    deadline = time.monotonic() + 60
-    while not port_file.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield int(port_file.read_text())
-    process.kill()
-    process.wait()
+    with robot(port_file):
+        yield int(port_file.read_text())
 
 
 def test_all_four_ways_are_shown():

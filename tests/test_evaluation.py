@@ -6,11 +6,13 @@ import json
 import gymnasium
 import numpy as np
 import pytest
-from factories import config
-from factories import rollouts as make_rollouts
+from helpers.experiments import write
+from helpers.records import config
+from helpers.records import rollouts as make_rollouts
 
 import gps
 from gps import cli
+from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate, played, restored
 from gps.records import Abort
@@ -85,7 +87,14 @@ def test_what_a_run_has_not_cannot_be_evaluated(tiny_run):
     np.testing.assert_array_equal(evaluate(tiny_run, player="local").costs, evaluate(tiny_run).costs)
 
 
-class Shaky(gymnasium.vector.VectorEnv):
+SHAKY = '''
+import gymnasium
+import numpy as np
+
+from gps.environments.contract import BatchEnvironment
+
+
+class Shaky(gymnasium.vector.VectorEnv, BatchEnvironment):
     """A point that starts anywhere, whatever the seed: without noise of ours, episodes still differ."""
 
     dt = 0.1
@@ -104,28 +113,16 @@ class Shaky(gymnasium.vector.VectorEnv):
         self._x = self._x + 0.1 * np.clip(actions, -1, 1)
         no = np.zeros(self.num_envs, dtype=bool)
         return self._x.copy(), -np.abs(self._x[:, 0]), no, no, {"success": np.abs(self._x[:, 0]) < 0.5}
-
-
-SHAKY = """
-[environment]
-id = "task:Shaky"
-horizon = 3
-[algorithm]
-iterations = 1
-samples = 3
-controller.initial = { name = "zero" }
-[[cost]]
-name = "quadratic"
-on = "x"
-"""
+'''
 
 
 def test_an_environment_that_is_random_itself(tmp_path, capsys):
-    folder = tmp_path / "shaky"
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(SHAKY)
-    (folder / "task.py").write_text("from test_evaluation import Shaky\n")
-    run = gps.run(folder, out=tmp_path / "runs")
+    experiment = {
+        "environment": {"id": "task:Shaky", "horizon": 3},
+        "algorithm": {"iterations": 1, "samples": 3, "controller": {"initial": {"name": "zero"}}},
+        "cost": [{"name": "quadratic", "on": "x"}],
+    }
+    run = gps.run(write(tmp_path / "shaky", experiment, SHAKY), out=tmp_path / "runs")
     result = evaluate(run, episodes=7)
     assert not result.repeated
     assert len(np.unique(result.rollouts.states[0, :, 0])) == 7
@@ -141,23 +138,12 @@ def test_regrouped_rollouts():
     np.testing.assert_allclose(regrouped.saturated, np.repeat(rollouts.saturated, 2))
 
 
-PENDULUM = """
-[environment]
-id = "Pendulum-v1"
-horizon = 10
-threads = 1
-
-[algorithm]
-iterations = 1
-samples = 2
-"""
-
-
 def test_fresh_starts(tmp_path, tiny_run, capsys):
-    folder = tmp_path / "pendulum"
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(PENDULUM)
-    run = gps.run(folder, out=tmp_path / "runs")
+    experiment = {
+        "environment": {"id": "Pendulum-v1", "horizon": 10, "threads": 1},
+        "algorithm": {"iterations": 1, "samples": 2},
+    }
+    run = gps.run(write(tmp_path / "pendulum", experiment), out=tmp_path / "runs")
     assert evaluate(run, episodes=5).repeated
     result = evaluate(run, episodes=5, seed=3, fresh=True)
     starts = [gymnasium.make("Pendulum-v1").reset(seed=3 + e)[0] for e in range(5)]

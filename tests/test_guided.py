@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from test_experiment import digest
+from helpers.experiments import POINT_MASS, changed, digest, toml, write
 
 import gps
 from gps import cli
@@ -18,45 +18,28 @@ from gps.runs.iteration_files import parts
 from gps.storage.folders import SUMS, write_sums
 from gps.storage.serialization import flatten, read_npz, unflatten, write_npz
 
-EXPERIMENT = """
-[environment]
-id = "gps/PointMass-v0"
-horizon = 12
-conditions = [{}, { qpos = [0.6, 0.2] }]
-test_conditions = [{ qpos = [0.3, 0.1] }, { qpos = [0.1, 0.3] }, { qpos = [0.5, 0.0] }]
-
-[algorithm]
-name = "mdgps"
-iterations = 4
-samples = 4
-kl_step = 3.0
-
-[algorithm.policy]
-hidden = [16]
-steps = 300
-learning_rate = 3e-3
-prior = { name = "gmm", clusters = 2, memory = 1 }
-
-[algorithm.dynamics]
-prior = { name = "gmm", clusters = 2 }
-
-[[cost]]
-name = "quadratic"
-on = "qpos"
-target = [1.0, 0.0]
-
-[[cost]]
-name = "quadratic"
-weight = 0.01
-"""
+EXPERIMENT = changed(
+    POINT_MASS,
+    environment={"test_conditions": [{"qpos": [0.3, 0.1]}, {"qpos": [0.1, 0.3]}, {"qpos": [0.5, 0.0]}]},
+    algorithm={
+        "name": "mdgps",
+        "iterations": 4,
+        "samples": 4,
+        "kl_step": 3.0,
+        "policy": {
+            "hidden": [16],
+            "steps": 300,
+            "learning_rate": 3e-3,
+            "prior": {"name": "gmm", "clusters": 2, "memory": 1},
+        },
+        "dynamics": {"prior": {"name": "gmm", "clusters": 2}},
+    },
+)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("guided") / "points"
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    return folder
+    return write(tmp_path_factory.mktemp("guided") / "points", EXPERIMENT)
 
 
 def started(folder, **options):
@@ -221,7 +204,7 @@ def test_training_that_diverges_does_not_end_a_run(folder, capsys):
 )
 def test_what_is_wrong_is_said_in_one_line(override, message):
     with pytest.raises(ConfigError) as error:
-        parse(EXPERIMENT, "experiment.toml", [override])
+        parse(toml(EXPERIMENT), "experiment.toml", [override])
     assert "\n" not in str(error.value)
     assert message in str(error.value)
 

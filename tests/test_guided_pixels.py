@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from onnx_file import run_onnx
-from test_experiment import digest
+from helpers.experiments import digest, toml, write
+from helpers.onnx_file import run_onnx
 
 import gps
 from gps import builders, cli
@@ -16,34 +16,31 @@ from gps.observations import Pixels, Sight
 from gps.policies import MLP, Convolutional
 from gps.policies.export import read_loader
 
-EXPERIMENT = """
-[environment]
-id = "gps/Reacher-v0"
-state = ["qpos", "qvel", "site_position:fingertip-target"]
-observation = ["qpos", "image:top", "qvel"]
-image_size = [24, 20]
-horizon = 6
-conditions = [{}, { target = [0.0, 0.2] }]
-test_conditions = [{ target = [0.1, 0.15] }]
-
-[algorithm]
-name = "mdgps"
-iterations = 3
-samples = 3
-
-[algorithm.policy]
-network = { channels = [4, 6], kernels = [3, 3], strides = [2, 1] }
-hidden = [8]
-steps = 20
-check_every = 10
-prior = { name = "none" }
-
-[algorithm.dynamics]
-prior = { name = "none" }
-
-[[cost]]
-name = "distance"
-"""
+EXPERIMENT = {
+    "environment": {
+        "id": "gps/Reacher-v0",
+        "state": ["qpos", "qvel", "site_position:fingertip-target"],
+        "observation": ["qpos", "image:top", "qvel"],
+        "image_size": [24, 20],
+        "horizon": 6,
+        "conditions": [{}, {"target": [0.0, 0.2]}],
+        "test_conditions": [{"target": [0.1, 0.15]}],
+    },
+    "algorithm": {
+        "name": "mdgps",
+        "iterations": 3,
+        "samples": 3,
+        "policy": {
+            "network": {"channels": [4, 6], "kernels": [3, 3], "strides": [2, 1]},
+            "hidden": [8],
+            "steps": 20,
+            "check_every": 10,
+            "prior": {"name": "none"},
+        },
+        "dynamics": {"prior": {"name": "none"}},
+    },
+    "cost": [{"name": "distance"}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +53,7 @@ def opengl():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pixels") / "reacher"
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    return folder
+    return write(tmp_path_factory.mktemp("pixels") / "reacher", EXPERIMENT)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +115,7 @@ def test_what_is_exported_acts_the_same(run, tmp_path, suffix):
 
 
 def network(*overrides, image=(64, 64, 3)):
-    config = parse(EXPERIMENT, "experiment.toml", overrides)
+    config = parse(toml(EXPERIMENT), "experiment.toml", overrides)
     pictures = () if image is None else (slice(4, 4 + int(np.prod(image))),)
     sight = Sight(np.arange(4), pictures, image)
     return builders.algorithm(config, lambda x, u, t: 0.0, sight, 2).training.policy.network
@@ -132,7 +126,7 @@ def test_the_network_is_the_one_that_fits():
     assert isinstance(seeing, Convolutional)
     assert seeing.kernels[0].shape == (3, 3, 3, 3)
     assert (seeing.vector_size, seeing.action_size) == (4, 2)
-    plain = EXPERIMENT.replace("network =", "#")
+    plain = toml(EXPERIMENT, algorithm={"policy": {"network": None}})
     for image, kind in (((64, 64, 3), Convolutional), (None, MLP)):
         config = parse(plain, "experiment.toml", [])
         sight = Sight(np.arange(4), (), image)

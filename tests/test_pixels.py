@@ -6,13 +6,16 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from test_sampling import CONDITIONS, DU, A, B, LinearEnv, M, N, T
+from helpers.linear_system import CONDITIONS, DU, A, B, M
+from helpers.problems import LinearEnv
 
 from gps.errors import ConfigError
 from gps.observations import Pixels, Sight
 from gps.records import Rollouts
 from gps.sampling import collect
 from gps.storage.serialization import flatten, read_npz, unflatten, write_npz
+
+N, T = 3, 6
 
 
 class Screen(LinearEnv):

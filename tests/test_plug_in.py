@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.experiments import write
 
 import gps
 from gps.cli import main
@@ -12,36 +13,19 @@ from gps.config import load
 from gps.errors import ConfigError
 from gps.experiment import Experiment
 
-EXPERIMENT = """
-[environment]
-id = "Pendulum-v1"
-horizon = 10
-conditions = 2
-
-[algorithm]
-iterations = 2
-samples = 3
-
-[[cost]]
-name = "quadratic"
-on = "{on}"
-"""
+EXPERIMENT = {
+    "environment": {"id": "Pendulum-v1", "horizon": 10, "conditions": 2},
+    "algorithm": {"iterations": 2, "samples": 3},
+}
 
 
 @pytest.fixture
 def experiment(tmp_path):
-    """Makes an experiment's directory from its environment's id, further keys of `[environment]`, and a task.py."""
+    """Writes an experiment: the id of its environment, what it costs, its task.py, further keys of `environment`."""
 
-    def make(id, *lines, on="observation", task=None):
-        text = EXPERIMENT.replace("{on}", on).replace("Pendulum-v1", id)
-        for line in lines:
-            key = line.partition(" ")[0]
-            text = "\n".join(other for other in text.splitlines() if not other.startswith(f"{key} "))
-            text = text.replace("[environment]\n", f"[environment]\n{line}\n")
-        (tmp_path / "experiment.toml").write_text(text)
-        if task is not None:
-            (tmp_path / "task.py").write_text(task)
-        return tmp_path
+    def make(id, on="observation", task=None, **environment):
+        environment["id"] = id
+        return write(tmp_path, EXPERIMENT, task, environment=environment, cost=[{"name": "quadratic", "on": on}])
 
     return make
 
@@ -73,20 +57,20 @@ def horizon(folder, *overrides):
 
 
 def test_the_horizon_is_the_environments_unless_it_is_shorter(experiment, capsys):
-    folder = experiment("plain_envs:Point-v0", "horizon = 51", "threads = 1")
+    folder = experiment("helpers.plain_envs:Point-v0", horizon=51, threads=1)
     assert main(["run", str(folder), "--out", str(folder / "runs")]) == 2
     said = capsys.readouterr().err
     assert "environment.horizon: 51 steps are more than the environment's own limit of 50" in said
     assert not (folder / "runs").exists()
     assert horizon(folder, "environment.options.max_episode_steps=51") == 51
-    (folder / "experiment.toml").write_text((folder / "experiment.toml").read_text().replace("horizon = 51\n", ""))
+    experiment("helpers.plain_envs:Point-v0", horizon=None, threads=1)
     assert horizon(folder) == 50
     assert horizon(folder, "environment.horizon=7") == 7
     started(folder, "environment.options.max_episode_steps=10")
 
 
 def test_an_environment_of_this_library_has_its_limit_too(experiment):
-    folder = experiment("gps/PointMass-v0", "conditions = [{}]", "horizon = 101", on="qpos")
+    folder = experiment("gps/PointMass-v0", conditions=[{}], horizon=101, on="qpos")
     with pytest.raises(ConfigError, match="101 steps are more than the environment's own limit of 100"):
         horizon(folder)
     assert horizon(folder, "environment.options.max_episode_steps=101") == 101
@@ -99,7 +83,7 @@ def test_a_module_of_ones_own(experiment, tmp_path, monkeypatch):
     (package / "__init__.py").touch()
     (package / "arms.py").write_text("""
 import gymnasium
-from plain_envs import Point
+from helpers.plain_envs import Point
 
 class Arm(Point):
     pass
@@ -107,13 +91,13 @@ class Arm(Point):
 gymnasium.register("Arm-v0", entry_point="robots.arms:Arm", max_episode_steps=9)
 """)
     monkeypatch.syspath_prepend(package.parent)
-    run = started(experiment("robots.arms:Arm-v0", "horizon = 9", "threads = 2"))
+    run = started(experiment("robots.arms:Arm-v0", horizon=9, threads=2))
     assert run.iterations[0].rollouts.states.shape == (2, 3, 9, 2)
 
 
 def test_early_ends_are_masked_and_learning_goes_on(experiment):
     """A pole that falls: all episodes of a condition end early, and at different steps."""
-    folder = experiment("InvertedPendulum-v5", "horizon = 30", "threads = 1")
+    folder = experiment("InvertedPendulum-v5", horizon=30, threads=1)
     run = started(folder, "algorithm.iterations=3")
     lengths = run.iterations[0].rollouts.mask.sum(axis=2)
     assert lengths.max() < 30
@@ -121,9 +105,9 @@ def test_early_ends_are_masked_and_learning_goes_on(experiment):
 
 
 def test_one_state_and_one_action_and_a_dict(experiment):
-    folder = experiment("plain_envs:Parted-v0", 'state = ["velocity"]', "threads = 1", on="velocity")
+    folder = experiment("helpers.plain_envs:Parted-v0", state=["velocity"], threads=1, on="velocity")
     assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
-    folder = experiment("plain_envs:Point-v0", 'state = ["observation[0]"]', "threads = 1", on="observation[0]")
+    folder = experiment("helpers.plain_envs:Point-v0", state=["observation[0]"], threads=1, on="observation[0]")
     assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
 
 
@@ -131,7 +115,7 @@ TASK = """
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
-from plain_envs import Point
+from helpers.plain_envs import Point
 from gps.environments.mujoco import MujocoEnv
 
 class Own(Point):
@@ -149,12 +133,12 @@ class Slider(MujocoEnv):
 
 
 def test_a_class_in_task_py_may_be_plain_or_a_batch(experiment):
-    folder = experiment("task:Own", "horizon = 12", task=TASK)
+    folder = experiment("task:Own", horizon=12, task=TASK)
     assert started(folder).iterations[0].rollouts.mask.all()
     with pytest.raises(ConfigError, match="13 steps are more than the environment's own limit of 12"):
         started(folder, "environment.horizon=13")
-    started(experiment("task:made", "options = { limit = 2.0 }", "threads = 1", task=TASK))
-    started(experiment("task:Slider", "conditions = [{}, { qpos = [0.1] }]", on="qpos", task=TASK))
+    started(experiment("task:made", options={"limit": 2.0}, threads=1, task=TASK))
+    started(experiment("task:Slider", conditions=[{}, {"qpos": [0.1]}], on="qpos", task=TASK))
     with pytest.raises(ConfigError, match=r"no 'Onw', which environment.id refers to; did you mean 'Own'"):
         started(experiment("task:Onw", task=TASK))
 
@@ -179,11 +163,9 @@ ARM = """
 
 
 def test_an_own_model_needs_no_python(experiment):
-    folder = experiment("x", 'state = ["qpos", "qvel", "site_position:tip-goal"]', on="site_position:tip-goal")
-    text = (folder / "experiment.toml").read_text()
-    (folder / "experiment.toml").write_text(
-        text.replace('id = "x"', 'mjcf = "arm.xml"').replace("conditions = 2", "conditions = [{}, { qpos = [0.2] }]")
-    )
+    part = "site_position:tip-goal"
+    conditions = [{}, {"qpos": [0.2]}]
+    folder = experiment(None, mjcf="arm.xml", state=["qpos", "qvel", part], conditions=conditions, on=part)
     (folder / "arm.xml").write_text(ARM)
     run = started(folder)
     assert run.iterations[0].rollouts.states.shape == (2, 3, 10, 5)

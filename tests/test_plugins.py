@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.experiments import write
 
 import gps
 from gps.errors import ConfigError
@@ -98,25 +99,11 @@ def patient(config, cost):
     return TrajOpt(cost, kl_step=config.algorithm.options["kl_step"])
 '''
 
-EXPERIMENT = """
-[environment]
-id = "hovering"
-horizon = 8
-threads = 1
-options = { height = 2.0 }
-
-[algorithm]
-iterations = 2
-samples = 4
-dynamics.prior = { name = "broad", strength = 2.0 }
-
-[[cost]]
-name = "huber"
-on = "observation"
-width = 0.5
-weight = 3.0
-ramp = "linear"
-"""
+EXPERIMENT = {
+    "environment": {"id": "hovering", "horizon": 8, "threads": 1, "options": {"height": 2.0}},
+    "algorithm": {"iterations": 2, "samples": 4, "dynamics": {"prior": {"name": "broad", "strength": 2.0}}},
+    "cost": [{"name": "huber", "on": "observation", "width": 0.5, "weight": 3.0, "ramp": "linear"}],
+}
 
 
 @pytest.fixture
@@ -128,9 +115,7 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (site / "robots_of_mine.py").write_text(MODULE)
     monkeypatch.syspath_prepend(site)
     importlib.invalidate_caches()
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    yield folder
+    yield write(folder, EXPERIMENT)
     sys.modules.pop("robots_of_mine", None)
 
 

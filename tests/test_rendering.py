@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from gps import cli
+from gps.environments.contract import BatchEnvironment
 from gps.environments.mujoco import MujocoEnv, offscreen
-from gps.environments.mujoco.offscreen import MujocoPictures, pictures
+from gps.environments.mujoco.offscreen import MujocoPictures, make_pictures
 from gps.errors import ConfigError, DrawingError, RunError
 from gps.rendering import render
 
@@ -77,7 +78,7 @@ CAMERAS = """
 def drawn(inside="", outside="", camera=None):
     environment = MujocoEnv(1, mjcf=CAMERAS.format(inside=inside, outside=outside), state=["qpos"])
     environment.reset()
-    with contextlib.closing(environment), contextlib.closing(pictures(environment, (64, 48), camera)) as drawing:
+    with contextlib.closing(environment), contextlib.closing(make_pictures(environment, (64, 48), camera)) as drawing:
         return drawing.picture(0).astype(int)
 
 
@@ -113,7 +114,11 @@ def test_wrong_arguments(tiny_run, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-class Drawn:
+class Undrawn(BatchEnvironment):
+    """An environment without pictures."""
+
+
+class Drawn(BatchEnvironment):
     """A plain environment that draws itself."""
 
     render_mode = "rgb_array"
@@ -123,12 +128,12 @@ class Drawn:
 
 
 def test_an_environment_that_draws_itself():
-    drawing = pictures(Drawn(), (40, 30))
+    drawing = make_pictures(Drawn(), (40, 30))
     np.testing.assert_array_equal(drawing.picture(1), np.full((30, 40, 3), 7))
     with pytest.raises(ConfigError, match="--camera c: this environment draws itself"):
-        pictures(Drawn(), (40, 30), "c")
+        make_pictures(Drawn(), (40, 30), "c")
     with pytest.raises(DrawingError, match="this environment cannot be drawn"):
-        pictures(object(), (40, 30))
+        make_pictures(Undrawn(), (40, 30))
 
 
 @pytest.fixture

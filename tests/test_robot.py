@@ -1,22 +1,19 @@
 """A robot in another process, behind a socket, that exists once: sampled one rollout at a time."""
 
 import json
-import signal
 import socket
-import subprocess
-import sys
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.experiments import write
+from helpers.processes import robot
 
 import gps
 from gps.cli import main
 from gps.errors import EnvironmentFault
 from gps.records import Status
-
-SERVER = Path(__file__).with_name("robot_server.py")
 
 TASK = '''
 import json
@@ -77,55 +74,31 @@ def too_far(state, action, t):
     return "it left the table" if abs(state[0]) > 1.005 else None
 '''
 
-EXPERIMENT = """
-[environment]
-id = "task:Robot"
-sampling = "one_at_a_time"
-horizon = 8
-conditions = [{ start = 1.0 }, { start = -0.5 }]
-
-[algorithm]
-iterations = 2
-samples = 3
-
-[[cost]]
-name = "quadratic"
-on = "observation"
-
-[[cost]]
-name = "quadratic"
-weight = 0.01
-"""
+EXPERIMENT = {
+    "environment": {
+        "id": "task:Robot", "sampling": "one_at_a_time", "horizon": 8, "conditions": [{"start": 1.0}, {"start": -0.5}],
+    },
+    "algorithm": {"iterations": 2, "samples": 3},
+    "cost": [{"name": "quadratic", "on": "observation"}, {"name": "quadratic", "weight": 0.01}],
+}  # fmt: skip
 
 
 @pytest.fixture
 def serve(tmp_path):
     """Starts the robot; it dies in the middle of a step after `lifetime` of them."""
-    processes = []
+    with ExitStack() as stack:
 
-    def start(lifetime="inf"):
-        port_file = tmp_path / "port"
-        port_file.unlink(missing_ok=True)
-        processes.append(subprocess.Popen([sys.executable, SERVER, port_file, str(lifetime)]))
-        deadline = time.monotonic() + 60
-        while not port_file.exists():
-            assert time.monotonic() < deadline and processes[-1].poll() is None
-            time.sleep(0.02)
-        return f"environment.options.port_file={str(port_file)!r}"
+        def start(lifetime="inf"):
+            port_file = tmp_path / "port"
+            stack.enter_context(robot(port_file, lifetime))
+            return f"environment.options.port_file={str(port_file)!r}"
 
-    yield start
-    for process in processes:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        yield start
 
 
 @pytest.fixture
 def experiment(tmp_path):
-    folder = tmp_path / "robot"
-    folder.mkdir()
-    (folder / "task.py").write_text(TASK)
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    return folder
+    return write(tmp_path / "robot", EXPERIMENT, TASK)
 
 
 def started(experiment, *overrides, **options):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import State, config, record, rollouts, state
-from test_serialization import same_bits
+from helpers.bits import assert_same_bits
+from helpers.records import State, config, record, rollouts, state
 
 import gps.storage.folders
 from gps.errors import RunError
@@ -74,9 +74,9 @@ def test_everything_is_read_back(run):
     assert len(again.iterations) == 3
     assert "iterations=3" in repr(again)
     for k, found in enumerate(again.iterations):
-        same_bits(found, record(k))
-        same_bits(again.state(k, State), state(k))
-    same_bits(again.iterations[-1], record(2))
+        assert_same_bits(found, record(k))
+        assert_same_bits(again.state(k, State), state(k))
+    assert_same_bits(again.iterations[-1], record(2))
     assert [found.iteration for found in again.iterations[1:]] == [1, 2]
     assert again.iterations[2].messages == ("", "")
     assert again.last_whole() == 2
@@ -104,8 +104,8 @@ def test_evaluation(run):
         rng = np.random.default_rng(seed)
         episodes, costs = rollouts(rng, N=1), rng.random((2, 1, 6))
         run.write_evaluation(episodes, costs)
-        same_bits(run.evaluation, (episodes, costs))
-    assert [item.cost for item in run.evaluation_summary] == list(costs.sum(axis=(1, 2)))
+        assert_same_bits(run.evaluation, (episodes, costs))
+    assert [item.cost for item in run.evaluation_summary] == pytest.approx(costs.sum(axis=(1, 2)))
     run.verify()
 
 
@@ -188,8 +188,8 @@ def test_a_damaged_iteration_is_named_with_the_last_whole_one(run, name, damage)
     assert f"the last whole iteration is 1: `gps resume {run.path} --from 2`" in str(caught.value)
     assert again.last_whole() == 1
     again.verify(before=2)
-    same_bits(again.state(1, State), state(1))
-    same_bits(again.iterations[1], record(1))
+    assert_same_bits(again.state(1, State), state(1))
+    assert_same_bits(again.iterations[1], record(1))
     if name == "state.npz":
         with pytest.raises(RunError, match=r"state\.npz: (missing|does not match its checksum)"):
             again.state(2, State)
@@ -332,7 +332,7 @@ def test_a_failure_at_any_step_leaves_a_whole_run(run, monkeypatch, tmp_path, er
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from factories import record, state, rollouts
+from helpers.records import record, state, rollouts
 import numpy as np
 from gps.runs.run import Run
 

@@ -1,17 +1,17 @@
-"""Rollouts and exploration noise: traps 9 (smoothing), 10 (seeds and bits), 12 (applied actions)."""
+"""Rollouts and exploration noise: smoothing, seeds and bits, and the actions that were applied."""
 
 from typing import ClassVar
 
 import numpy as np
 import pytest
-from problems import LinearEnv, spd
+from helpers.problems import LinearEnv, spd
 
 from gps.environments.tasks.peg_insertion import PegInsertion
 from gps.environments.tasks.point_mass import PointMass
 from gps.errors import EnvironmentFault, PolicyError
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
-from gps.sampling import collect, exploration_noise
+from gps.sampling import collect, draw_noise
 
 M, N, T, DX, DU = 2, 3, 6, 3, 2
 A, B = np.array([[1.0, 0.1, 0.0], [0.0, 0.9, 0.2], [0.1, 0.0, 0.8]]), np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]])
@@ -28,9 +28,9 @@ def controllers(seed=0, M=M, T=T, dx=DX, du=DU):
 
 @pytest.mark.parametrize("smoothing", [0.0, 1.0, 3.0])
 def test_smoothing_keeps_the_covariance_of_every_step(smoothing):
-    """Trap 9: dividing by the variance instead of the standard deviation changes the size of the noise."""
+    """Dividing by the variance instead of the standard deviation changes the size of the noise."""
     few, n = controllers(), 40_000
-    noise = exploration_noise(few, n, smoothing, np.random.default_rng(1))
+    noise = draw_noise(few, n, smoothing, np.random.default_rng(1))
     assert noise.shape == (M, n, T, DU)
     deviation = np.sqrt(np.diagonal(few.covariance, axis1=2, axis2=3))
     assert (np.abs(noise.mean(axis=1)) < 5 * deviation / np.sqrt(n)).all()
@@ -43,7 +43,7 @@ def test_smoothing_correlates_neighbours_in_time():
     still = zero(1, 60, DX, DU, 1.0)
     correlations = []
     for smoothing in (0.0, 1.0, 2.0, 4.0):
-        noise = exploration_noise(still, 1000, smoothing, np.random.default_rng(2))
+        noise = draw_noise(still, 1000, smoothing, np.random.default_rng(2))
         inner = noise[:, :, 20:40]  # far from the ends, where the filter has less to average
         correlations.append((inner[:, :, 1:] * inner[:, :, :-1]).mean() / (inner**2).mean())
     assert abs(correlations[0]) < 0.03
@@ -54,22 +54,22 @@ def test_smoothing_correlates_neighbours_in_time():
 
 def test_a_covariance_of_zero_gives_no_noise():
     K, k, covariance = np.zeros((M, T, DU, DX)), np.zeros((M, T, DU)), np.zeros((M, T, DU, DU))
-    assert not exploration_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0)).any()
-    assert not exploration_noise(Controller(K, k, covariance), N, 2.0, np.random.default_rng(0)).any()
+    assert not draw_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0)).any()
+    assert not draw_noise(Controller(K, k, covariance), N, 2.0, np.random.default_rng(0)).any()
     covariance = covariance.copy()
     covariance[1] = np.eye(DU)  # in one condition alone
-    noise = exploration_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0))
+    noise = draw_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0))
     assert not noise[0].any()
     assert noise[1].all()
 
 
 def test_noise_comes_from_the_generator_given_and_from_no_other():
-    """Trap 10."""
+    """A draw from NumPy's global generator would depend on whatever used it before."""
     results = []
     for seed in (1, 2):
         np.random.seed(seed)
         before = np.random.get_state()[1].copy()
-        results.append(exploration_noise(controllers(), N, 1.0, np.random.default_rng(5)))
+        results.append(draw_noise(controllers(), N, 1.0, np.random.default_rng(5)))
         assert (np.random.get_state()[1] == before).all()
     np.testing.assert_array_equal(*results)
 
@@ -79,7 +79,7 @@ def test_noise_comes_from_the_generator_given_and_from_no_other():
 
 @pytest.mark.parametrize(("dx", "du"), [(3, 2), (14, 7), (26, 7), (40, 10)])
 def test_a_policy_has_the_same_bits_for_one_state_and_for_many(dx, du):
-    """Trap 10: contact amplifies a difference in the last bit."""
+    """A product for a batch may differ from that for one state in the last bit, and contact amplifies this."""
     batch = controllers(0, 3, 2, dx, du)
     states = np.random.default_rng(1).standard_normal((3, 5, dx))
     together = batch.act(states, 1)
@@ -106,7 +106,7 @@ def test_a_drawn_action_has_the_controllers_covariance():
 
 def test_rollouts_are_those_of_the_system_and_belong_to_their_conditions():
     few = controllers()
-    noise = exploration_noise(few, N, 0.0, np.random.default_rng(3))
+    noise = draw_noise(few, N, 0.0, np.random.default_rng(3))
     rollouts = collect(LinearEnv(M * N, A, B), few, CONDITIONS, noise, seed=0)
     for m in range(M):
         for n in range(N):
@@ -122,9 +122,9 @@ def test_rollouts_are_those_of_the_system_and_belong_to_their_conditions():
 
 
 def test_recorded_actions_are_the_applied_ones():
-    """Trap 12: the limits change the actions; the recorded ones explain the next states to the last digit."""
+    """The limits change the actions; the recorded ones explain the next states to the last digit."""
     few, limit = controllers(), 0.7
-    noise = exploration_noise(few, N, 0.0, np.random.default_rng(4))
+    noise = draw_noise(few, N, 0.0, np.random.default_rng(4))
     environment = LinearEnv(M * N, A, B, limit)
     rollouts = collect(environment, few, CONDITIONS, noise, seed=0)
     applied = np.array(environment.applied).swapaxes(0, 1).reshape(M, N, T, DU)
@@ -138,7 +138,7 @@ def test_recorded_actions_are_the_applied_ones():
 
 def test_mujoco_records_its_limits_too():
     loud = zero(1, 10, 4, 2, noise=2.0)
-    noise = exploration_noise(loud, 4, 0.0, np.random.default_rng(0))
+    noise = draw_noise(loud, 4, 0.0, np.random.default_rng(0))
     environment = PointMass(4, threads=1)
     rollouts = collect(environment, loud, [{}], noise, seed=0)
     environment.close()
@@ -175,7 +175,7 @@ def sampled(threads, samples=3, global_seed=0):
         rng = np.random.default_rng(6)
         K = 0.05 * rng.standard_normal(random.feedback.shape)
         random = Controller(K, random.feedforward, random.covariance)
-        noise = exploration_noise(random, 3, 1.0, np.random.default_rng(7))[:, :samples]
+        noise = draw_noise(random, 3, 1.0, np.random.default_rng(7))[:, :samples]
         rollouts = collect(environment, random, [{"slot": [-0.08, -0.08]}, {"slot": [0.08, 0.08]}], noise, seed=1)
     finally:
         environment.close()
@@ -184,7 +184,7 @@ def sampled(threads, samples=3, global_seed=0):
 
 
 def test_bits_do_not_depend_on_threads_batch_or_the_global_generator():
-    """Trap 10: through the physics of a task with contacts."""
+    """Through the physics of a task with contacts."""
     base = sampled(threads=1)
     for other in (sampled(threads=2), sampled(threads=2, global_seed=9)):
         np.testing.assert_array_equal(base.states, other.states)

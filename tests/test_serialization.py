@@ -9,20 +9,12 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from factories import State, record, rollouts, state
+from helpers.bits import assert_same_bits
+from helpers.records import State, record, rollouts, state
 from jaxtyping import Array, Float
 
 from gps.records import IterationRecord, Rollouts, Status
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
-
-
-def same_bits(a, b):
-    a, b = flatten(a), flatten(b)
-    assert a.keys() == b.keys()
-    for key in a:
-        assert a[key].dtype == b[key].dtype
-        assert a[key].shape == b[key].shape
-        assert a[key].tobytes() == b[key].tobytes(), key
 
 
 class Module(eqx.Module):
@@ -70,7 +62,7 @@ EVERYTHING = Everything(
 def test_everything_survives_a_file(tmp_path):
     write_npz(tmp_path / "a.npz", flatten(EVERYTHING))
     back = unflatten(Everything, read_npz(tmp_path / "a.npz"))
-    same_bits(EVERYTHING, back)
+    assert_same_bits(EVERYTHING, back)
     assert back.texts == EVERYTHING.texts
     assert back.fixed == (3, "x")
     assert back.module.name == "a\0name\0"
@@ -87,7 +79,7 @@ def test_everything_survives_a_file(tmp_path):
 @pytest.mark.parametrize("per_step", [False, True])
 def test_a_record_survives(per_step):
     original = record(3, per_step=per_step, message="said")
-    same_bits(original, unflatten(IterationRecord, flatten(original)))
+    assert_same_bits(original, unflatten(IterationRecord, flatten(original)))
 
 
 def test_a_root_may_be_an_array_or_none():

@@ -3,7 +3,7 @@ on or stops as configured."""
 
 import numpy as np
 import pytest
-from test_experiment import digest
+from helpers.experiments import digest, write
 
 import gps
 from gps import cli
@@ -53,46 +53,23 @@ class Seeing(Slider):
         return super().shown(at) | {"observation": picture[:8] if at == "shape" else picture}
 '''
 
-EXPERIMENT = """
-[environment]
-id = "task:Slider"
-horizon = 12
-threads = 1
-conditions = [{}, { trouble = "none" }]
-
-[algorithm]
-name = "mdgps"
-iterations = 4
-samples = 4
-kl_step = 2.0
-
-[algorithm.policy]
-hidden = [8]
-steps = 200
-learning_rate = 3e-3
-prior = { name = "none" }
-
-[algorithm.dynamics]
-fit = "least_squares"
-
-[[cost]]
-name = "quadratic"
-on = "state"
-target = [1.0, 0.0]
-
-[[cost]]
-name = "quadratic"
-weight = 0.01
-"""
+EXPERIMENT = {
+    "environment": {"id": "task:Slider", "horizon": 12, "threads": 1, "conditions": [{}, {"trouble": "none"}]},
+    "algorithm": {
+        "name": "mdgps",
+        "iterations": 4,
+        "samples": 4,
+        "kl_step": 2.0,
+        "policy": {"hidden": [8], "steps": 200, "learning_rate": 3e-3, "prior": {"name": "none"}},
+        "dynamics": {"fit": "least_squares"},
+    },
+    "cost": [{"name": "quadratic", "on": "state", "target": [1.0, 0.0]}, {"name": "quadratic", "weight": 0.01}],
+}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trouble") / "slider"
-    folder.mkdir()
-    (folder / "experiment.toml").write_text(EXPERIMENT)
-    (folder / "task.py").write_text(TASK)
-    return folder
+    return write(tmp_path_factory.mktemp("trouble") / "slider", EXPERIMENT, TASK)
 
 
 def troubled(trouble):

@@ -1,11 +1,11 @@
-"""From `[environment]` to simulations, their horizon, and what a policy sees of them."""
+"""Build the simulations from `[environment]`, and find their horizon."""
 
 import inspect
 import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -15,67 +15,77 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 import gps.environments  # noqa: F401  (registers the ids)
 from gps.builders.checks import one_line, per_entry
 from gps.config.environment import EnvironmentConfig
+from gps.environments.contract import BatchEnvironment, list_missing_members
 from gps.environments.guard import Confirm, Guarded, ask
-from gps.environments.gymnasium_mujoco import batch_class
+from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
-from gps.environments.plain.recipe import Recipe, registered
+from gps.environments.plain.recipe import Recipe, find_spec
 from gps.errors import ConfigError
 from gps.extensions import plugins, task_file
 from gps.observations import Sight
 from gps.storage.serialization import MAX_BYTES
 
 MOST_OF_PICTURES = 3 * MAX_BYTES // 4
-"""Bytes that the pictures of an iteration may take: they are stored in one file with other arrays."""
+"""The most bytes of pictures in an iteration: one file holds them with other arrays."""
 
 
-def make_environment(config: EnvironmentConfig, directory: Path, num_envs: int, confirm: Confirm | None = None) -> VectorEnv:
-    """`num_envs` simulations of the experiment's environment.
+def make_environment(
+    config: EnvironmentConfig, directory: Path, num_envs: int, confirm: Confirm | None = None
+) -> BatchEnvironment:
+    """Make `num_envs` simulations of the experiment's environment.
 
     Args:
-        confirm: is asked before each reset where the experiment says so; None asks on the terminal.
+        confirm: called before each reset if the experiment asks for confirmation; None asks on the terminal.
 
     Raises:
-        ConfigError: if there is no such environment, or it cannot be built with these options.
+        ConfigError: if there is no such environment, it cannot be built with these options, or it breaks the contract.
     """
     keywords: dict[str, Any] = dict(config.options)
     for key in ("state", "observation", "image_size", "frame_skip", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
-    abort = config.abort and task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
+    abort = None
+    if config.abort is not None:
+        abort = task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
     try:
-        built = _constructor(config, directory)(num_envs, **keywords)
+        built = _find_constructor(config, directory)(num_envs, **keywords)
     except ConfigError:
         raise
     except PartError as error:
         raise ConfigError(f"environment.{one_line(error)}") from error
     except (gymnasium.error.Error, ImportError, TypeError, ValueError) as error:
         raise ConfigError(f"environment: {one_line(error)}") from error
-    if not hasattr(built, "state_layout"):
+    if missing := list_missing_members(built):
+        listed = ", ".join(map("`{}`".format, missing))
         raise ConfigError(
-            f"environment.id: {config.id!r} has no `state_layout`: it is not a batch environment of this library; "
-            "write a gymnasium.Env or a MujocoEnv"
+            f"environment.id: {config.id!r} makes a {type(built).__name__} without {listed}; derive it from "
+            "gps.environments.contract.BatchEnvironment, or write a gymnasium.Env or a MujocoEnv"
         )
     if config.action_limits is None and abort is None and not config.confirm_reset:
         return built
     try:
         du = built.single_action_space.shape[0]
-        limits = config.action_limits and tuple(
-            np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
-        )
+        limits = None
+        if config.action_limits is not None:
+            low, high = (
+                np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
+            )
+            limits = low, high
         return Guarded(built, limits, abort, (confirm or ask) if config.confirm_reset else None)
     except BaseException:
         built.close()
         raise
 
 
-def _constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., VectorEnv]:
-    """What makes `num_envs` simulations from keyword arguments."""
+def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., BatchEnvironment]:
+    """Find the function that makes `num_envs` simulations from keyword arguments."""
     if config.mjcf is not None:
         from gps.environments.mujoco import MujocoEnv
 
         path = directory / config.mjcf
         return lambda num_envs, **keywords: MujocoEnv(num_envs, mjcf=path, **{"state": ("qpos", "qvel"), **keywords})
     assert config.id is not None
+    origin: EnvSpec | Path
     if config.id.startswith("task:"):
         origin = directory / task_file.NAME
         found = task_file.find(origin, config.id.removeprefix("task:"), "environment.id")
@@ -88,24 +98,25 @@ def _constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., Ve
         point = plugins.find("gps.environments", config.id, "environment.id")
         origin = EnvSpec(id=f"{config.id}-v0", entry_point=point.value)
     else:
-        if (batched := batch_class(config.id)) is not None:
+        if (batched := find_batch_class(config.id)) is not None:
             return batched
-        origin = registered(config.id)
-        if origin.vector_entry_point is not None and _makes_a_batch(load_env_creator(origin.vector_entry_point)):
-            return lambda num_envs, **keywords: gymnasium.make_vec(origin, num_envs, **keywords)
-    return partial(_adapted, config, origin)
+        origin = spec = find_spec(config.id)
+        if spec.vector_entry_point is not None and _makes_a_batch(load_env_creator(spec.vector_entry_point)):
+            return lambda num_envs, **keywords: cast(BatchEnvironment, gymnasium.make_vec(spec, num_envs, **keywords))
+    return partial(_adapt, config, origin)
 
 
 def _makes_a_batch(constructor: Callable) -> bool:
-    """Whether it makes a vector environment as this library needs it: without episodes that restart by themselves."""
+    """True if it makes a vector environment whose episodes do not restart by themselves."""
     if not isinstance(constructor, type):
         return "num_envs" in inspect.signature(constructor).parameters
-    mode = getattr(constructor, "metadata", {}).get("autoreset_mode", AutoresetMode.DISABLED)
-    return issubclass(constructor, VectorEnv) and mode is AutoresetMode.DISABLED
+    if not issubclass(constructor, VectorEnv):
+        return False
+    return constructor.metadata.get("autoreset_mode", AutoresetMode.DISABLED) is AutoresetMode.DISABLED
 
 
-def _adapted(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /, **keywords: Any) -> VectorEnv:
-    """A plain Gymnasium environment as a batch; `keywords` that are not the batch's are the environment's own."""
+def _adapt(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /, **keywords: Any) -> BatchEnvironment:
+    """Run a plain Gymnasium environment as a batch; `keywords` that are not the batch's go to the environment."""
     from gps.environments.plain.adapter import GymnasiumBatch
 
     own = {key: keywords.pop(key) for key in ("state", "observation", "threads") if key in keywords}
@@ -113,13 +124,13 @@ def _adapted(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /
     return GymnasiumBatch(num_envs, recipe, step_timeout=config.step_timeout, **own)
 
 
-def find_horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
-    """Steps of a rollout: the experiment's, else the environment's own limit, else 100.
+def find_horizon(config: EnvironmentConfig, environment: BatchEnvironment) -> int:
+    """The steps of a rollout: the experiment's, or else the environment's own limit, or else 100.
 
     Raises:
         ConfigError: if the experiment's is longer than the environment's limit.
     """
-    limit = getattr(environment, "max_episode_steps", None)
+    limit = environment.max_episode_steps
     if config.horizon is not None and limit is not None and config.horizon > limit:
         raise ConfigError(
             f"environment.horizon: {config.horizon} steps are more than the environment's own limit of {limit}; "
@@ -129,7 +140,7 @@ def find_horizon(config: EnvironmentConfig, environment: VectorEnv) -> int:
 
 
 def require_room(sight: Sight, episodes: int, T: int) -> None:
-    """ConfigError if the pictures of `episodes` of T steps are more than a run stores of an iteration."""
+    """ConfigError if the pictures of `episodes` of T steps take more than `MOST_OF_PICTURES` bytes."""
     size = episodes * T * math.prod(sight.image_shape or (0,))
     if size > MOST_OF_PICTURES:
         raise ConfigError(

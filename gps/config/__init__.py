@@ -1,12 +1,12 @@
-"""An experiment file: `experiment.toml` read, validated and typed. One frozen model per section, one module per table.
+"""Read, validate and type an experiment file, `experiment.toml`. One frozen model per section, one module per table.
 
-The models are the reference of the format: every key, its default, its unit. Only `[environment]` (an `id` or an
-`mjcf`) must be there. `load` reads a file; `--set section.key=value` overrides go through the same validation. What is
-wrong is said in one line each, with the file (or the override), the key, what was expected, and the nearest known key.
+The models are the reference of the format: every key with its default and its unit. Only `[environment]` (an `id` or an
+`mjcf`) is required. `load` reads a file; `--set section.key=value` overrides pass the same validation. Each error is
+one line with the file (or the override), the key, the expected value, and the nearest known key.
 """
 
 from gps.config.algorithm import OnTrouble
 from gps.config.experiment import ExperimentConfig
-from gps.config.reading import FILE_NAME, load, parse, replaced, value_of
+from gps.config.reading import FILE_NAME, load, parse, parse_value, replace_settings
 
-__all__ = ["FILE_NAME", "ExperimentConfig", "OnTrouble", "load", "parse", "replaced", "value_of"]
+__all__ = ["FILE_NAME", "ExperimentConfig", "OnTrouble", "load", "parse", "parse_value", "replace_settings"]

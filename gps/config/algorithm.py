@@ -1,4 +1,4 @@
-"""`[algorithm]`: how the controllers are improved. One model per algorithm, made of what several share."""
+"""`[algorithm]`: the algorithm and its settings. One model per algorithm; base classes hold shared keys."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -8,16 +8,16 @@ from gps.config.controller import ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
 from gps.config.policy import PolicyConfig
-from gps.config.section import Section, named, plugged
+from gps.config.section import Section, plugin_names, usual_name
 
 
 class StepMultiplierConfig(Section):
-    """`[algorithm.step_multiplier]`: the factor on `kl_step` that follows predicted against actual improvement."""
+    """`[algorithm.step_multiplier]`: the factor on `kl_step`, adapted by predicted against actual improvement."""
 
-    initial: float = Field(default=1.0, gt=0, description="in the first iteration")
-    min: float = Field(default=0.1, gt=0, description="never below")
+    initial: float = Field(default=1.0, gt=0, description="value in the first iteration")
+    min: float = Field(default=0.1, gt=0, description="lower limit")
     max: float = Field(
-        default=1.0, gt=0, description="never above; more than 1 lets updates grow that came as predicted"
+        default=1.0, gt=0, description="upper limit; above 1, updates grow while the improvement is as predicted"
     )
 
     @model_validator(mode="after")
@@ -31,36 +31,38 @@ OnTrouble = Literal["continue", "stop"]
 
 
 class AlgorithmBase(Section):
-    """What all algorithms share."""
+    """Keys of all algorithms."""
 
     name: str
-    options: dict[str, Any] = Field(default={}, description="further keys for the algorithm of another package")
-    iterations: int = Field(default=10, ge=1, description="how often to sample, fit and improve")
-    samples: int = Field(default=5, ge=1, description="rollouts of each condition in an iteration, N")
+    options: dict[str, Any] = Field(default={}, description="additional keys for an algorithm from another package")
+    iterations: int = Field(default=10, ge=1, description="number of iterations: sample, fit, improve")
+    samples: int = Field(default=5, ge=1, description="rollouts per condition in each iteration, N")
     on_trouble: OnTrouble = Field(
         default="continue",
-        description="what follows an iteration in which a condition got no new controller or each of its episodes "
-        "failed, or in which the policy's training did not end well: go on with what was good, or stop the run",
+        description="after an iteration in which a condition got no new controller, all episodes of a condition "
+        "failed, or the policy's training failed: continue with the rest, or stop the run",
     )
     controller: ControllerConfig = ControllerConfig()
 
 
 class BoundedConfig(AlgorithmBase):
-    """What the algorithms share that keep an update near the last controllers."""
+    """Keys of the algorithms that keep an update near the last controllers."""
 
-    kl_step: float = Field(default=1.0, gt=0, description="bound on the KL divergence of an update, nats per time step")
+    kl_step: float = Field(
+        default=1.0, gt=0, description="bound on the KL divergence of an update, in nats per time step"
+    )
     step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
 
 
 class ModelBasedConfig(BoundedConfig):
-    """What the algorithms share that optimise under a local model inside a trust region."""
+    """Keys of the algorithms that optimise under a local model inside a trust region."""
 
     constraint: Literal["total", "per_step"] = Field(
-        default="total", description="bound the KL of the whole trajectory, or that of each time step"
+        default="total", description="bound the KL divergence of the whole trajectory, or of each time step"
     )
     solver: Literal["secant", "gradient"] = Field(
         default="secant",
-        description="search for the dual variable: safeguarded secant in log eta, or the lecture's gradient",
+        description="search for the dual variable: safeguarded secant in log eta, or dual gradient ascent",
     )
     entropy: float = Field(
         default=1e-3, ge=0, description="temperature of the entropy bonus, relative to the scale of the cost"
@@ -69,7 +71,7 @@ class ModelBasedConfig(BoundedConfig):
 
 
 class SampleBasedConfig(BoundedConfig):
-    """What the algorithms share that weigh samples by what they cost: they learn from the noise of the actions."""
+    """Keys of the algorithms that weight samples by their cost. They learn from the noise of the actions."""
 
     @model_validator(mode="after")
     def _explores(self) -> Self:
@@ -89,13 +91,13 @@ Feedback = Literal["keep", "zero"]
 
 
 class PI2Base(SampleBasedConfig):
-    """What weighs samples without any model."""
+    """Keys of the algorithms that weight samples and use no model."""
 
     covariance_damping: float = Field(
         default=0.8,
         ge=0,
         le=1,
-        description="share of the old covariance in the new one; the weighed samples give the rest",
+        description="share of the old covariance in the new one; the weighted samples give the rest",
     )
     covariance_floor: float = Field(
         default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the first controllers'"
@@ -103,28 +105,28 @@ class PI2Base(SampleBasedConfig):
     temperature: float | None = Field(
         default=None,
         gt=0,
-        description="of the weights, fixed, relative to the range of a step's costs-to-go; default: the one that keeps "
-        "their KL divergence within kl_step",
+        description="fixed temperature of the weights, relative to the range of a step's costs-to-go; default: chosen "
+        "so that the KL divergence of the weights is within kl_step",
     )
 
 
 class PI2Config(PI2Base):
-    """Path integral policy improvement: no model, the samples are weighed by what they cost from each step on."""
+    """Path integral policy improvement: weights samples by their cost from each step on, without a model."""
 
     name: Literal["pi2"] = "pi2"
     feedback: Feedback = Field(
-        default="keep", description="gains: those of the first controllers throughout, or none"
+        default="keep", description="feedback gains: keep the first controllers' gains, or use none"
     )
 
 
 class PILQRBase(ModelBasedConfig, SampleBasedConfig):
-    """What weighs samples by the cost that a local model does not explain."""
+    """Keys of the algorithms that weight samples by the cost that a local model does not explain."""
 
     covariance_damping: float = Field(
         default=1.0,
         ge=0,
         le=1,
-        description="share of the local model's covariance in the new one; the weighed samples give the rest",
+        description="share of the local model's covariance in the new one; the weighted samples give the rest",
     )
     covariance_floor: float = Field(
         default=0.1, gt=0, le=1, description="smallest standard deviation, relative to the local model's"
@@ -133,56 +135,59 @@ class PILQRBase(ModelBasedConfig, SampleBasedConfig):
         default=None,
         ge=0,
         le=0.99,
-        description="share of kl_step that is left to the samples' residual cost; default: the residual's share of the "
-        "spread of the samples' costs, at most 0.99",
+        description="share of kl_step for the samples' residual cost; default: the residual's share of the spread of "
+        "the samples' costs, at most 0.99",
     )
 
 
 class PILQRConfig(PILQRBase):
-    """trajopt for what the local model explains of the cost, then pi2 for the rest."""
+    """trajopt for the part of the cost that the local model explains, then pi2 for the rest."""
 
     name: Literal["pilqr"] = "pilqr"
 
 
 class GuidedBase(AlgorithmBase):
-    """What the algorithms share that train one neural policy by local controllers."""
+    """Keys of the algorithms that train one neural policy with local controllers."""
 
-    warm_up: int = Field(
-        default=0, ge=0, description="iterations at the start that improve the local controllers alone"
-    )
+    warm_up: int = Field(default=0, ge=0, description="first iterations that improve only the local controllers")
     policy: PolicyConfig = PolicyConfig()
 
 
 Sampling = Annotated[
     Literal["on_policy", "off_policy"],
-    Field(description="whose rollouts are taken: the policy's, or the local controllers'"),
+    Field(description="collect rollouts with the policy, or with the local controllers"),
 ]
 
 
 class MDGPSConfig(ModelBasedConfig, GuidedBase):
-    """Guided policy search: local controllers inside a trust region around the policy, which imitates them."""
+    """Guided policy search: local controllers in a trust region around the policy, which imitates them."""
 
     name: Literal["mdgps"] = "mdgps"
     sampling: Sampling = "on_policy"
     step_rule: Literal["classic", "global"] | None = Field(
         default=None,
-        description="the multiplier of kl_step follows what became of the local controllers' cost, or of the policy's; "
-        "default: of what is sampled",
+        description="adapt the multiplier of kl_step by the local controllers' actual cost, or by the policy's; "
+        "default: by the cost of whichever is sampled",
     )
 
 
 class PenaltyConfig(Section):
-    """`[algorithm.penalty]`: the weights of the divergence between policy and local controllers, one for each step."""
+    """`[algorithm.penalty]`: the weights of the KL divergence between policy and local controllers, one per step."""
 
-    initial: float = Field(default=0.01, gt=0, description="in units of the mean absolute cost of a step, per nat")
-    least: float = Field(default=1e-4, gt=0, description="never below")
-    most: float = Field(default=1.0, gt=0, description="never above")
+    initial: float = Field(
+        default=0.01, gt=0, description="first weight, in units of the mean absolute cost of a step per nat"
+    )
+    least: float = Field(default=1e-4, gt=0, description="lower limit")
+    most: float = Field(default=1.0, gt=0, description="upper limit")
     schedule: Literal["average", "progress", "fixed"] = Field(
         default="average",
-        description="raised where the KL divergence is above twice its mean over time, lowered below half of it; or "
-        "raised where it did not fall by 5 %, lowered where it fell by 20 %; or all raised",
+        description="average: raise a weight if its step's KL divergence is above twice the mean over time, lower it "
+        "below half; progress: raise it if the divergence fell by less than 5 %, lower it if by more than 20 %; "
+        "fixed: raise all",
     )
-    factor: float = Field(default=2.0, ge=1, description="by which a weight is raised or lowered in an iteration")
+    factor: float = Field(
+        default=2.0, ge=1, description="factor by which a weight is raised or lowered in an iteration"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -192,14 +197,14 @@ class PenaltyConfig(Section):
 
 
 class PIGPSConfig(PI2Base, GuidedBase):
-    """Guided policy search by path integrals: the policy imitates what pi2 makes of its own samples."""
+    """Guided policy search by path integrals: pi2 improves on the samples, and the policy imitates the result."""
 
     name: Literal["pigps"] = "pigps"
     sampling: Sampling = "on_policy"
 
 
 class PILQRGPSConfig(PILQRBase, GuidedBase):
-    """The same with pilqr in place of pi2."""
+    """Guided policy search by path integrals, with pilqr in place of pi2."""
 
     name: Literal["pilqrgps"] = "pilqrgps"
     sampling: Sampling = "on_policy"
@@ -209,48 +214,53 @@ class BADMMConfig(ModelBasedConfig, GuidedBase):
     """Guided policy search: local controllers and policy drawn together by multipliers and penalties."""
 
     name: Literal["badmm"] = "badmm"
-    dual_rate: float = Field(default=0.1, ge=0, description="of the Lagrange multipliers; 1: the method of multipliers")
+    dual_rate: float = Field(
+        default=0.1, ge=0, description="step size of the Lagrange multipliers; 1: the method of multipliers"
+    )
     penalty: PenaltyConfig = PenaltyConfig()
 
 
 class DistillationBase(AlgorithmBase):
-    """What the algorithms share that let a policy learn from an expert."""
+    """Keys of the algorithms in which a policy learns from an expert."""
 
-    memory: int = Field(default=10, ge=1, description="iterations whose labelled samples the policy learns from")
+    memory: int = Field(
+        default=10, ge=1, description="number of latest iterations whose labelled samples train the policy"
+    )
     deviation: float = Field(
         default=0.1,
         gt=0,
-        description="standard deviation of the actions of an expert that tells none, relative to their size",
+        description="standard deviation of the actions of an expert that reports no precision, relative to their size",
     )
     expert: ExpertConfig = PlannerExpertConfig()
     policy: PolicyConfig = PolicyConfig()
 
 
 class DAggerConfig(DistillationBase):
-    """A policy learns from an expert what to do in the states that it gets into itself."""
+    """A policy learns from an expert's actions in the states that the policy itself visits."""
 
     name: Literal["dagger"] = "dagger"
     decay: float = Field(
         default=0.5,
         ge=0,
         le=1,
-        description="factor of the share of steps at which the expert acts, 1 at first, with each supervised step",
+        description="factor on the share of steps at which the expert acts, at each supervised step; the share begins "
+        "at 1",
     )
 
 
 class PLATOConfig(DistillationBase):
-    """A policy learns from an expert that acts much as the policy would."""
+    """A policy learns from an expert that stays close to the policy while it collects samples."""
 
     name: Literal["plato"] = "plato"
     adaptation: float = Field(
         default=1.0,
         ge=0,
-        description="weight of the divergence from the policy in what acts, in units of the expert's temperature",
+        description="weight of the divergence from the policy while sampling, in units of the expert's temperature",
     )
 
 
 class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
-    """An algorithm of another package, by the name of its entry point in the group `gps.algorithms`.
+    """An algorithm from another package, by the name of its entry point in the group `gps.algorithms`.
 
     It may use the sections of all families: local model and trust region, policy, expert.
     """
@@ -274,8 +284,8 @@ AlgorithmConfig = Annotated[
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],
-    plugged("gps.algorithms", tuple(key for key in PluginAlgorithmConfig.model_fields if key not in ("name", "plugin"))),
-    named("trajopt"),
-    Field(description="how the controllers are improved"),
+    plugin_names("gps.algorithms", tuple(key for key in PluginAlgorithmConfig.model_fields if key not in ("name", "plugin"))),
+    usual_name("trajopt"),
+    Field(description="the algorithm and its settings"),
 ]
 """`[algorithm]`."""

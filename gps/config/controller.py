@@ -1,23 +1,23 @@
-"""`[algorithm.controller]`: what is executed, and what the first iteration starts from."""
+"""`[algorithm.controller]`: what is executed, and the initial controllers."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gps.config.section import RELATIVE, ListOf, Section, named
+from gps.config.section import RELATIVE, ListOf, Section, usual_name
 
 
 class LQRInitialConfig(Section):
-    """The LQR controller about the start, under assumed double-integrator dynamics."""
+    """An LQR controller that holds the start, under assumed double-integrator dynamics."""
 
     name: Literal["lqr"] = "lqr"
     stiffness: float = Field(default=1.0, ge=0, description="weight of the deviation of the positions")
     damping: float = Field(default=0.5, ge=0, description="weight of the velocities, relative to `stiffness`")
     gain: float | ListOf[float] = Field(
-        default=1.0, description="acceleration per unit of action; a list gives one per action"
+        default=1.0, description="acceleration per unit of action; one number, or a list with one per action"
     )
     noise: float = Field(
-        default=1.0, gt=0, description="largest standard deviation of the noise at the first step, units of action"
+        default=1.0, gt=0, description="largest standard deviation of the noise at the first step, in units of action"
     )
 
 
@@ -27,7 +27,9 @@ class PDInitialConfig(Section):
     name: Literal["pd"] = "pd"
     stiffness: float = Field(default=1.0, ge=0, description="action per unit of position error")
     damping: float = Field(default=0.5, ge=0, description="action per unit of velocity")
-    noise: float = Field(default=0.3, gt=0, description="standard deviation of the exploration noise, units of action")
+    noise: float = Field(
+        default=0.3, gt=0, description="standard deviation of the exploration noise, in units of action"
+    )
 
 
 class ZeroInitialConfig(Section):
@@ -37,8 +39,8 @@ class ZeroInitialConfig(Section):
     noise: float | None = Field(
         default=None,
         gt=0,
-        description="standard deviation of the exploration noise, units of action; default: a quarter of the range of "
-        "each action that has limits, 1 of the others",
+        description="standard deviation of the exploration noise, in units of action; default: a quarter of the range "
+        "of an action with limits, 1 without",
     )
 
 
@@ -48,33 +50,35 @@ class FileInitialConfig(Section):
     name: Literal["file"] = "file"
     path: Annotated[str, RELATIVE] = Field(description="a run directory, relative to the experiment's directory")
     iteration: int | None = Field(
-        default=None, ge=0, description="the iteration whose controllers are taken; default: the last"
+        default=None, ge=0, description="iteration to take the controllers from; default: the last"
     )
 
 
 class ControllerConfig(Section):
-    """`[algorithm.controller]`: what is executed while sampling, and what the first iteration starts from."""
+    """`[algorithm.controller]`: what is executed while sampling, and the initial controllers."""
 
     execute: Literal["open_loop", "feedback", "fixed_noise", "max_entropy"] = Field(
         default="max_entropy",
-        description="the mean actions alone; with feedback; with noise of fixed size; with covariance Quu^-1",
+        description="open_loop: the mean actions; feedback: the mean controllers; fixed_noise: with noise of fixed "
+        "size; max_entropy: with covariance Quu^-1",
     )
     noise: float = Field(
-        default=0.1, ge=0, description='standard deviation under execute = "fixed_noise", units of action'
+        default=0.1, ge=0, description='standard deviation of the noise if execute = "fixed_noise", in units of action'
     )
     smoothing: float = Field(
         default=0.0,
         ge=0,
-        description="standard deviation of the Gaussian filter over the exploration noise, time steps; 0: white",
+        description="standard deviation of the Gaussian filter over the exploration noise, in time steps; 0: white "
+        "noise",
     )
     initial: Annotated[
         Annotated[
             LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig, Field(discriminator="name")
         ]
         | None,
-        named("lqr"),
+        usual_name("lqr"),
         Field(
-            description='the controllers of the first iteration; default: "lqr" where the environment tells positions '
-            'and velocities apart, "zero" elsewhere'
+            description='the controllers of the first iteration; default: "lqr" if the environment says which entries '
+            'of the state are positions and velocities, otherwise "zero"'
         ),
     ] = None

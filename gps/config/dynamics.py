@@ -1,22 +1,28 @@
-"""`[algorithm.dynamics]`: how the local dynamics are fitted."""
+"""`[algorithm.dynamics]`: how to fit the local dynamics."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gps.config.section import Section, named, plugged
+from gps.config.section import Section, plugin_names, usual_name
 
 
 class MixtureConfig(Section):
-    """A Gaussian mixture over [x; u; x'] of all conditions."""
+    """A Gaussian mixture over the points [x; u; x'] of all conditions."""
 
-    clusters: int = Field(default=20, ge=1, description="at most this many")
+    clusters: int = Field(default=20, ge=1, description="largest number of clusters")
     points_per_cluster: int = Field(
-        default=40, ge=1, description="fewer clusters are used while there are fewer points for each"
+        default=40,
+        ge=1,
+        description="smallest number of points per cluster; with fewer points, fewer clusters are used",
     )
-    memory: int = Field(default=2, ge=1, description="iterations whose samples the mixture is fitted to")
+    memory: int = Field(
+        default=2, ge=1, description="number of latest iterations whose samples the mixture is fitted to"
+    )
     em_steps: int = Field(default=5, ge=1, description="steps of expectation-maximisation in each iteration")
-    max_points: int = Field(default=4000, ge=1, description="the mixture is fitted to at most this many, evenly spread")
+    max_points: int = Field(
+        default=4000, ge=1, description="largest number of points that the mixture is fitted to, evenly spread"
+    )
 
 
 class MixturePriorConfig(MixtureConfig):
@@ -27,35 +33,38 @@ class MixturePriorConfig(MixtureConfig):
 
 
 class NoPriorConfig(Section):
-    """No prior: each time step is fitted to its own samples alone."""
+    """No prior: each time step is fitted only to its own samples."""
 
     name: Literal["none"] = "none"
 
 
 class PluginPriorConfig(Section):
-    """A prior of another package, by the name of its entry point in the group `gps.dynamics`."""
+    """A prior from another package, named by its entry point in the group `gps.dynamics`."""
 
     name: Literal["plugin"] = "plugin"
-    plugin: str = Field(min_length=1, description="the name of the entry point; its own keys may stand beside `name`")
-    options: dict[str, Any] = Field(default={}, description="keyword arguments of what makes it")
+    plugin: str = Field(min_length=1, description="name of the entry point; the prior's own keys may follow `name`")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the entry point")
 
 
 class DynamicsConfig(Section):
-    """`[algorithm.dynamics]`: how the local dynamics are fitted."""
+    """`[algorithm.dynamics]`: how to fit the local dynamics."""
 
     fit: Literal["bayesian", "least_squares"] = Field(
         default="bayesian",
-        description="under the prior (version 2.0 of the lecture), or by linear regression (version 1.0)",
+        description="Bayesian regression under the prior, or least squares",
     )
     ridge: float = Field(
-        default=1e-6, ge=0, description="added to the covariance of [x; u], relative to each dimension's spread"
+        default=1e-6,
+        ge=0,
+        description="ridge added to the covariance of [x; u], relative to each dimension's mean square deviation",
     )
     center: Literal["posterior", "sample"] = Field(
-        default="posterior", description="the point that the model passes through: posterior mean or samples' mean"
+        default="posterior",
+        description="the point that the model passes through: the posterior mean or the samples' mean",
     )
     prior: Annotated[
         Annotated[MixturePriorConfig | NoPriorConfig | PluginPriorConfig, Field(discriminator="name")],
-        plugged("gps.dynamics"),
-        named("gmm"),
-        Field(description="what is believed before the samples of a time step are seen"),
+        plugin_names("gps.dynamics"),
+        usual_name("gmm"),
+        Field(description="prior of the dynamics at a time step"),
     ] = MixturePriorConfig()

@@ -1,4 +1,4 @@
-"""`[environment]`: what is controlled, and from where it starts."""
+"""`[environment]`: the environment and its initial situations."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -8,11 +8,11 @@ from gps.config.section import RELATIVE, ListOf, Section
 
 
 def _seeds(value: object) -> object:
-    """M conditions that differ in their seed alone, where a file gives their number."""
+    """Expand a number M to M conditions that differ only in their seed."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     if value < 1:
-        raise ValueError(f"expected a list of tables, or how many seeds: an integer >= 1, got {value}")
+        raise ValueError(f"expected a list of tables, or a number of seeds: an integer >= 1, got {value}")
     return [{"seed": seed} for seed in range(value)]
 
 
@@ -20,7 +20,7 @@ Limit = float | ListOf[float]
 
 
 class EnvironmentConfig(Section):
-    """`[environment]`: what is controlled. Either `id` or `mjcf`."""
+    """`[environment]`: the environment, given by either `id` or `mjcf`."""
 
     id: str | None = Field(
         default=None,
@@ -38,12 +38,12 @@ class EnvironmentConfig(Section):
     observation: ListOf[str] | None = Field(
         default=None,
         min_length=1,
-        description="parts of what a policy sees, in order, where that is not the state, which the local controllers "
-        "see; default: the state, or the key `observation` of a Dict whose other key is `state`",
+        description="parts of the policy's observation, in order; the local controllers always observe the state. "
+        "Default: the state, or the key `observation` of a Dict whose other key is `state`",
     )
     image_size: ListOf[int] | None = Field(
         default=None,
-        description="width and height of pictures in the observation, pixels; default: 64 x 64",
+        description="width and height of images in the observation, in pixels; default: 64 x 64",
     )
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
@@ -54,45 +54,46 @@ class EnvironmentConfig(Section):
     conditions: Annotated[ListOf[dict[str, Any]], BeforeValidator(_seeds)] = Field(
         default=({},),
         min_length=1,
-        description="the M initial situations: one table each, in the environment's terms; in a Gymnasium environment "
-        "`seed` (default 0) and the options of its reset. A number M stands for the seeds 0 to M - 1",
+        description="the M initial situations, one table each, with keys of the environment; for a Gymnasium "
+        "environment `seed` (default 0) and the options of its reset. A number M means the seeds 0 to M - 1",
     )
     test_conditions: ListOf[dict[str, Any]] = Field(
         default=(),
-        description="initial situations that nothing is trained on, for policies that are to carry over to them. A "
-        "number K stands for the K seeds that follow those of `conditions`",
+        description="initial situations that are never trained on, to evaluate how a policy generalises. A number K "
+        "means the K seeds after those of `conditions`",
     )
     threads: int | None = Field(
         default=None,
         ge=1,
-        description="threads of the physics, or processes that a Gymnasium environment's simulations are spread over; "
-        "1: in this process, without step_timeout; default: $GPS_THREADS, else every CPU. No result depends on it",
+        description="threads of the physics, or processes for the simulations of a Gymnasium environment; 1: in this "
+        "process, without step_timeout; default: $GPS_THREADS, or all CPUs. Results do not depend on it",
     )
     options: dict[str, Any] = Field(
-        default={}, description="further keyword arguments of the environment's constructor"
+        default={}, description="additional keyword arguments of the environment's constructor"
     )
     step_timeout: float = Field(
         default=60.0,
         gt=0,
         description="seconds after which a Gymnasium environment that has not finished a step is killed, which ends "
-        "the run; its making and resets may take as long, or 60",
+        "the run; its construction and resets may take this long or 60 s, whichever is longer",
     )
     sampling: Literal["batch", "one_at_a_time"] = Field(
         default="batch",
-        description="as many simulations as there are samples in an iteration, or one of them: a robot exists once",
+        description="simulate all samples of an iteration in parallel, or one after another, as on a robot",
     )
     confirm_reset: bool = Field(
         default=False, description='ask on the terminal before each reset; needs sampling = "one_at_a_time"'
     )
     action_limits: ListOf[Limit] | None = Field(
         default=None,
-        description="lowest and highest action, tighter than the environment's; each a number, or one per action",
+        description="lowest and highest action, tighter than the environment's; each one number, or a list with one "
+        "per action",
     )
     abort: str | None = Field(
         default=None,
         min_length=1,
-        description="a function of task.py, abort(state, action, t), that is asked after each step with the new state; "
-        "true or a sentence ends the episode, and what was sampled until then is kept",
+        description="name of a function abort(state, action, t) in task.py, called after each step with the new "
+        "state; if it returns true or a sentence, the episode ends, and its samples so far are kept",
     )
 
     @field_validator("test_conditions", mode="before")
@@ -101,7 +102,7 @@ class EnvironmentConfig(Section):
         if not isinstance(value, int) or isinstance(value, bool):
             return value
         if value < 1:
-            raise ValueError(f"expected a list of tables, or how many seeds: an integer >= 1, got {value}")
+            raise ValueError(f"expected a list of tables, or a number of seeds: an integer >= 1, got {value}")
         seeds = [seed for one in info.data.get("conditions", ()) if type(seed := one.get("seed")) is int]
         first = max(seeds, default=-1) + 1
         return [{"seed": seed} for seed in range(first, first + value)]
@@ -111,7 +112,7 @@ class EnvironmentConfig(Section):
         for i, condition in enumerate(self.test_conditions):
             if condition in self.conditions:
                 m = self.conditions.index(condition)
-                raise ValueError(f"test_conditions.{i}: {condition} is trained on: it is conditions.{m} as well")
+                raise ValueError(f"test_conditions.{i}: {condition} is also conditions.{m}, which is trained on")
         return self
 
     @model_validator(mode="after")

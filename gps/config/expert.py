@@ -1,28 +1,32 @@
-"""`[algorithm.expert]`: who is asked what to do."""
+"""`[algorithm.expert]`: the expert that labels the visited states with actions."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from gps.config.dynamics import MixtureConfig
-from gps.config.section import RELATIVE, Section, named
+from gps.config.section import RELATIVE, Section, usual_name
 
 
 class PlannerDynamicsConfig(MixtureConfig):
-    """A Gaussian mixture over [x; u; x'] of all conditions, as a model of the dynamics everywhere."""
+    """A Gaussian mixture over the points [x; u; x'] of all conditions, as a global model of the dynamics."""
 
-    memory: int = Field(default=10, ge=1, description="iterations whose samples the mixture is fitted to")
+    memory: int = Field(
+        default=10, ge=1, description="number of latest iterations whose samples the mixture is fitted to"
+    )
 
 
 class PlannerExpertConfig(Section):
-    """Replans at each step, by iterative LQR in dynamics that are learned from the samples."""
+    """Replans at each step, by iterative LQR in dynamics learned from the samples."""
 
     name: Literal["planner"] = "planner"
-    horizon: int = Field(default=20, ge=1, description="time steps that a plan reaches ahead, within the episode")
-    rounds: int = Field(default=2, ge=1, description="rounds of iterative LQR at each step, from the last one's plan")
-    first_rounds: int = Field(default=20, ge=1, description="the same at the first step, from no action")
+    horizon: int = Field(default=20, ge=1, description="length of a plan in time steps; a plan ends with the episode")
+    rounds: int = Field(
+        default=2, ge=1, description="rounds of iterative LQR at each step, starting from the last step's plan"
+    )
+    first_rounds: int = Field(default=20, ge=1, description="rounds at the first step, starting from zero actions")
     guesses: int = Field(
-        default=8, ge=0, description="random plans that are tried at each step, in place of one that costs more"
+        default=8, ge=0, description="random plans tried at each step; the best one replaces a plan that costs more"
     )
     entropy: float = Field(
         default=1e-2,
@@ -33,23 +37,23 @@ class PlannerExpertConfig(Section):
 
 
 class TaskExpertConfig(Section):
-    """`act(states, t)` of task.py, or a class with that method. States are (B, dx), actions (B, du)."""
+    """`act(states, t)` in task.py, or a class with that method. States are (B, dx), actions (B, du)."""
 
     name: Literal["task"] = "task"
-    function: str = Field(default="act", min_length=1, description="the name of the function, or of the class")
+    function: str = Field(default="act", min_length=1, description="name of the function or class")
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the class")
 
 
 class RunExpertConfig(Section):
-    """What an earlier run has learned: its policy, which sees this experiment's state, or its controllers."""
+    """The result of an earlier run: its policy, which must observe this experiment's state, or its controllers."""
 
     name: Literal["run"] = "run"
     path: Annotated[str, RELATIVE] = Field(description="a run directory, relative to the experiment's directory")
-    iteration: int | None = Field(default=None, ge=0, description="the iteration that has made it; default: the last")
+    iteration: int | None = Field(default=None, ge=0, description="iteration of that run; default: the last")
 
 
 ExpertConfig = Annotated[
     Annotated[PlannerExpertConfig | TaskExpertConfig | RunExpertConfig, Field(discriminator="name")],
-    named("planner"),
-    Field(description="who is asked what to do in the visited states"),
+    usual_name("planner"),
+    Field(description="the expert that labels the visited states with actions"),
 ]

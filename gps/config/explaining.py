@@ -1,7 +1,7 @@
-"""Pydantic's errors in words: what was expected at a key, what was found, and the nearest known key.
+"""Explain pydantic's errors: what was expected at a key, what was found, and the nearest known key.
 
-Pydantic says where an error is; the words come from the type hint of the key at that place, so that a key is described
-in the same way whatever is wrong with its value.
+Pydantic locates an error; the words come from the type hint of the key at that place, so that a key is described in the
+same way for every error in its value.
 """
 
 import dataclasses
@@ -22,52 +22,52 @@ KeyPath = tuple[str | int, ...]
 
 
 def explain(error: ValidationError, model: type[BaseModel], raw: Any) -> list[tuple[KeyPath, str]]:
-    """Where and what each error is, once each.
+    """Return the place and the message of each error, without duplicates.
 
     Args:
-        error: of validating `raw` as `model`.
+        error: raised by validating `raw` as `model`.
     """
-    found = dict.fromkeys(_explain(details, model, raw) for details in error.errors(include_url=False))
-    # A list whose items are wrong also counts as too short; the items say more.
+    found = dict.fromkeys(_explain_one(details, model, raw) for details in error.errors(include_url=False))
+    # Pydantic also reports a list with wrong items as too short; the errors of the items say more.
     return [item for item in found if not any(other[: len(item[0])] == item[0] != other for other, _ in found)]
 
 
 def kinds_at(model: type[BaseModel], path: KeyPath) -> dict[str, type[BaseModel]]:
-    """The sections that may stand at a place of a file, by their `name`."""
+    """Return the sections that are allowed at a place of a file, by their `name`."""
     return _kinds(_locate(model, path).hint)
 
 
 def usual_at(model: type[BaseModel], path: KeyPath) -> str | None:
-    """The `name` of the section that stands there where none is given; None if it must be given."""
+    """Return the `name` that a section at this place has if none is given; None if it must be given."""
     return next((mark.usual for mark in _locate(model, path).constraints if isinstance(mark, UsualName)), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UsualName(BeforeValidator):
-    """Puts in the usual `name` where a table has none."""
+    """Insert the usual `name` into a table without one."""
 
     usual: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PluggedNames(BeforeValidator):
-    """Rewrites a table whose `name` another package has added to one of the kind `plugin`."""
+    """Rewrite a table whose `name` is an entry point of another package as a table of the kind `plugin`."""
 
     names: Callable[[], Sequence[str]] = tuple
 
 
 class _Located:
-    """What the models say about a place in the file."""
+    """The type hints of a place in the file."""
 
     def __init__(self, hint: Any) -> None:
         self.path: list[str | int] = []
-        self.hint, self.constraints = _stripped(hint)
+        self.hint, self.constraints = _strip(hint)
         self.parent: type[BaseModel] | None = None  # the section of the last key
-        self.kinds: dict[str, type[BaseModel]] = {}  # all that could have stood in its place
+        self.kinds: dict[str, type[BaseModel]] = {}  # all sections allowed at its place
 
 
 def _locate(model: type[BaseModel], location: Sequence[str | int]) -> _Located:
-    """Follow pydantic's location, which has tags and types among the keys and indices of the file."""
+    """Follow pydantic's location, which mixes tags and types with the keys and indices of the file."""
     at = _Located(model)
     family: dict[str, type[BaseModel]] = {}
     for part in location:
@@ -84,15 +84,15 @@ def _locate(model: type[BaseModel], location: Sequence[str | int]) -> _Located:
             field = at.parent.model_fields.get(str(part))
             hint, extra = (field.annotation, field.metadata) if field else (None, ())
         else:
-            break  # within a value: the key's own type says more than its part's
+            break  # inside a value: the type of the whole key says more than that of a part
         at.path.append(part)
-        at.hint, constraints = _stripped(hint)
+        at.hint, constraints = _strip(hint)
         at.constraints = (*extra, *constraints)
     return at
 
 
-def _explain(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[KeyPath, str]:
-    """Where an error is and what to say about it."""
+def _explain_one(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[KeyPath, str]:
+    """Return the place and the message of an error."""
     at = _locate(model, error["loc"])
     path, value = tuple(at.path), raw
     for part in path:
@@ -101,30 +101,30 @@ def _explain(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple[Key
         case "extra_forbidden":
             if owners := [name for name, kind in at.kinds.items() if path[-1] in kind.model_fields]:
                 own = next(name for name, kind in at.kinds.items() if kind is at.parent)
-                return path, f"{_quoted([own])} has no such key; it is one of {_quoted(owners, 'and')}"
+                return path, f"{_quote([own])} has no such key; it is one of {_quote(owners, 'and')}"
             known = list(at.parent.model_fields) if at.parent else []
             guess = nearest(str(path[-1]), known) or f"; known are {', '.join(known)}"
             return path, f"unknown key{guess}"
         case "missing":
             field = at.parent.model_fields[str(path[-1])] if at.parent else None
             meaning = f" ({field.description})" if field and field.description else ""
-            return path, f"missing; expected {_expected(at.hint, at.constraints)}{meaning}"
+            return path, f"missing; expected {_describe(at.hint, at.constraints)}{meaning}"
         case "value_error":
             return path, str(error["ctx"]["error"])
         case "union_tag_not_found":
-            return (*path, "name"), f"missing; expected {_quoted(_names(at))}"
+            return (*path, "name"), f"missing; expected {_quote(_allowed_names(at))}"
         case "union_tag_invalid":
-            name, kinds = value["name"], _names(at)
-            return (*path, "name"), f"expected {_quoted(kinds)}, got {_shown(name)}{nearest(str(name), kinds)}"
-    expected = _expected(at.hint, at.constraints)
+            name, kinds = value["name"], _allowed_names(at)
+            return (*path, "name"), f"expected {_quote(kinds)}, got {_show(name)}{nearest(str(name), kinds)}"
+    expected = _describe(at.hint, at.constraints)
     if isinstance(value, float) and not math.isfinite(value):
         expected = expected.replace("a number", "a finite number", 1)
     guess = nearest(str(value), get_args(at.hint)) if get_origin(at.hint) is Literal else ""
-    return path, f"expected {expected}, got {_shown(value)}{guess}"
+    return path, f"expected {expected}, got {_show(value)}{guess}"
 
 
-def _stripped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without its `Annotated` and its None, and the constraints on it."""
+def _strip(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return a type without its `Annotated` and its None, and the constraints on it."""
     constraints: tuple[Any, ...] = ()
     while True:
         if get_origin(hint) is Annotated:
@@ -141,7 +141,7 @@ def _is_union(hint: Any) -> bool:
 
 
 def _kinds(hint: Any) -> dict[str, type[BaseModel]]:
-    """The sections that may stand at a place, by their `name`."""
+    """Return the sections that a type hint allows, by their `name`."""
     members = get_args(hint) if _is_union(hint) else (hint,)
     sections = [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
     if len(sections) == 1:
@@ -155,18 +155,18 @@ _WORDS = {int: ("an integer", "integers"), float: ("a number", "numbers"), str: 
 _BOUNDS = [(Ge, ">=", "ge"), (Gt, ">", "gt"), (Le, "<=", "le")]
 
 
-def _expected(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) -> str:
-    """What a type wants, in words."""
-    hint, more = _stripped(hint)
+def _describe(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) -> str:
+    """Describe the values of a type in words."""
+    hint, more = _strip(hint)
     constraints = (*constraints, *more)
     origin = get_origin(hint) or hint
     if origin is Literal:
-        return _quoted(get_args(hint))
+        return _quote(get_args(hint))
     if _is_union(hint) and not _kinds(hint):
-        return " or ".join(_expected(member) for member in get_args(hint))
+        return " or ".join(_describe(member) for member in get_args(hint))
     if origin is tuple:
         least = next((c.min_length for c in constraints if isinstance(c, MinLen)), 0)
-        items = _expected(get_args(hint)[0], plural=True)
+        items = _describe(get_args(hint)[0], plural=True)
         return f"a list of {items}{', at least one' if least else ''}"
     word = _WORDS.get(origin, _WORDS[dict])[plural]
     bounds = [f"{sign} {getattr(c, name)}" for c in constraints for kind, sign, name in _BOUNDS if isinstance(c, kind)]
@@ -175,18 +175,18 @@ def _expected(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) 
     return f"{word} {' and '.join(bounds)}".rstrip()
 
 
-def _names(at: _Located) -> list[str]:
-    """The names that a table may have here: those of its kinds and, for `plugin`, what is installed."""
+def _allowed_names(at: _Located) -> list[str]:
+    """Return the allowed names of a table: those of its kinds and the installed plug-ins."""
     installed = [name for mark in at.constraints if isinstance(mark, PluggedNames) for name in mark.names()]
     return [*(name for name in _kinds(at.hint) if name != "plugin"), *installed]
 
 
-def _quoted(names: Iterable[str], conjunction: str = "or") -> str:
+def _quote(names: Iterable[str], conjunction: str = "or") -> str:
     *first, last = [f'"{name}"' for name in names]
     return f"{', '.join(first)} {conjunction} {last}" if first else last
 
 
-def _shown(value: Any) -> str:
-    """A value as TOML writes it, or nearly, cut to a line."""
+def _show(value: Any) -> str:
+    """Return a value roughly as TOML writes it, cut to 60 characters."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."

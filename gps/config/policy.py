@@ -6,30 +6,30 @@ from annotated_types import Ge
 from pydantic import Field, model_validator
 
 from gps.config.dynamics import MixturePriorConfig, NoPriorConfig
-from gps.config.section import ListOf, Section, named
+from gps.config.section import ListOf, Section, usual_name
 
 Prior = Annotated[
     Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
-    named("gmm"),
-    Field(description="what is believed of the policy around a time step before its samples are seen"),
+    usual_name("gmm"),
+    Field(description="prior of the policy's linearisation at a time step"),
 ]
 
 
 class PerceptronConfig(Section):
-    """The hidden layers alone: for numbers."""
+    """Hidden layers only, for observations that are vectors."""
 
     name: Literal["mlp"] = "mlp"
 
 
 class ConvolutionalConfig(Section):
-    """Convolutions before the hidden layers, whose last channels become one point of the image each: for pictures."""
+    """Convolutions before the hidden layers, for images. Each of the last channels becomes one point of the image."""
 
     name: Literal["convolutional"] = "convolutional"
     channels: ListOf[Annotated[int, Ge(1)]] = Field(default=(8, 16), description="outputs of each convolution")
-    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3), description="side of each kernel, pixels")
+    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3), description="side of each kernel, in pixels")
     strides: ListOf[Annotated[int, Ge(1)]] = Field(
         default=(2, 1),
-        description="step of each kernel, pixels: what is to be found should be more than twice their product wide",
+        description="stride of each kernel, in pixels; an object to locate should be wider than twice their product",
     )
 
     @model_validator(mode="after")
@@ -42,31 +42,33 @@ class ConvolutionalConfig(Section):
 
 Network = Annotated[
     Annotated[PerceptronConfig | ConvolutionalConfig, Field(discriminator="name")] | None,
-    named("convolutional"),
+    usual_name("convolutional"),
     Field(
-        description='what comes before the hidden layers: "mlp" nothing, "convolutional" what sees; default: the one '
-        "that fits the observation, which has pictures or none"
+        description='layers before the hidden layers: "mlp" none, "convolutional" for images; default: '
+        '"convolutional" if the observation has images, otherwise "mlp"'
     ),
 ]
 
 
 class PolicyConfig(Section):
-    """`[algorithm.policy]`: the neural policy, and how it is trained in each iteration."""
+    """`[algorithm.policy]`: the neural policy and its training in each iteration."""
 
     network: Network = None
     hidden: ListOf[Annotated[int, Ge(1)]] = Field(default=(64, 64), description="units of each hidden layer")
-    activation: Literal["relu", "tanh"] = Field(default="relu", description="of the hidden layers")
-    steps: int = Field(default=4000, ge=1, description="mini-batches in an iteration, at most")
-    batch: int = Field(default=32, ge=1, description="samples of a mini-batch")
+    activation: Literal["relu", "tanh"] = Field(default="relu", description="activation of the hidden layers")
+    steps: int = Field(default=4000, ge=1, description="largest number of mini-batches in an iteration")
+    batch: int = Field(default=32, ge=1, description="samples per mini-batch")
     learning_rate: float = Field(
-        default=1e-3, gt=0, description="of Adam; it falls to a hundredth over the steps of an iteration"
+        default=1e-3, gt=0, description="learning rate of Adam; it falls to a hundredth over the steps of an iteration"
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="per step, relative to the learning rate")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay per step, relative to the learning rate")
     held_out: float = Field(
-        default=0.1, ge=0, le=0.9, description="share of the episodes that training does not see, but is judged by"
+        default=0.1, ge=0, le=0.9, description="share of the episodes held out from training to validate it"
     )
-    check_every: int = Field(default=100, ge=1, description="steps between two looks at the held-out loss")
-    patience: int = Field(default=10, ge=1, description="looks without a new lowest loss after which training stops")
+    check_every: int = Field(default=100, ge=1, description="steps between two evaluations of the held-out loss")
+    patience: int = Field(
+        default=10, ge=1, description="stop training after this many evaluations without a new lowest loss"
+    )
     least_deviation: float = Field(
         default=1e-3, gt=0, description="smallest standard deviation of the noise, relative to the actions' size"
     )

@@ -1,4 +1,4 @@
-"""Reading an experiment file: TOML and overrides in, a validated `ExperimentConfig` or a `ConfigError` out."""
+"""Read an experiment file: from TOML and overrides to a validated `ExperimentConfig`, or a `ConfigError`."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ from gps.errors import ConfigError, nearest
 
 FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20
-"""A larger experiment file is refused."""
+"""Largest size of an experiment file."""
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -24,21 +24,21 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
     Args:
         path: its directory, or the file itself.
-        overrides: `section.key=value`, the value in TOML or a bare string; `cost.0.weight=2` reaches into a list.
+        overrides: `section.key=value`, the value in TOML or a bare string; `cost.0.weight=2` changes an item of a list.
 
     Raises:
-        ConfigError: one line for everything that is wrong.
+        ConfigError: with one line for each error.
     """
     path = Path(path)
     if not path.exists():
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: there is no such experiment{nearest(path.name, siblings)}")
+        raise ConfigError(f"{path}: no such experiment{nearest(path.name, siblings)}")
     file = path / FILE_NAME if path.is_dir() else path
     try:
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
-            raise ConfigError(f"{file}: larger than {MAX_BYTES >> 20} MiB, which no experiment file is")
+            raise ConfigError(f"{file}: larger than {MAX_BYTES >> 20} MiB, the limit for an experiment file")
         text = content.decode()
     except FileNotFoundError:
         raise ConfigError(f"{path}: no {FILE_NAME} in this directory") from None
@@ -51,34 +51,34 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
 
 
 def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> ExperimentConfig:
-    """As `load`, from the text of a file that messages call `place`."""
+    """Read an experiment from the text of a file; messages call the file `place`."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{place}: {_syntax_error(error)}") from None
+        raise ConfigError(f"{place}: {_explain_syntax(error)}") from None
     except RecursionError:
         raise ConfigError(f"{place}: nested too deeply") from None
     places: dict[KeyPath, str] = {}
     for override in overrides:
-        places[_override(raw, override, places)] = f"--set {override}"
+        places[_apply_override(raw, override, places)] = f"--set {override}"
     try:
         return ExperimentConfig.model_validate(raw)
     except ValidationError as error:
         lines = [
-            ": ".join(filter(None, (_place(path, places) or place, ".".join(map(str, path)), message)))
+            ": ".join(filter(None, (_find_override(path, places) or place, ".".join(map(str, path)), message)))
             for path, message in explain(error, ExperimentConfig, raw)
         ]
         raise ConfigError("\n".join(lines)) from None
 
 
-def replaced(
+def replace_settings(
     config: ExperimentConfig,
     *,
     seed: int | None = None,
     iterations: int | None = None,
     on_trouble: OnTrouble | None = None,
 ) -> ExperimentConfig:
-    """The same with another seed, number of iterations or way to take trouble, where one is given.
+    """Return the config with another seed, number of iterations or reaction to trouble, if given.
 
     Raises:
         ConfigError: if one is out of range.
@@ -88,17 +88,17 @@ def replaced(
     return parse(config.to_toml(), FILE_NAME, overrides) if overrides else config
 
 
-def _syntax_error(error: tomllib.TOMLDecodeError) -> str:
-    """`line 3, column 5: invalid value` from `Invalid value (at line 3, column 5)`."""
+def _explain_syntax(error: tomllib.TOMLDecodeError) -> str:
+    """Turn `Invalid value (at line 3, column 5)` into `line 3, column 5: invalid value`."""
     message, _, where = str(error).rpartition(" (at ")
     return f"{where.rstrip(')')}: {message[:1].lower()}{message[1:]}" if message else str(error)
 
 
-def _override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
-    """Write an override into the table; returns where.
+def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
+    """Write an override into the table; return its path.
 
-    Naming another kind of a table (`algorithm.name=pi2`) drops the file's keys that only the kind it was has. Those
-    that both kinds share stay, and so does what `earlier` overrides have written, to be refused where it is wrong.
+    Naming another kind of a table (`algorithm.name=pi2`) drops the file's keys that only the old kind has. Keys that
+    both kinds share stay. Keys written by `earlier` overrides stay too, so that validation rejects wrong ones.
     """
     target, equals, text = override.partition("=")
     parts = [part.strip() for part in target.split(".")]
@@ -118,11 +118,11 @@ def _override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) ->
         path += (key,)
         if len(path) < len(parts):
             node = node[key] if isinstance(node, list) else node.setdefault(key, {})
-    value = value_of(text)
+    value = parse_value(text)
     if key == "name" and len(kinds := kinds_at(ExperimentConfig, path[:-1])) > 1:
         old = node.get("name", usual_at(ExperimentConfig, path[:-1]) or value)
         if old != value:
-            keep = _shared(*(kinds.get(str(name), kinds.get("plugin")) for name in (old, value)))
+            keep = _shared_keys(*(kinds.get(str(name), kinds.get("plugin")) for name in (old, value)))
             keep |= {
                 where[len(path) - 1]
                 for where in earlier
@@ -134,14 +134,14 @@ def _override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) ->
     return path
 
 
-def _shared(*kinds: type[Section] | None) -> set[Any]:
-    """The keys that sections have from a common base."""
+def _shared_keys(*kinds: type[Section] | None) -> set[Any]:
+    """Return the keys that sections inherit from a common base."""
     bases = set.intersection(*({*kind.__mro__} if kind else set() for kind in kinds))
     return {key for base in bases if issubclass(base, Section) for key in base.model_fields}
 
 
-def value_of(text: str) -> Any:
-    """A TOML value, or the text itself."""
+def parse_value(text: str) -> Any:
+    """Return the TOML value that the text is, otherwise the text itself."""
     try:
         table = tomllib.loads(f"value = {text}")
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -149,7 +149,7 @@ def value_of(text: str) -> Any:
     return table["value"] if table.keys() == {"value"} else text
 
 
-def _place(path: KeyPath, places: dict[KeyPath, str]) -> str | None:
-    """The last override that had to do with `path`."""
+def _find_override(path: KeyPath, places: dict[KeyPath, str]) -> str | None:
+    """Return the last override of `path` or of a key above or below it."""
     related = [text for where, text in places.items() if where == path[: len(where)] or path == where[: len(path)]]
     return related[-1] if related else None

@@ -1,4 +1,4 @@
-"""What the sections of an experiment file are made of."""
+"""The base of the sections of an experiment file, and annotations of their keys."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,33 +15,33 @@ ListOf = Annotated[tuple[Item, ...], Strict(False)]  # TOML has lists; a frozen 
 NonNegative = Annotated[float, Ge(0)]
 
 RELATIVE = "relative to the experiment's directory"
-"""Marks a key that is a path: `Annotated[str, RELATIVE]`."""
+"""Annotation of a key that is a path: `Annotated[str, RELATIVE]`."""
 
 
 class Section(BaseModel):
-    """Base of all sections: no conversions but integer to number, no unknown keys, no NaN or infinity, immutable."""
+    """Base of all sections: immutable; only integers are converted to numbers; no unknown keys, NaN or infinity."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    def anchored(self, directory: Path) -> Self:
-        """The same with the paths that are relative to `directory` made absolute, to be read from elsewhere."""
+    def anchor(self, directory: Path) -> Self:
+        """Return the section with its relative paths made absolute, relative to `directory`."""
         changed = {}
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             if isinstance(value, Section):
-                changed[key] = value.anchored(directory)
+                changed[key] = value.anchor(directory)
             elif RELATIVE in field.metadata and value is not None:
                 changed[key] = str((directory / value).resolve())
         return self.model_copy(update=changed)
 
 
-def named(default: str) -> UsualName:
-    """Lets a table that may be of several kinds omit its `name`."""
+def usual_name(default: str) -> UsualName:
+    """Return an annotation that lets a table of one of several kinds omit its `name`."""
     return UsualName(lambda table: {"name": default, **table} if isinstance(table, dict) else table, usual=default)
 
 
-def plugged(group: str, common: Sequence[str] = ()) -> PluggedNames:
-    """Lets a table have the `name` of another package's entry point; its keys but the `common` ones are options."""
+def plugin_names(group: str, common: Sequence[str] = ()) -> PluggedNames:
+    """Return an annotation that accepts an entry point's `name`; keys other than the `common` ones become options."""
 
     def rewrite(table: Any) -> Any:
         name = table.get("name") if isinstance(table, dict) else None

@@ -1,4 +1,4 @@
-"""Costs: JAX functions of (x, u, t), their sums and expansions; and costs learned from rewards."""
+"""Costs: JAX functions of (x, u, t), their sums and expansions, and costs learned from rewards."""
 
 from gps.costs.expansion import evaluate, expand
 from gps.costs.reward import RewardModel

@@ -1,7 +1,7 @@
 """Second-order expansions of a cost along sampled trajectories.
 
-Derivatives are JAX's. Each sample's Hessian is projected to the nearest positive semi-definite matrix (trap: an
-indefinite Hessian makes Quu indefinite), and the expansions of a condition's samples are averaged, in absolute
+JAX computes the derivatives. Each sample's Hessian is projected to the nearest positive semi-definite matrix, because
+an indefinite Hessian can make Quu indefinite. The expansions of a condition's samples are averaged, in absolute
 coordinates, into one quadratic per step.
 """
 
@@ -16,7 +16,7 @@ from gps.linear_gaussian.types import CostExpansion
 
 
 def evaluate(cost, states: Float[np.ndarray, "M N T dx"], actions, mask: Bool[np.ndarray, "M N T"]):
-    """The cost of each step, (M, N, T); 0 where masked. Raises CostFault where it is not finite."""
+    """Return the cost of each step, (M, N, T); 0 where masked. Raises CostFault if it is not finite."""
     values = np.asarray(_values(cost, states, actions, mask))
     _require_finite(values, "value")
     return values
@@ -25,10 +25,10 @@ def evaluate(cost, states: Float[np.ndarray, "M N T dx"], actions, mask: Bool[np
 def expand(
     cost, states: Float[np.ndarray, "M N T dx"], actions: Float[np.ndarray, "M N T du"], mask: Bool[np.ndarray, "M N T"]
 ) -> tuple[CostExpansion, Float[np.ndarray, "M N T"]]:
-    """The mean quadratic expansion of each condition's samples, and the cost of each sample's steps (0 where masked).
+    """Return the mean quadratic expansion of each condition's samples, and the cost of their steps (0 where masked).
 
-    A step without samples has a zero expansion. Raises CostFault, which names the place, where the cost or a
-    derivative is not finite.
+    A step without samples has a zero expansion. Raises CostFault, which names the place, if the cost or a derivative is
+    not finite.
     """
     values, gradient, hessian = map(np.asarray, _derivatives(cost, states, actions, mask))
     for array, what in ((values, "value"), (gradient, "gradient"), (hessian, "Hessian")):
@@ -49,7 +49,7 @@ def expand(
 
 
 def project_psd(matrices: Float[np.ndarray, "... n n"]) -> Float[np.ndarray, "... n n"]:
-    """The nearest positive semi-definite matrices (Frobenius norm): negative eigenvalues become zero.
+    """Return the nearest positive semi-definite matrices (Frobenius norm): negative eigenvalues become zero.
 
     Entries that are zero in all the matrices split them into blocks, and each block is projected on its own: a cost's
     Hessian usually couples only a few entries of a long state.
@@ -62,7 +62,7 @@ def project_psd(matrices: Float[np.ndarray, "... n n"]) -> Float[np.ndarray, "..
 
 
 def _blocks(matrices: Float[np.ndarray, "... n n"]) -> list[Int[np.ndarray, "blocks size"]]:
-    """The index sets of the diagonal blocks that all the matrices have, grouped by size."""
+    """Return the index sets of the diagonal blocks that all the matrices have, grouped by size."""
     pattern = (matrices != 0).any(axis=tuple(range(matrices.ndim - 2)))
     _, labels = connected_components(pattern | pattern.T, directed=False)
     touched = pattern.any(axis=0) | pattern.any(axis=1)
@@ -74,7 +74,7 @@ def _project_block(block):
     if block.shape[-1] == 1:
         return np.maximum(block, 0.0)
     scale = np.einsum("...ii->...", np.abs(block))[..., None, None]
-    try:  # what has a Cholesky factor is positive (to rounding) and keeps its bits
+    try:  # a block with a Cholesky factor is positive (to rounding) and keeps its bits
         np.linalg.cholesky(block + (1e-14 * scale + 1e-300) * np.eye(block.shape[-1]))
         return block
     except np.linalg.LinAlgError:
@@ -94,7 +94,7 @@ def _require_finite(array: np.ndarray, what: str) -> None:
 
 
 def _over_samples(function):
-    """`function(x, u, t)` over all conditions, samples and steps."""
+    """Map `function(x, u, t)` over all conditions, samples and steps."""
     return jax.vmap(jax.vmap(jax.vmap(function), (0, 0, None)), (0, 0, None))
 
 
@@ -105,7 +105,7 @@ def _values(cost, states, actions, mask):
 
 @eqx.filter_jit
 def _derivatives(cost, states, actions, mask):
-    """Value, gradient and Hessian of each step in z, zero where masked."""
+    """Return the value, gradient and Hessian in z of each step, zero where masked."""
     dx = states.shape[-1]
 
     def of_z(z, t):

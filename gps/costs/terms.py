@@ -1,7 +1,7 @@
 """The terms of a cost. Each is a callable `term(x, u, t) -> scalar` of JAX arrays x (dx,), u (du,) and the step t.
 
 A user's own cost is any such function. Weights and targets are arrays inside the term (an Equinox module), so that
-changing them does not compile anything again.
+changing them does not trigger a new compilation.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ Cost = Callable[..., Float[Array, ""]]
 
 
 class Ramp(eqx.Module):
-    """A weight over time, from near 0 to 1 at the last step, which may weigh more."""
+    """A weight over time, which reaches 1 at the last step; the last step can have an extra factor."""
 
     horizon: int = eqx.field(static=True)
     shape: str = eqx.field(static=True, default="constant")  # "constant", "linear", "quadratic", "final"
-    final: Float[Array, ""] | float = 1.0  # multiplies at the last step
+    final: Float[Array, ""] | float = 1.0  # factor at the last step
 
     def __call__(self, t: Int[Array, ""]) -> Float[Array, ""]:
         progress = (t + 1) / self.horizon

@@ -1,1 +1,1 @@
-"""Local dynamics models and their priors."""
+"""Local models of the dynamics, and their priors."""

@@ -1,8 +1,8 @@
 """A Gaussian mixture over [x; u; x'] as the prior of local dynamics (Levine & Abbeel 2014, sec. 3.2).
 
-One mixture serves all conditions: it is fitted to the pooled transitions of the last rollouts, and each refit starts
-from the last one's parameters, so that a few steps of EM are enough. At a step, the responsibilities of that step's
-samples are averaged, and the mixture's mean and covariance under these weights are the prior's.
+One mixture serves all conditions. It is fitted to the pooled transitions of the last rollouts, and each refit starts
+from the last one's parameters, so that a few steps of EM are enough. The prior at a time step has the mixture's mean
+and covariance under the mean responsibilities of that step's samples.
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ class Mixture:
     weights: Float[np.ndarray, "K"]
     means: Float[np.ndarray, "K d"]
     covariances: Float[np.ndarray, "K d d"]
-    floor: Float[np.ndarray, "d"] | None = None  # what was added to the variances, where that is known
+    floor: Float[np.ndarray, "d"] | None = None  # added to the variances; None if unknown
 
     def responsibilities(self, points: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n K"]:
-        """Posterior probability of each cluster for each point."""
+        """Return the posterior probability of each cluster for each point."""
         from scipy.special import softmax
 
         return softmax(self._log_joint(points), axis=1)
@@ -44,7 +44,7 @@ class Mixture:
         return log_joint
 
     def moments(self, weights: Float[np.ndarray, "... K"]):
-        """Mean (..., d) and covariance (..., d, d) of the mixture under other `weights` of its clusters."""
+        """Return the mean (..., d) and covariance (..., d, d) of the mixture under other `weights` of its clusters."""
         K, d = self.means.shape
         mean = weights @ self.means
         second = self.covariances + self.means[:, :, None] * self.means[:, None, :]
@@ -54,15 +54,18 @@ class Mixture:
 
 @dataclasses.dataclass(frozen=True)
 class MixturePrior:
-    """A prior from a Gaussian mixture.
+    """A prior from a Gaussian mixture: its settings, and the content learned from the transitions seen so far.
 
     Args:
-        clusters: at most this many.
-        points_per_cluster: fewer clusters are used while there are fewer points than this for each.
-        memory: how many refits' transitions the mixture is fitted to, the newest included.
+        clusters: largest number of clusters.
+        points_per_cluster: smallest number of points per cluster; with fewer points, fewer clusters are used.
+        memory: number of refits whose transitions the mixture is fitted to, including the newest.
         strength: scales both pseudo-counts of the prior; 1 makes it worth about one sample.
-        em_steps: of each refit.
-        max_points: the mixture is fitted to at most this many of them, evenly spread: neighbours in time are alike.
+        em_steps: steps of EM in each refit.
+        max_points: largest number of points that the mixture is fitted to, evenly spread, as neighbours in time are
+            similar.
+        pool: learned: the points of the last `memory` − 1 refits.
+        mixture: learned: the mixture; None while there are too few points.
     """
 
     clusters: int = 20
@@ -75,6 +78,7 @@ class MixturePrior:
     mixture: Mixture | None = None
 
     def refit(self, transitions: Transitions, seed: int) -> "MixturePrior":
+        """Return the prior with its mixture fitted to `transitions` and the remembered ones."""
         new = transitions.points[transitions.mask]
         points = np.concatenate([*self.pool, new])
         points = points[:: -(-len(points) // self.max_points) or 1]
@@ -88,7 +92,7 @@ class MixturePrior:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        # Units and origin must not matter to k-means, to the floor under the covariances, and to rounding.
+        # Standardise, so that k-means, the floor under the covariances and rounding do not depend on units and origin.
         origin, scale = points.mean(axis=0), np.maximum(points.std(axis=0), 1e-9)
         start = {}
         if self.mixture is not None and len(self.mixture.weights) == clusters:
@@ -100,25 +104,26 @@ class MixturePrior:
             )
         settings = dict(max_iter=self.em_steps, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the next refit goes on
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the next refit continues
             try:
                 em = GaussianMixture(clusters, reg_covar=_FLOOR, **settings, **start).fit((points - origin) / scale)
-            except ValueError:  # a covariance lost its rank: start anew, on firmer ground
+            except ValueError:  # a covariance lost its rank: start anew, with a higher floor
                 em = GaussianMixture(clusters, reg_covar=_FIRM_FLOOR, **settings).fit((points - origin) / scale)
         means, covariances = em.means_ * scale + origin, em.covariances_ * np.outer(scale, scale)
         return Mixture(em.weights_, means, covariances, em.reg_covar * scale**2)
 
     def weights(self, transitions: Transitions) -> Float[np.ndarray, "M T-1 K"]:
-        """The weights of the clusters around each step: the mean responsibilities of its samples."""
+        """Return the weights of the clusters at each step: the mean responsibilities of its samples."""
         points, mask = transitions
         M, N, steps, d = points.shape
         weights = self.mixture.responsibilities(points.reshape(-1, d)).reshape(M, N, steps, -1)
         weights = np.where(mask[..., None], weights, 0.0).sum(axis=1)
         total = weights.sum(axis=-1, keepdims=True)
-        # A step without samples is believed to look like the mixture as a whole.
+        # A step without samples has the weights of the whole mixture.
         return np.where(total > 0, weights / np.maximum(total, 1e-300), self.mixture.weights)
 
     def at(self, transitions: Transitions) -> NormalInverseWishart | None:
+        """Return the belief at each step, given the step's samples; None while there is no mixture."""
         if self.mixture is None:
             return None
         mean, covariance = self.mixture.moments(self.weights(transitions))

@@ -1,8 +1,8 @@
-"""What a prior over local dynamics is: a normal-inverse-Wishart for each step, made from what was seen so far.
+"""The protocol of a prior over local dynamics: a normal-inverse-Wishart for each step, made from past rollouts.
 
-A prior is an immutable object. `refit` returns the prior that has also seen new rollouts; `at` says what it believes
-about the joint Gaussian of [x; u; x'] at each step of each condition. Mixtures, Gaussian processes and neural models
-all fit behind these two methods.
+A prior is an immutable object. `refit` returns the prior that has also seen new rollouts; `at` returns its belief about
+the joint Gaussian of [x; u; x'] at each step of each condition. Mixtures, Gaussian processes and neural models can all
+implement these two methods.
 """
 
 from typing import NamedTuple, Protocol, Self
@@ -14,10 +14,13 @@ from gps.records import ModelRecord
 
 
 class NormalInverseWishart(NamedTuple):
-    """Prior belief about a Gaussian's mean and covariance, for each condition and step.
+    """The prior belief about a Gaussian's mean and covariance, for each condition and step.
 
-    `scatter` is the prior's sum of squares: `degrees` times its covariance. `strength` is how many samples the prior
-    mean is worth.
+    Args:
+        mean: μ0.
+        scatter: Φ, the prior's sum of squares: `degrees` times its covariance.
+        strength: m, the weight of the prior mean, in samples.
+        degrees: n0, the weight of the prior covariance, in samples.
     """
 
     mean: Float[np.ndarray, "M T-1 d"]
@@ -27,21 +30,23 @@ class NormalInverseWishart(NamedTuple):
 
 
 class Transitions(NamedTuple):
-    """The joint points [x; u; x'] of rollouts, and which of them happened."""
+    """The joint points [x; u; x'] of rollouts; the mask is False after the end of an episode."""
 
     points: Float[np.ndarray, "M N T-1 d"]
     mask: Bool[np.ndarray, "M N T-1"]
 
     @classmethod
     def of(cls, states: np.ndarray, actions: np.ndarray, mask: np.ndarray) -> "Transitions":
-        """From states (M, N, T, dx), actions (M, N, T, du) and their mask (M, N, T)."""
+        """Make them from states (M, N, T, dx), actions (M, N, T, du) and their mask (M, N, T)."""
         points = np.concatenate([states[:, :, :-1], actions[:, :, :-1], states[:, :, 1:]], axis=-1)
         return cls(points, mask[:, :, :-1] & mask[:, :, 1:])
 
 
 class DynamicsPrior(Protocol):
+    """A prior over local dynamics."""
+
     def refit(self, transitions: Transitions, seed: int) -> Self:
-        """The prior that has also seen `transitions`."""
+        """Return the prior that has also seen `transitions`. It is deterministic in `seed`."""
 
     def at(self, transitions: Transitions) -> NormalInverseWishart | None:
         """The belief around the samples of each step; None while nothing is known."""

@@ -1,8 +1,10 @@
 """Time-varying linear-Gaussian dynamics from rollouts: least squares, or Bayesian under a prior.
 
-Both look at the joint Gaussian of [x; u; x'] at each step and condition it on z = [x; u]. They differ in its estimate:
-the sample covariance with a small ridge (version 1.0 of the lecture), or the posterior of a normal-inverse-Wishart
-prior (version 2.0; Levine & Abbeel 2014, sec. 3.1-3.2). All steps of all conditions are fitted in one call.
+Both estimate the joint Gaussian of [x; u; x'] at each step and condition it on z = [x; u]. They differ in the estimate:
+the sample covariance with a small ridge, or the posterior under a normal-inverse-Wishart prior (Levine & Abbeel 2014,
+sec. 3.1-3.2). They are versions 1.0 and 2.0 of Sergey Levine, CS 294-112 Deep Reinforcement Learning (Fall 2017),
+lecture 11, "Model-Based Planning and Control", http://rail.eecs.berkeley.edu/deeprlcourse-fa17/. One call fits all
+steps of all conditions.
 """
 
 from functools import partial
@@ -28,12 +30,12 @@ def fit_dynamics(
     """Fit local dynamics for each condition and step.
 
     Args:
-        states, actions, mask: the samples; masked steps are left out.
-        prior: the belief to start from; None for least squares.
-        ridge: added to the diagonal of the covariance of z, relative to each dimension's mean square deviation: it
-            keeps a fit with fewer samples than dimensions determined.
-        center: the point the model passes through: the posterior mean, or the samples' mean (as if nothing were
-            known beforehand about the mean).
+        states, actions, mask: the samples; steps whose mask is False are ignored.
+        prior: the belief before the samples; None for least squares.
+        ridge: added to the diagonal of the covariance of z, relative to each dimension's mean square deviation. It
+            makes a fit with fewer samples than dimensions unique.
+        center: the point the model passes through: the posterior mean, or the samples' mean (as with a prior that
+            says nothing about the mean).
     """
     transitions = Transitions.of(states, actions, mask)
     prior = no_belief(transitions) if prior is None else prior
@@ -42,14 +44,14 @@ def fit_dynamics(
 
 
 def no_belief(transitions: Transitions) -> NormalInverseWishart:
-    """A prior that knows nothing: the fit is least squares."""
+    """Return a prior without information, under which the fit is least squares."""
     M, _, steps, d = transitions.points.shape
     zero = np.zeros((M, steps))
     return NormalInverseWishart(np.zeros((M, steps, d)), np.zeros((M, steps, d, d)), zero, zero)
 
 
 def mean_square_deviation(transitions: Transitions) -> Float[np.ndarray, "d"]:
-    """Of each dimension from its mean at each step, over all conditions and steps."""
+    """Return the mean square deviation of each dimension from its mean at each step, over all conditions and steps."""
     points, weight = transitions.points, transitions.mask[..., None]
     mean = (weight * points).sum(axis=1, keepdims=True) / np.maximum(weight.sum(axis=1, keepdims=True), 1)
     square = (weight * (points - mean) ** 2).sum(axis=(0, 1, 2)) / max(weight.sum(), 1)
@@ -78,7 +80,7 @@ def joint_gaussian(
     prior: NormalInverseWishart,
     center: Literal["posterior", "sample"] = "posterior",
 ) -> tuple[Float[Array, "M T d"], Float[Array, "M T d d"]]:
-    """Mean and covariance of the joint points at each step, from N samples with mean z̄ and scatter N S.
+    """Return the mean and covariance of the joint points at each step, from N samples with mean z̄ and scatter N S.
 
     Σ̂ = (Φ + N S + (N m/(N+m)) (z̄−μ0)(z̄−μ0)ᵀ) / (N + n0)  and  μ̂ = (N z̄ + m μ0) / (N + m), both of one posterior.
     """
@@ -97,7 +99,7 @@ def joint_gaussian(
 
 
 def condition(mean: Float[Array, "... d"], covariance: Float[Array, "... d d"], dz: int):
-    """The regression of the last d − dz dimensions of a Gaussian on its first dz: F, c and W of x' = F z + c + w."""
+    """Return F, c and W of x' = F z + c + w: the regression of a Gaussian's last d − dz dimensions on its first dz."""
     zz, zx, xx = covariance[..., :dz, :dz], covariance[..., :dz, dz:], covariance[..., dz:, dz:]
     F = jnp.swapaxes(psd_solve(zz, zx), -1, -2)
     c = mean[..., dz:] - jnp.einsum("...ij,...j->...i", F, mean[..., :dz])

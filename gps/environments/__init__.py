@@ -1,10 +1,11 @@
-"""Environments: any MJCF model or plain Gymnasium environment as a batch of simulations, and seven tasks of our own.
+"""Environments: any MJCF model or plain Gymnasium environment as a batch of simulations, and seven tasks.
 
 Importing this package registers the ids `gps/PointMass-v0`, `gps/Reacher-v0`, `gps/CartPoleSwingUp-v0`,
 `gps/PendulumSwingUp-v0`, `gps/PegInsertion-v0`, `gps/BlockPushing-v0` and `gps/Door-v0` for `gymnasium.make` and
-`gymnasium.make_vec`. It loads neither MuJoCo nor a model; `gps.environments.mujoco` holds `MujocoEnv`, the base of all,
-and `gps.environments.gymnasium_mujoco` Gymnasium's own MuJoCo environments on the same base, and
-`gps.environments.plain.adapter` what makes a batch of any other environment.
+`gymnasium.make_vec`. It loads neither MuJoCo nor a model. `gps.environments.contract` is the type of every batch
+environment; `gps.environments.mujoco` has `MujocoEnv`, the base of all tasks; `gps.environments.gymnasium_mujoco` has
+Gymnasium's own MuJoCo environments on the same base; `gps.environments.plain.adapter` makes a batch of any other
+environment.
 """
 
 import gymnasium

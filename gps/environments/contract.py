@@ -136,12 +136,14 @@ class BatchEnvironment(Protocol):
 
     def close(self, **kwargs: Any) -> None:
         """Release everything that the environment holds."""
+        return None
 
     def rest(self, mask: Bools) -> None:
         """Stop stepping some simulations, (B,) bool, until their next reset: the caller has ended their episodes.
 
         Here it does nothing: the simulations go on and the caller ignores them.
         """
+        return None
 
     def snapshot(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData] | None:
         """Return copies of simulation `i`, MuJoCo's model and data, to draw or to inspect; None if it has none."""
@@ -167,9 +169,11 @@ _MEMBERS = tuple(
 """The names of the contract's members."""
 
 
-def list_missing_members(environment: VectorEnv[Any, Any, Any]) -> list[str]:
+def list_missing_members(environment: object) -> list[str]:
     """The names of the contract's members that an environment lacks, in order; empty if it satisfies the contract."""
     there = set(dir(environment))  # it finds a property without evaluating it; `hasattr` finds a forwarded attribute
     missing = [name for name in _MEMBERS if name not in there and not hasattr(environment, name)]
-    inherited = [name for name in ("reset", "step") if getattr(type(environment), name) is getattr(VectorEnv, name)]
-    return missing + inherited  # Gymnasium's own `reset` and `step` do nothing
+    cls = type(environment)
+    undefined = (VectorEnv, BatchEnvironment)  # their `reset` and `step` are placeholders
+    own = {name for c in cls.__mro__ if c not in undefined for name in vars(c)}
+    return missing + [name for name in ("reset", "step") if name not in missing and name not in own]

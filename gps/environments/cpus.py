@@ -1,14 +1,14 @@
-"""How many simulations may run at the same time."""
+"""Find how many simulations can run at the same time."""
 
 import os
 import re
 
 
-def default_threads() -> int:
-    """What the variable `GPS_THREADS` says, else the CPUs that this process may use.
+def count_threads() -> int:
+    """The number in the variable `GPS_THREADS`, or without it the number of CPUs that this process may use.
 
     Raises:
-        ValueError: if it says no number.
+        ValueError: if the variable is not a number.
     """
     text = os.environ.get("GPS_THREADS", "")
     if text:

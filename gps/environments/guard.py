@@ -1,4 +1,4 @@
-"""What stands between a policy and a robot: limits of the actions, an abort condition, a question before each reset."""
+"""Protect a robot from a policy: limits of the actions, an abort condition, a confirmation of each reset."""
 
 from __future__ import annotations
 
@@ -8,42 +8,52 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import VectorEnv, VectorWrapper
+from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
-from numpy.typing import NDArray
 
-from gps.environments.plain.recipe import described
+from gps.environments.contract import BatchEnvironment, Bools, Entry, Floats
+from gps.environments.plain.recipe import describe
 from gps.errors import ConfigError, EnvironmentFault, SimulationFault
 
-Floats = NDArray[np.float64]
 Abort = Callable[[Floats, Floats, int], object]
-"""`abort(state, action, t)`, after each step: the new state (dx,), the action (du,) that led there, the step from 0.
-True, or a sentence that says why, ends the episode; False, None or an empty string does not."""
+"""`abort(state, action, t)`, after each step: the new state (dx,), the action (du,) that led to it, the step from 0.
+True, or a sentence with the reason, ends the episode; False, None or an empty string does not."""
 Confirm = Callable[[str], bool]
-"""`confirm(question)`: whether to go on. It may take as long as it likes."""
+"""`confirm(question)`: True to go on. It may take any time."""
 
 
-class Guarded(VectorWrapper):
-    """A batch environment that is not let do everything. Its other attributes are those of the batch.
+class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
+    """A batch environment with action limits, an abort condition and a confirmation of resets.
+
+    Everything is the inner environment's but the action space, `reset` and `step`.
 
     Args:
-        env: with actions as numbers; its episodes do not start anew by themselves.
-        limits: lowest and highest action, (du,) each; within the action space where that is tighter.
-        abort: ends an episode, see `Abort`; what was sampled until then is kept.
-        confirm: asked before each reset; if it says no, the run ends with what it has on disk.
+        env: the inner environment.
+        limits: lowest and highest action, (du,) each; the tighter of these and the action space's holds.
+        abort: ends an episode, see `Abort`; the steps up to then count.
+        confirm: called before each reset; False ends the run, whose finished iterations stay on disk.
 
     Raises:
-        ConfigError: if no action is left within both limits.
+        ConfigError: if no action lies within both limits.
     """
+
+    single_observation_space: Box
+    single_action_space: Box
 
     def __init__(
         self,
-        env: VectorEnv[Any, Any, Any],
+        env: BatchEnvironment,
         limits: tuple[Floats, Floats] | None = None,
         abort: Abort | None = None,
         confirm: Confirm | None = None,
     ) -> None:
-        super().__init__(env)
+        self.env = env
+        self.num_envs, self.metadata, self.render_mode = env.num_envs, env.metadata, env.render_mode
+        self.single_observation_space, self.single_action_space = env.single_observation_space, env.single_action_space
+        self.state_layout, self.observation_layout = env.state_layout, env.observation_layout
+        self.observation_shapes, self.observation_pictures = env.observation_shapes, env.observation_pictures
+        self.observation_dtype, self.mechanics, self.dt = env.observation_dtype, env.mechanics, env.dt
+        self.max_episode_steps, self.seeded = env.max_episode_steps, env.seeded
         self._abort, self._confirm = abort, confirm
         self._limits: tuple[Floats, Floats] | None = None
         self._t = 0
@@ -57,46 +67,68 @@ class Guarded(VectorWrapper):
                     f"and the environment's own {space.low.tolist()} to {space.high.tolist()}"
                 )
             self.single_action_space = Box(low, high, dtype=np.float64)
-            self.action_space = batch_space(self.single_action_space, env.num_envs)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "env":
-            raise AttributeError(name)
-        return getattr(self.env, name)
+    @property
+    def state_entries(self) -> tuple[Entry, ...]:
+        """The inner environment's."""
+        return self.env.state_entries
+
+    @property
+    def action_entries(self) -> tuple[Entry, ...]:
+        """The inner environment's."""
+        return self.env.action_entries
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return the inner environment's pictures."""
+        return self.env.render()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Close the inner environment."""
+        self.env.close(**kwargs)
+
+    def rest(self, mask: Bools) -> None:
+        """Stop stepping these simulations of the inner environment, (num_envs,) bool, until their next reset."""
+        self.env.rest(mask)
+
+    def snapshot(self, i: int) -> tuple[Any, Any] | None:
+        """Return the inner environment's copies of simulation `i`."""
+        return self.env.snapshot(i)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """As of the batch, once `confirm` agrees.
+        """Reset the inner environment after `confirm` agrees.
 
         Raises:
-            EnvironmentFault: if it does not.
+            EnvironmentFault: if it does not agree.
         """
-        if self._confirm is not None and not self._confirm(_question(options or {})):
+        if self._confirm is not None and not self._confirm(_compose_question(options or {})):
             raise EnvironmentFault("the reset was declined")
         self._t = 0
         self._aborted[:] = False
         return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Floats) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """As of the batch, with limited actions; `info["abort"]` has the reason of each abort."""
+        """Step the inner environment with limited actions; `info["abort"]` has the reason of each abort."""
         if self._limits is not None:
             actions = np.clip(actions, *self._limits)
         states, rewards, terminated, truncated, info = self.env.step(actions)
         if self._abort is not None:
             reasons = list(info.get("abort", [""] * self.num_envs))
-            for i in np.flatnonzero(~(terminated | truncated | self._aborted)):
-                reasons[i] = self._why(i, states[i], info.get("action", actions)[i])
+            for i in np.flatnonzero(~(terminated | truncated | self._aborted)).tolist():
+                reasons[i] = self._find_reason(i, states[i], info.get("action", actions)[i])
                 self._aborted[i] = bool(reasons[i])
             info["abort"] = reasons
-            if hasattr(self.env, "rest"):
-                self.env.rest(self._aborted)
+            self.env.rest(self._aborted)
         self._t += 1
         return states, rewards, terminated | self._aborted, truncated, info
 
-    def _why(self, i: int, state: Floats, action: Floats) -> str:
+    def _find_reason(self, i: int, state: Floats, action: Floats) -> str:
+        """Evaluate the abort condition on simulation `i`: the reason to end its episode, or ""."""
         try:
             reason = self._abort(state.copy(), action.copy(), self._t)  # type: ignore[misc]
         except Exception as error:
-            raise SimulationFault(i, f"environment.abort raised {described(error)}") from error
+            raise SimulationFault(i, f"environment.abort raised {describe(error)}") from error
         if isinstance(reason, str) or reason is None:
             return " ".join((reason or "").split())
         if np.shape(reason) != ():
@@ -105,10 +137,10 @@ class Guarded(VectorWrapper):
 
 
 def ask(question: str) -> bool:
-    """Ask on the terminal; Enter goes on.
+    """Ask on the terminal; Enter means yes.
 
     Raises:
-        ConfigError: if nobody is there to be asked.
+        ConfigError: if there is no terminal.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         raise ConfigError(
@@ -120,6 +152,7 @@ def ask(question: str) -> bool:
     return bool(answer) and not answer.strip().lower().startswith("n")  # without a line, the terminal was closed
 
 
-def _question(options: Mapping[str, Any]) -> str:
-    condition = next(iter(options.get("conditions", [{}])), {})
+def _compose_question(options: Mapping[str, Any]) -> str:
+    """The question before a reset, with the condition."""
+    condition: Mapping[str, Any] = next(iter(options.get("conditions", [{}])), {})
     return f"Reset the environment to {condition or 'its start'}?"

@@ -25,7 +25,7 @@ from jaxtyping import Float
 
 from gps.dynamics.prior import DynamicsPrior
 from gps.errors import ExpertFault, one_line
-from gps.linear_gaussian.linalg import semi_definite
+from gps.linear_gaussian.linalg import is_semi_definite
 
 
 class Advice(NamedTuple):
@@ -141,5 +141,5 @@ def ask(expert: Expert, states: Float[np.ndarray, "M N dx"], t: int, du: int) ->
     actions = actions.reshape(M, N, du)
     if precisions is None:
         return Advice(actions, None)
-    firm = np.where(semi_definite(precisions)[:, None, None], precisions, np.nan)
+    firm = np.where(is_semi_definite(precisions)[:, None, None], precisions, np.nan)
     return Advice(actions, firm.reshape(M, N, du, du))

@@ -1,1 +1,1 @@
-"""The heart: time-varying linear-Gaussian controllers, dynamics and costs, and the maths between them."""
+"""Time-varying linear-Gaussian controllers, dynamics and quadratic costs, and the maths that connects them."""

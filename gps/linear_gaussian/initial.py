@@ -1,7 +1,7 @@
-"""Controllers to begin with. None needs a model of the system; all work for any number of states and actions.
+"""Initial controllers. None needs a model of the system, and all work for any number of states and actions.
 
-`lqr` and `pd` need to know where positions and velocities stand in the state and which action drives which of them
-(`Mechanics`). A degree of freedom that nothing drives has a zero row there, so underactuated systems start too.
+`lqr` and `pd` need the places of positions and velocities in the state, and which action drives which degree of
+freedom (`Mechanics`). An undriven degree of freedom has a zero row there, so underactuated systems work too.
 """
 
 from typing import Protocol
@@ -15,7 +15,7 @@ from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 
 
 class Mechanics(Protocol):
-    """What is known of a second-order system: see `gps.environments.mujoco.Mechanics`."""
+    """What is known of a second-order system: see `gps.environments.contract.Mechanics`."""
 
     position: slice
     velocity: slice
@@ -24,7 +24,7 @@ class Mechanics(Protocol):
 
 
 def zero(M: int, T: int, dx: int, du: int, noise: float | Float[np.ndarray, "du"]) -> Controller:
-    """No action but noise of standard deviation `noise`, the same of all actions or one of each, for M conditions."""
+    """Return M controllers of zero-mean noise with standard deviation `noise`: one number, or one per action."""
     covariance = np.broadcast_to(noise**2 * np.eye(du), (M, T, du, du))
     return Controller(np.zeros((M, T, du, dx)), np.zeros((M, T, du)), covariance.copy())
 
@@ -32,7 +32,7 @@ def zero(M: int, T: int, dx: int, du: int, noise: float | Float[np.ndarray, "du"
 def pd(
     starts: Float[np.ndarray, "M dx"], T: int, mechanics: Mechanics, stiffness: float, damping: float, noise: float
 ) -> Controller:
-    """Hold each start by u = −actuationᵀ (stiffness · (q − q₀) + damping · q̇), with constant noise.
+    """Return controllers that hold each start: u = −actuationᵀ (stiffness · (q − q₀) + damping · q̇) + constant noise.
 
     Args:
         stiffness, damping: action per unit of position and of velocity.
@@ -58,20 +58,20 @@ def lqr(
     gain: Float[np.ndarray, "du"],
     noise: float,
 ) -> Controller:
-    """LQR that holds each start under assumed double-integrator dynamics q̈ = actuation · (gain u).
+    """Return LQR controllers that hold each start under assumed double-integrator dynamics q̈ = actuation · (gain u).
 
     The assumed cost is ½ (stiffness |q − q₀|² + stiffness · damping |q̇|² + |u|²). The covariance is Quu⁻¹ of that
     problem, scaled so that the first step's largest standard deviation is `noise` (Levine & Abbeel 2014, sec. 5).
 
     Args:
         gain: acceleration per unit of each action.
-        noise: largest standard deviation at the first step, units of action.
+        noise: largest standard deviation at the first step, in units of action.
     """
     dx = starts.shape[1]
     du = mechanics.actuation.shape[1]
     q, v, dt = mechanics.position, mechanics.velocity, mechanics.dt
     F = np.zeros((dx, dx + du))
-    F[:, :dx] = np.eye(dx)  # what is neither position nor velocity is assumed to stay
+    F[:, :dx] = np.eye(dx)  # other entries of the state are assumed constant
     B = mechanics.actuation * gain
     F[q, v] += dt * np.eye(len(B))
     F[v, dx:] = dt * B

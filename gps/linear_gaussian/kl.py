@@ -14,7 +14,7 @@ from gps.linear_gaussian.types import Controller, Marginals
 
 
 class Reference(NamedTuple):
-    """The controller p̄ that the KL is measured from, with what each evaluation needs of it."""
+    """The controller p̄ that the KL is measured from, with the quantities that each evaluation reuses."""
 
     feedback: Float[Array, "T du dx"]
     feedforward: Float[Array, "T du"]
@@ -26,8 +26,8 @@ class Reference(NamedTuple):
         covariance = controller.covariance
         return cls(controller.feedback, controller.feedforward, psd_inverse(covariance), logdet(covariance))
 
-    def centred(self) -> "Reference":
-        """The same in deviations from its own mean: without feedback and feedforward."""
+    def in_deviations(self) -> "Reference":
+        """The reference in deviations from its own mean: its feedback and feedforward are zero."""
         return self._replace(feedback=jnp.zeros_like(self.feedback), feedforward=jnp.zeros_like(self.feedforward))
 
 

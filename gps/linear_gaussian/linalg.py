@@ -1,4 +1,4 @@
-"""The few operations on symmetric positive (semi-)definite matrices that everything here shares."""
+"""Linear algebra of symmetric positive (semi-)definite matrices, shared by the whole package."""
 
 import numpy as np
 from jax.scipy.linalg import solve_triangular
@@ -8,22 +8,22 @@ from gps.backend import jax, jnp
 
 
 def symmetrize(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:
-    """The symmetric part of a matrix: rounding must not decide which triangle is right."""
+    """Return the symmetric part of a matrix: rounding must not decide which triangle is right."""
     return 0.5 * (matrix + jnp.swapaxes(matrix, -1, -2))
 
 
 def psd_solve(matrix: Float[Array, "*batch n n"], rhs: Float[Array, "*batch n m"]) -> Float[Array, "*batch n m"]:
-    """Solve `matrix @ x = rhs` by Cholesky; NaN where the matrix is not positive definite."""
+    """Solve `matrix @ x = rhs` by Cholesky; NaN if the matrix is not positive definite."""
     factor = jnp.linalg.cholesky(matrix)
     half = solve_triangular(factor, rhs, lower=True)
     return solve_triangular(factor, half, lower=True, trans=1)
 
 
 def half_solve(matrix: Float[Array, "n n"], rhs: Float[Array, "n m"]) -> Float[Array, "n m"]:
-    """`L⁻¹ @ rhs` for a symmetric `matrix = L Lᵀ`; NaN from the first pivot on that is not positive.
+    """Return `L⁻¹ @ rhs` for a symmetric `matrix = L Lᵀ`; NaN from the first pivot that is not positive.
 
-    It eliminates row after row and calls no library: a loop over time that uses it compiles into one kernel, several
-    times faster than a loop that leaves its kernel for LAPACK.
+    It eliminates row after row and calls no library, so a loop over time that uses it compiles into one kernel. That is
+    several times faster than a loop that calls LAPACK at each step.
     """
     n = len(matrix)
 
@@ -35,14 +35,14 @@ def half_solve(matrix: Float[Array, "n n"], rhs: Float[Array, "n m"]) -> Float[A
 
 
 def psd_inverse(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:
-    """The inverse of a positive definite matrix, symmetric to the last bit; NaN where it is not positive definite."""
+    """Return the inverse of a positive definite matrix, symmetric to the last bit; NaN if it is not definite."""
     factor = jnp.linalg.cholesky(matrix)
     half = solve_triangular(factor, jnp.broadcast_to(jnp.eye(matrix.shape[-1]), matrix.shape), lower=True)
     return jnp.swapaxes(half, -1, -2) @ half
 
 
-def semi_definite(matrix: Float[np.ndarray, "*batch n n"]) -> Bool[np.ndarray, "*batch"]:
-    """Which symmetric matrices are finite and positive semi-definite, up to rounding (NumPy)."""
+def is_semi_definite(matrix: Float[np.ndarray, "*batch n n"]) -> Bool[np.ndarray, "*batch"]:
+    """True for symmetric matrices that are finite and positive semi-definite, up to rounding (NumPy)."""
     finite = np.isfinite(matrix).all(axis=(-1, -2))
     symmetric = 0.5 * (matrix + np.swapaxes(matrix, -1, -2))
     eigenvalues = np.linalg.eigvalsh(np.where(finite[..., None, None], symmetric, 0.0))
@@ -50,13 +50,13 @@ def semi_definite(matrix: Float[np.ndarray, "*batch n n"]) -> Bool[np.ndarray, "
 
 
 def logdet(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch"]:
-    """The logarithm of the determinant of a positive definite matrix; NaN where it is not positive definite."""
+    """The logarithm of the determinant of a positive definite matrix; NaN if it is not positive definite."""
     diagonal = jnp.diagonal(jnp.linalg.cholesky(matrix), axis1=-2, axis2=-1)
     return 2.0 * jnp.sum(jnp.log(diagonal), axis=-1)
 
 
 def gaussian_kl(mean_p, covariance_p, mean_q, covariance_q):
-    """KL(p || q) in nats between Gaussians `(..., n)` with covariances `(..., n, n)`."""
+    """The KL divergence KL(p ‖ q) in nats between Gaussians `(..., n)` with covariances `(..., n, n)`."""
     precision = psd_inverse(covariance_q)
     difference = mean_p - mean_q
     mahalanobis = jnp.einsum("...i,...ij,...j->...", difference, precision, difference)

@@ -7,13 +7,13 @@ For each condition, over linear-Gaussian controllers p:
                      E KL(p(· | x_t) ‖ p̄(· | x_t)) ≤ ε  ∀ t   ("per_step").
 
 Given the multiplier η ≥ 0 of the constraint, the Lagrangian is a maximum-entropy LQR problem with the cost ℓ − η log p̄
-and the temperature α + η, which `riccati.backward` solves exactly (in deviations from p̄: see `deviations`). What
-remains is the search for η: the dual is concave with slope KL(η) − bound, and KL falls as η grows (Levine & Abbeel
-2014, sec. 3; Levine et al. 2015).
+and the temperature α + η, which `riccati.backward` solves exactly (in deviations from p̄: see `deviations`). This
+leaves a search for η: the dual is concave with slope KL(η) − bound, and KL falls as η grows (Levine & Abbeel 2014,
+sec. 3; Levine et al. 2015).
 
-The search sees only `(log η, log KL/bound)`. How it moves is a `StepRule`; the loop is written once. A Quu that is not
-positive definite at some η moves the lower end of the bracket up: it never changes η behind the search's back.
-The controller returned is always the one that was evaluated at the η returned, and its KL is within the bound.
+The search sees only `(log η, log KL/bound)`. A `StepRule` decides how it moves; the loop is the same for all rules. A
+Quu that is not positive definite at some η raises the lower end of the bracket; it changes η in no other way. The
+returned controller is the one evaluated at the returned η, and its KL is within the bound.
 """
 
 import dataclasses
@@ -24,20 +24,20 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gps.backend import WHOLE_LOOPS, jax, jnp
-from gps.linear_gaussian.deviations import from_deviations, in_deviations
+from gps.linear_gaussian.deviations import from_deviations, to_deviations
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import BackwardPass, backward, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 from gps.status import Status
 
 LARGEST_SMALL = 40
-"""Entries of z up to which each recursion is compiled into one kernel; larger matrices are a library's business."""
+"""Largest z for which each recursion is compiled into one kernel; larger matrix products are left to a library."""
 
-MAX_ETA = 1e100  # only a model that grows beyond all measure asks for more
+MAX_ETA = 1e100  # only a model that diverges needs more
 
 
 class Point(NamedTuple):
-    """One evaluation of the dual: where (`log_eta`, -inf is η = 0) and `excess` = log(KL / bound); NaN: infeasible.
+    """One evaluation of the dual: `log_eta` (-inf for η = 0) and `excess` = log(KL / bound), NaN if infeasible.
 
     Both have the shape of the constraint: () for the total KL, (T,) per step.
     """
@@ -47,17 +47,19 @@ class Point(NamedTuple):
 
 
 class Bracket(NamedTuple):
-    """The nearest points known on either side of the root: excess is positive or NaN at `low`, negative at `high`."""
+    """The nearest known points on either side of the root: excess is positive or NaN at `low`, negative at `high`."""
 
     low: Point
     high: Point
 
     @classmethod
     def unknown(cls, shape: tuple[int, ...]) -> "Bracket":
+        """The bracket before any point is known."""
         return cls(Point(jnp.full(shape, -jnp.inf), jnp.full(shape, jnp.nan)),
                    Point(jnp.full(shape, jnp.inf), jnp.full(shape, jnp.nan)))  # fmt: skip
 
-    def narrowed(self, point: Point) -> "Bracket":
+    def narrow(self, point: Point) -> "Bracket":
+        """Return the bracket with `point` as one of its ends, if it is nearer to the root."""
         too_far = ~(point.excess <= 0)  # NaN counts as too far
         low = _choose(too_far & (point.log_eta >= self.low.log_eta), point, self.low)
         high = _choose(~too_far & (point.log_eta <= self.high.log_eta), point, self.high)
@@ -71,13 +73,24 @@ def _choose(condition, yes: Point, no: Point) -> Point:
 class StepRule(Protocol):
     """How the search moves: the next log η, element by element, from the last two feasible points."""
 
-    def start(self, shape: tuple[int, ...]): ...
+    def start(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Return the rule's state before the first evaluation; `shape` is that of η."""
 
-    def propose(self, state, previous: Point, point: Point, bracket: Bracket): ...
+    def propose(
+        self, state: Float[Array, "..."], previous: Point, point: Point, bracket: Bracket
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Return the rule's new state and the next log η.
+
+        Args:
+            state: the rule's state after the last feasible point.
+            previous: the feasible point before `point`; NaN if there is none.
+            point: the newest evaluation. If it is infeasible, the proposal is discarded.
+            bracket: already narrowed to `point`.
+        """
 
 
-def _flipped(previous: Point, point: Point):
-    """Where the excess has changed its sign; nowhere before two points are known (NaN)."""
+def _has_flipped(previous: Point, point: Point) -> Bool[Array, "..."]:
+    """True where the excess has changed its sign; False while fewer than two points are known (NaN)."""
     return previous.excess * point.excess < 0
 
 
@@ -85,12 +98,12 @@ def _flipped(previous: Point, point: Point):
 class Secant:
     """Safeguarded secant on (log η, log KL): KL(η) is close to a power law, so a few evaluations are enough.
 
-    With the bound per step, the KL of a step depends on the η of all the others: what was found while they moved is
-    neither a bracket nor a slope to trust far. There the exponent stays within [1/2, 3], and an element that overshoots
-    moves half as far, until it does so no more.
+    With the bound per step, the KL of a step depends on the η of all steps, so points found while the others moved give
+    neither a safe bracket nor an exact slope. There the exponent stays within [1/2, 3], and an element halves its moves
+    while it overshoots.
     """
 
-    exponent: float = 0.7  # of the power law, until two points are known
+    exponent: float = 0.7  # of the power law, used until two points are known
     max_move: float = 7.0  # a factor of about 1000 in η
 
     def start(self, shape):
@@ -100,15 +113,15 @@ class Secant:
         coupled = point.log_eta.ndim > 0
         low, high = bracket
         slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
-        slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also where it is NaN
+        slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also if it is NaN
         if coupled:
             slope = jnp.clip(slope, -3.0, -0.5)
-            gain = jnp.where(_flipped(previous, point), 0.5 * gain, jnp.minimum(1.2 * gain, 1.0))
+            gain = jnp.where(_has_flipped(previous, point), 0.5 * gain, jnp.minimum(1.2 * gain, 1.0))
         target = point.log_eta + jnp.clip(-gain * point.excess / slope, -self.max_move, self.max_move)
         if coupled:
             return gain, target
         inside = (target > low.log_eta) & (target < high.log_eta)
-        # Outside a bracket with two good ends: the chord (regula falsi), else the middle.
+        # Outside the bracket: the chord between two feasible ends (regula falsi), otherwise the middle.
         weight = jnp.clip(low.excess / (low.excess - high.excess), 0.1, 0.9)
         weight = jnp.where(jnp.isnan(weight), 0.5, weight)
         return gain, jnp.where(inside, target, low.log_eta + weight * (high.log_eta - low.log_eta))
@@ -116,10 +129,12 @@ class Secant:
 
 @dataclasses.dataclass(frozen=True)
 class DualGradient:
-    """Dual gradient ascent on η, as in the lecture: η ← η + step · (KL(η) − bound).
+    """Dual gradient ascent on η: η ← η + step · (KL(η) − bound).
 
-    The step length halves where the slope changes its sign and grows by half where it does not; η changes by at most
-    a factor of ten. The dual's scale is the cost's, unknown beforehand, so a fixed step length would not do.
+    As in Sergey Levine, CS 294-112 Deep Reinforcement Learning (Fall 2017), lecture 11, "Model-Based Planning and
+    Control", http://rail.eecs.berkeley.edu/deeprlcourse-fa17/. The step length halves when the slope changes its sign
+    and grows by half otherwise; η changes by at most a factor of ten. A fixed step length would not work, because the
+    dual has the scale of the cost, which is not known in advance.
     """
 
     step: float = 1.0  # first step length, relative to η / bound
@@ -128,7 +143,7 @@ class DualGradient:
         return jnp.full(shape, self.step)
 
     def propose(self, step, previous, point, bracket):
-        step = jnp.where(_flipped(previous, point), 0.5, jnp.where(jnp.isnan(previous.excess), 1.0, 1.5)) * step
+        step = jnp.where(_has_flipped(previous, point), 0.5, jnp.where(jnp.isnan(previous.excess), 1.0, 1.5)) * step
         slope = jnp.exp(jnp.minimum(point.excess, 50.0)) - 1.0  # (KL − bound) / bound
         return step, point.log_eta + jnp.log(jnp.clip(1.0 + step * slope, 0.1, 10.0))
 
@@ -139,7 +154,7 @@ STEP_RULES = {"secant": Secant(), "gradient": DualGradient()}
 class Update(NamedTuple):
     """The result for each of M conditions. `eta` has shape (M,), or (M, T) with the bound per step.
 
-    `trace_log_eta` and `trace_kl` hold the search, evaluation by evaluation (NaN after the last; a KL of NaN is an
+    `trace_log_eta` and `trace_kl` record the search, evaluation by evaluation (NaN after the last; a KL of NaN means an
     infeasible η). With the bound per step they show the step that was farthest from its bound.
     """
 
@@ -155,11 +170,12 @@ class Update(NamedTuple):
 
     @property
     def statuses(self) -> list[Status]:
+        """The status of each condition."""
         return [Status(int(code)) for code in np.asarray(self.status)]
 
 
 class _Deviations(NamedTuple):
-    """The problem in deviations from the previous controller, which is N(0, Σ̄) there: η weighs on them alone."""
+    """The problem in deviations from the previous controller, which is N(0, Σ̄) there: η weighs only deviations."""
 
     dynamics: LinearDynamics
     cost: CostExpansion
@@ -167,16 +183,18 @@ class _Deviations(NamedTuple):
 
     @classmethod
     def of(cls, dynamics: LinearDynamics, cost: CostExpansion, previous: Controller) -> "_Deviations":
-        return cls(*in_deviations(dynamics, cost, previous), Reference.of(previous).centred())
+        return cls(*to_deviations(dynamics, cost, previous), Reference.of(previous).in_deviations())
 
     def solve(self, eta: Float[Array, "T"], alpha) -> BackwardPass:
-        """The maximum-entropy controller of the Lagrangian: cost ℓ − η log p̄ and temperature α + η."""
+        """Return the maximum-entropy controller of the Lagrangian: cost ℓ − η log p̄ and temperature α + η."""
         dx = self.dynamics.offset.shape[-1]
         hessian = self.cost.hessian.at[:, dx:, dx:].add(eta[:, None, None] * self.reference.precision)
         return backward(self.dynamics, dataclasses.replace(self.cost, hessian=hessian), alpha + eta)
 
 
 class _Candidate(NamedTuple):
+    """A controller, the η it was found at, and its KL divergence."""
+
     controller: Controller  # in deviations
     marginals: Marginals
     log_eta: Float[Array, "..."]
@@ -184,6 +202,8 @@ class _Candidate(NamedTuple):
 
 
 class _Search(NamedTuple):
+    """The state of the search for η."""
+
     point: Point  # the last feasible one
     bracket: Bracket
     next_log_eta: Float[Array, "..."]
@@ -196,13 +216,13 @@ class _Search(NamedTuple):
 
 
 def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule, tolerance, max_evaluations):
-    """The update of one condition; `bound` is ε, `eta` the first η to try."""
+    """Update the controller of one condition; `bound` is ε, `eta` the first η to try."""
     T = cost.gradient.shape[0]
     shape = () if constraint == "total" else (T,)
     problem = _Deviations.of(dynamics, cost, previous)
-    # Aim a little below the bound: within the tolerance of the aim is then within the bound.
+    # Aim a little below the bound, so that a KL within the tolerance of the aim is within the bound.
     aim = bound * (1.0 - tolerance) * (T if constraint == "total" else 1.0)
-    # Below this η, the controller is that of η = 0 to many digits.
+    # Below this η, the controller equals that of η = 0 to many digits.
     floor = jnp.log(jnp.maximum(1e-6 * jnp.min(alpha), 1e-300))
 
     def evaluate(log_eta):
@@ -217,17 +237,17 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
         kl = jnp.sum(candidate.kl) if constraint == "total" else candidate.kl
         excess = jnp.where(feasible, jnp.log(jnp.maximum(kl, 1e-300) / aim), jnp.nan)
         tried = Point(search.next_log_eta, excess)
-        bracket = search.bracket.narrowed(tried)
+        bracket = search.bracket.narrow(tried)
         within = jnp.all(excess <= jnp.log1p(tolerance))
         inactive = (excess <= 0) & (tried.log_eta <= floor)
         done = jnp.all((jnp.abs(excess) <= tolerance) | inactive)
-        # Among the controllers within the bound, the one that uses most of it; at last the one that converged.
+        # Of the controllers within the bound, keep the one that uses most of it; finally the one that converged.
         better = within & (done | (jnp.sum(candidate.kl) >= jnp.sum(search.best.kl)))
         best = jax.tree.map(partial(jnp.where, better), candidate, search.best)
 
-        # The rule knows feasible points alone. From an infeasible one, half the way back to the last of them.
+        # The rule sees only feasible points. From an infeasible one, go half the way back to the last feasible one.
         rule_state, onward = rule.propose(search.rule, search.point, tried, bracket)
-        if constraint == "total":  # the root is inside the bracket, and what lies below an infeasible eta is so too
+        if constraint == "total":  # the root is inside the bracket, and every eta below an infeasible one is infeasible
             low, high = bracket.low.log_eta, jnp.minimum(bracket.high.log_eta, jnp.log(MAX_ETA))
             outside = ((onward <= low) | (onward >= high)) & jnp.isfinite(low)
             onward = jnp.where(outside, 0.5 * (low + high), onward)
@@ -294,13 +314,13 @@ def update(
     Args:
         dynamics, cost, previous: batches of M: local dynamics, cost expansions, the controllers p̄ to stay close to.
         bound: ε, nats per time step, for each condition.
-        alpha: entropy temperature α ≥ 0, in units of cost per nat: (M,), or (M, T) where each step has its own.
-        eta: the first η to try: (M,), or (M, T) with the bound per step; that of the last update is a good one.
+        alpha: entropy temperature α ≥ 0, in units of cost per nat: (M,), or (M, T) for one per step.
+        eta: the first η to try: (M,), or (M, T) with the bound per step. The last update's η is a good choice.
         constraint: bound the `"total"` KL by T·ε, or the KL of each step by ε.
-        solver: `"secant"`, or `"gradient"` as in the lecture.
-        tolerance: relative, on the KL. The KL returned never exceeds the bound.
-        max_evaluations: of the dual; when they are spent, the best controller within the bound is returned (the
-            previous one, if there is no other), with a status that says so.
+        solver: the name of a step rule: `"secant"` (`Secant`) or `"gradient"` (`DualGradient`).
+        tolerance: relative, on the KL. The returned KL never exceeds the bound.
+        max_evaluations: limit on evaluations of the dual. After it, the result is the best controller within the bound
+            (the previous one, if there is no other) and a status that says so.
     """
     small = cost.gradient.shape[-1] <= LARGEST_SMALL
     return (_update_small if small else _update_large)(
@@ -310,8 +330,8 @@ def update(
 
 
 def _update_all(dynamics, cost, previous, bound, alpha, eta, **options) -> Update:
-    # One condition after another: its arrays stay in the cache, and it stops when it is done. As a batch (`vmap`) each
-    # would wait for the slowest, and above a few dozen entries of z the time per condition doubles.
+    # One condition after another: its arrays stay in the cache, and its search stops when it is done. In a batch
+    # (`vmap`) each would wait for the slowest, and above a few dozen entries of z the time per condition doubles.
     def one(of_one):
         return _update_one(*of_one, **options)
 
@@ -323,12 +343,12 @@ _update_small = _compiled(_update_all, compiler_options=WHOLE_LOOPS)
 _update_large = _compiled(_update_all)
 
 
-def first_indefinite(
+def find_indefinite(
     dynamics: LinearDynamics, cost: CostExpansion, previous: Controller, alpha: Float[Array, "..."], eta: float
 ) -> tuple[int, float] | None:
-    """Where the backward pass of one condition meets a Quu that is not positive definite: (t, smallest eigenvalue).
+    """Find the step at which the backward pass of one condition meets a Quu that is not positive definite.
 
-    None if it does not. This is what the sentence of a failed search names.
+    Returns (t, smallest eigenvalue of Quu), or None if there is no such step. A failed search reports both.
     """
     T = cost.gradient.shape[0]
     result = jax.jit(lambda *problem: _Deviations.of(*problem).solve(jnp.full(T, eta), alpha))(dynamics, cost, previous)

@@ -1,7 +1,8 @@
-"""The five things that the linear-Gaussian maths speaks of. All are immutable JAX pytrees.
+"""The types of the linear-Gaussian maths: controllers, dynamics, costs, marginals. All are immutable JAX pytrees.
 
-Time is the first axis of every array. A leading axis M (conditions) may stand before it: then the object is a batch of
-M, and `batch[m]` is one of them. Letters follow the vocabulary of the control literature: `z = [x; u]`.
+Time is the first axis of every array. An object with a leading axis M (conditions) is a batch of M, and `batch[m]` is
+one of them. Names of fields are words; equations use the letters of the control literature, with z = [x; u]. Each class
+says which field is which letter.
 """
 
 import dataclasses
@@ -15,23 +16,29 @@ from gps.backend import jax, jnp
 
 @dataclass_transform(frozen_default=True)
 def pytree(cls):
-    """A frozen dataclass that JAX sees through, but for fields with the metadata `static`."""
+    """Make a frozen dataclass that is a JAX pytree; fields with the metadata `static` are not leaves."""
     return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=False)(cls))
 
 
 class _Batched:
     def __getitem__(self, index) -> Self:
-        """The object at `index` of the leading axis of every array (a condition of a batch)."""
+        """Return the object at `index` of the leading axis of every array (a condition of a batch)."""
         return jax.tree.map(lambda array: array[index], self)
 
     def numpy(self) -> Self:
-        """The same object with NumPy arrays."""
+        """Return the same object with NumPy arrays."""
         return jax.tree.map(np.asarray, self)
 
 
 @pytree
 class Controller(_Batched):
-    """A time-varying linear-Gaussian controller, `u ~ N(K x + k, Σ)`."""
+    """A time-varying linear-Gaussian controller, `u ~ N(K x + k, Σ)`.
+
+    Args:
+        feedback: K, the gains.
+        feedforward: k.
+        covariance: Σ, of the action.
+    """
 
     feedback: Float[Array, "*M T du dx"]
     feedforward: Float[Array, "*M T du"]
@@ -42,12 +49,12 @@ class Controller(_Batched):
         return self.feedforward.shape[-2]
 
     def act(self, state: np.ndarray, t: int, rng: np.random.Generator | None = None) -> np.ndarray:
-        """The action at step `t` in `state` (..., dx): the mean, or a draw where `rng` is given. Returns (..., du).
+        """Return the action (..., du) at step `t` in `state` (..., dx): the mean, or a draw if `rng` is given.
 
         A batch of M controllers takes states (M, N, dx), N for each.
 
-        The product is NumPy's own loop rather than BLAS's: its rounding does not depend on how many states come at
-        once, so a rollout has the same bits alone and among others.
+        The product is NumPy's own loop rather than BLAS's: its rounding does not depend on the number of states, so a
+        rollout has the same bits alone and in a batch.
         """
         K, k = np.asarray(self.feedback)[..., t, :, :], np.asarray(self.feedforward)[..., t, :]
         if K.ndim > 2:
@@ -64,8 +71,12 @@ class Controller(_Batched):
         """The mean actions K x + k of a batch along N trajectories for each controller (NumPy)."""
         return np.einsum("mtij,mntj->mnti", self.feedback, states) + np.asarray(self.feedforward)[:, None]
 
+    def means(self, states: Float[np.ndarray, "M N T dx"]) -> Float[np.ndarray, "M N T du"]:
+        """Return the mean actions K x + k of M controllers along N trajectories each (NumPy)."""
+        return np.einsum("mtij,mntj->mnti", self.feedback, states) + np.asarray(self.feedforward)[:, None]
+
     def entropy(self) -> Float[Array, "*M T"]:
-        """Differential entropy of the action at each step, nats."""
+        """Return the differential entropy of the action at each step, in nats."""
         du = self.feedforward.shape[-1]
         _, logdet = np.linalg.slogdet(np.asarray(self.covariance))
         return 0.5 * (logdet + du * np.log(2 * np.pi * np.e))
@@ -73,7 +84,14 @@ class Controller(_Batched):
 
 @pytree
 class LinearDynamics(_Batched):
-    """Local dynamics `x' = F [x; u] + c + w`, `w ~ N(0, W)`, and the Gaussian that the first state is drawn from."""
+    """Local dynamics `x' = F z + c + w`, `w ~ N(0, W)`, with z = [x; u], and the Gaussian of the first state.
+
+    Args:
+        matrix: F = [A B].
+        offset: c.
+        covariance: W, of the noise w.
+        initial_mean, initial_covariance: of the first state.
+    """
 
     matrix: Float[Array, "*M T-1 dx dz"]
     offset: Float[Array, "*M T-1 dx"]
@@ -84,26 +102,37 @@ class LinearDynamics(_Batched):
 
 @pytree
 class CostExpansion(_Batched):
-    """A quadratic cost `½ zᵀ C z + gᵀ z + const` for each step, in absolute coordinates."""
+    """A quadratic cost `½ zᵀ C z + gᵀ z + const` for each step, in absolute coordinates z = [x; u].
+
+    Args:
+        hessian: C, symmetric.
+        gradient: g, at z = 0.
+        constant: const, the cost at z = 0.
+    """
 
     hessian: Float[Array, "*M T dz dz"]
     gradient: Float[Array, "*M T dz"]
     constant: Float[Array, "*M T"]
 
     def __add__(self, other: "CostExpansion") -> "CostExpansion":
-        """The expansion of the sum of two costs."""
+        """Return the expansion of the sum of two costs."""
         return jax.tree.map(lambda one, two: one + two, self, other)
 
 
 @pytree
 class Marginals(_Batched):
-    """The Gaussian of the state at each step."""
+    """The Gaussian N(m, P) of the state at each step.
+
+    Args:
+        mean: m.
+        covariance: P.
+    """
 
     mean: Float[Array, "*M T dx"]
     covariance: Float[Array, "*M T dx dx"]
 
     def joint(self, controller: Controller) -> tuple[Float[Array, "*M T dz"], Float[Array, "*M T dz dz"]]:
-        """Mean and covariance of `z = [x; u]` under `controller`."""
+        """Return the mean and covariance of z = [x; u] under `controller`."""
         K, k, S = controller.feedback, controller.feedforward, controller.covariance
         m, P = self.mean, self.covariance
         KP = K @ P

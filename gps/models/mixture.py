@@ -1,9 +1,9 @@
-"""A Gaussian mixture over [x; u; x'] read as a model of the dynamics everywhere: mixture regression.
+"""Mixture regression: a Gaussian mixture over [x; u; x'] as a global model of the dynamics.
 
 Given z = [x; u], each cluster k predicts x' = F_k z + c_k, the regression of its Gaussian, and the mixture predicts
-their mean under the clusters' responsibilities r_k(z) for z (Ghahramani & Jordan 1994). The slope of the prediction is
-taken to be Σ r_k F_k: what the slopes of r_k would add is large where clusters of different levels overlap, and says
-nothing about the system.
+their mean under the clusters' responsibilities r_k(z) (Ghahramani & Jordan 1994). The slope of the prediction is taken
+to be Σ r_k F_k. The slopes of r_k are left out: they are large where clusters of different levels overlap, and carry no
+information about the system.
 """
 
 from typing import Self
@@ -18,24 +18,28 @@ from gps.linear_gaussian.types import pytree
 
 @pytree
 class MixtureRegression:
-    """x' = Σ_k r_k(z) (F_k z + c_k), of K clusters."""
+    """x' = Σ_k r_k(z) (F_k z + c_k), with K clusters. A `gps.models.model.PlanningModel`.
 
-    log_weights: Float[Array, "K"]  # with what normalises the densities of z
+    It is made from a mixture and has no `refit`: refit the mixture (`gps.dynamics.mixture.MixturePrior`), which also
+    serves as a prior of local dynamics, and make a new one. It has no `sample`: it keeps no covariances of x'.
+    """
+
+    log_weights: Float[Array, "K"]  # including the normalisation of the densities of z
     means: Float[Array, "K dz"]
-    whiteners: Float[Array, "K dz dz"]  # L⁻¹, of the covariances L Lᵀ of z
-    matrices: Float[Array, "K dx dz"]
-    offsets: Float[Array, "K dx"]
-    deviations: Float[Array, "dz"]  # of all points
+    whiteners: Float[Array, "K dz dz"]  # L⁻¹ of the covariances L Lᵀ of z
+    matrices: Float[Array, "K dx dz"]  # F_k
+    offsets: Float[Array, "K dx"]  # c_k
+    deviations: Float[Array, "dz"]  # standard deviations of z under the mixture
 
     @classmethod
     def of(cls, mixture: Mixture, dx: int, clusters: int = 0) -> Self:
-        """The regression of x' on [x; u] in a mixture over [x; u; x'] (NumPy arrays).
+        """Return the regression of x' on [x; u] in a mixture over [x; u; x'] (NumPy arrays).
 
-        The floor under the variances of x counts as variation that x' follows: what a cluster does not tell is
-        believed to stay as it is.
+        The floor under the variances of x counts as variation that x' follows: where a cluster has no evidence about an
+        entry of the state, the entry is predicted to stay constant.
 
         Args:
-            clusters: it is padded to this many, so that mixtures of many sizes share their compiled functions.
+            clusters: pad to this many clusters, so that mixtures of different sizes share their compiled functions.
         """
         K, d = mixture.means.shape
         dz = d - dx
@@ -53,8 +57,15 @@ class MixtureRegression:
         padded = [np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) for array in arrays]
         return cls(np.concatenate([log_weights, np.full(missing, -np.inf)]), *padded, np.sqrt(variances))
 
-    def at(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> tuple[Float[Array, "dx dz"], Float[Array, "dx"]]:
-        """F and c of x' = F z + c at one z = [x; u] (JAX)."""
+    def mean(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
+        """Return the predicted next state (JAX)."""
+        F, c = self.linearise(x, u)
+        return F @ jnp.concatenate([x, u]) + c
+
+    def linearise(
+        self, x: Float[Array, "dx"], u: Float[Array, "du"]
+    ) -> tuple[Float[Array, "dx dz"], Float[Array, "dx"]]:
+        """Return F and c of x' = F z + c at one z = [x; u] (JAX)."""
         whitened = jnp.einsum("kij,kj->ki", self.whiteners, jnp.concatenate([x, u]) - self.means)
         log_joint = self.log_weights - 0.5 * jnp.sum(whitened**2, axis=-1)
         r = jnp.exp(log_joint - jnp.max(log_joint))

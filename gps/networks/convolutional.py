@@ -92,7 +92,7 @@ class Convolutional:
             np.asarray(_SHARPNESS, np.float32),
             MLP.create((2 * channels[-1] + vector_size, *hidden, action_size), last, activation, np.float32),
             tuple(int(stride) for stride in strides),
-            tuple(int(n) for n in image_shape),
+            (int(image_shape[0]), int(image_shape[1]), int(image_shape[2])),
             activation,
         )
 

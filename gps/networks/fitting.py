@@ -13,8 +13,8 @@ over the checks. Numbers of samples are padded to a coarser grid, so that calls 
 loop. Small perceptrons are trained in float64: their compiled step is bound by overheads, so that float32 would save a
 fifth to a third of the time and make stiff losses noisy.
 
-**Ensembles.** Call `fit_parameters` once for each member, with its own generator and, for a bootstrap, its own weights.
-Members of equal shapes share one compiled loop if they use the same loss function.
+**Ensembles.** Call `fit_parameters` once for each member, with a separate generator and, for a bootstrap, separate
+weights. Members of equal shapes share one compiled loop if they use the same loss function.
 """
 
 import dataclasses
@@ -78,9 +78,9 @@ class AdamState(NamedTuple):
 
     parameters: Any
     first: Any  # moments of the gradient
-    second: Any
-    count: Int[Array, ""]  # Adam's steps, in all calls
-    step: Int[Array, ""] = np.int32(0)  # steps in this call
+    second: Any  # moments of its square
+    adam_steps: Any  # int32, in all calls
+    step: Any = np.int32(0)  # int32, in this call
 
 
 class FittedParameters(NamedTuple):
@@ -242,7 +242,8 @@ def _minimise(
     def take_step(state, at):
         batched = gather(at) if gather_by_batch else at
         value, gradient = jax.value_and_grad(batch_loss)(state.parameters, batched)
-        direction, adams = adam.update(gradient, optax.ScaleByAdamState(state.count, state.first, state.second))
+        adams: Any
+        direction, adams = adam.update(gradient, optax.ScaleByAdamState(state.adam_steps, state.first, state.second))
         rate, decay = rates(state.step), numbers.weight_decay
         new = jax.tree.map(lambda p, d: (p - rate * (d + decay * p)).astype(p.dtype), state.parameters, direction)
         return AdamState(new, adams.mu, adams.nu, adams.count, state.step + 1), value

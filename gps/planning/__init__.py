@@ -1,1 +1,1 @@
-"""Planning in a model: what to do from a given state."""
+"""Planning: optimise the actions from a given state in a model."""

@@ -1,49 +1,46 @@
-"""Iterative LQR (Li & Todorov 2004; Tassa, Erez & Todorov 2012) in a model that is linear nearby, but not the same.
+"""Iterative LQR (Li & Todorov 2004; Tassa, Erez & Todorov 2012) in a model that is linearised along the plan.
 
 A plan is a sequence of actions from one state. Each round takes the model's slopes along the plan and the cost's exact
-second-order expansion, and solves the LQR problem in deviations from it,
+second-order expansion, and solves the LQR problem in deviations from the plan,
 
     minimise  Σ_h ½ δz_hᵀ (C_h + μ D) δz_h + g_hᵀ δz_h      subject to  δx_{h+1} = F_h δz_h,   δx_0 = 0,
 
-where μ D (Levenberg and Marquardt; D in the units of the data) keeps the new plan near the old one. What comes out is
-rolled out in the model with its feedback; if it costs no more it is the new plan and μ falls, if not μ rises. So a cost
-that is not convex needs no projection: a μ at which Quu is not positive definite costs a round.
+where μ D (Levenberg and Marquardt; D in the units of the data) keeps the new plan near the old one. The result is
+rolled out in the model with its feedback. If it costs no more, it becomes the new plan and μ falls; otherwise μ rises.
+So a cost that is not convex needs no projection: a μ at which Quu is not positive definite only wastes a round.
 
-Actions stay within the limits: one that is at a limit, and would be pushed beyond it, stays there for a round (the
-active set of Tassa, Mansard & Todorov 2014, guessed by the sign of the gradient).
+Actions stay within the limits: an action that is at a limit and would be pushed beyond it is held for a round (the
+active set of Tassa, Mansard & Todorov 2014, estimated by the sign of the gradient: see `riccati.lqr_step`).
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from gps.backend import jax, jnp
-from gps.linear_gaussian.linalg import half_solve, symmetrize
+from gps.linear_gaussian.riccati import ActiveSet, Value, lqr_step
+from gps.models.model import PlanningModel
 
 FIRST, FALL, RISE, LEAST, MOST = 1e-2, 0.1, 10.0, 1e-8, 1e8
-"""μ to begin with, its factors after a round that helped and after one that did not, and its limits."""
+"""The first μ, its factors after a round that helped and after one that did not, and its limits."""
 
 
 class PlanningProblem(NamedTuple):
-    """What is to be planned, but for where from.
+    """The model, the limits of the actions and the end of the episode: a planning problem without its initial state."""
 
-    `model.at(x, u)` gives the slope F and the offset c of x' = F [x; u] + c around [x; u]. Nothing costs anything from
-    step `end` on.
-    """
-
-    model: Any
+    model: PlanningModel
     low: Float[Array, "du"]
     high: Float[Array, "du"]
-    scale: Float[Array, "dz"]  # of the data; D holds the inverse squares
-    end: Int[Array, ""]
+    scale: Float[Array, "dz"]  # of the data; D is the diagonal matrix of its inverse squares
+    end: Int[Array, ""]  # the cost is zero from this step on
 
 
 class Plan(NamedTuple):
-    """H actions from one state, and where the search for better ones stands. A batch of B has a leading axis."""
+    """H actions from one state, and the state of the search for better ones. A batch of B has a leading axis."""
 
     actions: Float[Array, "H du"]
     mu: Float[Array, ""]
@@ -51,11 +48,11 @@ class Plan(NamedTuple):
 
     @classmethod
     def none(cls, count: int, horizon: int, du: int) -> Self:
-        """To do nothing, from each of `count` states."""
+        """Return plans of zero actions from `count` states."""
         return cls(np.zeros((count, horizon, du)), np.full(count, FIRST), np.tile(np.eye(du), (count, 1, 1)))
 
     def shift(self) -> Self:
-        """The plans for the next step: the last action is repeated."""
+        """Return the plans (a batch) for the next step; the last action is repeated."""
         actions = np.concatenate([self.actions[:, 1:], self.actions[:, -1:]], axis=1)
         return self._replace(actions=actions, mu=np.minimum(self.mu, FIRST))
 
@@ -78,23 +75,24 @@ def improve_plans(
     rounds: int,
     guesses: Float[np.ndarray, "G H du"] | None = None,
 ) -> Plan:
-    """The plans of B states at step t after some rounds, each state's as if it were alone.
+    """Improve the plans of B states at step t; each plan is independent of the others.
 
     Args:
         cost: a JAX function of (x, u, t).
-        guesses: other actions to begin from: the best of them takes the place of a plan that costs more.
+        rounds: of linearisation, LQR and rollout.
+        guesses: other actions to start from; the best of them replaces a plan that costs more.
     """
     guesses = plans.actions[:0] if guesses is None else guesses
-    new = _all_improved(problem, cost, states, np.int32(t), plans, np.int32(rounds), guesses)
+    new = _improve_all(problem, cost, states, np.int32(t), plans, np.int32(rounds), guesses)
     return jax.tree.map(np.asarray, new)
 
 
 @eqx.filter_jit
-def _all_improved(problem, cost, states, t, plans, rounds, guesses) -> Plan:
-    return jax.vmap(partial(_improved, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
+def _improve_all(problem, cost, states, t, plans, rounds, guesses) -> Plan:
+    return jax.vmap(partial(_improve_one, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
 
 
-def _improved(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rounds, guesses) -> Plan:
+def _improve_one(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rounds, guesses) -> Plan:
     H, du = plan.actions.shape
     dx = x.shape[-1]
     times = t + jnp.arange(H)
@@ -103,46 +101,46 @@ def _improved(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rounds
     def of_z(z, time, count):
         return jnp.where(count, cost(z[:dx], z[dx:], time), 0.0)
 
-    def rolled(feedback, correction, around: _Path) -> _Path:
+    def roll_out(feedback, correction, around: _Path) -> _Path:
         def step(state, at_h):
             K, k, x_old, u_old, time, count = at_h
             u = jnp.clip(u_old + k + K @ (state - x_old), problem.low, problem.high)
             z = jnp.concatenate([state, u])
-            F, c = problem.model.at(state, u)
+            F, c = problem.model.linearise(state, u)
             return F @ z + c, (state, u, F, of_z(z, time, count))
 
         along = feedback, correction, around.states, around.actions, times, counts
         _, (states, actions, slopes, costs) = jax.lax.scan(step, x, along)
         return _Path(states, actions, slopes, jnp.sum(costs))
 
-    def expanded(path):
-        """The LQR problem in deviations from the path, and which actions are at a limit."""
+    def expand(path):
+        """Return the LQR problem in deviations from the path, and which actions are at a limit."""
         z = jnp.concatenate([path.states, path.actions], axis=-1)
         g = jax.vmap(jax.grad(of_z))(z, times, counts)
         C = jax.vmap(jax.hessian(of_z))(z, times, counts)
         size = jnp.mean(jnp.abs(jnp.diagonal(C, axis1=1, axis2=2)) * problem.scale**2) + 1e-12
         return C, size * jnp.diag(problem.scale**-2), g, path.actions <= problem.low, path.actions >= problem.high
 
-    def round_(_, at):
+    def improve_path(_, at):
         path, mu = at
-        C, D, *rest = expanded(path)
+        C, D, *rest = expand(path)
         K, k, _ = _backward(path.slopes, C + mu * D, *rest)
-        new = rolled(K, k, path)
-        better = new.cost <= path.cost + 1e-9 * jnp.abs(path.cost)  # NaN is not
+        new = roll_out(K, k, path)
+        better = new.cost <= path.cost + 1e-9 * jnp.abs(path.cost)  # False for NaN
         path = jax.tree.map(lambda yes, no: jnp.where(better, yes, no), new, path)
         return path, jnp.clip(mu * jnp.where(better, FALL, RISE), LEAST, MOST)
 
     def from_actions(actions):
         start = _Path(jnp.zeros((H, dx)), actions, jnp.zeros((H, dx, dx + du)), jnp.zeros(()))
-        return rolled(jnp.zeros((H, du, dx)), jnp.zeros((H, du)), start)
+        return roll_out(jnp.zeros((H, du, dx)), jnp.zeros((H, du)), start)
 
     paths = jax.vmap(from_actions)(jnp.concatenate([plan.actions[None], guesses]))
     best = jnp.argmin(jnp.where(jnp.isnan(paths.cost), jnp.inf, paths.cost))
     mu = jnp.where(best == 0, plan.mu, FIRST)
-    path, mu = jax.lax.fori_loop(0, rounds, round_, (jax.tree.map(lambda array: array[best], paths), mu))
-    C, D, *rest = expanded(path)
+    path, mu = jax.lax.fori_loop(0, rounds, improve_path, (jax.tree.map(lambda array: array[best], paths), mu))
+    C, D, *rest = expand(path)
     _, _, quu = _backward(path.slopes, C + LEAST * D, *rest)
-    definite = jnp.isfinite(jnp.linalg.cholesky(quu)).all()  # of an action at a limit it need not be
+    definite = jnp.isfinite(jnp.linalg.cholesky(quu)).all()  # with an action at a limit it need not be
     return Plan(path.actions, mu, jnp.where(definite, quu, plan.curvature))
 
 
@@ -153,24 +151,15 @@ def _backward(
     at_low: Bool[Array, "H du"],
     at_high: Bool[Array, "H du"],
 ):
-    """Feedback and correction of each step in deviations from the plan, and Quu of the first."""
-    dx = F.shape[1]
-    du = F.shape[2] - dx
+    """Return the feedback and correction of each step in deviations from the plan, and Quu of the first step.
+
+    The cost-to-go after the last of the H steps is zero, so the last slope has no effect.
+    """
 
     def step(value, at_h):
-        Vxx, vx = value
         F, C, g, low, high = at_h
-        Q = symmetrize(C + F.T @ (Vxx @ F))
-        q = g + F.T @ vx
-        Quu, Qux, qu = Q[dx:, dx:], Q[dx:, :dx], q[dx:]
-        free = ~((low & (qu > 0)) | (high & (qu < 0)))
-        solvable = jnp.where(free[:, None] & free, Quu, jnp.eye(du))
-        right = jnp.where(free[:, None], jnp.concatenate([Qux, qu[:, None], jnp.eye(du)], axis=1), 0.0)
-        Y = half_solve(solvable, right)  # L⁻¹ [Qux, qu, I] with Quu = L Lᵀ
-        Yx, yu, Li = Y[:, :dx], Y[:, dx], Y[:, dx + 1 :]
-        value = Q[:dx, :dx] - Yx.T @ Yx, q[:dx] - Yx.T @ yu
-        return value, (-Li.T @ Yx, -Li.T @ yu, Quu)
+        value, result = lqr_step(value, F, C, g, at_limits=ActiveSet(low, high))
+        return value, (result.feedback, result.feedforward, result.quu)
 
-    end = jnp.zeros((dx, dx)), jnp.zeros(dx)
-    _, (K, k, quu) = jax.lax.scan(step, end, (F, C, g, at_low, at_high), reverse=True)
+    _, (K, k, quu) = jax.lax.scan(step, Value.zero(F.shape[1]), (F, C, g, at_low, at_high), reverse=True)
     return K, k, quu[0]

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from gps.backend import jax, jnp
 from gps.errors import PolicyError
-from gps.linear_gaussian.linalg import semi_definite
+from gps.linear_gaussian.linalg import is_semi_definite
 from gps.networks.fitting import AdamState, FitOptions, fit_parameters
 from gps.policies.neural import Network, NeuralPolicy, mean_of_one
 from gps.policies.normalisation import normalise
@@ -191,7 +191,7 @@ def train(training: Training[Network], samples: Samples, options: Options = Opti
         samples.precisions, samples.weights, policy.output_scale, options
     )
     best = end.best
-    first, second, count = best.first, best.second, best.count
+    first, second, count = best.first, best.second, best.adam_steps
     if end.diverged:
         outcome = PolicyStatus.DIVERGED
         first, second = (jax.tree.map(np.zeros_like, moments) for moments in (first, second))
@@ -252,7 +252,7 @@ def _find_trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[PolicyS
     bad = np.flatnonzero(~np.isfinite(samples.precisions).all(axis=(1, 2)))
     if bad.size:
         return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} is not finite."
-    bad = np.flatnonzero(~semi_definite(samples.precisions))
+    bad = np.flatnonzero(~is_semi_definite(samples.precisions))
     if bad.size:
         least = np.linalg.eigvalsh(samples.precisions[bad[0]])[0]
         return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} has the eigenvalue {least:.1e}."

@@ -3,8 +3,6 @@
 What cannot be read is `Damage`: it names the file and what is wrong with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar

@@ -94,7 +94,7 @@ class Run:
         Raises:
             RunError: if it cannot be written.
         """
-        from gps.config import replaced
+        from gps.config import replace_settings
 
         folder = (Path("runs") if out is None else Path(out)) / name / group
         now = datetime.now(UTC)
@@ -105,7 +105,7 @@ class Run:
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
-                config = replaced(config, seed=seed).anchored(source)
+                config = replace_settings(config, seed=seed).anchor(source)
                 write(fresh / INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")

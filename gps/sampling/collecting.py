@@ -10,16 +10,16 @@ from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
-from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Num, UInt8
 
+from gps.environments.contract import BatchEnvironment
 from gps.errors import EnvironmentFault, GpsError, PolicyError, SimulationFault, one_line
 from gps.observations import Pixels, Sight
 from gps.records import Abort, Rollouts
 from gps.sampling.policy import Policy, StatesAndObservations
 
 
-def read_starts(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float[np.ndarray, "M dx"]:
+def read_starts(environment: BatchEnvironment, conditions: Sequence[Mapping]) -> Float[np.ndarray, "M dx"]:
     """The state in which each condition starts: the environment is reset to each of them.
 
     Raises:
@@ -38,7 +38,7 @@ def read_starts(environment: VectorEnv, conditions: Sequence[Mapping]) -> Float[
 
 
 def collect(
-    environment: VectorEnv,
+    environment: BatchEnvironment,
     policy: Policy,
     conditions: Sequence[Mapping],
     noise: Float[np.ndarray, "M N T du"],
@@ -64,9 +64,8 @@ def collect(
     M, N, T, du = noise.shape
     episodes = M * N
     log = _Log.empty(T, episodes, environment.single_observation_space.shape[0], du)
-    layout = getattr(environment, "observation_layout", None)
-    if layout is not None and (observe or policy.observes != "state"):
-        log = log.observing(Sight.of(environment), getattr(environment, "observation_dtype", np.float64))
+    if environment.observation_layout is not None and (observe or policy.observes != "state"):
+        log = log.observing(Sight.of(environment), environment.observation_dtype)
     noise_by_step = np.ascontiguousarray(noise.reshape(episodes, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for group in _groups(episodes, environment.num_envs):
@@ -146,13 +145,13 @@ def _groups(episodes: int, simulations: int) -> list[slice]:
     return [slice(k, min(k + simulations, episodes)) for k in range(0, episodes, simulations)]
 
 
-def _reset(environment: VectorEnv, starts: Sequence[Mapping], seed: int | None, observe: bool):
+def _reset(environment: BatchEnvironment, starts: Sequence[Mapping], seed: int | None, observe: bool):
     """Start episodes in the first simulations: the states (B, dx) and the info."""
     idle = environment.num_envs - len(starts)
     options: dict = {"conditions": [*starts, *[starts[-1]] * idle]}
     if idle:
         options["reset_mask"] = np.arange(environment.num_envs) < len(starts)
-    if not observe and getattr(environment, "observation_layout", None) is not None:
+    if not observe and environment.observation_layout is not None:
         options["observe"] = False
     return environment.reset(seed=seed, options=options)
 
@@ -235,7 +234,7 @@ def _ended(environment, log, t, group, alive, lost, why) -> Bool[np.ndarray, "n"
     log.aborts.extend((group.start + i, t - 1, why) for i in np.flatnonzero(ends))
     alive = alive & ~lost
     log.mask[t, group] = alive
-    if alive.any() and hasattr(environment, "rest"):
+    if alive.any():
         environment.rest(np.concatenate([~alive, np.ones(environment.num_envs - len(alive), dtype=bool)]))
     return alive
 

@@ -85,7 +85,7 @@ def verified(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
 
 def has_sum(folder: Path, name: str) -> bool:
     """True if a file has a checksum in its folder, and so was written there."""
-    return name in _sums(folder)
+    return name in _read_sums(folder)
 
 
 def verify(folder: Path, expected: Sequence[str]) -> None:

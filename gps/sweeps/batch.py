@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gps.config import FILE_NAME, load, replaced
+from gps.config import FILE_NAME, load, replace_settings
 from gps.errors import GpsError, SweepError
 from gps.extensions import task_file
 from gps.storage.folders import remove_leftovers
@@ -122,7 +122,7 @@ def _make_plan(
     plan = []
     for setting in settings:
         overrides = tuple(given.format_overrides(setting))
-        config = replaced(load(source, overrides), seed=max(numbers), iterations=iterations)
+        config = replace_settings(load(source, overrides), seed=max(numbers), iterations=iterations)
         mark, shown = compute_fingerprint(config, directory), {key: setting[key] for key in varied}
         plan += [(Entry(seed, shown, config.algorithm.iterations, mark), overrides) for seed in numbers]
     return plan

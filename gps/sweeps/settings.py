@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gps.config import value_of
+from gps.config import parse_value
 from gps.errors import SweepError
 
 MAX_RUNS = 100_000
@@ -67,7 +67,7 @@ def collect_values(overrides: Sequence[str], settings: Mapping[str, Any]) -> dic
     """
     found: dict[str, list[Any]] = {}
     typed = [(key, split_values(text) if equals else []) for key, equals, text in (o.partition("=") for o in overrides)]
-    given = [(key, [*map(value_of, texts)] if "" not in texts else []) for key, texts in typed]
+    given = [(key, [*map(parse_value, texts)] if "" not in texts else []) for key, texts in typed]
     given += [(key, list(some) if isinstance(some, list | tuple | range) else [some]) for key, some in settings.items()]
     for spelt, values in given:
         key = ".".join(part.strip() for part in spelt.split("."))
@@ -132,5 +132,5 @@ def _shorten_key(key: str, others: Iterable[str]) -> str:
 
 def _format_value(value: Any, key: str) -> str:
     """Return a value as TOML, without quotes if it is an unambiguous word."""
-    is_word = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) and value_of(value) == value
+    is_word = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value) and parse_value(value) == value
     return value if is_word else to_toml(value, key)

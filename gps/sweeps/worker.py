@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps.config import ExperimentConfig, load, replaced
+from gps.config import ExperimentConfig, load, replace_settings
 from gps.errors import GpsError, SweepError
 from gps.extensions import task_file
 from gps.runs.control import Control, Stopped
@@ -127,7 +127,7 @@ def _run_or_resume(item: WorkItem, sweep: Sweep, callbacks: list[Callback]) -> N
         return
     source = Path(item.experiment)
     if (
-        compute_fingerprint(replaced(load(source, item.overrides), iterations=item.iterations), source)
+        compute_fingerprint(replace_settings(load(source, item.overrides), iterations=item.iterations), source)
         != entry.fingerprint
     ):
         raise SweepError(f"{source}: changed since the sweep began; start the sweep again")

@@ -1,12 +1,25 @@
 """BADMM: the known optimum of a linear system, its augmented cost, and the schedules of its weights."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
-from linear_system import DU, DX, FIRST, STARTS, M, T, advanced, cost_without_noise, cut, learn, second_lost
-from problems import negative_log_density
-from test_mdgps import mdgps
+from helpers.linear_system import (
+    DU,
+    DX,
+    FIRST,
+    STARTS,
+    M,
+    T,
+    advanced,
+    cost_without_noise,
+    cut,
+    guided,
+    learn,
+    second_lost,
+)
+from helpers.problems import negative_log_density
 
 from gps.algorithms.guided.badmm import BADMM, Penalty, penalties
 from gps.algorithms.guided.base import lessons
@@ -15,11 +28,7 @@ from gps.linear_gaussian.types import Controller
 from gps.policies.supervised import objective
 from gps.records import Status
 
-
-def badmm(**settings) -> BADMM:
-    shared = mdgps()
-    defaults = {"prior": None, "kl_step": 2.0, "training": shared.training, "options": shared.options}
-    return BADMM(shared.cost, **{**defaults, **settings})
+badmm = partial(guided, BADMM)
 
 
 @pytest.fixture(scope="module", params=["average", "progress"])

@@ -3,12 +3,12 @@
 import dataclasses
 from functools import partial
 
-import linear_system
 import numpy as np
 import pytest
-from linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cost_without_noise, optimum
-from linear_system import rolled as sampled
-from problems import spd
+from helpers import linear_system
+from helpers.linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cost_without_noise, optimum
+from helpers.linear_system import rolled as sampled
+from helpers.problems import spd
 
 from gps.algorithms.distilled.dagger import DAgger, InTurn
 from gps.algorithms.distilled.distillation import Played, advised, usual_precision

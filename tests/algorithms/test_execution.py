@@ -1,8 +1,8 @@
 """What is executed: the lecture's versions 0.5, 1.0 and 2.0."""
 
-import factories
 import numpy as np
 import pytest
+from helpers import records
 
 from gps.algorithms.local.execution import executed
 
@@ -10,7 +10,7 @@ from gps.algorithms.local.execution import executed
 @pytest.fixture
 def plan():
     rng = np.random.default_rng(0)
-    return factories.controllers(rng), rng.standard_normal((2, 6, 4))
+    return records.controllers(rng), rng.standard_normal((2, 6, 4))
 
 
 def test_open_loop_plays_the_planned_actions_whatever_the_state(plan):

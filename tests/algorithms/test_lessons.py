@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from linear_system import DU, DX, FIRST, M, N, T
+from helpers.linear_system import DU, DX, FIRST, M, N, T
 
 from gps.algorithms.guided.base import UNLIMITED, Limits, asked, differences, divergence, lessons, mean_difference
 from gps.backend import jax

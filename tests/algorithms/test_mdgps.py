@@ -1,10 +1,11 @@
 """Guided policy search as a whole: the known optimum of a linear system, what its records promise, and trouble."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
-from linear_system import (
+from helpers.linear_system import (
     COST,
     DU,
     DX,
@@ -16,11 +17,12 @@ from linear_system import (
     advanced,
     cost_without_noise,
     cut,
+    guided,
     learn,
     same,
     second_lost,
 )
-from problems import step_costs
+from helpers.problems import step_costs
 
 from gps.algorithms.guided.base import divergence, lessons
 from gps.algorithms.guided.mdgps import MDGPS
@@ -30,20 +32,13 @@ from gps.dynamics.mixture import MixturePrior
 from gps.inspect.tables import policy_lines
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.linalg import logdet
-from gps.policies import MLP, NeuralPolicy
-from gps.policies.supervised import Options, Training, train
+from gps.policies.supervised import Options, train
 from gps.records import PolicyStatus, Status
 
 SETTINGS = [(sampling, rule) for sampling in ("on_policy", "off_policy") for rule in ("global", "classic")]
 SETTINGS += [("on_policy", None)]
 
-
-def mdgps(do=DX, hidden=(32,), options=None, **settings) -> MDGPS:
-    key = jax.random.key(0)
-    policy = NeuralPolicy.untrained(MLP.create((do, *hidden, DU), key, "tanh"))
-    options = Options(**{"steps": 1000, "learning_rate": 3e-3, **(options or {})})
-    defaults = {"prior": None, "kl_step": 2.0, "training": Training.begin(policy, key), "options": options}
-    return MDGPS(COST, **{**defaults, **settings})
+mdgps = partial(guided, MDGPS)
 
 
 @pytest.fixture(scope="module", params=SETTINGS, ids=[f"{sampling} {rule}" for sampling, rule in SETTINGS])
@@ -108,7 +103,7 @@ def _forward(dynamics, controller):
 
 
 def test_the_step_rule_compares_what_it_says(learned):
-    """Trap 14: each number of the table in the docstring, from the records alone."""
+    """Each number of the table in the docstring, from the records alone."""
     algorithm, _, records = learned
     costs = []
     for record in records:

@@ -2,12 +2,13 @@
 
 from functools import partial
 
-import linear_system
 import numpy as np
 import pytest
-from linear_system import DU, DX, STARTS, M, advanced, finite, second_lost
-from problems import spd
-from test_experiment import EXPERIMENT, REWARDED, digest, full_thrust
+from helpers import linear_system
+from helpers.bits import assert_same_bits
+from helpers.experiments import SLIDER, digest, full_thrust, toml, write_rewarded_slider, write_slider
+from helpers.linear_system import DU, DX, STARTS, M, advanced, finite, second_lost, steep
+from helpers.problems import spd
 
 import gps
 from gps.algorithms.local.pi2 import PI2, PI2State
@@ -26,11 +27,6 @@ learn = partial(linear_system.learn, samples=N, first=FIRST)
 
 def cost(x, u, t):
     return jnp.sum(x**2) + 0.1 * jnp.sum(u**2)
-
-
-def steep(x, u, t):
-    """Not even continuous: only its values count."""
-    return jnp.where(x[0] > 0.2, 3.0, 0.0) + jnp.floor(jnp.sum(jnp.abs(x)) * 5) + 0.05 * jnp.sum(u**2)
 
 
 # -- the bandit ------------------------------------------------------------------------------------------------------
@@ -177,8 +173,7 @@ def test_a_condition_without_samples_keeps_its_controller_and_the_other_does_not
 def test_the_state_is_stored_and_read():
     state, _ = learn(PI2(cost), 1)
     back = unflatten(PI2State, flatten(state))
-    for a, b in zip(jax.tree.leaves(flatten(state)), jax.tree.leaves(flatten(back)), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_bits(state, back)
 
 
 # -- through an experiment -------------------------------------------------------------------------------------------
@@ -196,10 +191,8 @@ def test_it_learns_to_slide(slider):
     assert (costs.sum(axis=(1, 2)) < 1.1 * full_thrust()).all()
 
 
-def test_it_learns_from_rewards_alone_and_resumes_to_the_bit(slider):
-    text = EXPERIMENT.replace('mjcf = "slider.xml"', 'id = "task:Slider"').partition("[[cost]]")[0]
-    (slider / "experiment.toml").write_text('cost = "reward"\n' + text)
-    (slider / "task.py").write_text(REWARDED.replace("__file__", repr(str(slider / "task.py"))))
+def test_it_learns_from_rewards_alone_and_resumes_to_the_bit(tmp_path):
+    slider = write_rewarded_slider(tmp_path / "slider")
     whole = started(slider)
     rollouts, costs = whole.evaluation
     np.testing.assert_array_equal(costs, -rollouts.rewards)
@@ -208,10 +201,9 @@ def test_it_learns_from_rewards_alone_and_resumes_to_the_bit(slider):
     assert digest(gps.resume(part.path, iterations=7)) == digest(whole)
 
 
-def test_gps_check_asks_for_no_derivatives(slider):
-    (slider / "task.py").write_text("import jax.numpy as jnp\ndef cost(x, u, t):\n    return jnp.round(4 * x[0])\n")
-    text = (slider / "experiment.toml").read_text() + '\n[[cost]]\nname = "task"\n'
-    (slider / "experiment.toml").write_text(text)
+def test_gps_check_asks_for_no_derivatives(tmp_path):
+    task = "import jax.numpy as jnp\ndef cost(x, u, t):\n    return jnp.round(4 * x[0])\n"
+    slider = write_slider(tmp_path / "slider", task, cost=[*SLIDER["cost"], {"name": "task"}])
     found = gps.check(slider, ["algorithm.name=pi2", "algorithm.samples=4"])
     assert not any("differences" in finding.rule for finding in found.findings)
     assert found.ok
@@ -221,7 +213,7 @@ def test_gps_check_asks_for_no_derivatives(slider):
 
 
 def test_naming_it_keeps_what_all_algorithms_share_and_drops_the_rest():
-    text = EXPERIMENT.replace("samples = 4", 'samples = 4\nconstraint = "per_step"\ndynamics.center = "sample"')
+    text = toml(SLIDER, algorithm={"constraint": "per_step", "dynamics": {"center": "sample"}})
     found = parse(text, overrides=["algorithm.name=pi2"]).algorithm
     assert (found.name, found.samples, found.controller.initial.noise) == ("pi2", 4, 0.3)
     assert not hasattr(found, "constraint")
@@ -247,6 +239,6 @@ def test_naming_it_keeps_what_all_algorithms_share_and_drops_the_rest():
 )  # fmt: skip
 def test_what_does_not_apply_is_refused(overrides, message):
     with pytest.raises(ConfigError) as caught:
-        parse(EXPERIMENT, overrides=overrides)
+        parse(toml(SLIDER), overrides=overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from linear_system import COST, DU, DX, FIRST, STARTS, M, cost_without_noise, learn, rolled
-from test_pi2 import steep
+from helpers.bits import assert_same_bits
+from helpers.linear_system import COST, DU, DX, FIRST, STARTS, M, cost_without_noise, learn, rolled, steep
 
 from gps.algorithms.guided.base import precision
 from gps.algorithms.guided.pigps import PIGPS, PIGPSState
@@ -60,8 +60,8 @@ def test_the_steps_are_those_of_the_docstring(learned):
     record, before = records[4], records[3]
     around, new, rollouts = record.policy.linearised, record.improved, record.rollouts
     assert record.policy.sampled
-    same(record.controllers, around)
-    same(new.feedback, around.feedback)
+    assert_same_bits(record.controllers, around)
+    assert_same_bits(new.feedback, around.feedback)
 
     S = cost_to_go(record.costs, rollouts.mask)
     w = np.exp(-(S - S.min(axis=1, keepdims=True)) / record.search.eta[:, None])
@@ -94,7 +94,7 @@ def test_off_policy_the_controllers_learn_as_they_would_alone(local):
     alone, _ = learn(local, 4)
     algorithm = pigps(local, sampling="off_policy")
     state, records = learn(algorithm, 4)
-    same(state.local, alone)
+    assert_same_bits(state.local, alone)
     assert not any(record.policy.sampled for record in records)
     # The policy has the mean of what 4 noisy updates made of neighbouring steps, and does no worse.
     assert (cost_without_noise(algorithm.final(state)) < 1.05 * cost_without_noise(state.controllers)).all()
@@ -116,7 +116,7 @@ def test_a_state_is_stored_and_read_back():
         again = unflatten(algorithm.state_type, flatten(state))
         assert isinstance(again, PIGPSState)
         assert again.iteration == 2
-        same(again, state)
+        assert_same_bits(again, state)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_samples_that_tell_nothing_teach_nothing(spoil, status):
     assert record.statuses == [status] * M
     assert record.policy.status == PolicyStatus.NO_SAMPLES
     assert record.troubles[-1].startswith("policy: No sample has a positive weight")
-    same(state.training.policy, before.training.policy)
-    same(record.improved, before.controllers)
+    assert_same_bits(state.training.policy, before.training.policy)
+    assert_same_bits(record.improved, before.controllers)
     again, record = algorithm.improve(state, good := rolled(algorithm, state, 7, N), algorithm.fit(state, good, 1))
     assert record.troubles == []
     assert again.iteration == 4
@@ -146,10 +146,3 @@ def alike(rollouts):
     """The first sample of each condition, again and again."""
     one = {name: np.repeat(getattr(rollouts, name)[:, :1], N, axis=1) for name in ("states", "actions", "noise")}
     return dataclasses.replace(rollouts, **one)
-
-
-def same(one, two):
-    one, two = flatten(one), flatten(two)
-    assert one.keys() == two.keys()
-    for key, array in one.items():
-        np.testing.assert_array_equal(array, two[key], err_msg=key)

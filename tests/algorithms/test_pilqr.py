@@ -4,7 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from linear_system import (
+from helpers.bits import assert_same_bits
+from helpers.experiments import digest, full_thrust
+from helpers.linear_system import (
     DU,
     DX,
     FIRST,
@@ -22,7 +24,6 @@ from linear_system import (
     same,
     second_lost,
 )
-from test_experiment import digest, full_thrust
 
 import gps
 from gps.algorithms.local.pilqr import MOST, PILQR, split
@@ -208,9 +209,7 @@ def test_a_model_that_is_not_finite_leaves_the_controller():
 def test_the_state_is_stored_and_read():
     algorithm = PILQR(steps, prior=MixturePrior(clusters=2))
     state, _ = learn(algorithm, 1)
-    back = flatten(unflatten(algorithm.state_type, flatten(state)))
-    for key, array in flatten(state).items():
-        np.testing.assert_array_equal(array, back[key])
+    assert_same_bits(unflatten(algorithm.state_type, flatten(state)), state)
 
 
 # -- through an experiment -------------------------------------------------------------------------------------------

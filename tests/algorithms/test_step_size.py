@@ -1,4 +1,4 @@
-"""The multiplier of the KL bound (trap 7: it must not depend on the cost's scale)."""
+"""The multiplier of the KL bound (it must not depend on the cost's scale)."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ PREDICTED, ACTUAL = -np.array([1.0, 1.0, 1.0, 1.0, 2.0]), -np.array([1.0, 0.5, 0
 
 @pytest.mark.parametrize("unit", [1e-9, 1e-3, 1.0, 1e6])
 def test_the_unit_of_the_cost_does_not_matter(unit):
-    """Trap 7."""
+    """No absolute threshold decides what an improvement is."""
     expected = adapted(np.ones(5), PREDICTED, ACTUAL, 0.01, 100.0)
     np.testing.assert_allclose(adapted(np.ones(5), unit * PREDICTED, unit * ACTUAL, 0.01, 100.0), expected, rtol=1e-12)
 

@@ -4,7 +4,8 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from linear_system import COST, FIRST, STARTS, M, N, advanced, cost_without_noise, learn, optimum, second_lost
+from helpers.experiments import POINT_MASS, changed, toml, write
+from helpers.linear_system import COST, FIRST, STARTS, M, N, advanced, cost_without_noise, learn, optimum, second_lost
 
 import gps
 from gps.algorithms.local.trajopt import TrajOpt
@@ -54,7 +55,7 @@ def test_no_update_leaves_its_trust_region(constraint, solver):
 
 
 def test_entropy_does_not_collapse_once_the_task_is_solved():
-    """Trap 1, through the whole loop."""
+    """With a bound that is inactive and no weight on entropy, eta and the covariance would fall to zero."""
     _, records = learn(TrajOpt(COST, prior=None, kl_step=5.0, entropy=1e-2), 12)
     entropies = np.array([record.entropy for record in records])
     assert np.abs(entropies[-1] - entropies[-4]).max() < 0.2
@@ -87,36 +88,23 @@ def test_episodes_that_end_early_are_told_and_the_update_stays_finite():
 
 # -- through an experiment -------------------------------------------------------------------------------------------
 
-EXPERIMENT = """
-[environment]
-id = "gps/PointMass-v0"
-horizon = 12
-conditions = [{}, { qpos = [-1.0, 0.2] }]
-
-[algorithm]
-iterations = 3
-samples = 4
-kl_step = 2.0
-
-[algorithm.dynamics.prior]
-points_per_cluster = 20
-
-[[cost]]
-name = "quadratic"
-on = "qpos"
-target = [1.0, 0.0]
-
-[[cost]]
-name = "quadratic"
-on = "action"
-weight = 0.01
-"""
+EXPERIMENT = changed(
+    POINT_MASS,
+    environment={"conditions": [{}, {"qpos": [-1.0, 0.2]}]},
+    algorithm={
+        "iterations": 3,
+        "samples": 4,
+        "kl_step": 2.0,
+        "dynamics": {"prior": {"points_per_cluster": 20}},
+    },
+    cost=[POINT_MASS["cost"][0], {"name": "quadratic", "on": "action", "weight": 0.01}],
+)
 
 
 def iterated(tmp_path, threads, global_seed, count=2):
     np.random.seed(global_seed)
     before = np.random.get_state()[1].copy()
-    config = parse(EXPERIMENT, "experiment.toml", [f"environment.threads={threads}"])
+    config = parse(toml(EXPERIMENT), "experiment.toml", [f"environment.threads={threads}"])
     with closing(Experiment(config, tmp_path)) as experiment:
         state = experiment.begin()
         for _ in range(count):
@@ -126,7 +114,7 @@ def iterated(tmp_path, threads, global_seed, count=2):
 
 
 def test_an_iteration_has_the_same_bits_with_other_threads_and_another_global_seed(tmp_path):
-    """Trap 10."""
+    """Nothing is drawn from NumPy's global generator."""
     one, other = iterated(tmp_path, 1, 0), iterated(tmp_path, 2, 123)
     for a, b in zip(jax.tree.leaves(one.improved), jax.tree.leaves(other.improved), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -135,10 +123,8 @@ def test_an_iteration_has_the_same_bits_with_other_threads_and_another_global_se
 
 @pytest.mark.parametrize("execute", ["max_entropy", "open_loop"])
 def test_the_evaluation_is_of_the_last_controllers_and_not_of_the_best(tmp_path, execute):
-    """Trap 13."""
-    source = tmp_path / "task"
-    source.mkdir()
-    (source / "experiment.toml").write_text(EXPERIMENT)
+    """The best cost on the way is a running maximum of noise, and not what the final controllers do."""
+    source = write(tmp_path / "task", EXPERIMENT)
     run = gps.run(source, out=tmp_path / "runs", overrides=[f"algorithm.controller.execute={execute}"])
     rollouts, costs = run.evaluation
     with closing(Experiment(run.config, source)) as experiment:

@@ -5,8 +5,8 @@ from functools import cache, partial
 
 import numpy as np
 import pytest
-from linear_system import DU, DX, STARTS, M, advanced
-from problems import LinearEnv
+from helpers.linear_system import DU, DX, STARTS, M, advanced
+from helpers.problems import LinearEnv
 
 from gps.algorithms.distilled.dagger import DAgger
 from gps.algorithms.distilled.plato import PLATO

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import eigen, numpy_update
-from benchmarks.problems import make_lqr_problem, make_points, make_rollouts
+from benchmarks.problems import make_lqr_problem, make_rollouts
 
 DATA = Path(__file__).with_name("data")
 
@@ -140,4 +140,3 @@ def test_generators_are_seeded():
     assert a.F.shape == (99, 6, 8)
     assert (a.C == b.C).all()
     assert make_rollouts(N=2, T=5)[0].shape == (2, 5, 14)
-    assert (make_points(n=10) == make_points(n=10)).all()

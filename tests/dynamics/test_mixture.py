@@ -1,10 +1,10 @@
-"""The mixture prior: EM, the warm start (trap 5), units, seeds, responsibilities and moments."""
+"""The mixture prior: EM, the warm start, units, seeds, responsibilities and moments."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from problems import make_points, spd
+from helpers.problems import make_points, spd
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal as normal
 from sklearn.mixture import GaussianMixture
@@ -46,7 +46,7 @@ def test_the_likelihood_never_falls_from_refit_to_refit():
 
 
 def test_a_warm_start_goes_on_where_the_last_refit_stopped():
-    """Trap 5: on new data of the same kind, one step from the last parameters beats three from k-means."""
+    """On new data of the same kind, one step from the last parameters beats three from k-means."""
     old, data = (Transitions(*(part[:, half] for part in transitions(n=1600, spread=1.0))) for half in HALVES)
     warm = MixturePrior(clusters=4, memory=1, em_steps=60).refit(old, seed=0)
     one_step = dataclasses.replace(warm, em_steps=1).refit(data, seed=0).mixture
@@ -57,7 +57,7 @@ def test_a_warm_start_goes_on_where_the_last_refit_stopped():
 
 
 def test_refits_of_one_step_reach_what_one_fit_of_many_does():
-    """Trap 5: nothing is lost between refits of the same data."""
+    """Nothing is lost between refits of the same data."""
     data = transitions(spread=1.0)
     parts, whole = (MixturePrior(clusters=4, memory=1, em_steps=steps) for steps in (1, 8))
     for _ in range(8):

@@ -3,25 +3,25 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
+from helpers.processes import python, wait_until
 
 from gps.environments.plain.adapter import GymnasiumBatch
-from gps.environments.plain.recipe import Recipe, registered
+from gps.environments.plain.recipe import Recipe, find_spec
 from gps.errors import ConfigError, EnvironmentFault
 from gps.linear_gaussian.initial import zero
-from gps.sampling import collect, exploration_noise
+from gps.sampling import collect, draw_noise
 
-POINT = "plain_envs:Point-v0"
+POINT = "helpers.plain_envs:Point-v0"
 
 
 def batch(id=POINT, num_envs=4, *, threads=1, state=None, observation=None, step_timeout=60.0, **options):
-    recipe = Recipe(id, registered(id), options)
+    recipe = Recipe(id, find_spec(id), options)
     return GymnasiumBatch(
         num_envs, recipe, state=state, observation=observation, threads=threads, step_timeout=step_timeout
     )
@@ -49,7 +49,7 @@ def no_process_is_left():
 
 def rolled(environment, steps=60, conditions=({"seed": 0}, {"seed": 3}), samples=2):
     few = zero(len(conditions), steps, environment.single_observation_space.shape[0], 1, 1.0)
-    noise = exploration_noise(few, samples, 0.0, np.random.default_rng(0))
+    noise = draw_noise(few, samples, 0.0, np.random.default_rng(0))
     try:
         return collect(environment, few, conditions, noise, seed=0)
     finally:
@@ -195,7 +195,7 @@ def test_a_box_is_one_part_and_may_be_chosen_from():
 
 
 def test_the_keys_of_a_dict_are_parts():
-    id = "plain_envs:Parted-v0"
+    id = "helpers.plain_envs:Parted-v0"
     assert layout(id) == {"position": slice(0, 1), "velocity": slice(1, 2)}
     assert layout(id, state=["velocity"]) == {"velocity": slice(0, 1)}
     # Of a state and an observation, the state is the controller's.
@@ -207,16 +207,16 @@ def test_the_keys_of_a_dict_are_parts():
     ("id", "options", "message"),
     [
         ("CartPole-v1", {}, r"action space Discrete\(2\); .* must be a Box of floats"),
-        ("plain_envs:Counted-v0", {}, r"observation space Discrete\(5\); .* must be a Box"),
-        ("plain_envs:Picture-v0", {}, "has 4800 entries, and local models take 1 to 1000"),
+        ("helpers.plain_envs:Counted-v0", {}, r"observation space Discrete\(5\); .* must be a Box"),
+        ("helpers.plain_envs:Picture-v0", {}, "has 4800 entries, and local models take 1 to 1000"),
         (POINT, {"state": ["observatoin"]}, "did you mean 'observation'"),
         (POINT, {"state": ["observation[2]"]}, r"part .observation\[2\].: .observation. has 2 entries"),
         (POINT, {"state": ["observation", "observation"]}, "listed twice"),
         (POINT, {"limt": 3}, "unexpected keyword argument 'limt'"),
-        ("plain_envs:Fragile-v0", {}, r"ConnectionRefusedError: nobody listens \(plain_envs.py:\d+\)"),
+        ("helpers.plain_envs:Fragile-v0", {}, r"ConnectionRefusedError: nobody listens \(plain_envs.py:\d+\)"),
         ("Pendulm-v1", {}, "did you mean 'Pendulum-v1'"),
         ("Pendulum", {}, "did you mean 'Pendulum-v1'"),
-        ("plain_envs:Pont-v0", {}, "after importing 'plain_envs'; did you mean 'Point-v0'"),
+        ("helpers.plain_envs:Pont-v0", {}, "after importing 'helpers.plain_envs'; did you mean 'Point-v0'"),
         ("no_such_module:Point-v0", {}, "the module 'no_such_module' cannot be imported: No module named"),
     ],
 )
@@ -230,7 +230,7 @@ def test_what_cannot_be_is_one_line(id, options, message, threads):
 
 
 def test_what_cannot_be_sent_is_stepped_here():
-    from plain_envs import Point
+    from helpers.plain_envs import Point
 
     id = "Local-v0"
     gymnasium.register(id, entry_point=lambda: Point())
@@ -286,8 +286,8 @@ HANGS = """
 import sys; sys.path[:0] = {path!r}
 import numpy as np
 from gps.environments.plain.adapter import GymnasiumBatch
-from gps.environments.plain.recipe import Recipe, registered
-recipe = Recipe("plain_envs:Point-v0", registered("plain_envs:Point-v0"), {{"trouble": "hangs"}})
+from gps.environments.plain.recipe import Recipe, find_spec
+recipe = Recipe("helpers.plain_envs:Point-v0", find_spec("helpers.plain_envs:Point-v0"), {{"trouble": "hangs"}})
 environment = GymnasiumBatch(2, recipe, threads=2)
 environment.reset(options={{"conditions": [{{"seed": 1}}] * 2}})
 print(*[worker.process.pid for worker in environment._simulations._all], flush=True)
@@ -307,19 +307,14 @@ def alive(pid: int) -> bool:
 def test_processes_end_with_their_parent(how):
     """Even in the middle of a step that never ends."""
     path = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-    with subprocess.Popen(
-        [sys.executable, "-c", HANGS.format(path=path)],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-    ) as parent:  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with python("-c", HANGS.format(path=path), start_new_session=True, **pipes) as parent:
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2
         time.sleep(0.3)  # until they hang
         parent.send_signal(how)
         parent.wait(30)
-    deadline = time.monotonic() + 15
-    while any(map(alive, pids)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(alive, pids))
+    wait_until(lambda: not any(map(alive, pids)), seconds=15)
 
 
 # -- state and observation ---------------------------------------------------------------------------------------------
@@ -327,7 +322,7 @@ def test_processes_end_with_their_parent(how):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_dict_of_state_and_observation_tells_them_apart(threads):
-    environment = batch("plain_envs:Hidden-v0", 4, threads=threads)
+    environment = batch("helpers.plain_envs:Hidden-v0", 4, threads=threads)
     assert environment.state_layout == {"state": slice(0, 2)}
     assert environment.observation_layout == {"observation": slice(0, 3)}
     rollouts = rolled(environment)
@@ -338,17 +333,17 @@ def test_a_dict_of_state_and_observation_tells_them_apart(threads):
 
 
 def test_parts_may_be_chosen_for_the_observation():
-    environment = batch("plain_envs:Parted-v0", 1, observation=["velocity"])
+    environment = batch("helpers.plain_envs:Parted-v0", 1, observation=["velocity"])
     state, info = environment.reset(options={"conditions": [{"seed": 2}]})
     environment.close()
     assert environment.observation_layout == {"velocity": slice(0, 1)}
     np.testing.assert_array_equal(info["observation"], state[:, 1:])
     with pytest.raises(ConfigError, match=r"environment\.observation: unknown part 'velocty'.*did you mean 'velocity'"):
-        batch("plain_envs:Parted-v0", 1, observation=["velocty"])
+        batch("helpers.plain_envs:Parted-v0", 1, observation=["velocty"])
 
 
 def test_pictures_of_a_dict_are_bytes_of_a_known_shape():
-    environment = batch("plain_envs:Photographed-v0", 2, threads=2)
+    environment = batch("helpers.plain_envs:Photographed-v0", 2, threads=2)
     assert environment.observation_shapes == {"observation": (4, 5, 3)}
     assert environment.observation_dtype == np.uint8
     assert environment.observation_pictures == ("observation",)

@@ -4,13 +4,13 @@ import io
 
 import numpy as np
 import pytest
-from problems import LinearEnv
+from helpers.problems import LinearEnv
 
 from gps.environments import guard
 from gps.environments.guard import Guarded
 from gps.errors import ConfigError, EnvironmentFault
 from gps.linear_gaussian.initial import zero
-from gps.sampling import collect, exploration_noise
+from gps.sampling import collect, draw_noise
 
 A, B = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.0], [0.1]])
 CONDITIONS = [{"start": [1.0, 0.0]}, {"start": [-1.0, 0.0]}]
@@ -22,7 +22,7 @@ def limits(low, high):
 
 def rolled(environment, samples=3, steps=8):
     few = zero(2, steps, 2, 1, 1.0)
-    noise = exploration_noise(few, samples, 0.0, np.random.default_rng(0))
+    noise = draw_noise(few, samples, 0.0, np.random.default_rng(0))
     return collect(environment, few, CONDITIONS, noise, seed=0)
 
 

@@ -12,7 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from gps.environments.gymnasium_mujoco import IDS, batch_class
+from gps.environments.gymnasium_mujoco import IDS, find_batch_class
 
 pytest.importorskip(
     "gymnasium.envs.mujoco", reason="the originals need the extra gymnasium[mujoco]", exc_type=ImportError
@@ -48,7 +48,7 @@ def original(id, **options):
 
 def actions_for(id, steps, n, dtype=np.float32, seed=0):
     """Random actions, half as large again as the limits."""
-    space = batch_class(id)(1).single_action_space
+    space = find_batch_class(id)(1).single_action_space
     return (
         np.random.default_rng(seed).uniform(1.5 * space.low, 1.5 * space.high, (steps, n, *space.shape)).astype(dtype)
     )
@@ -71,7 +71,7 @@ def assert_info(info, others, where):
 
 def compare(id, steps, dtype=np.float32, n=3, **options):
     """Play the same episodes, with a reset of some simulations in the middle; return how many steps ended one."""
-    env, others = batch_class(id)(n, **options), [original(id, **options) for _ in range(n)]
+    env, others = find_batch_class(id)(n, **options), [original(id, **options) for _ in range(n)]
     some = np.arange(n) != 1
     observations, info = env.reset(seed=5)
     starts = [other.reset(seed=5 + i) for i, other in enumerate(others)]
@@ -145,7 +145,7 @@ def test_defaults_are_the_originals():
             for name, parameter in signature.parameters.items()
             if parameter.default is not inspect.Parameter.empty and name not in RENDERING
         }
-        ours = batch_class(id).defaults
+        ours = find_batch_class(id).defaults
         assert theirs.items() <= ours.items(), id
         if id.endswith("v5"):
             assert theirs.keys() == ours.keys(), id
@@ -153,7 +153,7 @@ def test_defaults_are_the_originals():
 
 def test_spaces_and_limits_are_the_originals():
     for id in IDS:
-        env, other = batch_class(id)(2), original(id)
+        env, other = find_batch_class(id)(2), original(id)
         assert isinstance(env, gymnasium.vector.VectorEnv)
         assert env.single_observation_space == other.observation_space
         assert env.single_action_space.shape == other.action_space.shape
@@ -166,7 +166,7 @@ def test_spaces_and_limits_are_the_originals():
 
 @pytest.mark.parametrize("id", ["Ant-v5", "Hopper-v5", "Pusher-v5"])
 def test_one_and_two_threads_give_the_same_bits(id):
-    one, two = batch_class(id)(5, threads=1), batch_class(id)(5, threads=2)
+    one, two = find_batch_class(id)(5, threads=1), find_batch_class(id)(5, threads=2)
     np.testing.assert_array_equal(one.reset(seed=1)[0], two.reset(seed=1)[0])
     for action in actions_for(id, 30, 5):
         for mine, others in zip(one.step(action)[:4], two.step(action)[:4], strict=True):
@@ -178,7 +178,7 @@ def test_one_and_two_threads_give_the_same_bits(id):
 
 @pytest.mark.parametrize("id", ["Reacher-v5", "Pusher-v5", "HalfCheetah-v5", "InvertedDoublePendulum-v5", "Swimmer-v5"])
 def test_a_condition_is_a_seed(id):
-    env, other = batch_class(id)(3), original(id)
+    env, other = find_batch_class(id)(3), original(id)
     for _ in range(2):
         observations, _ = env.reset(seed=9, options={"conditions": [{"seed": 3}, {}, {"seed": 3}]})
         np.testing.assert_array_equal(observations, [other.reset(seed=seed)[0] for seed in (3, 0, 3)])
@@ -187,18 +187,18 @@ def test_a_condition_is_a_seed(id):
 
 
 def test_unseeded_resets_go_on_with_each_simulations_own_numbers():
-    env, others = batch_class("Hopper-v5")(2), [original("Hopper-v5") for _ in range(2)]
+    env, others = find_batch_class("Hopper-v5")(2), [original("Hopper-v5") for _ in range(2)]
     env.reset(seed=4)
     for i, other in enumerate(others):
         other.reset(seed=4 + i)
     for _ in range(3):
         np.testing.assert_array_equal(env.reset()[0], [other.reset()[0] for other in others])
-    first, second = (batch_class("Hopper-v5")(1).reset()[0] for _ in range(2))
+    first, second = (find_batch_class("Hopper-v5")(1).reset()[0] for _ in range(2))
     assert (first != second).any()
 
 
 def test_a_condition_changes_what_the_seed_has_drawn():
-    env = batch_class("InvertedPendulum-v5")(3)
+    env = find_batch_class("InvertedPendulum-v5")(3)
     conditions = [{"seed": 3}, {"seed": 3, "qpos": {"hinge": 0.1}, "body_mass": {"pole": 9}}, {"qvel": [1, 2]}]
     start, _ = env.reset(options={"conditions": conditions})
     np.testing.assert_array_equal(start[1], [start[0, 0], 0.1, *start[0, 2:]])
@@ -208,7 +208,7 @@ def test_a_condition_changes_what_the_seed_has_drawn():
 
 
 def test_the_centre_of_mass_follows_the_masses_of_a_condition():
-    env, other = batch_class("Humanoid-v5")(2), original("Humanoid-v5")
+    env, other = find_batch_class("Humanoid-v5")(2), original("Humanoid-v5")
     env.reset(options={"conditions": [{"seed": 2}, {"seed": 2, "body_mass": {"torso": 20.0}}]})
     other.reset(seed=2)
     model = other.unwrapped.model
@@ -227,7 +227,7 @@ def test_the_centre_of_mass_follows_the_masses_of_a_condition():
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "3"])
 def test_a_wrong_seed_is_named(seed):
     with pytest.raises(ValueError, match=r"condition 1: seed: must be a whole number, 0 or more, got"):
-        batch_class("Reacher-v5")(2).reset(options={"conditions": [{}, {"seed": seed}]})
+        find_batch_class("Reacher-v5")(2).reset(options={"conditions": [{}, {"seed": seed}]})
 
 
 # -- another state -----------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ PARTS = ("qpos", "qvel", "site_position:tip-home", "sensor:shake", "observation"
 def test_another_state_leaves_the_physics_and_the_rewards_alone(parts, tmp_path):
     (tmp_path / "arm.xml").write_text(ARM)
     options = {"xml_file": str(tmp_path / "arm.xml")}
-    env, plain = (batch_class("Reacher-v5")(2, **options, **more) for more in ({"state": parts}, {}))
+    env, plain = (find_batch_class("Reacher-v5")(2, **options, **more) for more in ({"state": parts}, {}))
     states, observations = env.reset(seed=2)[0], plain.reset(seed=2)[0]
     for action in actions_for("Reacher-v5", 60, 2):
         if "observation" in parts:
@@ -257,8 +257,8 @@ def test_another_state_leaves_the_physics_and_the_rewards_alone(parts, tmp_path)
 
 
 def test_mechanics_are_there_with_positions_and_velocities():
-    assert batch_class("HalfCheetah-v5")().mechanics is None
-    mechanics = batch_class("HalfCheetah-v5")(state=["qvel", "qpos"]).mechanics
+    assert find_batch_class("HalfCheetah-v5")().mechanics is None
+    mechanics = find_batch_class("HalfCheetah-v5")(state=["qvel", "qpos"]).mechanics
     assert (mechanics.position, mechanics.velocity, mechanics.dt) == (slice(9, 18), slice(0, 9), 0.05)
 
 
@@ -267,7 +267,7 @@ def test_mechanics_are_there_with_positions_and_velocities():
 
 @pytest.mark.parametrize("id", ["Ant-v5", "Hopper-v5", "Reacher-v5"])
 def test_a_diverged_simulation_ends_alone(id):
-    env, sound = batch_class(id)(3), batch_class(id)(3)
+    env, sound = find_batch_class(id)(3), find_batch_class(id)(3)
     last, _ = env.reset(seed=0)
     sound.reset(seed=0)
     for t, action in enumerate(actions_for(id, 8, 3)):
@@ -290,24 +290,24 @@ def test_a_diverged_simulation_ends_alone(id):
 
 def test_unknown_options_come_with_the_nearest(tmp_path):
     with pytest.raises(ValueError, match=r"Hopper-v5: unknown option 'helthy_reward'; did you mean 'healthy_reward'\?"):
-        batch_class("Hopper-v5")(helthy_reward=2)
+        find_batch_class("Hopper-v5")(helthy_reward=2)
     with pytest.raises(ValueError, match=r"unknown key 'sed'; did you mean 'seed'"):
-        batch_class("Hopper-v5")().reset(options={"condition": {"sed": 2}})
+        find_batch_class("Hopper-v5")().reset(options={"condition": {"sed": 2}})
     with pytest.raises(ValueError, match=r"nowhere\.xml: no such MJCF file"):
-        batch_class("Hopper-v5")(xml_file="./nowhere.xml")
+        find_batch_class("Hopper-v5")(xml_file="./nowhere.xml")
     (tmp_path / "arm.xml").write_text(ARM.replace("fingertip", "finger_tip"))
     with pytest.raises(
         ValueError, match=r"Reacher-v5 needs .*body.* 'fingertip' is unknown; did you mean 'finger_tip'"
     ):
-        batch_class("Reacher-v5")(xml_file=str(tmp_path / "arm.xml"))
+        find_batch_class("Reacher-v5")(xml_file=str(tmp_path / "arm.xml"))
     with pytest.raises(ValueError, match="no body 99, only 0 to 13"):
-        batch_class("Ant-v5")(main_body=99)
+        find_batch_class("Ant-v5")(main_body=99)
 
 
 def test_other_ids_have_no_class_and_load_no_physics():
     script = (
-        "import sys; from gps.environments.gymnasium_mujoco import batch_class; "
-        "print(batch_class('CartPole-v1'), 'mujoco' in sys.modules)"
+        "import sys; from gps.environments.gymnasium_mujoco import find_batch_class; "
+        "print(find_batch_class('CartPole-v1'), 'mujoco' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert re.fullmatch(r"None False\s*", out)
@@ -319,7 +319,7 @@ def test_an_experiment_names_the_id(tmp_path):
 
     config = EnvironmentConfig(id="HalfCheetah-v5", frame_skip=2, options={"ctrl_cost_weight": 0.0})
     env = builders.environment(config, tmp_path, 2)
-    assert isinstance(env, batch_class("HalfCheetah-v5"))
+    assert isinstance(env, find_batch_class("HalfCheetah-v5"))
     assert (env.dt, env.options.ctrl_cost_weight, builders.horizon(config, env)) == (0.02, 0.0, 1000)
 
 
@@ -338,7 +338,7 @@ def test_entries_are_chosen_as_from_the_plain_environment(chosen):
     from gps import builders
     from gps.config.environment import EnvironmentConfig
     from gps.environments.plain.adapter import GymnasiumBatch
-    from gps.environments.plain.recipe import Recipe, registered
+    from gps.environments.plain.recipe import Recipe, find_spec
     from gps.errors import ConfigError
 
     def fast():
@@ -346,7 +346,7 @@ def test_entries_are_chosen_as_from_the_plain_environment(chosen):
         return builders.environment(EnvironmentConfig.model_validate(settings), Path("."), 1)
 
     def plain():
-        return GymnasiumBatch(1, Recipe("Reacher-v5", registered("Reacher-v5")), threads=1, **chosen)
+        return GymnasiumBatch(1, Recipe("Reacher-v5", find_spec("Reacher-v5")), threads=1, **chosen)
 
     seen = []
     for make in (fast, plain):

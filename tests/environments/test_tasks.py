@@ -42,7 +42,7 @@ def test_one_simulation_equals_the_first_of_many(name):
             break
     assert truncations.all() and not terminations.any()
     assert single.unwrapped.state_layout == many.state_layout
-    assert single.unwrapped.mechanics.dt == many.dt
+    assert single.unwrapped.dt == many.dt
 
 
 @pytest.mark.parametrize("name", IDS)

@@ -4,14 +4,14 @@ import dataclasses
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import untold, with_policy
-from made_up import make_policy_run, make_run
+from helpers.processes import gps_command
+from helpers.records import untold, with_policy
+from helpers.runs import make_policy_run, make_run
 
 from gps.inspect.live import Server
 from gps.inspect.report.page import write
@@ -219,37 +219,34 @@ def test_reports_of_other_shapes(page, tmp_path, sizes):
 
 
 def test_the_live_page_follows_and_stops_a_real_run(page, tmp_path):
-    command = [sys.executable, "-m", "gps.cli", "run", str(ROOT / "experiments/pointmass"), "--live", "--quiet"]
-    command += ["--iterations", "500", "--set", "environment.horizon=20", "--out", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            url = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())[0]
-            page.goto(url)
-            until(page, "view.pieces.length >= 3")
-            page.evaluate("select(1)")
-            until(page, "document.body.dataset.shown === '1-0'")
-            show_figure(page, "states")
-            before = curve(page, "states")
+    command = ["run", ROOT / "experiments/pointmass", "--live", "--quiet", "--iterations", 500]
+    command += ["--set", "environment.horizon=20", "--out", tmp_path]
+    with gps_command(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        url = re.search(r"http://127\.0\.0\.1:\d+/", process.stderr.readline())[0]
+        page.goto(url)
+        until(page, "view.pieces.length >= 3")
+        page.evaluate("select(1)")
+        until(page, "document.body.dataset.shown === '1-0'")
+        show_figure(page, "states")
+        before = curve(page, "states")
 
-            page.click("#pause")
-            until(page, "document.getElementById('live').dataset.state === 'paused'")
-            count = len(list(tmp_path.glob("*/*/iterations/[0-9]*")))
-            until(page, f"view.pieces.length === {count}")
-            page.wait_for_timeout(500)
-            assert len(list(tmp_path.glob("*/*/iterations/[0-9]*"))) == count
-            page.click("#resume")
-            until(page, f"view.pieces.length > {count}")
-            assert page.evaluate("view.k") == 1  # the reader is where the reader was
-            assert curve(page, "states") == before
-            page.locator("#iteration").evaluate("slider => { slider.value = 2; slider.oninput({target: slider}); }")
-            until(page, "document.body.dataset.shown === '2-0'")
-            show_figure(page, "states")
-            assert curve(page, "states") != before
-            assert page.errors == []
-            page.click("#stop")
-            assert process.wait(60) == 130
-        finally:
-            process.kill()
+        page.click("#pause")
+        until(page, "document.getElementById('live').dataset.state === 'paused'")
+        count = len(list(tmp_path.glob("*/*/iterations/[0-9]*")))
+        until(page, f"view.pieces.length === {count}")
+        page.wait_for_timeout(500)
+        assert len(list(tmp_path.glob("*/*/iterations/[0-9]*"))) == count
+        page.click("#resume")
+        until(page, f"view.pieces.length > {count}")
+        assert page.evaluate("view.k") == 1  # the reader is where the reader was
+        assert curve(page, "states") == before
+        page.locator("#iteration").evaluate("slider => { slider.value = 2; slider.oninput({target: slider}); }")
+        until(page, "document.body.dataset.shown === '2-0'")
+        show_figure(page, "states")
+        assert curve(page, "states") != before
+        assert page.errors == []
+        page.click("#stop")
+        assert process.wait(60) == 130
         path, error = process.stdout.read().splitlines()[-1], process.stderr.read()
     assert "stopped on request" in error
     run = Run.open(path)

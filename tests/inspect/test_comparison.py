@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import config, record, rollouts, state, untold, with_policy
+from helpers.records import config, record, rollouts, state, untold, with_policy
 
 from gps import cli
 from gps.errors import ConfigError, RunError

@@ -4,11 +4,11 @@ import http.client
 import json
 import signal
 import subprocess
-import sys
 import threading
 
 import pytest
-from made_up import append, make_policy_run, make_run
+from helpers.processes import gps_command
+from helpers.runs import append, make_policy_run, make_run
 
 from gps import cli
 from gps.errors import RunError
@@ -187,8 +187,7 @@ def test_there_is_nothing_to_view_in_an_empty_run(tmp_path, capsys):
 
 
 def test_view_serves_until_ctrl_c(run):
-    command = [sys.executable, "-m", "gps.cli", "view", str(run.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with gps_command("view", run.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         url = process.stdout.readline().split()[-1]
         connection = http.client.HTTPConnection(url.split("/")[2], timeout=20)
         connection.request("GET", "/version")

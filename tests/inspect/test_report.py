@@ -7,8 +7,8 @@ import re
 
 import numpy as np
 import pytest
-from factories import record, untold, with_policy
-from made_up import LAYOUT, cut_short, make_policy_run, make_run
+from helpers.records import record, untold, with_policy
+from helpers.runs import LAYOUT, cut_short, make_policy_run, make_run
 
 from gps import cli
 from gps.errors import RunError

@@ -4,7 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from factories import rollouts as make_rollouts
+from helpers.records import rollouts as make_rollouts
 
 from gps.errors import ConfigError, DrawingError
 from gps.inspect import video

@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import lqr, stack
+from helpers.problems import lqr, stack
 
-from gps.linear_gaussian.deviations import from_deviations, in_deviations
+from gps.linear_gaussian.deviations import from_deviations, to_deviations
 from gps.linear_gaussian.trust_region import update
 from gps.records import Status
 
@@ -18,7 +18,7 @@ def problem():
 
 def test_dynamics_and_costs_are_the_same_in_either(problem):
     dynamics, cost, previous = problem
-    moved, shifted = in_deviations(*problem)
+    moved, shifted = to_deviations(*problem)
     rng = np.random.default_rng(0)
     T, dx, du = len(cost.gradient), 6, 2
     x, d = rng.normal(size=(2, T, dx)), rng.normal(size=(2, T, du))

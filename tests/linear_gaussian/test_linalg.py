@@ -1,7 +1,7 @@
 """The operations on positive definite matrices, against NumPy."""
 
 import numpy as np
-from problems import spd
+from helpers.problems import spd
 
 from gps.backend import jnp
 from gps.linear_gaussian.linalg import gaussian_kl, half_solve, logdet, psd_inverse, psd_solve, symmetrize

@@ -5,7 +5,7 @@ The files were made with kl_step * T = 20 nats, alpha = 0, and a tolerance of 10
 
 import numpy as np
 import pytest
-from problems import lqr, negative_log_density, oracle, stack, step_costs
+from helpers.problems import lqr, negative_log_density, oracle, stack, step_costs
 
 from gps.backend import jax
 from gps.linear_gaussian.kl import Reference, controller_kl

@@ -1,15 +1,15 @@
-"""The update inside a trust region: its bound, its optimality, its statuses, and traps 1 to 3."""
+"""The update inside a trust region: its bound, its optimality, its statuses, its entropy, and indefinite costs."""
 
 import itertools
 
 import numpy as np
 import pytest
-from problems import lqr, negative_log_density, stack, step_costs
+from helpers.problems import lqr, negative_log_density, stack, step_costs
 
 from gps.backend import jax, jnp
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import backward, forward
-from gps.linear_gaussian.trust_region import first_indefinite, update
+from gps.linear_gaussian.trust_region import find_indefinite, update
 from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.records import Status
 
@@ -96,7 +96,7 @@ def test_both_solvers_find_the_same_controller(found, size, constraint):
 
 @pytest.mark.parametrize(("constraint", "solver"), KINDS)
 def test_the_controller_returned_is_that_of_the_eta_returned(found, constraint, solver):
-    """Trap 3."""
+    """The last step of a search may change eta after the controller was computed."""
     batch, result = found(SIZES[0], constraint, solver)
     for m in range(2):
         eta = jnp.broadcast_to(result.eta[m], (T,))
@@ -145,7 +145,7 @@ def test_the_controller_is_a_minimum_of_the_lagrangian(found, constraint, solver
 
 @pytest.mark.parametrize("constraint", ["total", "per_step"])
 def test_an_inactive_bound_gives_the_maximum_entropy_controller(constraint):
-    """Trap 1: eta is 0, and the covariance is alpha Quu^-1, not less."""
+    """Eta is 0, and the covariance is alpha Quu^-1, not less."""
     problem = stack(lqr(*SIZES[0], T=T, seed=0), lqr(*SIZES[0], T=T, seed=1))
     alpha = np.array([0.1, 2.0])
     result = solve(problem, 1e4, alpha, constraint=constraint)
@@ -153,13 +153,13 @@ def test_an_inactive_bound_gives_the_maximum_entropy_controller(constraint):
     assert (np.asarray(result.eta) == 0).all()
     for m in range(2):
         free = jax.jit(backward)(problem.dynamics[m], problem.cost[m], np.full(T, alpha[m]))
-        assert_same_controller(result.controller[m], free.controller, 1e-12)
+        assert_same_controller(result.controller[m], free.controller, 1e-9)
         Sigma = alpha[m] * np.linalg.inv(free.quu)
         np.testing.assert_allclose(result.controller.covariance[m], Sigma, rtol=1e-9, atol=1e-12)
 
 
 def test_repeated_updates_keep_their_entropy():
-    """Trap 1: with alpha > 0 they end at the maximum-entropy controller; without it the entropy falls without end."""
+    """With alpha > 0 they end at the maximum-entropy controller; without it the entropy falls without end."""
     one = lqr(*SIZES[0], T=T, seed=0)
     problem = stack(one, one)
     alpha, entropies, eta = np.array([1e-2, 0.0]), [], np.ones(2)
@@ -180,13 +180,13 @@ def test_a_linear_quadratic_problem_is_solved_by_one_update():
     one = lqr(*SIZES[0], T=T, seed=0)
     result = solve(stack(one, one), 1e5, 1e-3)
     optimum = jax.jit(backward)(one.dynamics, one.cost, np.full(T, 1e-3)).controller
-    assert_same_controller(result.controller[0], optimum, 1e-12)
+    assert_same_controller(result.controller[0], optimum, 1e-9)
 
 
 @pytest.mark.parametrize("constraint", ["total", "per_step"])
 @pytest.mark.parametrize("solver", ["secant", "gradient"])
 def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver):
-    """Trap 2: Quu is indefinite below some eta. The search learns that once, and ends above it."""
+    """Quu is indefinite below some eta. The search learns that once, and ends above it."""
     problem = stack(*(lqr(*SIZES[0], T=T, seed=s, indefinite=4.0) for s in (0, 1)))
     evaluations = 50 if constraint == "total" else 100  # the steps pull at one another
     result = solve(
@@ -200,7 +200,7 @@ def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver
     bound = np.array([0.1, 20.0])
     total = kl.sum(axis=1) / T if constraint == "total" else kl.max(axis=1)
     assert (total <= bound).all()
-    # KL grows without limit towards the eta that is infeasible, so the bound can be met. The lecture's method does not
+    # KL grows without limit towards the eta that is infeasible, so the bound can be met. Dual gradient ascent does not
     # find the 100 multipliers of a bound of 20 nats at that brink, and says so.
     met = [True, (constraint, solver) != ("per_step", "gradient")]
     assert result.statuses == [Status.OK if meets else Status.SEARCH_EXHAUSTED for meets in met]
@@ -213,20 +213,20 @@ def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver
                 later = trace[m, i + 1 :]
                 assert (later[~np.isnan(later)] > trace[m, i]).all()
     eta = np.broadcast_to(np.asarray(result.eta)[0], T)
-    assert first_indefinite(*stack_index(problem, 0), 1e-2, eta.max()) is None
+    assert find_indefinite(*stack_index(problem, 0), 1e-2, eta.max()) is None
 
 
 def test_a_hopeless_cost_leaves_the_previous_controller_and_names_the_place():
-    """Trap 2: a status and a place, and never a KL of NaN with a flag of success."""
+    """A status and a place, and never a KL of NaN with a flag of success."""
     problem = stack(lqr(*SIZES[0], T=T, seed=0, indefinite=1e120), lqr(*SIZES[0], T=T, seed=1))
     result = solve(problem, 0.1, 1e-2)
     assert result.statuses == [Status.NO_FEASIBLE_ETA, Status.OK]
     assert_same_controller(result.controller[0], problem.previous[0], 0.0)
     assert (np.asarray(result.kl)[0] == 0).all()
-    t, eigenvalue = first_indefinite(*stack_index(problem, 0), 1e-2, 1e3)
+    t, eigenvalue = find_indefinite(*stack_index(problem, 0), 1e-2, 1e3)
     assert t == T - 2  # one step before the end: the last action moves nothing
     assert eigenvalue < 0
-    assert first_indefinite(*stack_index(problem, 1), 1e-2, 1.0) is None
+    assert find_indefinite(*stack_index(problem, 1), 1e-2, 1.0) is None
 
 
 def test_spent_evaluations_return_the_best_controller_within_the_bound():

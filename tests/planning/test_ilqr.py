@@ -6,7 +6,7 @@ import pytest
 from gps.backend import jax, jnp
 from gps.linear_gaussian.riccati import backward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, pytree
-from gps.planning.ilqr import FIRST, Plan, Problem, improved
+from gps.planning.ilqr import FIRST, Plan, PlanningProblem, improve_plans
 
 T, DX, DU = 10, 3, 2
 A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
@@ -34,12 +34,16 @@ class Linear:
 
     F: np.ndarray
 
-    def at(self, x, u):
+    @property
+    def deviations(self):
+        return jnp.ones(DX + DU)
+
+    def linearise(self, x, u):
         return self.F, jnp.zeros(len(self.F))
 
 
-def problem(low=-WIDE, high=WIDE) -> Problem:
-    return Problem(Linear(np.hstack([A, B])), low, high, np.ones(DX + DU), np.int32(T))
+def problem(low=-WIDE, high=WIDE) -> PlanningProblem:
+    return PlanningProblem(Linear(np.hstack([A, B])), low, high, np.ones(DX + DU), np.int32(T))
 
 
 def rolled(x, actions):
@@ -56,26 +60,26 @@ def rolled(x, actions):
 def test_on_a_linear_system_it_is_the_feedback_of_lqr(t):
     best = optimum()
     states = np.random.default_rng(0).normal(size=(6, DX))
-    plans = improved(problem(), quadratic, states, t, Plan.none(6, T, DU), 12)
+    plans = improve_plans(problem(), quadratic, states, t, Plan.none(6, T, DU), 12)
     expected = states @ best.feedback[t].T + best.feedforward[t]
     np.testing.assert_allclose(plans.actions[:, 0], expected, rtol=1e-6, atol=1e-6)
 
 
 def test_the_curvature_is_that_of_the_cost_to_go():
     """Of the Riccati recursion, whose covariance at temperature 1 is its inverse."""
-    quu = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12).quu
+    quu = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12).curvature
     np.testing.assert_allclose(quu, np.linalg.inv(np.tile(optimum().covariance[0], (2, 1, 1))), rtol=1e-5)
 
 
 def test_what_comes_after_the_episode_costs_nothing():
-    plans = improved(problem(), quadratic, STARTS, T - 2, Plan.none(2, T, DU), 12)
-    short = improved(problem(), quadratic, STARTS, T - 2, Plan.none(2, 2, DU), 12)
+    plans = improve_plans(problem(), quadratic, STARTS, T - 2, Plan.none(2, T, DU), 12)
+    short = improve_plans(problem(), quadratic, STARTS, T - 2, Plan.none(2, 2, DU), 12)
     np.testing.assert_allclose(plans.actions[:, :2], short.actions, atol=1e-7)
 
 
 def test_a_short_horizon_plans_as_if_all_ended_there():
-    near = improved(problem(), quadratic, STARTS, 0, Plan.none(2, 3, DU), 12)
-    far = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
+    near = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, 3, DU), 12)
+    far = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
     assert np.abs(near.actions[:, 0] - far.actions[:, 0]).max() > 1e-3
 
 
@@ -84,10 +88,10 @@ def test_limits_are_kept_and_used():
     from scipy.optimize import minimize
 
     low, high = np.full(DU, -0.4), np.full(DU, 0.3)
-    plans = improved(problem(low, high), quadratic, STARTS, 0, Plan.none(2, T, DU), 60)
+    plans = improve_plans(problem(low, high), quadratic, STARTS, 0, Plan.none(2, T, DU), 60)
     assert (plans.actions >= low).all()
     assert (plans.actions <= high).all()
-    assert (np.linalg.eigvalsh(plans.quu) > 0).all()
+    assert (np.linalg.eigvalsh(plans.curvature) > 0).all()
     for start, actions in zip(STARTS, plans.actions, strict=True):
         free = minimize(
             lambda u, start=start: rolled(start, u.reshape(T, DU)), np.zeros(T * DU), bounds=[(-0.4, 0.3)] * (T * DU)
@@ -101,7 +105,11 @@ class Pendulum:
 
     unused: np.ndarray
 
-    def at(self, x, u):
+    @property
+    def deviations(self):
+        return jnp.ones(3)
+
+    def linearise(self, x, u):
         F = jnp.array([[1.0, 0.1, 0.0], [0.1 * jnp.cos(x[0]), 1.0, 0.1]])
         after = jnp.array([x[0] + 0.1 * x[1], x[1] + 0.1 * (jnp.sin(x[0]) + u[0])])
         return F, after - F @ jnp.concatenate([x, u])
@@ -113,7 +121,7 @@ def wavy(x, u, t):
 
 
 def test_rounds_and_guesses_never_make_it_worse_and_a_cost_that_is_not_convex_is_no_trouble():
-    pendulum = Problem(Pendulum(np.zeros(0)), np.full(1, -2.0), np.full(1, 2.0), np.ones(3), np.int32(100))
+    pendulum = PlanningProblem(Pendulum(np.zeros(0)), np.full(1, -2.0), np.full(1, 2.0), np.ones(3), np.int32(100))
     states = np.array([[2.5, 0.0], [-2.0, 0.5], [0.1, 0.0]])
 
     def cost_of(plans):
@@ -127,28 +135,28 @@ def test_rounds_and_guesses_never_make_it_worse_and_a_cost_that_is_not_convex_is
         return np.array(totals)
 
     plans, still = Plan.none(3, 40, 1), np.zeros((2, 40, 1))
-    costs = [cost_of(improved(pendulum, wavy, states, 0, plans, rounds, still)) for rounds in (0, 1, 3, 10, 40)]
+    costs = [cost_of(improve_plans(pendulum, wavy, states, 0, plans, rounds, still)) for rounds in (0, 1, 3, 10, 40)]
     assert (np.diff(costs, axis=0) <= 1e-8).all()
     assert (costs[-1] < 0.7 * costs[0]).all()
 
     pushes = np.array([2.0, -2.0])[:, None, None] * np.ones((1, 40, 1))
-    begun = cost_of(improved(pendulum, wavy, states, 0, plans, 0, pushes))
+    begun = cost_of(improve_plans(pendulum, wavy, states, 0, plans, 0, pushes))
     each = [cost_of(plans._replace(actions=np.tile(push, (3, 1, 1)))) for push in pushes]
     np.testing.assert_allclose(begun, np.minimum(np.min(each, axis=0), costs[0]), rtol=1e-9)
 
 
 def test_a_plan_goes_on_where_the_last_one_ended():
-    plans = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
+    plans = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
     after = STARTS @ A.T + plans.actions[:, 0] @ B.T
-    again = improved(problem(), quadratic, after, 1, plans.shifted(), 0)
+    again = improve_plans(problem(), quadratic, after, 1, plans.shift(), 0)
     np.testing.assert_array_equal(again.actions[:, :-1], plans.actions[:, 1:])
     np.testing.assert_array_equal(again.actions[:, -1], plans.actions[:, -1])
     assert (again.mu <= FIRST).all()
-    better = improved(problem(), quadratic, after, 1, plans.shifted(), 2)
+    better = improve_plans(problem(), quadratic, after, 1, plans.shift(), 2)
     np.testing.assert_allclose(better.actions[:, : T - 1], plans.actions[:, 1:], atol=1e-5)
 
 
 def test_each_state_is_planned_for_as_if_it_were_alone():
-    both = improved(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 3)
-    other = improved(problem(), quadratic, np.stack([STARTS[0], 5 * STARTS[1]]), 0, Plan.none(2, T, DU), 3)
+    both = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 3)
+    other = improve_plans(problem(), quadratic, np.stack([STARTS[0], 5 * STARTS[1]]), 0, Plan.none(2, T, DU), 3)
     np.testing.assert_array_equal(both.actions[0], other.actions[0])

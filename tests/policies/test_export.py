@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-from factories import controllers
-from onnx_file import run_onnx
-from policies_made_up import seeing_policy, seen, vector_policy
+from helpers.onnx_file import run_onnx
+from helpers.policies import seeing_policy, seen, vector_policy
+from helpers.records import controllers
 
 from gps.errors import PolicyError
 from gps.policies.export import export_npz, export_onnx, read_loader

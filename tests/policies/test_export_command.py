@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from factories import config, record, state
-from policies_made_up import vector_policy
+from helpers.policies import vector_policy
+from helpers.records import config, record, state
 
 from gps import cli
 from gps.backend import jax

@@ -73,7 +73,7 @@ def test_arrays_that_are_no_policy_are_refused(name, change, message):
         (lambda a: a.update({"network.weights.0": a["network.weights.0"][:, :1]}), "its arrays do not fit together"),
         (
             lambda a: a.update({"network.activation": np.frombuffer(b"relo", np.uint8)}),
-            "activation function is unknown",
+            "its activation function",
         ),
         (lambda a: a.update(covariance=-a["covariance"]), "covariance is not positive definite"),
         (lambda a: a.update(input_mean=np.full_like(a["input_mean"], np.inf)), "not all finite"),

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.bits import assert_same_bits, same_bits
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import minimize
 
@@ -33,11 +34,6 @@ def samples(n=200, do=4, du=2, seed=0, linear=False) -> Samples:
 
 def untrained(sizes=(4, 16, 2), activation="tanh") -> Training[MLP]:
     return Training.begin(NeuralPolicy.untrained(MLP.create(sizes, KEY, activation)), KEY)
-
-
-def same(one, two) -> bool:
-    one, two = flatten(one), flatten(two)
-    return one.keys() == two.keys() and all(one[key].tobytes() == two[key].tobytes() for key in one)
 
 
 def test_the_gradient_is_that_of_finite_differences():
@@ -119,18 +115,18 @@ def test_equal_keys_train_equally():
     data = samples()
     one, fit = train(untrained(), data, QUICK)
     two, fit_two = train(untrained(), data, QUICK)
-    assert same(one, two)
-    assert same(fit, fit_two)
+    assert_same_bits(one, two)
+    assert_same_bits(fit, fit_two)
     other, _ = train(Training.begin(untrained().policy, jax.random.key(1)), data, QUICK)
-    assert not same(one.policy, other.policy)
+    assert not same_bits(one.policy, other.policy)
 
 
 def test_a_training_goes_on_from_disk_bit_for_bit():
     first, _ = train(untrained(), samples(), QUICK)
     restored = unflatten(Training[MLP], flatten(first))
-    assert same(first, restored)
+    assert_same_bits(first, restored)
     more = samples(seed=1)
-    assert same(train(first, more, QUICK)[0], train(restored, more, QUICK)[0])
+    assert_same_bits(train(first, more, QUICK)[0], train(restored, more, QUICK)[0])
 
 
 def test_a_warm_start_is_the_same_function_under_another_normaliser():
@@ -166,7 +162,7 @@ def test_an_input_that_goes_twenty_times_as_far_changes_nothing_by_itself():
 @pytest.mark.parametrize("still", [1e-3, 1e-6])
 @pytest.mark.parametrize("change", ["varies", "moves"])
 def test_an_input_that_hardly_moved_at_first_may_move_later(still, change):
-    """As of a block before it is touched: what the first layer made of its tremor must not be multiplied with it."""
+    """A block that is not touched at first: the slopes fitted to its tremor must not grow with its motion."""
     rng = np.random.default_rng(0)
 
     def data(deviation, mean):
@@ -272,7 +268,7 @@ def test_samples_that_cannot_be_used_leave_the_policy(field, value, outcome, whe
     after, fit = train(before, data, QUICK)
     assert fit.outcome == outcome
     assert where in fit.message
-    assert same(before, after)
+    assert_same_bits(before, after)
     if field != "weights":  # a sample without weight may hold anything
         good = samples(linear=True)
         spoilt = np.concatenate([getattr(good, field), getattr(data, field)[:1]])

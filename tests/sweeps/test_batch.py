@@ -14,8 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import config, record, rollouts, state
-from test_experiment import EXPERIMENT, SLIDER, digest
+from helpers.experiments import SLIDER, SLIDER_MJCF, digest, toml, write_slider
+from helpers.processes import gps_command, python, wait_until
+from helpers.records import config, record, rollouts, state
+from helpers.sweeps import Killer
 
 import gps
 from gps import cli
@@ -30,18 +32,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def slider(tmp_path, monkeypatch) -> Path:
-    """An experiment of a 1-joint slider: dx = 2, du = 1, T = 12, 6 iterations."""
-    monkeypatch.chdir(tmp_path)
+def slider(slider, monkeypatch) -> Path:
+    """The experiment of the slider, which is found from the working directory: dx = 2, du = 1, T = 12, 6 iterations."""
+    monkeypatch.chdir(slider.parent)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return make_slider(tmp_path)
-
-
-def make_slider(folder: Path) -> Path:
-    (folder / "slider").mkdir()
-    (folder / "slider/slider.xml").write_text(SLIDER)
-    (folder / "slider/experiment.toml").write_text(EXPERIMENT)
-    return folder / "slider"
+    return slider
 
 
 # -- made-up workers -------------------------------------------------------------------------------------------------
@@ -137,7 +132,7 @@ def test_ctrl_c_calls_the_workers_back(slider, workers):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"experiment": "slidr"}, "there is no such experiment; did you mean 'slider'"),
+        ({"experiment": "slidr"}, "no such experiment; did you mean 'slider'"),
         ({"seeds": "x"}, "--seeds x"),
         ({"seeds": []}, "0 seeds: expected 1 to"),
         ({"seeds": 2**40}, "seed: expected an integer"),
@@ -171,14 +166,14 @@ def test_a_sweep_keeps_its_folder_while_the_experiment_is_the_same(slider, worke
     assert path.parent == Path("runs/slider")
     assert gps.sweep(slider, overrides=["algorithm.kl_step=2,3"], seeds="0-3").path == path
     assert len(Sweep(path).entries) == 3 + 2 * 3  # three values with seed 0, two of them with the others
-    toml, model = slider / "experiment.toml", slider / "slider.xml"
+    file, model = slider / "experiment.toml", slider / "slider.xml"
     others = {path, gps.sweep(slider).path, gps.sweep(slider, iterations=2).path,
               gps.sweep(slider, overrides=["algorithm.kl_step=2"]).path}  # fmt: skip
-    model.write_text(SLIDER.replace("0.1", "0.2"))
+    model.write_text(SLIDER_MJCF.replace("0.1", "0.2"))
     others.add(gps.sweep(slider).path)
-    toml.write_text("seed = 5\n# a comment\n" + EXPERIMENT)
+    file.write_text("seed = 5\n# a comment\n" + toml(SLIDER))
     assert gps.sweep(slider, seeds=0).path in others
-    toml.write_text(EXPERIMENT.replace("samples = 4", "samples = 5"))
+    file.write_text(toml(SLIDER, algorithm={"samples": 5}))
     others.add(gps.sweep(slider).path)
     (slider / "task.py").write_text("")
     others.add(gps.sweep(slider).path)
@@ -271,30 +266,6 @@ def test_a_worker(slider, workers, monkeypatch):
 # -- real processes --------------------------------------------------------------------------------------------------
 
 
-class Killer(Watch):
-    """Kills the workers of some runs, once each, when the first iteration is on disk."""
-
-    def __init__(self, *seeds: int) -> None:
-        self.seeds = set(seeds)
-        self.killed: dict[int, int] = {}
-
-    def on_start(self, sweep, todo, jobs):
-        self._thread = threading.Thread(target=self._hunt, args=[sweep], daemon=True)
-        self._thread.start()
-
-    def _hunt(self, sweep):
-        end = time.monotonic() + 60
-        while self.seeds - self.killed.keys() and time.monotonic() < end:
-            for entry in sweep.entries:
-                events = sweep.read_journal(entry)
-                if entry.seed in self.seeds - self.killed.keys() and events and events[-1].event == "begin":
-                    assert events[-1].pid != os.getpid()
-                    if done := sweep.count_iterations(entry):
-                        os.kill(events[-1].pid, signal.SIGKILL)
-                        self.killed[entry.seed] = done
-            time.sleep(0.01)
-
-
 def alone(slider: Path, run, **options):
     """The same run by `gps.run`."""
     overrides = [f"{key}={value}" for key, value in run.settings.items()]
@@ -303,7 +274,7 @@ def alone(slider: Path, run, **options):
 
 def test_processes(slider, capsys):
     """A good setting and one that fails; a worker is killed; the same bits as alone; a second time nothing is done."""
-    (slider / "task.py").write_text(
+    task = (
         "import gps.environments.mujoco as m\n"
         "class Slow(m.MujocoEnv):\n"
         "    def __init__(self, num_envs, broken=False, **options):\n"
@@ -314,8 +285,7 @@ def test_processes(slider, capsys):
         "        import time; time.sleep(0.003)\n"
         "        return super().step(actions)\n"
     )
-    toml = slider / "experiment.toml"
-    toml.write_text(toml.read_text().replace('mjcf = "slider.xml"', 'id = "task:Slow"'))
+    write_slider(slider, task, environment={"mjcf": None, "id": "task:Slow"})
     settings, killer = {"environment.options.broken": [False, True]}, Killer(0)
     made = gps.sweep(slider, seeds="0-1", settings=settings, jobs=2, watch=killer)
     good, bad = made.runs[:2], made.runs[2:]
@@ -370,15 +340,11 @@ def test_what_is_finished_is_skipped(slider, capsys, workers):
 
 def test_ctrl_c_at_the_terminal_leaves_what_the_next_sweep_finishes(slider):
     arguments = ["sweep", "slider", "--seeds", "0,1", "--jobs", "2", "--iterations", "30"]
-    command = [sys.executable, "-m", "gps.cli", *arguments]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    end = time.monotonic() + 60
-    while not list(Path("runs").glob("slider/sweep-*/*-seed*/iterations/000")) and time.monotonic() < end:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with gps_command(*arguments, start_new_session=True, **pipes) as process:
+        wait_until(lambda: list(Path("runs").glob("slider/sweep-*/*-seed*/iterations/000")))
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.strip() == (
         "gps: interrupted; 0 of 2 runs are finished; to continue: gps sweep slider --seeds 0,1 --jobs 2 --iterations 30"
@@ -404,16 +370,14 @@ def test_dask(slider):
     """A scheduler and two workers on 127.0.0.1, one of which is killed in the middle."""
     pytest.importorskip("distributed")
     port = _free_port()
-    dask = [sys.executable, "-m", "dask"]
-    processes = [
-        subprocess.Popen([*dask, *arguments, "--no-dashboard"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        for arguments in (
-            ["scheduler", "--host", "127.0.0.1", "--port", str(port)],
-            ["worker", f"127.0.0.1:{port}", "--nthreads", "1", "--nworkers", "2", "--host", "127.0.0.1"],
-        )
-    ]
-    try:
-        _wait_for(port)
+    host = ("--host", "127.0.0.1", "--no-dashboard")
+    workers = ("--nthreads", "1", "--nworkers", "2")
+    quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "seconds": 600}
+    with (
+        python("-m", "dask", "scheduler", "--port", port, *host, **quiet),
+        python("-m", "dask", "worker", f"127.0.0.1:{port}", *workers, *host, **quiet),
+    ):
+        wait_until(lambda: _answers(port))
         killer = Killer(1)
         made = gps.sweep(slider, seeds="0-2", iterations=20, backend="dask", address=f"127.0.0.1:{port}", watch=killer)
         assert killer.killed.keys() == {1}
@@ -423,10 +387,6 @@ def test_dask(slider):
         assert len({event.pid for event in made.read_journal(entry)} - {os.getpid()}) == 2
         run = made.runs[1]
         assert digest(load_run(run.path)) == digest(alone(slider, run, iterations=20))
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(20)
 
 
 def test_dask_workers_with_several_threads_are_refused(slider):
@@ -447,7 +407,7 @@ def test_a_local_cluster(slider, backend):
     pytest.importorskip("distributed" if backend == "dask" else backend)
     done = subprocess.run(
         [sys.executable, "-c", LOCAL, backend], cwd=slider.parent, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [ROOT, ROOT / "tests", Path(__file__).parent]))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
@@ -459,7 +419,7 @@ def test_a_local_cluster(slider, backend):
 LOCAL = """
 import json, sys
 import gps
-from test_batch import Killer
+from helpers.sweeps import Killer
 if __name__ == "__main__":
     killer = Killer(0)
     made = gps.sweep("slider", seeds="0-2", iterations=20, jobs=2, backend=sys.argv[1], watch=killer)
@@ -486,13 +446,11 @@ def _free_port() -> int:
         return found.getsockname()[1]
 
 
-def _wait_for(port: int) -> None:
+def _answers(port: int) -> bool:
     import socket
 
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            time.sleep(0.1)
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

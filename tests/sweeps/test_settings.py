@@ -2,7 +2,7 @@
 
 import pytest
 
-from gps.config import value_of
+from gps.config import parse_value
 from gps.errors import SweepError
 from gps.sweeps import settings
 
@@ -79,7 +79,7 @@ def test_the_grid_is_the_product_the_last_key_changing_fastest():
     "value", [1, -2.5, 1e-9, True, "open_loop", 'a "quoted", \\ word', "1", [1, [2]], {"a b": [1]}]
 )
 def test_toml_gives_back_the_value(value):
-    assert value_of(settings.to_toml(value, "key")) == value
+    assert parse_value(settings.to_toml(value, "key")) == value
 
 
 def test_settings_in_words():

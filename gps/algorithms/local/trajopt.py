@@ -28,7 +28,7 @@ from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
 from gps.linear_gaussian.riccati import expected_cost
-from gps.linear_gaussian.trust_region import Update, first_indefinite, update
+from gps.linear_gaussian.trust_region import Update, find_indefinite, update
 from gps.linear_gaussian.types import Controller
 from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts, Search
@@ -185,7 +185,7 @@ def describe_indefinite(m: int, status: int, problem: UpdateProblem, new: Update
         return ""
     model, around, _, alpha = problem
     eta = float(np.exp(tried.max()))
-    where = first_indefinite(model.dynamics[m], model.cost[m], around[m], alpha[m], eta)
+    where = find_indefinite(model.dynamics[m], model.cost[m], around[m], alpha[m], eta)
     if not where:
         return ""
     t, eigenvalue = where

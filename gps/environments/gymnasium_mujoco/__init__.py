@@ -1,8 +1,8 @@
 """Gymnasium's own MuJoCo environments, all simulations of a batch at once, bit for bit.
 
 Each class here computes the observations, rewards, terminations and infos that `gymnasium.make(id)` computes for
-the same seed and actions, to the last bit, and is a `MujocoEnv` besides: it has conditions, state parts and one
-thread pool. `batch_class("HalfCheetah-v5")` finds the class.
+the same seed and actions, to the last bit. Each is also a `MujocoEnv`: it has conditions, state parts and one
+thread pool. `find_batch_class("HalfCheetah-v5")` finds the class.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ IDS = tuple(_CLASSES)
 """The Gymnasium ids that have a class here."""
 
 
-def batch_class(id: str) -> type[GymnasiumMujocoEnv] | None:
-    """The class that runs a Gymnasium id on the batch path; None if there is none. Loads MuJoCo only if there is."""
+def find_batch_class(id: str) -> type[GymnasiumMujocoEnv] | None:
+    """Find the class that runs a Gymnasium id as a batch, and load MuJoCo for it; None if there is none."""
     if id not in _CLASSES:
         return None
     module, name = _CLASSES[id]

@@ -1,4 +1,4 @@
-"""Four legs of two joints each."""
+"""A robot with four legs of two joints each."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from gps.environments.gymnasium_mujoco.runner import Runner, SurvivalV4, planar
 
 
 class Ant(Runner):
-    """Speed along x and health minus control and contact cost; it ends when it leaves the healthy heights."""
+    """Reward: speed along x and health minus control and contact cost. The episode ends outside the healthy heights."""
 
     id = "Ant-v5"
     defaults = options(
@@ -57,7 +57,7 @@ class Ant(Runner):
 
 
 class AntV4(SurvivalV4, Ant):
-    """Contact forces only where they are asked for, and another reward of the last step."""
+    """The same, with contact forces only as an option, and another reward of the last step."""
 
     id = "Ant-v4"
     speed_names = ("reward_forward", "forward_reward")

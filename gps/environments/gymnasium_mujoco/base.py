@@ -1,8 +1,8 @@
-"""What Gymnasium's MuJoCo environments have in common, for all simulations of a batch at once.
+"""The base of Gymnasium's MuJoCo environments as batches of simulations.
 
-The originals read everything right after `mj_step`, when bodies, sites and contact forces are still those that the
-last stage of the integrator saw, a fraction of a step behind `qpos`. To get the same bits we look at the same moment;
-parts of the state that must be current are computed afterwards, which leaves the next step as it is.
+The originals read everything right after `mj_step`, when bodies, sites and contact forces still come from the last
+stage of the integrator, a fraction of a step behind `qpos`. To get the same bits we read at the same moment; parts of
+the state that must be current are computed afterwards, which does not change the next step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gps.environments.contract import Bools, Floats
 from gps.environments.mujoco.conditions import Condition, Start
 from gps.environments.mujoco.env import MujocoEnv
-from gps.environments.mujoco.names import identify, nearest
+from gps.environments.mujoco.names import identify, suggest
 from gps.environments.mujoco.stages import STAGE_ACC, STAGE_NONE
 
 Outcome = tuple[Floats, Bools, dict[str, Any]]
@@ -32,51 +32,54 @@ _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 
 
 class GymnasiumMujocoEnv(MujocoEnv):
-    """One of Gymnasium's MuJoCo environments as a batch; a subclass says what is observed and rewarded.
+    """One of Gymnasium's MuJoCo environments as a batch; a subclass defines its observation and its outcome.
 
-    The state is the original's observation. `state` may choose other parts: those of `MujocoEnv`, and
-    `observation` among them.
+    The state is the original's observation. `state` may choose other parts: those of `MujocoEnv` and
+    `observation`.
 
-    A condition may have a `seed` beside the keys of every `MujocoEnv`: the episode starts where the original
-    starts after `reset(seed=seed)`, and `qpos`, `qvel`, … change that start. Without a seed it is 0. Without any
-    conditions `reset` does what Gymnasium's vector environments do: simulation i is seeded with `seed + i`, and
-    goes on with its own random numbers when no seed is given.
+    A condition may have a `seed` besides the keys of every `MujocoEnv`: the episode starts where the original
+    starts after `reset(seed=seed)`, and `qpos`, `qvel`, … change that start. The default seed is 0. Without
+    conditions `reset` does what Gymnasium's vector environments do: `seed + i` seeds simulation i, and without a
+    `seed` each simulation goes on with its own random numbers.
 
-    Two things differ from the original: a simulation that diverges is stopped (see `MujocoEnv`) with a reward of
-    0 where the original lets MuJoCo reset it in silence, and a finished episode is not started again by itself.
+    Two things differ from the original: a simulation that diverges stops (see `MujocoEnv`) with a reward of
+    0, whereas MuJoCo resets the original in silence, and a finished episode does not start again by itself.
 
     Args:
-        num_envs, state, observation, image_size, threads, max_episode_steps: as of `MujocoEnv`; the limit is by default
-            the registered one.
-        options: the keyword arguments of the original, `frame_skip` and `xml_file` among them.
+        num_envs, state, observation, image_size, threads, max_episode_steps: see `MujocoEnv`; the default limit is the
+            registered one.
+        options: the keyword arguments of the original, such as `frame_skip` and `xml_file`.
 
     Attributes:
-        options: the original's keyword arguments, with its defaults where none were given.
+        options: the original's keyword arguments, including its defaults.
 
     Raises:
-        ValueError: for an option that the original does not have, and as `MujocoEnv`.
+        ValueError: for an option that the original does not have; see also `MujocoEnv`.
     """
 
     id: ClassVar[str]
     """The Gymnasium id of the original."""
 
     defaults: ClassVar[Mapping[str, Any]]
-    """The original's keyword arguments and their defaults, but for those of its renderer."""
+    """The original's keyword arguments and their defaults, except those of its renderer."""
 
     fields: ClassVar[tuple[str, ...]] = ()
-    """The fields of mjData that the class reads beside `qpos` and `qvel`: attributes, one row each."""
+    """The fields of mjData that the class reads besides `qpos` and `qvel`: attributes, one row per simulation."""
 
     velocity_noise: ClassVar[Literal["uniform", "normal"]] = "uniform"
-    """How the velocities at the start are distributed, where `draw` is not overridden."""
+    """The distribution of the velocities at the start, if `draw` is not overridden."""
 
     condition_keys = ("seed",)
     seeded = True  # a condition's `seed` decides where it starts
 
+    xpos: Floats
+    """The positions of the bodies, (n, nbody, 3), m, if `fields` has "xpos"."""
+
     contact_forces: Floats
-    """Contact torques and forces on each body, (n, nbody, 6), of the last step, where `reads_contact_forces`."""
+    """Contact torques and forces on each body in the last step, (n, nbody, 6), if `reads_contact_forces`; N m and N."""
 
     velocity: Floats
-    """How fast the `place` moved over the last step, (n, k)."""
+    """The velocity of the `place` over the last step, (n, k), m/s."""
 
     _least_stage = STAGE_NONE  # the originals read everything as `mj_step` leaves it
     _start_stage = STAGE_ACC  # or, at the start of an episode, `mj_forward`
@@ -96,16 +99,16 @@ class GymnasiumMujocoEnv(MujocoEnv):
         for name in options:
             if name not in self.defaults:
                 known = (*self.defaults, "state", "observation", "image_size", "threads", "max_episode_steps")
-                raise ValueError(f"{self.id}: unknown option {name!r}{nearest(name, known)}")
+                raise ValueError(f"{self.id}: unknown option {name!r}{suggest(name, known)}")
         self.options = SimpleNamespace(**{**self.defaults, **options})
         self.spec = gymnasium.spec(self.id)
-        self._generators: dict[int, np.random.Generator] = {}  # of the simulations that were reset without conditions
+        self._generators: dict[int, np.random.Generator] = {}  # for simulations that were reset without conditions
         self._keeps_data = self.reads_contact_forces()
-        with warnings.catch_warnings():  # what is deprecated in Gymnasium's models is nobody's to mend here
+        with warnings.catch_warnings():  # Gymnasium's models use deprecated options
             warnings.filterwarnings("ignore", message="compiler attribute")
             super().__init__(
                 num_envs,
-                mjcf=_model_path(self.options.xml_file),
+                mjcf=_find_model(self.options.xml_file),
                 state=("observation",) if state is None else state,
                 observation=observation,
                 image_size=image_size,
@@ -117,9 +120,9 @@ class GymnasiumMujocoEnv(MujocoEnv):
     # -- to be defined ---------------------------------------------------------------------------------------
 
     def draw(self, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """A random start, `qpos` and `qvel`, by the same calls of the generator as the original's.
+        """Draw a random start, `qpos` and `qvel`, with the same calls of the generator as the original.
 
-        Unless overridden, the model's own with noise of `reset_noise_scale` on every position and velocity.
+        Here: the model's own start with noise of `reset_noise_scale` on every position and velocity.
         """
         scale, model = self.options.reset_noise_scale, self.model
         qpos = model.qpos0 + rng.uniform(low=-scale, high=scale, size=model.nq)
@@ -128,23 +131,23 @@ class GymnasiumMujocoEnv(MujocoEnv):
         return qpos, rng.uniform(low=-scale, high=scale, size=model.nv)
 
     def observation(self) -> Sequence[Floats]:
-        """The pieces of the observation, each (n, width), in order."""
+        """Return the pieces of the observation, each (n, width), in order."""
         raise NotImplementedError
 
     def outcome(self, actions: NDArray[Any]) -> Outcome:
-        """Rewards, terminations and infos of the step that has just been taken by `actions`, (n, du), unclipped."""
+        """Return the rewards, terminations and infos of the step just taken; `actions` are (n, du), unclipped."""
         raise NotImplementedError
 
     def place(self) -> Floats:
-        """The positions, (n, k), whose `velocity` over the step the outcome asks for; k may be 0."""
+        """The positions, (n, k), whose `velocity` over the step `outcome` reads; k may be 0."""
         return self.qpos[:, :0]
 
     def whereabouts(self) -> dict[str, Floats]:
-        """The infos about where each simulation is, after a step and after a reset."""
+        """The infos about the position of each simulation, after a step and after a reset."""
         return {}
 
     def reads_contact_forces(self) -> bool:
-        """Whether `contact_forces` are needed; they take time."""
+        """True if the class reads `contact_forces`; they take time."""
         return False
 
     # -- services --------------------------------------------------------------------------------------------
@@ -169,7 +172,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
         return self.draw(np_random(int(seed))[0])
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
-        """As of `MujocoEnv`, but that `seed` counts where no condition is given; see the class."""
+        """Start episodes as `MujocoEnv` does; without conditions `seed` counts, see the class."""
         states, info = super().reset(seed=seed, options=options)
         return states, {**info, **self.whereabouts()}
 
@@ -198,7 +201,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
         return {"observation": self._original}
 
     def _record_start(self, ids: NDArray[np.int32]) -> None:
-        self.contact_forces[ids] = 0.0  # as `mj_resetData` leaves them
+        self.contact_forces[ids] = 0.0  # as after `mj_resetData`
         self._original[ids] = np.concatenate(self.observation(), axis=1)[ids]
         self._place[ids] = self.place()[ids]
 
@@ -206,7 +209,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
         self._compute(failed, self.batch.step, nstep=self.nsubsteps)
         if self._data is not None:
             self._read_contact_forces()
-        with np.errstate(invalid="ignore", over="ignore"):  # of simulations that diverge
+        with np.errstate(invalid="ignore", over="ignore"):  # simulations may diverge
             place = np.array(self.place())
             self.velocity = (place - self._place) / self.dt
             self._place = place
@@ -216,7 +219,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
             self._compute(failed, self.batch.forward, stage=self._stage)
 
     def _read_contact_forces(self) -> None:
-        """`mj_rnePostConstraint`, as the original after its step: the one thing here that no batch can do itself."""
+        """Call `mj_rnePostConstraint`, as the original does after its step: MuJoCo's batch cannot."""
         for i in range(self.num_envs) if self._divergence.alive is None else self._divergence.alive:
             self.batch.get_data(i, self._data)
             mujoco.mj_rnePostConstraint(self.model, self._data)
@@ -228,7 +231,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
     def _judge(self, states: Floats, applied: Floats) -> Outcome:
         outcome = self._outcome
-        if self._divergence.alive is not None:  # what has diverged has no outcome
+        if self._divergence.alive is not None:  # a simulation that has diverged has no outcome
             rewards, terminated, info = outcome
             lost = self._divergence.diverged
             columns = {name: np.where(lost if a.ndim == 1 else lost[:, None], 0.0, a) for name, a in info.items()}
@@ -242,22 +245,22 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
 
 def options(inherited: Mapping[str, Any] | None = None, /, **own: Any) -> Mapping[str, Any]:
-    """Keyword arguments and their defaults, unchangeable: another class's, and one's own over them."""
+    """Make an unchangeable mapping of keyword arguments and defaults: the inherited ones, updated with `own`."""
     return MappingProxyType({**(inherited or {}), **own})
 
 
 def norm(vectors: Floats) -> Floats:
-    """The lengths of the rows of (n, k), with the bits of `np.linalg.norm` of each."""
+    """The lengths of the rows of (n, k), with the same bits as `np.linalg.norm` of each row."""
     return np.sqrt(np.vecdot(vectors, vectors))
 
 
 def squares(actions: NDArray[Any]) -> NDArray[Any]:
-    """The sum of squares of each row of (n, …), in its own precision, with the bits of NumPy's sum of each."""
+    """The sum of squares of each row of (n, …), in its own precision, with the same bits as NumPy's sum of each row."""
     return np.square(actions).reshape(len(actions), -1).sum(axis=1)
 
 
-def _model_path(xml_file: str) -> Path:
-    """Where the originals look for a model: among Gymnasium's own, unless it says otherwise."""
+def _find_model(xml_file: str) -> Path:
+    """Find a model as the originals do: among Gymnasium's own, unless it begins with ".", "/" or "~"."""
     if xml_file.startswith((".", "/", "~")):
         return Path(xml_file).expanduser()
     return _ASSETS / xml_file

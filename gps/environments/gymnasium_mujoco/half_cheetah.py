@@ -1,11 +1,11 @@
-"""A flat cheetah of 6 joints that runs."""
+"""A planar cheetah of 6 joints that runs."""
 
 from gps.environments.gymnasium_mujoco.base import options
 from gps.environments.gymnasium_mujoco.runner import Runner
 
 
 class HalfCheetah(Runner):
-    """Speed minus control cost; it never falls for good."""
+    """Reward: speed minus control cost. No fall ends the episode."""
 
     id = "HalfCheetah-v5"
     defaults = options(
@@ -26,7 +26,7 @@ class HalfCheetah(Runner):
 
 
 class HalfCheetahV4(HalfCheetah):
-    """The same, but for a name."""
+    """The same with another name in the infos."""
 
     id = "HalfCheetah-v4"
     speed_names = ("reward_run",)

@@ -1,4 +1,4 @@
-"""One leg of three joints that hops."""
+"""A leg of three joints that hops."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from gps.environments.gymnasium_mujoco.runner import Runner, SurvivalV4, between
 
 
 class Hopper(Runner):
-    """Speed and health minus control cost; it ends when it falls or leaves the healthy range."""
+    """Reward: speed and health minus control cost. The episode ends when it falls or leaves the healthy range."""
 
     id = "Hopper-v5"
     defaults = options(
@@ -40,6 +40,6 @@ class Hopper(Runner):
 
 
 class HopperV4(SurvivalV4, Hopper):
-    """The same but for the reward of the last step."""
+    """The same with another reward of the last step."""
 
     id = "Hopper-v4"

@@ -5,7 +5,7 @@ import numpy as np
 from gps.environments.gymnasium_mujoco.base import options, squares
 from gps.environments.gymnasium_mujoco.runner import Runner, between, planar
 
-OBSERVED = {  # option -> field of mjData, and the first row that is observed
+OBSERVED = {  # option -> field of mjData, and its first row in the observation
     "include_cinert_in_observation": ("cinert", 1),
     "include_cvel_in_observation": ("cvel", 1),
     "include_qfrc_actuator_in_observation": ("qfrc_actuator", 6),
@@ -14,7 +14,7 @@ OBSERVED = {  # option -> field of mjData, and the first row that is observed
 
 
 class HumanoidBody(Runner):
-    """What both tasks of the humanoid observe."""
+    """The observation of both tasks of the humanoid."""
 
     fields = ("cinert", "cvel", "qfrc_actuator", "xipos", "ten_length", "ten_velocity")
     skipped = 2
@@ -36,7 +36,7 @@ class HumanoidBody(Runner):
 
 
 class Humanoid(HumanoidBody):
-    """The speed of the centre of mass along x and health minus control and contact cost; it ends when it falls."""
+    """Reward: speed of the centre of mass and health minus control and contact cost. A fall ends the episode."""
 
     id = "Humanoid-v5"
     defaults = options(
@@ -56,7 +56,7 @@ class Humanoid(HumanoidBody):
 
     def place(self):
         """The centre of mass in the plane, (n, 2)."""
-        masses = self.batch.expanded("body_mass")  # of each simulation, where a condition has changed one
+        masses = self.batch.expanded("body_mass")  # of each simulation; None if no condition has changed one
         if masses is None:
             masses = np.broadcast_to(self.model.body_mass, (self.num_envs, self.model.nbody))
         return (np.einsum("nb,nbj->nj", masses, self.xipos) / masses.sum(axis=1)[:, None])[:, :2]

@@ -1,4 +1,4 @@
-"""The humanoid, lying on its back, is to stand up."""
+"""The humanoid stands up from its back."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from gps.environments.gymnasium_mujoco.humanoid import OBSERVED, HumanoidBody
 
 
 class HumanoidStandup(HumanoidBody):
-    """Height minus control and impact cost."""
+    """Reward: height minus control and impact cost."""
 
     id = "HumanoidStandup-v5"
     defaults = options(

@@ -1,4 +1,4 @@
-"""Two poles on each other on a cart."""
+"""Two poles, one on top of the other, on a cart."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from gps.environments.gymnasium_mujoco.base import GymnasiumMujocoEnv, options
 
 
 class InvertedDoublePendulum(GymnasiumMujocoEnv):
-    """A reward for each step with the tip above 1 m, minus penalties for its distance and speed; then it ends."""
+    """Reward: 10 for a step with the tip above 1 m, minus penalties for distance and speed. A fall ends the episode."""
 
     id = "InvertedDoublePendulum-v5"
     defaults = options(
@@ -17,7 +17,7 @@ class InvertedDoublePendulum(GymnasiumMujocoEnv):
     )
     velocity_noise = "normal"
     fields = ("site_xpos", "qfrc_constraint")
-    observed_forces = 1
+    observed_forces: int | None = 1
 
     def observation(self):
         cart, angles = self.qpos[:, :1], self.qpos[:, 1:]
@@ -28,7 +28,7 @@ class InvertedDoublePendulum(GymnasiumMujocoEnv):
         x, _, y = self.site_xpos[:, 0].T
         v1, v2 = self.qvel[:, 1:3].T
         fallen = ~(y > 1)
-        # The original squares scalars, which NumPy does by the C library's pow: in the last bit not a product.
+        # The original squares scalars with the C library's pow, whose last bit may differ from that of a product.
         distance = 0.01 * np.float_power(x, 2) + np.float_power(y - 2, 2)
         speed = 1e-3 * np.float_power(v1, 2) + 5e-3 * np.float_power(v2, 2)
         alive = self.options.healthy_reward * (~fallen).astype(int)
@@ -37,7 +37,7 @@ class InvertedDoublePendulum(GymnasiumMujocoEnv):
 
 
 class InvertedDoublePendulumV4(InvertedDoublePendulum):
-    """All constraint forces are observed, and the last step is rewarded as the others."""
+    """The same with all constraint forces in the observation, and the full reward for the last step."""
 
     id = "InvertedDoublePendulum-v4"
     observed_forces = None

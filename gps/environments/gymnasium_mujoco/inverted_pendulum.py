@@ -6,7 +6,7 @@ from gps.environments.gymnasium_mujoco.base import GymnasiumMujocoEnv, options
 
 
 class InvertedPendulum(GymnasiumMujocoEnv):
-    """A reward of 1 for each step with the pole within 0.2 rad of upright; then it ends."""
+    """Reward: 1 for each step with the pole within 0.2 rad of upright. A fall ends the episode."""
 
     id = "InvertedPendulum-v5"
     defaults = options(xml_file="inverted_pendulum.xml", frame_skip=2, reset_noise_scale=0.01)
@@ -22,7 +22,7 @@ class InvertedPendulum(GymnasiumMujocoEnv):
 
 
 class InvertedPendulumV4(InvertedPendulum):
-    """A reward of 1 for the last step too."""
+    """The same with a reward of 1 for the last step too."""
 
     id = "InvertedPendulum-v4"
 

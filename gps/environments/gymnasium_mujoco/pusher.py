@@ -6,7 +6,7 @@ from gps.environments.gymnasium_mujoco.base import GymnasiumMujocoEnv, norm, opt
 
 
 class Pusher(GymnasiumMujocoEnv):
-    """Minus the distances of object to goal and of fingertip to object, minus control cost."""
+    """Reward: minus the distances from object to goal and from fingertip to object, minus control cost."""
 
     id = "Pusher-v5"
     defaults = options(

@@ -6,7 +6,7 @@ from gps.environments.gymnasium_mujoco.base import GymnasiumMujocoEnv, norm, opt
 
 
 class Reacher(GymnasiumMujocoEnv):
-    """Minus the distance of the fingertip from the target, minus control cost."""
+    """Reward: minus the distance of the fingertip from the target, minus control cost."""
 
     id = "Reacher-v5"
     defaults = options(xml_file="reacher.xml", frame_skip=2, reward_dist_weight=1, reward_control_weight=1)

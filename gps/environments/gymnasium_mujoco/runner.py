@@ -1,4 +1,4 @@
-"""Things that run along x: paid for speed and, some of them, for being healthy; action and contact cost."""
+"""Robots that run along x: a reward for speed and health, and a cost of actions and contacts."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from gps.environments.gymnasium_mujoco.base import GymnasiumMujocoEnv, Outcome, 
 
 
 class Runner(GymnasiumMujocoEnv):
-    """The rewards of runners: speed and health minus control and contact; falling may end the episode."""
+    """A runner: its reward is speed and health minus control and contact cost; a fall may end the episode."""
 
-    speed_names = ("reward_forward",)
-    """What the infos call the reward of speed."""
+    speed_names: tuple[str, ...] = ("reward_forward",)
+    """The names of the speed reward in the infos."""
 
     skipped = 1
-    """How many of the first positions the observation leaves out, as long as nobody wants them."""
+    """How many of the first positions the observation leaves out by default."""
 
     def place(self) -> Floats:
         return self.qpos[:, : self.skipped]
 
     def positions(self) -> Floats:
-        """The positions that are observed."""
+        """The positions in the observation."""
         return self.qpos[:, self.skipped * self.options.exclude_current_positions_from_observation :]
 
     def control_cost(self, actions: NDArray[Any]) -> NDArray[Any]:
-        """What the actions cost, (n,), in the precision of the actions."""
+        """The cost of the actions, (n,), in the precision of the actions."""
         return self.options.ctrl_cost_weight * squares(actions)
 
     def contact_cost(self) -> Floats | None:
-        """What the contacts cost, (n,), if they do."""
+        """The cost of the contacts, (n,); None without one."""
         return None
 
     def healthy(self) -> Bools | None:
-        """Whether each is healthy, (n,), if that matters."""
+        """True for each healthy simulation, (n,); None if health does not matter."""
         return None
 
     def survival(self, healthy: Bools) -> Floats:
-        """The reward of being healthy, (n,)."""
+        """The reward of health, (n,)."""
         return healthy * self.options.healthy_reward
 
     def outcome(self, actions: NDArray[Any]) -> Outcome:
@@ -62,24 +62,24 @@ class Runner(GymnasiumMujocoEnv):
 
 
 class SurvivalV4(Runner):
-    """Version 4 pays for health until the episode ends, the fall included."""
+    """A runner of version 4: it gets the reward of health in every step, that of the fall included."""
 
     def survival(self, healthy: Bools) -> Floats:
         return (healthy | self.options.terminate_when_unhealthy) * self.options.healthy_reward
 
 
 def height(runner: Runner) -> dict[str, Floats]:
-    """How far along x, and how high above its start, each runner is."""
+    """The infos about x and the height above the start."""
     return {"x_position": runner.qpos[:, 0].copy(), "z_distance_from_origin": runner.qpos[:, 1] - runner.model.qpos0[1]}
 
 
 def planar(positions: Floats) -> dict[str, Floats]:
-    """Where in the plane, (n, 2), each is, and how far from the origin."""
+    """The infos about positions in the plane, (n, 2), and their distances from the origin."""
     x, y = positions.T.copy()
     return {"x_position": x, "y_position": y, "distance_from_origin": norm(positions)}
 
 
 def between(values: Floats, bounds: tuple[float, float]) -> Bools:
-    """Whether the values lie strictly between the bounds."""
+    """True for values strictly between the bounds."""
     low, high = bounds
     return (low < values) & (values < high)

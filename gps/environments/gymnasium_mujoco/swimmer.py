@@ -5,7 +5,7 @@ from gps.environments.gymnasium_mujoco.runner import Runner, planar
 
 
 class Swimmer(Runner):
-    """Speed along x minus control cost."""
+    """Reward: speed along x minus control cost."""
 
     id = "Swimmer-v5"
     defaults = options(
@@ -26,7 +26,7 @@ class Swimmer(Runner):
 
 
 class SwimmerV4(Swimmer):
-    """The same, but for names."""
+    """The same with other names in the infos."""
 
     id = "Swimmer-v4"
     speed_names = ("reward_fwd", "forward_reward")

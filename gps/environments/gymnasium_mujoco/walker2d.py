@@ -7,7 +7,7 @@ from gps.environments.gymnasium_mujoco.runner import Runner, SurvivalV4, between
 
 
 class Walker2d(Runner):
-    """Speed and health minus control cost; it ends when it falls."""
+    """Reward: speed and health minus control cost. A fall ends the episode."""
 
     id = "Walker2d-v5"
     defaults = options(
@@ -35,7 +35,7 @@ class Walker2d(Runner):
 
 
 class Walker2dV4(SurvivalV4, Walker2d):
-    """Another friction of the left foot, and another reward of the last step."""
+    """The same with another friction of the left foot, and another reward of the last step."""
 
     id = "Walker2d-v4"
     defaults = options(Walker2d.defaults, xml_file="walker2d.xml")

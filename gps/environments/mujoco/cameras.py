@@ -1,4 +1,4 @@
-"""What the cameras of a MuJoCo model show of the simulations of a batch: pictures for a policy that sees."""
+"""The pictures of a MuJoCo model's cameras, of all simulations of a batch: observations for a policy."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ Pixels = NDArray[np.uint8]
 
 
 class Cameras:
-    """Draws every simulation of `batch` when it is told to, without a screen (see `gps.environments.mujoco.offscreen`).
+    """Draws every simulation of `batch` without a screen (see `gps.environments.mujoco.offscreen`).
 
     Shadows and smooth edges are left out: in software they take most of the time. Equal simulations give equal bits.
 
     Args:
-        size: of a picture, width and height in pixels.
+        size: width and height of a picture in pixels.
     """
 
     def __init__(self, batch: Batch, size: tuple[int, int]) -> None:
         self._batch, self._qpos, self._data = batch, batch.bind("qpos"), mujoco.MjData(batch.model)
-        self.size = size
-        self._models: dict[int, mujoco.MjModel] = {}  # of the simulations as their conditions say
+        self.size, self.num_envs = size, batch.nsim
+        self._models: dict[int, mujoco.MjModel] = {}  # of the simulations, as their conditions change them
         self._pixels: dict[str, Pixels] = {}
         self._pictures: dict[str, MujocoPictures] = {}
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of a picture: height, width, and red, green, blue."""
+        """The shape of a picture: height, width, and the 3 colours."""
         width, height = self.size
         return height, width, 3
 
     def pixels(self, camera: str, where: str) -> Pixels:
-        """What a camera shows, (nsim, height · width · 3): an array that `draw` fills.
+        """The pictures of a camera, (nsim, height · width · 3): an array that `draw` fills.
 
         Raises:
             ValueError: if the model has no such camera; begins with `where`.
@@ -54,19 +54,19 @@ class Cameras:
             self._models.pop(i, None)
 
     def draw(self) -> None:
-        """Fill the arrays with what the cameras show now.
+        """Draw all simulations as they are now, into the arrays.
 
         Raises:
-            DrawingError: if OpenGL cannot be had.
+            DrawingError: if OpenGL does not work.
         """
         for name, pixels in self._pixels.items():
             if name not in self._pictures:
-                self._pictures[name] = self._drawing(name)
+                self._pictures[name] = self._make_pictures(name)
             for i in range(len(pixels)):
                 pixels[i] = self._pictures[name].picture(i).ravel()
 
     def snapshot(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData]:
-        """Simulation `i`, its model and as much of its data as a picture needs. The next call overwrites the data."""
+        """Return the model of simulation `i` and the data that a picture needs. The next call overwrites the data."""
         if i not in self._models:
             self._models[i] = self._batch.get_model(i)
         model, data = self._models[i], self._data
@@ -82,7 +82,7 @@ class Cameras:
         while self._pictures:
             self._pictures.popitem()[1].close()
 
-    def _drawing(self, name: str) -> MujocoPictures:
+    def _make_pictures(self, name: str) -> MujocoPictures:
         from gps.environments.mujoco.offscreen import MujocoPictures
 
         camera = mujoco.MjvCamera()

@@ -1,6 +1,6 @@
-"""Conditions: from what a person writes to the start of a simulation and its own values of the model.
+"""Conditions: from a mapping that a user wrote to the start of a simulation and its changes of the model.
 
-The keys that every MuJoCo environment knows, none of them required:
+The keys of every MuJoCo environment, none of them required:
 
 | key | meaning |
 |---|---|
@@ -10,7 +10,7 @@ The keys that every MuJoCo environment knows, none of them required:
 | `model` | `{field: {object: value}}`, any field of MjModel for named objects that holds real numbers: \
 `body_…`, `geom_…`, `site_…`, `jnt_…`, `dof_…` (by joint), `actuator_…`, `tendon_…` |
 
-What a condition does not mention has the model's own value.
+Whatever a condition does not mention has the model's own value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mujoco.batch import MODEL_FIELDS, Batch
 from numpy.typing import NDArray
 
 from gps.environments.contract import Floats
-from gps.environments.mujoco.names import identify, joint_slice, nearest, numbers
+from gps.environments.mujoco.names import identify, joint_slice, read_numbers, suggest
 
 Condition = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ KEYS = ("qpos", "qvel", "body_offset", "body_mass", "model")
 """The keys of a condition, as above."""
 
 START_KEYFRAME = "start"
-"""The keyframe that holds a model's default start; without it, that is the reference pose at rest."""
+"""The keyframe with a model's default start; a model without it starts at rest in the reference pose."""
 
 _OBJECTS = {  # prefix of an MjModel field -> the kind of object that its rows belong to
     "body": mujoco.mjtObj.mjOBJ_BODY,
@@ -48,7 +48,7 @@ _OBJECTS = {  # prefix of an MjModel field -> the kind of object that its rows b
 
 @dataclass(frozen=True)
 class Start:
-    """A condition whose names and numbers have been checked.
+    """The start of a simulation: a condition with checked names and numbers.
 
     Attributes:
         qpos: (nq,) positions at the start.
@@ -62,7 +62,7 @@ class Start:
 
 
 class Conditions:
-    """Reads conditions for the simulations of a batch and writes what they say about the model.
+    """Reads conditions for the simulations of a batch and writes their changes of the model.
 
     Args:
         batch: the simulations; `batch.model` has the model's own values.
@@ -91,23 +91,23 @@ class Conditions:
             self._read_joints("qpos", condition.get("qpos", {}), qpos),
             self._read_joints("qvel", condition.get("qvel", {}), qvel),
         )
-        for name in _mapping(condition, "model"):
-            for key, value in _mapping(condition["model"], name).items():
-                start.edits.append(self._edit(name, key, value))
-        for body, value in _mapping(condition, "body_mass").items():
-            _, i, mass = edit = self._edit("body_mass", body, value)
+        for name in _read_mapping(condition, "model"):
+            for key, value in _read_mapping(condition["model"], name).items():
+                start.edits.append(self._read_edit(name, key, value))
+        for body, value in _read_mapping(condition, "body_mass").items():
+            _, i, mass = edit = self._read_edit("body_mass", body, value)
             if mass <= 0 or model.body_mass[i] <= 0:
                 raise ValueError(f"body_mass of {body!r}: must be positive, here and in the model")
             inertia = model.body_inertia[i] * (mass / model.body_mass[i])
             start.edits.extend([edit, ("body_inertia", i, inertia)])
-        for body, value in _mapping(condition, "body_offset").items():
-            offset = numbers(value, (3,), f"body_offset of {body!r}")
+        for body, value in _read_mapping(condition, "body_offset").items():
+            offset = read_numbers(value, (3,), f"body_offset of {body!r}")
             i = identify(model, mujoco.mjtObj.mjOBJ_BODY, body, "body_offset: body")
             start.edits.append(("body_pos", i, model.body_pos[i] + offset))
         return start
 
     def write_models(self, ids: NDArray[np.int32], starts: Sequence[Start]) -> None:
-        """Give the simulations `ids` the models of their starts, and the model's own values elsewhere."""
+        """Give the simulations `ids` the changed values of their starts, and the model's own values elsewhere."""
         for name in {name for start in starts for name, _, _ in start.edits} - self._expanded.keys():
             self._expanded[name] = self._batch.expand(name)
         changed = np.zeros(self._batch.nsim, dtype=bool)
@@ -124,51 +124,51 @@ class Conditions:
             self._batch.set_const(changed)
 
     def _read_joints(self, kind: str, value: Any, default: Floats) -> Floats:
-        """A full `qpos` or `qvel`, from one or from values by joint."""
+        """Read a full `qpos` or `qvel`, from a vector or from values by joint."""
         if not isinstance(value, Mapping):
-            return numbers(value, default.shape, kind)
+            return read_numbers(value, default.shape, kind)
         result = default.copy()
         for name, number in value.items():
             joint = identify(self.model, mujoco.mjtObj.mjOBJ_JOINT, name, f"{kind}: joint")
             part = joint_slice(self.model, kind, joint)
-            result[part] = numbers(number, result[part].shape, f"{kind} of joint {name!r}")
+            result[part] = read_numbers(number, result[part].shape, f"{kind} of joint {name!r}")
         return result
 
-    def _edit(self, name: str, key: str, value: Any) -> tuple[str, int | slice, Floats]:
-        """The edit of one object's entry of a model field."""
+    def _read_edit(self, name: str, key: str, value: Any) -> tuple[str, int | slice, Floats]:
+        """Read the change of one object's entry in a model field."""
         prefix = name.partition("_")[0]
         if name not in _EDITABLE:
-            raise ValueError(f"model: unknown field {name!r}{nearest(name, _EDITABLE)}")
+            raise ValueError(f"model: unknown field {name!r}{suggest(name, _EDITABLE)}")
         rows: int | slice = identify(self.model, _OBJECTS[prefix], key, f"{name}: {prefix}")
         if prefix == "dof":
             rows = joint_slice(self.model, "qvel", rows)
-        return name, rows, numbers(value, getattr(self.model, name)[rows].shape, f"{name} of {key!r}")
+        return name, rows, read_numbers(value, getattr(self.model, name)[rows].shape, f"{name} of {key!r}")
 
 
-def displaced(condition: Condition, body: str, offset: Floats) -> Condition:
-    """The condition with a body moved by `offset`, 2 or 3 numbers in metres, on top of its `body_offset`."""
-    offsets = dict(_mapping(condition, "body_offset"))
-    total = numbers(offsets.get(body, np.zeros(3)), (3,), f"body_offset of {body!r}").copy()
+def displace(condition: Condition, body: str, offset: Floats) -> Condition:
+    """Return the condition with a body moved by `offset`, 2 or 3 numbers in metres, on top of its `body_offset`."""
+    offsets = dict(_read_mapping(condition, "body_offset"))
+    total = read_numbers(offsets.get(body, np.zeros(3)), (3,), f"body_offset of {body!r}").copy()
     total[: len(offset)] += offset
     offsets[body] = total
     return {**condition, "body_offset": offsets}
 
 
-def placed(condition: Condition, joints: Mapping[str, float]) -> Condition:
-    """The condition with the positions of some joints at the start, over those of its `qpos` by joint."""
-    return {**condition, "qpos": {**_mapping(condition, "qpos"), **joints}}
+def place_joints(condition: Condition, joints: Mapping[str, float]) -> Condition:
+    """Return the condition with other start positions of some joints, on top of its `qpos` by joint."""
+    return {**condition, "qpos": {**_read_mapping(condition, "qpos"), **joints}}
 
 
-def _mapping(parent: Condition, key: str) -> Mapping[str, Any]:
-    """The mapping under a key, empty where there is none."""
+def _read_mapping(parent: Condition, key: str) -> Mapping[str, Any]:
+    """Return the mapping under a key, empty without one."""
     value = parent.get(key, {})
     if not isinstance(value, Mapping):
         raise ValueError(f"{key}: must be a mapping, got {value!r}")
     return value
 
 
-def _editable_fields() -> frozenset[str]:
-    """The MjModel fields that a condition may change; the limits of actions belong to the action space."""
+def _list_editable_fields() -> frozenset[str]:
+    """The MjModel fields that a condition may change: not the limits of actions, which belong to the action space."""
     model = mujoco.MjModel.from_xml_string("<mujoco/>")
     return frozenset(
         name
@@ -179,4 +179,4 @@ def _editable_fields() -> frozenset[str]:
     )
 
 
-_EDITABLE = _editable_fields()
+_EDITABLE = _list_editable_fields()

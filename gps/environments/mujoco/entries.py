@@ -160,7 +160,7 @@ def _find_length_unit(model: mujoco.MjModel, i: int) -> str:
         hinged = {_Joint.mjJNT_HINGE: "rad", _Joint.mjJNT_BALL: "rad", _Joint.mjJNT_SLIDE: "m"}
         return hinged.get(_Joint(model.jnt_type[target]), "")
     if kind == _Trn.mjTRN_TENDON:  # a fixed tendon is a sum over joints
-        fixed = model.wrap_type[model.tendon_adr[target]] == mujoco.mjtWrap.mjWRAP_JOINT
+        fixed = mujoco.mjtWrap(model.wrap_type[model.tendon_adr[target]]) == mujoco.mjtWrap.mjWRAP_JOINT
         return "" if fixed else "m"
     if kind == _Trn.mjTRN_SLIDERCRANK:
         return "m"
@@ -173,7 +173,8 @@ def _find_length_unit(model: mujoco.MjModel, i: int) -> str:
 def _find_control_unit(model: mujoco.MjModel, i: int) -> str:
     """The unit of an actuator's control: of a force, a target position or a target velocity."""
     length = _find_length_unit(model, i)
-    dynamics, gain, bias = model.actuator_dyntype[i], model.actuator_gaintype[i], model.actuator_biastype[i]
+    dynamics = mujoco.mjtDyn(model.actuator_dyntype[i])
+    gain, bias = mujoco.mjtGain(model.actuator_gaintype[i]), mujoco.mjtBias(model.actuator_biastype[i])
     factor, (offset, stiffness, damping) = model.actuator_gainprm[i, 0], model.actuator_biasprm[i, :3]
     one_to_one = np.isclose(np.linalg.norm(model.actuator_gear[i]), 1.0)
     if not length or not one_to_one or gain != mujoco.mjtGain.mjGAIN_FIXED or not factor or offset:

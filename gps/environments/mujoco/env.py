@@ -22,14 +22,14 @@ from mujoco.batch import Batch, SimulationError
 from numpy.typing import ArrayLike, NDArray
 
 from gps.environments.contract import BatchEnvironment, Bools, Entry, Floats
-from gps.environments.cpus import default_threads
+from gps.environments.cpus import count_threads
 from gps.environments.mujoco.cameras import Cameras
 from gps.environments.mujoco.conditions import KEYS, Condition, Conditions, Start
 from gps.environments.mujoco.divergence import Divergence
 from gps.environments.mujoco.entries import name_actions, name_state
 from gps.environments.mujoco.loading import load_model
 from gps.environments.mujoco.mechanics import find_mechanics
-from gps.environments.mujoco.names import nearest
+from gps.environments.mujoco.names import suggest
 from gps.environments.mujoco.parts import DERIVED, PartReader
 from gps.environments.mujoco.resetting import read_options
 from gps.environments.mujoco.stages import STAGE_NONE, STAGE_VEL
@@ -128,7 +128,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         if len(image_size) != 2 or min(image_size) < 1:
             raise ValueError(f"image_size must be a width and a height in pixels, got {image_size}")
         persistent = self._keeps_data or any(part.partition(":")[0] in DERIVED for part in parts)
-        self.batch = Batch(model, num_envs, min(threads or default_threads(), num_envs), persistent=persistent)
+        self.batch = Batch(model, num_envs, min(threads or count_threads(), num_envs), persistent=persistent)
         self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
         self._cameras = Cameras(self.batch, (image_size[0], image_size[1]))
         self._lay_out(state, observation)
@@ -388,7 +388,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             raise ValueError(f"{where}: must be a mapping, got {condition!r}")
         for key in condition:
             if key not in known:
-                raise ValueError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
+                raise ValueError(f"{where}: unknown key {key!r}{suggest(str(key), known)}")
         try:
             return self._conditions.read(self.resolve(condition), *self.default_start(condition))
         except ValueError as error:

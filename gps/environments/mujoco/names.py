@@ -1,4 +1,4 @@
-"""Names of things in a MuJoCo model, numbers from a person, and errors that help where they are wrong."""
+"""Check names of objects in a MuJoCo model and numbers that a user wrote, with errors that suggest a remedy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _QPOS_WIDTH = {0: 7, 1: 4, 2: 1, 3: 1}  # by mjtJoint: free, ball, slide, hinge
 _QVEL_WIDTH = {0: 6, 1: 3, 2: 1, 3: 1}
 
 
-def names(model: mujoco.MjModel, kind: mujoco.mjtObj) -> list[str]:
-    """The names of the model's objects of one kind."""
+def list_names(model: mujoco.MjModel, kind: mujoco.mjtObj) -> list[str]:
+    """List the names of the model's objects of one kind."""
     count = {
         mujoco.mjtObj.mjOBJ_BODY: model.nbody,
         mujoco.mjtObj.mjOBJ_GEOM: model.ngeom,
@@ -29,13 +29,13 @@ def names(model: mujoco.MjModel, kind: mujoco.mjtObj) -> list[str]:
 
 
 def identify(model: mujoco.MjModel, kind: mujoco.mjtObj, name: str, where: str) -> int:
-    """The id of an object; ValueError, beginning with `where`, if there is none of that name."""
-    require(name, names(model, kind), where)
+    """Find the id of an object; ValueError, beginning with `where`, if no object has that name."""
+    require(name, list_names(model, kind), where)
     return int(mujoco.mj_name2id(model, kind, name))
 
 
 def joint_slice(model: mujoco.MjModel, kind: str, joint: int) -> slice:
-    """Where a joint stands in `qpos` or `qvel`."""
+    """The slice of a joint in `qpos` or `qvel`."""
     address, width = (model.jnt_qposadr, _QPOS_WIDTH) if kind == "qpos" else (model.jnt_dofadr, _QVEL_WIDTH)
     first = int(address[joint])
     return slice(first, first + width[int(model.jnt_type[joint])])
@@ -45,11 +45,11 @@ def require(name: str, known: Iterable[str], where: str) -> None:
     """ValueError, beginning with `where`, if a name is not among the known ones."""
     known = list(known)
     if name not in known:
-        raise ValueError(f"{where} {name!r} is unknown{nearest(name, known)}")
+        raise ValueError(f"{where} {name!r} is unknown{suggest(name, known)}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean ...?' with the nearest known name, or the list of them where none is near."""
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return '; did you mean ...?' with the nearest known name, or a list of known names if none is near."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
@@ -59,8 +59,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known are {', '.join(map(repr, known[:12]))}{', ...' if len(known) > 12 else ''}"
 
 
-def numbers(value: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
-    """Finite numbers of that shape, where one number needs no brackets; ValueError otherwise."""
+def read_numbers(value: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[np.float64]:
+    """Return a value as an array of finite numbers of that shape, or raise ValueError. One number needs no brackets."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):

@@ -1,9 +1,8 @@
-"""Pictures of a MuJoCo simulation without a screen.
+"""Draw a MuJoCo simulation without a screen.
 
 MuJoCo draws with OpenGL, and without a screen OpenGL comes from EGL (a graphics card, or Mesa's software) or from
-OSMesa (software). Which of them works is found out by trying, each in a process of its own: a driver that fails may
-take its process along, and PyOpenGL can be told only once per process which of the two to load. `MUJOCO_GL` decides
-instead where it is set.
+OSMesa (software). A trial in a separate process finds out which of them works: a driver that fails may end its
+process, and PyOpenGL chooses between the two only once per process. The variable `MUJOCO_GL`, if set, decides instead.
 """
 
 from __future__ import annotations
@@ -22,8 +21,10 @@ from gps.errors import ConfigError, DrawingError, nearest, one_line
 if TYPE_CHECKING:
     import mujoco
 
+    from gps.environments.contract import BatchEnvironment
+
 BACKENDS = ("egl", "osmesa")
-"""What is tried, in this order."""
+"""The libraries to try, in this order."""
 
 _PROBE_SECONDS = 60
 _SHADOW = 4  # pixels of the shadow map for each of the picture's: in software its size costs most of the time
@@ -41,24 +42,34 @@ drawing.free()
 context.free()
 """
 
-_ROOM = 1.2  # of what a camera of our own shows, to what there is at the start
+_ROOM = 1.2  # how much wider our own camera sees than the simulations are at the start
+
+
+class Snapshots(Protocol):
+    """Gives the model and the data of each simulation."""
+
+    num_envs: int
+
+    def snapshot(self, i: int) -> Any:
+        """Return the model and the data of simulation `i`."""
 
 
 class Pictures(Protocol):
-    """Draws the simulations of an environment as they stand."""
+    """Draws the simulations of an environment as they are now."""
 
     def picture(self, i: int) -> np.ndarray:
-        """Simulation `i` now, (height, width, 3) uint8."""
+        """Return a picture of simulation `i` now, (height, width, 3) uint8."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what drawing needs."""
 
 
 @functools.cache
 def backend() -> str:
-    """The way to OpenGL that works here: "egl", "osmesa", or what MUJOCO_GL says.
+    """The OpenGL library that works here: "egl", "osmesa", or the value of MUJOCO_GL.
 
     Raises:
-        DrawingError: if none does; names the packages that help.
+        DrawingError: if none works; names the packages that help.
     """
     chosen = os.environ.get("MUJOCO_GL", "").strip().lower()
     if chosen in (*BACKENDS, "glfw"):
@@ -73,6 +84,7 @@ def backend() -> str:
 
 
 def _works(name: str) -> bool:
+    """True if a process can draw with this library."""
     environment = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
     command = [sys.executable, "-c", _PROBE, name]
     try:
@@ -83,23 +95,23 @@ def _works(name: str) -> bool:
 
 
 class MujocoPictures:
-    """Draws the simulations of an environment that has `snapshot(i) -> (model, data)`.
+    """Draws MuJoCo simulations, from their snapshots.
 
     Args:
-        environment: as it stands after a reset, for the models of its conditions.
-        size: of a picture, width and height in pixels.
-        camera: a camera of the model by its name, or one of one's own. None takes the model's camera "view", else
-            its first one that stands in the world or follows a body, else one that has all simulations in view.
-        plain: without shadows and smooth edges, which is several times as fast in software.
+        environment: after a reset, for the models of its conditions.
+        size: width and height of a picture in pixels.
+        camera: the name of a camera of the model, or a free camera. None takes the model's camera "view", or else
+            its first one that is fixed in the world or follows a body, or else one with all simulations in view.
+        plain: True to draw without shadows and smooth edges, which is several times as fast in software.
 
     Raises:
-        DrawingError: if OpenGL cannot be had.
+        DrawingError: if OpenGL does not work.
         ConfigError: for an unknown camera.
     """
 
     def __init__(
         self,
-        environment: Any,
+        environment: Snapshots,
         size: tuple[int, int],
         camera: str | mujoco.MjvCamera | None = None,
         plain: bool = False,
@@ -113,7 +125,7 @@ class MujocoPictures:
         model.vis.quality.shadowsize = 0 if plain else min(model.vis.quality.shadowsize, _SHADOW * max(size))
         if plain:
             model.vis.quality.offsamples = 0
-        self._camera = camera if isinstance(camera, mujoco.MjvCamera) else _camera(environment, camera)
+        self._camera = camera if isinstance(camera, mujoco.MjvCamera) else _choose_camera(environment, camera)
         name = backend()
         try:
             self._gl = import_module(f"mujoco.{name}").GLContext(width, height)
@@ -131,7 +143,7 @@ class MujocoPictures:
         self._pixels = np.empty((height, width, 3), dtype=np.uint8)
 
     def picture(self, i: int) -> np.ndarray:
-        """Simulation `i` now, (height, width, 3) uint8."""
+        """Return a picture of simulation `i` now, (height, width, 3) uint8."""
         mujoco = self._mujoco
         model, data = self._environment.snapshot(i)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
@@ -148,8 +160,8 @@ class MujocoPictures:
         self._gl.free()
 
 
-def _camera(environment: Any, name: str | None) -> mujoco.MjvCamera:
-    """The camera called `name`, or the one that suits best where that is None."""
+def _choose_camera(environment: Snapshots, name: str | None) -> mujoco.MjvCamera:
+    """Return the camera called `name`, or the one that suits best if that is None."""
     import mujoco
 
     model, _ = environment.snapshot(0)
@@ -157,22 +169,21 @@ def _camera(environment: Any, name: str | None) -> mujoco.MjvCamera:
     if name is not None and name not in known:
         cameras = ", ".join(filter(None, known)) or "none has a name"
         raise ConfigError(f"--camera {name}: no camera of the model{nearest(name, known)}; its cameras: {cameras}")
-    within = mujoco.mjtCamLight.mjCAMLIGHT_FIXED.value  # in a body, as on a gripper, which shows little of the whole
+    within = mujoco.mjtCamLight.mjCAMLIGHT_FIXED.value  # on a body, where it shows little of the whole
     outside = [k for k in range(model.ncam) if model.cam_bodyid[k] == 0 or model.cam_mode[k] != within]
     name = "view" if name is None and "view" in known else name
     if name is None and not outside:
-        return _framing(environment)
+        return _frame_all(environment)
     camera = mujoco.MjvCamera()
     camera.type = mujoco.mjtCamera.mjCAMERA_FIXED.value
     camera.fixedcamid = outside[0] if name is None else known.index(name)
     return camera
 
 
-def _framing(environment: Any) -> mujoco.MjvCamera:
-    """A camera that has every simulation in view with room to move, from the model's own azimuth and elevation.
+def _frame_all(environment: Snapshots) -> mujoco.MjvCamera:
+    """Return a camera with all simulations and room to move in view, at the model's own azimuth and elevation.
 
-    MuJoCo's own free camera looks at `model.stat`, whose extent a floor makes as large as itself; here floors do not
-    count.
+    MuJoCo's own free camera shows the extent in `model.stat`, which includes a floor; here floors do not count.
     """
     import mujoco
 
@@ -180,7 +191,7 @@ def _framing(environment: Any) -> mujoco.MjvCamera:
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for i in range(environment.num_envs):
         model, data = environment.snapshot(i)
-        solid = model.geom_rbound > 0  # those of planes are zero
+        solid = model.geom_rbound > 0  # the radii of planes are zero
         places = np.concatenate([data.geom_xpos[solid], data.site_xpos])
         radii = np.concatenate([model.geom_rbound[solid], np.zeros(model.nsite)])[:, None]
         low = np.minimum(low, np.min(places - radii, axis=0, initial=np.inf))
@@ -193,33 +204,34 @@ def _framing(environment: Any) -> mujoco.MjvCamera:
 
 
 class GymnasiumPictures:
-    """Draws by the environment's own `render`, which was made with `render_mode="rgb_array"`."""
+    """Draws with the environment's own `render`, in the `render_mode` "rgb_array"."""
 
-    def __init__(self, environment: Any, size: tuple[int, int]) -> None:
+    def __init__(self, environment: BatchEnvironment, size: tuple[int, int]) -> None:
         self._environment, self._size = environment, size
 
     def picture(self, i: int) -> np.ndarray:
-        """Simulation `i` now, (height, width, 3) uint8, scaled to the size."""
+        """Return a picture of simulation `i` now, (height, width, 3) uint8, scaled to the size."""
         from PIL import Image
 
         frame = np.asarray(self._environment.render()[i], dtype=np.uint8)
         return np.asarray(Image.fromarray(frame).resize(self._size, Image.Resampling.BILINEAR))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to release."""
 
 
-def pictures(environment: Any, size: tuple[int, int], camera: str | None = None) -> Pictures:
-    """What draws this environment.
+def make_pictures(environment: BatchEnvironment, size: tuple[int, int], camera: str | None = None) -> Pictures:
+    """Choose how to draw an environment: MuJoCo's if it has snapshots, or else its own `render`.
 
     Raises:
-        DrawingError: if nothing can: it is not MuJoCo's, and has no `render` of its own.
+        DrawingError: if it has neither.
+        ConfigError: for an unknown camera, and for any camera of an environment that draws itself.
     """
-    if hasattr(environment, "snapshot"):
+    if environment.snapshot(0) is not None:
         return MujocoPictures(environment, size, camera)
-    if getattr(environment, "render_mode", None) == "rgb_array":
+    if environment.render_mode == "rgb_array":
         if camera is not None:
-            raise ConfigError(f"--camera {camera}: this environment draws itself, and its cameras are its own affair")
+            raise ConfigError(f"--camera {camera}: this environment draws itself, so gps cannot choose its camera")
         return GymnasiumPictures(environment, size)
     raise DrawingError(
         "this environment cannot be drawn: it is no MuJoCo simulation (no `snapshot`), and it has no "

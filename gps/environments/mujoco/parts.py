@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gps.environments.contract import Floats
 from gps.environments.mujoco.cameras import Cameras
-from gps.environments.mujoco.names import identify, joint_slice, names, nearest, require
+from gps.environments.mujoco.names import identify, joint_slice, list_names, require, suggest
 from gps.environments.mujoco.stages import STAGE_VEL
 from gps.environments.parts import PartError, find_entries, require_distinct, whole
 
@@ -156,12 +156,12 @@ class PartReader:
             self.stage = max(self.stage, int(model.sensor_needstage[sensor]))
             first = model.sensor_adr[sensor]
             return bind("sensordata")[:, first : first + model.sensor_dim[sensor]], None
-        raise ValueError(f"part {part!r} is unknown{nearest(part, (*KNOWN, *self._own))}")
+        raise ValueError(f"part {part!r} is unknown{suggest(part, (*KNOWN, *self._own))}")
 
 
 def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
     """Return the one or two sites in `SITE` or `SITE-TARGET`; the names of sites may hold hyphens themselves."""
-    sites = names(model, mujoco.mjtObj.mjOBJ_SITE)
+    sites = list_names(model, mujoco.mjtObj.mjOBJ_SITE)
     if name in sites:
         return [name]
     splits = [(name[:i], name[i + 1 :]) for i, letter in enumerate(name) if letter == "-"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gps.environments.mujoco.conditions import Condition
-from gps.environments.mujoco.names import nearest
+from gps.environments.mujoco.names import suggest
 
 
 class ResetOptions(NamedTuple):
@@ -38,15 +38,13 @@ def read_options(options: Mapping[str, Any], num_envs: int, started: bool) -> Re
     known = ("condition", "conditions", "reset_mask", "observe")
     for key in options:
         if key not in known:
-            raise ValueError(f"unknown reset option {key!r}{nearest(key, known)}")
+            raise ValueError(f"unknown reset option {key!r}{suggest(key, known)}")
     observe = bool(options.get("observe", True))
     mask = options.get("reset_mask")
     if mask is not None and (np.shape(mask) != (num_envs,) or np.asarray(mask).dtype != bool):
         raise ValueError(f"reset_mask must be {num_envs} booleans, got {mask!r}")
-    if mask is None or not started:
-        ids = np.arange(num_envs, dtype=np.int32)
-    else:
-        ids = np.flatnonzero(mask).astype(np.int32)
+    chosen = np.ones(num_envs, dtype=bool) if mask is None or not started else mask
+    ids = np.flatnonzero(chosen).astype(np.int32)
     if "conditions" not in options:
         condition = options.get("condition")
         return ResetOptions(ids, None if condition is None else [("condition", condition)] * len(ids), observe)

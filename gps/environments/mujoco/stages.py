@@ -1,4 +1,4 @@
-"""How far MuJoCo computes what depends on the positions: no further, the velocities, or the forces and accelerations."""
+"""How far MuJoCo computes at given positions: nothing, up to the velocities, or up to the accelerations."""
 
 import mujoco
 

@@ -1,9 +1,9 @@
-"""Any plain Gymnasium environment as a batch of simulations."""
+"""Run any plain Gymnasium environment as a batch of simulations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -12,49 +12,39 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from gps.environments.cpus import default_threads
+from gps.environments.contract import BatchEnvironment, Bools, Floats
+from gps.environments.cpus import count_threads
 from gps.environments.plain.processes import Processes
 from gps.environments.plain.recipe import Recipe
-from gps.environments.plain.simulation import Floats, InProcess, Outcome
+from gps.environments.plain.simulation import InProcess, Outcome
 from gps.errors import SimulationFault
 
-Bools = NDArray[np.bool_]
 
+class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
+    """`num_envs` simulations of a plain Gymnasium environment that step in several processes.
 
-class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
-    """`num_envs` simulations of a plain Gymnasium environment, stepped in several processes.
-
-    The state is the flattened observation, unless the environment tells one from the other; see
-    `gps.environments.plain.simulation`. A condition is a mapping: its `seed` (0 without one) seeds the reset, its other keys
-    are the reset's options. An episode that has ended is not stepped any more until it is reset, and keeps its last
-    state. No number depends on how many processes there are.
+    The state is the flattened observation, unless the environment separates them; see
+    `gps.environments.plain.simulation`. A condition is a mapping: its `seed` (0 without one) seeds the reset, its other
+    keys are the reset's options. After the end of its episode a simulation does not step until its reset, and keeps its
+    last state. No number depends on the number of processes.
 
     Args:
         num_envs: number of simulations.
         recipe: how to make one.
-        state: parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for the usual.
-        observation: the same of what a policy sees; None for the state, unless the environment tells them apart.
-        threads: processes to spread the simulations over; None takes as many as the variable `GPS_THREADS` says, else
-            one for each CPU. 1, or a recipe that another process cannot follow, steps them in this process, where none
-            can be killed.
-        step_timeout: seconds after which a simulation that has not finished a step is killed.
-
-    Attributes:
-        state_layout: the slice of each part in the state.
-        observation_layout: the slice of each part in the observation; None where that is the state.
-        observation_shapes: the shape of each part in the observation, before it was flattened.
-        observation_pictures: the parts of the observation that are bytes of (height, width, channels).
-        observation_dtype: uint8 where all of it is, float32 where some is, else float64.
-        max_episode_steps: the environment's own time limit; None without one.
-        dt: control period in seconds; NaN where it is unknown.
-        mechanics: None: nothing is known of what moves.
+        state: parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for all parts.
+        observation: the same for the observation; None for the state, unless the environment separates them.
+        threads: number of processes; None takes the number in the variable `GPS_THREADS`, or without it one process
+            for each CPU. With 1, or a recipe that another process cannot follow, the simulations step in this process,
+            which cannot kill one.
+        step_timeout: time limit of a step in seconds, after which its process is killed.
 
     Raises:
         ConfigError: if it cannot be made, its spaces are of another kind than `Box`, or a part is unknown.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}
-    mechanics = None
+    single_observation_space: Box
+    single_action_space: Box
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}  # noqa: RUF012
     seeded = True  # a condition's `seed` decides where it starts
 
     def __init__(
@@ -71,24 +61,24 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         text = recipe.to_text()
         self._simulations: InProcess | Processes
         self.render_mode = recipe.options.get("render_mode")
-        if threads == 1 or text is None or self.render_mode is not None:  # pictures stay in this process
+        if threads == 1 or text is None or self.render_mode is not None:  # it draws in this process
             self._simulations = InProcess(recipe, state, observation, num_envs)
         else:
             self._simulations = Processes(
-                text, state, observation, num_envs, min(threads or default_threads(), num_envs), step_timeout
+                text, state, observation, num_envs, min(threads or count_threads(), num_envs), step_timeout
             )
-        described = self._simulations.description
-        self.max_episode_steps, self.dt = described.max_episode_steps, described.dt
-        self.state_layout, dx = _laid_out(described.widths)
-        self.observation_layout, do = None, 0
-        if described.observation_widths is not None:
-            self.observation_layout, do = _laid_out(described.observation_widths)
-        self.observation_dtype = np.dtype(described.observation_dtype)
-        self.observation_shapes = {part: tuple(shape) for part, shape in described.observation_shapes.items()}
-        self.observation_pictures = tuple(described.observation_pictures)
+        description = self._simulations.description
+        self.max_episode_steps, self.dt = description.max_episode_steps, description.dt
+        self.state_layout, dx = _lay_out(description.widths)
+        do = 0
+        if description.observation_widths is not None:
+            self.observation_layout, do = _lay_out(description.observation_widths)
+        self.observation_dtype = np.dtype(description.observation_dtype)
+        self.observation_shapes = {part: tuple(shape) for part, shape in description.observation_shapes.items()}
+        self.observation_pictures = tuple(description.observation_pictures)
 
-        self._dtype = np.dtype(described.action_dtype)  # of the environment; the numbers here are float64
-        self._low, self._high = np.array(described.low), np.array(described.high)
+        self._dtype = np.dtype(description.action_dtype)  # the environment's; the numbers here are float64
+        self._low, self._high = np.array(description.low), np.array(description.high)
         self.single_observation_space = Box(-np.inf, np.inf, (dx,), np.float64)
         self.single_action_space = Box(self._low, self._high, dtype=np.float64)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -97,7 +87,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._seen = np.zeros((num_envs, dx + do))  # states and, where there are any, observations
         self._dx = dx
         self._terminated, self._truncated, self._success, self._diverged = np.zeros((4, num_envs), dtype=bool)
-        self._judged = np.zeros(num_envs, dtype=bool)  # whether the environment has told of success in this episode
+        self._judged = np.zeros(num_envs, dtype=bool)  # True once an episode has reported success or failure
         self._alive = np.zeros(num_envs, dtype=bool)
         self._started = False
 
@@ -105,15 +95,15 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         """Start episodes.
 
         Args:
-            seed: without effect: a condition says everything.
+            seed: without effect: the conditions have seeds.
             options: `conditions`, a sequence of one mapping per simulation, or `condition`, one for all of them; and
-                `reset_mask`, (num_envs,) bool: the other simulations rest until they are reset.
+                `reset_mask`, (num_envs,) bool: the other simulations do not step until their reset.
 
         Returns:
-            The states, (num_envs, dx), and the info: `observation`, (num_envs, do), where that is not the state.
+            The states, (num_envs, dx), and the info: `observation`, (num_envs, do), if that is not the state.
 
         Raises:
-            SimulationFault: if the reset of one raises, hangs, or its process dies.
+            SimulationFault: if a reset raises or hangs, or its process dies.
         """
         options = options or {}
         conditions = options.get("conditions", [options.get("condition", {})] * self.num_envs)
@@ -125,29 +115,29 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._started = True
         for i, seen in self._simulations.reset({i: conditions[i] for i in np.flatnonzero(self._alive).tolist()}):
             self._seen[i] = seen
-        return self._seen[:, : self._dx].copy(), self._observed()
+        return self._seen[:, : self._dx].copy(), self._observe()
 
     def step(self, actions: ArrayLike) -> tuple[Floats, Floats, Bools, Bools, dict[str, Any]]:
-        """Apply the actions, each once.
+        """Apply each action for one step.
 
         Args:
             actions: (num_envs, du); clipped to the limits of the action space and rounded to its type.
 
         Returns:
             States (num_envs, dx), rewards, terminations, truncations, and the info: `diverged`, (num_envs,) bool;
-            `success`, the same, where an environment has told of it; `action`, (num_envs, du), the actions as applied;
-            `abort`, a list of why each episode was ended from outside, empty where it was not; `observation` as of
-            `reset`. What has ended has a reward of 0.
+            `success`, the same, if an environment has reported it; `action`, (num_envs, du), the actions as applied;
+            `abort`, a list of the reasons of aborts, "" without one; `observation` as in `reset`. After the end of its
+            episode a simulation has a reward of 0.
 
         Raises:
-            SimulationFault: if the step of one raises, hangs, or its process dies, or its action is not finite.
+            SimulationFault: if a step raises or hangs, its process dies, or its action is not finite.
             ValueError: for actions of another shape.
         """
         if not self._started:
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         if np.shape(actions) != self.action_space.shape:
             raise ValueError(f"actions must have shape {self.action_space.shape}, got {np.shape(actions)}")
-        with np.errstate(over="ignore"):  # what is too large for the type is beyond every limit
+        with np.errstate(over="ignore"):  # a number too large for the type is beyond every limit
             applied = np.clip(actions, self._low, self._high).astype(self._dtype).astype(np.float64)
         stepped = np.flatnonzero(self._alive).tolist()
         for i in stepped:
@@ -160,25 +150,26 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
             if outcome.action is not None:
                 applied[i] = outcome.action
         self._alive &= ~(self._terminated | self._truncated)
-        info = {"diverged": self._diverged.copy(), "action": applied, "abort": aborts, **self._observed()}
+        info = {"diverged": self._diverged.copy(), "action": applied, "abort": aborts, **self._observe()}
         if self._judged.any():
             info["success"] = self._success.copy()
         return self._seen[:, : self._dx].copy(), rewards, self._terminated.copy(), self._truncated.copy(), info
 
     def render(self) -> tuple[Any, ...] | None:
-        """What each simulation draws; None unless the environment was made with a `render_mode`."""
+        """Return what each simulation draws; None unless the environment was made with a `render_mode`."""
         return self._simulations.render() if isinstance(self._simulations, InProcess) else None
 
     def rest(self, mask: Bools) -> None:
-        """Do not step these, (num_envs,) bool, until they are reset: their episodes were ended from outside."""
+        """Stop stepping these simulations, (num_envs,) bool, until their next reset."""
         self._alive &= ~mask
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close the simulations and end their processes."""
-        if hasattr(self, "_simulations"):  # it is missing when the constructor raised
+        if "_simulations" in self.__dict__:  # it is missing if the constructor raised
             self._simulations.close()
 
-    def _observed(self) -> dict[str, Any]:
+    def _observe(self) -> dict[str, Any]:
+        """The info's entry `observation`, if there is an observation."""
         return (
             {}
             if self.observation_layout is None
@@ -186,6 +177,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         )
 
     def _take(self, i: int, outcome: Outcome) -> None:
+        """Record the outcome of a step of simulation `i`."""
         self._seen[i] = outcome.seen
         self._terminated[i] = outcome.terminated or bool(outcome.abort)
         self._truncated[i] = outcome.truncated
@@ -193,7 +185,7 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]]):
         self._diverged[i] = outcome.diverged
 
 
-def _laid_out(widths: Mapping[str, int]) -> tuple[dict[str, slice], int]:
+def _lay_out(widths: Mapping[str, int]) -> tuple[dict[str, slice], int]:
     """The slice of each part, and the width of all together."""
     layout, end = {}, 0
     for part, width in widths.items():

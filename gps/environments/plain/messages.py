@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 COUNT = struct.Struct("<q")
-"""A number in shared memory."""
+"""The format of a number in shared memory."""
 
 _SIZES = struct.Struct("<II")  # bytes of the table, bytes of the numbers
 
@@ -27,20 +27,24 @@ class Channel:
         self._poll.register(end, select.POLLIN)
 
     def send(self, table: dict[str, Any], numbers: NDArray[np.float64] | None = None) -> None:
-        """Raises OSError if nobody is at the other end."""
+        """Send a message.
+
+        Raises:
+            OSError: if the other end is closed.
+        """
         text = json.dumps(table).encode()
         content = b"" if numbers is None else numbers.astype("<f8", copy=False).tobytes()
         self._socket.sendall(_SIZES.pack(len(text), len(content)) + text + content)
 
     def ready(self, seconds: float) -> bool:
-        """Whether a message, or the end, comes within that time."""
+        """Wait; True if a message or the end of the stream arrives within that time."""
         return bool(self._poll.poll(seconds * 1000))
 
     def receive(self) -> tuple[dict[str, Any], NDArray[np.float64]]:
-        """The next message, waited for.
+        """Wait for the next message and return it.
 
         Raises:
-            EOFError: if nobody is at the other end.
+            EOFError: if the other end is closed.
         """
         text, content = _SIZES.unpack(self._read(_SIZES.size))
         return json.loads(self._read(text)), np.frombuffer(self._read(content), "<f8").astype(np.float64)

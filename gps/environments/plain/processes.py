@@ -1,8 +1,8 @@
-"""Simulations of a plain Gymnasium environment in processes of their own, which may be killed when they hang.
+"""Run simulations of a plain Gymnasium environment in separate processes, which can be killed when they hang.
 
-A process is a fresh interpreter, not a copy of this one: no thread, lock or GPU of the parent is in it, and the
-parent's main module is not run again. It counts in shared memory what it begins, so whoever waits knows which
-simulation hangs. It ends when the parent does, however that happens.
+A process is a fresh interpreter, not a copy of this one: it has no thread, lock or GPU of the parent, and does not
+run the parent's main module again. It counts in shared memory the resets and steps that it begins, so the parent knows
+which simulation hangs. It ends with the parent, however that ends.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from gps.errors import ConfigError, EnvironmentFault, SimulationFault
 
 _START = "import sys; sys.path[:] = {path!r}; from gps.environments.plain.worker import main; main(*{handed!r})"
 _SLOW = 60.0
-"""Seconds that making or resetting a simulation may take, unless a step may take longer."""
+"""The time limit for making or resetting a simulation, in seconds, unless that of a step is longer."""
 _GRACE = 5.0
-"""Seconds for a process to close its simulations before it is killed,"""
+"""Seconds for a process to close its simulations before it is killed."""
 _GRACE_IN_TROUBLE = 1.0
-"""and where it is in the middle of something that nobody waits for any more."""
-# One thread for each process: several share the CPUs, and the bits are those of the parent, which uses one as well.
+"""The same after a fault, when it may be in a step whose result is not needed any more."""
+# One thread for each process: several share the CPUs, and the parent uses one as well, so the bits are the same.
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -47,11 +47,11 @@ class Processes:
 
     Args:
         recipe: `Recipe.to_text`.
-        state, observation: as of `Simulation`.
-        timeout: seconds that a step may take.
+        state, observation: see `Simulation`.
+        timeout: time limit of a step in seconds.
 
     Raises:
-        ConfigError: as of `Simulation`.
+        ConfigError: see `Simulation`.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Processes:
             task = {"recipe": recipe, "state": state and list(state), "observation": observation and list(observation)}
             for k, worker in enumerate(self._all):
                 worker.channel.send({**task, "simulations": list(range(k, count, workers))})
-            self.description, *_ = [self._made(worker) for worker in self._all]
+            self.description, *_ = [self._receive_description(worker) for worker in self._all]
         except BaseException:
             self.close()
             raise
 
     def reset(self, conditions: Mapping[int, Condition]) -> Iterator[tuple[int, Floats]]:
-        """Start episodes; gives the index of each and what it shows first.
+        """Start episodes; yield the index of each simulation and its first numbers.
 
         Raises:
             SimulationFault: if one raises, hangs or dies.
@@ -86,7 +86,7 @@ class Processes:
             yield i, seen
 
     def step(self, actions: Mapping[int, Floats]) -> Iterator[tuple[int, Outcome]]:
-        """Step some; gives the index and the outcome of each.
+        """Step some simulations; yield the index and the outcome of each.
 
         Raises:
             SimulationFault: if one raises, hangs or dies.
@@ -96,7 +96,7 @@ class Processes:
             yield i, Outcome(seen, **table, action=None if applied is None else np.array(applied))
 
     def close(self, grace: float = _GRACE) -> None:
-        """End the processes. Those that do not in `grace` seconds are killed, as all are when this is interrupted."""
+        """End the processes. After `grace` seconds, or if this is interrupted, those that are left are killed."""
         try:
             for worker in self._all:
                 worker.ask_to_end()
@@ -107,21 +107,21 @@ class Processes:
             while self._all:
                 self._all.pop().end()
 
-    def _made(self, worker: _Worker) -> Description:
-        """What a process says of the simulations that it was to make."""
+    def _receive_description(self, worker: _Worker) -> Description:
+        """Wait until a process has made its simulations, and return their description."""
         try:
-            table, _ = worker.answer(self._slow)
+            table, _ = worker.receive(self._slow)
         except TimeoutError:
             worker.kill()
             raise ConfigError(f"environment.id: making the environment took longer than {self._slow:g} s") from None
         except EOFError:
-            raise ConfigError(f"environment.id: the environment cannot be made: {worker.obituary()}") from None
+            raise ConfigError(f"environment.id: the environment cannot be made: {worker.describe_end()}") from None
         if "error" in table:
             raise ConfigError(table["error"])
         return Description(**table)
 
     def _ask(self, what: str, tables: Mapping[int, object], numbers: Mapping[int, Floats] | None) -> Iterator:
-        """Let the processes reset or step simulations; gives each index with the answer."""
+        """Let the processes reset or step simulations; yield each index with the answer."""
         if not self._all:
             raise EnvironmentFault("the environment has been closed, or ended by a fault")
         shares = [{i: tables[i] for i in tables if i % len(self._all) == k} for k in range(len(self._all))]
@@ -133,32 +133,34 @@ class Processes:
                     worker.order(order, None if numbers is None else np.array([numbers[i] for i in share]))
             for worker, share in zip(self._all, shares, strict=True):
                 if share:
-                    yield from self._answers(worker, list(share), what)
+                    yield from self._receive_answers(worker, list(share), what)
             answered = True
         finally:
-            if not answered:  # what they have yet to say would be taken for the answer to another question
+            if not answered:  # or else their late answers would count for the next order
                 self.close(_GRACE_IN_TROUBLE)
 
-    def _answers(self, worker: _Worker, share: list[int], what: str) -> Iterator[tuple[int, tuple[dict, Floats]]]:
-        """What a process says of the simulations that it was told to reset or step."""
+    def _receive_answers(
+        self, worker: _Worker, share: list[int], what: str
+    ) -> Iterator[tuple[int, tuple[dict, Floats]]]:
+        """Wait for a process to reset or step its share of the simulations; yield each index with the answer."""
         limit = self._timeout if what == "step" else self._slow
         try:
-            table, numbers = worker.answer(limit)
+            table, numbers = worker.receive(limit)
         except TimeoutError:
             worker.kill()
             knob = "environment.step_timeout" if limit == self._timeout else "more is not allowed"
             said = f"the environment's {what} took longer than {limit:g} s ({knob})"
-            raise SimulationFault(share[worker.at], said) from None
+            raise SimulationFault(share[worker.current], said) from None
         except EOFError:
-            said = f"in the environment's {what}: {worker.obituary()}"
-            raise SimulationFault(share[worker.at], said) from None
+            said = f"in the environment's {what}: {worker.describe_end()}"
+            raise SimulationFault(share[worker.current], said) from None
         if "error" in table:
-            raise SimulationFault(share[worker.at], table["error"])
+            raise SimulationFault(share[worker.current], table["error"])
         yield from zip(share, zip(table["answers"], numbers.reshape(len(share), -1), strict=True), strict=True)
 
 
 class _Worker:
-    """A process, the channel to it, a count of what it has begun, and a pipe whose end means the end of its parent."""
+    """A process, the channel to it, its count of resets and steps, and a pipe whose end tells it to end."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -172,10 +174,10 @@ class _Worker:
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", _START.format(path=[str(entry) for entry in sys.path], handed=handed)],
                     stdin=subprocess.DEVNULL,
-                    stdout=2,  # what an environment prints is no output of ours
+                    stdout=2,  # the prints of an environment do not belong to our output
                     pass_fds=handed,
                     env={**os.environ, **_ENVIRONMENT},
-                    start_new_session=True,  # Ctrl-C is ours to handle; and what it starts can be killed with it
+                    start_new_session=True,  # the parent handles Ctrl-C, and can kill the process with its children
                 )
         except BaseException:
             self.channel.close()
@@ -184,59 +186,62 @@ class _Worker:
         finally:
             theirs.close()
             os.close(watched)
-        self._before = 0  # how many resets and steps it had begun before the last order
+        self._before = 0  # the resets and steps that it had begun before the last order
 
     def order(self, table: dict[str, Any], numbers: Floats | None) -> None:
-        """Tell it to reset or step some simulations."""
-        self._before = self._count()
-        with contextlib.suppress(OSError):  # that it is dead will be noticed when it does not answer
+        """Order it to reset or step some simulations."""
+        self._before = self._read_count()
+        with contextlib.suppress(OSError):  # if it is dead, `receive` reports it
             self.channel.send(table, numbers)
 
-    def answer(self, seconds: float) -> tuple[dict[str, Any], Floats]:
-        """What it says to the last order.
+    def receive(self, seconds: float) -> tuple[dict[str, Any], Floats]:
+        """Wait for the answer to the last order.
 
         Raises:
             TimeoutError: if one simulation takes longer than `seconds`; up to twice as long may have passed.
             EOFError: if it has ended.
         """
         while True:
-            begun = self._count()
+            begun = self._read_count()
             if self.channel.ready(seconds):
                 return self.channel.receive()
-            if self._count() == begun:
+            if self._read_count() == begun:
                 raise TimeoutError
 
     @property
-    def at(self) -> int:
-        """Which of the simulations of the last order it is at."""
-        return max(self._count() - self._before - 1, 0)
+    def current(self) -> int:
+        """The position, in the last order, of the simulation that it is resetting or stepping."""
+        return max(self._read_count() - self._before - 1, 0)
 
-    def _count(self) -> int:
+    def _read_count(self) -> int:
         return COUNT.unpack_from(self._begun)[0]
 
     def ask_to_end(self) -> None:
+        """Order it to close its simulations and end."""
         with contextlib.suppress(OSError):
             self.channel.send({"do": "close"})
 
     def wait(self, seconds: float) -> None:
+        """Wait until it has ended, but no longer than `seconds`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(max(seconds, 0.0))
 
     def kill(self) -> None:
+        """Kill it and all processes that it started."""
         if self.process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Make sure that it has ended, and let go of everything."""
+        """Make sure that it has ended, and release everything."""
         self.kill()
         self.process.wait()
         self.channel.close()
         self._begun.close()
         os.close(self._lifeline)
 
-    def obituary(self) -> str:
-        """How a process that says nothing any more has ended."""
+    def describe_end(self) -> str:
+        """Describe how a process that does not answer has ended."""
         self.wait(_GRACE)
         code = self.process.poll()
         if code is None:

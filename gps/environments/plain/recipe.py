@@ -1,4 +1,4 @@
-"""How to make a plain Gymnasium environment, in this process or in another."""
+"""Make a plain Gymnasium environment, in this process or in another one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from gps.extensions import task_file
 
 @dataclass(frozen=True)
 class Recipe:
-    """An environment that is registered with Gymnasium, or one of a `task.py`.
+    """How to make an environment that is registered with Gymnasium or defined in a `task.py`.
 
     Attributes:
-        name: what messages call it: the experiment's `environment.id`.
-        origin: Gymnasium's specification, or the file of a `"task:Class"`.
+        name: its name in messages: the experiment's `environment.id`.
+        origin: Gymnasium's specification, or the file with a `"task:Class"`.
         options: keyword arguments of its constructor.
     """
 
@@ -34,7 +34,7 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def make(self) -> gymnasium.Env[Any, Any]:
-        """A new environment.
+        """Make a new environment.
 
         Raises:
             ConfigError: if its constructor raises.
@@ -42,15 +42,15 @@ class Recipe:
         try:
             if isinstance(self.origin, Path):
                 return task_file.find(self.origin, self.name.partition(":")[2], "environment.id")(**self.options)
-            # Its observations and rewards are checked here, with better words and without the wrapper's cost.
+            # We check observations and rewards ourselves: better messages, and no cost of a wrapper.
             return gymnasium.make(self.origin, disable_env_checker=True, **self.options)
         except GpsError:
             raise
         except Exception as error:
-            raise ConfigError(f"environment.id: {self.name!r} cannot be made: {described(error)}") from error
+            raise ConfigError(f"environment.id: {self.name!r} cannot be made: {describe(error)}") from error
 
     def to_text(self) -> str | None:
-        """The recipe for another process; None where it holds a function or an object that cannot be sent."""
+        """Write the recipe for another process; None if it holds a function or an object that cannot be sent."""
         try:
             if isinstance(self.origin, Path):
                 origin = {"file": str(self.origin.resolve())}
@@ -62,14 +62,14 @@ class Recipe:
 
     @classmethod
     def from_text(cls, text: str) -> Recipe:
-        """What `to_text` wrote."""
+        """Read what `to_text` wrote."""
         table = tomllib.loads(text)
         origin = Path(table["file"]) if "file" in table else EnvSpec.from_json(table["spec"])
         return cls(table["name"], origin, table["options"])
 
 
-def registered(name: str) -> EnvSpec:
-    """Gymnasium's specification of an id, `"package.module:Env-v0"` included.
+def find_spec(name: str) -> EnvSpec:
+    """Find Gymnasium's specification of an id, which may be `"package.module:Env-v0"`.
 
     Raises:
         ConfigError: if the module cannot be imported, or there is no such id.
@@ -79,7 +79,7 @@ def registered(name: str) -> EnvSpec:
         try:
             importlib.import_module(module)
         except Exception as error:
-            why = f"the module {module!r} cannot be imported: {described(error)}"
+            why = f"the module {module!r} cannot be imported: {describe(error)}"
             raise ConfigError(f"environment.id: {name!r}: {why}") from error
     if id not in gymnasium.registry:
         where = f"Gymnasium, also after importing {module!r}" if module else "Gymnasium"
@@ -88,11 +88,11 @@ def registered(name: str) -> EnvSpec:
     return gymnasium.registry[id]
 
 
-def described(error: BaseException) -> str:
-    """An exception in one line, with the place of its cause: `ValueError: too hot (robot.py:12)`."""
+def describe(error: BaseException) -> str:
+    """Describe an exception in one line, with the place of its cause: `ValueError: too hot (robot.py:12)`."""
     text = one_line(error)
     if isinstance(error, gymnasium.error.Error | ModuleNotFoundError):
-        return text  # they are written for people
+        return text  # their messages are complete
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{place}"

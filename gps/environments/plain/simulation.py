@@ -1,7 +1,7 @@
-"""One plain Gymnasium environment as flat numbers: what a sampler needs of it, and nothing else.
+"""One plain Gymnasium environment as flat numbers: the members that a sampler needs.
 
 The state is the observation, flattened: a `Box` is one part, `observation`; a `Dict` has its keys as parts, in order,
-those of a `Dict` within it joined by dots. A `Dict` with exactly the keys `state` and `observation` tells what a
+and dots join the keys of nested ones. A `Dict` with exactly the keys `state` and `observation` separates what a
 controller sees from what a policy sees.
 """
 
@@ -16,11 +16,11 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
-from gps.environments.parts import entries, listed_twice, whole
-from gps.environments.plain.recipe import Recipe, described
+from gps.environments.contract import Floats
+from gps.environments.parts import find_entries, require_distinct, whole
+from gps.environments.plain.recipe import Recipe, describe
 from gps.errors import ConfigError, SimulationFault
 
-Floats = NDArray[np.float64]
 Condition = Mapping[str, Any]
 
 MAX_STATE = 1000
@@ -28,32 +28,32 @@ MAX_STATE = 1000
 
 
 class Outcome(NamedTuple):
-    """What a step led to."""
+    """The result of a step."""
 
-    seen: Floats  # (dx + do,); what was before where the step ended the episode with something that is not finite
+    seen: Floats  # (dx + do,); those before the step if it ended the episode with numbers that are not finite
     reward: float
     terminated: bool
     truncated: bool
-    success: bool | None  # None where the environment does not tell
+    success: bool | None  # None if the environment does not report it
     diverged: bool
-    abort: str  # why the environment wants the episode to end; empty if it does not
-    action: Floats | None  # (du,) as the environment says that it was applied, if it does
+    abort: str  # the environment's reason to end the episode, or ""
+    action: Floats | None  # (du,) as applied; None if the environment does not report it
 
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of an environment before it is run. All of it is plain and can be sent as JSON.
+    """The facts about an environment before it runs, all of them plain JSON.
 
     Attributes:
-        widths: how many entries each part of the state has, in order.
-        observation_widths: the same of the observation; None where that is the state.
+        widths: number of entries of each part of the state, in order.
+        observation_widths: the same for the observation; None if that is the state.
         observation_shapes: the shape of each part in the observation, before it was flattened.
-        observation_pictures: the parts of the observation that are bytes of (height, width, channels).
-        observation_dtype: uint8 where all of it is (pictures), float32 where some is, else float64.
+        observation_pictures: the parts of the observation that are pictures: bytes of (height, width, channels).
+        observation_dtype: uint8 if all parts are bytes, float32 if some are, else float64.
         low, high: limits of the flattened action.
-        action_dtype: of the action space.
+        action_dtype: type of the action space.
         max_episode_steps: its own time limit; None without one.
-        dt: control period in seconds; NaN where it is unknown.
+        dt: control period in seconds; NaN if it is unknown.
     """
 
     widths: dict[str, int]
@@ -76,8 +76,8 @@ class Simulation:
 
     Args:
         recipe: how to make it.
-        state: the parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for the usual.
-        observation: the same of what a policy sees; None for the state, unless the environment tells them apart.
+        state: the parts of the state, in order, or some entries of one (`"observation[0,2]"`); None for all parts.
+        observation: the same for the observation; None for the state, unless the environment separates them.
 
     Raises:
         ConfigError: if it cannot be made, its spaces are of another kind than `Box`, or a part is unknown.
@@ -90,8 +90,8 @@ class Simulation:
         try:
             if not isinstance(env, gymnasium.Env):
                 raise ConfigError(f"environment.id: {recipe.name!r} is a {type(env).__name__}, not a gymnasium.Env")
-            self._action_space = _action_space(env, recipe.name)
-            self._spaces = _parts(env, recipe.name)
+            self._action_space = _require_action_space(env, recipe.name)
+            self._spaces = _find_parts(env, recipe.name)
             if set(self._spaces) == {"state", "observation"}:
                 state, observation = state or ["state"], observation or ["observation"]
             self._chosen, widths = _choose(self._spaces, state or list(self._spaces), "state", recipe.name)
@@ -105,34 +105,34 @@ class Simulation:
             self.description = Description(
                 widths,
                 observation_widths,
-                _shapes(self._spaces, observation_widths or {}),
-                _pictures(env, self._spaces, observation_widths or {}),
-                _dtype(env, self._spaces, observation_widths or {}),
+                _find_shapes(self._spaces, observation_widths or {}),
+                _find_pictures(env, self._spaces, observation_widths or {}),
+                _find_dtype(env, self._spaces, observation_widths or {}),
                 self._action_space.low.astype(np.float64).ravel().tolist(),
                 self._action_space.high.astype(np.float64).ravel().tolist(),
                 str(self._action_space.dtype),
-                _limit(env),
-                _period(env),
+                _find_limit(env),
+                _find_period(env),
             )
         except BaseException:
             env.close()
             raise
 
     def reset(self, condition: Condition) -> Floats:
-        """Start an episode: the condition's `seed` (0 without one) seeds it, the rest are its options.
+        """Start an episode: the condition's `seed` (0 without one) seeds it, its other keys are the options.
 
         Returns:
-            The state and, where it is not the same, the observation, (dx + do,).
+            The state and, if it is another one, the observation, (dx + do,).
         """
         options = dict(condition)
         observation, _ = self._env.reset(seed=options.pop("seed", 0), options=options or None)
-        self._seen = self._flat(observation)
+        self._seen = self._flatten(observation)
         return self._seen
 
     def step(self, action: Floats) -> Outcome:
         """Apply an action, (du,), that the action space's type holds exactly.
 
-        A part of another shape than its space says ends the episode where it is one that only a policy sees.
+        A part whose shape is not that of its space ends the episode, if only the policy sees it.
 
         Raises:
             ValueError: if it is a part of the state.
@@ -146,23 +146,23 @@ class Simulation:
         applied = info.get("action")
         applied = np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None
         try:
-            seen = self._flat(observation)
+            seen = self._flatten(observation)
         except _OtherShape as error:
             if error.part not in self._only_seen:
                 raise
-            return Outcome(self._seen, _number(reward), False, True, success, False, str(error), applied)
+            return Outcome(self._seen, _read_reward(reward), False, True, success, False, str(error), applied)
         terminated, truncated = bool(terminated), bool(truncated)
         finite = bool(np.isfinite(seen).all())
         if finite or not (terminated or truncated):
             self._seen = seen
         return Outcome(
             self._seen,
-            _number(reward),
+            _read_reward(reward),
             terminated,
             truncated,
             success,
             bool(info.get("diverged", False)) or ((terminated or truncated) and not finite),
-            _reason(info.get("abort")),
+            _read_reason(info.get("abort")),
             applied,
         )
 
@@ -173,11 +173,11 @@ class Simulation:
         self._env.close()
 
     def _whole(self, part: str) -> str:
-        """The part that these entries are of."""
+        """The part without its choice of entries."""
         return part if part in self._spaces else whole(part)
 
-    def _flat(self, observation: Any) -> Floats:
-        """The chosen entries of what the environment shows, (dx + do,)."""
+    def _flatten(self, observation: Any) -> Floats:
+        """Return the chosen entries of an observation of the environment, (dx + do,)."""
         pieces = []
         for name, (path, shape) in self._spaces.items():
             value = observation
@@ -191,7 +191,7 @@ class Simulation:
 
 
 class _OtherShape(ValueError):
-    """A part of what is shown has another shape than its space says."""
+    """The shape of a part is not that of its space."""
 
     def __init__(self, part: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
         super().__init__(f"{part!r} has the shape {shape}, and its space says {expected}")
@@ -199,7 +199,7 @@ class _OtherShape(ValueError):
 
 
 class InProcess:
-    """Several simulations that are stepped here, one after another."""
+    """Several simulations in this process, stepped one after another."""
 
     def __init__(
         self, recipe: Recipe, state: Sequence[str] | None, observation: Sequence[str] | None, count: int
@@ -214,25 +214,25 @@ class InProcess:
         self.description = self._all[0].description
 
     def reset(self, conditions: Mapping[int, Condition]) -> Iterator[tuple[int, Floats]]:
-        """Start episodes; gives the index of each and what it shows first.
+        """Start episodes; yield the index of each simulation and its first numbers.
 
         Raises:
             SimulationFault: if one raises.
         """
         for i, condition in conditions.items():
-            yield i, _guarded(i, "reset", self._all[i].reset, condition)
+            yield i, _call(i, "reset", self._all[i].reset, condition)
 
     def step(self, actions: Mapping[int, Floats]) -> Iterator[tuple[int, Outcome]]:
-        """Step some; gives the index and the outcome of each.
+        """Step some simulations; yield the index and the outcome of each.
 
         Raises:
             SimulationFault: if one raises.
         """
         for i, action in actions.items():
-            yield i, _guarded(i, "step", self._all[i].step, action)
+            yield i, _call(i, "step", self._all[i].step, action)
 
     def render(self) -> tuple[Any, ...]:
-        """What each draws."""
+        """Return what each simulation draws."""
         return tuple(simulation.render() for simulation in self._all)
 
     def close(self) -> None:
@@ -240,22 +240,24 @@ class InProcess:
             self._all.pop().close()
 
 
-def _guarded(i: int, what: str, function: Any, argument: Any) -> Any:
+def _call(i: int, what: str, function: Any, argument: Any) -> Any:
+    """Call a function of simulation `i`; what it raises becomes a SimulationFault."""
     try:
         return function(argument)
     except Exception as error:
-        raise SimulationFault(i, fault(what, error)) from error
+        raise SimulationFault(i, describe_fault(what, error)) from error
 
 
-def fault(what: str, error: Exception) -> str:
-    """What is said of an environment whose `what` raised."""
-    return f"the environment's {what} raised {described(error)}"
+def describe_fault(what: str, error: Exception) -> str:
+    """Describe the exception of an environment's `what`, "reset" or "step"."""
+    return f"the environment's {what} raised {describe(error)}"
 
 
 # -- spaces ------------------------------------------------------------------------------------------------------------
 
 
-def _action_space(env: gymnasium.Env, name: str) -> Box:
+def _require_action_space(env: gymnasium.Env, name: str) -> Box:
+    """Return the action space; ConfigError if it is not a Box of floats."""
     space = env.action_space
     if not isinstance(space, Box) or space.dtype.kind != "f":
         raise ConfigError(
@@ -265,8 +267,8 @@ def _action_space(env: gymnasium.Env, name: str) -> Box:
     return space
 
 
-def _parts(env: gymnasium.Env, name: str) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-    """Each part's place in the observation and its shape."""
+def _find_parts(env: gymnasium.Env, name: str) -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Find the keys and the shape of each part of the observation."""
     parts: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {}
 
     def visit(space: gymnasium.Space, path: tuple[str, ...]) -> None:
@@ -289,15 +291,14 @@ def _parts(env: gymnasium.Env, name: str) -> dict[str, tuple[tuple[str, ...], tu
 def _choose(
     spaces: Mapping[str, Any], parts: Sequence[str], of: str, name: str
 ) -> tuple[NDArray[np.intp], dict[str, int]]:
-    """Which entries of all that is shown make the state or the observation, and how many of them each part has."""
+    """Choose the entries of the state or the observation; return their indices and the width of each part."""
     layout: dict[str, slice] = {}
     start = 0
     for part, (_, shape) in spaces.items():
         layout[part] = slice(start, start := start + int(np.prod(shape)))
-    if twice := listed_twice(parts):
-        raise ConfigError(f"environment.{of}: {twice}")
     try:
-        chosen = {part: entries(part, layout) for part in parts}
+        require_distinct(parts)
+        chosen = {part: find_entries(part, layout) for part in parts}
     except ValueError as error:
         raise ConfigError(f"environment.{of}: {error}") from None
     indices = np.array([i for part in chosen.values() for i in part], dtype=np.intp)
@@ -311,51 +312,60 @@ def _choose(
     return indices, {part: len(those) for part, those in chosen.items()}
 
 
-def _shapes(spaces: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, list[int]]:
-    """The shape of each part: that of its space, or so many where only some entries were chosen."""
+def _find_shapes(spaces: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, list[int]]:
+    """The shape of each part: that of its space, or the number of entries if only some are chosen."""
     return {part: list(spaces[part][1]) if part in spaces else [width] for part, width in widths.items()}
 
 
-def _pictures(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> list[str]:
-    """Those of the parts that are pictures."""
-    return [part for part in parts if part in spaces and len(spaces[part][1]) == 3 and _bytes(env, spaces, part)]
+def _find_pictures(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> list[str]:
+    """The parts that are pictures: bytes of three dimensions."""
+    return [part for part in parts if part in spaces and len(spaces[part][1]) == 3 and _holds_bytes(env, spaces, part)]
 
 
-def _dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> str:
-    """The type of an array that holds these parts."""
-    bytes_ = [_bytes(env, spaces, part) for part in parts]
+def _find_dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[str]) -> str:
+    """The type of an array with these parts."""
+    bytes_ = [_holds_bytes(env, spaces, part) for part in parts]
     return "float64" if not any(bytes_) else "uint8" if all(bytes_) else "float32"
 
 
-def _bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bool:
-    """Whether a part, or the one whose entries it is, holds bytes."""
+def _holds_bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bool:
+    """True if a part, or the part whose entries it chooses, holds bytes."""
     space = env.observation_space
     for key in spaces[part if part in spaces else whole(part)][0]:
         space = space[key]
     return space.dtype == np.uint8
 
 
-def _limit(env: gymnasium.Env) -> int | None:
+def _find_limit(env: gymnasium.Env) -> int | None:
+    """The environment's time limit in steps: its specification's, or else its own `max_episode_steps`."""
     if env.spec is not None and env.spec.max_episode_steps is not None:
         return int(env.spec.max_episode_steps)
-    own = getattr(env.unwrapped, "max_episode_steps", None)
+    own = _read_attribute(env, "max_episode_steps")
     return None if own is None else int(own)
 
 
-def _period(env: gymnasium.Env) -> float:
-    dt = getattr(env.unwrapped, "dt", None)
+def _find_period(env: gymnasium.Env) -> float:
+    """The environment's `dt` in seconds; NaN without one."""
+    dt = _read_attribute(env, "dt")
     return float(dt) if isinstance(dt, int | float | np.number) else float("nan")
 
 
-def _number(reward: Any) -> float:
+def _read_attribute(env: gymnasium.Env, name: str) -> Any:
+    """An attribute that the innermost environment may have; None without it."""
+    inner = env.unwrapped
+    return inner.get_wrapper_attr(name) if inner.has_wrapper_attr(name) else None
+
+
+def _read_reward(reward: Any) -> float:
+    """The reward as a number; ValueError if it is an array of several."""
     array = np.asarray(reward, np.float64)
     if array.size != 1:
         raise ValueError(f"the reward has the shape {array.shape}, expected a number")
     return float(array.item())
 
 
-def _reason(abort: Any) -> str:
-    """Why an environment aborts, from its info's `abort`: a sentence, or whether."""
+def _read_reason(abort: Any) -> str:
+    """The reason of an abort, from the info's `abort`: a sentence or a bool; "" without an abort."""
     if isinstance(abort, str):
         return abort
     return "the environment asked for it" if abort else ""

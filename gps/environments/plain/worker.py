@@ -1,4 +1,4 @@
-"""What runs in a process of `gps.environments.plain.processes`: makes simulations and steps them as it is told."""
+"""The program of a process of `gps.environments.plain.processes`: it makes simulations and steps them on order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from gps.environments.plain.messages import COUNT, Channel
 from gps.environments.plain.recipe import Recipe
-from gps.environments.plain.simulation import Floats, Outcome, Simulation, fault
+from gps.environments.plain.simulation import Floats, Outcome, Simulation, describe_fault
 from gps.errors import GpsError
 
 _GRACE = 2.0
@@ -22,12 +22,12 @@ _GRACE = 2.0
 
 
 def main(end: int, lifeline: int, count: int) -> None:
-    """Serve the parent until it says so, or ends.
+    """Serve the parent until it sends "close" or ends.
 
     Args:
         end: file descriptor of a connected socket.
-        lifeline: one whose end means the end of the parent.
-        count: one of a file that holds how much was begun: makings, resets and steps.
+        lifeline: file descriptor of a pipe that closes when the parent ends.
+        count: file descriptor of a file that counts the makings, resets and steps that were begun.
     """
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     channel, begun = Channel(socket.socket(fileno=end)), mmap.mmap(count, COUNT.size)
@@ -52,19 +52,21 @@ def main(end: int, lifeline: int, count: int) -> None:
 
 
 def _serve(channel: Channel, simulations: dict[int, Simulation], begun: mmap.mmap) -> None:
+    """Carry out the parent's orders until it sends "close"."""
     order, numbers = channel.receive()
     while order["do"] != "close":
         answers, shown = [], []
         rows = numbers.reshape(len(order["simulations"]), -1)
         for i, table, row in zip(order["simulations"], order["tables"], rows, strict=True):
             _count(begun)
+            answer: dict[str, Any]
             try:
                 if order["do"] == "reset":
                     answer, seen = {}, simulations[i].reset(tomllib.loads(table))
                 else:
-                    answer, seen = _plain(simulations[i].step(row))
+                    answer, seen = _make_answer(simulations[i].step(row))
             except Exception as error:
-                channel.send({"error": fault(order["do"], error)})
+                channel.send({"error": describe_fault(order["do"], error)})
                 return
             answers.append(answer)
             shown.append(seen)
@@ -73,18 +75,19 @@ def _serve(channel: Channel, simulations: dict[int, Simulation], begun: mmap.mma
 
 
 def _count(begun: mmap.mmap) -> None:
+    """Count one more beginning."""
     COUNT.pack_into(begun, 0, COUNT.unpack_from(begun)[0] + 1)
 
 
-def _plain(outcome: Outcome) -> tuple[dict[str, Any], Floats]:
-    """An outcome as a message has it."""
+def _make_answer(outcome: Outcome) -> tuple[dict[str, Any], Floats]:
+    """Split an outcome into the table and the numbers of a message."""
     table = outcome._asdict()
     del table["seen"]
     return {**table, "action": None if outcome.action is None else outcome.action.tolist()}, outcome.seen
 
 
 def _end_with(lifeline: int) -> None:
-    """End this process when the parent has, even in the middle of a step that never ends."""
+    """End this process after the parent, even in a step that never ends."""
     os.read(lifeline, 1)
     time.sleep(_GRACE)
     os._exit(1)

@@ -1,1 +1,1 @@
-"""The tasks that come with this package: MuJoCo models of our own, with their rewards and goals."""
+"""The tasks of this package: MuJoCo models with rewards and goals."""

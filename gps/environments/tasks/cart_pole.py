@@ -1,4 +1,4 @@
-"""PILCO's cart-pole: swing the pole up and keep it there."""
+"""PILCO's cart-pole: swing the pole up and balance it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CartPoleSwingUp(Task):
     pole of 0.5 kg and 0.6 m, friction 0.1 N/(m/s). State: cart position (m) and pole angle (rad; 0 upright,
     the start hanging at pi), their velocities, and the position of the pole's tip relative to the upright tip
     over the middle (m). Action: the force on the cart in units of 10 N. Success: the tip has been within 0.1
-    m of that target for the last second. Reward: PILCO's saturating one, exp(-d²/2w²) - 1 with the tip's
+    m of that target for the last second. Reward: PILCO's saturating reward, exp(-d²/2w²) - 1 with the tip's
     distance d and w = 0.25 m.
     """
 

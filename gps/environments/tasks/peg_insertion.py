@@ -1,12 +1,12 @@
-"""A 7-joint arm that inserts a peg into a hole."""
+"""A 7-joint arm inserts a peg into a hole."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from gps.environments.contract import Bools, Floats
-from gps.environments.mujoco.conditions import Condition, displaced
-from gps.environments.mujoco.names import numbers
+from gps.environments.mujoco.conditions import Condition, displace
+from gps.environments.mujoco.names import read_numbers
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 
@@ -15,13 +15,13 @@ class PegInsertion(Task):
     """Insert the peg that a torque-controlled arm holds into a hole, 4 mm wider on each side.
 
     Registered as `gps/PegInsertion-v0`. State: 7 joint angles (rad) and velocities (rad/s); the peg's tip
-    relative to the hole's bottom, and a point 0.12 m up the peg relative to one as far up the hole's axis
-    (m), so that both are zero when the peg is in and upright.
+    relative to the hole's bottom, and a point 0.12 m up the peg relative to the point 0.12 m up the hole's
+    axis (m), so that both are zero when the peg is in and upright.
     Actions: joint torques in units of the motors' limits, 2 to 30 N m. Start: the tip 0.2 m above the mouth
     of the hole's central place. Success: the tip within 0.06 m of the bottom, half way down the hole. Reward:
     minus the tip's distance from the bottom in metres.
 
-    Condition key: `slot = [x, y]`, how far the hole stands from its central place, m; ±0.08 is well within
+    Condition key: `slot = [x, y]`, the offset of the hole from its central place, m; ±0.08 is well within
     reach.
     """
 
@@ -34,7 +34,7 @@ class PegInsertion(Task):
     def resolve(self, condition: Condition) -> Condition:
         if "slot" not in condition:
             return condition
-        return displaced(condition, "slot", numbers(condition["slot"], (2,), "slot"))
+        return displace(condition, "slot", read_numbers(condition["slot"], (2,), "slot"))
 
     def reward(self, states: Floats, actions: Floats) -> Floats:
         return -self.distance("peg_tip", "slot_bottom")

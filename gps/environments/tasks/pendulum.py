@@ -1,4 +1,4 @@
-"""Gymnasium's pendulum, started hanging."""
+"""Gymnasium's pendulum swings up from hanging."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gps.environments.tasks.task import Task
 class PendulumSwingUp(Task):
     """Swing a rod up with a motor too weak to lift it at once.
 
-    Registered as `gps/PendulumSwingUp-v0`. The physics of Gymnasium's Pendulum-v1 without its clip of the
-    velocity, and finer steps in between. State: angle (rad; 0 upright, the start hanging at pi) and velocity
+    Registered as `gps/PendulumSwingUp-v0`. The physics is that of Gymnasium's Pendulum-v1 without the
+    velocity limit, in finer steps. State: angle (rad; 0 upright, the start hanging at pi) and velocity
     (rad/s). Action: the torque in units of 2 N m. Success: the angle, modulo a turn, is now within 0.2 rad of
-    upright. Reward: Pendulum-v1's, minus angle² + 0.1 velocity² + 0.001 torque².
+    upright. Reward: that of Pendulum-v1, minus angle² + 0.1 velocity² + 0.001 torque².
     """
 
     model_name = "pendulum"

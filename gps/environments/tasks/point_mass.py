@@ -1,4 +1,4 @@
-"""A puck that must get around a post."""
+"""A puck moves around a post to a goal."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""A planar arm of two links that reaches for a point."""
+"""A planar arm of two links reaches for a point."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from gps.environments.contract import Bools, Floats
-from gps.environments.mujoco.conditions import Condition, displaced
-from gps.environments.mujoco.names import numbers
+from gps.environments.mujoco.conditions import Condition, displace
+from gps.environments.mujoco.names import read_numbers
 from gps.environments.tasks.single import SingleEnv
 from gps.environments.tasks.task import Task
 
@@ -19,7 +19,7 @@ class Reacher(Task):
     0.05 and 0.03 N m. Start: stretched along x, reach 0.24 m. Success: within 0.02 m of the target. Reward:
     minus the distance in metres.
 
-    Condition key: `target = [x, y]`, where the target is, m; (0.1, 0.1) by default.
+    Condition key: `target = [x, y]`, the position of the target, m; (0.1, 0.1) by default.
     """
 
     condition_keys = ("target",)
@@ -31,8 +31,8 @@ class Reacher(Task):
     def resolve(self, condition: Condition) -> Condition:
         if "target" not in condition:
             return condition
-        place = numbers(condition["target"], (2,), "target")
-        return displaced(condition, "target", place - self.model.body("target").pos[:2])
+        place = read_numbers(condition["target"], (2,), "target")
+        return displace(condition, "target", place - self.model.body("target").pos[:2])
 
     def reward(self, states: Floats, actions: Floats) -> Floats:
         return -self.distance("fingertip", "target")

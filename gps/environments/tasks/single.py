@@ -1,47 +1,45 @@
-"""One simulation of a vector environment as a plain Gymnasium environment."""
+"""Present a batch environment of one simulation as a plain Gymnasium environment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
+
+from gps.environments.contract import BatchEnvironment
 
 
 class SingleEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
     """The only simulation of `vector`, without the leading dimension of a batch.
 
-    Every attribute that is not Gymnasium's own (`state_layout`, `dt`, `mechanics`, …) is the vector
-    environment's.
-
     Args:
-        vector: a vector environment of one simulation.
+        vector: a batch environment of one simulation.
+
+    Attributes:
+        vector: the batch environment, with its names, units and mechanics.
+        state_layout: its slice of each part in the state.
+        dt: its control period in seconds.
 
     Raises:
         ValueError: if it has another number of simulations.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
-    def __init__(self, vector: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, vector: BatchEnvironment) -> None:
         if vector.num_envs != 1:
             raise ValueError(f"expected a vector environment of one simulation, got {vector.num_envs}")
-        self.vector = vector
-        self.observation_space = vector.single_observation_space
-        self.action_space = vector.single_action_space
+        self.vector, self.state_layout, self.dt = vector, vector.state_layout, vector.dt
+        self.observation_space = vector.single_observation_space  # type: ignore[assignment]
+        self.action_space = vector.single_action_space  # type: ignore[assignment]
 
     @classmethod
-    def of(cls, environment: Callable[..., VectorEnv[Any, Any, Any]], **options: Any) -> SingleEnv:
-        """One simulation of a class of vector environments; it is not truncated unless `options` say so."""
+    def of(cls, environment: Callable[..., BatchEnvironment], **options: Any) -> SingleEnv:
+        """Make one simulation of a class of batch environments; it is not truncated unless `options` set a limit."""
         return cls(environment(1, **{"max_episode_steps": None, **options}))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name == "vector":
-            raise AttributeError(name)
-        return getattr(self.vector, name)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -49,18 +47,18 @@ class SingleEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float64]]):
         """Start an episode; `options` may hold a `condition`."""
         super().reset(seed=seed)
         states, info = self.vector.reset(seed=seed, options=options)
-        return states[0], _first(info)
+        return states[0], _take_first(info)
 
     def step(self, action: ArrayLike) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
         """Apply one action, (du,)."""
         states, rewards, terminations, truncations, info = self.vector.step(np.asarray(action)[None])
-        return states[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), _first(info)
+        return states[0], float(rewards[0]), bool(terminations[0]), bool(truncations[0]), _take_first(info)
 
     def close(self) -> None:
         """Release the simulation."""
         self.vector.close()
 
 
-def _first(info: dict[str, Any]) -> dict[str, Any]:
-    """The info of the only simulation, without the masks of who has one."""
+def _take_first(info: dict[str, Any]) -> dict[str, Any]:
+    """Return the info of the only simulation, without Gymnasium's masks."""
     return {key: value[0] for key, value in info.items() if not key.startswith("_")}

@@ -1,4 +1,4 @@
-"""The tasks that come with this package: a model of our own, and how it is stepped unless one says otherwise."""
+"""The base of this package's tasks: a model with default parts, frame skip and time limit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gps.environments.tasks import models
 
 
 class Task(MujocoEnv):
-    """A `MujocoEnv` on one of the package's own models; a subclass names it and defines reward and goal.
+    """A `MujocoEnv` with one of the package's models; a subclass names the model and defines reward and goal.
 
     Args:
-        num_envs, state, observation, image_size, frame_skip, threads, max_episode_steps: as of `MujocoEnv`; the
+        num_envs, state, observation, image_size, frame_skip, threads, max_episode_steps: see `MujocoEnv`; the
             defaults are the task's.
     """
 

@@ -8,18 +8,12 @@ import numpy as np
 import scipy.linalg
 from gymnasium.vector import VectorEnv
 
-from benchmarks.problems import make_lqr_problem, make_points, make_rollouts
 from gps.backend import jax, jnp
+from gps.environments.contract import BatchEnvironment
 from gps.linear_gaussian.riccati import expected_cost, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 
-__all__ = [
-    "DATA", "LQR", "LinearEnv", "dense_joint", "lqr", "make_points", "make_rollouts",
-    "negative_log_density", "one_step_errors", "oracle",
-    "spd", "stack", "step_costs",
-]  # fmt: skip
-
-DATA = Path(__file__).with_name("data")
+DATA = Path(__file__).parents[1] / "data"
 
 
 class LQR(NamedTuple):
@@ -30,14 +24,67 @@ class LQR(NamedTuple):
     previous: Controller
 
 
-def lqr(dx: int, du: int, **options: Any) -> LQR:
-    """`benchmarks.problems.make_lqr_problem` of one condition."""
-    p = make_lqr_problem(dx, du, **options)
-    return LQR(
-        LinearDynamics(p.F, p.c, p.W, p.initial_mean, p.initial_cov),
-        CostExpansion(p.C, p.g, p.const),
-        Controller(p.K, p.k, p.Sigma),
-    )
+def lqr(dx: int, du: int, T: int = 100, seed: int = 0, init_std: float = 1.0, indefinite: float = 0.0) -> LQR:
+    """A well-conditioned problem of one condition (seed 0: bit for bit that of the stored oracles).
+
+    `indefinite` > 0 subtracts that much curvature from half of the state dimensions (Quu is then not positive
+    definite for small eta).
+    """
+    rng = np.random.default_rng(seed)
+    dz = dx + du
+    skew = rng.standard_normal((dx, dx)) / np.sqrt(dx)
+    A = 0.98 * np.eye(dx) + 0.05 * (skew - skew.T)  # damped rotation
+    B = 0.3 * rng.standard_normal((dx, du)) / np.sqrt(du)
+    F, c, W = np.zeros((T - 1, dx, dz)), np.zeros((T - 1, dx)), np.zeros((T - 1, dx, dx))
+    for t in range(T - 1):
+        F[t] = np.hstack([A, B]) + 0.01 * rng.standard_normal((dx, dz)) / np.sqrt(dz)
+        c[t] = 0.01 * rng.standard_normal(dx)
+        G = rng.standard_normal((dx, dx)) / np.sqrt(dx)
+        W[t] = 1e-3 * (np.eye(dx) + 0.1 * G @ G.T)
+    initial_mean = rng.standard_normal(dx)
+    initial_cov = 1e-3 * np.eye(dx)
+    goal = np.concatenate([rng.standard_normal(dx), np.zeros(du)])
+    C, g, const = np.zeros((T, dz, dz)), np.zeros((T, dz)), np.zeros(T)
+    for t in range(T):
+        G = rng.standard_normal((dz, dz)) / np.sqrt(dz)
+        C[t] = np.diag(np.concatenate([np.ones(dx), 0.1 * np.ones(du)])) + 0.05 * G @ G.T
+        if indefinite:
+            C[t][np.arange(dx // 2), np.arange(dx // 2)] -= indefinite
+        g[t] = -C[t] @ goal
+        const[t] = 0.5 * goal @ C[t] @ goal
+    K = np.tile(-0.1 * B.T, (T, 1, 1))
+    k = 0.01 * rng.standard_normal((T, du))
+    Sigma = init_std**2 * np.tile(np.eye(du), (T, 1, 1))
+    return LQR(LinearDynamics(F, c, W, initial_mean, initial_cov), CostExpansion(C, g, const), Controller(K, k, Sigma))
+
+
+def make_rollouts(N=5, T=100, dx=14, du=7, seed=1, offset=0.0):
+    """N noisy rollouts of a mildly nonlinear, damped second-order chain: X (N, T, dx), U (N, T, du)."""
+    rng = np.random.default_rng(seed)
+    system_rng = np.random.default_rng(12345)  # one fixed system, whatever the rollout seed
+    skew = system_rng.standard_normal((dx, dx)) / np.sqrt(dx)
+    A = 0.97 * np.eye(dx) + 0.08 * (skew - skew.T)
+    B = 0.3 * system_rng.standard_normal((dx, du)) / np.sqrt(du)
+    M = 0.1 * system_rng.standard_normal((dx, dx)) / np.sqrt(dx)
+    X, U = np.zeros((N, T, dx)), np.zeros((N, T, du))
+    x_init = system_rng.standard_normal(dx) + offset
+    for n in range(N):
+        x = x_init + 0.05 * rng.standard_normal(dx)
+        for t in range(T):
+            u = -0.1 * B.T @ x + 0.5 * rng.standard_normal(du)
+            X[n, t], U[n, t] = x, u
+            x = A @ x + B @ u + M @ np.tanh(x) + 0.01 * rng.standard_normal(dx)
+    return X, U
+
+
+def make_points(n=2000, dim=35, seed=2, n_true=20, spread=3.0):
+    """Points (n, dim) from a mixture of n_true correlated Gaussians (for the mixture's benchmark)."""
+    rng = np.random.default_rng(seed)
+    centres = spread * rng.standard_normal((n_true, dim)) / np.sqrt(dim) * 3.0
+    factors = rng.standard_normal((n_true, dim, dim)) / np.sqrt(dim)
+    z = rng.integers(0, n_true, n)
+    noise = np.einsum("nij,nj->ni", factors[z], rng.standard_normal((n, dim)))
+    return centres[z] + noise + 0.1 * rng.standard_normal((n, dim))
 
 
 @jax.jit
@@ -93,7 +140,7 @@ def one_step_errors(F, c, states, actions) -> np.ndarray:
     return states[:, 1:] - np.einsum("tij,ntj->nti", np.asarray(F), z) - np.asarray(c)
 
 
-class LinearEnv(VectorEnv):
+class LinearEnv(VectorEnv, BatchEnvironment):
     """x' = A x + B u without noise, and with actions within ±limit. A condition is `{"start": x0}`.
 
     An episode of simulation i ends after `ends[i]` steps, where given.
@@ -104,6 +151,7 @@ class LinearEnv(VectorEnv):
         dx, du = B.shape
         self.single_observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (dx,), np.float64)
         self.single_action_space = gymnasium.spaces.Box(-limit, limit, (du,), np.float64)
+        self.state_layout = {"x": slice(0, dx)}
 
     def reset(self, *, seed=None, options=None):
         self.state = np.array([condition["start"] for condition in options["conditions"]], dtype=float)
@@ -120,7 +168,8 @@ class LinearEnv(VectorEnv):
 
 
 def negative_log_density(controller):
-    """The quadratic form (T, dz, dz) and the linear part (T, dz) of −log p̄(u | x) in z = [x; u], as NUMERICS has it.
+    """The quadratic form (T, dz, dz) and the linear part (T, dz) of −log p̄(u | x) in z = [x; u], with p̄ the
+    previous controller.
 
     The library works in deviations from p̄ and never forms these; they are the other way to the same controller.
     """

@@ -3,14 +3,16 @@
 import dataclasses
 
 import numpy as np
-from problems import LinearEnv
 
 from gps.backend import jax, jnp
 from gps.costs import Quadratic, Ramp, Sum, evaluate
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.riccati import backward
 from gps.linear_gaussian.types import CostExpansion, LinearDynamics
-from gps.sampling import collect, exploration_noise
+from gps.policies import MLP, NeuralPolicy
+from gps.policies.supervised import Options, Training
+from gps.sampling import collect, draw_noise
+from helpers.problems import LinearEnv
 
 M, N, T, DX, DU = 2, 12, 10, 3, 2
 A, B = np.array([[1.0, 0.1, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 0.9]]), np.array([[0.0, 0.1], [0.1, 0.0], [0.3, 0.2]])
@@ -23,6 +25,20 @@ COST = Sum((
     Quadratic((0, 1, 2), jnp.asarray(TARGET), jnp.asarray(WEIGHT), RAMP),
     Quadratic(None, jnp.zeros(DU), 0.1 * jnp.ones(DU), RAMP),
 ))  # fmt: skip
+
+
+def steep(x, u, t):
+    """A cost that is not even continuous: only its values count."""
+    return jnp.where(x[0] > 0.2, 3.0, 0.0) + jnp.floor(jnp.sum(jnp.abs(x)) * 5) + 0.05 * jnp.sum(u**2)
+
+
+def guided(kind, do=DX, hidden=(32,), options=None, **settings):
+    """A guided algorithm of this kind (MDGPS, BADMM) with a small policy of `do` observations."""
+    key = jax.random.key(0)
+    policy = NeuralPolicy.untrained(MLP.create((do, *hidden, DU), key, "tanh"))
+    options = Options(**{"steps": 1000, "learning_rate": 3e-3, **(options or {})})
+    defaults = {"prior": None, "kl_step": 2.0, "training": Training.begin(policy, key), "options": options}
+    return kind(COST, **{**defaults, **settings})
 
 
 def optimum():
@@ -45,7 +61,7 @@ def cost_without_noise(policy, cost=COST):
 def rolled(algorithm, state, seed=0, samples=N, ends=None, environment=LinearEnv):
     """What the algorithm samples next."""
     policy = algorithm.policy(state)
-    noise = exploration_noise(policy, samples, 0.0, np.random.default_rng(seed))
+    noise = draw_noise(policy, samples, 0.0, np.random.default_rng(seed))
     return collect(environment(M * samples, A, B, ends=ends), policy, CONDITIONS, noise, seed=0)
 
 

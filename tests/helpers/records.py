@@ -1,4 +1,4 @@
-"""Small, made-up records and configurations for tests that need some and do not care which."""
+"""Small made-up records and configurations."""
 
 import dataclasses
 from typing import NamedTuple
@@ -19,20 +19,14 @@ from gps.records import (
     Seconds,
 )
 from gps.status import PolicyStatus, Status
+from helpers.experiments import POINT_MASS, toml
 
-EXPERIMENT = """
-[environment]
-id = "gps/PointMass-v0"
-horizon = 6
-conditions = [{}, {}]
-
-[algorithm]
-iterations = 4
-samples = 3
-
-[[cost]]
-name = "quadratic"
-"""
+EXPERIMENT = toml(
+    POINT_MASS,
+    environment={"horizon": 6, "conditions": [{}, {}]},
+    algorithm={"iterations": 4},
+    cost=[{"name": "quadratic"}],
+)
 
 
 class State(NamedTuple):

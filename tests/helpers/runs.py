@@ -1,4 +1,4 @@
-"""Runs of made-up records for the tests of what shows them."""
+"""Runs of made-up records, for the tests of what shows them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from factories import config, covariances, evaluation, record, rollouts, with_policy
 
 from gps.players import FINAL, UNSEEN, Player
 from gps.records import IterationRecord, MixtureRecord, ModelRecord
 from gps.runs.run import Run
+from helpers.records import config, covariances, evaluation, record, rollouts, with_policy
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
 

@@ -1,4 +1,4 @@
-"""Small policies, made up, for tests that do not care which."""
+"""Small policies for tests that do not depend on the policy."""
 
 import dataclasses
 

@@ -133,4 +133,4 @@ IDS = {
 
 for _id, _class in IDS.items():
     if _id not in gymnasium.registry:
-        gymnasium.register(_id, entry_point=f"plain_envs:{_class.__name__}", max_episode_steps=50)
+        gymnasium.register(_id, entry_point=f"{__name__}:{_class.__name__}", max_episode_steps=50)

@@ -1,0 +1,104 @@
+"""Rules for environments: starts, repeatability, independence of the batch, limits, rewards."""
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from gps import builders
+from gps.conformance.finding import Finding
+from gps.environments.contract import BatchEnvironment
+from gps.experiment import Experiment
+from gps.linear_gaussian.initial import zero
+from gps.policies.played import LocalControllers
+from gps.records import Rollouts
+from gps.sampling import collect
+
+STEPS = 25
+"""Steps of the rollouts with random actions, at most."""
+
+
+def roll_out(
+    built: Experiment, environment: BatchEnvironment | None = None, samples: int | None = None, observe: bool = True
+) -> Rollouts:
+    """Rollouts with the same random actions in each call; the samples of a condition differ."""
+    space = built.environment.single_action_space
+    M, N, T, du = len(built.conditions), built.samples, min(built.horizon, STEPS), space.shape[0]
+    low, high = np.where(np.isfinite(space.low), space.low, -1.0), np.where(np.isfinite(space.high), space.high, 1.0)
+    actions = np.random.default_rng(0).uniform(low, high, (M, N, T, du))
+    still = LocalControllers(zero(M, T, built.starts.shape[1], du, 0.0))
+    batch = built.environment if environment is None else environment
+    return collect(batch, still, built.conditions, actions[:, :samples], built.config.seed, observe)
+
+
+def check_starts(*trials: Rollouts) -> Finding:
+    rule = "a condition starts in the same state each time"
+    spread = np.ptp(np.concatenate([trial.states[:, :, 0] for trial in trials], axis=1), axis=1)
+    if not spread.any():
+        return Finding(rule)
+    m, entry = np.unravel_index(spread.argmax(), spread.shape)
+    return Finding(
+        rule,
+        f"in condition {m}, entry {entry} of the start differs by {spread.max():.3g} between samples",
+        "let reset depend on the condition (its seed and options) alone: draw with self.np_random after "
+        "super().reset(seed=seed), and set everything that the last episode changed",
+    )
+
+
+def check_repeats(one: Rollouts, two: Rollouts) -> Finding:
+    return _compare(
+        "the same start and actions lead to the same states and rewards",
+        one,
+        two,
+        "seed everything random in step from reset's seed, and leave nothing behind from one episode to the next",
+    )
+
+
+def check_batch_size(batch: Rollouts, built: Experiment, directory: Path) -> Finding:
+    with closing(builders.make_environment(built.config.environment, directory, len(built.conditions))) as fewer:
+        alone = roll_out(built, fewer, samples=1, observe=False)
+    first = dataclasses.replace(batch, **{name: getattr(batch, name)[:, :1] for name in ("states", "rewards", "mask")})
+    return _compare(
+        "a simulation does the same in a batch of any size",
+        first,
+        alone,
+        "let no simulation depend on another: step must not change variables of the class or the module",
+    )
+
+
+def _compare(rule: str, one: Rollouts, two: Rollouts, remedy: str) -> Finding:
+    for name in ("mask", "states", "rewards"):
+        different = getattr(one, name) != getattr(two, name)
+        if different.any():
+            m, n, t = np.argwhere(different)[np.argwhere(different)[:, 2].argmin()][:3]
+            what = {"mask": "the length of the episode", "states": "the state", "rewards": "the reward"}[name]
+            return Finding(rule, f"{what} differs, first in condition {m}, sample {n}, step {t}", remedy)
+    return Finding(rule)
+
+
+def check_limits(rollouts: Rollouts, built: Experiment) -> Finding:
+    rule = "actions are applied within the limits of the action space"
+    space = built.environment.single_action_space
+    outside = ((rollouts.actions < space.low) | (rollouts.actions > space.high)) & rollouts.mask[..., None]
+    if not outside.any():
+        return Finding(rule)
+    m, n, t, entry = np.argwhere(outside)[0]
+    value = rollouts.actions[m, n, t, entry]
+    return Finding(
+        rule,
+        f"entry {entry} was {value:.4g} in condition {m}, sample {n}, step {t}",
+        'report the action as applied in info["action"], or widen the action space',
+    )
+
+
+def check_reward(rollouts: Rollouts) -> Finding:
+    rule = "the reward varies"
+    rewards = rollouts.rewards[rollouts.mask]
+    if np.ptp(rewards) > 0:
+        return Finding(rule)
+    return Finding(
+        rule,
+        f"it was {rewards[0]:g} in all {len(rewards)} steps",
+        "there is nothing to learn from: say what a step costs in [[cost]] sections",
+    )
