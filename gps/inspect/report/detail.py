@@ -73,13 +73,15 @@ def read_ends(run: Run) -> Ends | None:
     None where there is no policy, or where it has not been evaluated yet.
     """
     policy = run.policy_record(0) if len(run.iterations) else None
-    if policy is None or not run.evaluation_rows():
+    final = None if policy is None else run.evaluation(FINAL)
+    if policy is None or final is None:
         return None
-    ends: Ends = {}
-    for name, what in (("final", FINAL), ("unseen", UNSEEN), ("taught", policy.teacher.value)):
-        if (evaluation := run.evaluation(what)) is not None:
-            ends[name] = _pack_episodes(evaluation.rollouts)
-    return ends
+    unseen, taught = run.evaluation(UNSEEN), run.evaluation(policy.teacher.value)
+    return Ends(
+        final=_pack_episodes(final.rollouts),
+        unseen=None if unseen is None else _pack_episodes(unseen.rollouts),
+        taught=None if taught is None else _pack_episodes(taught.rollouts),
+    )
 
 
 def _pack_episodes(rollouts: Rollouts) -> EpisodeArrays:

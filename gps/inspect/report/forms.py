@@ -318,5 +318,10 @@ class EpisodeArrays:
     actions: Packed
 
 
-Ends = dict[Literal["final", "unseen", "taught"], EpisodeArrays]
-"""The episodes without noise of a policy, from trained and from unseen starts, and of the teacher that taught it."""
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """The episodes without noise of a policy and its teacher. None where there was no such evaluation."""
+
+    final: EpisodeArrays  # of the policy, from the conditions
+    unseen: EpisodeArrays | None  # of the policy, from the test conditions
+    taught: EpisodeArrays | None  # of the teacher, from the conditions

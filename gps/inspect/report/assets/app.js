@@ -285,7 +285,7 @@ async function showEnds() {
 }
 
 function showTiles() {
-  const {evaluation, policy} = view.facts, own = view.facts.players[evaluation[0].player].all, player = own[0].toUpperCase() + own.slice(1);
+  const {evaluation, policy} = view.facts, player = `The ${view.facts.players[evaluation[0].player].all}`;
   const tile = (title, items, kind) => {
     const element = document.createElement("div"), mean = (values) => (values.reduce((a, b) => a + b, 0) / values.length).toPrecision(4);
     const costs = items.map((item) => item.cost), returns = items.map((item) => item.returns);
