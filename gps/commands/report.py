@@ -15,12 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.inspect.report.page import write
+    from gps.inspect.report.page import write_report
     from gps.runs.run import load_run
 
     run = load_run(args.run)
     path = run.path / "report.html" if args.out is None else Path(args.out)
-    write(run, path)
+    write_report(run, path)
     print(path)
     if args.open:
         import webbrowser

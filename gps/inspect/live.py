@@ -12,6 +12,7 @@ nor act (a POST needs the token that only the page holds).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import secrets
@@ -21,21 +22,18 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
+from gps.callbacks import Callback
 from gps.errors import GpsError, RunError
-from gps.inspect.report.detail import detail, read_evaluations, read_mixture
-from gps.inspect.report.overview import Piece, facts, piece
-from gps.inspect.report.page import overview, page, to_json, worded
+from gps.inspect.report.detail import make_detail, read_ends
+from gps.inspect.report.forms import Piece
+from gps.inspect.report.overview import collect_facts, make_piece
+from gps.inspect.report.page import add_words, make_overview, render_page, to_json
 from gps.runs import control
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gps.config import ExperimentConfig
-    from gps.experiment import Callback
-    from gps.records import IterationRecord, Rollouts
+    from gps.records import IterationRecord
     from gps.runs.run import Run
-else:
-    Callback = object  # `gps view` needs no callback
 
 ADDRESS = "127.0.0.1"
 _MAX_BODY = 1 << 10
@@ -78,8 +76,8 @@ class Watched:
         """Return the run's facts and words, and the pieces from iteration `start` on, as JSON."""
         with self._lock:
             self._catch_up()
-            shown = overview(facts(self.run, self._first), self._pieces)
-            return to_json(shown | {"pieces": self._pieces[start:], "stamps": self._stamps[start:]})
+            shown = make_overview(collect_facts(self.run, self._first), self._pieces)
+            return to_json(dataclasses.replace(shown, pieces=self._pieces[start:], stamps=self._stamps[start:]))
 
     def detail(self, k: int) -> str:
         """Return the arrays of an iteration as JSON."""
@@ -89,13 +87,13 @@ class Watched:
                 while len(self._details) >= _KEPT_DETAILS:
                     del self._details[next(iter(self._details))]
                 following = self._read_record(k + 1) if len(key) > 2 else None
-                self._details[key] = to_json(detail(self._read_record(k), following, read_mixture(self.run, k)))
+                self._details[key] = to_json(make_detail(self._read_record(k), following))
             return self._details[key]
 
     def ends(self) -> str:
-        """Return the final episodes of a policy and its controllers as JSON; null if there are none."""
+        """Return the final episodes of a policy and its teachers as JSON; null if there are none."""
         with self._lock:
-            return to_json(read_evaluations(self.run))
+            return to_json(read_ends(self.run))
 
     def _stamps_on_disk(self) -> list[int]:
         iterations = self.run.iterations
@@ -110,8 +108,8 @@ class Watched:
             del self._stamps[same:], self._pieces[same:]
         for k in range(same, len(now)):
             record = self._read_record(k)
-            item = piece(record, self._read_record(k - 1) if k else None)
-            self._pieces.append(worded(item, self._pieces[-1] if k else None))
+            item = make_piece(record, self._read_record(k - 1) if k else None)
+            self._pieces.append(add_words(item, self._pieces[-1] if k else None))
             self._stamps.append(now[k])
             self._first = record if k == 0 else self._first
 
@@ -202,18 +200,9 @@ class Live(Callback):
         self.server.show(Run.open(run.path))  # a separate object: `run` belongs to the writing thread
         self._announce(f"live page: {self.server.url}")
 
-    def on_stage(self, iteration: int, stage: str) -> None:
-        """Do nothing: the page polls the server."""
-
     def on_iteration(self, record: IterationRecord) -> None:
         assert self.server.watched is not None
         self.server.watched.offer(record)
-
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """Do nothing: the page polls the server."""
-
-    def on_end(self, run: Run) -> None:
-        """Do nothing: the context manager ends the server."""
 
 
 # -- requests --------------------------------------------------------------------------------------------------------
@@ -263,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _read(self, server: Server) -> tuple[str, str]:
         if self.path == "/":
-            return "text/html", page(token=server.token)
+            return "text/html", render_page(token=server.token)
         watched = self._require_run(server)
         if self.path == "/version":
             return "application/json", json.dumps(watched.version())

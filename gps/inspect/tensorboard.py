@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gps.callbacks import Callback
 from gps.errors import ConfigError, RunError
-from gps.inspect import tables
+from gps.metrics import Row, make_evaluation_rows, make_rows
+from gps.players import EVALUATIONS
 from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
-    from gps.experiment import Callback
-    from gps.records import IterationRecord, PolicyRecord, Rollouts
+    from gps.records import EvaluationRecord, IterationRecord, PolicyRecord
     from gps.runs.run import Run
-else:
-    Callback = object  # gps.experiment is above this package
 
 FOLDER = "tensorboard"
 """The folder of the event files in the run directory; the checks of a run ignore it."""
@@ -39,7 +38,7 @@ _LOSSES = ("policy_loss_before", "policy_loss_after")
 _SECONDS = ("sample_seconds", "fit_seconds", "improve_seconds")
 
 
-def _compute_success(rows: Sequence[tables.Row]) -> dict[str, float]:
+def _compute_success(rows: Sequence[Row]) -> dict[str, float]:
     """Return the share of successful samples; empty if the environment does not report success."""
     known = [row for row in rows if row.successes is not None]
     return {"success": sum(row.successes for row in known) / sum(row.samples for row in known)} if known else {}
@@ -73,16 +72,13 @@ class TensorBoard(Callback):
         if self._folder is None:
             self._folder = run.path / FOLDER
 
-    def on_stage(self, iteration: int, stage: str) -> None:
-        """Do nothing."""
-
     def on_iteration(self, record: IterationRecord) -> None:
         """Write the scalars of an iteration. With a folder given, this works without `on_start`.
 
         Raises:
             RunError: if the files cannot be written.
         """
-        rows = tables.rows(record)
+        rows = make_rows(record)
         self._steps = record.environment_steps
         at = (record.iteration, record.environment_steps)
         for row in rows:
@@ -97,10 +93,10 @@ class TensorBoard(Callback):
         self._write("all", shared | {name: getattr(rows[0], name) for name in _SECONDS + _LOSSES}, at)
         self._flush()
 
-    def on_evaluation(self, rollouts: Rollouts, costs: np.ndarray, what: str = "final") -> None:
-        """Write the final evaluation without noise, at the last environment step."""
-        name = "evaluation" if what == "final" else f"evaluation_{what}"
-        for item in tables.evaluation(rollouts, costs):
+    def on_evaluation(self, record: EvaluationRecord) -> None:
+        """Write an evaluation without noise, at the last environment step."""
+        name = EVALUATIONS[record.what]
+        for item in make_evaluation_rows(record):
             scalars = {f"{name}_cost": item.cost}
             if item.successes is not None:
                 scalars[f"{name}_success"] = item.successes / item.rollouts

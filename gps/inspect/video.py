@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gps.errors import ConfigError, DrawingError, nearest
-from gps.inspect.tables import number
+from gps.inspect.formatting import format_number
 from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def film(
             _add_caption(
                 tiles[m],
                 f"condition {m}" if len(costs) > 1 else "",
-                f"{min(t, lengths[m]) * dt:.2f} s   cost {number(spent[m, t])}",
+                f"{min(t, lengths[m]) * dt:.2f} s   cost {format_number(spent[m, t])}",
                 _describe_state(rollouts, m, t, int(lengths[m])),
             )
             for m in chosen

@@ -13,8 +13,6 @@ from gps.records import (
     EvaluationRecord,
     IterationRecord,
     LocalRecord,
-    MixtureRecord,
-    ModelRecord,
     PolicyRecord,
     Rollouts,
     Search,
@@ -80,12 +78,12 @@ def record(
     dx: int = 4,
     du: int = 2,
 ) -> IterationRecord:
-    """A record of local controllers, M conditions of N samples; `status` and `message` are the last condition's."""
+    """M conditions of N samples; `status` and `message` are those of the last condition."""
     rng = np.random.default_rng([seed, iteration])
     trace = np.full((M, 50), np.nan)
     trace[:, :3] = rng.normal(size=(M, 3))
     unknown = np.full(M, np.nan)
-    samples, costs = rollouts(rng, M, N, T, dx, du), rng.random((M, N, T))
+    made, costs = rollouts(rng, M, N, T, dx, du), rng.random((M, N, T))
     local = LocalRecord(
         controllers=controllers(rng, M, T, dx, du),
         dynamics=LinearDynamics(
@@ -107,7 +105,7 @@ def record(
             trace_kl=np.exp(trace),
         ),
         multiplier=np.ones(M),
-        last=Change(*(unknown if iteration == 0 else -rng.random(M) for _ in range(2))),
+        last=Change(unknown, unknown) if iteration == 0 else Change(-rng.random(M), -rng.random(M)),
         entropy=rng.normal(size=M),
         predicted=-rng.random(M),
     )
@@ -115,36 +113,39 @@ def record(
         iteration=iteration,
         environment_steps=(iteration + 1) * M * N * T,
         player=Player.LOCAL,
-        rollouts=samples,
+        rollouts=made,
         costs=costs,
+        local=local,
         status=np.array([Status.OK] * (M - 1) + [status]),
         messages=("",) * (M - 1) + (message,),
         seconds=Seconds(*seconds),
-        local=local,
     )
 
 
 def with_policy(
     item: IterationRecord,
-    player: Player = Player.POLICY,
+    sampled: bool = True,
     message: str = "",
     checks: int = 4,
     teacher: Player = Player.LOCAL,
+    existed: bool = True,
 ) -> IterationRecord:
-    """The same with a global policy; `player` acted in the rollouts. An expert teaches without local controllers."""
+    """The same with a global policy, which was sampled or was not. Only local teachers have a local side."""
     rng = np.random.default_rng([item.iteration, 3])
     M, _, T, dx = item.rollouts.states.shape
     du = item.rollouts.actions.shape[-1]
     local = item.local if teacher is Player.LOCAL else None
-    around, there = controllers(rng, M, T, dx, du), Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx))
-    if local is not None and player is Player.POLICY:
-        around, there = local.controllers, local.marginals
+    around = marginals = None
+    if local is not None:
+        known = sampled or not existed
+        around = local.controllers if known else controllers(rng, M, T, dx, du)
+        marginals = local.marginals if known else Marginals(rng.normal(size=(M, T, dx)), covariances(rng, M, T, dx))
     policy = PolicyRecord(
         teacher=teacher,
-        existed=player.has_policy,
+        existed=existed,
         trained=True,
-        linearised=None if local is None else around,
-        marginals=None if local is None else there,
+        linearised=around,
+        marginals=marginals,
         kl=rng.random((M, T)),
         deviation=0.1 + rng.random(du),
         steps=100 * checks,
@@ -154,29 +155,24 @@ def with_policy(
         covariance_status=PolicyStatus.OK,
         message=message,
     )
+    player = (Player.POLICY if local is not None else Player.BOTH) if sampled else teacher
     return dataclasses.replace(item, player=player, local=local, policy=policy)
 
 
-def with_mixture(item: IterationRecord, clusters: int = 3) -> IterationRecord:
-    """The same with a mixture of `clusters` as the global model."""
-    rng = np.random.default_rng([item.iteration, 2])
-    dx, du = item.rollouts.states.shape[-1], item.rollouts.actions.shape[-1]
-    d = 2 * dx + du
-    weights = np.full(clusters, 1 / clusters)
-    mixture = MixtureRecord(weights, rng.normal(size=(clusters, d)), covariances(rng, clusters, d))
-    return dataclasses.replace(item, model=ModelRecord(mixture))
+def without_dynamics(item: IterationRecord) -> IterationRecord:
+    """The same of an algorithm that fits no dynamics, such as PI2."""
+    return dataclasses.replace(item, local=dataclasses.replace(item.local, dynamics=None), model=None)
 
 
 def evaluation(
-    what: str = "final", player: Player = Player.LOCAL, *, cost: float = 1.0, seed: int = 0, **sizes: int
+    rollouts: Rollouts, cost: float = 1.0, what: str = "final", player: Player = Player.LOCAL
 ) -> EvaluationRecord:
-    """One made-up episode of each start, of which each step costs `cost`; `sizes` are those of `rollouts`."""
-    episodes = rollouts(np.random.default_rng(seed), **{"N": 1, **sizes})
-    return EvaluationRecord(what, player, episodes, np.full(episodes.mask.shape, cost))
+    """An evaluation in which every step costs the same."""
+    return EvaluationRecord(what, player, rollouts, np.full(rollouts.mask.shape, cost))
 
 
 def untold(rollouts: Rollouts) -> Rollouts:
-    """The same from an environment without a success flag."""
+    """The same of an environment that does not tell of success."""
     return dataclasses.replace(rollouts, success=None)
 
 

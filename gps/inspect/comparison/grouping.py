@@ -11,12 +11,10 @@ import numpy as np
 from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.comparison.groups import Comparison, Group
 from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read
+from gps.players import Player
 from gps.runs.run import Run, find_runs
 
 _NO_SETTING = ("seed", "description", "environment.threads")  # settings that may differ within a group
-
-_OTHERS = {"local": "the local controllers'", "expert": "the expert's", "both": "those of expert and policy together"}
-"""`PolicyRecord.player`, if it is not the policy alone -> owner of the samples, for messages."""
 
 
 def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = False) -> Comparison:
@@ -206,12 +204,12 @@ def _collect_caveats(groups: Sequence[Group], members: Sequence[Member]) -> list
                 f"seeds have data; {curve[0].cut} of {len(group.members)} runs extend beyond and were cut"
             )
     for group in groups:
-        players = {member.player for member in group.members}
+        players = {member.player for member in group.members if member.has_policy}
         notes += [
-            f"{group.label}: the samples are {what}, not the policy's; this also applies to the curves of cost, return "
-            "and success, and to the steps until solved"
-            for player, what in _OTHERS.items()
-            if player in players
+            f"{group.label}: the samples are {player.samples}, not the policy's; this also applies to the curves of "
+            "cost, return and success, and to the steps until solved"
+            for player in Player
+            if player in players and player is not Player.POLICY
         ]
     if len({repr(m.settings.get("environment.test_conditions")) for m in members if "unseen" in m.results}) > 1:
         notes.append("the unseen starts differ between the runs: their results are not comparable")

@@ -10,7 +10,7 @@ import numpy as np
 
 from gps.inspect.comparison.member import Member
 from gps.inspect.statistics import Aligned, Estimate, align, estimate
-from gps.players import TEACHERS
+from gps.players import FINAL, TEACHERS, UNSEEN, Player
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Measure:
     """A number of a run by which groups are compared."""
 
     name: str
-    what: str  # the evaluation that it comes from, a key of `gps.runs.EVALUATIONS`
+    what: str  # the evaluation that it comes from, a key of `gps.players.EVALUATIONS`
     kind: str  # "success", "cost" or "return"
 
     def of(self, member: Member) -> float | None:
@@ -28,8 +28,7 @@ class Measure:
 
 
 _KINDS = {"success": "share", "cost": "cost", "return": "returns"}  # -> the attribute of `Result`
-_APART = {"final": "trained", "unseen": "unseen", "local": "local", "expert": "expert"}
-FINAL_COST, FINAL_RETURN = Measure("final cost", "final", "cost"), Measure("final return", "final", "return")
+FINAL_COST, FINAL_RETURN = Measure("final cost", FINAL, "cost"), Measure("final return", FINAL, "return")
 CURVES = ("cost", "success", "returns", "policy_kl", "policy_loss")
 """The names of the curves of a `Member`."""
 
@@ -103,7 +102,8 @@ class Comparison:
         """The separate measures of policies, teachers and unseen starts, by kind: "success", "cost" and "return"."""
         if not any(member.apart for member in self.members):
             return {}
-        there = {what: name for what, name in _APART.items() if what not in TEACHERS or self.has_teacher(what)}
+        teachers = {player.value: player.value for player in TEACHERS if self.has_teacher(player)}
+        there = {FINAL: "trained", UNSEEN: "unseen", **teachers}
         known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in there.items()] for kind in _KINDS}
         return {
             kind: some
@@ -111,6 +111,6 @@ class Comparison:
             if any(m.of(member) is not None for m in some for member in self.members)
         }
 
-    def has_teacher(self, what: str) -> bool:
+    def has_teacher(self, player: Player) -> bool:
         """True if such teachers were evaluated in any run."""
-        return any(what in member.results for member in self.members)
+        return any(player.value in member.results for member in self.members)

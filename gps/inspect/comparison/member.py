@@ -12,10 +12,10 @@ import numpy as np
 
 from gps.errors import RunError
 from gps.inspect.statistics import Curve
-from gps.inspect.tables import Row, evaluation
-from gps.players import TEACHERS
-from gps.records import Rollouts
-from gps.runs.run import EVALUATIONS, Run
+from gps.metrics import Row, make_evaluation_rows
+from gps.players import EVALUATIONS, FINAL, TEACHERS, UNSEEN, Player
+from gps.records import EvaluationRecord, Rollouts
+from gps.runs.run import Run
 
 EXPERIMENT = "experiment"
 """The key of a run's name among its settings."""
@@ -53,27 +53,28 @@ class Member:
     returns: Curve | None  # sum of an episode's rewards; None if all are zero
     policy_kl: Curve | None  # KL(policy ‖ teachers), nats per step; None without a global policy
     policy_loss: Curve | None  # after each training of the policy
-    player: str | None  # `PolicyRecord.player` of the last samples; None without a global policy
+    player: Player  # of the last samples
+    has_policy: bool  # True if it trains a global policy
     episodes: int
-    results: Mapping[str, Result]  # by evaluation (`gps.runs.EVALUATIONS`), if the run has it
+    results: Mapping[str, Result]  # by evaluation (`gps.players.EVALUATIONS`), if the run has it
 
     @property
     def final_cost(self) -> float | None:
         """Final cost without noise, mean over the conditions; None without a final evaluation."""
-        return self.results["final"].cost if "final" in self.results else None
+        return self.results[FINAL].cost if FINAL in self.results else None
 
     @property
     def final_return(self) -> float | None:
-        return self.results["final"].returns if "final" in self.results else None
+        return self.results[FINAL].returns if FINAL in self.results else None
 
     @property
     def solved(self) -> tuple[bool, ...]:
-        return self.results["final"].solved if "final" in self.results else ()
+        return self.results[FINAL].solved if FINAL in self.results else ()
 
     @property
     def apart(self) -> bool:
         """True if the run has a policy as well as teachers, or starts that were not trained on."""
-        return bool({"unseen", *TEACHERS} & set(self.results)) or self.policy_kl is not None
+        return bool({UNSEEN, *TEACHERS} & set(self.results)) or self.policy_kl is not None
 
     @property
     def steps(self) -> int:
@@ -99,9 +100,8 @@ def read(run: Run) -> Member:
     rows = [run.rows(k) for k in range(count)]
     steps = np.array([row[0].environment_steps for row in rows])
     returns = np.array([_compute_return(run.rollouts(k)[0]) for k in range(count)])
-    evaluated = {what: run.evaluated(what) for what in EVALUATIONS}
-    rewarded = bool(returns.any()) or any(of is not None and bool(of[0].rewards.any()) for of in evaluated.values())
-    last = run.policy(count - 1)
+    evaluations = {what: found for what in EVALUATIONS if (found := run.evaluation(what)) is not None}
+    rewarded = bool(returns.any()) or any(bool(found.rollouts.rewards.any()) for found in evaluations.values())
     return Member(
         path=run.path,
         seed=run.seed,
@@ -111,18 +111,18 @@ def read(run: Run) -> Member:
         returns=Curve(steps, returns) if rewarded else None,
         policy_kl=_make_curve(steps, [_average_known([item.policy_kl_step for item in row]) for row in rows]),
         policy_loss=_make_curve(steps, [row[0].policy_loss_after for row in rows]),
-        player=None if last is None else last.player,
+        player=Player(rows[-1][0].player),
+        has_policy=rows[-1][0].policy_deviation is not None,
         episodes=sum(item.samples for row in rows for item in row),
-        results={what: _summarize(*of, rewarded) for what, of in evaluated.items() if of is not None},
+        results={what: _summarize(found, rewarded) for what, found in evaluations.items()},
     )
 
 
-def _summarize(rollouts: Rollouts, costs: np.ndarray, rewarded: bool) -> Result:
-    items = evaluation(rollouts, costs)
+def _summarize(evaluation: EvaluationRecord, rewarded: bool) -> Result:
+    items = make_evaluation_rows(evaluation)
     solved = tuple(item.solved for item in items if item.solved is not None)
-    return Result(
-        float(np.mean([item.cost for item in items])), _compute_return(rollouts) if rewarded else None, solved
-    )
+    returns = _compute_return(evaluation.rollouts) if rewarded else None
+    return Result(float(np.mean([item.cost for item in items])), returns, solved)
 
 
 def _make_curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | None:
@@ -141,7 +141,7 @@ def _average_known(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _compute_return(rollouts: Any) -> float:
+def _compute_return(rollouts: Rollouts) -> float:
     """Return the mean over all samples of the sum of an episode's rewards."""
     return float(np.sum(rollouts.rewards, axis=2).mean())
 

@@ -25,7 +25,7 @@ _CURVES = {  # name -> heading, description
     "success": ("Success", "share of successful training episodes"),
     "policy_kl": (
         "KL of the policy",
-        "to its teachers (local controllers or expert) after each training, nats per time step; mean over conditions",
+        "to its teachers after each training, nats per time step; mean over conditions",
     ),
     "policy_loss": (
         "Loss of the policy",

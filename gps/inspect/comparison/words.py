@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
-from gps.inspect.tables import aligned, interval
+from gps.inspect.formatting import align_columns, format_interval
 from gps.players import TEACHERS
 
 
@@ -25,8 +25,8 @@ def row(group: Group, comparison: Comparison) -> list[str]:
         str(len(group.members)),
         _format_span([member.episodes for member in group.members]),
         _format_span([member.steps for member in group.members]),
-        interval(group.final_cost),
-        *([interval(group.final_return)] if comparison.rewarded else []),
+        format_interval(group.final_cost),
+        *([format_interval(group.final_return)] if comparison.rewarded else []),
         *(_make_solved_cells(group) if comparison.reports_success else []),
     ]
 
@@ -64,7 +64,11 @@ def _choose_apart_columns(comparison: Comparison) -> list[Measure]:
 
 def apart_legend(comparison: Comparison) -> tuple[str, ...]:
     """Return the legend for the columns of `apart_row`."""
-    columns = [text for what, text in _APART_LEGEND.items() if what not in TEACHERS or comparison.has_teacher(what)]
+    teachers = [player for player in TEACHERS if comparison.has_teacher(player)]
+    columns = [
+        _POLICY_LEGEND,
+        *(f"{p.value}: the {p.all} that taught the policy, from the starts that were trained on" for p in teachers),
+    ]
     return "; ".join(columns), *([_APART_SUCCESS] if "success" in comparison.apart else [])
 
 
@@ -76,7 +80,7 @@ def legend(comparison: Comparison) -> tuple[str, ...]:
 def _make_cell(group: Group, measure: Measure) -> str:
     found = group.estimate(measure)
     if found is None or measure.kind != "success":
-        return interval(found)
+        return format_interval(found)
     starts = [solved for member in group.finished for solved in member.results[measure.what].solved]
     value, low, high = (f"{100 * float(part):.3g}" for part in (found.value, found.low, found.high))
     spread = f" [{low}, {high}]" if low != high else ""
@@ -85,13 +89,13 @@ def _make_cell(group: Group, measure: Measure) -> str:
 
 def lines(comparison: Comparison) -> list[str]:
     """Return the comparison as a table for the terminal, without the notes."""
-    return aligned([header(comparison), *(row(group, comparison) for group in comparison.groups)])
+    return align_columns([header(comparison), *(row(group, comparison) for group in comparison.groups)])
 
 
 def apart_lines(comparison: Comparison) -> list[str]:
     """Return the table of policies, teachers and unseen starts; empty without separate measures."""
     head = apart_header(comparison)
-    return aligned([head, *(apart_row(group, comparison) for group in comparison.groups)]) if head else []
+    return align_columns([head, *(apart_row(group, comparison) for group in comparison.groups)]) if head else []
 
 
 _LEGEND = (
@@ -101,12 +105,9 @@ _LEGEND = (
     "succeeded",
 )
 
-_APART_LEGEND = {
-    "final": "trained, unseen: the policy without noise, from the starts that it was trained on and from the test "
-    "conditions",
-    "local": "local: the local controllers, each from its own start",
-    "expert": "expert: the expert that taught the policy, from the starts that were trained on",
-}
+_POLICY_LEGEND = (
+    "trained, unseen: the policy without noise, from the starts that it was trained on and from the test conditions"
+)
 _APART_SUCCESS = (
     "success: solved starts of all seeds; then the interquartile mean over the seeds of the share of solved starts"
 )

@@ -1,4 +1,4 @@
-"""How well a fitted model foretells the steps of rollouts that it has not seen."""
+"""The error of a fitted model on rollouts that it was not fitted to."""
 
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ from gps.records import Rollouts
 class ModelError(NamedTuple):
     """Root mean square of x' − (F z + c), relative to the spread of x' between the samples of a step.
 
-    0 is perfect, and 1 is no better than to know each step's mean. NaN where there is nothing to compare: fewer than
-    two samples, or an entry of the state that is the same in all of them.
+    0 is perfect, and 1 is no better than each step's mean. NaN where there is nothing to compare: fewer than two
+    samples, or an entry of the state that is the same in all of them.
     """
 
     by_step: Float[np.ndarray, "M T-1 dx"]
@@ -21,8 +21,8 @@ class ModelError(NamedTuple):
     overall: Float[np.ndarray, "M"]  # over all steps and entries
 
 
-def one_step(dynamics: LinearDynamics, rollouts: Rollouts) -> ModelError:
-    """The error of a batch of models on rollouts of the same conditions."""
+def compute_one_step_error(dynamics: LinearDynamics, rollouts: Rollouts) -> ModelError:
+    """Compute the error of a batch of models on rollouts of the same conditions."""
     x, u, mask = rollouts.states, rollouts.actions, rollouts.mask
     after = x[:, :, 1:]
     z = np.concatenate([x[:, :, :-1], u[:, :, :-1]], axis=-1)

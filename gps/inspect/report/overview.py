@@ -1,6 +1,6 @@
-"""The numbers of the whole run: one small piece for each iteration, and what does not change.
+"""The numbers of the whole run: a small piece for each iteration, and the facts that do not change.
 
-A piece depends on its iteration and the one before it, so that a page which watches a run adds piece to piece.
+A piece depends on its iteration and the one before it, so a live page adds piece to piece.
 """
 
 from __future__ import annotations
@@ -12,189 +12,228 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gps.inspect import tables
-from gps.inspect.report import names
-from gps.inspect.report.model_error import one_step
-from gps.inspect.report.packing import numbers, pack
-from gps.inspect.report.places import places
-from gps.inspect.report.thinning import kept_samples, kept_steps
-from gps.players import TEACHERS
-from gps.runs.run import EVALUATIONS
+from gps.config.algorithm import PluginAlgorithmConfig
+from gps.inspect.iteration import search_trace
+from gps.inspect.report.forms import (
+    Axes,
+    Facts,
+    LocalPiece,
+    ModelPiece,
+    Piece,
+    PlannerPiece,
+    PolicyFacts,
+    PolicyPiece,
+    Role,
+    Score,
+    Sizes,
+)
+from gps.inspect.report.model_error import compute_one_step_error
+from gps.inspect.report.names import find_points, group_entries, name_entries
+from gps.inspect.report.packing import pack, round_number, round_numbers
+from gps.inspect.report.places import locate_starts
+from gps.inspect.report.thinning import choose_samples, choose_steps
+from gps.metrics import EvaluationRow
+from gps.players import UNSEEN, Player
 
 if TYPE_CHECKING:
-    from gps.records import IterationRecord, PolicyRecord
+    from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord
     from gps.runs.run import Run
 
-Piece = dict[str, Any]
-"""What one iteration contributes. Lists have an entry for each condition."""
+
+# -- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
-    """An iteration as the figures of the whole run show it."""
-    rows, rollouts, search = tables.rows(record), record.rollouts, record.search
-    M, _, T = record.costs.shape
+def make_piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
+    """Make the piece of an iteration, with the sides that its record has."""
+    rollouts = record.rollouts
     whole = rollouts.mask.all(axis=2)
     totals = np.where(whole, record.costs.sum(axis=2), np.nan)
-    samples = kept_samples(totals.shape[1], most=100)
-    error = np.full(M, np.nan) if previous is None else one_step(previous.dynamics, rollouts).overall
+    samples = choose_samples(totals.shape[1], most=100)
+    steps = choose_steps(record.costs.shape[2])
+    return Piece(
+        iteration=record.iteration,
+        steps=record.environment_steps,
+        episodes=record.episodes,
+        player=record.player,
+        costs=round_numbers(totals[:, samples]),
+        succeeded=rollouts.succeeded[:, samples].astype(int).tolist(),
+        cost=round_numbers(record.mean_cost),
+        cost_error=round_numbers(_compute_standard_error(totals)),
+        successes=None if rollouts.success is None else record.successes.tolist(),
+        samples=totals.shape[1],
+        short=(~whole).sum(axis=1).tolist(),
+        saturated=round_numbers(rollouts.saturated),
+        status=[status.name for status in record.statuses],
+        ok=[status.ok for status in record.statuses],
+        message=list(record.messages),
+        seconds=round_numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
+        local=None if record.local is None else _make_local_piece(record, record.local, previous, steps),
+        policy=None if record.policy is None else _make_policy_piece(record.policy, steps),
+        model=None if record.model is None else _make_model_piece(record.model),
+        planner=None if record.planner is None else _make_planner_piece(record.planner),
+    )
+
+
+def _make_local_piece(
+    record: IterationRecord, local: LocalRecord, previous: IterationRecord | None, steps: np.ndarray
+) -> LocalPiece:
+    M = len(record.costs)
     before = np.full(M, np.nan) if previous is None else previous.mean_cost
-    steps = kept_steps(T)
-    return {
-        "iteration": record.iteration,
-        "steps": record.environment_steps,
-        "episodes": tables.effort(record)[1],
-        "costs": numbers(totals[:, samples]),
-        "succeeded": rollouts.succeeded[:, samples].astype(int).tolist(),
-        "cost": numbers([row.cost for row in rows]),
-        "cost_error": numbers(_standard_error(totals)),
-        "expected": numbers(before + record.predicted),  # the cost that the last update promised
-        "predicted": numbers(record.predicted),
-        "successes": None if rollouts.success is None else [row.successes for row in rows],
-        "samples": totals.shape[1],
-        "short": (~whole).sum(axis=1).tolist(),  # episodes that ended early
-        "kl": numbers(record.kl),
-        "bound": numbers(record.kl_bound),
-        "kl_steps": pack(np.asarray(search.kl)[:, steps, None]),
-        "eta": numbers([row.eta for row in rows]),
-        "eta_steps": pack(_log10(search.eta)[:, steps, None]) if np.ndim(search.eta) > 1 else None,
-        "trace": [_trace(record, m) for m in range(M)],
-        "entropy": numbers(record.entropy),
-        "multiplier": numbers(record.multiplier),
-        "saturated": numbers(rollouts.saturated),
-        "model_error": numbers(error),  # of the last iteration's model on this one's data
-        "status": [row.status for row in rows],
-        "ok": [status.ok for status in record.statuses],
-        "sentence": [status.sentence for status in record.statuses],
-        "message": list(record.messages),
-        "seconds": numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
-        "policy": None if record.policy is None else _policy(record, record.policy, steps),
-    }
+    return LocalPiece(
+        expected=round_numbers(before + local.last.predicted),
+        predicted=round_numbers(local.last.predicted),
+        kl=round_numbers(local.kl),
+        bound=round_numbers(local.kl_bound),
+        per_step=np.ndim(local.search.eta) > 1,
+        kl_steps=pack(np.asarray(local.search.kl)[:, steps, None]),
+        eta=round_numbers(np.asarray(local.search.eta).reshape(M, -1).max(axis=1)),
+        trace=[round_numbers(search_trace(local, m)) for m in range(M)],
+        entropy=round_numbers(local.entropy),
+        multiplier=round_numbers(local.multiplier),
+        fitted=local.dynamics is not None,
+        model_error=round_numbers(_judge_dynamics(previous, record)),
+    )
 
 
-def _policy(record: IterationRecord, policy: PolicyRecord, steps: np.ndarray) -> dict[str, Any]:
-    """The global policy's side of an iteration."""
-    return {
-        "sampled": policy.sampled,
-        "player": policy.player,
-        "teacher": policy.teacher,
-        "status": policy.status.name,
-        "sentence": policy.status.sentence,
-        "ok": policy.status.ok,
-        "trained": trained(record),
-        "kl": numbers(tables.policy_kl(policy)),
-        "kl_steps": pack(policy.kl[:, steps, None]),
-        "loss": numbers(policy.loss),
-        "steps": policy.steps,
-        "training": numbers(policy.training_loss),
-        "held_out": numbers(policy.held_out_loss),
-        "deviation": numbers(policy.deviation),
-        "message": policy.message,
-    }
+def _judge_dynamics(previous: IterationRecord | None, record: IterationRecord) -> np.ndarray:
+    """The one-step error of the dynamics fitted in the previous iteration, (M,); NaN without them."""
+    if previous is None or previous.local is None or previous.local.dynamics is None:
+        return np.full(len(record.costs), np.nan)
+    return compute_one_step_error(previous.local.dynamics, record.rollouts).overall
 
 
-def trained(record: IterationRecord) -> bool:
-    """Whether the iteration began with a global policy: before, its teachers stand for it."""
-    policy = record.policy
-    if policy is None:
-        return False
-    same = np.array_equal(policy.linearised.feedforward, record.controllers.feedforward)
-    return policy.sampled or not same
+def _make_policy_piece(policy: PolicyRecord, steps: np.ndarray) -> PolicyPiece:
+    before, after = policy.loss
+    return PolicyPiece(
+        teacher=policy.teacher,
+        existed=policy.existed,
+        trained=policy.trained,
+        status=policy.status.name,
+        label=policy.status.label,
+        severity=policy.status.severity.name.lower(),
+        sentence=policy.status.sentence,
+        remedy=policy.status.remedy,
+        ok=policy.status.ok,
+        kl=round_numbers(policy.kl_step),
+        kl_steps=pack(policy.kl[:, steps, None]),
+        loss=(round_number(before), round_number(after)),
+        steps=policy.steps,
+        training=round_numbers(policy.training_loss),
+        held_out=round_numbers(policy.held_out_loss),
+        deviation=round_numbers(policy.deviation),
+        message=policy.message,
+    )
 
 
-def _standard_error(totals: np.ndarray) -> np.ndarray:
-    """Of the mean cost of each condition; 0 where a single episode is whole."""
+def _make_model_piece(model: ModelRecord) -> ModelPiece:
+    def as_lists(array: np.ndarray | None) -> Any:
+        return None if array is None else round_numbers(array)
+
+    return ModelPiece(
+        mixture=model.mixture is not None,
+        training=as_lists(model.training_loss),
+        held_out=as_lists(model.held_out_loss),
+        one_step=as_lists(model.one_step_error),
+        horizon=as_lists(model.horizon_error),
+    )
+
+
+def _make_planner_piece(planner: PlannerRecord) -> PlannerPiece:
+    return PlannerPiece(round_numbers(planner.predicted), round_numbers(planner.actual))
+
+
+def _compute_standard_error(totals: np.ndarray) -> np.ndarray:
+    """The standard error of each condition's mean cost; 0 where a single episode is whole."""
     count = np.isfinite(totals).sum(axis=1)
     mean = np.nansum(totals, axis=1) / np.maximum(count, 1)
     scatter = np.nansum((totals - mean[:, None]) ** 2, axis=1)
     return np.sqrt(scatter / np.maximum(count - 1, 1) / np.maximum(count, 1))
 
 
-def _log10(eta: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return np.log10(np.asarray(eta))
-
-
-def _trace(record: IterationRecord, m: int) -> list[Any]:
-    """η and KL of each evaluation of the search; a KL of None is an η without a controller."""
-    search = record.search
-    count = int(search.evaluations[m])
-    return numbers(np.stack([np.exp(search.trace_log_eta[m][:count]), search.trace_kl[m][:count]], axis=-1))
-
-
-def facts(run: Run, first: IterationRecord | None) -> dict[str, Any]:
-    """What a run is: where it came from, its sizes, the names of its parts, and how it stands now."""
-    config = run.config
-    algorithm = config.algorithm
-    done, active = len(run.iterations), run.active
-    evaluations = {what: run.evaluated_summary(what) for what in EVALUATIONS}
-    known: dict[str, Any] = {
-        "name": run.name,
-        "description": config.description,
-        "path": str(run.path),
-        "seed": run.seed,
-        "started": run.started,
-        "algorithm": getattr(algorithm, "plugin", algorithm.name),
-        "execute": algorithm.controller.execute,
-        "constraint": getattr(algorithm, "constraint", "per_step"),
-        "planned": algorithm.iterations,
-        "done": done,
-        "state": "running" if active else "finished" if done >= algorithm.iterations else "stopped",
-        "evaluation": _evaluation(evaluations["final"]),
-        "conditions": [_condition(condition) for condition in config.environment.conditions],
-        "apart": {
-            "unseen": _evaluation(evaluations["unseen"]),
-            "teacher": TEACHERS[first.policy.teacher]._asdict(),
-            "taught": _evaluation(evaluations[first.policy.teacher]),
-            "starts": [_condition(condition) for condition in config.environment.test_conditions],
-            "places": places(config.environment.conditions, config.environment.test_conditions),
-        }
-        if first is not None and first.policy is not None
-        else None,
-        "environment": config.environment.id or config.environment.mjcf,
-        "experiment": config.to_toml(),
-        "command": (run.path / "command.txt").read_text(encoding="utf-8").strip(),
-        "versions": json.loads((run.path / "versions.json").read_text(encoding="utf-8")),
-    }
-    if first is not None:
-        M, N, T, dx = first.rollouts.states.shape
-        du = first.rollouts.actions.shape[-1]
-        known |= {
-            "sizes": {"M": M, "N": N, "T": T, "dx": dx, "du": du},
-            "times": kept_steps(T).tolist(),
-            "entries": names.entries(run.state_layout, dx),
-            "groups": names.groups(run.state_layout, dx),
-            "points": names.points(run.state_layout, dx),
-            "actions": [f"u{i}" for i in range(du)],
-        }
-    return known
-
-
-def _evaluation(items: Sequence[tables.Evaluation]) -> list[dict[str, Any]]:
-    return [
-        {
-            "cost": numbers(item.cost),
-            "successes": item.successes,
-            "rollouts": item.rollouts,
-            "return": None if item.returns is None else numbers(item.returns),
-        }
-        for item in items
-    ]
-
-
-def _condition(condition: dict[str, Any]) -> str:
-    """`slot = [-0.08, 0.08]`, cut where it is long."""
-    text = ", ".join(f"{key} = {value}" for key, value in condition.items())
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def best(pieces: list[Piece]) -> tuple[int, float] | None:
-    """The iteration whose mean cost over the conditions is lowest, and that cost."""
-    means = [(mean, k) for k, item in enumerate(pieces) if (mean := mean_cost(item)) is not None]
+def find_best(pieces: Sequence[Piece]) -> tuple[int, float] | None:
+    """Find the iteration whose mean cost over the conditions is lowest, and that cost."""
+    means = [(mean, k) for k, item in enumerate(pieces) if (mean := compute_mean_cost(item)) is not None]
     return (min(means)[1], min(means)[0]) if means else None
 
 
-def mean_cost(item: Piece) -> float | None:
-    """Over the conditions; None where one has no whole episode."""
-    if any(cost is None for cost in item["cost"]):
-        return None
-    return math.fsum(item["cost"]) / len(item["cost"])
+def compute_mean_cost(item: Piece) -> float | None:
+    """Compute the mean cost over the conditions; None if one has no whole episode."""
+    costs = [cost for cost in item.cost if cost is not None]
+    return math.fsum(costs) / len(costs) if len(costs) == len(item.cost) else None
+
+
+# -- facts -----------------------------------------------------------------------------------------------------------
+
+
+def collect_facts(run: Run, first: IterationRecord | None) -> Facts:
+    """Collect what a run is: its origin, its sizes, the names of its parts, and its state now.
+
+    Args:
+        first: the record of its first iteration; None if there is none yet.
+    """
+    config = run.config
+    algorithm = config.algorithm
+    done = len(run.iterations) >= algorithm.iterations
+    return Facts(
+        name=run.name,
+        description=config.description,
+        path=str(run.path),
+        seed=run.seed,
+        started=run.started,
+        algorithm=algorithm.plugin if isinstance(algorithm, PluginAlgorithmConfig) else algorithm.name,
+        execute=algorithm.controller.execute,
+        planned=algorithm.iterations,
+        state="running" if run.active else "finished" if done else "stopped",
+        players={player.value: Role.of(player) for player in Player},
+        evaluation=_make_scores(run.evaluation_rows()),
+        conditions=[_format_condition(condition) for condition in config.environment.conditions],
+        policy=None if first is None or first.policy is None else _collect_policy_facts(run, first.policy.teacher),
+        environment=config.environment.id or str(config.environment.mjcf),
+        experiment=config.to_toml(),
+        command=(run.path / "command.txt").read_text(encoding="utf-8").strip(),
+        versions=json.loads((run.path / "versions.json").read_text(encoding="utf-8")),
+        axes=None if first is None else _describe_axes(run, first),
+    )
+
+
+def _collect_policy_facts(run: Run, teacher: Player) -> PolicyFacts:
+    environment = run.config.environment
+    return PolicyFacts(
+        teacher=teacher,
+        unseen=_make_scores(run.evaluation_rows(UNSEEN)),
+        taught=_make_scores(run.evaluation_rows(teacher.value)),
+        starts=[_format_condition(condition) for condition in environment.test_conditions],
+        places=locate_starts(environment.conditions, environment.test_conditions),
+    )
+
+
+def _describe_axes(run: Run, first: IterationRecord) -> Axes:
+    M, N, T, dx = first.rollouts.states.shape
+    du = first.rollouts.actions.shape[-1]
+    return Axes(
+        sizes=Sizes(M, N, T, dx, du),
+        times=choose_steps(T).tolist(),
+        entries=name_entries(run.state_layout, dx),
+        groups=group_entries(run.state_layout, dx),
+        points=find_points(run.state_layout, dx),
+        actions=[f"u{i}" for i in range(du)],
+    )
+
+
+def _make_scores(rows: Sequence[EvaluationRow]) -> list[Score]:
+    return [
+        Score(
+            player=Player(row.player),
+            cost=round_number(row.cost),
+            successes=row.successes,
+            rollouts=row.rollouts,
+            returns=None if row.returns is None else round_number(row.returns),
+        )
+        for row in rows
+    ]
+
+
+def _format_condition(condition: dict[str, Any]) -> str:
+    """`slot = [-0.08, 0.08]`, cut where it is long."""
+    text = ", ".join(f"{key} = {value}" for key, value in condition.items())
+    return text if len(text) <= 60 else text[:57] + "…"

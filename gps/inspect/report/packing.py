@@ -6,14 +6,24 @@ nothing that can be seen, and 255 levels are as many as a colour scale has. The 
 """
 
 import base64
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from jaxtyping import Float
 
 
-def pack(array: Float[np.ndarray, "... features"], bits: Literal[8, 16] = 16) -> dict[str, Any]:
-    """An array as JSON can hold it. What is not finite becomes NaN; the rest is right to half a step.
+class Packed(TypedDict):
+    """An array as JSON can hold it."""
+
+    shape: list[int]
+    bits: int  # of each number, 8 or 16
+    low: list[float | None]  # the least value of each feature
+    step: list[float | None]  # between two levels of each feature
+    data: str  # the levels, little-endian, in Base64
+
+
+def pack(array: Float[np.ndarray, "... features"], bits: Literal[8, 16] = 16) -> Packed:
+    """Pack an array. What is not finite becomes NaN; the rest is right to half a step.
 
     Args:
         bits: of each number.
@@ -32,26 +42,26 @@ def pack(array: Float[np.ndarray, "... features"], bits: Literal[8, 16] = 16) ->
     return {
         "shape": list(array.shape),
         "bits": bits,
-        "low": [rounded(value, 9) for value in low],
-        "step": [rounded(value, 9) for value in step],
+        "low": [round_number(value, 9) for value in low],
+        "step": [round_number(value, 9) for value in step],
         "data": base64.b64encode(codes.tobytes()).decode("ascii"),
     }
 
 
-def unpack(packed: dict[str, Any]) -> np.ndarray:
-    """The array again, as the page's own `unpack` reads it."""
+def unpack(packed: Packed) -> np.ndarray:
+    """Return the packed array, as the page's own `unpack` does."""
     codes = np.frombuffer(base64.b64decode(packed["data"]), "<u1" if packed["bits"] == 8 else "<u2")
     codes = codes.reshape(packed["shape"])
     values = np.asarray(packed["low"]) + np.asarray(packed["step"]) * codes
     return np.where(codes == (1 << packed["bits"]) - 1, np.nan, values)
 
 
-def rounded(value: Any, digits: int = 6) -> float | None:
-    """A number with so many significant digits; None, which is JSON's null, if it is not finite."""
+def round_number(value: Any, digits: int = 6) -> float | None:
+    """Return a number with so many significant digits; None, which is JSON's null, if it is not finite."""
     return float(f"{value:.{digits}g}") if np.isfinite(value) else None
 
 
-def numbers(array: Any) -> Any:
-    """An array of any shape as lists of rounded numbers."""
+def round_numbers(array: Any) -> Any:
+    """Return an array of any shape as nested lists of rounded numbers."""
     array = np.asarray(array)
-    return [numbers(item) for item in array] if array.ndim else rounded(float(array))
+    return [round_numbers(item) for item in array] if array.ndim else round_number(float(array))

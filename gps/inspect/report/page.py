@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import re
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError
-from gps.inspect.report.detail import detail, read_detail, read_evaluations, read_mixture
-from gps.inspect.report.overview import Piece, facts, piece
-from gps.inspect.report.thinning import fits, kept_iterations
-from gps.inspect.report.words import described, findings, summary
+from gps.inspect.report.detail import make_detail, read_detail, read_ends
+from gps.inspect.report.forms import Ends, Facts, Overview, Piece
+from gps.inspect.report.overview import collect_facts, make_piece
+from gps.inspect.report.thinning import choose_iterations, fits
+from gps.inspect.report.words import collect_findings, describe_condition, summarize
 
 if TYPE_CHECKING:
     from gps.runs.run import Run
@@ -21,24 +23,19 @@ if TYPE_CHECKING:
 SCRIPTS = ("base.js", "overview.js", "detail.js", "app.js")
 
 
-def overview(facts: dict[str, Any], pieces: list[Piece]) -> dict[str, Any]:
-    """What the page shows of the whole run: its facts, the pieces, and both in words."""
-    found = findings(pieces, facts["sizes"]["du"]) if pieces else []
-    return {
-        "facts": facts,
-        "summary": summary(facts, pieces, found),
-        "findings": [vars(finding) for finding in found],
-        "pieces": pieces,
-    }
+def make_overview(facts: Facts, pieces: list[Piece]) -> Overview:
+    """Make what the page shows of the whole run: its facts and pieces, and both in sentences."""
+    found = [] if facts.axes is None else collect_findings(pieces, facts.axes.sizes.du)
+    return Overview(facts, summarize(facts, pieces, found), found, pieces)
 
 
-def worded(item: Piece, before: Piece | None) -> Piece:
-    """A piece with its sentences, for each condition."""
-    return item | {"words": [described(item, before, m) for m in range(len(item["status"]))]}
+def add_words(item: Piece, before: Piece | None) -> Piece:
+    """Add to a piece its sentences, for each condition."""
+    return dataclasses.replace(item, words=[describe_condition(item, before, m) for m in range(len(item.status))])
 
 
-def report(run: Run) -> str:
-    """The page of a run, with as many iterations in detail as fit into it.
+def make_report(run: Run) -> str:
+    """Make the page of a run, with the details of as many iterations as fit into it.
 
     Raises:
         RunError: if it has no iteration, or one is damaged.
@@ -52,28 +49,29 @@ def report(run: Run) -> str:
     previous = None
     for k in range(count):
         record = first if k == 0 else run.iterations[k]
-        pieces.append(worded(piece(record, previous), pieces[-1] if pieces else None))
+        pieces.append(add_words(make_piece(record, previous), pieces[-1] if pieces else None))
         if previous is not None and fits(k * size):
-            details[k - 1] = to_json(detail(previous, record, read_mixture(run, k - 1)))
+            details[k - 1] = to_json(make_detail(previous, record))
             size = max(size, len(details[k - 1]))
         previous = record
-    shown = overview(facts(run, first), pieces)
-    kept = kept_iterations(count, size, [finding["worst"] for finding in shown["findings"]])
+    shown = make_overview(collect_facts(run, first), pieces)
+    kept = choose_iterations(count, size, [finding.worst for finding in shown.findings])
     chosen = {k: details[k] if k in details else to_json(read_detail(run, k)) for k in kept}
-    return page(shown | {"kept": kept}, chosen, read_evaluations(run))
+    return render_page(dataclasses.replace(shown, kept=kept), chosen, read_ends(run))
 
 
-def page(
-    overview: dict[str, Any] | None = None,
+def render_page(
+    overview: Overview | None = None,
     details: dict[int, str] | None = None,
-    ends: dict[str, Any] | None = None,
+    ends: Ends | None = None,
     token: str = "",
 ) -> str:
-    """The page around its data.
+    """Render the page around its data.
 
     Args:
-        overview, details: None for a page that asks its server for them.
-        ends: the final episodes of a policy and its controllers, where there are some.
+        overview: None for a page that requests its data from its server.
+        details: the arrays of each iteration that the file holds, as JSON.
+        ends: the final episodes of a policy and its teachers, where there are some.
         token: of the live page's requests.
     """
     data = {f"iteration-{k}": text for k, text in (details or {}).items()}
@@ -82,44 +80,49 @@ def page(
     if overview is not None:
         data["overview"] = to_json(overview)
     blocks = [f'<script type="application/json" id="{name}">{text}</script>' for name, text in data.items()]
-    title = "gps" if overview is None else f"{overview['facts']['name']}, seed {overview['facts']['seed']}"
+    title = "gps" if overview is None else f"{overview.facts.name}, seed {overview.facts.seed}"
     parts = {
         "title": html.escape(title),
         "token": html.escape(token),
         "connect": "'self'" if overview is None else "'none'",
-        "style": _asset("style.css"),
-        "plotly": _plotly(),
-        "scripts": "\n".join(_asset(name) for name in SCRIPTS),
+        "style": _read_asset("style.css"),
+        "plotly": _read_plotly(),
+        "scripts": "\n".join(_read_asset(name) for name in SCRIPTS),
         "data": "\n".join(blocks),
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read_asset("page.html"))
 
 
 def to_json(value: Any) -> str:
-    """JSON that may stand within a script element."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    """Return forms, lists and numbers as JSON that may stand within a script element."""
+    text = json.dumps(value, default=_list_fields, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _asset(name: str) -> str:
+def _list_fields(value: Any) -> dict[str, Any]:
+    """Return a form as a table of its fields."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _read_asset(name: str) -> str:
     return (files("gps.inspect.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def _read_plotly() -> str:
     import plotly.offline
 
     return plotly.offline.get_plotlyjs()
 
 
-def write(run: Run, path: Path) -> None:
-    """Write the page of a run, whole or not at all.
+def write_report(run: Run, path: Path) -> None:
+    """Write the page of a run atomically.
 
     Raises:
         RunError: if there is nothing to show, or it cannot be written.
     """
     from gps.storage.folders import replace
 
-    text = report(run)
+    text = make_report(run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, text)

@@ -1,4 +1,4 @@
-"""What a run's numbers say, in words: how it went, and plainly where something went wrong.
+"""A run in sentences: a summary, a list of problems, and a description of each iteration.
 
 Pure functions of the pieces of `gps.inspect.report.overview`.
 """
@@ -8,149 +8,138 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
-from gps.inspect.report.overview import Piece, best, mean_cost
-from gps.inspect.tables import number
-from gps.players import TEACHERS, Teacher
-from gps.records import Status
+from gps.inspect.formatting import format_number
+from gps.inspect.report.forms import Axes, Facts, Finding, LocalPiece, Piece, PolicyFacts, PolicyPiece, Score
+from gps.inspect.report.overview import compute_mean_cost, find_best
+from gps.players import Player
+from gps.status import PolicyStatus, Severity, Status
 
 SATURATED = 0.2
-"""A share of the actions above which the environment's limits, and not the controller, decide."""
+"""A share of the actions above which the environment's limits decide, not the controller."""
 
 UNFULFILLED = 0.1
-"""A promised fall of the cost of which less than this share came did not come."""
+"""A predicted fall of the cost did not come if less than this share of it came."""
 
 WORSE, PROMISED = 0.02, 0.05
-"""A rise of the cost below the one, or a promised fall below the other share of it, is not spoken of; nor is a change
-below two standard errors."""
+"""Smaller rises of the cost, and smaller predicted falls, relative to the cost, are not reported; nor are changes below
+two standard errors."""
 
 UNFORESEEN = 1.25
-"""A one-step error, in units of the samples' spread, above which a model is said not to have held."""
+"""A one-step error, in units of the samples' spread, above which a model did not hold."""
 
 COLLAPSED = 0.05
 """Exploration has collapsed when its standard deviation is below this share of the first iteration's."""
 
 _ORDER = ("error", "worse", "warning", "note")
-"""Of severities and kinds, the gravest first."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """Something that a person should know, of consecutive iterations and of one or more conditions.
-
-    The text is that of iteration `worst` and the first of the conditions; what is not of a condition has none.
-    """
-
-    kind: str
-    severity: str  # "error", "warning" or "note"
-    first: int
-    last: int
-    worst: int
-    conditions: tuple[int, ...]
-    text: str
-    weight: float  # compares findings of one kind
-
-    @classmethod
-    def one(cls, kind: str, severity: str, iteration: int, condition: int, text: str, weight: float = 1.0) -> Finding:
-        return cls(kind, severity, iteration, iteration, iteration, (condition,), text, weight)
+"""Severities and kinds, the gravest first."""
 
 
 # -- what went wrong -------------------------------------------------------------------------------------------------
 
 
-def findings(pieces: Sequence[Piece], du: int) -> list[Finding]:
-    """What went wrong, or may explain what did: the gravest first, then in the order of the iterations."""
+def collect_findings(pieces: Sequence[Piece], du: int) -> list[Finding]:
+    """Collect problems and their likely causes: the gravest first, then in the order of the iterations."""
     single = [
         finding
         for k, item in enumerate(pieces)
-        for m in range(len(item["status"]))
-        for finding in _of_one(item, pieces[k - 1] if k else None, m)
+        for m in range(len(item.status))
+        for finding in _check_condition(item, pieces[k - 1] if k else None, m)
     ]
-    single += _collapses(pieces, du)
-    single += _of_policies(pieces)
+    single += _find_collapses(pieces, du)
+    single += _check_policies(pieces)
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(
-        _together(_in_a_row(single)),
+        _join_conditions(_join_iterations(single)),
         key=lambda f: (min(rank.get(f.kind, len(rank)), rank[f.severity]), f.first, f.conditions),
     )
 
 
-def _of_one(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
-    """What there is to say of one condition in one iteration."""
-    k = item["iteration"]
-    status = Status[item["status"][m]]
+def _make_finding(
+    kind: str, severity: Severity, k: int, m: int | None, text: str, weight: float = 1.0, remedy: str = ""
+) -> Finding:
+    """Make the finding of one iteration, and of one condition or of none."""
+    conditions = () if m is None else (m,)
+    return Finding(kind, severity.name.lower(), k, k, k, conditions, text, remedy, weight)
+
+
+def _check_condition(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
+    """Yield the findings about one condition in one iteration."""
+    k = item.iteration
+    status = Status[item.status[m]]
     if not status.ok:
-        mild = not status.failed or status is Status.NO_PREFERENCE
-        severity = "note" if status is Status.NO_EXPERT else "warning" if mild else "error"
-        yield Finding.one(status.name, severity, k, m, item["message"][m] or status.sentence)
-    if (share := item["saturated"][m] or 0.0) > SATURATED:
+        text = item.message[m] or status.sentence
+        yield _make_finding(status.name, status.severity, k, m, text, remedy=status.remedy)
+    if (share := item.saturated[m] or 0.0) > SATURATED:
         text = (
-            f"the environment's limits changed {100 * share:.0f} % of the actions: what the controller asked for was "
-            "not done."
+            f"the environment's limits changed {100 * share:.0f} % of the actions: it did not execute what the "
+            "controller requested."
         )
-        yield Finding.one("saturated", "warning", k, m, text, share)
-    if before is not None:
-        yield from _broken_promise(item, before, m)
-        if (error := item["model_error"][m] or 0.0) > UNFORESEEN:
+        yield _make_finding("saturated", Severity.WARNING, k, m, text, share)
+    if before is not None and item.local is not None:
+        yield from _check_forecast(item, item.local, before, m)
+        if (error := item.local.model_error[m] or 0.0) > UNFORESEEN:
             text = (
                 f"the model of iteration {k - 1} missed these steps by {error:.1f} times the samples' own spread: it "
                 "did not hold here."
             )
-            yield Finding.one("model", "note", k, m, text, error)
+            yield _make_finding("model", Severity.NOTE, k, m, text, error)
 
 
-def _broken_promise(item: Piece, before: Piece, m: int) -> Iterator[Finding]:
-    k, predicted, cost, last = item["iteration"], item["predicted"][m], item["cost"][m], before["cost"][m]
+def _check_forecast(item: Piece, local: LocalPiece, before: Piece, m: int) -> Iterator[Finding]:
+    k, predicted, cost, last = item.iteration, local.predicted[m], item.cost[m], before.cost[m]
     if predicted is None or cost is None or last is None:
         return
     actual = cost - last  # of the samples; the record's `actual` may be of a model, as the step rules of MDGPS have it
-    noise = 2 * math.hypot(item["cost_error"][m] or 0.0, before["cost_error"][m] or 0.0)
-    promised = f"where the model had predicted {_change(predicted)}"
+    noise = 2 * math.hypot(item.cost_error[m] or 0.0, before.cost_error[m] or 0.0)
+    forecast = f"the forecast was {_describe_change(predicted)}"
     if actual > max(WORSE * abs(last), noise):
-        text = f"the cost got worse: it rose by {number(actual)} to {number(cost)}, {promised}."
-        yield Finding.one("worse", "warning", k, m, text, actual / max(abs(last), 1e-300))
+        text = f"the cost got worse: it rose by {format_number(actual)} to {format_number(cost)}; {forecast}."
+        yield _make_finding("worse", Severity.WARNING, k, m, text, actual / max(abs(last), 1e-300))
     elif -predicted > max(PROMISED * abs(last), noise) and actual > UNFULFILLED * predicted:
-        came = "the cost did not fall" if actual >= 0 else f"the cost fell by {number(-actual)} only"
-        text = f"the predicted improvement did not come: {came}, {promised}."
-        yield Finding.one("unfulfilled", "note", k, m, text, -predicted / max(abs(last), 1e-300))
+        came = "the cost did not fall" if actual >= 0 else f"the cost fell only by {format_number(-actual)}"
+        text = f"the predicted improvement did not come: {came}; {forecast}."
+        yield _make_finding("unfulfilled", Severity.NOTE, k, m, text, -predicted / max(abs(last), 1e-300))
 
 
-def _change(change: float) -> str:
-    return f"a {'fall' if change <= 0 else 'rise'} of {number(abs(change))}"
+def _describe_change(change: float) -> str:
+    return f"a {'fall' if change <= 0 else 'rise'} of {format_number(abs(change))}"
 
 
-def _collapses(pieces: Sequence[Piece], du: int) -> Iterator[Finding]:
-    """The first iteration in which the exploration of a condition has become narrow."""
-    for m in range(len(pieces[0]["status"]) if pieces else 0):
-        first = pieces[0]["entropy"][m]
+def _find_collapses(pieces: Sequence[Piece], du: int) -> Iterator[Finding]:
+    """Yield the first iteration in which the exploration of a condition has become narrow."""
+    for m in range(len(pieces[0].status) if pieces else 0):
+        first = None if pieces[0].local is None else pieces[0].local.entropy[m]
         for item in pieces[1:]:
-            entropy = item["entropy"][m]
-            if first is None or (entropy is not None and entropy - first >= du * math.log(COLLAPSED)):
+            if first is None or item.local is None:
+                break
+            entropy = item.local.entropy[m]
+            if entropy is not None and entropy - first >= du * math.log(COLLAPSED):
                 continue
             share = 0.0 if entropy is None else math.exp((entropy - first) / du)
             text = (
                 f"the entropy of the controller collapsed: its noise is {100 * share:.1f} % of the first iteration's, "
-                "and little that is new is tried any more."
+                "so it explores little."
             )
-            yield Finding.one("collapse", "note", item["iteration"], m, text)
+            yield _make_finding("collapse", Severity.NOTE, item.iteration, m, text)
             break
 
 
-def _of_policies(pieces: Sequence[Piece]) -> Iterator[Finding]:
-    """What there is to say of the global policy's training, unless a condition's status has said it."""
+def _check_policies(pieces: Sequence[Piece]) -> Iterator[Finding]:
+    """Yield the findings about the training of the global policy, unless a condition's message reports the same."""
     for item in pieces:
-        if (policy := item.get("policy")) is None:
+        if (policy := item.policy) is None:
             continue
-        text = policy["message"] or ("" if policy["ok"] else policy["sentence"])
-        if text and not any(text in message for message in item["message"]):
-            k = item["iteration"]
-            yield Finding("policy", "warning", k, k, k, (), f"the training of the policy: {text}", 1.0)
+        text = policy.message or ("" if policy.ok else policy.sentence)
+        if text and not any(text in message for message in item.message):
+            severity = max(PolicyStatus[policy.status].severity, Severity.WARNING)
+            about = f"the training of the policy: {text}"
+            yield _make_finding("policy", severity, item.iteration, None, about, remedy=policy.remedy)
 
 
-def _in_a_row(single: list[Finding]) -> Iterator[Finding]:
-    """Findings of one kind and condition in consecutive iterations as one, in the words of the worst."""
+def _join_iterations(single: list[Finding]) -> Iterator[Finding]:
+    """Join findings of one kind and condition in consecutive iterations to one, with the text of the worst."""
     single = sorted(single, key=lambda f: (f.kind, f.conditions, f.first))
     for _, group in itertools.groupby(single, lambda f: (f.kind, f.conditions)):
         for _, chain in itertools.groupby(enumerate(group), lambda pair: pair[1].first - pair[0]):
@@ -159,195 +148,214 @@ def _in_a_row(single: list[Finding]) -> Iterator[Finding]:
             yield dataclasses.replace(worst, first=found[0].first, last=found[-1].first)
 
 
-def _together(found: Iterator[Finding]) -> Iterator[Finding]:
-    """Findings of one kind in the same iterations of several conditions as one, the worst condition first."""
+def _join_conditions(found: Iterable[Finding]) -> Iterator[Finding]:
+    """Join findings of one kind in the same iterations of several conditions to one, the worst condition first."""
     kind_and_time = lambda f: (f.kind, f.first, f.last)  # noqa: E731
     for _, group in itertools.groupby(sorted(found, key=kind_and_time), kind_and_time):
         alike = sorted(group, key=lambda f: -f.weight)
         yield dataclasses.replace(alike[0], conditions=tuple(m for f in alike for m in f.conditions))
 
 
-# -- how it went -----------------------------------------------------------------------------------------------------
+# -- the whole run ---------------------------------------------------------------------------------------------------
 
 
-def summary(facts: dict[str, Any], pieces: Sequence[Piece], found: Sequence[Finding]) -> list[str]:
-    """The run in a few sentences: what ran, how it ended, what came of it, whether anything went wrong."""
-    if not pieces:
-        return [f"{facts['name']}, seed {facts['seed']}: no iteration has been written yet."]
-    sizes, last = facts["sizes"], pieces[-1]
-    seconds = sum(sum(value or 0.0 for value in item["seconds"]) for item in pieces)
-    M, N = sizes["M"], sizes["N"]
+def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Finding]) -> list[str]:
+    """Summarize a run in a few sentences: what ran, how it ended, the result, and whether there were problems."""
+    if not pieces or facts.axes is None:
+        return [f"{facts.name}, seed {facts.seed}: no iteration has been written yet."]
     text = [
-        f"{_plural(M, 'condition')}, {_plural(N, 'sample')} of each, {sizes['T']} time steps: "
-        f"{_plural(last['episodes'], 'episode')} and {last['steps']:,} environment steps "
-        f"in {_plural(len(pieces), 'iteration')}, {seconds:.1f} s.",
-        _ending(facts, len(pieces)),
-        _cost(pieces),
-        _success(facts, last),
-        _imitation(last),
+        _describe_size(facts.axes, pieces),
+        _describe_end(facts, len(pieces)),
+        _describe_cost(pieces),
+        _describe_success(facts, pieces[-1]),
+        _describe_training(pieces[-1]),
     ]
-    grave = sum(finding.severity == "error" for finding in found)
-    warned = sum(finding.severity == "warning" for finding in found)
-    if grave or warned:
-        counts = [_plural(grave, "failed update")] * bool(grave) + [_plural(warned, "warning")] * bool(warned)
+    errors = sum(finding.severity == "error" for finding in found)
+    warnings = sum(finding.severity == "warning" for finding in found)
+    if errors or warnings:
+        counts = [_pluralize(errors, "error")] * bool(errors) + [_pluralize(warnings, "warning")] * bool(warnings)
         text.append(f"Something went wrong: {' and '.join(counts)}, listed below.")
     else:
         text.append("No update failed, no limit was hit for long, and no cost got worse by more than its noise.")
     return [sentence for sentence in text if sentence]
 
 
-def _ending(facts: dict[str, Any], done: int) -> str:
-    planned = facts["planned"]
-    if facts["state"] == "running":
-        return f"It is running: {done} of {planned} iterations are on disk."
-    if facts["state"] == "stopped":
-        return f"It was stopped after {done} of {planned} iterations; `gps resume` goes on."
+def _describe_size(axes: Axes, pieces: Sequence[Piece]) -> str:
+    sizes, last = axes.sizes, pieces[-1]
+    seconds = sum(sum(value or 0.0 for value in item.seconds) for item in pieces)
     return (
-        "It finished." if facts["evaluation"] else "All its iterations are there; the final controllers were not run."
+        f"{_pluralize(sizes.M, 'condition')}, {_pluralize(sizes.N, 'sample')} of each, {sizes.T} time steps: "
+        f"{_pluralize(last.episodes, 'episode')} and {last.steps:,} environment steps "
+        f"in {_pluralize(len(pieces), 'iteration')}, {seconds:.1f} s."
     )
 
 
-def _cost(pieces: Sequence[Piece]) -> str:
-    first, last, lowest = mean_cost(pieces[0]), mean_cost(pieces[-1]), best(list(pieces))
+def _describe_end(facts: Facts, done: int) -> str:
+    if facts.state == "running":
+        return f"It is running: {done} of {facts.planned} iterations are on disk."
+    if facts.state == "stopped":
+        return f"It was stopped after {done} of {facts.planned} iterations; `gps resume` continues it."
+    return "It finished." if facts.evaluation else "All its iterations are there; the final evaluation is not."
+
+
+def _describe_cost(pieces: Sequence[Piece]) -> str:
+    first, last, lowest = compute_mean_cost(pieces[0]), compute_mean_cost(pieces[-1]), find_best(pieces)
     if first is None or last is None or lowest is None or len(pieces) == 1:
-        return "" if last is None else f"The mean cost is {number(last)}."
-    text = f"The mean cost went from {number(first)} to {number(last)}"
+        return "" if last is None else f"The mean cost is {format_number(last)}."
+    text = f"The mean cost went from {format_number(first)} to {format_number(last)}"
     k, least = lowest
     if k == len(pieces) - 1:
         return f"{text}, its lowest."
-    return f"{text}; it was lowest in iteration {k}, at {number(least)}."
+    return f"{text}; it was lowest in iteration {k}, at {format_number(least)}."
 
 
-def _success(facts: dict[str, Any], last: Piece) -> str:
-    if facts.get("apart") and facts["evaluation"]:
-        return _apart(facts)
-    if any(item["successes"] is None for item in facts["evaluation"]):
-        return f"The final controllers, without noise, cost {_mean(facts['evaluation'])} on average."
-    if last["successes"] is None:
+def _describe_success(facts: Facts, last: Piece) -> str:
+    scores = facts.evaluation
+    if facts.policy is not None and scores:
+        return _describe_policy_scores(scores, facts.policy)
+    if scores:
+        return _describe_final(scores)
+    if last.successes is None:
         return ""
-    if evaluation := facts["evaluation"]:
-        solved = _solved(evaluation)
-        missing = [str(m) for m, yes in enumerate(solved) if not yes]
-        which = f" (not {', '.join(missing)})" if 0 < len(missing) < len(solved) else ""
-        return (
-            f"The final controllers, without noise, solve {sum(solved)} of {_plural(len(solved), 'condition')}{which}."
-        )
-    total = last["samples"] * len(last["successes"])
-    return f"In the last iteration {sum(last['successes'])} of {_plural(total, 'sample')} succeeded."
+    total = last.samples * len(last.successes)
+    return f"In the last iteration {sum(last.successes)} of {_pluralize(total, 'sample')} succeeded."
 
 
-def _apart(facts: dict[str, Any]) -> str:
-    """What the policy and its teachers are worth without noise, from trained and from unseen starts."""
-    trained, unseen, beside = facts["evaluation"], facts["apart"]["unseen"], facts["apart"]["taught"]
-    teacher = Teacher(**facts["apart"]["teacher"])
-    if any(item["successes"] is None for item in (*trained, *unseen, *beside)):
-        parts = [f"the policy costs {_mean(trained)} from the starts that it was trained on"]
-        parts += [f"{_mean(unseen)} from those that it had never seen"] if unseen else []
-        parts += [f"the {teacher.all} that taught it cost{teacher.s} {_mean(beside)}"] if beside else []
+def _describe_final(scores: Sequence[Score]) -> str:
+    """The result without noise where there is no policy."""
+    player = scores[0].player
+    who = "final controllers" if player is Player.LOCAL else player.all
+    if any(score.successes is None for score in scores):
+        return f"The {who}, without noise, cost{player.s} {_format_mean(scores)} on average."
+    missing = [str(m) for m, score in enumerate(scores) if not score.solved]
+    which = f" (not {', '.join(missing)})" if 0 < len(missing) < len(scores) else ""
+    count = len(scores) - len(missing)
+    return f"The {who}, without noise, solve{player.s} {count} of {_pluralize(len(scores), 'condition')}{which}."
+
+
+def _describe_policy_scores(trained: Sequence[Score], policy: PolicyFacts) -> str:
+    """The results of the policy and of its teachers without noise, from trained and from unseen starts."""
+    unseen, taught, teacher = policy.unseen, policy.taught, policy.teacher
+    player = trained[0].player
+    if any(score.successes is None for score in (*trained, *unseen, *taught)):
+        parts = [f"the {player.all} cost{player.s} {_format_mean(trained)} from the starts that it was trained on"]
+        parts += [f"{_format_mean(unseen)} from unseen starts"] if unseen else []
+        parts += [f"the {teacher.all} that taught it cost{teacher.s} {_format_mean(taught)}"] if taught else []
         return f"Without noise, {', '.join(parts)}, on average."
-    wins, taught = _solved(trained), _solved(beside)
-    text = f"Without noise, the policy solves {sum(wins)} of {_plural(len(wins), 'start')} that it was trained on"
+    wins = sum(score.solved for score in trained)
+    text = f"Without noise, the {player.all} solve{player.s} {wins} of {_pluralize(len(trained), 'training start')}"
     if unseen:
-        text += f" and {sum(_solved(unseen))} of {len(unseen)} that it had never seen"
-    if not beside:
+        text += f" and {sum(score.solved for score in unseen)} of {_pluralize(len(unseen), 'unseen start')}"
+    if not taught:
         return f"{text}."
-    text += f"; the {teacher.all} that taught it solve{teacher.s} {sum(taught)} of these {len(taught)}."
-    lost = [str(m) for m, (won, could) in enumerate(zip(wins, taught, strict=True)) if could and not won]
+    text += f"; the {teacher.all} that taught it solve{teacher.s} {sum(score.solved for score in taught)} of "
+    text += f"these {len(taught)}."
+    pairs = enumerate(zip(trained, taught, strict=True))
+    lost = [str(m) for m, (own, of_teacher) in pairs if of_teacher.solved and not own.solved]
     if lost:
         text += f" The {teacher.one} succeeds where the policy does not in condition {', '.join(lost)}."
     return text
 
 
-def _solved(evaluation: Sequence[dict[str, Any]]) -> list[bool]:
-    return [item["successes"] == item["rollouts"] for item in evaluation]
+def _format_mean(scores: Sequence[Score]) -> str:
+    costs = [math.nan if score.cost is None else score.cost for score in scores]
+    return format_number(math.fsum(costs) / len(costs))
 
 
-def _mean(evaluation: Sequence[dict[str, Any]]) -> str:
-    costs = [math.nan if item["cost"] is None else item["cost"] for item in evaluation]
-    return number(math.fsum(costs) / len(costs))
-
-
-def _imitation(last: Piece) -> str:
-    """How near the policy came to its teachers in the last iteration."""
-    policy = last.get("policy")
-    if not policy or None in policy["loss"]:
+def _describe_training(last: Piece) -> str:
+    """The training of the policy in the last iteration."""
+    policy = last.policy
+    if policy is None:
         return ""
-    before, after = policy["loss"]
-    known = [kl for kl in policy["kl"] if kl is not None]
-    near = f", {number(math.fsum(known) / len(known))} nats a step from what it was taught" if known else ""
+    before, after = policy.loss
+    if before is None or after is None:
+        return ""
+    known = [kl for kl in policy.kl if kl is not None]
+    text = f"In the last iteration the loss of the policy went from {format_number(before)} to {format_number(after)}"
+    if not known:
+        return f"{text}."
     return (
-        f"In the last iteration the policy learned from the {TEACHERS[policy['teacher']].all}: its loss went from "
-        f"{number(before)} to {number(after)}{near}."
+        f"{text}, and its KL to the {policy.teacher.all} is {format_number(math.fsum(known) / len(known))} nats a step."
     )
 
 
-def _plural(count: int, noun: str) -> str:
+def _pluralize(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 # -- one iteration ---------------------------------------------------------------------------------------------------
 
 
-def described(item: Piece, before: Piece | None, m: int) -> list[str]:
-    """One condition in one iteration, in sentences; the first is what its Status says."""
-    status = Status[item["status"][m]]
-    message = item["message"][m]
+def describe_condition(item: Piece, before: Piece | None, m: int) -> list[str]:
+    """Describe one condition in one iteration, in sentences; the first is its status."""
+    status = Status[item.status[m]]
+    message = item.message[m]
     text = [message if message.startswith(status.sentence) else f"{status.sentence} {message}".strip()]
-    cost, last = item["cost"][m], None if before is None else before["cost"][m]
-    short = item["short"][m]
-    if cost is None:
-        text.append("No episode was whole, so its cost is not known.")
-    elif last is None:
-        text.append(f"The mean cost is {number(cost)}.")
-    else:
-        moved = f"{'rose' if cost > last else 'fell'} from {number(last)} to {number(cost)}"
-        moved = moved if number(cost) != number(last) else f"stayed at {number(cost)}"
-        text.append(f"The mean cost {moved}{_promise(item['predicted'][m])}.")
-    if short:
-        text.append(f"{_plural(short, 'episode')} ended early.")
-    if item["successes"] is not None:
-        text.append(f"{item['successes'][m]} of {_plural(item['samples'], 'sample')} succeeded.")
-    if item["saturated"][m]:
-        text.append(f"The environment's limits changed {100 * item['saturated'][m]:.2g} % of the actions.")
-    if (error := item["model_error"][m]) is not None:
-        text.append(f"The last iteration's model missed these steps by {100 * error:.0f} % of the samples' spread.")
-    kl, bound, eta = (item[name][m] for name in ("kl", "bound", "eta"))
-    if kl is not None and bound is not None:
-        found = "" if eta is None else f" at η = {number(eta)}, after {_plural(len(item['trace'][m]), 'evaluation')}"
-        text.append(f"The update used {number(kl)} of {number(bound)} nats of KL{found}.")
-    return text + _of_policy(item, m)
-
-
-def _of_policy(item: Piece, m: int) -> list[str]:
-    """Whose the samples are, and what the policy learned from this condition's teacher."""
-    policy = item.get("policy")
-    if not policy:
-        return []
-    text = [_SAMPLED[policy["player"]]]
-    if not policy["sampled"] and not policy["trained"]:
-        text[0] = f"{text[0].removesuffix('.').removesuffix(', not the policy')}: there was no policy yet."
-    ended = policy["message"] or policy["sentence"]
-    text.append(f"The training of the policy: {ended[0].lower()}{ended[1:]}")
-    before, after = policy["loss"]
-    if before is not None and after is not None:
-        apart, one = policy["kl"][m], TEACHERS[policy["teacher"]].one
-        near = "" if apart is None else f", and {number(apart)} nats a step are left between it and the {one}"
-        text.append(
-            f"It took {_plural(policy['steps'], 'step')} on all conditions: its loss went from "
-            f"{number(before)} to {number(after)}{near}."
-        )
+    text += [status.remedy] if status.remedy else []
+    text.append(_describe_condition_cost(item, before, m))
+    if item.short[m]:
+        text.append(f"{_pluralize(item.short[m], 'episode')} ended early.")
+    if item.successes is not None:
+        text.append(f"{item.successes[m]} of {_pluralize(item.samples, 'sample')} succeeded.")
+    if share := item.saturated[m]:
+        text.append(f"The environment's limits changed {100 * share:.2g} % of the actions.")
+    if item.local is not None:
+        text += _describe_update(item.local, m)
+    text += _describe_planner(item, m)
+    if item.policy is not None:
+        text += _describe_policy(item, item.policy, m)
     return text
 
 
-_SAMPLED = {
-    "policy": "The policy was sampled, and the new local controller made around it.",
-    "local": "The local controller was sampled, not the policy.",
-    "expert": "The expert was sampled, not the policy.",
-    "both": "Expert and policy were sampled together.",
-    "first": "The first controller was sampled, in place of an expert that knew too little.",
-}
-"""Whose the samples are (`PolicyRecord.player`), in a sentence."""
+def _describe_condition_cost(item: Piece, before: Piece | None, m: int) -> str:
+    cost, last = item.cost[m], None if before is None else before.cost[m]
+    if cost is None:
+        return "No episode was complete, so its cost is unknown."
+    if last is None:
+        return f"The mean cost is {format_number(cost)}."
+    predicted = None if item.local is None else item.local.predicted[m]
+    forecast = "" if predicted is None else f"; the forecast was {_describe_change(predicted)}"
+    if format_number(cost) == format_number(last):
+        return f"The mean cost stayed at {format_number(cost)}{forecast}."
+    verb = "rose" if cost > last else "fell"
+    return f"The mean cost {verb} from {format_number(last)} to {format_number(cost)}{forecast}."
 
 
-def _promise(predicted: float | None) -> str:
-    return "" if predicted is None else f"; the model had predicted {_change(predicted)}"
+def _describe_update(local: LocalPiece, m: int) -> list[str]:
+    text = []
+    if (error := local.model_error[m]) is not None:
+        text.append(f"The last iteration's model missed these steps by {100 * error:.0f} % of the samples' spread.")
+    kl, bound, eta = local.kl[m], local.bound[m], local.eta[m]
+    if kl is not None and bound is not None:
+        evaluations = _pluralize(len(local.trace[m]), "evaluation")
+        found = "" if eta is None else f" at η = {format_number(eta)}, after {evaluations}"
+        text.append(f"The update used {format_number(kl)} of {format_number(bound)} nats of KL{found}.")
+    return text
+
+
+def _describe_planner(item: Piece, m: int) -> list[str]:
+    if item.planner is None:
+        return []
+    predicted, actual = item.planner.predicted[m], item.planner.actual[m]
+    return [f"The planner expected a cost of {format_number(predicted)} and got {format_number(actual)}."]
+
+
+def _describe_policy(item: Piece, policy: PolicyPiece, m: int) -> list[str]:
+    """Who was sampled, and what the policy learned from this condition's teacher."""
+    text = [item.player.acted]
+    if item.player.has_policy and item.local is not None:
+        text.append("The new local controller was made around it.")
+    if not policy.existed:
+        text.append("There was no policy yet.")
+    ended = policy.message or policy.sentence
+    text.append(f"The training of the policy: {ended[0].lower()}{ended[1:]}")
+    text += [policy.remedy] if policy.remedy else []
+    before, after = policy.loss
+    if before is not None and after is not None:
+        kl = policy.kl[m]
+        near = "" if kl is None else f", and its KL to the {policy.teacher.one} is {format_number(kl)} nats a step"
+        text.append(
+            f"It took {_pluralize(policy.steps, 'step')} on all conditions: its loss went from "
+            f"{format_number(before)} to {format_number(after)}{near}."
+        )
+    return text

@@ -6,12 +6,12 @@ const LIVE = TOKEN !== "";
 const PRINCIPAL = ["principal 1", "principal 2"];
 
 const view = {k: 0, m: 0, group: 0, point: 0, action: "all", actionIndices: [], axes: [...PRINCIPAL], logCost: false,
-  facts: null, pieces: [], findings: [], kept: null, piece: null, detail: null, detailOf: null, told: true,
+  facts: null, pieces: [], findings: [], kept: null, piece: null, detail: null, detailOf: null, told: true, sides: {},
   start: 0, endGroup: 0, endPoint: 0, ends: null};
 
 // -- data ------------------------------------------------------------------------------------------------------------
 
-// A page from a file holds its data; a live page asks its server. Both give the same objects.
+// A page from a file holds its data; a live page requests them from its server. Both give the same objects.
 const source = LIVE
   ? {detail: (k) => fetchJSON(`iteration/${k}`), ends: () => fetchJSON("ends")}
   : {detail: async (k) => JSON.parse($(`iteration-${k}`).textContent), ends: async () => ($("ends") ? JSON.parse($("ends").textContent) : null)};
@@ -43,7 +43,22 @@ const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, 
 const DETAIL = {states, actions, space, feedback, feedforward, noise, model, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, mixture};
 const END = {map, "end-states": endStates, "end-actions": endActions, "end-space": endSpace};
 const FIGURES = {...OVERVIEW, ...DETAIL, ...END};
-const OF_POLICY = new Set(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"]);
+// The side of a record that a figure shows; the others are drawn for every algorithm.
+const SIDE_OF = {
+  ...Object.fromEntries(["entropy", "multiplier", "feedback", "feedforward", "noise"].map((id) => [id, "local"])),
+  ...Object.fromEntries(["kl", "kl-steps", "eta", "search", "kl-now"].map((id) => [id, "search"])),
+  ...Object.fromEntries(["model-error", "model"].map((id) => [id, "dynamics"])),
+  ...Object.fromEntries(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"].map((id) => [id, "policy"])),
+  mixture: "mixture",
+};
+// The sides that the records of a run have. Elements of the class of-NAME are hidden where NAME is missing.
+const SIDES = {
+  local: (piece) => piece.local !== null,
+  search: (piece) => piece.local !== null && piece.local.bound.some((bound) => bound !== null),
+  dynamics: (piece) => piece.local !== null && piece.local.fitted,
+  policy: (piece) => piece.policy !== null,
+  mixture: (piece) => Boolean(piece.model?.mixture || piece.local?.fitted),
+};
 const CONFIG = {displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
 
 const dirty = new Set(), visible = new Set();
@@ -83,10 +98,10 @@ function draw(id) {
   }
 }
 
-// Shows a sentence in place of a figure that has nothing to show.
+// True if a figure has data. Shows a sentence in place of some figures that have none.
 function applicable(id) {
-  if (OF_POLICY.has(id)) return Boolean(view.facts.apart);
-  if (id in END) return Boolean(view.ends) && (id !== "map" || Boolean(view.facts.apart.places)) && (id !== "end-space" || view.facts.points.length > 0);
+  if (id in SIDE_OF && !view.sides[SIDE_OF[id]]) return false;
+  if (id in END) return Boolean(view.ends) && (id !== "map" || Boolean(view.facts.policy.places)) && (id !== "end-space" || view.facts.points.length > 0);
   if (id === "space") return view.facts.points.length > 0;
   if (id === "noise") return !($("noise-figure").hidden = view.actionIndices.length < 2);
   if (id !== "model" && id !== "mixture") return true;
@@ -94,8 +109,8 @@ function applicable(id) {
   $(id).hidden = !has;
   $(`${id}-none`).hidden = has;
   if (id === "model" && !has) {
-    $("model-none").textContent = view.detail.model ? "The next iteration's samples have no spread to compare with: it takes two of each condition."
-      : "There is no next iteration yet on which to judge this model.";
+    $("model-none").textContent = view.detail.model ? "The samples of the next iteration have no spread to compare with: this needs at least two of each condition."
+      : "There is no next iteration yet to test this model on.";
   }
   return has;
 }
@@ -122,17 +137,17 @@ async function showDetail() {
   const k = nearest(view.k);
   try {
     const detail = await loadDetail(k);
-    if (nearest(view.k) !== k) return;  // the reader has moved on
+    if (nearest(view.k) !== k) return;  // another iteration has been selected since
     view.detail = detail;
     view.detailOf = k;
   } catch (error) {
-    if (LIVE) setTimeout(showDetail, 1000);  // the server said why; the iteration may just be being rewritten
+    if (LIVE) setTimeout(showDetail, 1000);  // the iteration may be being rewritten
     else throw error;
     return;
   }
   $("kept").hidden = k === view.k;
   $("kept").textContent = `This page holds the details of ${view.kept ? view.kept.length : ""} of ${view.pieces.length} iterations. ` +
-    `The figures of trajectories, controller, model and mixture show iteration ${k}, the nearest of them; gps view shows all.`;
+    `The figures with trajectories, controllers, models and clusters show iteration ${k}, the nearest of them; gps view shows all.`;
   const left = view.facts.sizes.N - view.detail.samples.numbers.length;
   $("samples-left-out").textContent = left > 0 ? `(${left} of ${view.facts.sizes.N} samples are left out)` : "";
   document.body.dataset.shown = `${view.k}-${view.m}`;
@@ -147,27 +162,24 @@ function showWords() {
   $("words").replaceChildren(Object.assign(document.createElement("b"), {textContent: status, className: good ? "" : "bad"}), " " + rest.join(" "));
   const cost = view.piece.cost[view.m];
   const succeeded = view.piece.successes ? `${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ` : "";
-  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${policy ? `policy ${inWords(policy)} · ` : ""}${status}`;
+  $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${policy ? `policy ${policy.label} · ` : ""}${status}`;
   if (policy) Object.assign($("policy-status"), {textContent: policy.sentence, className: policy.ok ? "" : "bad"});
 }
 
-// Says whose the samples are, and what the two colours are.
+// Says who was sampled, and what the two colours are.
 function showRoles() {
-  const {policy} = view.pieces[view.detailOf];
+  const piece = view.pieces[view.detailOf], {policy} = piece, {ran, beside} = view.detail;
   if (!policy) return;
-  const {beside} = view.detail, said = (text) => Object.assign(document.createElement("b"), {textContent: text});
-  const [who, then] = {
-    policy: ["The policy was sampled.", " Blue is the policy as it was; the other colour is the local controller that this iteration made from it, and taught it."],
-    local: ["The local controllers were sampled, not the policy.", " Blue is what the policy would have done in their places, as a straight line through it; the other colour is the local controller that was run."],
-    both: ["Expert and policy were sampled together.", " Blue is what was played, as a straight line through it; the other colour is the expert, who was asked in the same states."],
-    expert: ["The expert was sampled, not the policy.", " Blue is what the policy would have done in its places, as a straight line through it; the other colour is the expert."],
-    first: ["The first controllers were sampled:", " the expert knew too little."],
-  }[policy.player];
-  const yet = policy.player === "first" ? "" : " there was no policy yet.", learned = policy.steps ? "It learned for the first time." : "It was not trained in this iteration either.";
-  const words = policy.sampled || beside ? [said(who), then] : [said(who.replace(", not the policy.", ":")), policy.player === "first" ? then : yet, ` ${learned}`];
-  $("roles").replaceChildren(...words, beside ? " Far from the samples the model knows nothing: the figures are cut there." : "");
-  for (const element of document.querySelectorAll(".of-local-tube .teacher")) element.textContent = beside ? view.facts.apart.teacher.one : played(view);
-  for (const element of document.querySelectorAll(".of-policy-tube")) element.hidden = !beside && !policy.sampled;
+  const player = playerOf(view, piece), teacher = teacherOf(view.facts);
+  const words = [Object.assign(document.createElement("b"), {textContent: player.acted})];
+  if (ran && player.has_policy) words.push(` Blue: the policy as it was. Purple: the ${teacher.one} that this iteration made around it, which taught it.`);
+  else if (beside) words.push(` Blue: what the policy would have done at these samples, linearised. Purple: the ${player.one} that ran.`);
+  if (!policy.existed) words.push(` There was no policy yet. ${policy.trained ? "It learned for the first time." : "It was not trained in this iteration either."}`);
+  if (beside?.tube) words.push(" The model is not valid far from the samples: the figures are cut there.");
+  $("roles").replaceChildren(...words);
+  for (const element of document.querySelectorAll(".of-other-tube .teacher")) element.textContent = beside ? teacher.one : player.one;
+  for (const element of document.querySelectorAll(".of-policy-tube")) element.hidden = !ran || !(beside || player.has_policy);
+  for (const element of document.querySelectorAll(".of-other-tube")) element.hidden = !ran || !(beside || !player.has_policy);
 }
 
 // -- words and choices -----------------------------------------------------------------------------------------------
@@ -187,8 +199,8 @@ function showFacts() {
   $("command").textContent = facts.command;
   $("experiment").textContent = facts.experiment;
   $("versions").textContent = Object.entries(facts.versions).map(([name, version]) => `${name} ${version}`).join("\n");
-  for (const element of document.querySelectorAll(".teacher")) element.textContent = facts.apart?.teacher.one ?? "";
-  for (const element of document.querySelectorAll(".teachers")) element.textContent = facts.apart?.teacher.all ?? "";
+  for (const element of document.querySelectorAll(".teacher")) element.textContent = facts.policy ? teacherOf(facts).one : "";
+  for (const element of document.querySelectorAll(".teachers")) element.textContent = facts.policy ? teacherOf(facts).all : "";
   $("main").hidden = !view.pieces.length;
   $("waiting").hidden = view.pieces.length > 0;
 }
@@ -204,6 +216,7 @@ function showFindings() {
     link.onclick = () => select(worst, condition ?? view.m);
     element.className = finding.severity;
     element.append(link, ` ${last > first ? `worst in ${worst}: ` : ""}${finding.text}`);
+    if (finding.remedy) element.append(" ", Object.assign(document.createElement("span"), {className: "muted remedy", textContent: finding.remedy}));
     return element;
   };
   const list = (findings) => { const element = document.createElement("ul"); element.append(...findings.map(item)); return element; };
@@ -236,27 +249,27 @@ function showChoices() {
     options($(`axis-${i}`), [...PRINCIPAL, ...facts.entries, ...facts.actions], [...PRINCIPAL, ...range(dx + du)]);
     $(`axis-${i}`).value = view.axes[i];
   }
-  $("executed").textContent = facts.execute === "max_entropy" ? "" : `The samples ran the controller as execute = "${facts.execute}"; the tube is that of the controller itself.`;
+  $("executed").textContent = facts.execute === "max_entropy" ? "" : `The samples were executed with execute = "${facts.execute}"; the tube is that of the controller itself.`;
 }
 
 // -- the ends --------------------------------------------------------------------------------------------------------
 
 let shownEnds = "";
 
-// What the policy and its teachers are worth without noise; loaded anew when it has changed.
+// The results of the policy and its teachers without noise; loaded again when they have changed.
 async function showEnds() {
-  const {facts} = view, known = Boolean(facts.apart) && facts.evaluation.length > 0;
-  $("worth").hidden = !facts.apart;
+  const {facts} = view, known = Boolean(facts.policy) && facts.evaluation.length > 0;
+  $("worth").hidden = !facts.policy;
   $("worth-none").hidden = known;
   $("worth-known").hidden = $("end").hidden = !known;
   if (!known) { view.ends = null; shownEnds = ""; return; }
   showTiles();
-  $("map-figure").hidden = !facts.apart.places;
-  const flat = facts.apart.places?.axes.length === 1;
-  $("map-about").textContent = flat ? "What the starts cost." : "Where the starts lie.";
-  $("map-local").textContent = `the ${facts.apart.teacher.one}${flat ? "" : " succeeds"}`;
+  $("map-figure").hidden = !facts.policy.places;
+  const flat = facts.policy.places?.axes.length === 1;
+  $("map-about").textContent = flat ? "The cost from each start." : "The place of each start.";
+  $("map-local").textContent = `the ${teacherOf(facts).one}${flat ? "" : " succeeds"}`;
   $("map-ring").hidden = !flat && !view.told;
-  const now = JSON.stringify([facts.evaluation, facts.apart]);
+  const now = JSON.stringify([facts.evaluation, facts.policy]);
   if (now === shownEnds) return;
   shownEnds = now;
   view.ends = await source.ends();
@@ -272,10 +285,10 @@ async function showEnds() {
 }
 
 function showTiles() {
-  const {evaluation, apart} = view.facts;
+  const {evaluation, policy} = view.facts, player = `The ${view.facts.players[evaluation[0].player].all}`;
   const tile = (title, items, kind) => {
     const element = document.createElement("div"), mean = (values) => (values.reduce((a, b) => a + b, 0) / values.length).toPrecision(4);
-    const costs = items.map((item) => item.cost), returns = items.map((item) => item.return);
+    const costs = items.map((item) => item.cost), returns = items.map((item) => item.returns);
     const parts = [...(returns.includes(null) ? [] : [`mean return ${mean(returns)}`]), costs.includes(null) ? "some episodes ended early" : `mean cost ${mean(costs)}`];
     const big = Object.assign(document.createElement("b"), {textContent: view.told ? `${items.filter(won).length} of ${items.length}` : parts[0]});
     const small = view.told ? ["succeed", ...parts] : [...parts.slice(1), `${items.length} starts`];
@@ -283,8 +296,8 @@ function showTiles() {
     element.append(Object.assign(document.createElement("span"), {textContent: title}), big, Object.assign(document.createElement("span"), {className: "muted", textContent: small.join(" · ")}));
     return element;
   };
-  $("tiles").replaceChildren(tile("The policy, from starts that it was trained on", evaluation, ""), ...(apart.unseen.length ? [tile("The policy, from starts never seen", apart.unseen, "")] : []),
-    ...(apart.taught.length ? [tile(`The ${apart.teacher.all}, from the same starts`, apart.taught, "local")] : []));
+  $("tiles").replaceChildren(tile(`${player}, from the training starts`, evaluation, ""), ...(policy.unseen.length ? [tile(`${player}, from unseen starts`, policy.unseen, "")] : []),
+    ...(policy.taught.length ? [tile(`The ${teacherOf(view.facts).all}, from the training starts`, policy.taught, "local")] : []));
 }
 
 function showStarts() {
@@ -296,7 +309,7 @@ function showStarts() {
     return element;
   };
   const head = document.createElement("tr"), choices = Array.from($("start").options, (option) => Number(option.value));
-  head.append(...["start", "policy", view.facts.apart.teacher.one].map((name) => cell(name, "th")));
+  head.append(...["start", "policy", teacherOf(view.facts).one].map((name) => cell(name, "th")));
   $("starts").replaceChildren(head, ...starts(view.facts).map((start, i) => {
     const row = document.createElement("tr"), label = choices.includes(i) ? Object.assign(document.createElement("button"), {textContent: startLabel(start)}) : startLabel(start);
     if (choices.includes(i)) label.onclick = () => chooseStart(i);
@@ -311,27 +324,28 @@ function chooseStart(i) {
   view.start = i;
   $("start").value = i;
   const {kind, policy, taught} = starts(view.facts)[i];
-  $("end-words").textContent = `The policy: ${outcome(policy)}.${taught ? ` The ${view.facts.apart.teacher.one}: ${outcome(taught)}.` : " Nothing was trained from here."}`;
-  $("end-others").textContent = kind === "unseen" ? "starts never seen" : "starts that were trained on";
+  $("end-words").textContent = `The policy: ${outcome(policy)}.${taught ? ` The ${teacherOf(view.facts).one}: ${outcome(taught)}.` : kind === "unseen" ? " It was not trained from this start." : ""}`;
+  $("end-others").textContent = kind === "unseen" ? "unseen starts" : "training starts";
   showStarts();
   redraw(END);
 }
 
 function showPoint() {
   const point = view.facts.points[view.point];
-  const thick = view.facts.apart ? `Thick: the means in the model, of the policy (blue) and the ${view.facts.apart.teacher.one}.` : "Blue: the model's mean.";
-  if (point) $("space-caption").textContent = point.relative ? `Paths of ${point.name}: the first relative to the second, so the target is the origin. ${thick} Drag to turn.`
-    : `Paths of ${point.name} in the world. ${thick} Drag to turn.`;
+  const where = view.sides.dynamics ? "in the model" : "of the samples";
+  const thick = !view.sides.local ? "" : view.facts.policy ? ` Thick: the means ${where}, for the policy (blue) and the ${teacherOf(view.facts).one} (purple).` : ` Blue: the mean ${where}.`;
+  if (point) $("space-caption").textContent = point.relative ? `Paths of ${point.name}: the first relative to the second, so the target is the origin.${thick} Drag to turn.`
+    : `Paths of ${point.name} in the world.${thick} Drag to turn.`;
 }
 
 function show(overview) {
-  view.facts = overview.facts;
+  view.facts = {...overview.facts, ...overview.facts.axes};
   view.findings = overview.findings;
   view.kept = overview.kept ?? null;
   view.told = view.pieces.some((piece) => piece.successes !== null);
   document.body.classList.toggle("is-told", view.told);
-  document.body.classList.toggle("no-search", view.pieces.every((piece) => piece.bound.every((bound) => bound === null)));
-  document.body.classList.toggle("has-policy", Boolean(view.facts.apart));
+  for (const [name, has] of Object.entries(SIDES)) document.body.classList.toggle(`has-${name}`, view.sides[name] = view.pieces.some(has));
+  $("model-title").textContent = [view.sides.mixture ? "model" : "", view.sides.local ? "update" : ""].filter(Boolean).map((part) => `the ${part}`).join(" and ").replace(/^t/, "T");
   showFacts();
   if (!view.pieces.length) return;
   $("summary").textContent = overview.summary.join(" ");
@@ -350,7 +364,7 @@ function suitLogarithm() {
   $("log-cost").disabled = !positive;
 }
 
-// The iteration to open with: the one with the gravest trouble, else the last.
+// The iteration to open with: the one of the gravest finding, or the last.
 const opening = () => (view.findings.length && view.findings[0].severity !== "note" ? [view.findings[0].worst, view.findings[0].conditions[0] ?? 0] : [view.pieces.length - 1, 0]);
 
 // -- live ------------------------------------------------------------------------------------------------------------
@@ -366,7 +380,7 @@ async function poll() {
     if (String(version.stamps) !== String(stamps) || version.state !== shownState || !view.facts) await update(version);
   } catch (error) {
     $("live").dataset.state = "away";
-    $("live-state").textContent = error instanceof TypeError ? "the server has ended; this is what it last showed (gps view shows the rest)" : error.message;
+    $("live-state").textContent = error instanceof TypeError ? "the server has ended; this is its last state (gps view shows the rest)" : error.message;
     for (const name of ["pause", "resume", "stop"]) $(name).disabled = true;
   }
   setTimeout(poll, document.hidden ? 4000 : 1000);
@@ -389,7 +403,7 @@ async function update(version) {
   view.pieces = [...view.pieces.slice(0, from), ...overview.pieces];
   stamps = [...version.stamps.slice(0, from), ...overview.stamps];
   shownState = version.state;
-  for (const k of [...details.keys()]) if (k >= from - 1) details.delete(k);  // the last one's model is judged on the new data
+  for (const k of [...details.keys()]) if (k >= from - 1) details.delete(k);  // the model of the last one is tested on the new data
   show(overview);
   if (!view.pieces.length) return;
   if (opened) suitLogarithm();

@@ -50,10 +50,11 @@ function axis(c, extra = {}) {
     automargin: false, showline: true, ...extra, ...(extra.title ? {title: {standoff: 6, font: {size: 11.5}, ...extra.title}} : {})};
 }
 
-// A logarithmic axis for these values: a tick for each decade where there are many, else at 1, 2 and 5.
+// A logarithmic axis for these values: a tick for each decade if there are many, at 1, 2 and 5 if there are few.
 function logAxis(values, format = "~g", extra = {}) {
   const shown = finite(values).filter((value) => value > 0);
   const decades = shown.length ? Math.log10(Math.max(...shown) / Math.min(...shown)) : 0;
+  if (decades < 0.5) return {type: "log", nticks: 5, tickformat: format, ...extra};  // 1, 2 and 5 may all lie outside
   return {type: "log", dtick: decades > 2 ? Math.ceil(decades / 6) : "D2", tickformat: decades > 3 && format === "~g" ? "~e" : format, ...extra};
 }
 

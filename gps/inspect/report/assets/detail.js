@@ -8,18 +8,19 @@ const entryAxis = (c, names) => axis(c, {tickvals: range(names.length), ticktext
 // -- the policy and its teachers -------------------------------------------------------------------------------------
 
 const isPolicy = (c) => ({colour: c.accent, fill: c.band, name: "policy"});
-const isTeacher = (view, c, name = view.facts.apart.teacher.one) => ({colour: c.local, fill: c["local-band"], name});
+const isOther = (c, name) => ({colour: c.local, fill: c["local-band"], name});
 
-// What was run where the policy was not.
-const played = (view) => (view.pieces[view.detailOf].policy.player === "first" ? "first controller" : view.facts.apart.teacher.one);
-
-// What is drawn: the controllers that were run, on top, and, where there is a global policy, what stands beside them.
+// The controllers to draw: those that ran, on top, and the policy or its teachers below. Empty without local controllers.
 function drawn(view, c) {
-  const {policy} = view.pieces[view.detailOf], {detail} = view;
-  if (!policy) return [{...detail, style: {}}];
-  const beside = detail.beside ? [{...detail.beside, style: policy.sampled ? isTeacher(view, c) : isPolicy(c)}] : [];
-  return [...beside, {...detail, style: policy.sampled ? isPolicy(c) : isTeacher(view, c, played(view))}];
+  const piece = view.pieces[view.detailOf], player = playerOf(view, piece), {ran, beside} = view.detail;
+  if (!ran) return [];
+  if (!piece.policy) return [{...ran, style: {}}];
+  const below = beside ? [{...beside, style: player.has_policy ? isOther(c, teacherOf(view.facts).one) : isPolicy(c)}] : [];
+  return [...below, {...ran, style: player.has_policy ? isPolicy(c) : isOther(c, player.one)}];
 }
+
+// Those of them that have a tube.
+const drawnTubes = (view, c) => drawn(view, c).filter(({tube}) => tube);
 
 // -- trajectories ----------------------------------------------------------------------------------------------------
 
@@ -39,7 +40,7 @@ function trajectories(view, c, width, names, indices, samples, tubes) {
   return {data, layout: {...grid.layout, uirevision: `${view.m} ${indices}`}};
 }
 
-// The range of a plot in which what was not run may go far beyond what was: the model is not asked for so much.
+// The range of a plot. What was not run may go far beyond what was run, where the model is not valid, and is cut.
 function room(view, samples, tubes, i) {
   if (tubes.length < 2) return {};
   const edges = ({mean, deviation}) => { const d = deviation.along(view.m, null, i); return mean.along(view.m, null, i).flatMap((value, t) => [value - 2 * d[t], value + 2 * d[t]]); };
@@ -55,22 +56,23 @@ function within(wide, narrow) {
 }
 
 function states(view, c, width) {
-  const tubes = drawn(view, c).map(({tube, style}) => ({mean: unpack(tube.state_mean), deviation: unpack(tube.state_std), style}));
+  const tubes = drawnTubes(view, c).map(({tube, style}) => ({mean: unpack(tube.state_mean), deviation: unpack(tube.state_std), style}));
   return trajectories(view, c, width, view.facts.entries, view.facts.groups[view.group].indices, unpack(view.detail.samples.states), tubes);
 }
 
 function actions(view, c, width) {
-  const tubes = drawn(view, c).map(({tube, style}) => ({mean: unpack(tube.action_mean), deviation: unpack(tube.action_std), style}));
+  const tubes = drawnTubes(view, c).map(({tube, style}) => ({mean: unpack(tube.action_mean), deviation: unpack(tube.action_std), style}));
   return trajectories(view, c, width, view.facts.actions, view.actionIndices, unpack(view.detail.samples.actions), tubes);
 }
 
 function space(view, c) {
   const {samples} = view.detail, point = view.facts.points[view.point], won = samples.succeeded[view.m], all = unpack(samples.states);
-  const means = drawn(view, c).map(({tube, style}) => ({path: path(point, unpack(tube.state_mean), view.m), style}));
-  const mean3 = ({path, style}) => line3(path, style.colour ?? c.accent, 6, style.name ? `mean of the ${style.name}` : "mean of the model");
+  const means = drawnTubes(view, c).map(({tube, style}) => ({path: path(point, unpack(tube.state_mean), view.m), style}));
+  const mean3 = ({path, style}) => line3(path, style.colour ?? c.accent, 6, style.name ? `mean of the ${style.name}` : view.sides.dynamics ? "mean of the model" : "mean of the samples");
   const data = won.map((yes, n) => line3(path(point, all, view.m, n), yes ? c.good : c.other, 2.5, `sample ${samples.numbers[n]}`));
   const [ran, ...beside] = means.reverse();
-  data.push(mean3(ran), ...ends3(c, point, ran.path));
+  if (ran) data.push(mean3(ran));
+  data.push(...ends3(c, point, ran ? ran.path : path(point, all, view.m, 0)));
   return scene(c, data, `${view.point}`, beside.map(mean3));
 }
 
@@ -114,7 +116,7 @@ function boxed(traces) {
 
 // -- controller ------------------------------------------------------------------------------------------------------
 
-// One map, or two beside each other on one scale: what was run, and what stands beside it.
+// One map, or two on one scale: of the controllers that ran, and of the policy or its teachers.
 function feedback(view, c) {
   const {dx, du} = view.facts.sizes, all = view.action === "all", sides = drawn(view, c).reverse(), alone = sides.length < 2;
   const gain = (K, t, i) => (all ? Math.hypot(...range(du).map((j) => K.at(view.m, t, j, i))) : K.at(view.m, t, Number(view.action), i));
@@ -142,8 +144,8 @@ function feedforward(view, c, width) {
 
 // The noise of two actions about their means, from the first step (pale) to the last.
 function noise(view, c) {
-  const {at, covariance} = view.detail.controller.noise, {du} = view.facts.sizes, [i, j] = view.actionIndices;
-  const mean = unpack(view.detail.tube.action_mean), whole = unpack(covariance), names = view.facts.actions;
+  const {at, covariance} = view.detail.ran.controller.noise, {du} = view.facts.sizes, [i, j] = view.actionIndices;
+  const mean = unpack(view.detail.ran.tube.action_mean), whole = unpack(covariance), names = view.facts.actions;
   const data = at.map((t, n) => {
     const rows = whole.along(view.m, n, null), middle = [mean.at(view.m, t, i), mean.at(view.m, t, j)];
     return {...ellipse(rows[i * du + i], rows[i * du + j], rows[j * du + j], middle), mode: "lines", line: {color: c.accent, width: 1.6}, opacity: 0.2 + (0.8 * n) / Math.max(at.length - 1, 1),
@@ -180,11 +182,11 @@ function model(view, c) {
 }
 
 function search(view, c) {
-  const {T} = view.facts.sizes, bound = view.facts.constraint === "total" ? view.piece.bound[view.m] : view.piece.bound[view.m] / T;
+  const {T} = view.facts.sizes, {local} = view.piece, bound = local.per_step ? local.bound[view.m] / T : local.bound[view.m];
   const usable = (trace) => trace.filter(([eta, kl]) => eta > 0 && kl > 0);
-  const path = (piece) => ({x: usable(piece.trace[view.m]).map(([eta]) => eta), y: usable(piece.trace[view.m]).map(([, kl]) => kl)});
-  const others = joined(view.pieces.filter((piece) => piece !== view.piece).slice(-60).map(path));
-  const trace = view.piece.trace[view.m], infeasible = trace.filter(([, kl]) => kl === null).map(([eta]) => eta);
+  const path = (piece) => ({x: usable(piece.local.trace[view.m]).map(([eta]) => eta), y: usable(piece.local.trace[view.m]).map(([, kl]) => kl)});
+  const others = joined(view.pieces.filter((piece) => piece.local && piece !== view.piece).slice(-60).map(path));
+  const trace = local.trace[view.m], infeasible = trace.filter(([, kl]) => kl === null).map(([eta]) => eta);
   const tried = trace.map(([eta, kl], i) => [eta, kl, i + 1]).filter(([eta, kl]) => eta > 0 && kl > 0);
   return {data: [
     {...others, mode: "lines+markers", line: {color: c.other, width: 1}, marker: {size: 3, color: c.other}, opacity: 0.4, hoverinfo: "skip"},
@@ -196,8 +198,8 @@ function search(view, c) {
 }
 
 function klNow(view, c) {
-  const bound = view.piece.bound[view.m];
-  return {data: [{x: view.facts.times, y: unpack(view.piece.kl_steps).along(view.m, null, 0), mode: "lines", fill: "tozeroy", fillcolor: c.band, line: {color: c.accent, width: 1.5},
+  const {bound: bounds, kl_steps} = view.piece.local, bound = bounds[view.m];
+  return {data: [{x: view.facts.times, y: unpack(kl_steps).along(view.m, null, 0), mode: "lines", fill: "tozeroy", fillcolor: c.band, line: {color: c.accent, width: 1.5},
     hovertemplate: "t = %{x}: %{y:.3g} nats<extra></extra>"}],
     layout: layout(c, {height: 260, xaxis: axis(c, timeAxis), yaxis: axis(c, {rangemode: "tozero"}), shapes: bound === null ? [] : [level(c, bound / view.facts.sizes.T)]})};
 }
@@ -223,7 +225,7 @@ function training(view, c) {
 
 // -- one start, without noise ----------------------------------------------------------------------------------------
 
-// The chosen start's episodes: the policy's, those of the policy from the other starts of its kind, its teacher's.
+// The episodes of the policy from the chosen start, of the policy from the other starts of its kind, and of its teacher.
 function episodes(view, what) {
   const {kind, i} = starts(view.facts)[view.start], of = view.ends[kind === "unseen" ? "unseen" : "final"], {taught} = view.ends;
   const at = of.starts.indexOf(i), beside = kind === "trained" && taught ? taught.starts.indexOf(i) : -1;
@@ -232,7 +234,7 @@ function episodes(view, what) {
 
 function endLines(view, c, width, what, names, indices) {
   const grid = multiples(c, indices.map((i) => names[i]), width, {row: 130, least: 210, x: timeAxis}), x = view.facts.times;
-  const {policy, at, others, taught, beside} = episodes(view, what), name = view.facts.apart.teacher.one;
+  const {policy, at, others, taught, beside} = episodes(view, what), name = teacherOf(view.facts).one;
   const line = (y, colour, name, axes) => ({x, y, mode: "lines", line: {color: colour, width: 2}, hovertemplate: `t = %{x}: %{y:.4g}<extra>${name}</extra>`, ...axes});
   const data = grid.axes.flatMap((axes, plot) => {
     const i = indices[plot], rest = joined(others.map((other) => ({x, y: policy.along(other, null, i)})));
@@ -248,9 +250,9 @@ const endActions = (view, c, width) => endLines(view, c, width, "actions", view.
 function endSpace(view, c) {
   const {policy, at, others, taught, beside} = episodes(view, "states"), point = view.facts.points[view.endPoint];
   const {kind} = starts(view.facts)[view.start], of = view.ends[kind === "unseen" ? "unseen" : "final"], chosen = path(point, policy, at);
-  const items = kind === "unseen" ? view.facts.apart.unseen : view.facts.evaluation, fine = (other) => won(items[of.starts[other]]);
+  const items = kind === "unseen" ? view.facts.policy.unseen : view.facts.evaluation, fine = (other) => won(items[of.starts[other]]);
   const data = others.map((other) => line3(path(point, policy, other), fine(other) ? c.good : c.other, 1.5, `start ${of.starts[other]}`));
-  if (taught) data.push(line3(path(point, taught, beside), c.local, 6, view.facts.apart.teacher.one));
+  if (taught) data.push(line3(path(point, taught, beside), c.local, 6, teacherOf(view.facts).one));
   return scene(c, [...data, line3(chosen, c.accent, 6, "policy"), ...ends3(c, point, chosen)], `${view.endPoint}`);
 }
 

@@ -1,14 +1,16 @@
 // Figures of the whole run. `view.pieces` has an entry for each iteration, `view.k` and `view.m` are selected.
 
 const column = (view, name, m) => view.pieces.map((piece) => piece[name][m]);
+const localColumn = (view, name, m) => view.pieces.map((piece) => (piece.local ? piece.local[name][m] : null));
 const numbers = (view) => view.pieces.map((piece) => piece.iteration);
 const label = (view, m) => `condition ${m}` + (view.facts.conditions[m] ? ` · ${view.facts.conditions[m]}` : "");
 
-// The iterations and conditions that a finding speaks of.
-const places = (finding) => finding.conditions.flatMap((m) => range(finding.last - finding.first + 1).map((i) => ({k: finding.first + i, m})));
+// The words for who acted in an iteration, and for the teacher of the policy.
+const playerOf = (view, piece) => view.facts.players[piece.player];
+const teacherOf = ({players, policy}) => players[policy.teacher];
 
-// How the training of the policy ended, as the console says it.
-const inWords = (policy) => policy.status.toLowerCase().replaceAll("_", " ");
+// The iterations and conditions of a finding.
+const places = (finding) => finding.conditions.flatMap((m) => range(finding.last - finding.first + 1).map((i) => ({k: finding.first + i, m})));
 
 function glance(view, c) {
   const M = view.facts.sizes.M, change = range(M).map((m) => view.pieces.map((piece, k) => {
@@ -18,7 +20,7 @@ function glance(view, c) {
   const counts = range(M).map((m) => view.pieces.map((piece) => (piece.successes ? `${piece.successes[m]}/${piece.samples}` : "")));
   const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
   const crowded = view.pieces.length > 36, policies = view.pieces.filter((piece) => piece.policy), rows = M + (policies.length > 0);
-  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration, m: M, error: false})));
+  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration, m: M, error: policy.severity === "error"})));
   const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
     text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 11, weight: 800, color: marked.map((f) => (f.error ? c.bad : c.warn))},
     hoverinfo: "skip", cliponaxis: false};
@@ -31,7 +33,7 @@ function glance(view, c) {
         text: crowded ? [] : counts.flat(), textfont: {size: 10.5, color: c.ink}, hoverinfo: "skip"},
       signs,
       {x: policies.map((piece) => piece.iteration), y: policies.map(() => M), mode: "markers+text", marker: {size: 22, symbol: "square", opacity: 0}, customdata: policies.map(({policy}) => policy.sentence),
-        text: policies.map(({policy}) => (view.pieces.length > 12 ? "" : inWords(policy))), textfont: {size: 10.5, color: c.ink}, hovertemplate: "iteration %{x}, the training of the policy: %{customdata}<extra></extra>"},
+        text: policies.map(({policy}) => (view.pieces.length > 12 ? "" : policy.label)), textfont: {size: 10.5, color: c.ink}, hovertemplate: "iteration %{x}, the training of the policy: %{customdata}<extra></extra>"},
     ],
     layout: layout(c, {height: 74 + Math.max(30 * rows, 60), margin: {l: 78, r: 0, t: 6, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}),
       yaxis: axis(c, {tickvals: range(rows), ticktext: range(rows).map((m) => (m < M ? `condition ${m}` : "policy")), range: [rows - 0.5, -0.5], showgrid: false, zeroline: false}),
@@ -48,7 +50,7 @@ function cost(view, c, width) {
   return {data: grid.axes.flatMap((axes, m) => costTraces(view, c, m, limits[m], axes)), layout: grid.layout};
 }
 
-// What the samples cost, with some room: a prediction may be as far off as it likes.
+// The range of the samples' costs, with some room; predictions may lie far outside.
 function costRange(view, m) {
   const costs = finite(view.pieces.flatMap((piece) => piece.costs[m]));
   if (!costs.length) return view.logCost ? [0.1, 1] : [0, 1];
@@ -76,13 +78,13 @@ function costTraces(view, c, m, [low, high], axes) {
 
 // From each mean to the one that was predicted; a triangle at the edge where that is beyond it.
 function predictions(view, m, low, high) {
-  const steps = view.pieces.filter((piece, k) => k && piece.expected[m] !== null && view.pieces[k - 1].cost[m] !== null);
-  const shown = steps.map((piece) => Math.min(Math.max(piece.expected[m], low), high));
-  const beyond = steps.map((piece, i) => piece.expected[m] !== shown[i]);
+  const steps = view.pieces.filter((piece, k) => k && piece.local && piece.local.expected[m] !== null && view.pieces[k - 1].cost[m] !== null);
+  const shown = steps.map((piece) => Math.min(Math.max(piece.local.expected[m], low), high));
+  const beyond = steps.map((piece, i) => piece.local.expected[m] !== shown[i]);
   const symbols = beyond.map((far, i) => (far ? (shown[i] === low ? "triangle-down" : "triangle-up") : "diamond-open"));
   return {...joined(steps.map((piece, i) => ({x: [piece.iteration - 1, piece.iteration], y: [view.pieces[piece.iteration - 1].cost[m], shown[i]]}))),
     mode: "lines+markers", cliponaxis: false, marker: {symbol: symbols.flatMap((symbol) => ["circle", symbol, "circle"]), color: colours().warn, size: steps.flatMap(() => [0, 7, 0])},
-    customdata: steps.flatMap((piece) => [null, piece.expected[m], null]), hovertemplate: "iteration %{x}: %{customdata:.4g} predicted<extra></extra>"};
+    customdata: steps.flatMap((piece) => [null, piece.local.expected[m], null]), hovertemplate: "iteration %{x}: %{customdata:.4g} predicted<extra></extra>"};
 }
 
 // A curve for each condition, the selected one on top.
@@ -106,34 +108,35 @@ function success(view, c) {
 }
 
 function kl(view, c) {
-  const bound = {x: numbers(view), y: column(view, "bound", view.m), mode: "lines", line: {color: c.bad, width: 1.5, dash: "dot"},
+  const bound = {x: numbers(view), y: localColumn(view, "bound", view.m), mode: "lines", line: {color: c.bad, width: 1.5, dash: "dot"},
     hovertemplate: "iteration %{x}: bound %{y:.4g}<extra></extra>"};
-  return curves(view, c, (m) => column(view, "kl", m), {template: "%{y:.4g} nats", y: {rangemode: "tozero"}, more: [bound]});
+  return curves(view, c, (m) => localColumn(view, "kl", m), {template: "%{y:.4g} nats", y: {rangemode: "tozero"}, more: [bound]});
 }
 
 function klSteps(view, c) {
-  const z = view.facts.times.map((_, t) => view.pieces.map((piece) => unpack(piece.kl_steps).at(view.m, t, 0)));
+  const z = view.facts.times.map((_, t) => view.pieces.map((piece) => (piece.local ? unpack(piece.local.kl_steps).at(view.m, t, 0) : null)));
   return {data: [{type: "heatmap", x: numbers(view), y: view.facts.times, z, colorscale: rising(c), zmin: 0, colorbar: colorbar("nats"),
     hovertemplate: "iteration %{x}, t = %{y}: %{z:.3g} nats<extra></extra>"}],
     layout: layout(c, {margin: {l: 54, r: 0, t: 8, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}), yaxis: axis(c, {title: {text: "time step"}, showgrid: false, zeroline: false}), shapes: [{...cursor(c, view), layer: "above"}]})};
 }
 
 const everywhere = (view, name) => view.pieces.flatMap((piece) => piece[name]);
+const localEverywhere = (view, name) => view.pieces.flatMap((piece) => (piece.local ? piece.local[name] : []));
 const positive = (values) => values.map((value) => (value > 0 ? value : null));
-const eta = (view, c) => curves(view, c, (m) => positive(column(view, "eta", m)), {template: "η = %{y:.2e}", y: logAxis(everywhere(view, "eta"), "~e")});
-const entropy = (view, c) => curves(view, c, (m) => column(view, "entropy", m), {template: "%{y:.3f} nats"});
-const multiplier = (view, c) => curves(view, c, (m) => column(view, "multiplier", m), {template: "×%{y:.3g}", y: logAxis(everywhere(view, "multiplier"))});
+const eta = (view, c) => curves(view, c, (m) => positive(localColumn(view, "eta", m)), {template: "η = %{y:.2e}", y: logAxis(localEverywhere(view, "eta"), "~e")});
+const entropy = (view, c) => curves(view, c, (m) => localColumn(view, "entropy", m), {template: "%{y:.3f} nats"});
+const multiplier = (view, c) => curves(view, c, (m) => localColumn(view, "multiplier", m), {template: "×%{y:.3g}", y: logAxis(localEverywhere(view, "multiplier"))});
 const saturated = (view, c) => curves(view, c, (m) => column(view, "saturated", m), {template: "%{y:.1%}", y: {tickformat: ".0%", range: [-0.01, Math.max(0.25, 1.1 * Math.max(...everywhere(view, "saturated")))]}, shapes: [level(c, 0.2)]});
-const modelError = (view, c) => curves(view, c, (m) => positive(column(view, "model_error", m)),
-  {template: "%{y:.1%} of the spread", y: logAxis(everywhere(view, "model_error").concat(1), "~%"), shapes: [level(c, 1)]});
+const modelError = (view, c) => curves(view, c, (m) => positive(localColumn(view, "model_error", m)),
+  {template: "%{y:.1%} of the spread", y: logAxis(localEverywhere(view, "model_error").concat(1), "~%"), shapes: [level(c, 1)]});
 
 function time(view, c) {
   const shades = [c.accent, c.good, c.warn], totals = view.pieces.map((piece) => piece.seconds.reduce((a, b) => a + b, 0));
   const data = ["sample", "fit", "improve"].map((name, i) => ({type: "bar", x: numbers(view), y: view.pieces.map((piece) => piece.seconds[i]), name,
     marker: {color: shades[i]}, hovertemplate: `iteration %{x}: %{y:.3f} s to ${name}<extra></extra>`}));
-  // The first iteration compiles; it must not hide the others.
+  // The first iteration includes the compilation, which must not hide the others.
   const most = Math.max(...totals.slice(1)), cut = totals.length > 1 && totals[0] > 3 * most;
-  const note = {x: 0, y: 1, yref: "paper", text: `${totals[0].toFixed(1)} s with compiling`, showarrow: false, xanchor: "left", yanchor: "top", xshift: 8, font: {size: 10.5, color: c.muted}};
+  const note = {x: 0.4, y: 1, yref: "paper", text: `${totals[0].toFixed(1)} s with compiling`, showarrow: false, xanchor: "left", yanchor: "top", xshift: 2, font: {size: 10.5, color: c.muted}};
   return {data, layout: layout(c, {barmode: "stack", showlegend: true, legend: {orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", traceorder: "normal"},
     margin: {l: 54, r: 12, t: 26, b: 38}, xaxis: iterations(c, view), yaxis: axis(c, {ticksuffix: " s", ...(cut ? {range: [0, 1.4 * most]} : {})}), annotations: cut ? [note] : [], shapes: [cursor(c, view)]})};
 }
@@ -170,23 +173,23 @@ function policyNoise(view, c) {
 
 const won = (item) => item.successes === item.rollouts;
 
-// The starts that were trained on and those that were not, each with what the policy and its controller came to there.
+// The training starts and the unseen starts, each with the results of the policy and of its teacher.
 function starts(facts) {
-  const {evaluation, conditions, apart} = facts, at = (kind, i) => (apart.places ? apart.places[kind][i] : null);
-  const known = (item, kind, i, name) => ({kind, i, name, place: at(kind, i), policy: item, taught: kind === "trained" ? apart.taught[i] ?? null : null});
-  return [...evaluation.map((item, i) => known(item, "trained", i, conditions[i])), ...apart.unseen.map((item, i) => known(item, "unseen", i, apart.starts[i]))];
+  const {evaluation, conditions, policy} = facts, at = (kind, i) => (policy.places ? policy.places[kind][i] : null);
+  const known = (item, kind, i, name) => ({kind, i, name, place: at(kind, i), policy: item, taught: kind === "trained" ? policy.taught[i] ?? null : null});
+  return [...evaluation.map((item, i) => known(item, "trained", i, conditions[i])), ...policy.unseen.map((item, i) => known(item, "unseen", i, policy.starts[i]))];
 }
 
 const startLabel = ({kind, i, name}) => `${kind === "unseen" ? "unseen " : ""}${i}${name ? ` · ${name}` : ""}`;
 
 function map(view, c) {
-  const all = starts(view.facts), flat = view.facts.apart.places.axes.length === 1, [across, up] = view.facts.apart.places.axes;
+  const all = starts(view.facts), flat = view.facts.policy.places.axes.length === 1, [across, up] = view.facts.policy.places.axes;
   const y = (start) => (flat ? start.policy.cost : start.place[1]);
   const tone = all.map((start) => (won(start.policy) ? c.good : c.bad)), hollow = all.map((start, i) => (won(start.policy) ? tone[i] : c.card));
   const byCost = {color: all.map((start) => start.policy.cost), line: {width: 1, color: c.other}, colorscale: rising(c), showscale: true, colorbar: colorbar("cost")};
   const marker = view.told ? {color: hollow, line: {width: 2.2, color: tone}} : flat ? {color: c.accent} : byCost;
-  const said = ({policy, taught: by, ...start}) => `${startLabel(start)}: ${outcome(policy)}${by ? `; ${view.facts.apart.teacher.one} ${outcome(by)}` : ""}`;
-  // Where there is but one axis, the teachers have points of their own; on a map, a ring says that one succeeds.
+  const said = ({policy, taught: by, ...start}) => `${startLabel(start)}: ${outcome(policy)}${by ? `; ${teacherOf(view.facts).one} ${outcome(by)}` : ""}`;
+  // With one axis the teachers have points of their own; on a map, a ring marks the starts at which they succeed.
   const taught = all.filter((start) => start.taught && (flat || (view.told && won(start.taught)))), chosen = all[view.start];
   return {data: [
     {x: taught.map((s) => s.place[0]), y: taught.map((s) => (flat ? s.taught.cost : y(s))), mode: "markers", hoverinfo: "skip", marker: {size: flat ? 9 : 21, symbol: "circle-open", color: c.local, line: {width: flat ? 1.5 : 2.5}}},
@@ -197,7 +200,7 @@ function map(view, c) {
     yaxis: axis(c, {title: {text: flat ? "cost" : up}, zeroline: false, ...(flat ? {} : {scaleanchor: "x", scaleratio: ratio(all)})})})};
 }
 
-// One unit across is one unit up where the two are alike, so that a map is a map.
+// The ratio of the axes' units: 1 where the spans are similar, so that distances on the map are true.
 function ratio(all) {
   const span = (axis) => Math.max(...all.map((s) => s.place[axis])) - Math.min(...all.map((s) => s.place[axis]));
   return span(1) > 0 && Math.abs(Math.log10(span(0) / span(1))) < 0.5 ? 1 : (0.7 * span(0)) / (span(1) || 1);
