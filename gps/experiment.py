@@ -23,7 +23,8 @@ from gps.errors import ConfigError, TroubleError
 from gps.players import FINAL, UNSEEN
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
-from gps.runs.run import Run, load_run, unusable_policy
+from gps.runs import Run, load_run
+from gps.runs.run import unusable_policy
 from gps.sampling import Policy, collect, draw_noise, read_starts
 
 

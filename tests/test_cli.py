@@ -22,8 +22,8 @@ from gps.inspect import tables
 from gps.inspect.formatting import format_number, sparkline
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import Player
+from gps.runs import Run
 from gps.runs.control import Stopped
-from gps.runs.run import Run
 from gps.status import Status
 
 ROOT = Path(__file__).parents[1]

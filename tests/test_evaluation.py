@@ -15,7 +15,7 @@ from gps import cli
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate, prepare, restore
 from gps.records import Abort
-from gps.runs.run import Run
+from gps.runs import Run
 
 
 def test_without_noise_one_episode_says_all(tiny_run):

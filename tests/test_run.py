@@ -20,8 +20,8 @@ from gps.errors import RunError
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.records import PlannerRecord
+from gps.runs import Run, find_runs, load_run
 from gps.runs.layout import FORMAT, SIDES
-from gps.runs.run import Run, find_runs, load_run
 from gps.status import Status
 
 CORE = ["SHA256SUMS", "metrics.csv", "record.npz", "rollouts.npz", "state.npz", "timing.npz"]
@@ -420,7 +420,7 @@ KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
 from helpers.records import evaluation, record, state, with_mixture, with_policy
-from gps.runs.run import Run
+from gps.runs import Run
 
 original, copy = Path(sys.argv[1]), Path(sys.argv[2])
 actions = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from gps.players import Player
 from gps.records import IterationRecord
-from gps.runs.run import Run
+from gps.runs import Run
 from helpers.records import config, evaluation, record, with_mixture, with_policy
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}

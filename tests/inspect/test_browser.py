@@ -15,8 +15,8 @@ from helpers.runs import make_policy_run, make_run
 
 from gps.inspect.live import Server
 from gps.inspect.report.page import write
+from gps.runs import Run
 from gps.runs.control import read_request
-from gps.runs.run import Run
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium")

@@ -14,7 +14,7 @@ from gps.errors import ConfigError, RunError
 from gps.inspect.comparison import apart_header, apart_lines, apart_row, compare, header, read, row
 from gps.inspect.comparison.page import page
 from gps.inspect.statistics import interquartile_mean
-from gps.runs.run import Run
+from gps.runs import Run
 
 
 def make(

@@ -23,7 +23,7 @@ from gps.inspect.report.words import described, findings, summary
 from gps.linear_gaussian.types import LinearDynamics
 from gps.players import TEACHERS
 from gps.records import Status
-from gps.runs.run import Run
+from gps.runs import Run
 
 # -- packing ---------------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from gps import cli
 from gps.errors import ConfigError, RunError
 from gps.inspect import tables
 from gps.inspect.tensorboard import TensorBoard
-from gps.runs.run import Run, find_runs
+from gps.runs import Run, find_runs
 
 pytest.importorskip("tensorboardX")
 

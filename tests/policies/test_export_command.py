@@ -9,7 +9,7 @@ from helpers.records import config, record, state
 import gps
 from gps import cli
 from gps.policies.export import read_loader
-from gps.runs.run import Run
+from gps.runs import Run
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from helpers.sweeps import Killer
 import gps
 from gps import cli
 from gps.errors import ConfigError, RunError, SweepError
+from gps.runs import Run, find_runs, load_run
 from gps.runs.control import Stopped
-from gps.runs.run import Run, find_runs, load_run
 from gps.sweeps import Sweep, batch, worker
 from gps.sweeps.console import SweepProgress
 from gps.sweeps.pools import Pool, open_pool
