@@ -175,7 +175,7 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
                 alive = _ended(environment, log, t, group, alive, *_note(log, t, group, info, N, B))
                 if not alive.any():
                     break  # no action follows
-            mean = _act(policy, _packed([part[t] for part in seen], policy.observes), t)
+            mean = _act(policy, _packed([part[t] for part in seen], policy.observes), t, (M, N, du))
             wanted = mean.reshape(M * N, du)[group] + noise[t]
             log.wanted[t, group] = wanted
             if not isfinite(wanted.sum()):
@@ -215,15 +215,18 @@ def _run(environment, policy, count, group, starts, noise, seed, log) -> None:
         raise EnvironmentFault(message) from error
 
 
-def _act(policy, seen, t) -> Float[np.ndarray, "M N du"]:
-    """The policy's actions; an exception of the policy becomes a PolicyError."""
+def _act(policy, seen, t, shape: tuple[int, int, int]) -> Float[np.ndarray, "M N du"]:
+    """The policy's actions; an exception of the policy, or another shape, becomes a PolicyError."""
     try:
-        return np.asarray(policy.act(seen, t))
+        actions = np.asarray(policy.act(seen, t))
     except GpsError:
         raise
     except Exception as error:
         text = one_line(error)
         raise PolicyError(f"the policy raised at step {t}: {type(error).__name__}: {text}") from error
+    if actions.shape != shape:
+        raise PolicyError(f"the policy's actions at step {t} have the shape {actions.shape}; expected {shape}")
+    return actions
 
 
 def _ended(environment, log, t, group, alive, lost, why) -> Bool[np.ndarray, "n"]:
