@@ -45,6 +45,11 @@ class CheckedAlgorithm:
         _require(isinstance(algorithm.needs, Needs), "needs", algorithm.needs, "gps.algorithms.algorithm.Needs")
 
     @property
+    def unchecked(self) -> AnyAlgorithm:
+        """The algorithm within: for a state that may be damaged, which is no fault of the algorithm."""
+        return self._inner
+
+    @property
     def problem(self) -> Problem:
         return self._inner.problem
 
