@@ -25,6 +25,10 @@ from gps.sampling.policy import Policy
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 _CONTRACT = "gps.algorithms.algorithm says what each method must do"
+_COVARIANCES = Finding(
+    "exploration covariances are symmetric and positive semi-definite",
+    remedy="symmetrise the covariance of the policy, and keep its eigenvalues at or above 0",
+)
 
 
 class _Iteration(NamedTuple):
@@ -46,6 +50,9 @@ def check_algorithm(built: Experiment) -> Iterator[Finding]:
     try:
         before = built.begin()
         sampled = built.algorithm.policy(before)
+        if problem := _find_bad_covariance(sampled):
+            yield _COVARIANCES._replace(problem=problem)
+            return  # nothing can be sampled
         after, record = built.iterate(before, _Recorder())
     except AlgorithmFault as fault:
         yield Finding("the algorithm keeps its contract", str(fault), _CONTRACT)
@@ -57,9 +64,9 @@ def check_algorithm(built: Experiment) -> Iterator[Finding]:
     made = _Iteration(before, sampled, record, after)
     rules: tuple[tuple[str, Callable[[Experiment, _Iteration], str], str], ...] = (
         (
-            "exploration covariances are symmetric and positive semi-definite",
-            _find_bad_covariance,
-            "symmetrise the covariance of the policy, and keep its eigenvalues at or above 0",
+            _COVARIANCES.rule,
+            lambda built, made: _find_bad_covariance(built.algorithm.policy(made.after)),
+            _COVARIANCES.remedy,
         ),
         (
             "the same samples give the same update",
@@ -105,20 +112,19 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
     return Finding(f"{rule}; the first costs are {costs}")
 
 
-def _find_bad_covariance(built: Experiment, made: _Iteration) -> str:
-    """The first covariance that is none."""
-    for method, policy in (("policy", made.sampled), ("policy", built.algorithm.policy(made.after))):
-        covariance = np.asarray(policy.covariance)
-        if not np.allclose(covariance, covariance.swapaxes(-1, -2), rtol=1e-9, atol=1e-300):
-            return f"algorithm.{method} returned a policy whose covariance is not symmetric"
-        least = np.linalg.eigvalsh(covariance)[..., 0]
-        scale = np.abs(covariance).max(axis=(-1, -2))
-        if (bad := np.argwhere(least < -1e-9 * scale)).size:
-            m, t = bad[0]
-            return (
-                f"algorithm.{method} returned a policy whose covariance has the eigenvalue {least[m, t]:.3g} in condition "
-                f"{m} at step {t}; expected none below 0"
-            )
+def _find_bad_covariance(policy: Policy) -> str:
+    """The first covariance of the exploration noise that is no covariance; empty if there is none."""
+    covariance = np.asarray(policy.covariance)
+    if not np.allclose(covariance, covariance.swapaxes(-1, -2), rtol=1e-9, atol=1e-300):
+        return "algorithm.policy returned a policy whose covariance is not symmetric"
+    least = np.linalg.eigvalsh(covariance)[..., 0]
+    scale = np.abs(covariance).max(axis=(-1, -2))
+    if (bad := np.argwhere(least < -1e-9 * scale)).size:
+        m, t = bad[0]
+        return (
+            f"algorithm.policy returned a policy whose covariance has the eigenvalue {least[m, t]:.3g} in condition {m} "
+            f"at step {t}; expected none below 0"
+        )
     return ""
 
 

@@ -129,7 +129,8 @@ class _Group:
                     alive = self._end(alive, t, *self._write_observations(log.observations, t, info))
                     if not alive.any():
                         break  # no action follows
-                mean = _act(policy, pack_input([part[t] for part in inputs], policy.observes), t)
+                seen = pack_input([part[t] for part in inputs], policy.observes)
+                mean = _act(policy, seen, t, (self.M, self.N, du))
                 wanted = mean.reshape(self.M * self.N, du)[episodes] + noise[t]
                 log.wanted[t, episodes] = wanted
                 if not isfinite(wanted.sum()):
@@ -226,14 +227,17 @@ class _Group:
             raise EnvironmentFault(f"the environment returned the reward {rewards[bad[0]]}: {where}")
 
 
-def _act(policy: Policy, seen: Any, t: int) -> Float[np.ndarray, "M N du"]:
-    """The policy's actions; an exception of the policy becomes a PolicyError."""
+def _act(policy: Policy, seen: Any, t: int, shape: tuple[int, int, int]) -> Float[np.ndarray, "M N du"]:
+    """The policy's actions; an exception of the policy, or another shape, becomes a PolicyError."""
     try:
-        return np.asarray(policy.act(seen, t))
+        actions = np.asarray(policy.act(seen, t))
     except GpsError:
         raise
     except Exception as error:
         raise PolicyError(f"the policy raised at step {t}: {type(error).__name__}: {one_line(error)}") from error
+    if actions.shape != shape:
+        raise PolicyError(f"the policy's actions at step {t} have the shape {actions.shape}; expected {shape}")
+    return actions
 
 
 def _locate(fault: SimulationFault, episodes: slice, samples: int, when: str) -> EnvironmentFault:
