@@ -188,7 +188,8 @@ def test_check(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "samples = 7" in out
     assert "2 conditions, T = 6, dx = 4, du = 2" in out
-    assert out.splitlines()[-1].startswith("ok    one iteration can be made")
+    assert "\nok    one iteration can be made; the first costs are " in out
+    assert out.splitlines()[-1] == "ok    every view shows the record"
 
 
 # -- list and show ---------------------------------------------------------------------------------------------------
