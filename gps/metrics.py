@@ -21,7 +21,7 @@ Kind = TypeVar("Kind")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One condition in one iteration: a line of the console and of `metrics.csv`. None where there is no such number."""
+    """One condition in one iteration: a line of the console and of `metrics.csv`. None where there is no number."""
 
     iteration: int
     condition: int
