@@ -188,7 +188,8 @@ def test_check(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "samples = 7" in out
     assert "2 conditions, T = 6, dx = 4, du = 2" in out
-    assert out.splitlines()[-1].startswith("ok    one iteration can be made")
+    assert "\nok    one iteration can be made; the first costs are " in out
+    assert out.splitlines()[-1] == "ok    every view shows the record"
 
 
 # -- list and show ---------------------------------------------------------------------------------------------------
@@ -332,7 +333,7 @@ def test_csv_of_an_environment_that_does_not_tell_of_success_and_of_a_policy():
 
 @pytest.mark.parametrize("kind", ["policy alone", "nothing more"])
 def test_csv_of_what_an_algorithm_has_not(kind):
-    made = with_policy(record(1), Player.EXPERT, teacher=Player.EXPERT)
+    made = with_policy(record(1), sampled=False, teacher=Player.EXPERT)
     made = made if kind == "policy alone" else dataclasses.replace(made, policy=None)
     rows = make_rows(made)
     assert [row.player for row in rows] == ["expert", "expert"]
@@ -367,7 +368,7 @@ def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path
 
 def test_a_policy_in_detail(tmp_path, capsys):
     run = Run.create(tmp_path / "runs", "e", 0, config(), tmp_path, "")
-    made = with_policy(record(0), Player.LOCAL, message="The training loss exploded.")
+    made = with_policy(record(0), sampled=False, message="The training loss exploded.")
     run.write(made, state(0))
     assert cli.main(["show", str(run.path), "--iteration", "0", "--condition", "1"]) == 0
     out = capsys.readouterr().out

@@ -100,7 +100,7 @@ def test_it_is_checked_exported_and_shown(experiment, run, tmp_path, capsys):
     assert cli.main(["check", str(experiment)]) == 0
     assert "\nFAIL" not in capsys.readouterr().out
     assert cli.main(["export", str(run.path), "-o", str(tmp_path / "policy.npz")]) == 0
-    assert "a neural policy, 4 observations -> 8 tanh -> 2 actions, after iteration 2" in capsys.readouterr().out
+    assert "a neural policy, 4 observations -> 8 relu -> 2 actions, after iteration 2" in capsys.readouterr().out
     assert cli.main(["report", str(run.path), "-o", str(tmp_path / "report.html")]) == 0
     assert (tmp_path / "report.html").stat().st_size > 10_000
     capsys.readouterr()

@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 from helpers.bits import assert_same_bits
 from helpers.policies import vector_policy
-from helpers.records import State, config, controllers, evaluation, record, state, with_mixture, with_policy
+from helpers.records import State, config, controllers, evaluation, record, rollouts, state, with_policy
+from helpers.runs import with_mixture
 
 import gps.storage.folders
 from gps.errors import RunError
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.records import PlannerRecord
-from gps.runs import Run, find_runs, load_run
 from gps.runs.layout import FORMAT, SIDES
+from gps.runs import Run, find_runs, load_run
 from gps.status import Status
 
 CORE = ["SHA256SUMS", "metrics.csv", "record.npz", "rollouts.npz", "state.npz", "timing.npz"]
@@ -75,13 +76,11 @@ def test_layout(run):
     assert {"gps", "python", "numpy", "jax", "mujoco"} <= json.loads((run.path / "versions.json").read_text()).keys()
 
 
-EXPERT = {"teacher": Player.EXPERT}
-
 KINDS = {
     "local": (lambda: record(0), {"local"}),
     "global model": (lambda: with_mixture(record(0)), {"local", "model"}),
     "guided": (lambda: with_policy(with_mixture(record(0))), {"local", "policy", "model"}),
-    "distilled": (lambda: with_policy(record(0), Player.BOTH, **EXPERT), {"policy"}),
+    "distilled": (lambda: with_policy(record(0), teacher=Player.EXPERT), {"policy"}),
     "nothing more": (lambda: dataclasses.replace(record(0), local=None), set()),
 }
 """The records of some algorithms, and the sides that they have."""
@@ -155,13 +154,13 @@ def test_evaluation(run):
     assert run.evaluation() is None
     assert run.evaluation_rows() == []
     for seed in range(2):  # the second takes the place of the first
-        made = evaluation(seed=seed, cost=2.0 + seed)
+        made = evaluation(rollouts(np.random.default_rng(seed), N=1), 2.0 + seed)
         run.write_evaluation(made)
         assert_same_bits(run.evaluation(), made)
     rows = run.evaluation_rows()
     assert [row.cost for row in rows] == pytest.approx(made.costs.sum(axis=(1, 2)))
     assert [row.player for row in rows] == ["local", "local"]
-    taught = evaluation("expert", Player.EXPERT)
+    taught = evaluation(None, 1.0, "expert", Player.EXPERT)
     run.write_evaluation(taught)
     assert_same_bits(run.evaluation("expert"), taught)
     assert (run.path / "evaluation_expert").is_dir() and run.evaluation("unseen") is None
@@ -419,7 +418,8 @@ def test_a_failure_at_any_step_leaves_a_whole_run(run, monkeypatch, tmp_path, er
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from helpers.records import evaluation, record, state, with_mixture, with_policy
+from helpers.records import evaluation, record, state, with_policy
+from helpers.runs import with_mixture
 from gps.runs import Run
 
 original, copy = Path(sys.argv[1]), Path(sys.argv[2])

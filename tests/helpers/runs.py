@@ -7,18 +7,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gps.players import Player
-from gps.records import IterationRecord
+from gps.players import FINAL, UNSEEN, Player
+from gps.records import IterationRecord, MixtureRecord, ModelRecord
 from gps.runs import Run
-from helpers.records import config, evaluation, record, with_mixture, with_policy
+from helpers.records import config, covariances, evaluation, record, rollouts, with_policy
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
 
 
 class State(NamedTuple):
-    """The state of a made-up algorithm."""
+    """The state of an algorithm that does not matter."""
 
     iteration: int
+
+
+def with_mixture(item: IterationRecord, clusters: int = 3) -> IterationRecord:
+    """The same with a mixture as its model; without a model for no clusters."""
+    rng = np.random.default_rng([item.iteration, 2])
+    d = 2 * item.rollouts.states.shape[-1] + item.rollouts.actions.shape[-1]
+    if clusters == 0:
+        return item
+    mixture = MixtureRecord(
+        np.full(clusters, 1 / clusters), rng.normal(size=(clusters, d)), covariances(rng, clusters, d)
+    )
+    return dataclasses.replace(item, model=ModelRecord(mixture=mixture))
 
 
 def make_run(
@@ -31,7 +43,7 @@ def make_run(
     overrides: Sequence[str] = (),
     **sizes: int,
 ) -> Run:
-    """A run with a mixture of `clusters`; `change` alters its records, `sizes` are M, N, T, dx and du."""
+    """A run; `change` alters its records, `sizes` are M, N, T, dx and du."""
     source = folder / "e"
     source.mkdir(exist_ok=True)
     conditions = ", ".join("{}" for _ in range(sizes.get("M", 2)))
@@ -52,36 +64,30 @@ def make_policy_run(
     teacher: Player = Player.LOCAL,
     **options,
 ) -> Run:
-    """A run of a global policy, evaluated in a made-up way; `options` are those of `make_run`.
-
-    The teacher acts in iteration 0, then the policy.
-    """
+    """A run of a global policy, evaluated in a made-up way; `options` are those of `make_run`."""
     sizes = {key: options[key] for key in ("T", "dx", "du") if key in options}
     M = options.get("M", 2)
     trained = ", ".join(f"{{ qpos = [{i}.0, {i}.0] }}" for i in range(M))
     others = ", ".join(f"{{ qpos = [{i}.0, {i}.5] }}" for i in range(unseen))
     overrides = [f"environment.conditions=[{trained}]", f"environment.test_conditions=[{others}]"]
-    options.setdefault(
-        "change",
-        lambda item: with_policy(item, player=Player.POLICY if item.iteration else teacher, teacher=teacher),
-    )
+    options.setdefault("change", lambda item: with_policy(item, sampled=item.iteration > 0, teacher=teacher))
     run = make_run(folder, iterations, overrides=overrides, **options)
-    shown = {"final": (Player.POLICY, M), "unseen": (Player.POLICY, unseen), teacher.value: (teacher, M)}
-    for k, (what, (player, count)) in enumerate(shown.items()):
+    for k, (what, player, count) in enumerate(
+        [(FINAL, Player.POLICY, M), (UNSEEN, Player.POLICY, unseen), (teacher.value, teacher, M)]
+    ):
         if evaluated and count:
-            run.write_evaluation(evaluation(what, player, cost=1.0 + k, seed=k, M=count, **sizes))
+            made = rollouts(np.random.default_rng(k), M=count, N=1, **sizes)
+            run.write_evaluation(evaluation(made, 1.0 + k, what, player))
     return run
 
 
 def append(run: Run, k: int, clusters: int = 3, change=lambda item: item, **sizes: int) -> None:
-    """Write iteration k; `clusters` and `change` are those of `make_run`, 0 clusters leave no global model."""
-    made = record(k, **sizes)
-    made = change(with_mixture(made, clusters) if clusters else made)
+    made = change(with_mixture(record(k, **sizes), clusters))
     run.write(made, State(k), None if made.local is None else made.local.improved)
 
 
 def cut_short(item: IterationRecord) -> IterationRecord:
-    """The same with the first sample of each condition ended after a third of its steps, masked as by `collect`."""
+    """The same with the first sample of each condition ended after a third of its steps, as `collect` leaves it."""
     mask = item.rollouts.mask.copy()
     mask[:, 0, mask.shape[2] // 3 :] = False
     zeroed = {name: np.where(mask[..., None], getattr(item.rollouts, name), 0.0) for name in ("states", "actions")}
