@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.records import config, record, rollouts, state, untold, with_policy
+from helpers.records import config, evaluation, record, rollouts, state, untold, with_policy
 
 from gps import cli
 from gps.errors import ConfigError, RunError
 from gps.inspect.comparison import apart_header, apart_lines, apart_row, compare, header, read, row
 from gps.inspect.comparison.page import page
 from gps.inspect.statistics import interquartile_mean
+from gps.players import Player
 from gps.runs.run import Run
 
 
@@ -26,7 +27,7 @@ def make(
     for k in range(iterations):
         run.write(record(k, seed=seed), state(k))
     if cost is not None:
-        run.write_evaluation(rollouts(np.random.default_rng(seed), N=1), np.full((2, 1, 6), cost))
+        run.write_evaluation(evaluation(rollouts(np.random.default_rng(seed), N=1), cost))
     return run
 
 
@@ -39,8 +40,7 @@ def test_a_run_as_a_member(tmp_path):
     np.testing.assert_allclose(member.success.values, [made.successes.sum() / 6 for made in records])
     np.testing.assert_allclose(member.returns.values, [made.rollouts.rewards.sum(axis=2).mean() for made in records])
     assert (member.episodes, member.steps, member.final_cost, len(member.solved)) == (18, 108, 12.0, 2)
-    evaluated, _ = run.evaluation
-    assert member.final_return == pytest.approx(evaluated.rewards.sum(axis=2).mean())
+    assert member.final_return == pytest.approx(run.evaluation().rollouts.rewards.sum(axis=2).mean())
     assert member.settings["environment.conditions"] == ({}, {})
     assert member.settings["cost.0.name"] == "quadratic"
 
@@ -212,17 +212,22 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert earlier.read_text() == "earlier" and not list(tmp_path.glob("*.html?*")) and not list(tmp_path.glob(".*"))
 
 
-def make_policy(folder: Path, seed: int, *overrides: str, unseen: float = 1.0, teacher: str = "local", **kinds) -> Run:
+def make_policy(
+    folder: Path, seed: int, *overrides: str, unseen: float = 1.0, teacher: Player = Player.LOCAL, **kinds
+) -> Run:
     """A run of a policy that solves one of two trained starts, a share of four unseen ones, and whose teacher fails."""
     folder.mkdir(exist_ok=True)
     others = "environment.test_conditions=[" + ", ".join(f"{{ qpos = [{i}.0, 0.5] }}" for i in range(4)) + "]"
     run = Run.create(folder / "runs", "e", seed, config(others, *overrides), folder, "gps run e")
     for k in range(3):
         run.write(with_policy(record(k, seed=seed), teacher=teacher, **kinds), state(k))
-    for k, (what, wins, count) in enumerate((("final", 1, 2), ("unseen", round(4 * unseen), 4), (teacher, 0, 2))):
+    evaluations = (
+        ("final", Player.POLICY, 1, 2), ("unseen", Player.POLICY, round(4 * unseen), 4), (teacher.value, teacher, 0, 2),
+    )  # fmt: skip
+    for k, (what, player, wins, count) in enumerate(evaluations):
         made = rollouts(np.random.default_rng(seed), M=count, N=1)
         success = np.broadcast_to(np.arange(count)[:, None, None] < wins, made.success.shape)
-        run.write_evaluation(dataclasses.replace(made, success=success), np.full((count, 1, 6), 1.0 + k), what)
+        run.write_evaluation(evaluation(dataclasses.replace(made, success=success), 1.0 + k, what, player))
     return run
 
 
@@ -275,7 +280,7 @@ def test_whose_samples_the_curves_are_of_is_said(tmp_path):
 
 @pytest.mark.parametrize(("sampled", "whose"), [(False, "the expert's"), (True, "those of expert and policy together")])
 def test_an_expert_is_told_apart_by_its_name(tmp_path, sampled, whose):
-    make_policy(tmp_path, 0, teacher="expert", sampled=sampled)
+    make_policy(tmp_path, 0, teacher=Player.EXPERT, sampled=sampled)
     comparison = compare([tmp_path / "runs"])
     cells = dict(zip(apart_header(comparison), apart_row(comparison.groups[0], comparison), strict=True))
     assert cells["expert success [95 %]"] == "0/2; 0 %" and "local success [95 %]" not in cells
@@ -298,7 +303,7 @@ def test_an_environment_that_does_not_tell_of_success(tmp_path, capsys):
     run = make(tmp_path, 0, iterations=0, cost=None)
     made = record(0)
     run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
-    run.write_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.full((2, 1, 6), 1.0))
+    run.write_evaluation(evaluation(untold(rollouts(np.random.default_rng(0), N=1))))
     comparison = compare([run.path])
     assert not comparison.reports_success
     assert not any("solved" in name for name in header(comparison))
