@@ -72,7 +72,9 @@ def _check_condition(item: Piece, before: Piece | None, m: int) -> Iterator[Find
         text = item.message[m] or status.sentence
         yield _make_finding(status.name, status.severity, k, m, text, remedy=status.remedy)
     if (share := item.saturated[m] or 0.0) > SATURATED:
-        text = f"the environment's limits changed {100 * share:.0f} % of the actions: it did not execute them as requested."
+        text = (
+            f"the environment's limits changed {100 * share:.0f} % of the actions: not all were executed as requested."
+        )
         yield _make_finding("saturated", Severity.WARNING, k, m, text, share)
     if before is not None and item.local is not None:
         yield from _check_forecast(item, item.local, before, m)
