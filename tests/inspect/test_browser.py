@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.processes import gps_command
-from helpers.records import untold, with_policy, without_dynamics
+from helpers.records import evaluation, untold, with_policy, without_dynamics
 from helpers.runs import make_policy_run, make_run
 
 from gps.inspect.live import Server
 from gps.inspect.report.page import write_report
 from gps.players import Player
+from gps.records import ModelRecord, PlannerRecord
 from gps.runs.control import read_request
 from gps.runs.run import Run
 from gps.status import Status
@@ -236,6 +237,35 @@ def test_a_run_without_local_controllers_has_samples_alone(page, tmp_path):
     data = page.evaluate("document.getElementById('states').data.slice(0, 2).flatMap((t) => Array.from(t.y))")
     shown = sorted(value for value in data if value is not None)
     assert shown == pytest.approx(sorted(rollouts.states[1, :, :, 0].ravel().tolist()), abs=1e-3)
+    assert page.errors == []
+
+
+def test_a_run_that_plans_in_a_global_model(page, tmp_path):
+    """As an algorithm without local controllers and without a policy."""
+
+    def change(item):
+        errors = np.arange(1.0, 25.0).reshape(6, 4)
+        model = ModelRecord(
+            training_loss=np.array([-1.0, -2.0]), held_out_loss=np.array([3.0, -1.0, -0.5]),
+            one_step_error=errors[0], horizon_error=errors,
+        )  # fmt: skip
+        planner = PlannerRecord(predicted=np.array([1.0, 2.0]), actual=np.array([3.0, 4.0 + item.iteration]))
+        return dataclasses.replace(item, player=Player.PLANNER, local=None, model=model, planner=planner)
+
+    file = tmp_path / "report.html"
+    run = make_run(tmp_path, change=change)
+    run.write_evaluation(evaluation(run.iterations[0].rollouts, player=Player.PLANNER))
+    write_report(run, file)
+    page.goto(file.as_uri())
+    drawn(page)
+    page.evaluate("select(2, 1)")
+    until(page, "document.body.dataset.shown === '2-1'")
+    drawn(page)
+    assert visible(page) == ALWAYS | {"model-loss", "planner", "ahead"}
+    assert (curve(page, "planner", 0), curve(page, "planner", 1)) == ([2.0] * 3, [4.0, 5.0, 6.0])
+    assert (curve(page, "model-loss", 1), curve(page, "model-loss", 2)) == ([3.0] * 3, [-1.0] * 3)
+    assert curve(page, "ahead", 0) == [1.0, 5.0, 9.0, 13.0, 17.0, 21.0]
+    assert "The planner, without noise, solves" in page.locator("#summary").inner_text()
     assert page.errors == []
 
 

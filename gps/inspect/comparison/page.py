@@ -216,7 +216,12 @@ def _draw_measures(comparison: Comparison, measures: Sequence[Measure]) -> go.Fi
         x = {"domain": [left, left + width], "title": measure.name, "anchor": f"y{axis}"}
         if measure.kind == "success":
             x |= {"range": [-0.04, 1.04], "tickformat": ".0%"}
-        y = {"anchor": f"x{axis}", "range": [len(rows) - 0.5, -0.5], "type": "category", "categoryarray": rows}
+        y: dict[str, object] = {
+            "anchor": f"x{axis}",
+            "range": [len(rows) - 0.5, -0.5],
+            "type": "category",
+            "categoryarray": rows,
+        }
         y |= {"showticklabels": column == 1, "automargin": True}
         figure.update_layout({f"xaxis{axis}": x, f"yaxis{axis}": y})
     return figure
