@@ -10,7 +10,7 @@ import numpy as np
 
 from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.comparison.groups import Comparison, Group
-from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read
+from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read_member
 from gps.players import Player
 from gps.runs.run import Run, find_runs
 
@@ -72,7 +72,7 @@ def _read_all(paths: Sequence[str | Path]) -> tuple[list[Member], list[str]]:
     members, left_out = [], []
     for path in found.values():
         try:
-            members.append(read(Run.open(path)))
+            members.append(read_member(Run.open(path)))
         except GpsError as error:
             left_out.append(f"left out: {' '.join(str(error).split())}")
     if not members:

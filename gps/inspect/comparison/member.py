@@ -88,7 +88,7 @@ class Member:
         return float(solved[0]) if len(solved) else np.inf
 
 
-def read(run: Run) -> Member:
+def read_member(run: Run) -> Member:
     """Read a run as a member of a comparison.
 
     Raises:
