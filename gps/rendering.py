@@ -71,7 +71,7 @@ def render(
             contextlib.closing(offscreen.make_pictures(environment, size, camera)) as pictures,
         ):
             frames = video.film(environment, pictures, rollouts, costs, chosen, timing.steps, dt)
-            video.write(path, watch(frames, len(timing.steps)) if watch else frames, timing)
+            video.write_video(path, watch(frames, len(timing.steps)) if watch else frames, timing)
     return path
 
 

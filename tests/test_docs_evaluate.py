@@ -48,8 +48,8 @@ def test_the_commands_can_be_typed_so():
 
 
 def test_the_table_is_that_of_the_command():
-    from gps.inspect.comparison import Comparison, header
+    from gps.inspect.comparison import Comparison, make_header
 
-    head = header(Comparison("", (), ()))
+    head = make_header(Comparison("", (), ()))
     printed = re.search(r"^group .*$", TEXT, re.M).group()
     assert all(name in printed for name in head)

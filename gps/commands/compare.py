@@ -21,17 +21,17 @@ def main(args: argparse.Namespace) -> int:
 
     result = compare(args.runs, args.by, args.anyway)
     print(result.title)
-    for line in words.lines(result):
+    for line in words.format_comparison(result):
         print(line)
-    for line in words.legend(result):
+    for line in words.make_legend(result):
         print(f"  {line}")
-    if apart := words.apart_lines(result):
+    if apart := words.format_apart(result):
         print()
-        for line in [*apart, *(f"  {line}" for line in words.apart_legend(result))]:
+        for line in [*apart, *(f"  {line}" for line in words.make_apart_legend(result))]:
             print(line)
     sys.stdout.flush()
     for note in result.notes:
         print(f"gps: {note}", file=sys.stderr)
-    page.write(result, args.output)
+    page.write_comparison(result, args.output)
     print(args.output)
     return OK

@@ -40,8 +40,8 @@ _SECONDS = ("sample_seconds", "fit_seconds", "improve_seconds")
 
 def _compute_success(rows: Sequence[Row]) -> dict[str, float]:
     """Return the share of successful samples; empty if the environment does not report success."""
-    known = [row for row in rows if row.successes is not None]
-    return {"success": sum(row.successes for row in known) / sum(row.samples for row in known)} if known else {}
+    known = [(row.successes, row.samples) for row in rows if row.successes is not None]
+    return {"success": sum(wins for wins, _ in known) / sum(samples for _, samples in known)} if known else {}
 
 
 def _collect_deviations(policy: PolicyRecord | None) -> dict[str, float]:

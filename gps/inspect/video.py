@@ -1,6 +1,6 @@
 """Videos of episodes: several conditions side by side, each with a caption, in real time.
 
-`film` replays recorded actions and yields frames; `write` stores them as .mp4, .webp or .gif.
+`film` replays recorded actions and yields frames; `write_video` stores them as .mp4, .webp or .gif.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def require_packages(path: Path) -> None:
         raise DrawingError(f'{path}: writing video needs more packages: pip install "gps[video]"')
 
 
-def write(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:
+def write_video(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:
     """Write frames as a video in the format of the file's suffix. Loops rest on the last frame for a second.
 
     Raises:

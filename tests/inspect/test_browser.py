@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.processes import gps_command
-from helpers.records import untold, with_policy
+from helpers.records import evaluation, untold, with_policy, without_dynamics
 from helpers.runs import make_policy_run, make_run
 
 from gps.inspect.live import Server
-from gps.inspect.report.page import write
-from gps.runs import Run
+from gps.inspect.report.page import write_report
+from gps.players import Player
+from gps.records import ModelRecord, PlannerRecord
 from gps.runs.control import read_request
+from gps.runs import Run
+from gps.status import Status
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -69,7 +72,7 @@ def run(tmp_path_factory) -> Run:
 
 def test_the_report(page, run, tmp_path):
     file = tmp_path / "report.html"
-    write(run, file)
+    write_report(run, file)
     page.goto(file.as_uri())
     until(page, "document.body.dataset.shown !== undefined")
     page.evaluate("select(3, 0)")
@@ -81,22 +84,22 @@ def test_the_report(page, run, tmp_path):
 
     show_figure(page, "states")
     before = curve(page, "states")
-    assert before == pytest.approx(run.iterations[3].marginals.mean[0, :, 0].tolist(), abs=1e-3)
+    assert before == pytest.approx(run.iterations[3].local.marginals.mean[0, :, 0].tolist(), abs=1e-3)
     page.locator("#iteration").evaluate("slider => { slider.value = 1; slider.dispatchEvent(new Event('input')); }")
     until(page, "document.body.dataset.shown === '1-0'")
     show_figure(page, "states")
-    assert curve(page, "states") == pytest.approx(run.iterations[1].marginals.mean[0, :, 0].tolist(), abs=1e-3)
+    assert curve(page, "states") == pytest.approx(run.iterations[1].local.marginals.mean[0, :, 0].tolist(), abs=1e-3)
     page.select_option("#condition", "1")
     until(page, "document.body.dataset.shown === '1-1'")
     show_figure(page, "states")
-    assert curve(page, "states") == pytest.approx(run.iterations[1].marginals.mean[1, :, 0].tolist(), abs=1e-3)
+    assert curve(page, "states") == pytest.approx(run.iterations[1].local.marginals.mean[1, :, 0].tolist(), abs=1e-3)
     assert "Inside iteration 1, condition 1" in page.locator("#inside-title").inner_text()
 
     show_figure(page, "feedback")
     page.select_option("#action", "1")
     until(page, "!dirty.has('feedback')")
     z = page.evaluate("document.getElementById('feedback').data[0].z.map(row => Array.from(row))")
-    K = run.iterations[1].controllers.feedback[1, :, 1]
+    K = run.iterations[1].local.controllers.feedback[1, :, 1]
     assert all(row == pytest.approx(K[:, i].tolist(), abs=0.05) for i, row in enumerate(z))
     assert page.errors == []
     assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
@@ -113,7 +116,7 @@ def drawn(page) -> None:
 def test_the_report_of_a_policy(page, tmp_path):
     run = make_policy_run(tmp_path, iterations=3)
     file = tmp_path / "report.html"
-    write(run, file)
+    write_report(run, file)
     page.goto(file.as_uri())
     until(page, "view.ends !== null")
     page.evaluate("select(2, 1)")
@@ -125,10 +128,10 @@ def test_the_report_of_a_policy(page, tmp_path):
     assert page.locator("#policy-status").inner_text().startswith("All steps were done")
     assert page.locator("figure:has(#policy-kl) h3").inner_text() == "KL of the policy to the local controllers"
     # Beneath, the local controllers that the iteration made; above, what was run.
-    mean, spread = record.marginals.mean[1, :, 0], np.ptp(record.marginals.mean)
+    mean, spread = record.local.marginals.mean[1, :, 0], np.ptp(record.local.marginals.mean)
     assert curve(page, "states", 5) == pytest.approx(mean.tolist(), abs=1e-3 * spread)
     feedforward = [curve(page, "feedforward", trace) for trace in (2, 5)]
-    for shown, controllers in zip(feedforward, (record.improved, record.controllers), strict=True):
+    for shown, controllers in zip(feedforward, (record.local.improved, record.local.controllers), strict=True):
         assert shown == pytest.approx(controllers.feedforward[1, :, 0].tolist(), abs=1e-3)
     assert page.evaluate("document.getElementById('feedback').data.length") == 2
     assert curve(page, "policy-kl-now", 1) == pytest.approx(record.policy.kl[1].tolist(), abs=1e-3)
@@ -138,21 +141,21 @@ def test_the_report_of_a_policy(page, tmp_path):
     assert curve(page, "policy-loss", 2) == pytest.approx([2.0] * 3)
 
     assert page.locator(".tile").count() == 3 and page.locator("#starts tr").count() == 6
-    solved = sum(item.solved for item in run.evaluated_summary("unseen"))
+    solved = sum(item.solved for item in run.evaluation_rows("unseen"))
     assert f"{solved} of 3" in page.locator(".tile").nth(1).inner_text()
     page.locator("#starts button").nth(1).click()
     show_figure(page, "end-states")
     for trace, what in ((1, "local"), (2, "final")):
-        states = run.evaluated(what)[0].states[1, 0, :, 0]
+        states = run.evaluation(what).rollouts.states[1, 0, :, 0]
         assert curve(page, "end-states", trace) == pytest.approx(states.tolist(), abs=1e-3)
     page.select_option("#start", "3")
-    assert "Nothing was trained from here." in page.locator("#end-words").inner_text()
+    assert "It was not trained from this start." in page.locator("#end-words").inner_text()
     show_figure(page, "end-states")
-    states = run.evaluated("unseen")[0].states[1, 0, :, 0]
+    states = run.evaluation("unseen").rollouts.states[1, 0, :, 0]
     assert curve(page, "end-states", 1) == pytest.approx(states.tolist(), abs=1e-3)
     page.evaluate("select(0, 0)")
     until(page, "document.body.dataset.shown === '0-0'")
-    assert "The local controllers were sampled, not the policy." in page.locator("#roles").inner_text()
+    assert "The local controller was sampled." in page.locator("#roles").inner_text()
     assert page.errors == []
 
 
@@ -160,17 +163,17 @@ def test_the_report_of_a_policy_that_an_expert_taught(page, tmp_path):
     file = tmp_path / "report.html"
     run = make_policy_run(
         tmp_path,
-        teacher="expert",
-        change=lambda item: with_policy(item, item.iteration > 0, "No." * (item.iteration == 2), teacher="expert"),
+        teacher=Player.EXPERT,
+        change=lambda item: with_policy(item, item.iteration > 0, "No." * (item.iteration == 2), teacher=Player.EXPERT),
     )
-    write(run, file)
+    write_report(run, file)
     page.goto(file.as_uri())
     until(page, "view.ends !== null")
     page.evaluate("select(2, 1)")
     until(page, "document.body.dataset.shown === '2-1'")
     drawn(page)
     assert "Expert and policy were sampled together." in page.locator("#roles").inner_text()
-    assert "The expert, from the same starts" in page.locator(".tile").nth(2).inner_text()
+    assert "The expert, from the training starts" in page.locator(".tile").nth(2).inner_text()
     assert page.locator("#policy-status").get_attribute("class") == "bad"
     assert page.evaluate("document.getElementById('glance').layout.yaxis.ticktext") == [
         "condition 0",
@@ -180,14 +183,109 @@ def test_the_report_of_a_policy_that_an_expert_taught(page, tmp_path):
     assert page.evaluate("document.getElementById('glance').data[2].y")[-1] == 2
     page.evaluate("select(0, 0)")
     until(page, "document.body.dataset.shown === '0-0'")
-    assert "The expert was sampled, not the policy." in page.locator("#roles").inner_text()
+    assert "The expert was sampled." in page.locator("#roles").inner_text()
     assert "local controller" not in page.locator("main").inner_text()
+    assert page.errors == []
+
+
+LOCAL = {"kl", "kl-steps", "eta", "entropy", "multiplier", "feedback", "feedforward", "noise", "search", "kl-now"}
+DYNAMICS = {"model-error", "model"}
+POLICY = {"policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"}
+ENDS = {"map", "end-states", "end-actions", "end-space"}
+ALWAYS = {"glance", "cost", "success", "saturated", "time", "states", "actions", "space"}
+
+
+def visible(page) -> set[str]:
+    """The figures of which one can see anything: their frame, which also holds the sentence in place of a plot."""
+    script = "Object.keys(FIGURES).filter((id) => document.getElementById(id).closest('figure').offsetParent)"
+    return set(page.evaluate(script))
+
+
+def test_a_run_without_dynamics_has_no_figures_of_a_model(page, tmp_path):
+    """As PI2."""
+    file = tmp_path / "report.html"
+    run = make_run(tmp_path, change=without_dynamics)
+    write_report(run, file)
+    page.goto(file.as_uri())
+    drawn(page)
+    assert visible(page) == ALWAYS | LOCAL
+    text = page.locator("#main").inner_text()
+    assert "tube of the samples" in text and not re.search("model|mixture", text, re.I)
+    mean = run.iterations[2].local.marginals.mean[0, :, 0]
+    page.evaluate("select(2, 0)")
+    until(page, "document.body.dataset.shown === '2-0'")
+    show_figure(page, "states")
+    assert curve(page, "states") == pytest.approx(mean.tolist(), abs=1e-3)
+    assert page.errors == []
+
+
+def test_a_run_without_local_controllers_has_samples_alone(page, tmp_path):
+    """As DAgger and PLATO."""
+    file = tmp_path / "report.html"
+    run = make_policy_run(tmp_path, teacher=Player.EXPERT)
+    write_report(run, file)
+    page.goto(file.as_uri())
+    until(page, "view.ends !== null")
+    drawn(page)
+    assert visible(page) == ALWAYS | POLICY | ENDS | {"mixture"}
+    text = page.locator("#main").inner_text()
+    assert not re.search("controller|tube|forecast|η", text)
+    page.evaluate("select(2, 1)")
+    until(page, "document.body.dataset.shown === '2-1'")
+    show_figure(page, "states")
+    rollouts = run.iterations[2].rollouts
+    data = page.evaluate("document.getElementById('states').data.slice(0, 2).flatMap((t) => Array.from(t.y))")
+    shown = sorted(value for value in data if value is not None)
+    assert shown == pytest.approx(sorted(rollouts.states[1, :, :, 0].ravel().tolist()), abs=1e-3)
+    assert page.errors == []
+
+
+def test_a_run_that_plans_in_a_global_model(page, tmp_path):
+    """As an algorithm without local controllers and without a policy."""
+
+    def change(item):
+        errors = np.arange(1.0, 25.0).reshape(6, 4)
+        model = ModelRecord(
+            training_loss=np.array([-1.0, -2.0]), held_out_loss=np.array([3.0, -1.0, -0.5]),
+            one_step_error=errors[0], horizon_error=errors,
+        )  # fmt: skip
+        planner = PlannerRecord(predicted=np.array([1.0, 2.0]), actual=np.array([3.0, 4.0 + item.iteration]))
+        return dataclasses.replace(item, player=Player.PLANNER, local=None, model=model, planner=planner)
+
+    file = tmp_path / "report.html"
+    run = make_run(tmp_path, change=change)
+    run.write_evaluation(evaluation(run.iterations[0].rollouts, player=Player.PLANNER))
+    write_report(run, file)
+    page.goto(file.as_uri())
+    drawn(page)
+    page.evaluate("select(2, 1)")
+    until(page, "document.body.dataset.shown === '2-1'")
+    drawn(page)
+    assert visible(page) == ALWAYS | {"model-loss", "planner", "ahead"}
+    assert (curve(page, "planner", 0), curve(page, "planner", 1)) == ([2.0] * 3, [4.0, 5.0, 6.0])
+    assert (curve(page, "model-loss", 1), curve(page, "model-loss", 2)) == ([3.0] * 3, [-1.0] * 3)
+    assert curve(page, "ahead", 0) == [1.0, 5.0, 9.0, 13.0, 17.0, 21.0]
+    assert "The planner, without noise, solves" in page.locator("#summary").inner_text()
+    assert page.errors == []
+
+
+def test_a_finding_says_what_to_do(page, tmp_path):
+    file = tmp_path / "report.html"
+    run = make_run(
+        tmp_path, change=lambda item: dataclasses.replace(item, status=np.array([Status.OK, Status.NOT_FINITE]))
+    )
+    write_report(run, file)
+    page.goto(file.as_uri())
+    drawn(page)
+    assert Status.NOT_FINITE.remedy in page.locator("#findings li.error .remedy").inner_text()
     assert page.errors == []
 
 
 def test_without_a_policy_or_a_flag_nothing_is_said_of_them(page, tmp_path):
     file = tmp_path / "report.html"
-    write(make_run(tmp_path, change=lambda item: dataclasses.replace(item, rollouts=untold(item.rollouts))), file)
+    write_report(
+        make_run(tmp_path, change=lambda item: dataclasses.replace(item, rollouts=untold(item.rollouts))), file
+    )
     page.goto(file.as_uri())
     drawn(page)
     for name in ("worth", "end", "roles", "policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "success"):
@@ -210,7 +308,7 @@ def test_without_a_policy_or_a_flag_nothing_is_said_of_them(page, tmp_path):
 def test_reports_of_other_shapes(page, tmp_path, sizes):
     file = tmp_path / "report.html"
     make = make_policy_run if "unseen" in sizes else make_run
-    write(make(tmp_path, **sizes), file)
+    write_report(make(tmp_path, **sizes), file)
     page.goto(file.as_uri())
     until(page, "document.body.dataset.shown !== undefined")
     page.evaluate("drawAll()")

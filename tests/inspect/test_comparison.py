@@ -7,13 +7,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.records import config, record, rollouts, state, untold, with_policy
+from helpers.records import config, evaluation, record, rollouts, state, untold, with_policy
 
 from gps import cli
 from gps.errors import ConfigError, RunError
-from gps.inspect.comparison import apart_header, apart_lines, apart_row, compare, header, read, row
-from gps.inspect.comparison.page import page
+from gps.inspect.comparison import (
+    compare,
+    format_apart,
+    make_apart_header,
+    make_apart_row,
+    make_header,
+    make_row,
+    read_member,
+)
+from gps.inspect.comparison.page import render_comparison
 from gps.inspect.statistics import interquartile_mean
+from gps.players import Player
 from gps.runs import Run
 
 
@@ -26,21 +35,20 @@ def make(
     for k in range(iterations):
         run.write(record(k, seed=seed), state(k))
     if cost is not None:
-        run.write_evaluation(rollouts(np.random.default_rng(seed), N=1), np.full((2, 1, 6), cost))
+        run.write_evaluation(evaluation(rollouts(np.random.default_rng(seed), N=1), cost))
     return run
 
 
 def test_a_run_as_a_member(tmp_path):
     run = make(tmp_path, 1, cost=2.0)
-    member = read(run)
+    member = read_member(run)
     records = list(run.iterations)
     np.testing.assert_array_equal(member.cost.steps, [36, 72, 108])
     np.testing.assert_allclose(member.cost.values, [made.mean_cost.mean() for made in records])
     np.testing.assert_allclose(member.success.values, [made.successes.sum() / 6 for made in records])
     np.testing.assert_allclose(member.returns.values, [made.rollouts.rewards.sum(axis=2).mean() for made in records])
     assert (member.episodes, member.steps, member.final_cost, len(member.solved)) == (18, 108, 12.0, 2)
-    evaluated, _ = run.evaluation
-    assert member.final_return == pytest.approx(evaluated.rewards.sum(axis=2).mean())
+    assert member.final_return == pytest.approx(run.evaluation().rollouts.rewards.sum(axis=2).mean())
     assert member.settings["environment.conditions"] == ({}, {})
     assert member.settings["cost.0.name"] == "quadratic"
 
@@ -50,10 +58,10 @@ def test_a_run_without_rewards_has_no_return(tmp_path):
     made = record(0)
     still = dataclasses.replace(made.rollouts, rewards=np.zeros_like(made.rollouts.rewards))
     run.write(dataclasses.replace(made, rollouts=still), state(0))
-    assert read(run).returns is None
+    assert read_member(run).returns is None
     comparison = compare([run.path])
     assert not comparison.rewarded
-    assert not any("return" in name for name in header(comparison))
+    assert not any("return" in name for name in make_header(comparison))
 
 
 def test_groups_are_what_differs_but_for_the_seed(tmp_path):
@@ -72,7 +80,7 @@ def test_groups_are_what_differs_but_for_the_seed(tmp_path):
     np.testing.assert_array_equal(grid.steps, [36, 72, 108])
     np.testing.assert_allclose(estimate.value, interquartile_mean([member.cost.values for member in first.members]))
     assert comparison.notes == ()
-    cells = dict(zip(header(comparison), row(first, comparison), strict=True))
+    cells = dict(zip(make_header(comparison), make_row(first, comparison), strict=True))
     assert cells["runs"] == "3"
     assert cells["episodes"] == "18"
     assert cells["steps"] == "108"
@@ -82,9 +90,9 @@ def test_groups_are_what_differs_but_for_the_seed(tmp_path):
 def test_the_order_of_the_runs_does_not_matter(tmp_path):
     runs = [make(tmp_path, seed, cost=float(seed)).path for seed in range(4)]
     one, two = compare(runs), compare(runs[::-1])
-    assert header(one) == header(two)
-    assert row(one.groups[0], one) == row(two.groups[0], two)
-    assert page(one).partition("plotly.js")[0] == page(two).partition("plotly.js")[0]
+    assert make_header(one) == make_header(two)
+    assert make_row(one.groups[0], one) == make_row(two.groups[0], two)
+    assert render_comparison(one).partition("plotly.js")[0] == render_comparison(two).partition("plotly.js")[0]
 
 
 def test_by_one_setting(tmp_path):
@@ -179,7 +187,7 @@ def test_an_unfinished_run_counts_in_the_curves_alone(tmp_path):
     assert len(group.curves["cost"][0].values) == 2
     assert any("1 of 2 runs have no final evaluation yet" in note for note in comparison.notes)
     assert any("span 36 to 72 steps" in note and "1 of 2 runs extend beyond" in note for note in comparison.notes)
-    assert row(group, comparison)[2:4] == ["12 to 18", "72 to 108"]
+    assert make_row(group, comparison)[2:4] == ["12 to 18", "72 to 108"]
 
 
 def test_other_costs_are_pointed_out(tmp_path):
@@ -212,17 +220,22 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert earlier.read_text() == "earlier" and not list(tmp_path.glob("*.html?*")) and not list(tmp_path.glob(".*"))
 
 
-def make_policy(folder: Path, seed: int, *overrides: str, unseen: float = 1.0, teacher: str = "local", **kinds) -> Run:
+def make_policy(
+    folder: Path, seed: int, *overrides: str, unseen: float = 1.0, teacher: Player = Player.LOCAL, **kinds
+) -> Run:
     """A run of a policy that solves one of two trained starts, a share of four unseen ones, and whose teacher fails."""
     folder.mkdir(exist_ok=True)
     others = "environment.test_conditions=[" + ", ".join(f"{{ qpos = [{i}.0, 0.5] }}" for i in range(4)) + "]"
     run = Run.create(folder / "runs", "e", seed, config(others, *overrides), folder, "gps run e")
     for k in range(3):
         run.write(with_policy(record(k, seed=seed), teacher=teacher, **kinds), state(k))
-    for k, (what, wins, count) in enumerate((("final", 1, 2), ("unseen", round(4 * unseen), 4), (teacher, 0, 2))):
+    evaluations = (
+        ("final", Player.POLICY, 1, 2), ("unseen", Player.POLICY, round(4 * unseen), 4), (teacher.value, teacher, 0, 2),
+    )  # fmt: skip
+    for k, (what, player, wins, count) in enumerate(evaluations):
         made = rollouts(np.random.default_rng(seed), M=count, N=1)
         success = np.broadcast_to(np.arange(count)[:, None, None] < wins, made.success.shape)
-        run.write_evaluation(dataclasses.replace(made, success=success), np.full((count, 1, 6), 1.0 + k), what)
+        run.write_evaluation(evaluation(dataclasses.replace(made, success=success), 1.0 + k, what, player))
     return run
 
 
@@ -231,7 +244,7 @@ def test_policies_local_controllers_and_unseen_starts_are_told_apart(tmp_path):
         make_policy(tmp_path, seed, unseen=share)
     comparison = compare([tmp_path / "runs"])
     (group,) = comparison.groups
-    cells = dict(zip(apart_header(comparison), apart_row(group, comparison), strict=True))
+    cells = dict(zip(make_apart_header(comparison), make_apart_row(group, comparison), strict=True))
     assert list(cells) == [
         "group", "trained success [95 %]", "unseen success [95 %]", "local success [95 %]", "unseen cost [95 %]",
         "local cost [95 %]",
@@ -240,13 +253,13 @@ def test_policies_local_controllers_and_unseen_starts_are_told_apart(tmp_path):
     assert cells["unseen success [95 %]"] == "9/12; 75 % [50, 100]"
     assert cells["local success [95 %]"] == "0/6; 0 %"
     assert (cells["unseen cost [95 %]"], cells["local cost [95 %]"]) == ("12.00", "18.00")
-    assert dict(zip(header(comparison), row(group, comparison), strict=True))["conditions solved"] == "3/6"
+    assert dict(zip(make_header(comparison), make_row(group, comparison), strict=True))["conditions solved"] == "3/6"
     grid, estimate = group.curves["policy_kl"]
     kl = [[made.policy.kl.mean() for made in Run.open(member.path).iterations] for member in group.members]
     np.testing.assert_array_equal(grid.steps, [36, 72, 108])
     np.testing.assert_allclose(estimate.value, interquartile_mean(kl))
     np.testing.assert_allclose(group.curves["policy_loss"][1].value, 2.0)
-    text = page(comparison)
+    text = render_comparison(comparison)
     for heading in ("trained success", "unseen success", "local cost", "KL of the policy", "Loss of the policy"):
         assert heading in text
     assert comparison.notes == ()
@@ -255,16 +268,18 @@ def test_policies_local_controllers_and_unseen_starts_are_told_apart(tmp_path):
 def test_without_policies_nothing_is_told_apart(tmp_path):
     make(tmp_path, 0)
     comparison = compare([tmp_path / "runs"])
-    assert comparison.apart == {} and apart_header(comparison) == [] and apart_lines(comparison) == []
+    assert comparison.apart == {} and make_apart_header(comparison) == [] and format_apart(comparison) == []
 
 
 def test_a_group_without_a_policy_beside_one_that_has_one(tmp_path):
     make_policy(tmp_path, 0, "algorithm.kl_step=2.0")
     make(tmp_path, 0, "algorithm.kl_step=0.5")
     comparison = compare([tmp_path / "runs"])
-    one, other = (dict(zip(apart_header(comparison), apart_row(g, comparison), strict=True)) for g in comparison.groups)
+    one, other = (
+        dict(zip(make_apart_header(comparison), make_apart_row(g, comparison), strict=True)) for g in comparison.groups
+    )
     assert one["unseen success [95 %]"] == "4/4; 100 %" and other["unseen success [95 %]"] == "-"
-    assert "Final result" in page(comparison)
+    assert "Final result" in render_comparison(comparison)
 
 
 def test_whose_samples_the_curves_are_of_is_said(tmp_path):
@@ -275,14 +290,14 @@ def test_whose_samples_the_curves_are_of_is_said(tmp_path):
 
 @pytest.mark.parametrize(("sampled", "whose"), [(False, "the expert's"), (True, "those of expert and policy together")])
 def test_an_expert_is_told_apart_by_its_name(tmp_path, sampled, whose):
-    make_policy(tmp_path, 0, teacher="expert", sampled=sampled)
+    make_policy(tmp_path, 0, teacher=Player.EXPERT, sampled=sampled)
     comparison = compare([tmp_path / "runs"])
-    cells = dict(zip(apart_header(comparison), apart_row(comparison.groups[0], comparison), strict=True))
+    cells = dict(zip(make_apart_header(comparison), make_apart_row(comparison.groups[0], comparison), strict=True))
     assert cells["expert success [95 %]"] == "0/2; 0 %" and "local success [95 %]" not in cells
     assert comparison.notes[0].startswith(f"e: the samples are {whose}, not the policy's")
-    assert "expert: the expert that taught the policy" in page(comparison)
+    assert "expert: the expert that taught the policy" in render_comparison(comparison)
     make_policy(tmp_path, 1, "algorithm.kl_step=2.0")
-    both = apart_header(compare([tmp_path / "runs"]))
+    both = make_apart_header(compare([tmp_path / "runs"]))
     assert both[:5] == ["group", *(f"{name} success [95 %]" for name in ("trained", "unseen", "local", "expert"))]
 
 
@@ -298,21 +313,21 @@ def test_an_environment_that_does_not_tell_of_success(tmp_path, capsys):
     run = make(tmp_path, 0, iterations=0, cost=None)
     made = record(0)
     run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
-    run.write_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.full((2, 1, 6), 1.0))
+    run.write_evaluation(evaluation(untold(rollouts(np.random.default_rng(0), N=1))))
     comparison = compare([run.path])
     assert not comparison.reports_success
-    assert not any("solved" in name for name in header(comparison))
+    assert not any("solved" in name for name in make_header(comparison))
     assert "success" not in comparison.groups[0].curves
     assert cli.main(["compare", str(run.path), "-o", str(tmp_path / "page.html")]) == 0
     assert "solved" not in capsys.readouterr().out
     make(tmp_path, 1, "algorithm.kl_step=0.5")  # beside one that tells
     comparison = compare([tmp_path / "runs"])
-    assert ["-"] * 3 in [row(group, comparison)[-3:] for group in comparison.groups]
+    assert ["-"] * 3 in [make_row(group, comparison)[-3:] for group in comparison.groups]
 
 
 def test_the_page_escapes_names(tmp_path):
     run = make(tmp_path, 0, name="<b>e&")
-    text = page(compare([run.path]))
+    text = render_comparison(compare([run.path]))
     assert "<b>e" not in re.sub(r"<script.*?</script>", "", text, flags=re.S)
     assert "&lt;b&gt;e&amp;" in text
 
@@ -329,7 +344,7 @@ def test_the_page_in_a_browser(tmp_path):
         make(tmp_path, seed, "algorithm.kl_step=2.0", cost=float(seed))
         make(tmp_path, seed, "algorithm.kl_step=0.5", cost=float(seed))
     file = tmp_path / "page.html"
-    file.write_text(page(compare([tmp_path / "runs"])), encoding="utf-8")
+    file.write_text(render_comparison(compare([tmp_path / "runs"])), encoding="utf-8")
     said, asked = [], []
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -7,23 +7,25 @@ import re
 
 import numpy as np
 import pytest
-from helpers.records import record, untold, with_policy
-from helpers.runs import LAYOUT, cut_short, make_policy_run, make_run
+from helpers.records import evaluation, record, untold, with_policy, without_dynamics
+from helpers.runs import LAYOUT, cut_short, make_policy_run, make_run, with_mixture
 
 from gps import cli
 from gps.errors import RunError
 from gps.inspect.report import names, page
-from gps.inspect.report.detail import detail, read_evaluations, read_mixture
-from gps.inspect.report.model_error import one_step
-from gps.inspect.report.overview import facts, piece
+from gps.inspect.report.detail import make_detail, read_ends
+from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Score, Sizes
+from gps.inspect.report.model_error import compute_one_step_error
+from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.packing import pack, unpack
-from gps.inspect.report.places import places
-from gps.inspect.report.thinning import kept_iterations, kept_samples, kept_steps
-from gps.inspect.report.words import described, findings, summary
+from gps.inspect.report.places import Places, locate_starts
+from gps.inspect.report.thinning import choose_iterations, choose_samples, choose_steps
+from gps.inspect.report.words import collect_findings, describe_condition, summarize
 from gps.linear_gaussian.types import LinearDynamics
-from gps.players import TEACHERS
-from gps.records import Status
+from gps.players import Player
+from gps.records import Change, ModelRecord, PlannerRecord
 from gps.runs import Run
+from gps.status import PolicyStatus, Status
 
 # -- packing ---------------------------------------------------------------------------------------------------------
 
@@ -44,12 +46,12 @@ def test_packing_keeps_what_is_not_finite_apart():
 
 
 def test_large_runs_are_thinned_evenly():
-    assert kept_steps(100).tolist() == list(range(100))
-    steps = kept_steps(1000)
+    assert choose_steps(100).tolist() == list(range(100))
+    steps = choose_steps(1000)
     assert len(steps) == 200 and steps[0] == 0 and steps[-1] == 999 and np.ptp(np.diff(steps)) <= 1
-    assert len(kept_samples(64)) == 10
-    assert kept_iterations(20, 1000, [3]) == list(range(20))
-    kept = kept_iterations(100, 1 << 20, [37, 38])  # eight of them fit
+    assert len(choose_samples(64)) == 10
+    assert choose_iterations(20, 1000, [3]) == list(range(20))
+    kept = choose_iterations(100, 1 << 20, [37, 38])  # eight of them fit
     assert {0, 37, 38, 99} <= set(kept) and len(kept) == 8
 
 
@@ -66,52 +68,106 @@ def close(packed, expected):
 
 def test_the_tube_is_that_of_the_marginals_and_the_controller():
     made = record(1)
-    tube = detail(made, None, {})["tube"]
-    assert close(tube["state_mean"], made.marginals.mean)
-    assert close(tube["state_std"], np.sqrt(np.diagonal(made.marginals.covariance, axis1=-2, axis2=-1)))
-    mean, covariance = made.marginals.joint(made.controllers)
-    dx = made.marginals.mean.shape[-1]
-    assert close(tube["action_mean"], np.asarray(mean)[..., dx:])
-    assert close(tube["action_std"], np.sqrt(np.diagonal(np.asarray(covariance)[..., dx:, dx:], axis1=-2, axis2=-1)))
+    tube = make_detail(made, None).ran.tube
+    assert close(tube.state_mean, made.local.marginals.mean)
+    assert close(tube.state_std, np.sqrt(np.diagonal(made.local.marginals.covariance, axis1=-2, axis2=-1)))
+    mean, covariance = made.local.marginals.joint(made.local.controllers)
+    dx = made.local.marginals.mean.shape[-1]
+    assert close(tube.action_mean, np.asarray(mean)[..., dx:])
+    assert close(tube.action_std, np.sqrt(np.diagonal(np.asarray(covariance)[..., dx:, dx:], axis1=-2, axis2=-1)))
 
 
 def test_samples_and_controller_are_those_of_the_record():
     made = record(1)
-    shown = detail(made, None, {})
-    assert close(shown["samples"]["states"], made.rollouts.states)
-    assert close(shown["samples"]["actions"], made.rollouts.actions)
-    assert shown["samples"]["succeeded"] == made.rollouts.succeeded.astype(int).tolist()
-    assert close(shown["controller"]["feedback"], made.controllers.feedback)
-    assert close(shown["controller"]["feedforward"], made.controllers.feedforward)
-    variance = np.diagonal(made.controllers.covariance, axis1=-2, axis2=-1)
-    assert close(shown["controller"]["noise_std"], np.sqrt(variance))
-    noise = shown["controller"]["noise"]
-    whole = made.controllers.covariance[:, noise["at"]]
-    assert close(noise["covariance"], whole.reshape(*whole.shape[:2], -1))
+    shown = make_detail(made, None)
+    samples, controller, controllers = shown.samples, shown.ran.controller, made.local.controllers
+    assert close(samples.states, made.rollouts.states)
+    assert close(samples.actions, made.rollouts.actions)
+    assert samples.succeeded == made.rollouts.succeeded.astype(int).tolist()
+    assert close(controller.feedback, controllers.feedback)
+    assert close(controller.feedforward, controllers.feedforward)
+    variance = np.diagonal(controllers.covariance, axis1=-2, axis2=-1)
+    assert close(controller.noise_std, np.sqrt(variance))
+    whole = controllers.covariance[:, controller.noise.at]
+    assert close(controller.noise.covariance, whole.reshape(*whole.shape[:2], -1))
 
 
 def test_steps_after_the_end_of_an_episode_are_not_shown():
     made = cut_short(record(1))
-    states = unpack(detail(made, None, {})["samples"]["states"])
+    states = unpack(make_detail(made, None).samples.states)
     assert np.array_equal(np.isfinite(states[..., 0]), made.rollouts.mask)
-    shown = piece(made, record(0))
-    assert shown["costs"][0][0] is None and shown["costs"][0][1] is not None
-    assert shown["short"] == [1, 1]
+    shown = make_piece(made, record(0))
+    assert shown.costs[0][0] is None and shown.costs[0][1] is not None
+    assert shown.short == [1, 1]
 
 
 def test_a_piece_holds_what_the_metrics_say():
     before, made = record(0), record(1, status=Status.NOT_FINITE)
-    shown = piece(made, before)
-    assert np.allclose(shown["cost"], made.mean_cost, rtol=1e-5)
-    assert np.allclose(np.mean(shown["costs"], axis=1), made.mean_cost, rtol=1e-5)
-    assert np.allclose(shown["expected"], before.mean_cost + made.predicted, rtol=1e-5)
-    assert np.allclose(shown["kl"], made.kl, rtol=1e-5)
-    assert np.allclose(shown["bound"], made.kl_bound, rtol=1e-5)
-    trace = np.stack([np.exp(made.search.trace_log_eta[0, :3]), made.search.trace_kl[0, :3]], axis=1)
-    assert np.allclose(shown["trace"][0], trace, rtol=1e-5)
-    assert close(shown["kl_steps"], made.search.kl[..., None])
-    assert shown["status"] == ["OK", "NOT_FINITE"]
-    assert piece(before, None)["expected"] == [None, None]
+    shown = make_piece(made, before)
+    assert np.allclose(shown.cost, made.mean_cost, rtol=1e-5)
+    assert np.allclose(np.mean(shown.costs, axis=1), made.mean_cost, rtol=1e-5)
+    assert shown.status == ["OK", "NOT_FINITE"]
+    local, search = shown.local, made.local.search
+    assert np.allclose(local.expected, before.mean_cost + made.local.last.predicted, rtol=1e-5)
+    assert np.allclose(local.kl, made.local.kl, rtol=1e-5)
+    assert np.allclose(local.bound, made.local.kl_bound, rtol=1e-5)
+    trace = np.stack([np.exp(search.trace_log_eta[0, :3]), search.trace_kl[0, :3]], axis=1)
+    assert np.allclose(local.trace[0], trace, rtol=1e-5)
+    assert close(local.kl_steps, search.kl[..., None])
+    error = compute_one_step_error(before.local.dynamics, made.rollouts).overall
+    assert local.fitted and np.allclose(local.model_error, error, rtol=1e-5)
+    assert not local.per_step and make_piece(record(1, per_step=True), before).local.per_step
+    assert make_piece(before, None).local.expected == [None, None]
+
+
+def test_an_algorithm_without_dynamics_has_controllers_and_tubes_but_no_model():
+    """As PI2: its tubes are those of the samples."""
+    made, following = without_dynamics(record(1)), without_dynamics(record(2))
+    shown = make_piece(following, made)
+    assert not shown.local.fitted and shown.local.model_error == [None, None]
+    assert np.allclose(shown.local.kl, following.local.kl, rtol=1e-5)
+    arrays = make_detail(made, following)
+    assert arrays.model is None and arrays.mixture is None
+    assert close(arrays.ran.tube.state_mean, made.local.marginals.mean)
+    text = " ".join(describe_condition(shown, make_piece(made, None), 0))
+    assert "model" not in text and "nats of KL" in text
+
+
+def test_beside_a_sampled_policy_without_dynamics_are_controllers_without_a_tube():
+    made = with_policy(without_dynamics(record(1)))
+    shown = make_detail(made, None).beside
+    assert shown.tube is None and close(shown.controller.feedback, made.local.improved.feedback)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_an_algorithm_without_a_local_side_has_samples_alone(sampled):
+    """As DAgger, whose policy learns from an expert."""
+    before, made = (with_policy(record(k), sampled=sampled, teacher=Player.EXPERT) for k in range(2))
+    shown = make_piece(made, before)
+    assert shown.local is None and shown.policy is not None
+    assert shown.player is (Player.BOTH if sampled else Player.EXPERT)
+    arrays = make_detail(made, with_policy(record(2), teacher=Player.EXPERT))
+    assert arrays.ran is arrays.beside is arrays.model is None
+    assert close(arrays.samples.states, made.rollouts.states)
+    text = " ".join(describe_condition(shown, make_piece(before, None), 0))
+    assert shown.player.acted in text
+    assert not re.search("nats of KL|forecast|local controller|model", text)
+    found = collect_findings([make_piece(before, None), shown], 2)
+    assert {finding.kind for finding in found} <= {"policy", "saturated"}
+
+
+def test_a_model_and_a_planner_are_described():
+    """As an algorithm that plans in a global model: it has neither local controllers nor a policy."""
+    model = ModelRecord(
+        training_loss=np.array([3.0, np.nan]), held_out_loss=np.array([4.0, 3.0, 2.0]), one_step_error=np.full(4, 0.1)
+    )
+    planner = PlannerRecord(predicted=np.array([1.5, np.nan]), actual=np.array([2.5, 3.5]))
+    made = dataclasses.replace(record(1), player=Player.PLANNER, local=None, model=model, planner=planner)
+    shown = make_piece(made, None)
+    assert not shown.model.mixture and shown.model.training == [3.0, None] and shown.model.horizon is None
+    assert (shown.planner.predicted, shown.planner.actual) == ([1.5, None], [2.5, 3.5])
+    assert "The planner expected a cost of 1.50; the episodes cost 2.50." in describe_condition(shown, None, 0)
+    assert "expected" not in " ".join(describe_condition(shown, None, 1))
 
 
 def test_the_model_error_of_a_true_model_is_its_noise_and_of_none_is_the_spread():
@@ -129,52 +185,58 @@ def test_the_model_error_of_a_true_model_is_its_noise_and_of_none_is_the_spread(
     data = dataclasses.replace(made, states=x, actions=u)
     shell = (np.zeros((M, T - 1, dx, dx)), np.zeros((M, dx)), np.zeros((M, dx, dx)))
 
-    true = one_step(LinearDynamics(F, c, *shell), data)
+    true = compute_one_step_error(LinearDynamics(F, c, *shell), data)
     within = np.sqrt(x[:, :, 1:].var(axis=1, ddof=1).mean(axis=1))
     assert np.allclose(true.by_entry, noise / within, rtol=0.05)
-    means = one_step(LinearDynamics(np.zeros_like(F), x[:, :, 1:].mean(axis=1), *shell), data)
+    means = compute_one_step_error(LinearDynamics(np.zeros_like(F), x[:, :, 1:].mean(axis=1), *shell), data)
     assert np.allclose(means.overall, 1.0, atol=0.02)
 
 
 def test_what_cannot_be_compared_has_no_model_error():
     lone = record(1, N=1)
-    assert np.isnan(one_step(record(0, N=1).dynamics, lone.rollouts).overall).all()
+    assert np.isnan(compute_one_step_error(record(0, N=1).local.dynamics, lone.rollouts).overall).all()
     made = record(1)
     states = made.rollouts.states.copy()
     states[..., 0] = 0.1
     still = dataclasses.replace(made.rollouts, states=states)
-    error = one_step(record(0).dynamics, still)
+    error = compute_one_step_error(record(0).local.dynamics, still)
     assert np.isnan(error.by_entry[:, 0]).all() and np.isfinite(error.by_entry[:, 1:]).all()
     assert np.isfinite(error.overall).all()
 
 
-def test_the_mixture_is_that_of_the_stored_state(tmp_path):
-    run = make_run(tmp_path)
-    stored = read_mixture(run, 1)
-    made = run.iterations[1]
-    shown = detail(made, None, stored)["mixture"]
-    center, scale = np.array(shown["center"]), np.array(shown["scale"])
-    assert np.allclose(unpack(shown["means"]) * scale + center, stored["means"][:, :6], atol=1e-3)
-    covariances = unpack(shown["covariances"]) * np.outer(scale, scale)
-    assert np.allclose(covariances, stored["covariances"][:, :6, :6], atol=1e-2)
-    axes = np.array(shown["axes"])
+def test_the_mixture_is_that_of_the_record(tmp_path):
+    made = make_run(tmp_path).iterations[1]
+    mixture = made.model.mixture
+    shown = make_detail(made, None).mixture
+    center, scale = np.array(shown.center), np.array(shown.scale)
+    assert np.allclose(unpack(shown.means) * scale + center, mixture.means[:, :6], atol=1e-3)
+    covariances = unpack(shown.covariances) * np.outer(scale, scale)
+    assert np.allclose(covariances, mixture.covariances[:, :6, :6], atol=1e-2)
+    axes = np.array(shown.axes)
     assert np.allclose(axes @ axes.T, np.eye(2), atol=1e-4)
     points = np.concatenate([made.rollouts.states, made.rollouts.actions], axis=-1).reshape(-1, 6)
     along = ((points - center) / scale) @ axes.T
-    assert np.allclose(along.var(axis=0) / 6, shown["explained"], rtol=1e-3)
-    assert read_mixture(make_run(tmp_path, clusters=0), 1) == {}
+    assert np.allclose(along.var(axis=0) / 6, shown.explained, rtol=1e-3)
+    assert make_detail(with_mixture(record(1), clusters=0), None).mixture is None
 
 
 def test_names():
     layout = {"qpos": slice(0, 2), "site_position:tip-goal": slice(2, 5), "sensor:touch": slice(5, 6)}
-    assert names.entries(layout, 6) == ["qpos 0", "qpos 1", "tip-goal x", "tip-goal y", "tip-goal z", "sensor:touch"]
-    assert names.entries(None, 2) == ["x0", "x1"]
-    assert [g["name"] for g in names.groups(layout, 6)] == ["all", *layout]
-    assert names.points(layout, 6) == [{"name": "tip-goal", "indices": [2, 3, 4], "relative": True}]
-    long = names.groups(None, 40)
-    assert [len(g["indices"]) for g in long] == [12, 12, 12, 4]
-    assert [i for g in long for i in g["indices"]] == list(range(40))
-    assert long[1]["name"] == "state, 12 to 23"
+    assert names.name_entries(layout, 6) == [
+        "qpos 0",
+        "qpos 1",
+        "tip-goal x",
+        "tip-goal y",
+        "tip-goal z",
+        "sensor:touch",
+    ]
+    assert names.name_entries(None, 2) == ["x0", "x1"]
+    assert [group.name for group in names.group_entries(layout, 6)] == ["all", *layout]
+    assert names.find_points(layout, 6) == [names.Point("tip-goal", [2, 3, 4], relative=True)]
+    long = names.group_entries(None, 40)
+    assert [len(g.indices) for g in long] == [12, 12, 12, 4]
+    assert [i for g in long for i in g.indices] == list(range(40))
+    assert long[1].name == "state, 12 to 23"
 
 
 # -- the global policy -----------------------------------------------------------------------------------------------
@@ -182,41 +244,45 @@ def test_names():
 
 def test_a_piece_holds_the_policy():
     made = with_policy(record(1))
-    shown = piece(made, record(0))["policy"]
-    assert shown["sampled"] and shown["trained"]
-    assert np.allclose(shown["kl"], made.policy.kl.mean(axis=1), rtol=1e-5)
-    assert close(shown["kl_steps"], made.policy.kl[..., None])
-    assert shown["loss"] == [3.0, 2.0]
-    assert np.allclose(shown["held_out"], made.policy.held_out_loss, rtol=1e-5)
-    assert np.allclose(shown["deviation"], made.policy.deviation, rtol=1e-5)
-    assert piece(record(1), None)["policy"] is None
+    shown = make_piece(made, record(0))
+    assert shown.player is Player.POLICY
+    shown = shown.policy
+    assert shown.existed and shown.trained
+    assert np.allclose(shown.kl, made.policy.kl.mean(axis=1), rtol=1e-5)
+    assert close(shown.kl_steps, made.policy.kl[..., None])
+    assert shown.loss == (3.0, 2.0)
+    assert np.allclose(shown.held_out, made.policy.held_out_loss, rtol=1e-5)
+    assert np.allclose(shown.deviation, made.policy.deviation, rtol=1e-5)
+    assert make_piece(record(1), None).policy is None
 
 
 def test_a_policy_that_was_not_trained_yet_is_not_there():
     made = with_policy(record(0), sampled=False)
-    assert piece(made, None)["policy"]["trained"]
-    first = dataclasses.replace(made, policy=dataclasses.replace(made.policy, linearised=made.controllers))
-    assert not piece(first, None)["policy"]["trained"]
-    assert detail(first, None, {})["beside"] is None
+    assert make_piece(made, None).policy.existed
+    first = with_policy(record(0), sampled=False, existed=False)
+    assert not make_piece(first, None).policy.existed
+    assert make_detail(first, None).beside is None
+    assert "There was no policy yet." in describe_condition(make_piece(first, None), None, 0)
 
 
 def test_what_was_not_sampled_stands_beside_what_was():
     made = with_policy(record(1), sampled=False)
-    shown = detail(made, None, {})
-    assert close(shown["tube"]["state_mean"], made.marginals.mean)
-    assert close(shown["beside"]["tube"]["state_mean"], made.policy.marginals.mean)
-    assert close(shown["beside"]["controller"]["feedback"], made.policy.linearised.feedback)
-    assert detail(record(1), None, {})["beside"] is None
+    shown = make_detail(made, None)
+    assert close(shown.ran.tube.state_mean, made.local.marginals.mean)
+    assert close(shown.beside.tube.state_mean, made.policy.marginals.mean)
+    assert close(shown.beside.controller.feedback, made.policy.linearised.feedback)
+    assert make_detail(record(1), None).beside is None
 
 
 def test_beside_a_sampled_policy_are_the_new_local_controllers_in_the_fitted_model():
     made = with_policy(record(1), sampled=True)
-    made = dataclasses.replace(made, dynamics=dataclasses.replace(made.dynamics, matrix=0.1 * made.dynamics.matrix))
-    shown = detail(made, None, {})["beside"]
-    assert close(shown["controller"]["feedforward"], made.improved.feedforward)
+    tame = dataclasses.replace(made.local.dynamics, matrix=0.1 * made.local.dynamics.matrix)
+    local = dataclasses.replace(made.local, dynamics=tame)
+    shown = make_detail(dataclasses.replace(made, local=local), None).beside
+    assert close(shown.controller.feedforward, local.improved.feedforward)
     means, deviations = np.zeros((2, 6, 4)), np.zeros((2, 6, 4))
     for m in range(2):
-        dynamics, (K, k, S) = made.dynamics[m], vars(made.improved[m]).values()
+        dynamics, (K, k, S) = local.dynamics[m], vars(local.improved[m]).values()
         mean, P = dynamics.initial_mean, dynamics.initial_covariance
         for t in range(6):
             means[m, t], deviations[m, t] = mean, np.sqrt(np.diag(P))
@@ -225,8 +291,8 @@ def test_beside_a_sampled_policy_are_the_new_local_controllers_in_the_fitted_mod
                 closed = A + B @ K[t]
                 mean = closed @ mean + B @ k[t] + dynamics.offset[t]
                 P = closed @ P @ closed.T + B @ S[t] @ B.T + dynamics.covariance[t]
-    assert close(shown["tube"]["state_mean"], means)
-    assert close(shown["tube"]["state_std"], deviations)
+    assert close(shown.tube.state_mean, means)
+    assert close(shown.tube.state_std, deviations)
 
 
 def test_what_explodes_leaves_the_digits_to_the_rest():
@@ -235,62 +301,62 @@ def test_what_explodes_leaves_the_digits_to_the_rest():
     mean[0, 3:] = 1e12
     marginals = dataclasses.replace(made.policy.marginals, mean=mean)
     made = dataclasses.replace(made, policy=dataclasses.replace(made.policy, marginals=marginals))
-    shown = unpack(detail(made, None, {})["beside"]["tube"]["state_mean"])
+    shown = unpack(make_detail(made, None).beside.tube.state_mean)
     np.testing.assert_allclose(shown[0, :3], mean[0, :3], atol=0.01)
     np.testing.assert_allclose(shown[1], mean[1], atol=0.01)
-    assert (shown[0, 3:] > made.marginals.mean.max()).all()
+    assert (shown[0, 3:] > made.local.marginals.mean.max()).all()
 
 
 def test_the_episodes_without_noise_are_those_of_the_evaluations(tmp_path):
     run = make_policy_run(tmp_path)
-    shown = read_evaluations(run)
-    assert list(shown) == ["final", "unseen", "taught"]
-    for what, count in (("final", 2), ("unseen", 3), ("taught", 2)):
-        rollouts, _ = run.evaluated("local" if what == "taught" else what)
-        assert shown[what]["starts"] == list(range(count))
-        assert close(shown[what]["states"], rollouts.states[:, 0])
-        assert close(shown[what]["actions"], rollouts.actions[:, 0])
-    known = facts(run, run.iterations[0])
-    assert [item["cost"] for item in known["apart"]["unseen"]] == [12.0] * 3
-    assert [item["cost"] for item in known["apart"]["taught"]] == [18.0] * 2
-    assert read_evaluations(make_run(tmp_path)) is None
-    assert facts(make_run(tmp_path), record(0))["apart"] is None
-    assert read_evaluations(make_policy_run(tmp_path, evaluated=False)) is None
+    ends = read_ends(run)
+    for shown, what, count in ((ends.final, "final", 2), (ends.unseen, "unseen", 3), (ends.taught, "local", 2)):
+        rollouts = run.evaluation(what).rollouts
+        assert shown.starts == list(range(count))
+        assert close(shown.states, rollouts.states[:, 0])
+        assert close(shown.actions, rollouts.actions[:, 0])
+    known = collect_facts(run, run.iterations[0]).policy
+    assert known.teacher is Player.LOCAL
+    assert [score.cost for score in known.unseen] == [12.0] * 3
+    assert [score.cost for score in known.taught] == [18.0] * 2
+    assert read_ends(make_run(tmp_path)) is None
+    assert collect_facts(make_run(tmp_path), record(0)).policy is None
+    assert read_ends(make_policy_run(tmp_path, evaluated=False)) is None
 
 
 def test_starts_have_places_where_one_or_two_numbers_tell_them_apart():
     trained = [{"slot": [0.1, 0.2], "body": {"size": 1}}, {"slot": [0.1, 0.3], "body": {"size": 1}}]
     unseen = [{"slot": [0.1, 0.5], "body": {"size": 2}}]
-    assert places(trained, unseen) == {
-        "axes": ["slot[1]", "body.size"], "trained": [[0.2, 1.0], [0.3, 1.0]], "unseen": [[0.5, 2.0]],
-    }  # fmt: skip
-    assert places([{"seed": 3}, {"seed": 4}], []) == {"axes": ["seed"], "trained": [[3.0], [4.0]], "unseen": []}
-    assert places([{"slot": [0.1, 0.2]}, {}], []) is None
-    assert places([{"name": "a"}, {"name": "b"}], []) is None
-    assert places([{"q": [1, 2, 3]}, {"q": [4, 5, 6]}], []) is None
-    assert places([{}, {}], []) is None
+    assert locate_starts(trained, unseen) == Places(["slot[1]", "body.size"], [[0.2, 1.0], [0.3, 1.0]], [[0.5, 2.0]])
+    assert locate_starts([{"seed": 3}, {"seed": 4}], []) == Places(["seed"], [[3.0], [4.0]], [])
+    assert locate_starts([{"slot": [0.1, 0.2]}, {}], []) is None
+    assert locate_starts([{"name": "a"}, {"name": "b"}], []) is None
+    assert locate_starts([{"q": [1, 2, 3]}, {"q": [4, 5, 6]}], []) is None
+    assert locate_starts([{}, {}], []) is None
 
 
 def test_the_policy_in_words(tmp_path):
     run = make_policy_run(tmp_path, change=lambda item: with_policy(item, sampled=True, message="It exploded."))
-    shown = data_of(page.report(run))["overview"]
+    shown = data_of(page.make_report(run))["overview"]
     text = " ".join(shown["summary"])
-    assert re.search(
-        r"the policy solves \d of 2 starts that it was trained on and \d of 3 that it had never seen", text
-    )
+    assert re.search(r"the policy solves \d of 2 training starts and \d of 3 unseen starts", text)
     assert re.search(r"the local controllers that taught it solve \d of these 2", text)
-    assert re.search(r"its loss went from 3.00 to 2.00, 0.\d+ nats a step from what it was taught", text)
+    assert re.search(
+        r"the loss of the policy went from 3.00 to 2.00, and its KL to the local controllers is 0.\d+ nats a step", text
+    )
     (finding,) = [finding for finding in shown["findings"] if finding["kind"] == "policy"]
-    assert (finding["first"], finding["last"], finding["conditions"], finding["severity"]) == (0, 2, [], "warning")
+    assert (finding["first"], finding["last"], finding["conditions"], finding["severity"]) == (0, 2, [], "error")
     assert finding["text"] == "the training of the policy: It exploded."
+    assert finding["remedy"] == PolicyStatus.DIVERGED.remedy
     words = " ".join(shown["pieces"][1]["words"][1])
-    assert "The policy was sampled" in words and "It took 400 steps on all conditions" in words
+    assert "The policy was sampled. The new local controller was made around it." in words
+    assert PolicyStatus.DIVERGED.remedy in words and "It took 400 steps on all conditions" in words
     assert "The training of the policy: it exploded." in words
     assert [item["policy"]["status"] for item in shown["pieces"]] == ["DIVERGED"] * 3
 
 
 def test_how_the_training_of_the_policy_ended_is_told_as_that_of_an_update_is(tmp_path):
-    shown = data_of(page.report(make_policy_run(tmp_path)))["overview"]
+    shown = data_of(page.make_report(make_policy_run(tmp_path)))["overview"]
     sentence = "All steps were done; the policy of the lowest held-out loss was kept."
     for item in shown["pieces"]:
         assert (item["policy"]["status"], item["policy"]["sentence"], item["policy"]["ok"]) == ("OK", sentence, True)
@@ -300,41 +366,47 @@ def test_how_the_training_of_the_policy_ended_is_told_as_that_of_an_update_is(tm
 
 
 def test_a_training_that_went_wrong_is_found_without_a_message():
-    calm, told = pieces_of({}, {"policy": {"message": "", "ok": False, "sentence": "The covariance collapses."}})
-    (finding,) = [finding for finding in findings([calm, told], 2) if finding.kind == "policy"]
-    assert finding.text == "the training of the policy: The covariance collapses."
+    calm, told = pieces_of({}, {"policy": policy_piece(PolicyStatus.COLLAPSED_COVARIANCE)})
+    (finding,) = [finding for finding in collect_findings([calm, told], 2) if finding.kind == "policy"]
+    assert finding.text == f"the training of the policy: {PolicyStatus.COLLAPSED_COVARIANCE.sentence}"
+    assert (finding.severity, finding.remedy) == ("warning", PolicyStatus.COLLAPSED_COVARIANCE.remedy)
+
+
+def test_a_training_that_ended_well_but_lacked_a_teacher_is_a_warning():
+    pieces = pieces_of({}, {"policy": policy_piece(PolicyStatus.OK, "Condition 1 taught it nothing.")})
+    (finding,) = [finding for finding in collect_findings(pieces, 2) if finding.kind == "policy"]
+    assert finding.severity == "warning" and "Condition 1 taught it nothing." in finding.text
 
 
 def test_an_expert_is_called_one_in_words(tmp_path):
-    run = make_policy_run(tmp_path, teacher="expert")
-    shown = data_of(page.report(run))["overview"]
+    run = make_policy_run(tmp_path, teacher=Player.EXPERT)
+    shown = data_of(page.make_report(run))["overview"]
     text = " ".join([*shown["summary"], *(" ".join(item["words"][0]) for item in shown["pieces"])])
     assert re.search(r"the expert that taught it solves \d of these 2", text)
-    assert "the policy learned from the expert: its loss" in text
-    assert "The expert was sampled, not the policy." in text and "Expert and policy were sampled together." in text
-    assert "left between it and the expert" in text
+    assert "and its KL to the expert is" in text
+    assert "The expert was sampled." in text and "Expert and policy were sampled together." in text
     assert "controller" not in text
-    assert shown["facts"]["apart"]["teacher"]["one"] == "expert" and len(shown["facts"]["apart"]["taught"]) == 2
+    assert shown["facts"]["policy"]["teacher"] == "expert" and len(shown["facts"]["policy"]["taught"]) == 2
+    assert shown["facts"]["players"]["expert"]["one"] == "expert"
 
 
 def test_what_a_condition_has_said_of_the_policy_is_not_said_again():
-    calm, told = pieces_of({}, {"policy": {"message": "It exploded."}, "message": ["It exploded.", ""]})
-    assert not [finding for finding in findings([calm, told], 2) if finding.kind == "policy"]
+    calm, told = pieces_of(
+        {}, {"policy": policy_piece(PolicyStatus.DIVERGED, "It exploded."), "message": ["It exploded.", ""]}
+    )
+    assert not [finding for finding in collect_findings([calm, told], 2) if finding.kind == "policy"]
 
 
 def test_where_the_local_controller_succeeds_and_the_policy_does_not():
-    won, lost = {"successes": 1, "rollouts": 1, "cost": 2.0}, {"successes": 0, "rollouts": 1, "cost": 4.0}
-    known = {"sizes": {"M": 3, "N": 5, "T": 20}, "planned": 2, "state": "finished", "evaluation": [won, lost, lost]}
-    known["apart"] = {"unseen": [won, lost], "taught": [won, won, lost], "teacher": TEACHERS["local"]._asdict()}
-    text = " ".join(summary(known, pieces_of({}, {}), []))
-    assert "the policy solves 1 of 3 starts that it was trained on and 1 of 2 that it had never seen" in text
+    won, lost = Score(Player.POLICY, 2.0, 1, 1, None), Score(Player.POLICY, 4.0, 0, 1, None)
+    policy = PolicyFacts(Player.LOCAL, [won, lost], [won, won, lost], [], None)
+    text = " ".join(summarize(facts_of([won, lost, lost], policy), pieces_of({}, {}), []))
+    assert "the policy solves 1 of 3 training starts and 1 of 2 unseen starts" in text
     assert "solve 2 of these 3. The local controller succeeds where the policy does not in condition 1." in text
-    for item in (won, lost):
-        item["successes"] = None
-    text = " ".join(summary(known, pieces_of({}, {}), []))
-    assert (
-        "the policy costs 3.33 from the starts that it was trained on, 3.00 from those that it had never seen" in text
-    )
+    won, lost = (dataclasses.replace(score, successes=None) for score in (won, lost))
+    policy = PolicyFacts(Player.LOCAL, [won, lost], [won, won, lost], [], None)
+    text = " ".join(summarize(facts_of([won, lost, lost], policy), pieces_of({}, {}), []))
+    assert "the policy costs 3.33 from the starts that it was trained on, 3.00 from unseen starts" in text
     assert "solve" not in text
 
 
@@ -344,8 +416,8 @@ def test_where_the_local_controller_succeeds_and_the_policy_does_not():
 def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path):
     run = make_run(tmp_path, change=lambda item: dataclasses.replace(item, rollouts=untold(item.rollouts)))
     made = run.iterations[0].rollouts
-    run.write_evaluation(made, np.ones((2, 3, 6)))
-    shown = data_of(page.report(run))
+    run.write_evaluation(evaluation(made))
+    shown = data_of(page.make_report(run))
     assert all(item["successes"] is None for item in shown["overview"]["pieces"])
     assert not np.any(shown["iteration-0"]["samples"]["succeeded"])
     said = " ".join(
@@ -358,29 +430,53 @@ def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path
 # -- words -----------------------------------------------------------------------------------------------------------
 
 
-def pieces_of(*changes: dict) -> list[dict]:
+def pieces_of(*changes: dict) -> list[Piece]:
     """Pieces of two conditions where nothing is remarkable but what `changes` say of each iteration.
 
     `rise` is by how much the cost rose since the iteration before; it falls a little where nothing is said.
     """
-    calm = {
-        "status": ["OK", "OK"], "message": ["", ""], "saturated": [0.0, 0.0], "entropy": [1.0, 1.0], "samples": 5,
-        "cost_error": [0.01, 0.01], "predicted": [-1.0, -1.0],
-        "model_error": [0.2, 0.2], "successes": [0, 5], "seconds": [1.0, 1.0, 1.0], "episodes": 10, "steps": 1000,
-        "short": [0, 0], "kl": [5.0, 5.0], "bound": [6.0, 6.0], "eta": [0.1, 0.1], "trace": [[[1, 2]], [[1, 2]]],
-    }  # fmt: skip
+    local = LocalPiece(
+        expected=[9.0, 9.0], predicted=[-1.0, -1.0], kl=[5.0, 5.0], bound=[6.0, 6.0], per_step=False,
+        kl_steps=pack(np.zeros((2, 20, 1))), eta=[0.1, 0.1], trace=[[[1.0, 2.0]], [[1.0, 2.0]]], entropy=[1.0, 1.0],
+        multiplier=[1.0, 1.0], fitted=True, model_error=[0.2, 0.2],
+    )  # fmt: skip
+    calm = Piece(
+        iteration=0, steps=1000, episodes=10, player=Player.LOCAL, costs=[[10.0] * 5] * 2, succeeded=[[0] * 5, [1] * 5],
+        cost=[10.0, 10.0], cost_error=[0.01, 0.01], successes=[0, 5], samples=5, short=[0, 0], saturated=[0.0, 0.0],
+        status=["OK", "OK"], ok=[True, True], message=["", ""], seconds=[1.0, 1.0, 1.0], local=local,
+    )  # fmt: skip
     pieces, cost = [], [10.9, 10.9]
     for k, change in enumerate(changes):
         cost = [a + b for a, b in zip(cost, change.get("rise", [-0.9, -0.9]), strict=True)]
-        pieces.append(calm | {"iteration": k, "cost": cost} | change)
+        of_local = {name: value for name, value in change.items() if hasattr(local, name)}
+        of_core = {name: value for name, value in change.items() if hasattr(calm, name)}
+        assert set(change) <= {"rise", *of_local, *of_core}
+        shared = {"iteration": k, "cost": cost, "local": dataclasses.replace(local, **of_local)}
+        pieces.append(dataclasses.replace(calm, **shared | of_core))
     return pieces
+
+
+def policy_piece(status: PolicyStatus, message: str = "") -> PolicyPiece:
+    """The side of a policy whose training ended in this way."""
+    made = make_piece(with_policy(record(1)), None).policy
+    about = {"status": status.name, "sentence": status.sentence, "remedy": status.remedy, "ok": status.ok}
+    return dataclasses.replace(made, message=message, **about)
+
+
+def facts_of(evaluation: list[Score], policy: PolicyFacts | None = None) -> Facts:
+    """The facts of a finished run of two iterations."""
+    axes = Axes(Sizes(M=3, N=5, T=20, dx=4, du=2), list(range(20)), [], [], [], [])
+    return Facts(
+        name="e", description="", path="", seed=1, started="", algorithm="trajopt", execute="max_entropy", planned=2,
+        state="finished", players={}, evaluation=evaluation, conditions=[], policy=policy, environment="",
+        experiment="", command="", versions={}, axes=axes,
+    )  # fmt: skip
 
 
 def test_a_run_in_which_all_went_well_says_so():
     pieces = pieces_of({}, {}, {})
-    assert findings(pieces, 2) == []
-    known = {"sizes": {"M": 2, "N": 5, "T": 20}, "planned": 3, "state": "finished", "evaluation": []}
-    text = " ".join(summary(known, pieces, []))
+    assert collect_findings(pieces, 2) == []
+    text = " ".join(summarize(facts_of([]), pieces, []))
     assert "No update failed" in text
     assert "In the last iteration 5 of 10 samples succeeded." in text
 
@@ -393,39 +489,41 @@ def test_a_run_in_which_all_went_well_says_so():
         ({"status": ["OK", "SAMPLES_DROPPED"]}, "SAMPLES_DROPPED", "warning", "ended early"),
         ({"saturated": [0.2, 0.34]}, "saturated", "warning", "changed 34 % of the actions"),
         ({"rise": [-0.9, 2.5]}, "worse", "warning", "it rose by 2.50 to 11.60"),
-        ({"rise": [-0.9, -0.05]}, "unfulfilled", "note", "the cost fell by 0.050 only"),
+        ({"rise": [-0.9, -0.05]}, "unfulfilled", "note", "the cost fell only by 0.050"),
         ({"model_error": [0.2, 2.0]}, "model", "note", "2.0 times the samples' own spread"),
         ({"entropy": [1.0, 1.0 + 2 * math.log(0.01)]}, "collapse", "note", "its noise is 1.0 % of the first"),
     ],
 )
 def test_what_went_wrong_is_said_with_its_place(change, kind, severity, said):
-    (finding,) = findings(pieces_of({}, {}, change), 2)
+    (finding,) = collect_findings(pieces_of({}, {}, change), 2)
     assert (finding.kind, finding.severity, finding.worst, finding.conditions) == (kind, severity, 2, (1,))
     assert said in finding.text
+    assert finding.remedy == (Status[kind].remedy if kind.isupper() else "")
 
 
 def test_changes_within_the_noise_are_not_spoken_of():
-    assert findings(pieces_of({}, {"rise": [0.5, -0.05], "cost_error": [0.6, 0.6]}), 2) == []
+    assert collect_findings(pieces_of({}, {"rise": [0.5, -0.05], "cost_error": [0.6, 0.6]}), 2) == []
     unknown = {"predicted": [None, None], "cost": [None, None]}
-    assert findings(pieces_of(unknown, unknown), 2) == []
+    assert collect_findings(pieces_of(unknown, unknown), 2) == []
 
 
 def test_findings_in_a_row_and_of_several_conditions_are_one():
     worse = {"rise": [3.0, 4.0]}
-    found = findings(pieces_of({}, worse, {"rise": [5.0, 6.0]}, {}, worse), 2)
+    found = collect_findings(pieces_of({}, worse, {"rise": [5.0, 6.0]}, {}, worse), 2)
     assert [(f.first, f.last, f.worst, f.conditions) for f in found] == [(1, 2, 2, (1, 0)), (4, 4, 4, (1, 0))]
 
 
 def test_an_iteration_in_words():
     before, item = pieces_of({}, {"cost": [12.0, None], "short": [0, 5], "status": ["OK", "NO_VALID_SAMPLES"]})
-    text = " ".join(described(item, before, 0))
+    text = " ".join(describe_condition(item, before, 0))
     assert text.startswith(Status.OK.sentence)
-    assert "rose from 10.00 to 12.00; the model had predicted a fall of 1.00." in text
+    assert "rose from 10.00 to 12.00; the forecast was a fall of 1.00." in text
     assert "0 of 5 samples succeeded." in text
     assert "5.00 of 6.00 nats of KL at η = 0.100" in text
-    text = " ".join(described(item, before, 1))
+    text = " ".join(describe_condition(item, before, 1))
     assert text.startswith(Status.NO_VALID_SAMPLES.sentence)
-    assert "No episode was whole" in text
+    assert Status.NO_VALID_SAMPLES.remedy in text
+    assert "No episode was complete" in text
 
 
 # -- the page --------------------------------------------------------------------------------------------------------
@@ -434,6 +532,17 @@ def test_an_iteration_in_words():
 def data_of(text: str) -> dict[str, dict]:
     blocks = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', text, re.S)
     return {name: json.loads(content) for name, content in blocks}
+
+
+def test_a_run_without_dynamics_and_one_without_controllers(tmp_path):
+    data = data_of(page.make_report(make_run(tmp_path, change=without_dynamics)))
+    assert not any(item["local"]["fitted"] for item in data["overview"]["pieces"])
+    assert data["iteration-0"]["ran"] is not None and data["iteration-0"]["model"] is None
+    data = data_of(page.make_report(make_policy_run(tmp_path, teacher=Player.EXPERT)))
+    assert all(item["local"] is None for item in data["overview"]["pieces"])
+    assert data["iteration-0"]["ran"] is data["iteration-0"]["beside"] is data["iteration-0"]["model"] is None
+    assert data["iteration-0"]["samples"]["states"]["shape"][0] == 2
+    assert data["ends"]["taught"]["starts"] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -449,53 +558,53 @@ def data_of(text: str) -> dict[str, dict]:
     ids=["one iteration", "one of each", "many dimensions", "many conditions", "long", "cut short"],
 )
 def test_runs_of_every_shape(tmp_path, sizes):
-    data = data_of(page.report(make_run(tmp_path, **sizes)))
+    data = data_of(page.make_report(make_run(tmp_path, **sizes)))
     shown = data["overview"]
     assert len(shown["pieces"]) == sizes["iterations"]
     assert [f"iteration-{k}" for k in shown["kept"]] == [name for name in data if name != "overview"]
     M = sizes.get("M", 2)
     assert all(len(item["words"]) == M and len(item["cost"]) == M for item in shown["pieces"])
-    assert data["iteration-0"]["tube"]["state_mean"]["shape"][0] == M
+    assert data["iteration-0"]["ran"]["tube"]["state_mean"]["shape"][0] == M
     assert (data["iteration-0"]["mixture"] is None) == (sizes.get("clusters") == 0)
 
 
 def test_a_record_that_is_not_finite_is_shown_as_far_as_it_is(tmp_path):
     def broken(item):
-        nan = np.full_like(item.marginals.mean, np.nan)
-        controllers = dataclasses.replace(item.controllers, covariance=np.zeros_like(item.controllers.covariance))
-        return dataclasses.replace(
-            item,
-            marginals=dataclasses.replace(item.marginals, mean=nan),
-            controllers=controllers,
-            predicted=np.full(2, np.nan),
+        old, nan = item.local, np.full(2, np.nan)
+        local = dataclasses.replace(
+            old,
+            marginals=dataclasses.replace(old.marginals, mean=np.full_like(old.marginals.mean, np.nan)),
+            controllers=dataclasses.replace(old.controllers, covariance=np.zeros_like(old.controllers.covariance)),
+            last=Change(nan, nan),
+            predicted=nan,
             entropy=np.full(2, -np.inf),
-            status=np.array([Status.OK, Status.NOT_FINITE]),
         )
+        return dataclasses.replace(item, local=local, status=np.array([Status.OK, Status.NOT_FINITE]))
 
-    data = data_of(page.report(make_run(tmp_path, change=broken)))
-    assert np.isnan(unpack(data["iteration-1"]["tube"]["state_mean"])).all()
+    data = data_of(page.make_report(make_run(tmp_path, change=broken)))
+    assert np.isnan(unpack(data["iteration-1"]["ran"]["tube"]["state_mean"])).all()
     (finding,) = [f for f in data["overview"]["findings"] if f["kind"] == "NOT_FINITE"]
     assert (finding["first"], finding["last"], finding["severity"]) == (0, 2, "error")
 
 
 def test_the_page_loads_nothing(tmp_path):
-    text = page.report(make_run(tmp_path))
-    own = text.replace(page._plotly(), "").replace(json.dumps(page._plotly()), "")
+    text = page.make_report(make_run(tmp_path))
+    own = text.replace(page._read_plotly(), "").replace(json.dumps(page._read_plotly()), "")
     assert not re.search(r"https?://|//[\w.-]+\.\w+/|@import|url\(", own)
     assert not re.search(r"<(?:link|img|iframe|script[^>]*\ssrc)\b", own)
     assert "default-src 'none'" in own and "connect-src 'none'" in own
     assert "A \\u003cmade-up> run." in own  # text of the user's own ends no element
-    assert text.count("plotly.js v") == page._plotly().count("plotly.js v")
+    assert text.count("plotly.js v") == page._read_plotly().count("plotly.js v")
 
 
 def test_the_state_layout_is_stored_with_the_run(tmp_path):
     run = Run.open(make_run(tmp_path).path)
     assert run.state_layout == LAYOUT
-    known = facts(run, run.iterations[0])
-    assert known["entries"] == ["qpos", "tip-goal x", "tip-goal y", "tip-goal z"]
+    known = collect_facts(run, run.iterations[0]).axes
+    assert known.entries == ["qpos", "tip-goal x", "tip-goal y", "tip-goal z"]
     without = Run.open(make_run(tmp_path, layout=None).path)
     assert without.state_layout is None
-    assert facts(without, without.iterations[0])["entries"] == ["x0", "x1", "x2", "x3"]
+    assert collect_facts(without, without.iterations[0]).axes.entries == ["x0", "x1", "x2", "x3"]
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -514,10 +623,10 @@ def test_the_command_writes_the_page(tmp_path, capsys):
 def test_a_run_that_is_being_written_is_reported_as_such(tmp_path):
     run = make_run(tmp_path)
     with run:
-        shown = data_of(page.report(Run.open(run.path)))["overview"]
+        shown = data_of(page.make_report(Run.open(run.path)))["overview"]
     assert shown["facts"]["state"] == "running"
     assert "It is running: 3 of 4 iterations" in " ".join(shown["summary"])
-    assert data_of(page.report(run))["overview"]["facts"]["state"] == "stopped"
+    assert data_of(page.make_report(run))["overview"]["facts"]["state"] == "stopped"
 
 
 def test_what_cannot_be_reported_is_said_in_a_line(tmp_path, capsys):
@@ -529,4 +638,4 @@ def test_what_cannot_be_reported_is_said_in_a_line(tmp_path, capsys):
     assert "cannot be written" in capsys.readouterr().err
     (run.path / "iterations/001/rollouts.npz").write_bytes(b"")
     with pytest.raises(RunError, match=r"rollouts\.npz"):
-        page.report(run)
+        page.make_report(run)

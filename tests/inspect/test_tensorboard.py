@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.records import config, record, rollouts, state, untold, with_policy
+from helpers.records import config, evaluation, record, rollouts, state, untold, with_policy
 
 from gps import cli
 from gps.errors import ConfigError, RunError
-from gps.inspect import tables
 from gps.inspect.tensorboard import TensorBoard
+from gps.metrics import make_rows
 from gps.runs import Run, find_runs
 
 pytest.importorskip("tensorboardX")
@@ -42,7 +42,7 @@ def test_scalars_against_iterations_and_steps(tmp_path):
     for made in records:
         board.on_iteration(made)  # what is on disk must not wait for the end of the run
     for m in range(2):
-        rows = [tables.rows(made)[m] for made in records]
+        rows = [make_rows(made)[m] for made in records]
         by_iteration = read(tmp_path / "by_iteration" / f"condition_{m}")
         by_steps = read(tmp_path / "by_environment_steps" / f"condition_{m}")
         for name in ("cost", "kl", "eta", "entropy", "multiplier"):
@@ -62,7 +62,7 @@ def test_scalars_of_a_policy_and_of_an_environment_that_does_not_tell_of_success
     board = TensorBoard(tmp_path)
     made = with_policy(record(0))
     board.on_iteration(dataclasses.replace(made, rollouts=untold(made.rollouts)))
-    board.on_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.ones((2, 1, 6)), "unseen")
+    board.on_evaluation(evaluation(untold(rollouts(np.random.default_rng(0), N=1)), what="unseen"))
     of_condition, shared = read(tmp_path / "by_iteration/condition_1"), read(tmp_path / "by_iteration/all")
     assert of_condition["by_iteration/policy_kl_step"][0] == np.float32(made.policy.kl[1].mean())
     assert shared["by_iteration/policy_loss_before"][0] == 3 and shared["by_iteration/policy_loss_after"][0] == 2
@@ -80,7 +80,7 @@ def test_in_a_run_directory_and_after_an_interruption(tmp_path):
         board.on_start(run, run.config, last)
         for k in range(first, last):
             board.on_iteration(record(k, seed=first))
-        board.on_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+        board.on_evaluation(evaluation(rollouts(np.random.default_rng(0), N=1)))
         board.on_end(run)
 
     run.write(record(0), state(0))

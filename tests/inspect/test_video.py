@@ -8,7 +8,7 @@ from helpers.records import rollouts as make_rollouts
 
 from gps.errors import ConfigError, DrawingError
 from gps.inspect import video
-from gps.inspect.video import Timing, count_columns, film, write
+from gps.inspect.video import Timing, count_columns, film, write_video
 
 PIL = pytest.importorskip("PIL.Image")
 
@@ -84,7 +84,7 @@ def frames():
 @pytest.mark.parametrize("suffix", [".webp", ".gif"])
 def test_loops(tmp_path, frames, suffix):
     path = tmp_path / f"a{suffix}"
-    write(path, iter(frames), Timing(30, tuple(range(7))))
+    write_video(path, iter(frames), Timing(30, tuple(range(7))))
     with PIL.open(path) as image:
         assert (image.n_frames, image.size, image.info["loop"]) == (7, (64, 48), 0)
         durations = []
@@ -100,7 +100,7 @@ def test_loops(tmp_path, frames, suffix):
 def test_mp4(tmp_path, frames):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
     path = tmp_path / "a.mp4"
-    write(path, frames, Timing(12.5, tuple(range(7))))
+    write_video(path, frames, Timing(12.5, tuple(range(7))))
     count, seconds = ffmpeg.count_frames_and_secs(str(path))
     assert count == 7
     assert seconds == pytest.approx(7 / 12.5, abs=0.02)
@@ -109,15 +109,15 @@ def test_mp4(tmp_path, frames):
     shown = pixels.reshape(7, 48, 64, 3).astype(float)
     assert np.abs(shown - np.array(frames)).mean() < 20
     with pytest.raises(DrawingError, match=r"no/a\.mp4: cannot be written: .*No such file"):
-        write(tmp_path / "no/a.mp4", frames, Timing(12.5, ()))
+        write_video(tmp_path / "no/a.mp4", frames, Timing(12.5, ()))
 
 
 def test_what_cannot_be_written(tmp_path, frames, monkeypatch):
     with pytest.raises(ConfigError, match=r"unknown kind of video; did you mean '\.webp'"):
-        write(tmp_path / "a.webm", frames, Timing(10, ()))
+        write_video(tmp_path / "a.webm", frames, Timing(10, ()))
     with pytest.raises(DrawingError, match=r"no/a\.gif: cannot be written: No such file"):
-        write(tmp_path / "no/a.gif", frames, Timing(10, ()))
+        write_video(tmp_path / "no/a.gif", frames, Timing(10, ()))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "imageio_ffmpeg" else name)
     video.require_packages(tmp_path / "a.webp")
     with pytest.raises(DrawingError, match=r'more packages: pip install "gps\[video\]"'):
-        write(tmp_path / "a.mp4", frames, Timing(10, ()))
+        write_video(tmp_path / "a.mp4", frames, Timing(10, ()))

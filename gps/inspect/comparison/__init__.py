@@ -6,10 +6,26 @@ run is the final evaluation without noise of what it learned, never the best val
 
 from gps.inspect.comparison.grouping import compare
 from gps.inspect.comparison.groups import Comparison, Group
-from gps.inspect.comparison.member import Member, read
-from gps.inspect.comparison.words import apart_header, apart_lines, apart_row, header, lines, row
+from gps.inspect.comparison.member import Member, read_member
+from gps.inspect.comparison.words import (
+    format_apart,
+    format_comparison,
+    make_apart_header,
+    make_apart_row,
+    make_header,
+    make_row,
+)
 
 __all__ = [
-    "Comparison", "Group", "Member", "apart_header", "apart_lines", "apart_row", "compare", "header", "lines", "read",
-    "row",
+    "Comparison",
+    "Group",
+    "Member",
+    "compare",
+    "format_apart",
+    "format_comparison",
+    "make_apart_header",
+    "make_apart_row",
+    "make_header",
+    "make_row",
+    "read_member",
 ]  # fmt: skip

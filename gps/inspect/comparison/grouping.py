@@ -10,7 +10,7 @@ import numpy as np
 
 from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.comparison.groups import Comparison, Group
-from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read
+from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read_member
 from gps.players import Player
 from gps.runs import Run, find_runs
 
@@ -44,7 +44,8 @@ def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = F
         values = (repr(member.settings.get(key)) for key in differing[member.settings[EXPERIMENT]])
         buckets.setdefault(tuple(values), []).append(member)
     names = _shorten_names(list(dict.fromkeys(key for keys in differing.values() for key in keys)))
-    groups, labels = [], set()
+    groups: list[Group] = []
+    labels: set[str] = set()
     for bucket in buckets.values():
         experiment = bucket[0].settings[EXPERIMENT]
         label = _make_label(bucket[0], {key: names[key] for key in differing[experiment]}) or experiment
@@ -71,7 +72,7 @@ def _read_all(paths: Sequence[str | Path]) -> tuple[list[Member], list[str]]:
     members, left_out = [], []
     for path in found.values():
         try:
-            members.append(read(Run.open(path)))
+            members.append(read_member(Run.open(path)))
         except GpsError as error:
             left_out.append(f"left out: {' '.join(str(error).split())}")
     if not members:
@@ -193,7 +194,7 @@ def _collect_caveats(groups: Sequence[Group], members: Sequence[Member]) -> list
                 "(`gps resume` continues them) and count only in the curves"
             )
         for member in group.finished:
-            if np.isnan(member.final_cost):
+            if member.final_cost is not None and np.isnan(member.final_cost):
                 notes.append(f"{member.path}: no complete episode in the final evaluation, so no final cost")
         curve = group.curves.get("cost")
         if curve is None:

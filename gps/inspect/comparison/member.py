@@ -88,7 +88,7 @@ class Member:
         return float(solved[0]) if len(solved) else np.inf
 
 
-def read(run: Run) -> Member:
+def read_member(run: Run) -> Member:
     """Read a run as a member of a comparison.
 
     Raises:
@@ -132,8 +132,8 @@ def _make_curve(steps: np.ndarray, values: Sequence[float | None]) -> Curve | No
 
 
 def _compute_share(rows: Sequence[Row]) -> float | None:
-    known = [row for row in rows if row.successes is not None]
-    return sum(row.successes for row in known) / sum(row.samples for row in known) if known else None
+    known = [(row.successes, row.samples) for row in rows if row.successes is not None]
+    return sum(wins for wins, _ in known) / sum(samples for _, samples in known) if known else None
 
 
 def _average_known(values: Sequence[float | None]) -> float | None:

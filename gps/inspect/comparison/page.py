@@ -12,7 +12,14 @@ from plotly.offline import get_plotlyjs
 
 from gps.errors import RunError
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
-from gps.inspect.comparison.words import apart_header, apart_legend, apart_row, header, legend, row
+from gps.inspect.comparison.words import (
+    make_apart_header,
+    make_apart_legend,
+    make_apart_row,
+    make_header,
+    make_legend,
+    make_row,
+)
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
 
@@ -46,17 +53,17 @@ th { font-weight: 600; color: #555 } td:first-child { font-weight: 600 }
 """
 
 
-def write(comparison: Comparison, path: str | Path) -> None:
+def write_comparison(comparison: Comparison, path: str | Path) -> None:
     """Write the page atomically.
 
     Raises:
         RunError: if the file cannot be written.
     """
     with report_write_errors(path, RunError):
-        replace(Path(path), page(comparison))
+        replace(Path(path), render_comparison(comparison))
 
 
-def page(comparison: Comparison) -> str:
+def render_comparison(comparison: Comparison) -> str:
     """Return the page as HTML, about 5 MB, most of it Plotly."""
     title = f"Comparison: {comparison.title}"
     runs = sum(len(group.members) for group in comparison.groups)
@@ -101,8 +108,8 @@ def _render_notes(notes: Sequence[str]) -> str:
 
 
 def _make_group_table(comparison: Comparison) -> str:
-    rows = [row(group, comparison) for group in comparison.groups]
-    return _render_table(header(comparison), rows, legend(comparison))
+    rows = [make_row(group, comparison) for group in comparison.groups]
+    return _render_table(make_header(comparison), rows, make_legend(comparison))
 
 
 def _make_final_section(comparison: Comparison) -> str:
@@ -114,9 +121,9 @@ def _make_final_section(comparison: Comparison) -> str:
         measures = [FINAL_COST, *([FINAL_RETURN] if comparison.rewarded else [])]
         about = "the final controllers without noise, not the best ones during training"
         return _make_section("Final result", about, _draw_measures(comparison, measures))
-    rows = [apart_row(group, comparison) for group in comparison.groups]
+    rows = [make_apart_row(group, comparison) for group in comparison.groups]
     about = "without noise, after the last iteration: policies from trained and from unseen starts, and their teachers"
-    table = _render_table(apart_header(comparison), rows, apart_legend(comparison))
+    table = _render_table(make_apart_header(comparison), rows, make_apart_legend(comparison))
     figures = [_render_figure(_draw_measures(comparison, measures)) for measures in comparison.apart.values()]
     return "".join([f"<h2>Final result</h2><p>{html.escape(about)}</p>", table, *figures])
 
@@ -216,7 +223,12 @@ def _draw_measures(comparison: Comparison, measures: Sequence[Measure]) -> go.Fi
         x = {"domain": [left, left + width], "title": measure.name, "anchor": f"y{axis}"}
         if measure.kind == "success":
             x |= {"range": [-0.04, 1.04], "tickformat": ".0%"}
-        y = {"anchor": f"x{axis}", "range": [len(rows) - 0.5, -0.5], "type": "category", "categoryarray": rows}
+        y: dict[str, object] = {
+            "anchor": f"x{axis}",
+            "range": [len(rows) - 0.5, -0.5],
+            "type": "category",
+            "categoryarray": rows,
+        }
         y |= {"showticklabels": column == 1, "automargin": True}
         figure.update_layout({f"xaxis{axis}": x, f"yaxis{axis}": y})
     return figure

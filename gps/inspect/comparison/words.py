@@ -11,14 +11,14 @@ from gps.inspect.formatting import align_columns, format_interval
 from gps.players import TEACHERS
 
 
-def header(comparison: Comparison) -> list[str]:
+def make_header(comparison: Comparison) -> list[str]:
     """Return the names of the columns of `row`."""
     final = ["final cost [95 %]", *(["final return [95 %]"] if comparison.rewarded else [])]
     solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.reports_success else []
     return ["group", "runs", "episodes", "steps", *final, *solved]
 
 
-def row(group: Group, comparison: Comparison) -> list[str]:
+def make_row(group: Group, comparison: Comparison) -> list[str]:
     """Return the cells of a group."""
     return [
         group.label,
@@ -44,13 +44,13 @@ def _make_solved_cells(group: Group) -> list[str]:
     ]
 
 
-def apart_header(comparison: Comparison) -> list[str]:
+def make_apart_header(comparison: Comparison) -> list[str]:
     """Return the names of the columns of `apart_row`; empty without separate measures."""
     measures = _choose_apart_columns(comparison)
     return ["group", *(f"{measure.name} [95 %]" for measure in measures)] if measures else []
 
 
-def apart_row(group: Group, comparison: Comparison) -> list[str]:
+def make_apart_row(group: Group, comparison: Comparison) -> list[str]:
     """Return the cells of a group: the policy from trained and from unseen starts, and its teachers."""
     return [group.label, *(_make_cell(group, measure) for measure in _choose_apart_columns(comparison))]
 
@@ -62,7 +62,7 @@ def _choose_apart_columns(comparison: Comparison) -> list[Measure]:
     return [m for kind in kinds for m in comparison.apart[kind] if (m.what, m.kind) not in final]
 
 
-def apart_legend(comparison: Comparison) -> tuple[str, ...]:
+def make_apart_legend(comparison: Comparison) -> tuple[str, ...]:
     """Return the legend for the columns of `apart_row`."""
     teachers = [player for player in TEACHERS if comparison.has_teacher(player)]
     columns = [
@@ -72,7 +72,7 @@ def apart_legend(comparison: Comparison) -> tuple[str, ...]:
     return "; ".join(columns), *([_APART_SUCCESS] if "success" in comparison.apart else [])
 
 
-def legend(comparison: Comparison) -> tuple[str, ...]:
+def make_legend(comparison: Comparison) -> tuple[str, ...]:
     """Return the legend for the columns of `row`."""
     return _LEGEND if comparison.reports_success else _LEGEND[:1]
 
@@ -87,15 +87,15 @@ def _make_cell(group: Group, measure: Measure) -> str:
     return f"{sum(starts)}/{len(starts)}; {value} %{spread}"
 
 
-def lines(comparison: Comparison) -> list[str]:
+def format_comparison(comparison: Comparison) -> list[str]:
     """Return the comparison as a table for the terminal, without the notes."""
-    return align_columns([header(comparison), *(row(group, comparison) for group in comparison.groups)])
+    return align_columns([make_header(comparison), *(make_row(group, comparison) for group in comparison.groups)])
 
 
-def apart_lines(comparison: Comparison) -> list[str]:
+def format_apart(comparison: Comparison) -> list[str]:
     """Return the table of policies, teachers and unseen starts; empty without separate measures."""
-    head = apart_header(comparison)
-    return align_columns([head, *(apart_row(group, comparison) for group in comparison.groups)]) if head else []
+    head = make_apart_header(comparison)
+    return align_columns([head, *(make_apart_row(group, comparison) for group in comparison.groups)]) if head else []
 
 
 _LEGEND = (

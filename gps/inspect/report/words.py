@@ -73,8 +73,7 @@ def _check_condition(item: Piece, before: Piece | None, m: int) -> Iterator[Find
         yield _make_finding(status.name, status.severity, k, m, text, remedy=status.remedy)
     if (share := item.saturated[m] or 0.0) > SATURATED:
         text = (
-            f"the environment's limits changed {100 * share:.0f} % of the actions: it did not execute what the "
-            "controller requested."
+            f"the environment's limits changed {100 * share:.0f} % of the actions: not all were executed as requested."
         )
         yield _make_finding("saturated", Severity.WARNING, k, m, text, share)
     if before is not None and item.local is not None:
@@ -337,7 +336,9 @@ def _describe_planner(item: Piece, m: int) -> list[str]:
     if item.planner is None:
         return []
     predicted, actual = item.planner.predicted[m], item.planner.actual[m]
-    return [f"The planner expected a cost of {format_number(predicted)} and got {format_number(actual)}."]
+    if predicted is None or actual is None:
+        return []
+    return [f"The planner expected a cost of {format_number(predicted)}; the episodes cost {format_number(actual)}."]
 
 
 def _describe_policy(item: Piece, policy: PolicyPiece, m: int) -> list[str]:

@@ -39,8 +39,8 @@ const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) 
 // -- drawing ---------------------------------------------------------------------------------------------------------
 
 const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated,
-  "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, time};
-const DETAIL = {states, actions, space, feedback, feedforward, noise, model, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, mixture};
+  "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, "model-loss": modelLoss, planner, time};
+const DETAIL = {states, actions, space, feedback, feedforward, noise, model, ahead, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, mixture};
 const END = {map, "end-states": endStates, "end-actions": endActions, "end-space": endSpace};
 const FIGURES = {...OVERVIEW, ...DETAIL, ...END};
 // The side of a record that a figure shows; the others are drawn for every algorithm.
@@ -49,7 +49,7 @@ const SIDE_OF = {
   ...Object.fromEntries(["kl", "kl-steps", "eta", "search", "kl-now"].map((id) => [id, "search"])),
   ...Object.fromEntries(["model-error", "model"].map((id) => [id, "dynamics"])),
   ...Object.fromEntries(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"].map((id) => [id, "policy"])),
-  mixture: "mixture",
+  mixture: "mixture", "model-loss": "losses", ahead: "ahead", planner: "planner",
 };
 // The sides that the records of a run have. Elements of the class of-NAME are hidden where NAME is missing.
 const SIDES = {
@@ -58,6 +58,9 @@ const SIDES = {
   dynamics: (piece) => piece.local !== null && piece.local.fitted,
   policy: (piece) => piece.policy !== null,
   mixture: (piece) => Boolean(piece.model?.mixture || piece.local?.fitted),
+  losses: (piece) => Boolean(piece.model?.held_out),
+  ahead: (piece) => Boolean(piece.model?.horizon || piece.model?.one_step),
+  planner: (piece) => piece.planner !== null,
 };
 const CONFIG = {displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
 
@@ -345,7 +348,7 @@ function show(overview) {
   view.told = view.pieces.some((piece) => piece.successes !== null);
   document.body.classList.toggle("is-told", view.told);
   for (const [name, has] of Object.entries(SIDES)) document.body.classList.toggle(`has-${name}`, view.sides[name] = view.pieces.some(has));
-  $("model-title").textContent = [view.sides.mixture ? "model" : "", view.sides.local ? "update" : ""].filter(Boolean).map((part) => `the ${part}`).join(" and ").replace(/^t/, "T");
+  $("model-title").textContent = [view.sides.mixture || view.sides.ahead ? "model" : "", view.sides.local ? "update" : ""].filter(Boolean).map((part) => `the ${part}`).join(" and ").replace(/^t/, "T");
   showFacts();
   if (!view.pieces.length) return;
   $("summary").textContent = overview.summary.join(" ");
@@ -425,7 +428,7 @@ $("iteration").oninput = (event) => select(Number(event.target.value));
 $("previous").onclick = () => select(view.k - 1);
 $("next").onclick = () => select(view.k + 1);
 $("condition").onchange = (event) => select(view.k, Number(event.target.value));
-$("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states}); };
+$("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states, ahead}); };
 $("action").onchange = (event) => { view.action = event.target.value; redraw({feedback}); };
 $("action-group").onchange = () => { showChoices(); redraw({actions, feedforward, noise, "end-actions": endActions}); };
 $("point").onchange = (event) => { view.point = Number(event.target.value); showPoint(); redraw({space}); };

@@ -204,6 +204,14 @@ function klNow(view, c) {
     layout: layout(c, {height: 260, xaxis: axis(c, timeAxis), yaxis: axis(c, {rangemode: "tozero"}), shapes: bound === null ? [] : [level(c, bound / view.facts.sizes.T)]})};
 }
 
+// The global model's error, by steps ahead, for each entry of the chosen part of the state.
+function ahead(view, c, width) {
+  const {horizon, one_step} = view.piece.model, errors = horizon ?? [one_step], {indices} = view.facts.groups[view.group], x = errors.map((_, i) => i + 1);
+  const grid = multiples(c, indices.map((i) => view.facts.entries[i]), width, {row: 120, least: 210, x: {title: {text: "steps ahead"}, rangemode: "tozero"}, y: {rangemode: "tozero", nticks: 4}});
+  const data = grid.axes.map((axes, plot) => ({x, y: errors.map((error) => error[indices[plot]]), mode: "lines+markers", marker: {size: 4}, line: {color: c.accent, width: 1.8}, hovertemplate: "%{x} steps ahead: %{y:.3g}<extra></extra>", ...axes}));
+  return {data, layout: {...grid.layout, uirevision: `${indices}`}};
+}
+
 // -- the policy's training -------------------------------------------------------------------------------------------
 
 function policyKlNow(view, c) {

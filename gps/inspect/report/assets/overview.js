@@ -20,7 +20,7 @@ function glance(view, c) {
   const counts = range(M).map((m) => view.pieces.map((piece) => (piece.successes ? `${piece.successes[m]}/${piece.samples}` : "")));
   const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
   const crowded = view.pieces.length > 36, policies = view.pieces.filter((piece) => piece.policy), rows = M + (policies.length > 0);
-  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration, m: M, error: policy.severity === "error"})));
+  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration, m: M, error: piece.policy.severity === "error"})));
   const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
     text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 11, weight: 800, color: marked.map((f) => (f.error ? c.bad : c.warn))},
     hoverinfo: "skip", cliponaxis: false};
@@ -152,14 +152,19 @@ function policyKl(view, c) {
 
 // From the loss before each training to the loss after it.
 function policyLoss(view, c) {
-  const losses = (i) => positive(ofPolicy(view, (policy) => policy.loss[i])), before = losses(0), after = losses(1), x = numbers(view);
-  const drops = joined(x.map((k, i) => ({x: [k, k], y: [before[i], after[i]]})));
-  const said = ofPolicy(view, (policy) => `${policy.steps} steps`), hover = (what) => ({customdata: said, hovertemplate: `iteration %{x}, ${what} %{customdata}: %{y:.4g}<extra></extra>`});
+  const losses = (i) => positive(ofPolicy(view, (policy) => policy.loss[i])), before = losses(0), after = losses(1);
+  return drops(view, c, before, after, ofPolicy(view, (policy) => `${policy.steps} steps`), logAxis([...before, ...after]));
+}
+
+// Two values for each iteration, before and after something that `said` names, joined by a line.
+function drops(view, c, before, after, said, y) {
+  const x = numbers(view), lines = joined(x.map((k, i) => ({x: [k, k], y: [before[i], after[i]]})));
+  const hover = (what) => ({customdata: said, hovertemplate: `iteration %{x}, ${what} %{customdata}: %{y:.4g}<extra></extra>`});
   return {data: [
-    {...drops, mode: "lines", line: {color: c.other, width: 1}, hoverinfo: "skip"},
+    {...lines, mode: "lines", line: {color: c.other, width: 1}, hoverinfo: "skip"},
     {x, y: before, mode: "markers", marker: {size: 7, symbol: "circle-open", color: c.other, line: {width: 1.5}}, ...hover("before")},
     {x, y: after, mode: "lines+markers", line: {color: c.accent, width: 2.2}, marker: {size: 6}, ...hover("after")},
-  ], layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, logAxis([...before, ...after])), shapes: [cursor(c, view)]})};
+  ], layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, y), shapes: [cursor(c, view)]})};
 }
 
 function policyNoise(view, c) {
@@ -167,6 +172,22 @@ function policyNoise(view, c) {
   const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines+markers", marker: {size: 4}, opacity: shade(i), name: view.facts.actions[i],
     line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g}<extra></extra>`}));
   return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {rangemode: "tozero"}), shapes: [cursor(c, view)]})};
+}
+
+// -- the global model and the planner --------------------------------------------------------------------------------
+
+// From the held-out loss before each training to the lowest one.
+function modelLoss(view, c) {
+  const losses = view.pieces.map((piece) => finite(piece.model?.held_out ?? []));
+  return drops(view, c, losses.map((loss) => loss[0] ?? null), losses.map((loss) => (loss.length ? Math.min(...loss) : null)), losses.map(() => "training"), {});
+}
+
+function planner(view, c) {
+  const costs = (name) => view.pieces.map((piece) => (piece.planner ? piece.planner[name][view.m] : null)), x = numbers(view);
+  return {data: [
+    {x, y: costs("predicted"), mode: "lines+markers", line: {color: c.warn, width: 1, dash: "dot"}, marker: {size: 7, symbol: "diamond-open", color: c.warn}, hovertemplate: "iteration %{x}: %{y:.4g} planned<extra></extra>"},
+    {x, y: costs("actual"), mode: "lines+markers", line: {color: c.accent, width: 2.2}, marker: {size: 6}, hovertemplate: "iteration %{x}: %{y:.4g}<extra></extra>"},
+  ], layout: layout(c, {xaxis: iterations(c, view), shapes: [cursor(c, view)]})};
 }
 
 // -- every start, without noise --------------------------------------------------------------------------------------
