@@ -83,7 +83,7 @@ ALGORITHMS = {
 }
 
 PARTS = {"final": "policy, trained", "unseen": "policy, unseen", "local": "local controllers"}
-"""Evaluation (`gps.runs.EVALUATIONS`) -> its name in the table."""
+"""Evaluation (`gps.players.EVALUATIONS`) -> its name in the table."""
 
 COLUMNS = ("algorithm", "seeds", *PARTS.values(), "cost: trained; unseen; local", "episodes (steps)", "seconds")
 
@@ -102,7 +102,6 @@ class RunResult(NamedTuple):
 def train(algorithm: Algorithm, seed: int, out: str | None) -> RunResult:
     """Train once, or twice if a first run provides demonstrations."""
     import gps
-    from gps.inspect.tables import effort
 
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -113,13 +112,14 @@ def train(algorithm: Algorithm, seed: int, out: str | None) -> RunResult:
             overrides.append(f"algorithm.controller.initial={{name='file', path={path}}}")
         runs.append(gps.run(EXPERIMENT, seed=seed, overrides=overrides, out=out or folder))
         seconds = time.perf_counter() - start
-        summaries = {part: runs[-1].evaluated_summary(part) for part in PARTS}
-        steps, episodes = (sum(counts) for counts in zip(*(effort(run.iterations[-1]) for run in runs), strict=True))
-        demonstrated = [item.solved for run in runs[:-1] for item in run.evaluated_summary("final")]
+        summaries = {part: runs[-1].evaluation_rows(part) for part in PARTS}
+        last = [run.iterations[-1] for run in runs]
+        effort = sum(record.episodes for record in last), sum(record.environment_steps for record in last)
+        demonstrated = [item.solved for run in runs[:-1] for item in run.evaluation_rows("final")]
     return RunResult(
         {part: [item.solved for item in items] for part, items in summaries.items()},
         {part: float(np.mean([item.cost for item in items])) for part, items in summaries.items()},
-        (episodes, steps),
+        effort,
         seconds,
         demonstrated,
     )
@@ -137,8 +137,8 @@ def train_in_process(algorithm: Algorithm, seed: int, out: str | None) -> RunRes
 
 def make_row(title: str, results: Sequence[RunResult], seeds: int) -> tuple[str, ...]:
     """Return a row of the table, from the runs that did not fail."""
+    from gps.inspect.formatting import format_interval
     from gps.inspect.statistics import estimate
-    from gps.inspect.tables import interval
 
     if not results:
         return (title, f"0 of {seeds}", *["-"] * (len(COLUMNS) - 2))
@@ -146,7 +146,7 @@ def make_row(title: str, results: Sequence[RunResult], seeds: int) -> tuple[str,
     for part in PARTS:
         succeeded = np.array([result.succeeded[part] for result in results])
         cells.append(f"{succeeded.sum()}/{succeeded.size}, {format_percent(estimate(succeeded.mean(axis=1)))}")
-    costs = (interval(estimate(np.array([result.cost[part] for result in results]))) for part in PARTS)
+    costs = (format_interval(estimate(np.array([result.cost[part] for result in results]))) for part in PARTS)
     episodes, steps = results[0].effort
     return (
         title,

@@ -53,20 +53,23 @@ def measure_iteration() -> None:
     """Time the supervised step of an iteration of the nine-slot peg and its sampling, with the shipped settings."""
     from contextlib import closing
 
-    from gps.algorithms.guided.base import lessons
+    from gps.algorithms.guided.lessons import make_samples
+    from gps.builders import make_learner
+    from gps.callbacks import Callback
     from gps.config import load
-    from gps.experiment import Callback, Experiment
+    from gps.experiment import Experiment
     from gps.policies.supervised import train
 
     rows = []
     with closing(Experiment(load(NINE, ["algorithm.warm_up=0"]), NINE)) as built:
+        options = make_learner(built.config.algorithm.policy, built.problem, seed=0).options
         state = built.begin()
         for _ in range(ITERATIONS):
             before = state.training
             state, record = built.iterate(state, Callback())
-            samples = lessons(record.improved, record.rollouts, np.ones((len(record.status), 1)))
+            samples = make_samples(record.local.improved, record.rollouts, np.ones((len(record.status), 1)))
             start = time.perf_counter()
-            _, fit = train(before, samples, built.algorithm.options)
+            _, fit = train(before, samples, options)
             rows.append((record.seconds.sample, time.perf_counter() - start, fit.steps))
     sample, supervised, steps = np.median(np.array(rows)[2:], axis=0)  # the first two compile
     print_table(

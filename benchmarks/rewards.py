@@ -23,13 +23,14 @@ def compute_baselines(id: str, seeds: int) -> tuple[np.ndarray, np.ndarray]:
     from gps.config import load
     from gps.experiment import Experiment
     from gps.linear_gaussian import initial
+    from gps.policies.played import LocalControllers
     from gps.sampling import collect
 
     settings = [f"environment.id={id}", f"algorithm.samples={seeds}"]
     with closing(Experiment(load(EXPERIMENT, settings), EXPERIMENT)) as built:
         space = built.environment.single_action_space
         shape = (1, seeds, built.horizon, *space.shape)
-        still = initial.zero(1, built.horizon, built.starts.shape[1], space.shape[0], 1.0)
+        still = LocalControllers(initial.zero(1, built.horizon, built.problem.dx, built.problem.du, 1.0))
         returns = [
             collect(built.environment, still, built.conditions, noise, 0).rewards.sum(axis=2)[0]
             for noise in (np.zeros(shape), np.random.default_rng(0).uniform(space.low, space.high, shape))
@@ -42,7 +43,7 @@ def compute_returns(runs: list) -> list[np.ndarray]:
     columns = [
         np.array([run.rollouts(k)[0].rewards.sum(axis=2).mean() for run in runs]) for k in _choose_iterations(runs[0])
     ]
-    return [*columns, np.array([run.evaluation[0].rewards.sum(axis=2).mean() for run in runs])]
+    return [*columns, np.array([run.evaluation().rollouts.rewards.sum(axis=2).mean() for run in runs])]
 
 
 def _choose_iterations(run) -> list[int]:
@@ -51,8 +52,8 @@ def _choose_iterations(run) -> list[int]:
 
 def main() -> None:
     import gps
+    from gps.inspect.formatting import format_interval
     from gps.inspect.statistics import estimate
-    from gps.inspect.tables import interval
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds; default: 5")
@@ -76,7 +77,7 @@ def main() -> None:
     print("|---" * (4 + len(POINTS)) + "|")
     for (id, kind), runs in sorted(rows.items()):
         zero, random = compute_baselines(id, arguments.seeds)
-        cells = [f"{zero[0]:.3g}", *(interval(estimate(column)) for column in (random, *compute_returns(runs)))]
+        cells = [f"{zero[0]:.3g}", *(format_interval(estimate(column)) for column in (random, *compute_returns(runs)))]
         print(f"| {id}, {kind} | " + " | ".join(cells) + " |", flush=True)
 
 

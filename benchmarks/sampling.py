@@ -18,7 +18,7 @@ class TimedPolicy:
     """A policy that records the times of its calls."""
 
     def __init__(self, policy):
-        self.policy, self.observes, self.times = policy, policy.observes, []
+        self.policy, self.observes, self.abstains, self.times = policy, policy.observes, policy.abstains, []
 
     def act(self, seen, t):
         self.times.append(time.perf_counter())
@@ -28,7 +28,7 @@ class TimedPolicy:
 class ZeroPolicy:
     """A policy that does nothing."""
 
-    observes = "state"
+    observes, abstains = "state", ""
 
     def __init__(self, du: int):
         self.actions = np.zeros((len(CONDITIONS), SIMULATIONS // len(CONDITIONS), du))
@@ -52,7 +52,7 @@ def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
     from gps.environments.tasks.peg_insertion import PegInsertion
     from gps.linear_gaussian.initial import zero
     from gps.policies import MLP, NeuralPolicy
-    from gps.policies.played import Shared
+    from gps.policies.played import GlobalPolicy, LocalControllers
     from gps.sampling import collect
 
     environment = PegInsertion(SIMULATIONS, threads=threads)
@@ -85,8 +85,8 @@ def measure(threads: int) -> list[tuple[str, float, float, float, float]]:
         "Batch, open loop, bare": (bare, 0.0),
         f"the same, {1e6 * PAUSE:.0f} µs between the steps": (bare, PAUSE),
         "a policy that does nothing": (closed, ZeroPolicy(du)),
-        "linear-Gaussian": (closed, zero(M, T, dx, du, 0.2)),
-        "neural, 2 x 64": (closed, Shared(NeuralPolicy.untrained(network), M, T)),
+        "linear-Gaussian": (closed, LocalControllers(zero(M, T, dx, du, 0.2))),
+        "neural, 2 x 64": (closed, GlobalPolicy(NeuralPolicy.untrained(network), M, T)),
     }
     steps = {name: np.empty((ROUNDS + 1, T - 1)) for name in ways}
     for k in range(ROUNDS + 1):  # in turn, so that the machine's drift affects all equally

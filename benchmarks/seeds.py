@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gps.callbacks import Callback
+
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 COLUMNS = (
     "experiment", "seeds solved", "conditions solved", "final cost [95 %]", "steps", "episodes",
@@ -40,6 +42,7 @@ def run_baseline(name: str, seed: int | None) -> dict:
     from gps.config import load
     from gps.experiment import Experiment
     from gps.linear_gaussian import initial
+    from gps.policies.played import LocalControllers
     from gps.sampling import collect
 
     with closing(Experiment(load(EXPERIMENTS / name), EXPERIMENTS / name)) as built:
@@ -47,31 +50,27 @@ def run_baseline(name: str, seed: int | None) -> dict:
         M, N, T, space = len(built.conditions), built.samples, built.horizon, built.environment.single_action_space
         shape = (M, N, T, *space.shape)
         noise = np.zeros(shape) if seed is None else np.random.default_rng(seed).uniform(space.low, space.high, shape)
-        zero = initial.zero(M, T, built.starts.shape[1], space.shape[0], 1.0)
+        zero = LocalControllers(initial.zero(M, T, built.problem.dx, built.problem.du, 1.0))
         rollouts = collect(built.environment, zero, built.conditions, noise, 0)
-        costs = built.algorithm.costs(rollouts)
+        costs = built.problem.costs(rollouts)
     return _summarize(rollouts.succeeded[:, 0], costs[:, :1])
 
 
-class _Last:
+class _Last(Callback):
     """A callback that keeps the numbers of a run for the table."""
 
     def __init__(self):
         self.row = {"first": None}
 
-    def on_start(self, run, config, total): ...
-    def on_stage(self, iteration, stage): ...
-    def on_end(self, run): ...
-
     def on_iteration(self, record):
         self.row["steps"] = record.environment_steps
-        self.row["episodes"] = self.row.get("episodes", 0) + record.costs.shape[0] * record.costs.shape[1]
+        self.row["episodes"] = record.episodes
         if self.row["first"] is None and record.rollouts.succeeded.all():
             self.row["first"] = record.iteration
 
-    def on_evaluation(self, rollouts, costs, what="final"):
-        if what == "final":
-            self.row |= _summarize(rollouts.succeeded[:, 0], costs)
+    def on_evaluation(self, record):
+        if record.what == "final":
+            self.row |= _summarize(record.rollouts.succeeded[:, 0], record.costs)
 
 
 def _summarize(succeeded, costs) -> dict:
@@ -81,8 +80,8 @@ def _summarize(succeeded, costs) -> dict:
 
 def make_row(title: str, results: list[dict]) -> tuple[str, ...]:
     """Return a row of the table from the results of several seeds."""
+    from gps.inspect.formatting import format_interval
     from gps.inspect.statistics import estimate
-    from gps.inspect.tables import interval
 
     succeeded = np.array([result["succeeded"] for result in results])
     firsts = [np.inf if result.get("first") is None else result["first"] for result in results]
@@ -91,7 +90,7 @@ def make_row(title: str, results: list[dict]) -> tuple[str, ...]:
         title,
         f"{succeeded.all(axis=1).sum()}/{len(results)}",
         f"{succeeded.sum()}/{succeeded.size}",
-        interval(estimate(np.array([result["cost"] for result in results]))),
+        format_interval(estimate(np.array([result["cost"] for result in results]))),
         f"{results[0]['steps']:,}" if trained else "0",
         f"{results[0]['episodes']}" if trained else "0",
         ("never" if np.isinf(first := statistics.median(firsts)) else f"{first:g}") if trained else "",

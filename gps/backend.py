@@ -10,6 +10,7 @@ compiled into one kernel, several times faster than one kernel per operation. Th
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 _FLAGS = {
     "xla_cpu_multi_thread_eigen": "false",
@@ -42,9 +43,20 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
-if not jax.config.jax_compilation_cache_dir:
+if not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]  # JAX makes its options at run time
     jax.config.update("jax_compilation_cache_dir", str(cache_directory()))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
-__all__ = ["WHOLE_LOOPS", "cache_directory", "jax", "jnp"]
+import numpy as np  # noqa: E402
+
+if TYPE_CHECKING:
+    Array: TypeAlias = Any
+else:
+    Array = np.ndarray | jax.Array
+"""A NumPy or a JAX array: records hold the first, compiled functions see the second.
+
+At run time jaxtyping checks its shape. Type checkers know no common type of both that has their methods.
+"""
+
+__all__ = ["WHOLE_LOOPS", "Array", "cache_directory", "jax", "jnp"]

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -22,7 +23,8 @@ from gps.errors import ConfigError, TroubleError
 from gps.players import FINAL, UNSEEN
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
-from gps.runs.run import Run, load_run, unusable_policy
+from gps.runs import Run, load_run
+from gps.runs.run import unusable_policy
 from gps.sampling import Policy, collect, draw_noise, read_starts
 
 
@@ -85,7 +87,7 @@ class Experiment:
             RunError: if there is no such iteration, it is damaged, or its policy cannot be evaluated.
         """
         state = run.state(iteration, self.algorithm.state_type)
-        policy = self.algorithm.learned(state).parameters
+        policy = self.algorithm.unchecked.learned(state).parameters
         if isinstance(policy, NeuralPolicy) and (why := find_fault(policy)):
             raise unusable_policy(run, iteration, why)
         return state
@@ -102,7 +104,7 @@ class Experiment:
         rollouts = self.sample(sampled, np.random.default_rng(seeds))
         clock.append(time.perf_counter())
         watch.on_stage(iteration, "fit")
-        model = jax.block_until_ready(algorithm.fit(state, rollouts, fit_seed))
+        model = jax.block_until_ready(algorithm.fit(state, rollouts, fit_seed))  # type: ignore[no-untyped-call]
         clock.append(time.perf_counter())
         watch.on_stage(iteration, "improve")
         state, record = algorithm.improve(state, sampled, rollouts, model)
@@ -116,7 +118,7 @@ class Experiment:
         return collect(self.environment, policy, self.conditions, noise, self.config.seed, observe)
 
     def evaluate(
-        self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping] | None = None
+        self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping[str, Any]] | None = None
     ) -> tuple[Rollouts, np.ndarray]:
         """E episodes of each condition, and their costs (M, E, T).
 

@@ -1,6 +1,8 @@
 """Export what a run has learned, as a file for other programs."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import Controller
@@ -8,7 +10,7 @@ from gps.policies.export import export_npz, export_onnx
 from gps.policies.neural import NeuralPolicy
 from gps.runs import Run, learned
 
-WRITERS = {".npz": export_npz, ".onnx": export_onnx}
+WRITERS: dict[str, Callable[[Any, Path], None]] = {".npz": export_npz, ".onnx": export_onnx}
 """Suffix of the file -> the function that writes it."""
 
 
@@ -38,4 +40,4 @@ def _describe(policy: NeuralPolicy | Controller) -> str:
     if isinstance(policy, Controller):
         M, T, du, dx = policy.feedback.shape
         return f"controllers of {M} condition{'s' if M > 1 else ''}, {T} steps, {dx} states -> {du} actions"
-    return f"a neural policy, {policy.network.described}"
+    return f"a neural policy, {policy.network.description}"

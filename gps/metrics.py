@@ -1,6 +1,6 @@
 """Metrics: what an iteration or an evaluation comes down to, a row for each condition, and rows as CSV.
 
-`metrics.csv` and every view of a run's progress are made of these rows.
+`metrics.csv` and every view of a run's progress are made of these rows. This module loads fast.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import typing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 if TYPE_CHECKING:
     from gps.records import EvaluationRecord, IterationRecord, LocalRecord, PolicyRecord
 
@@ -23,7 +21,7 @@ Kind = TypeVar("Kind")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One condition in one iteration: a line of the console and of `metrics.csv`. None where there is no such number."""
+    """One condition in one iteration: a line of the console and of `metrics.csv`. None where there is no number."""
 
     iteration: int
     condition: int
@@ -86,6 +84,8 @@ def make_rows(record: IterationRecord) -> list[Row]:
 
 def _local_columns(local: LocalRecord | None, M: int) -> list[dict[str, float]]:
     """The columns of the local controllers, for each condition."""
+    import numpy as np
+
     if local is None:
         return [{}] * M
     columns = {
@@ -102,6 +102,8 @@ def _local_columns(local: LocalRecord | None, M: int) -> list[dict[str, float]]:
 
 def _policy_columns(policy: PolicyRecord | None, M: int) -> list[dict[str, float]]:
     """The columns of the global policy, for each condition."""
+    import numpy as np
+
     if policy is None:
         return [{}] * M
     before, after = policy.loss
@@ -130,6 +132,12 @@ class EvaluationRow:
         return None if self.successes is None else self.successes == self.rollouts
 
 
+def sum_successes(rows: Sequence[Row]) -> tuple[int, int] | None:
+    """The successes and the samples of some rows; None where the environment has no success flag."""
+    known = [(row.successes, row.samples) for row in rows if row.successes is not None]
+    return (sum(one for one, _ in known), sum(of for _, of in known)) if known else None
+
+
 def count_solved(rows: Sequence[EvaluationRow]) -> str | None:
     """How many starts are solved, as `3/4`; None where the environment has no success flag."""
     known = [row.solved for row in rows if row.solved is not None]
@@ -138,6 +146,8 @@ def count_solved(rows: Sequence[EvaluationRow]) -> str | None:
 
 def make_evaluation_rows(record: EvaluationRecord) -> list[EvaluationRow]:
     """The rows of an evaluation, one for each start."""
+    import numpy as np
+
     rollouts, costs = record.rollouts, record.costs
     whole = np.asarray(rollouts.mask.all(axis=2))
     total = costs.sum(axis=2)

@@ -6,7 +6,7 @@ would be eight times as large as doubles.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Int, Num, UInt8
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Pixels(NamedTuple):
     """An image and a vector, such as joint angles (dv may be 0)."""
 
-    image: np.ndarray  # (..., H, W, C), uint8, or a float in 0..1
-    vector: np.ndarray  # (..., dv)
+    image: Any  # a NumPy or JAX array (..., H, W, C), uint8, or a float in 0..1
+    vector: Any  # the same, (..., dv)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Who acts in an episode, and what is evaluated: one table of names and words for every view."""
 
 import enum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 
 class Player(enum.StrEnum):
@@ -14,12 +14,14 @@ class Player(enum.StrEnum):
     acted: str  # a sentence about a rollout
     plural: bool  # whether `all` takes a verb in the plural
 
-    def __new__(cls, value: str, one: str, all: str, short: str, samples: str, acted: str, plural: bool) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.one, member.all, member.short = one, all, short
-        member.samples, member.acted, member.plural = samples, acted, plural
-        return member
+    if not TYPE_CHECKING:  # checkers would take these for the arguments of a lookup by value, `Player("local")`
+
+        def __new__(cls, value: str, one: str, all: str, short: str, samples: str, acted: str, plural: bool) -> Self:
+            member = str.__new__(cls, value)
+            member._value_ = value
+            member.one, member.all, member.short = one, all, short
+            member.samples, member.acted, member.plural = samples, acted, plural
+            return member
 
     LOCAL = (
         "local", "local controller", "local controllers", "controllers",

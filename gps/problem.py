@@ -1,20 +1,18 @@
 """The problem that an algorithm is given: built once, the same object for ours and for those of other packages."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from gps.costs import RewardModel, evaluate
+from gps.costs.terms import Cost
 from gps.environments.contract import Entry
-from gps.linear_gaussian.initial import Mechanics
+from gps.linear_gaussian.mechanics import Mechanics
 from gps.observations import Sight
 from gps.records import Rollouts
-
-Cost = Callable[[Array, Array, Array], Array]
-"""A JAX function of (x, u, t): the cost of one step."""
 
 
 class Limits(NamedTuple):

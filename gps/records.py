@@ -7,7 +7,7 @@ Axes are ordered condition M, sample N, time T, then features.
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, UInt8
@@ -58,10 +58,10 @@ class Rollouts:
         """The same episodes, in order, distributed over another number of conditions."""
         count = self.mask.shape[0] * self.mask.shape[1] // conditions
 
-        def grouped(array):
+        def group(array: Any) -> Any:
             return None if array is None else array.reshape(conditions, count, *array.shape[2:])
 
-        arrays = {name: grouped(getattr(self, name)) for name in _PER_EPISODE}
+        arrays = {name: group(getattr(self, name)) for name in _PER_EPISODE}
         of_samples = np.repeat(self.saturated, self.mask.shape[1])
         numbers = [abort.condition * self.mask.shape[1] + abort.sample for abort in self.aborts]
         aborts = tuple(
@@ -86,7 +86,7 @@ class Rollouts:
     @property
     def failed(self) -> Bool[np.ndarray, "M"]:
         """True for each condition of which every episode ended early, and none with a success."""
-        return ~(self.mask.all(axis=2) | self.succeeded).any(axis=1)
+        return ~np.any(np.all(self.mask, axis=2) | self.succeeded, axis=1)
 
 
 _PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations", "images")
@@ -169,7 +169,8 @@ class PolicyRecord:
     @property
     def status(self) -> PolicyStatus:
         """The status of the mean; that of the covariance if only the covariance went wrong."""
-        return self.covariance_status if self.mean_status.ok else self.mean_status
+        mean, covariance = self.mean_status, self.covariance_status
+        return covariance if mean.ok and not covariance.ok else mean
 
     @property
     def loss(self) -> tuple[float, float]:
@@ -294,6 +295,6 @@ class EvaluationRecord:
 
 def mean_of_whole(costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:
     """The mean over each condition's whole episodes of the cost of an episode; NaN where none is whole."""
-    whole = mask.all(axis=2)
+    whole = np.asarray(mask.all(axis=2))
     total = np.where(whole, costs.sum(axis=2), 0.0).sum(axis=1)
     return np.where(whole.any(axis=1), total / np.maximum(whole.sum(axis=1), 1), np.nan)

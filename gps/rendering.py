@@ -13,7 +13,7 @@ from gps.errors import ConfigError, DrawingError, RunError
 from gps.evaluation import Noise, prepare, restore
 from gps.experiment import Experiment
 from gps.inspect import video
-from gps.runs.run import Run
+from gps.runs import Run
 
 MOST = 8
 """How many conditions a video shows if the caller does not choose them."""

@@ -4,7 +4,7 @@ The codes are stored in run directories. Everything that is said of a status in 
 """
 
 import enum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 
 class Severity(enum.IntEnum):
@@ -24,11 +24,13 @@ class _Outcome(enum.IntEnum):
     sentence: str  # what it means
     remedy: str  # what to do about it; empty where nothing needs to be done
 
-    def __new__(cls, code: int, label: str, severity: Severity, sentence: str, remedy: str = "") -> Self:
-        member = int.__new__(cls, code)
-        member._value_ = code
-        member.label, member.severity, member.sentence, member.remedy = label, severity, sentence, remedy
-        return member
+    if not TYPE_CHECKING:  # checkers would take these for the arguments of a lookup by code, `Status(3)`
+
+        def __new__(cls, code: int, label: str, severity: Severity, sentence: str, remedy: str = "") -> Self:
+            member = int.__new__(cls, code)
+            member._value_ = code
+            member.label, member.severity, member.sentence, member.remedy = label, severity, sentence, remedy
+            return member
 
     @property
     def ok(self) -> bool:
@@ -49,7 +51,7 @@ class Status(_Outcome):
         "exhausted",
         _WARNING,
         "The search for eta spent its evaluations; the best controller within the bound was kept.",
-        "If it happens often, lower algorithm.kl_step, or choose algorithm.solver = \"secant\".",
+        'If it happens often, lower algorithm.kl_step, or choose algorithm.solver = "secant".',
     )
     NO_FEASIBLE_ETA = (
         3,

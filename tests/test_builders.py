@@ -7,7 +7,7 @@ import pytest
 
 import gps
 from gps.backend import jnp
-from gps.builders import cost
+from gps.builders.costs import make_cost
 from gps.config import parse
 from gps.errors import ConfigError, DrawingError
 
@@ -18,7 +18,7 @@ LAYOUT = {"qpos": slice(0, 2), "site_position:tip-goal": slice(2, 5)}
 def weighed(on: str) -> list[int]:
     """The entries of a 5-dimensional state that a quadratic cost on `on` looks at."""
     config = parse(f'[environment]\nid = "x"\n[[cost]]\nname = "quadratic"\non = {on!r}\n')
-    total = cost(config, Path(), LAYOUT, 5, 1, 3)
+    total = make_cost(config, Path(), LAYOUT, 5, 1, 3)
     return [i for i in range(5) if total(jnp.eye(5)[i], jnp.zeros(1), 0) > 0]
 
 
@@ -47,7 +47,7 @@ def test_entries_that_are_not_there(on, message):
 
 def test_a_distance_without_parts_is_that_of_all_relative_sites():
     config = parse('[environment]\nid = "x"\n[[cost]]\nname = "distance"\n')
-    total = cost(config, Path(), LAYOUT, 5, 1, 3)
+    total = make_cost(config, Path(), LAYOUT, 5, 1, 3)
     flat = total(jnp.array([1.0, 2.0, 0, 0, 0]), jnp.zeros(1), 0)
     assert flat == total(jnp.zeros(5), jnp.zeros(1), 0)
     np.testing.assert_array_less(flat, total(jnp.array([0, 0, 0, 0, 1.0]), jnp.zeros(1), 0))

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.records import EXPERIMENT, config, record, rollouts, state, untold, with_policy
+from helpers.records import EXPERIMENT, config, evaluation, record, state, untold, with_policy
 
 import gps
 from gps import cli
 from gps.commands import _learning
 from gps.errors import CostFault
 from gps.inspect import tables
-from gps.records import Status
+from gps.inspect.formatting import format_number, sparkline
+from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
+from gps.players import Player
+from gps.runs import Run
 from gps.runs.control import Stopped
-from gps.runs.run import Run
+from gps.status import Status
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,7 +60,7 @@ def experiment(monkeypatch, tmp_path):
             if fake.trouble:
                 raise fake.trouble
         for callback in callbacks:
-            callback.on_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+            callback.on_evaluation(evaluation())
             callback.on_end(run)
         return run
 
@@ -85,8 +88,8 @@ def test_run(experiment, capsys):
     lines = out.splitlines()
     assert lines[0] == "A point."
     assert lines[1] == "e: 2 conditions, 3 samples of each, 2 iterations, seed 1"
-    assert lines[2] == tables.header()
-    assert lines[3] == tables.line(tables.rows(record(0))[0])
+    assert lines[2] == tables.format_header()
+    assert lines[3] == tables.format_row(make_rows(record(0))[0])
     assert lines[7].strip() == f"condition 1: {Status.SEARCH_EXHAUSTED.sentence}"
     assert lines[7].startswith("  ")
     assert lines[8] == "final controllers, without noise:"
@@ -185,7 +188,8 @@ def test_check(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "samples = 7" in out
     assert "2 conditions, T = 6, dx = 4, du = 2" in out
-    assert out.splitlines()[-1].startswith("ok    one iteration can be made")
+    assert "\nok    one iteration can be made; the first costs are " in out
+    assert out.splitlines()[-1] == "ok    every view shows the record"
 
 
 # -- list and show ---------------------------------------------------------------------------------------------------
@@ -194,7 +198,7 @@ def test_check(tmp_path, capsys):
 def test_list(tmp_path, capsys):
     stopped, finished, damaged = make_run(tmp_path, 2), make_run(tmp_path, 4), make_run(tmp_path, 1)
     empty = make_run(tmp_path, 0)
-    finished.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+    finished.write_evaluation(evaluation())
     (damaged.path / "run.json").write_text("{}")
     with empty:
         assert cli.main(["list", str(tmp_path / "runs")]) == 0
@@ -213,13 +217,13 @@ def test_list(tmp_path, capsys):
 
 def test_show_a_run(tmp_path, capsys):
     run = make_run(tmp_path)
-    run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+    run.write_evaluation(evaluation())
     assert cli.main(["show", str(run.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(run.path), "A point."]
     assert lines[2].startswith("seed 1, 3 of 4 iterations, started ")
-    assert lines[3] == tables.header()
-    assert lines[4:10] == [tables.line(row) for k in range(3) for row in tables.rows(record(k))]
+    assert lines[3] == tables.format_header()
+    assert lines[4:10] == [tables.format_row(row) for k in range(3) for row in make_rows(record(k))]
     assert len(lines) == 13
     assert cli.main(["show", str(tmp_path / "runs"), "--condition", "1", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -231,11 +235,11 @@ def test_show_a_run(tmp_path, capsys):
 
 def test_show_a_damaged_run(tmp_path, capsys):
     run = make_run(tmp_path)
-    (run.path / "iterations/002/search.npz").unlink()
+    (run.path / "iterations/002/local.npz").unlink()
     assert cli.main(["show", str(run.path)]) == 2
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 4 + 2 * 2
-    assert "search.npz: missing; the last whole iteration is 1" in err
+    assert "local.npz: missing; the last whole iteration is 1" in err
 
 
 def test_show_an_iteration(tmp_path, capsys):
@@ -249,7 +253,9 @@ def test_show_an_iteration(tmp_path, capsys):
     assert "KL per step" in out
     assert cli.main(["show", str(run.path), "--iteration", "1", "--condition", "1", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)["conditions"]
-    np.testing.assert_array_equal(shown["controller"]["feedback"], record(1, per_step=True).controllers[1].feedback)
+    np.testing.assert_array_equal(
+        shown["controller"]["feedback"], record(1, per_step=True).local.controllers[1].feedback
+    )
     assert len(shown["kl_per_step"]) == 6
     assert len(shown["search"]) == 3
     assert len(shown["eta_per_step"]) == 6
@@ -265,9 +271,10 @@ def test_show_an_iteration(tmp_path, capsys):
 def test_an_iteration_that_is_not_finite_can_be_shown(tmp_path, capsys):
     run = make_run(tmp_path, 0)
     made = record(0, status=Status.NOT_FINITE)
-    nan = dataclasses.replace(made.search, kl=np.full((2, 6), np.nan), evaluations=np.zeros(2, int))
-    dynamics = dataclasses.replace(made.dynamics, matrix=np.full_like(made.dynamics.matrix, np.nan))
-    run.write(dataclasses.replace(made, search=nan, dynamics=dynamics), state(0))
+    nan = dataclasses.replace(made.local.search, kl=np.full((2, 6), np.nan), evaluations=np.zeros(2, int))
+    dynamics = dataclasses.replace(made.local.dynamics, matrix=np.full_like(made.local.dynamics.matrix, np.nan))
+    local = dataclasses.replace(made.local, search=nan, dynamics=dynamics)
+    run.write(dataclasses.replace(made, local=local), state(0))
     for extra in ([], ["--json"], ["--iteration", "0"], ["--iteration", "0", "--json"]):
         assert cli.main(["show", str(run.path), *extra]) == 0
     assert "NaN" not in capsys.readouterr().out
@@ -283,54 +290,65 @@ def test_an_iteration_that_is_not_finite_can_be_shown(tmp_path, capsys):
      (float("inf"), "inf"), (0.9996, "1.00")],
 )  # fmt: skip
 def test_number(value, text):
-    assert tables.number(value) == text
+    assert format_number(value) == text
 
 
 def test_lines_fit_and_align():
-    row = tables.rows(record(0))[0]
+    row = make_rows(record(0))[0]
     wide = dataclasses.replace(
         row, iteration=9999, condition=9999, cost=-123456.0, kl=99999.0, kl_bound=99999.0, eta=1.2e-12, predicted=-1e4,
         actual=-1.3e-5, multiplier=10.0, environment_steps=123456789, sample_seconds=100.0, fit_seconds=10.0,
         improve_seconds=1000.0, status="NOT_FINITE",
     )  # fmt: skip
-    assert len(tables.line(wide)) <= 130
-    assert len(tables.header()) <= 130
-    column = tables.header().index("status")
+    assert len(tables.format_row(wide)) <= 130
+    assert len(tables.format_header()) <= 130
+    column = tables.format_header().index("status")
     for status in Status:
-        text = tables.line(dataclasses.replace(row, status=status.name))
+        text = tables.format_row(dataclasses.replace(row, status=status.name))
         assert text[column - 1] == " "
         assert text[column] != " "
         assert len(text) <= 130
-        assert (tables.trouble(dataclasses.replace(row, status=status.name)) is None) == status.ok
+        assert (tables.describe_trouble(dataclasses.replace(row, status=status.name)) is None) == status.ok
 
 
 def test_csv_keeps_every_bit():
-    rows = tables.rows(record(1, message='a "quoted", text\r\nwith\nlines; η'))
-    assert tables.from_csv(tables.to_csv(rows, tables.Row), tables.Row) == rows
+    rows = make_rows(record(1, message='a "quoted", text\r\nwith\nlines; η'))
+    assert parse_csv(format_csv(rows, Row), Row) == rows
     with pytest.raises(ValueError, match="columns"):
-        tables.from_csv("a,b\n", tables.Row)
+        parse_csv("a,b\n", Row)
 
 
 def test_csv_of_an_environment_that_does_not_tell_of_success_and_of_a_policy():
     made = with_policy(record(1))
-    rows = tables.rows(dataclasses.replace(made, rollouts=untold(made.rollouts)))
-    assert rows[0].successes is None and rows[0].succeeded == "-"
+    rows = make_rows(dataclasses.replace(made, rollouts=untold(made.rollouts)))
+    assert rows[0].successes is None and rows[0].success_count == "-"
     assert rows[1].policy_kl_step == pytest.approx(made.policy.kl[1].mean())
     assert (rows[0].policy_loss_before, rows[0].policy_loss_after) == (3.0, 2.0)
     assert rows[0].policy_deviation == pytest.approx(made.policy.deviation.mean())
-    assert tables.from_csv(tables.to_csv(rows, tables.Row), tables.Row) == rows
-    items = tables.evaluation(untold(made.rollouts), made.costs)
-    assert tables.from_csv(tables.to_csv(items, tables.Evaluation), tables.Evaluation) == items
+    assert parse_csv(format_csv(rows, Row), Row) == rows
+    items = make_evaluation_rows(untold_evaluation())
+    assert items[0].successes is None and items[0].returns is not None
+    assert parse_csv(format_csv(items, EvaluationRow), EvaluationRow) == items
 
 
-def test_csv_from_before_there_were_policies():
-    rows = tables.rows(record(1))
-    lines = tables.to_csv(rows, tables.Row).splitlines()
-    old = "\n".join(",".join(line.split(",")[:19]) for line in lines)
-    assert "policy" not in old
-    assert tables.from_csv(old, tables.Row) == rows
-    with pytest.raises(ValueError, match="columns"):
-        tables.from_csv(old.replace(",message", ""), tables.Row)
+@pytest.mark.parametrize("kind", ["policy alone", "nothing more"])
+def test_csv_of_what_an_algorithm_has_not(kind):
+    made = with_policy(record(1), sampled=False, teacher=Player.EXPERT)
+    made = made if kind == "policy alone" else dataclasses.replace(made, policy=None)
+    rows = make_rows(made)
+    assert [row.player for row in rows] == ["expert", "expert"]
+    assert all(
+        getattr(rows[0], name) is None for name in ("kl", "kl_bound", "eta", "entropy", "predicted", "multiplier")
+    )
+    assert (rows[0].policy_kl_step is None) == (kind == "nothing more")
+    assert parse_csv(format_csv(rows, Row), Row) == rows
+    line = tables.format_row(rows[0])
+    assert len(line) <= 130 and line.endswith(" ok")
+
+
+def untold_evaluation():
+    made = evaluation()
+    return dataclasses.replace(made, rollouts=untold(made.rollouts))
 
 
 def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path, capsys):
@@ -338,14 +356,14 @@ def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path
     made = record(0)
     run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
     assert cli.main(["list", str(tmp_path)]) == 0
-    run.write_evaluation(untold(rollouts(np.random.default_rng(0), N=1)), np.ones((2, 1, 6)))
+    run.write_evaluation(untold_evaluation())
     for arguments in (["list", str(tmp_path)], ["show", str(run.path)]):
         assert cli.main(arguments) == 0
     out = capsys.readouterr().out
     assert "condition 1  cost      6.00" in out
     assert not re.search(r"no success|solved|\b0/\d|\d samples", out)
     assert cli.main(["show", str(run.path), "--iteration", "0"]) == 0
-    assert "not told by the environment" in capsys.readouterr().out
+    assert "no success flag in this environment" in capsys.readouterr().out
 
 
 def test_a_policy_in_detail(tmp_path, capsys):
@@ -354,24 +372,24 @@ def test_a_policy_in_detail(tmp_path, capsys):
     run.write(made, state(0))
     assert cli.main(["show", str(run.path), "--iteration", "0", "--condition", "1"]) == 0
     out = capsys.readouterr().out
-    assert f"{tables.number(made.policy.kl[1].mean())} nats a step after training" in out
-    assert "those of the local controllers" in out and "The training loss exploded." in out
+    assert f"{format_number(made.policy.kl[1].mean())} nats a step after training" in out
+    assert "the local controllers'" in out and "The training loss exploded." in out
     assert "the global policy: diverged" in out
     assert "status      The training loss exploded or was not finite; the last good policy was kept." in out
     assert cli.main(["show", str(run.path), "--iteration", "0", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["conditions"][1]["policy"]
     assert shown["kl_per_step"] == pytest.approx(made.policy.kl[1])
     assert shown["linearised"]["feedforward"] == pytest.approx(made.policy.linearised.feedforward[1])
-    assert not shown["sampled"] and shown["outcome"] == "DIVERGED"
+    assert shown["player"] == "local" and shown["status"] == "DIVERGED"
 
 
 def test_sparkline():
-    assert tables.sparkline([0, 1, 7]) == "▁▂█"
-    assert tables.sparkline([]) == ""
-    assert tables.sparkline([0, 0]) == "▁▁"
-    assert tables.sparkline([np.nan, 1.0]) == "·█"
-    assert len(tables.sparkline(np.arange(1000))) == 60
-    assert tables.sparkline([-7, 0]) == "▁█"
+    assert sparkline([0, 1, 7]) == "▁▂█"
+    assert sparkline([]) == ""
+    assert sparkline([0, 0]) == "▁▁"
+    assert sparkline([np.nan, 1.0]) == "·█"
+    assert len(sparkline(np.arange(1000))) == 60
+    assert sparkline([-7, 0]) == "▁█"
 
 
 # -- the process -----------------------------------------------------------------------------------------------------

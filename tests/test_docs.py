@@ -1,12 +1,11 @@
 """The guides keep their promises: each block that begins with a file name is written to it, and what is whole runs."""
 
-import importlib
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from helpers.packages import install
 from helpers.processes import robot
 
 import gps
@@ -27,6 +26,7 @@ def experiments(guide: str) -> list[dict[str, str]]:
 
 
 ENVIRONMENTS = experiments("environments.md")
+PLUGINS = (GUIDES / "plugins.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -61,24 +61,20 @@ def test_the_costs_of_the_guide_check(files, tmp_path):
 
 
 def test_the_package_of_the_guide_is_found_and_watched(tmp_path, monkeypatch, capsys):
-    files = dict(BLOCK.findall((GUIDES / "plugins.md").read_text(encoding="utf-8")))
+    files = dict(BLOCK.findall(PLUGINS))
     project = tomllib.loads(files.pop("pyproject.toml"))["project"]
-    info = tmp_path / "site/robots_of_mine-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    groups = project["entry-points"].items()
-    (info / "entry_points.txt").write_text(
-        "\n".join(f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in named.items()) for group, named in groups)
-    )
-    (info.parent / "robots_of_mine.py").write_text(files.pop("robots_of_mine.py"))
-    monkeypatch.syspath_prepend(info.parent)
-    importlib.invalidate_caches()
+    modules = {name: files.pop(f"{name}.py") for name in ("robots_of_mine", "selective")}
+    install(monkeypatch, tmp_path / "site", modules, project["entry-points"])
     monkeypatch.chdir(tmp_path)
     Path("experiment.toml").write_text(files["experiment.toml"])
     assert gps.check(".").ok
     exec(compile(files["watch.py"], "watch.py", "exec"), {})
-    sys.modules.pop("robots_of_mine")  # another test has a package of that name
     assert capsys.readouterr().out.splitlines()[-1] == "(20, 1, 2)"
+    (changes,) = re.findall(r"```toml\n(\[algorithm\]\nname = \"selective\".*?)```", PLUGINS, re.S)
+    head, _, rest = files["experiment.toml"].partition("[algorithm]")
+    Path("experiment.toml").write_text(head + changes + rest[rest.index("[[cost]]") :])
+    run = gps.run(".", iterations=2, overrides=["algorithm.policy.steps=50"])
+    assert run.policy_record(1).trained
 
 
 def test_the_expert_of_the_guide_teaches(tmp_path, monkeypatch, capsys):

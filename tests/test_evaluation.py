@@ -12,16 +12,16 @@ from helpers.records import rollouts as make_rollouts
 
 import gps
 from gps import cli
-from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError, RunError
-from gps.evaluation import evaluate, played, restored
+from gps.evaluation import evaluate, prepare, restore
 from gps.records import Abort
-from gps.runs.run import Run
+from gps.runs import Run
 
 
 def test_without_noise_one_episode_says_all(tiny_run):
     result = evaluate(tiny_run)
-    rollouts, costs = tiny_run.evaluation
+    stored = tiny_run.evaluation()
+    rollouts, costs = stored.rollouts, stored.costs
     np.testing.assert_array_equal(result.rollouts.states, rollouts.states)
     np.testing.assert_array_equal(result.costs, costs)
     assert result.repeated
@@ -46,18 +46,18 @@ def test_noise_of_the_controllers_own(tiny_run):
 
 
 def test_the_noise_has_the_covariance_of_the_controllers(tiny_run):
-    with restored(tiny_run) as (built, state):
-        controllers, draws = played(built, state, "policy", 4000, 0)
-    improved = tiny_run.iterations[-1].improved
-    np.testing.assert_array_equal(controllers.feedback, improved.feedback)
+    with restore(tiny_run) as (built, state):
+        policy, draws = prepare(built, state, "policy", 4000, 0)
+    improved = tiny_run.iterations[-1].local.improved
+    np.testing.assert_array_equal(policy.controllers.feedback, improved.feedback)
     np.testing.assert_allclose(
         np.cov(draws[1, :, 3].T), improved.covariance[1, 3], rtol=0.1, atol=6e-3
     )  # four standard errors
 
 
 def test_white_noise_has_the_given_deviation(tiny_run):
-    with restored(tiny_run) as (built, state):
-        _, draws = played(built, state, 0.3, 500, 0)
+    with restore(tiny_run) as (built, state):
+        _, draws = prepare(built, state, 0.3, 500, 0)
     assert draws.std() == pytest.approx(0.3, rel=0.02)
     result = evaluate(tiny_run, episodes=3, noise=0.3)
     np.testing.assert_array_equal(result.rollouts.noise.shape, (2, 3, 12, 2))
@@ -75,7 +75,7 @@ def test_an_earlier_iteration(tiny_run):
 
 def test_an_empty_run(tmp_path):
     run = Run.create(tmp_path, "e", 0, config(), tmp_path, "")
-    with pytest.raises(RunError, match="no iteration was finished, so there are no controllers"):
+    with pytest.raises(RunError, match="no iteration was finished, so nothing was learned"):
         evaluate(run)
 
 
@@ -132,7 +132,7 @@ def test_an_environment_that_is_random_itself(tmp_path, capsys):
 
 def test_regrouped_rollouts():
     rollouts = dataclasses.replace(make_rollouts(np.random.default_rng(0), M=2, N=6), aborts=(Abort(1, 4, 3, "hot"),))
-    regrouped = rollouts.regrouped(4)
+    regrouped = rollouts.regroup(4)
     np.testing.assert_array_equal(regrouped.states[3, 1], rollouts.states[1, 4])
     assert regrouped.aborts == (Abort(3, 1, 3, "hot"),)
     np.testing.assert_allclose(regrouped.saturated, np.repeat(rollouts.saturated, 2))

@@ -11,7 +11,7 @@ from helpers.processes import gps_command, python, wait_until
 
 import gps
 from gps.errors import ConfigError, CostFault, EnvironmentFault, GpsError
-from gps.records import Status
+from gps.status import Status
 
 
 def started(slider: Path, **options):
@@ -25,14 +25,14 @@ def with_task(slider: Path, code: str) -> Path:
 
 def test_it_learns(slider):
     run = started(slider)
-    _, costs = run.evaluation
+    costs = run.evaluation().costs
     assert (costs.sum(axis=(1, 2)) < 1.05 * full_thrust()).all()
-    assert all((record.kl <= record.kl_bound * (1 + 1e-9)).all() for record in run.iterations)
+    assert all((record.local.kl <= record.local.kl_bound * (1 + 1e-9)).all() for record in run.iterations)
 
 
 def test_it_learns_from_rewards_alone(tmp_path):
     run = started(write_rewarded_slider(tmp_path / "slider"))
-    rollouts, costs = run.evaluation
+    rollouts, costs = run.evaluation().rollouts, run.evaluation().costs
     np.testing.assert_array_equal(costs, -rollouts.rewards)
     assert (costs.sum(axis=(1, 2)) < 1.05 * full_thrust(after_the_step=True)).all()
 
@@ -49,7 +49,7 @@ def test_run_six_is_run_three_and_resume_three(slider):
     part = started(slider, iterations=3)
     resumed = gps.resume(part.path, iterations=3)
     assert digest(whole) == digest(resumed)
-    np.testing.assert_array_equal(whole.evaluation[1], resumed.evaluation[1])
+    np.testing.assert_array_equal(whole.evaluation().costs, resumed.evaluation().costs)
 
 
 def test_resume_from_an_earlier_iteration_repeats_it_bit_for_bit(slider):
@@ -69,8 +69,8 @@ def test_the_seed_decides_and_threads_do_not(slider):
 
 def test_the_evaluation_is_of_the_final_controllers(slider):
     run = started(slider, iterations=2)
-    rollouts, _ = run.evaluation
-    final = run.iterations[-1].improved
+    rollouts = run.evaluation().rollouts
+    final = run.iterations[-1].local.improved
     for m in range(2):
         first = final[m].act(rollouts.states[m, 0, 0], 0)
         np.testing.assert_allclose(np.clip(first, -1, 1), rollouts.actions[m, 0, 0], atol=1e-12)
@@ -94,7 +94,7 @@ def test_the_evaluation_is_of_the_final_controllers(slider):
 def test_every_version_of_the_lecture_runs_and_stays_finite(slider, override):
     run = started(slider, iterations=3, overrides=[override])
     record = run.iterations[-1]
-    assert np.isfinite(record.improved.feedback).all()
+    assert np.isfinite(record.local.improved.feedback).all()
     assert np.isfinite(record.mean_cost).all()
 
 
@@ -102,7 +102,9 @@ def test_controllers_of_an_earlier_run_are_a_start(slider):
     run = started(slider, iterations=2)
     override = ["algorithm.controller.initial.name=file", f"algorithm.controller.initial.path={run.path.resolve()}"]
     again = started(slider, iterations=1, overrides=override)
-    np.testing.assert_array_equal(again.iterations[0].controllers.feedback, run.iterations[-1].improved.feedback)
+    np.testing.assert_array_equal(
+        again.iterations[0].local.controllers.feedback, run.iterations[-1].local.improved.feedback
+    )
 
 
 @pytest.mark.parametrize("samples", [1, 2])
@@ -111,14 +113,14 @@ def test_few_samples_and_few_steps(slider, samples, horizon):
     overrides = [f"algorithm.samples={samples}", f"environment.horizon={horizon}"]
     run = started(slider, iterations=3, overrides=overrides)
     for record in run.iterations:
-        assert np.isfinite(record.improved.feedforward).all()
-        assert np.isfinite(record.search.kl).all()
+        assert np.isfinite(record.local.improved.feedforward).all()
+        assert np.isfinite(record.local.search.kl).all()
 
 
 def test_one_state_and_one_action(slider):
     overrides = ['environment.state=["qvel"]', "algorithm.controller.initial.name=zero", "cost.0.on=qvel"]
     run = started(slider, iterations=2, overrides=overrides)
-    assert run.iterations[-1].improved.feedback.shape == (2, 12, 1, 1)
+    assert run.iterations[-1].local.improved.feedback.shape == (2, 12, 1, 1)
 
 
 # -- trouble -----------------------------------------------------------------------------------------------------------
@@ -134,8 +136,8 @@ def test_an_indefinite_cost_still_learns(slider):
     code = "def cost(x, u, t):\n    return -0.3 * x[1]**2 + 0.1 * x[0] * x[1]\n"
     run = started(with_task(slider, code), iterations=3)
     for record in run.iterations:
-        assert np.isfinite(record.improved.covariance).all()
-        assert (np.linalg.eigvalsh(record.improved.covariance) > 0).all()
+        assert np.isfinite(record.local.improved.covariance).all()
+        assert (np.linalg.eigvalsh(record.local.improved.covariance) > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_an_environment_that_raises_in_the_third_iteration(slider):
         started(with_environment(slider, trouble))
     left = gps.load_run(slider.parent / "runs")
     assert len(left.iterations) == 2
-    assert np.isfinite(left.iterations[1].improved.feedback).all()
+    assert np.isfinite(left.iterations[1].local.improved.feedback).all()
 
 
 def test_an_environment_that_returns_nan(slider):
@@ -198,7 +200,7 @@ def test_samples_that_diverge_are_left_out_and_said(slider):
     assert "1 of 4" in record.messages[0]
     assert not record.rollouts.mask[0, 1, 5:].any()
     assert record.rollouts.mask[0, [0, 2, 3]].all()
-    assert np.isfinite(record.improved.feedback).all()
+    assert np.isfinite(record.local.improved.feedback).all()
 
 
 def test_a_condition_without_a_usable_sample_keeps_its_controller(slider):
@@ -206,9 +208,9 @@ def test_a_condition_without_a_usable_sample_keeps_its_controller(slider):
     run = started(with_environment(slider, trouble), iterations=2)
     for record in run.iterations:
         assert record.statuses[0] is Status.NO_VALID_SAMPLES
-        np.testing.assert_array_equal(record.improved.feedback[0], record.controllers.feedback[0])
-        assert np.isfinite(record.improved.feedback[1]).all()
-        assert (record.improved.feedback[1] != record.controllers.feedback[1]).any()
+        np.testing.assert_array_equal(record.local.improved.feedback[0], record.local.controllers.feedback[0])
+        assert np.isfinite(record.local.improved.feedback[1]).all()
+        assert (record.local.improved.feedback[1] != record.local.controllers.feedback[1]).any()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whole experiments of guided policy search, tiny ones: runs, resumes, what is shown and evaluated."""
+"""Whole experiments of guided policy search, tiny ones: run, resume, show, evaluate, export."""
 
 import json
 import re
@@ -14,9 +14,8 @@ from gps.config import parse
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate
 from gps.exporting import export
-from gps.runs.iteration_files import parts
 from gps.storage.folders import SUMS, write_sums
-from gps.storage.serialization import flatten, read_npz, unflatten, write_npz
+from gps.storage.serialization import read_npz, write_npz
 
 EXPERIMENT = changed(
     POINT_MASS,
@@ -42,18 +41,18 @@ def folder(tmp_path_factory):
     return write(tmp_path_factory.mktemp("guided") / "points", EXPERIMENT)
 
 
-def started(folder, **options):
+def start(folder, **options):
     return gps.run(folder, out=folder.parent / "runs", **options)
 
 
 @pytest.fixture(scope="module")
 def run(folder):
     """A finished run, to read and not to write."""
-    return started(folder)
+    return start(folder)
 
 
-def test_what_was_learned_acts_as_it_was_evaluated(run):
-    rollouts, _ = run.evaluation
+def test_the_learned_policy_acts_as_it_was_evaluated(run):
+    rollouts = run.evaluation().rollouts
     last, earlier, same = (gps.learned(run, k).act(rollouts.observed) for k in (None, 2, -2))
     np.testing.assert_allclose(np.clip(last, -1, 1), rollouts.actions, atol=1e-9)
     np.testing.assert_array_equal(earlier, same)
@@ -65,12 +64,14 @@ def test_what_was_learned_acts_as_it_was_evaluated(run):
 def test_it_learns_and_carries_over(run):
     first, last = run.iterations[0].mean_cost, run.iterations[-1].mean_cost
     assert (last < first).all()
-    summaries = {what: run.evaluated_summary(what) for what in ("final", "unseen", "local")}
+    summaries = {what: run.evaluation_rows(what) for what in ("final", "unseen", "local")}
     assert [len(items) for items in summaries.values()] == [2, 3, 2]
     costs = {what: np.mean([item.cost for item in items]) for what, items in summaries.items()}
     assert costs["final"] < first.mean()
     assert costs["unseen"] < first.mean()
-    np.testing.assert_array_equal(run.evaluated("unseen")[0].states[:, 0, 0, :2], [[0.3, 0.1], [0.1, 0.3], [0.5, 0.0]])
+    np.testing.assert_array_equal(
+        run.evaluation("unseen").rollouts.states[:, 0, 0, :2], [[0.3, 0.1], [0.1, 0.3], [0.5, 0.0]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,16 +79,16 @@ def test_it_learns_and_carries_over(run):
 )
 def test_run_four_is_run_two_and_resume_two(folder, override, tmp_path):
     overrides = [f"algorithm.{override}"]
-    whole = started(folder, overrides=overrides)
-    part = started(folder, overrides=overrides, iterations=2)
+    whole = start(folder, overrides=overrides)
+    part = start(folder, overrides=overrides, iterations=2)
     resumed = gps.resume(part.path, iterations=2)
     assert digest(whole) == digest(resumed)
     for what in ("final", "unseen", "local"):
-        np.testing.assert_array_equal(whole.evaluated(what)[1], resumed.evaluated(what)[1])
+        np.testing.assert_array_equal(whole.evaluation(what).costs, resumed.evaluation(what).costs)
     assert export(whole, tmp_path / "policy.npz")[1].startswith("a neural policy")
 
 
-def test_what_is_shown(run, capsys):
+def test_show_prints_policy_and_evaluations(run, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     out = capsys.readouterr().out
     lines = out.splitlines()
@@ -106,7 +107,7 @@ def test_what_is_shown(run, capsys):
 
 def test_evaluate_plays_the_policy(run):
     result = evaluate(run)
-    np.testing.assert_array_equal(result.costs, run.evaluation[1])
+    np.testing.assert_array_equal(result.costs, run.evaluation().costs)
     noisy = evaluate(run, episodes=3, noise="policy")
     assert noisy.costs.shape == (2, 3, 12)
     assert len(np.unique(noisy.costs.sum(axis=2))) == 6
@@ -116,17 +117,17 @@ def test_evaluate_plays_the_policy(run):
 
 def test_evaluate_from_other_starts_and_by_other_controllers(run, capsys):
     unseen = evaluate(run, starts="unseen")
-    np.testing.assert_array_equal(unseen.costs, run.evaluated("unseen")[1])
+    np.testing.assert_array_equal(unseen.costs, run.evaluation("unseen").costs)
     assert {score.starts for score in unseen.scores} == {"unseen"} and unseen.player == "policy"
     local = evaluate(run, player="local")
-    np.testing.assert_array_equal(local.costs, run.evaluated("local")[1])
+    np.testing.assert_array_equal(local.costs, run.evaluation("local").costs)
     assert local.player == "local"
     noisy = evaluate(run, starts="unseen", noise="policy", episodes=200)
     deviation = run.iterations[-1].policy.deviation
     np.testing.assert_allclose(noisy.rollouts.noise.std(axis=(0, 1, 2)), deviation, rtol=0.1)
     assert noisy.costs.shape == (3, 200, 12)
     noise = evaluate(run, player="local", noise="policy", episodes=200).rollouts.noise
-    covariance = run.iterations[-1].improved.covariance
+    covariance = run.iterations[-1].local.improved.covariance
     np.testing.assert_allclose(noise.var(axis=1), np.diagonal(covariance, axis1=-2, axis2=-1), rtol=0.5)
     with pytest.raises(ConfigError, match="a local controller knows its own start alone"):
         evaluate(run, starts="unseen", player="local", fresh=True)
@@ -143,7 +144,7 @@ def test_evaluate_from_other_starts_and_by_other_controllers(run, capsys):
 
 
 def test_the_policy_plays_with_its_own_noise_also_where_it_is_not_sampled(folder):
-    run = started(folder, overrides=["algorithm.sampling=off_policy"], iterations=1)
+    run = start(folder, overrides=["algorithm.sampling=off_policy"], iterations=1)
     noise = evaluate(run, noise="policy", episodes=200).rollouts.noise
     np.testing.assert_allclose(noise.std(axis=(0, 1, 2)), run.iterations[-1].policy.deviation, rtol=0.1)
 
@@ -151,11 +152,11 @@ def test_the_policy_plays_with_its_own_noise_also_where_it_is_not_sampled(folder
 @pytest.mark.parametrize("name", ["mdgps", "pigps"])
 def test_before_there_is_a_policy_the_controllers_are_exported_as_they_run(folder, tmp_path, name):
     overrides = [f"algorithm.name={name}", "algorithm.warm_up=2", "algorithm.controller.execute=fixed_noise"]
-    run = started(folder, overrides=overrides, iterations=1)
+    run = start(folder, overrides=overrides, iterations=1)
     path, described = export(run, tmp_path / "controllers.npz")
     assert described == "controllers of 2 conditions, 12 steps, 4 states -> 2 actions, after iteration 0"
     with np.load(path) as arrays:
-        np.testing.assert_array_equal(arrays["feedback"], run.iterations[0].improved.feedback)
+        np.testing.assert_array_equal(arrays["feedback"], run.iterations[0].local.improved.feedback)
         np.testing.assert_array_equal(arrays["covariance"], 0.0)
 
 
@@ -166,21 +167,15 @@ def test_the_policy_is_what_is_exported(run, tmp_path):
     assert described.endswith("after iteration 3")
 
 
-def test_a_record_from_before_there_were_policies_is_readable(run):
-    part = parts()["record.npz"]
-    arrays = flatten(part(iteration=3, environment_steps=7, messages=("", "")))
-    old = {key: array for key, array in arrays.items() if not key.startswith("policy")}
-    assert len(old) < len(arrays)
-    assert unflatten(part, old).policy is None
-    assert unflatten(part, old).environment_steps == 7
-    stored = run.iterations[2].policy
-    np.testing.assert_array_equal(run.policy(2).kl, stored.kl)
+def test_the_training_of_the_policy_is_read_alone(run, folder):
+    np.testing.assert_array_equal(run.policy_record(2).kl, run.iterations[2].policy.kl)
+    alone = start(folder, overrides=["algorithm.name=trajopt"], iterations=1)
+    assert alone.policy_record(0) is None and alone.iterations[0].policy is None
 
 
-def test_a_policy_may_see_less_than_the_controllers(folder):
-    run = started(folder, overrides=["environment.observation=['qpos']"], iterations=2)
-    arrays = run.state_arrays(1, "training.policy.input_mean")
-    assert arrays[""].shape == (2,)
+def test_a_policy_may_observe_less_than_the_controllers(folder):
+    run = start(folder, overrides=["environment.observation=['qpos']"], iterations=2)
+    assert run.policy(1).input_mean.shape == (2,)
     assert run.iterations[1].policy.linearised.feedback.shape == (2, 12, 2, 4)
     assert run.iterations[1].rollouts.observations.shape == (2, 4, 12, 2)
 
@@ -202,14 +197,14 @@ def test_training_that_diverges_does_not_end_a_run(folder, capsys):
         ("algorithm.step_rule=local", 'algorithm.step_rule: expected "classic" or "global", got "local"'),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(override, message):
+def test_a_mistake_gives_a_message_of_one_line(override, message):
     with pytest.raises(ConfigError) as error:
         parse(toml(EXPERIMENT), "experiment.toml", [override])
     assert "\n" not in str(error.value)
     assert message in str(error.value)
 
 
-def test_a_finished_run_that_is_resumed_has_the_policy_still(run, tmp_path, capsys):
+def test_a_finished_run_that_is_resumed_still_has_the_policy(run, tmp_path, capsys):
     copied = tmp_path / "run"
     shutil.copytree(run.path, copied)
     assert cli.main(["resume", str(copied)]) == 0
@@ -217,7 +212,7 @@ def test_a_finished_run_that_is_resumed_has_the_policy_still(run, tmp_path, caps
     assert "the policy, without noise, from the starts that were trained on:" in out and "final controllers" not in out
 
 
-def test_before_the_policy_is_trained_the_controllers_are_what_was_learned(folder, tmp_path, capsys):
+def test_before_the_policy_is_trained_the_controllers_are_shown_and_exported(folder, tmp_path, capsys):
     assert (
         cli.main(["run", str(folder), "--out", str(tmp_path), "--iterations", "1", "--set", "algorithm.warm_up=1"]) == 0
     )
@@ -228,40 +223,45 @@ def test_before_the_policy_is_trained_the_controllers_are_what_was_learned(folde
     assert "controllers of 2 conditions" in capsys.readouterr().out
 
 
-# -- files that somebody changed ---------------------------------------------------------------------------------------
+# -- files that were changed -------------------------------------------------------------------------------------------
 
 
-def changed(run, folder, change):
-    """A copy of the run whose last policy was changed, checksums and all."""
+def tamper(run, folder, change):
+    """A copy of the run whose last policy was changed in both files, checksums and all."""
     shutil.copytree(run.path, folder)
     last = folder / "iterations" / "003"
-    arrays = read_npz(last / "state.npz")
-    change(arrays)
-    (last / "state.npz").unlink()
-    write_npz(last / "state.npz", arrays)
+    for file, prefix in (("state.npz", "training.policy."), ("policy.npz", "")):
+        arrays = read_npz(last / file)
+        change(arrays, prefix)
+        (last / file).unlink()
+        write_npz(last / file, arrays)
     (last / SUMS).unlink()
     write_sums(last)
     return folder
 
 
-def scaled(key, factor):
-    return lambda arrays: arrays.update({key: arrays[key] * factor})
+def replace(key, change):
+    return lambda arrays, prefix: arrays.update({prefix + key: change(arrays[prefix + key])})
 
 
-WEIGHTS = "training.policy.network.weights.0"
+def scale(key, factor):
+    return replace(key, lambda array: factor * array)
+
+
+WEIGHTS = "network.weights.0"
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda arrays: arrays.update({WEIGHTS: arrays[WEIGHTS][:, :1]}), "its arrays do not fit together"),
-        (scaled(WEIGHTS, np.nan), "its numbers are not all finite"),
-        (scaled(WEIGHTS, 1j), "its arrays are not all of real numbers"),
-        (scaled("training.policy.covariance", -1.0), "its covariance is not positive definite"),
+        (replace(WEIGHTS, lambda array: array[:, :1]), "its arrays do not fit together"),
+        (scale(WEIGHTS, np.nan), "its numbers are not all finite"),
+        (scale(WEIGHTS, 1j), "its arrays are not all of real numbers"),
+        (scale("covariance", -1.0), "its covariance is not positive definite"),
     ],
 )
-def test_a_policy_that_was_tampered_with_is_said_in_one_line_and_can_be_made_anew(run, tmp_path, capsys, change, why):
-    folder = changed(run, tmp_path / "run", change)
+def test_a_changed_policy_is_reported_in_one_line_and_can_be_made_anew(run, tmp_path, capsys, change, why):
+    folder = tamper(run, tmp_path / "run", change)
     expected = (
         f"gps: error: {folder}: the policy after iteration 3 cannot be used: {why}; `gps resume {folder} --from 3`"
     )
@@ -275,10 +275,8 @@ def test_a_policy_that_was_tampered_with_is_said_in_one_line_and_can_be_made_ane
 
 
 def test_a_policy_with_a_part_missing_is_damage(run, tmp_path, capsys):
-    folder = changed(run, tmp_path / "run", lambda arrays: arrays.pop(WEIGHTS))
-    for command in (["resume", str(folder), "--iterations", "1"], ["evaluate", str(folder)]):
+    folder = tamper(run, tmp_path / "run", lambda arrays, prefix: arrays.pop(prefix + WEIGHTS))
+    for command in (["resume", str(folder), "--iterations", "1"], ["evaluate", str(folder)], ["export", str(folder)]):
         assert cli.main(command) == 2
         error = capsys.readouterr().err
         assert "is missing; the last whole iteration is 2: `gps resume" in error and "--from 3` goes on" in error
-    assert cli.main(["export", str(folder)]) == 2
-    assert "the policy after iteration 3 cannot be used: 'network.weights.0' is missing" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Guided policy search from pictures, a tiny one: it runs, resumes, is exported, and what does not fit is one line."""
+"""A tiny guided policy search from pictures: it runs, resumes, is exported, and refuses what does not fit."""
 
 import numpy as np
 import pytest
@@ -11,10 +11,14 @@ from gps.config import parse
 from gps.environments.mujoco import offscreen
 from gps.errors import ConfigError, DrawingError
 from gps.evaluation import evaluate
-from gps.exporting import export, learned
+from gps.exporting import export
 from gps.observations import Pixels, Sight
+from gps.players import Player
 from gps.policies import MLP, Convolutional
 from gps.policies.export import read_loader
+from gps.problem import Problem
+from gps.runs import learned
+from gps.storage.serialization import read_npz
 
 EXPERIMENT = {
     "environment": {
@@ -61,7 +65,7 @@ def run(folder, opengl):
     return gps.run(folder, out=folder.parent / "runs")
 
 
-def test_the_policy_sees_the_picture_and_the_numbers(run):
+def test_the_policy_observes_the_picture_and_the_numbers(run):
     policy = learned(run, 2)
     assert policy.network.description == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
     rollouts = run.iterations[1].rollouts
@@ -69,7 +73,7 @@ def test_the_policy_sees_the_picture_and_the_numbers(run):
     np.testing.assert_allclose(rollouts.observations, rollouts.states[..., :4], atol=1e-6)
     after_first = learned(run, 0)
     np.testing.assert_allclose(rollouts.actions, np.clip(after_first.act(rollouts.observed) + rollouts.noise, -1, 1))
-    assert [len(run.evaluated_summary(what)) for what in ("final", "unseen", "local")] == [2, 1, 2]
+    assert [len(run.evaluation_rows(what)) for what in ("final", "unseen", "local")] == [2, 1, 2]
 
 
 @pytest.mark.parametrize("sampling", ["on_policy", "off_policy"])
@@ -80,12 +84,12 @@ def test_run_three_is_run_one_and_resume_two(folder, run, sampling):
     resumed = gps.resume(part.path, iterations=2)
     assert digest(whole) == digest(resumed)
     for what in ("final", "unseen"):
-        assert whole.evaluated(what)[0].actions.tobytes() == resumed.evaluated(what)[0].actions.tobytes()
-    assert whole.iterations[2].policy.sampled == (sampling == "on_policy")
+        assert whole.evaluation(what).rollouts.actions.tobytes() == resumed.evaluation(what).rollouts.actions.tobytes()
+    assert whole.iterations[2].player is (Player.POLICY if sampling == "on_policy" else Player.LOCAL)
 
 
-def test_evaluate_plays_what_was_learned(run):
-    np.testing.assert_array_equal(evaluate(run).costs, run.evaluation[1])
+def test_evaluate_runs_the_learned_policy(run):
+    np.testing.assert_array_equal(evaluate(run).costs, run.evaluation().costs)
 
 
 def test_render_draws_it(run, tmp_path):
@@ -95,8 +99,8 @@ def test_render_draws_it(run, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".onnx"])
-def test_what_is_exported_acts_the_same(run, tmp_path, suffix):
-    rollouts, _ = run.evaluation
+def test_an_exported_policy_acts_the_same(run, tmp_path, suffix):
+    rollouts = run.evaluation().rollouts
     image, vector = (array.reshape(-1, *array.shape[3:])[::3] for array in rollouts.observed)
     expected = learned(run, 2).act(Pixels(image, vector))
     assert np.ptp(expected, axis=0).min() > 1e-4
@@ -114,14 +118,20 @@ def test_what_is_exported_acts_the_same(run, tmp_path, suffix):
     np.testing.assert_allclose(actions, expected, atol=1e-6)
 
 
+def make_network(config, sight):
+    """The network of the configured policy, which observes `sight`."""
+    problem = Problem(cost=lambda x, u, t: 0.0, dx=4, du=2, horizon=6, observation=sight)
+    return builders.make_learner(config.algorithm.policy, problem, config.seed).training.policy.network
+
+
 def network(*overrides, image=(64, 64, 3)):
     config = parse(toml(EXPERIMENT), "experiment.toml", overrides)
     pictures = () if image is None else (slice(4, 4 + int(np.prod(image))),)
     sight = Sight(np.arange(4), pictures, image)
-    return builders.algorithm(config, lambda x, u, t: 0.0, sight, 2).training.policy.network
+    return make_network(config, sight)
 
 
-def test_the_network_is_the_one_that_fits():
+def test_the_network_fits_the_observation():
     seeing = network("algorithm.policy.network.channels=[3, 5]")
     assert isinstance(seeing, Convolutional)
     assert seeing.kernels[0].shape == (3, 3, 3, 3)
@@ -130,8 +140,7 @@ def test_the_network_is_the_one_that_fits():
     for image, kind in (((64, 64, 3), Convolutional), (None, MLP)):
         config = parse(plain, "experiment.toml", [])
         sight = Sight(np.arange(4), (), image)
-        built = builders.algorithm(config, lambda x, u, t: 0.0, sight, 2)
-        assert type(built.training.policy.network) is kind
+        assert type(make_network(config, sight)) is kind
     assert isinstance(network("algorithm.policy.network.name=mlp", image=None), MLP)
 
 
@@ -139,7 +148,7 @@ def test_the_network_is_the_one_that_fits():
     ("overrides", "image", "message"),
     [
         (["algorithm.policy.network.name=mlp"], (64, 64, 3), '"mlp" takes numbers, and there are pictures'),
-        ([], None, '"convolutional" sees, and there is no picture in environment.observation'),
+        ([], None, '"convolutional" takes pictures, and there is none in environment.observation'),
         ([], (20, 4, 3), "the convolutions leave 7 x 0 of images of 20 x 4 pixels, and a position needs 2 x 2"),
         (["algorithm.policy.network.strides=[1]"], (64, 64, 3), "expected one of each for every convolution, got 2, 2"),
         (["algorithm.policy.network.name=conv"], None, "algorithm.policy.network.name: expected"),
@@ -151,14 +160,14 @@ def test_the_network_is_the_one_that_fits():
         (["environment.image_size=[0, 64]"], None, "image_size: expected [width, height], each 1 to 1024"),
     ],
 )
-def test_what_does_not_fit_is_one_line(overrides, image, message):
+def test_a_network_that_does_not_fit_gives_a_message_of_one_line(overrides, image, message):
     with pytest.raises(ConfigError) as error:
         network(*overrides, image=image)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_pictures_that_no_run_can_store_are_refused_beforehand(folder):
+def test_pictures_that_do_not_fit_into_a_run_are_refused_at_the_start(folder):
     overrides = ["environment.image_size=[1024, 1024]", "algorithm.samples=100"]
     with pytest.raises(ConfigError, match=r"200 episodes of 6 steps, would take 3,600 MiB"):
         gps.run(folder, out=folder.parent / "none", overrides=overrides)
@@ -176,7 +185,7 @@ def test_without_a_renderer_a_run_ends_in_one_line(folder, monkeypatch, capsys):
     assert error.count("gps: error") == 1
 
 
-# -- who needs no picture, and who is taught by an expert --------------------------------------------------------------
+# -- without pictures, and with an expert -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["trajopt", "pi2", "pilqr"])
@@ -187,14 +196,14 @@ def test_without_a_policy_nothing_is_drawn(folder, monkeypatch, name):
     monkeypatch.setattr(offscreen, "backend", none)
     overrides = [f"algorithm.name={name}", "environment.image_size=[1024, 1024]", "algorithm.samples=30"]
     made = gps.run(folder, out=folder.parent / "plain", overrides=overrides, iterations=1)
-    for rollouts in (made.iterations[0].rollouts, made.evaluation[0]):
+    for rollouts in (made.iterations[0].rollouts, made.evaluation().rollouts):
         assert rollouts.images is None and rollouts.observations is None
     assert gps.check(folder, overrides).ok
 
 
-def test_what_does_not_see_is_evaluated_without_pictures(run):
-    assert run.evaluated("local")[0].images is None
-    assert run.evaluation[0].images.shape == (2, 1, 6, 20, 24, 3)
+def test_the_local_controllers_are_evaluated_without_pictures(run):
+    assert run.evaluation("local").rollouts.images is None
+    assert run.evaluation().rollouts.images.shape == (2, 1, 6, 20, 24, 3)
 
 
 EXPERT = """
@@ -207,26 +216,26 @@ def act(states, t):
 
 
 @pytest.mark.parametrize("name", ["dagger", "plato"])
-def test_an_expert_teaches_a_policy_that_sees(folder, opengl, tmp_path, name):
+def test_an_expert_teaches_a_policy_from_pictures(folder, opengl, tmp_path, name):
     (folder / "task.py").write_text(EXPERT)
     overrides = [f"algorithm.name={name}", "algorithm.expert={name='task', function='act'}", "algorithm.memory=2"]
     overrides += ["algorithm.policy.network={channels=[4, 6], kernels=[3, 3], strides=[2, 1]}"]
     overrides += ["algorithm.policy.steps=20", "algorithm.policy.check_every=10", "algorithm.policy.hidden=[8]"]
     whole = gps.run(folder, out=tmp_path, overrides=overrides, iterations=4)
     last = whole.iterations[3]
-    assert last.troubles == [] and last.policy.player == "both"
+    assert last.troubles == [] and last.player is Player.BOTH
     assert last.rollouts.images.shape == (2, 3, 6, 20, 24, 3) and np.ptp(last.rollouts.images) > 50
-    images = whole.state_arrays(3, "lessons.1.images")[""]
+    images = read_npz(whole.path / "iterations" / "003" / "state.npz")["lessons.1.images"]
     np.testing.assert_array_equal(images, last.rollouts.images.reshape(-1, 20, 24, 3))
     policy = learned(whole, 3)
     assert policy.network.description == "images of 20 x 24 x 3 and 4 observations -> 6 points -> 2 actions"
     part = gps.run(folder, out=tmp_path, overrides=overrides, iterations=2)
     assert digest(whole) == digest(gps.resume(part.path, iterations=2))
-    np.testing.assert_array_equal(evaluate(whole).costs, whole.evaluation[1])
-    assert [len(whole.evaluated_summary(what)) for what in ("final", "unseen", "expert")] == [2, 1, 2]
+    np.testing.assert_array_equal(evaluate(whole).costs, whole.evaluation().costs)
+    assert [len(whole.evaluation_rows(what)) for what in ("final", "unseen", "expert")] == [2, 1, 2]
 
 
-def test_the_pictures_that_are_remembered_count_too(folder):
+def test_the_pictures_in_memory_count_too(folder):
     (folder / "task.py").write_text(EXPERT)
     overrides = ["algorithm.name=dagger", "algorithm.expert={name='task', function='act'}", "algorithm.memory=100"]
     with pytest.raises(ConfigError, match=r"600 episodes of 6 steps, would take 2,700 MiB"):

@@ -44,6 +44,7 @@ class Viewer:
     """Acts on the brightness of what it sees, and keeps it."""
 
     observes = "observation"
+    abstains = ""
 
     def __init__(self):
         self.seen = []
@@ -96,7 +97,7 @@ def test_a_policy_that_sees_is_given_pixels_and_they_are_recorded(simulations):
     if simulations == M * N:
         np.testing.assert_array_equal(np.stack([one.image for one in policy.seen], axis=2), rollouts.images)
     np.testing.assert_array_equal(
-        rollouts.regrouped(1).images[0], rollouts.images.reshape(M * N, *rollouts.images.shape[2:])
+        rollouts.regroup(1).images[0], rollouts.images.reshape(M * N, *rollouts.images.shape[2:])
     )
 
 

@@ -33,8 +33,8 @@ def experiment(tmp_path):
 def started(folder, *overrides):
     run = gps.run(folder, out=folder / "runs", overrides=overrides)
     for record in run.iterations:
-        assert np.isfinite(record.improved.feedback).all()
-        assert (np.linalg.eigvalsh(record.improved.covariance) > 0).all()
+        assert np.isfinite(record.local.improved.feedback).all()
+        assert (np.linalg.eigvalsh(record.local.improved.covariance) > 0).all()
     return run
 
 
@@ -44,7 +44,7 @@ def test_an_id_alone_runs(experiment):
     record = run.iterations[0]
     assert record.rollouts.states.shape == (2, 3, 10, 3)
     assert run.config.environment.conditions == ({"seed": 0}, {"seed": 1})
-    np.testing.assert_allclose(record.controllers.covariance[0, 0], [[1.0]])  # a quarter of -2 to 2
+    np.testing.assert_allclose(record.local.controllers.covariance[0, 0], [[1.0]])  # a quarter of -2 to 2
     assert (record.rollouts.rewards < 0).any()
     alone = started(folder, "environment.threads=1")
     np.testing.assert_array_equal(alone.iterations[1].rollouts.states, run.iterations[1].rollouts.states)
@@ -106,9 +106,9 @@ def test_early_ends_are_masked_and_learning_goes_on(experiment):
 
 def test_one_state_and_one_action_and_a_dict(experiment):
     folder = experiment("helpers.plain_envs:Parted-v0", state=["velocity"], threads=1, on="velocity")
-    assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
+    assert started(folder).iterations[-1].local.improved.feedback.shape == (2, 10, 1, 1)
     folder = experiment("helpers.plain_envs:Point-v0", state=["observation[0]"], threads=1, on="observation[0]")
-    assert started(folder).iterations[-1].improved.feedback.shape == (2, 10, 1, 1)
+    assert started(folder).iterations[-1].local.improved.feedback.shape == (2, 10, 1, 1)
 
 
 TASK = """

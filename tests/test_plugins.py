@@ -1,35 +1,23 @@
 """Another package adds an environment, a cost, a prior and an algorithm by its entry points."""
 
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.experiments import write
+from helpers.packages import install
 
 import gps
 from gps.errors import ConfigError
+from gps.evaluation import restore
 
-METADATA = "Metadata-Version: 2.1\nName: robots-of-mine\nVersion: 1.0\n"
-
-ENTRY_POINTS = """
-[gps.environments]
-hovering = robots_of_mine:Hover
-slider = robots_of_mine:Slider
-
-[gps.costs]
-huber = robots_of_mine:huber
-
-[gps.dynamics]
-broad = robots_of_mine:BroadPrior
-
-[gps.algorithms]
-patient = robots_of_mine:patient
-
-[gps.unrelated]
-nothing = robots_of_mine:nothing
-"""
+ENTRY_POINTS = {
+    "gps.environments": {"hovering": "robots_of_mine:Hover", "slider": "robots_of_mine:Slider"},
+    "gps.costs": {"huber": "robots_of_mine:huber"},
+    "gps.dynamics": {"broad": "robots_of_mine:make_broad"},
+    "gps.algorithms": {"patient": "robots_of_mine:make_patient"},
+    "gps.unrelated": {"nothing": "robots_of_mine:nothing"},
+}
 
 MODULE = '''
 import dataclasses
@@ -37,7 +25,7 @@ import gymnasium
 import jax.numpy as jnp
 import numpy as np
 from gps.algorithms.local.trajopt import TrajOpt
-from gps.dynamics.prior import NormalInverseWishart
+from gps.dynamics.prior import DynamicsPrior, NormalInverseWishart
 from gps.environments.mujoco import MujocoEnv
 
 
@@ -77,10 +65,11 @@ def huber(layout, horizon, *, on, width=1.0):
 
 
 @dataclasses.dataclass(frozen=True)
-class BroadPrior:
-    """What it has seen in all, at every step alike."""
+class BroadPrior(DynamicsPrior):
+    """All that it has seen, at every step alike, and actions within the limits."""
 
-    strength: float = 1.0
+    strength: float
+    variance: np.ndarray  # of the points [x; u; x'], from the limits of the actions
     seen: np.ndarray | None = None
 
     def refit(self, transitions, seed):
@@ -89,14 +78,20 @@ class BroadPrior:
     def at(self, transitions):
         M, _, steps, d = transitions.points.shape
         count = np.full((M, steps), self.strength)
-        mean, covariance = self.seen.mean(axis=0), np.cov(self.seen.T)
+        mean, covariance = self.seen.mean(axis=0), np.cov(self.seen.T) + np.diag(self.variance)
         return NormalInverseWishart(
             np.broadcast_to(mean, (M, steps, d)), count[..., None, None] * covariance, count, count
         )
 
 
-def patient(config, cost):
-    return TrajOpt(cost, kl_step=config.algorithm.options["kl_step"])
+def make_broad(problem, strength=1.0):
+    width = np.broadcast_to(problem.limits.high - problem.limits.low, problem.du)
+    still = np.zeros(problem.dx)
+    return BroadPrior(strength, np.concatenate([still, (width / 4) ** 2, still]))
+
+
+def make_patient(problem, config):
+    return TrajOpt(problem, kl_step=config.algorithm.options["kl_step"])
 '''
 
 EXPERIMENT = {
@@ -108,15 +103,8 @@ EXPERIMENT = {
 
 @pytest.fixture
 def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    site, folder = tmp_path / "site", tmp_path / "hover"
-    (site / "robots_of_mine-1.0.dist-info").mkdir(parents=True)
-    (site / "robots_of_mine-1.0.dist-info/METADATA").write_text(METADATA)
-    (site / "robots_of_mine-1.0.dist-info/entry_points.txt").write_text(ENTRY_POINTS)
-    (site / "robots_of_mine.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(site)
-    importlib.invalidate_caches()
-    yield write(folder, EXPERIMENT)
-    sys.modules.pop("robots_of_mine", None)
+    install(monkeypatch, tmp_path / "site", {"robots_of_mine": MODULE}, ENTRY_POINTS)
+    return write(tmp_path / "hover", EXPERIMENT)
 
 
 def test_environment_cost_and_prior(experiment):
@@ -129,19 +117,32 @@ def test_environment_cost_and_prior(experiment):
     ramp = np.arange(1, 9) / 8
     np.testing.assert_allclose(first.costs[0, 0], 3.0 * ramp * huber, rtol=1e-9)
     assert 'plugin = "broad"' in (run.path / "experiment.toml").read_text()
+    assert first.model is None  # a prior need not record anything
+
+
+def test_a_prior_is_given_the_problem(experiment):
+    run = gps.run(experiment, iterations=1, out=experiment.parent / "runs")
+    with restore(run) as (built, state):
+        assert type(state.prior).__name__ == "BroadPrior"
+        assert state.prior.strength == 2.0
+        np.testing.assert_array_equal(state.prior.variance, [0.0, 0.0, 0.25, 0.0, 0.0])
+        assert len(state.prior.seen) == 4 * 7
+        assert built.problem.limits.high == 1.0
 
 
 def test_a_prior_of_another_package_is_resumed_to_the_bit(experiment):
     out = experiment.parent / "runs"
     whole = gps.run(experiment, iterations=3, out=out)
     part = gps.resume(gps.run(experiment, iterations=2, out=out).path, iterations=1)
-    np.testing.assert_array_equal(whole.iterations[2].improved.feedback, part.iterations[2].improved.feedback)
+    np.testing.assert_array_equal(
+        whole.iterations[2].local.improved.feedback, part.iterations[2].local.improved.feedback
+    )
 
 
 def test_a_batch_environment_and_an_algorithm(experiment):
     overrides = ["environment={id='slider', horizon=6}", "cost.0.on=qpos", "algorithm.name=patient"]
     run = gps.run(experiment, overrides=[*overrides, "algorithm.options.kl_step=0.125"], out=experiment.parent / "runs")
-    np.testing.assert_allclose(run.iterations[0].kl_bound, 0.125 * 6)
+    np.testing.assert_allclose(run.iterations[0].local.kl_bound, 0.125 * 6)
 
 
 @pytest.mark.parametrize(

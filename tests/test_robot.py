@@ -13,7 +13,7 @@ from helpers.processes import robot
 import gps
 from gps.cli import main
 from gps.errors import EnvironmentFault
-from gps.records import Status
+from gps.status import Status
 
 TASK = '''
 import json
@@ -118,8 +118,8 @@ def assert_same(run, other):
     for record, twin in zip(run.iterations, other.iterations, strict=True):
         for name in ("states", "actions", "mask"):
             np.testing.assert_array_equal(getattr(record.rollouts, name), getattr(twin.rollouts, name))
-        np.testing.assert_array_equal(record.improved.feedforward, twin.improved.feedforward)
-    np.testing.assert_array_equal(run.evaluation[1], other.evaluation[1])
+        np.testing.assert_array_equal(record.local.improved.feedforward, twin.local.improved.feedforward)
+    np.testing.assert_array_equal(run.evaluation().costs, other.evaluation().costs)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -159,7 +159,7 @@ def test_an_abort_keeps_the_data_and_says_why(experiment, serve, capsys):
     mask = record.rollouts.mask[first.condition, first.sample]
     assert mask.sum() == first.step + 1 < 8
     assert record.rollouts.actions.min() >= -0.75 and record.rollouts.actions.max() <= 0.5
-    np.testing.assert_allclose(record.controllers.covariance[0, 0], [[(1.25 / 4) ** 2]])
+    np.testing.assert_allclose(record.local.controllers.covariance[0, 0], [[(1.25 / 4) ** 2]])
     assert main(["show", str(run.path), "--iteration", "0"]) == 0
     assert "it left the table" in capsys.readouterr().out
     simulated = started(experiment, "environment.id=task:Simulated", "environment.sampling=batch", *overrides)

@@ -1,5 +1,6 @@
 """Run directories: what is written is read back; what is damaged is named; a kill loses one iteration at most."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,17 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.bits import assert_same_bits
-from helpers.records import State, config, record, rollouts, state
+from helpers.policies import vector_policy
+from helpers.records import State, config, controllers, evaluation, record, rollouts, state, with_policy
+from helpers.runs import with_mixture
 
 import gps.storage.folders
 from gps.errors import RunError
-from gps.records import Status
-from gps.runs.run import Run, find_runs, load_run
+from gps.linear_gaussian.types import Controller
+from gps.players import Player
+from gps.records import PlannerRecord
+from gps.runs.layout import FORMAT, SIDES
+from gps.runs import Run, find_runs, load_run
+from gps.status import Status
 
-ITERATION_FILES = [
-    "SHA256SUMS", "controllers.npz", "dynamics.npz", "metrics.csv", "record.npz", "rollouts.npz", "search.npz",
-    "state.npz", "timing.npz",
-]  # fmt: skip
+CORE = ["SHA256SUMS", "metrics.csv", "record.npz", "rollouts.npz", "state.npz", "timing.npz"]
+ITERATION_FILES = sorted([*CORE, "local.npz", "policy.npz"])
+"""The files of `run`, whose algorithm has local controllers and nothing more."""
 
 
 def create(folder: Path, seed: int = 0, **kwargs) -> Run:
@@ -37,8 +43,18 @@ def run(tmp_path) -> Run:
     run = create(tmp_path)
     with run:
         for k in range(3):
-            run.write(record(k), state(k))
+            write(run, k)
     return run
+
+
+def write(run: Run, k: int) -> None:
+    """Iteration k of `run`."""
+    run.write(record(k), state(k), learned(k))
+
+
+def learned(k: int) -> Controller:
+    """What iteration k of `run` learned."""
+    return record(k).local.improved
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -60,6 +76,40 @@ def test_layout(run):
     assert {"gps", "python", "numpy", "jax", "mujoco"} <= json.loads((run.path / "versions.json").read_text()).keys()
 
 
+KINDS = {
+    "local": (lambda: record(0), {"local"}),
+    "global model": (lambda: with_mixture(record(0)), {"local", "model"}),
+    "guided": (lambda: with_policy(with_mixture(record(0))), {"local", "policy", "model"}),
+    "distilled": (lambda: with_policy(record(0), teacher=Player.EXPERT), {"policy"}),
+    "nothing more": (lambda: dataclasses.replace(record(0), local=None), set()),
+}
+"""The records of some algorithms, and the sides that they have."""
+
+
+@pytest.mark.parametrize("policy", [vector_policy(), controllers(np.random.default_rng(0)), None])
+@pytest.mark.parametrize(("make", "sides"), KINDS.values(), ids=KINDS)
+def test_an_iteration_has_the_files_of_its_sides_and_of_what_it_learned(tmp_path, make, sides, policy):
+    run, made = create(tmp_path), make()
+    run.write(made, state(0), policy)
+    found = {path.name for path in (run.path / "iterations/000").iterdir()}
+    assert found == {*CORE, *(SIDES[side] for side in sides), *(["policy.npz"] if policy is not None else [])}
+    again = load_run(run.path)
+    (read,) = again.iterations
+    assert_same_bits(read, made)
+    assert {side for side in SIDES if getattr(read, side) is not None} == sides
+    assert_same_bits(again.policy(0), policy)
+    assert type(again.policy(0)) is type(policy)
+    assert_same_bits(again.policy_record(0), made.policy)
+    again.verify()
+
+
+def test_a_policy_that_cannot_be_evaluated_is_named(tmp_path):
+    run, policy = create(tmp_path), vector_policy()
+    run.write(record(0), state(0), dataclasses.replace(policy, covariance=np.full_like(policy.covariance, np.nan)))
+    with pytest.raises(RunError, match="the policy after iteration 0 cannot be used: its numbers are not all finite"):
+        run.policy(0)
+
+
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="needs sha256sum")
 def test_the_checksums_are_those_of_sha256sum(run):
     for folder in (run.path, run.path / "iterations/002"):
@@ -76,6 +126,9 @@ def test_everything_is_read_back(run):
     for k, found in enumerate(again.iterations):
         assert_same_bits(found, record(k))
         assert_same_bits(again.state(k, State), state(k))
+        assert_same_bits(again.policy(k), learned(k))
+        assert_same_bits(again.rollouts(k), (record(k).rollouts, record(k).costs))
+        assert again.policy_record(k) is None
     assert_same_bits(again.iterations[-1], record(2))
     assert [found.iteration for found in again.iterations[1:]] == [1, 2]
     assert again.iterations[2].messages == ("", "")
@@ -90,7 +143,7 @@ def test_everything_is_read_back(run):
 def test_metrics(run):
     lines = (run.path / "metrics.csv").read_text().splitlines()
     assert len(lines) == 1 + 3 * 2
-    assert lines[0].startswith("iteration,condition,cost,")
+    assert lines[0].startswith("iteration,condition,player,cost,")
     assert [(row.iteration, row.condition) for row in run.metrics] == [(k, m) for k in range(3) for m in range(2)]
     assert run.metrics[3].cost == record(1).mean_cost[1]  # every bit
     assert run.metrics[0].status == Status.OK.name
@@ -98,14 +151,19 @@ def test_metrics(run):
 
 
 def test_evaluation(run):
-    assert run.evaluation is None
-    assert run.evaluation_summary == []
+    assert run.evaluation() is None
+    assert run.evaluation_rows() == []
     for seed in range(2):  # the second takes the place of the first
-        rng = np.random.default_rng(seed)
-        episodes, costs = rollouts(rng, N=1), rng.random((2, 1, 6))
-        run.write_evaluation(episodes, costs)
-        assert_same_bits(run.evaluation, (episodes, costs))
-    assert [item.cost for item in run.evaluation_summary] == pytest.approx(costs.sum(axis=(1, 2)))
+        made = evaluation(rollouts(np.random.default_rng(seed), N=1), 2.0 + seed)
+        run.write_evaluation(made)
+        assert_same_bits(run.evaluation(), made)
+    rows = run.evaluation_rows()
+    assert [row.cost for row in rows] == pytest.approx(made.costs.sum(axis=(1, 2)))
+    assert [row.player for row in rows] == ["local", "local"]
+    taught = evaluation(None, 1.0, "expert", Player.EXPERT)
+    run.write_evaluation(taught)
+    assert_same_bits(run.evaluation("expert"), taught)
+    assert (run.path / "evaluation_expert").is_dir() and run.evaluation("unseen") is None
     run.verify()
 
 
@@ -114,7 +172,8 @@ def test_equal_runs_are_equal_byte_for_byte_but_for_the_time(tmp_path):
     for name, seconds in (("a", (1.0, 2.0, 3.0)), ("b", (4.0, 5.0, 6.0))):
         (tmp_path / name).mkdir()
         run = create(tmp_path / name)
-        run.write(record(0, seconds=seconds), state(0))
+        made = record(0, seconds=seconds)
+        run.write(made, state(0), made.local.improved)
         contents.append(files(run.path / "iterations/000"))
     differing = {name for name in contents[0] if contents[0][name] != contents[1][name]}
     assert differing == {"timing.npz", "metrics.csv", "SHA256SUMS"}
@@ -196,7 +255,7 @@ def test_a_damaged_iteration_is_named_with_the_last_whole_one(run, name, damage)
     with pytest.raises(RunError, match="002"):
         again.discard_from(3)
     again.discard_from(2)
-    again.write(record(2), state(2))
+    write(again, 2)
     again.verify()
 
 
@@ -209,8 +268,8 @@ def test_a_damaged_head_is_named(run, name, damage):
 
 
 def test_damage_elsewhere(run):
-    run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.zeros((2, 1, 6)))
-    for name, reader in [("evaluation/rollouts.npz", lambda: run.evaluation), ("metrics.csv", run.verify)]:
+    run.write_evaluation(evaluation())
+    for name, reader in [("evaluation/rollouts.npz", run.evaluation), ("metrics.csv", run.verify)]:
         content = (run.path / name).read_bytes()
         alter(run.path / name)
         with pytest.raises(RunError, match=f"{name}.*all iterations are whole, the last is 2"):
@@ -222,12 +281,14 @@ def test_damage_elsewhere(run):
     assert run.last_whole() is None
 
 
-def test_another_format_is_refused(run):
+@pytest.mark.parametrize("other", [1, 99])
+def test_another_format_is_refused(run, other):
     info = json.loads((run.path / "run.json").read_text())
-    (run.path / "run.json").write_text(json.dumps(info | {"format": 99}))
+    (run.path / "run.json").write_text(json.dumps(info | {"format": other}))
     gps.storage.folders.write_sums(run.path)
-    with pytest.raises(RunError, match="written in format 99, and this gps reads format 1"):
+    with pytest.raises(RunError) as caught:
         load_run(run.path)
+    assert str(caught.value) == f"{run.path}: written in format {other}, and this gps reads format {FORMAT}"
 
 
 def test_a_forged_pickle_is_not_read(run):
@@ -244,11 +305,36 @@ def test_a_state_of_another_kind_is_named(run):
         run.state(1, np.ndarray)
 
 
+@pytest.mark.parametrize("damage", [truncate, alter, Path.unlink])
+@pytest.mark.parametrize("side", SIDES)
+def test_a_damaged_side_is_no_missing_side(tmp_path, side, damage):
+    """The checksums say which sides there were."""
+    run, planned = create(tmp_path), PlannerRecord(np.ones(2), np.zeros(2))
+    run.write(dataclasses.replace(with_policy(with_mixture(record(0))), planner=planned), state(0), learned(0))
+    run.write(record(1), state(1))
+    damage(run.path / "iterations/000" / SIDES[side])
+    with pytest.raises(RunError, match=rf"{SIDES[side]}: (missing|does not match its checksum)"):
+        run.iterations[0]
+    with pytest.raises(RunError, match=SIDES[side]):
+        run.verify()
+    assert run.last_whole() is None
+    assert run.iterations[1].iteration == 1
+
+
+def test_a_side_of_another_kind_is_named(run):
+    folder = run.path / "iterations/001"
+    shutil.copy(folder / "state.npz", folder / "local.npz")
+    (folder / "SHA256SUMS").unlink()
+    gps.storage.folders.write_sums(folder)
+    with pytest.raises(RunError, match=r"local\.npz: '.*' is (missing|not a part of LocalRecord)"):
+        run.iterations[1]
+
+
 # -- going back ------------------------------------------------------------------------------------------------------
 
 
 def test_discarding(run):
-    run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.zeros((2, 1, 6)))
+    run.write_evaluation(evaluation())
     before = files(run.path / "iterations/000")
     for leftover in (run.path / ".new-1-aa", run.path / "iterations/.old-002-bb"):
         leftover.mkdir()
@@ -257,7 +343,7 @@ def test_discarding(run):
     run.discard_from(1)
     assert [path.name for path in (run.path / "iterations").iterdir()] == ["000"]
     assert files(run.path / "iterations/000") == before
-    assert run.evaluation is None
+    assert run.evaluation() is None
     assert not (run.path / ".new-1-aa").exists()
     assert (run.path / ".mine").exists()
     assert len((run.path / "metrics.csv").read_text().splitlines()) == 1 + 2
@@ -312,7 +398,7 @@ def test_a_failure_at_any_step_leaves_a_whole_run(run, monkeypatch, tmp_path, er
             fail_at(patch, step, error)
             message = None
             try:
-                again.write(record(3), state(3))
+                write(again, 3)
             except (Killed, RunError) as caught:
                 message = str(caught)
         again = Run.open(copy)
@@ -320,7 +406,7 @@ def test_a_failure_at_any_step_leaves_a_whole_run(run, monkeypatch, tmp_path, er
         assert len(again.iterations) in (3, 4)
         assert not list((copy / "iterations").glob(".*"))
         again.discard_from(3)
-        again.write(record(3), state(3))
+        write(again, 3)
         again.verify()
         shutil.rmtree(copy)
         if message is None:
@@ -332,15 +418,15 @@ def test_a_failure_at_any_step_leaves_a_whole_run(run, monkeypatch, tmp_path, er
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
-from helpers.records import record, state, rollouts
-import numpy as np
-from gps.runs.run import Run
+from helpers.records import evaluation, record, state, with_policy
+from helpers.runs import with_mixture
+from gps.runs import Run
 
 original, copy = Path(sys.argv[1]), Path(sys.argv[2])
 actions = {
-    "write": lambda run: run.write(record(3), state(3)),
+    "write": lambda run: run.write(with_policy(with_mixture(record(3))), state(3), record(3).local.improved),
     "discard": lambda run: run.discard_from(1),
-    "evaluate": lambda run: run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.zeros((2, 1, 6))),
+    "evaluate": lambda run: run.write_evaluation(evaluation()),
 }
 record(0)  # everything is imported before the forks
 counts = {}
@@ -370,7 +456,7 @@ for name, action in actions.items():
             run.discard_from(min(2, len(run.iterations)))
             assert not [path for path in copy.rglob(".*")], (name, step)
             for k in range(len(run.iterations), 4):
-                run.write(record(k), state(k))
+                run.write(record(k), state(k), record(k).local.improved)
         run.verify()
         shutil.rmtree(copy)
         if done:
@@ -382,7 +468,7 @@ print(counts)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_at_any_step_leaves_a_run_that_goes_on(run, tmp_path):
-    run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.zeros((2, 1, 6)))
+    run.write_evaluation(evaluation())
     tests = Path(__file__).parent
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])}
     command = [sys.executable, "-W", "ignore", "-c", KILLED, str(run.path), str(tmp_path / "copy")]

@@ -11,6 +11,7 @@ from gps.environments.tasks.point_mass import PointMass
 from gps.errors import EnvironmentFault, PolicyError
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
+from gps.policies.played import LocalControllers
 from gps.sampling import collect, draw_noise
 
 M, N, T, DX, DU = 2, 3, 6, 3, 2
@@ -30,7 +31,7 @@ def controllers(seed=0, M=M, T=T, dx=DX, du=DU):
 def test_smoothing_keeps_the_covariance_of_every_step(smoothing):
     """Dividing by the variance instead of the standard deviation changes the size of the noise."""
     few, n = controllers(), 40_000
-    noise = draw_noise(few, n, smoothing, np.random.default_rng(1))
+    noise = draw_noise(LocalControllers(few), n, smoothing, np.random.default_rng(1))
     assert noise.shape == (M, n, T, DU)
     deviation = np.sqrt(np.diagonal(few.covariance, axis1=2, axis2=3))
     assert (np.abs(noise.mean(axis=1)) < 5 * deviation / np.sqrt(n)).all()
@@ -43,7 +44,7 @@ def test_smoothing_correlates_neighbours_in_time():
     still = zero(1, 60, DX, DU, 1.0)
     correlations = []
     for smoothing in (0.0, 1.0, 2.0, 4.0):
-        noise = draw_noise(still, 1000, smoothing, np.random.default_rng(2))
+        noise = draw_noise(LocalControllers(still), 1000, smoothing, np.random.default_rng(2))
         inner = noise[:, :, 20:40]  # far from the ends, where the filter has less to average
         correlations.append((inner[:, :, 1:] * inner[:, :, :-1]).mean() / (inner**2).mean())
     assert abs(correlations[0]) < 0.03
@@ -54,11 +55,11 @@ def test_smoothing_correlates_neighbours_in_time():
 
 def test_a_covariance_of_zero_gives_no_noise():
     K, k, covariance = np.zeros((M, T, DU, DX)), np.zeros((M, T, DU)), np.zeros((M, T, DU, DU))
-    assert not draw_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0)).any()
-    assert not draw_noise(Controller(K, k, covariance), N, 2.0, np.random.default_rng(0)).any()
+    assert not draw_noise(LocalControllers(Controller(K, k, covariance)), N, 0.0, np.random.default_rng(0)).any()
+    assert not draw_noise(LocalControllers(Controller(K, k, covariance)), N, 2.0, np.random.default_rng(0)).any()
     covariance = covariance.copy()
     covariance[1] = np.eye(DU)  # in one condition alone
-    noise = draw_noise(Controller(K, k, covariance), N, 0.0, np.random.default_rng(0))
+    noise = draw_noise(LocalControllers(Controller(K, k, covariance)), N, 0.0, np.random.default_rng(0))
     assert not noise[0].any()
     assert noise[1].all()
 
@@ -69,7 +70,7 @@ def test_noise_comes_from_the_generator_given_and_from_no_other():
     for seed in (1, 2):
         np.random.seed(seed)
         before = np.random.get_state()[1].copy()
-        results.append(draw_noise(controllers(), N, 1.0, np.random.default_rng(5)))
+        results.append(draw_noise(LocalControllers(controllers()), N, 1.0, np.random.default_rng(5)))
         assert (np.random.get_state()[1] == before).all()
     np.testing.assert_array_equal(*results)
 
@@ -106,8 +107,8 @@ def test_a_drawn_action_has_the_controllers_covariance():
 
 def test_rollouts_are_those_of_the_system_and_belong_to_their_conditions():
     few = controllers()
-    noise = draw_noise(few, N, 0.0, np.random.default_rng(3))
-    rollouts = collect(LinearEnv(M * N, A, B), few, CONDITIONS, noise, seed=0)
+    noise = draw_noise(LocalControllers(few), N, 0.0, np.random.default_rng(3))
+    rollouts = collect(LinearEnv(M * N, A, B), LocalControllers(few), CONDITIONS, noise, seed=0)
     for m in range(M):
         for n in range(N):
             x = np.array(CONDITIONS[m]["start"])
@@ -124,9 +125,9 @@ def test_rollouts_are_those_of_the_system_and_belong_to_their_conditions():
 def test_recorded_actions_are_the_applied_ones():
     """The limits change the actions; the recorded ones explain the next states to the last digit."""
     few, limit = controllers(), 0.7
-    noise = draw_noise(few, N, 0.0, np.random.default_rng(4))
+    noise = draw_noise(LocalControllers(few), N, 0.0, np.random.default_rng(4))
     environment = LinearEnv(M * N, A, B, limit)
-    rollouts = collect(environment, few, CONDITIONS, noise, seed=0)
+    rollouts = collect(environment, LocalControllers(few), CONDITIONS, noise, seed=0)
     applied = np.array(environment.applied).swapaxes(0, 1).reshape(M, N, T, DU)
     np.testing.assert_array_equal(rollouts.actions, applied)
     predicted = rollouts.states[:, :, :-1] @ A.T + rollouts.actions[:, :, :-1] @ B.T
@@ -138,9 +139,9 @@ def test_recorded_actions_are_the_applied_ones():
 
 def test_mujoco_records_its_limits_too():
     loud = zero(1, 10, 4, 2, noise=2.0)
-    noise = draw_noise(loud, 4, 0.0, np.random.default_rng(0))
+    noise = draw_noise(LocalControllers(loud), 4, 0.0, np.random.default_rng(0))
     environment = PointMass(4, threads=1)
-    rollouts = collect(environment, loud, [{}], noise, seed=0)
+    rollouts = collect(environment, LocalControllers(loud), [{}], noise, seed=0)
     environment.close()
     np.testing.assert_array_equal(rollouts.actions, np.clip(noise, -1.0, 1.0))
     assert rollouts.saturated[0] == pytest.approx((np.abs(noise) > 1.0).mean())
@@ -150,8 +151,8 @@ def test_an_episode_that_ends_is_masked_and_the_others_go_on():
     few = controllers()
     noise = np.zeros((M, N, T, DU))
     ends = [99, 2, 99, 99, 4, 99]
-    rollouts = collect(LinearEnv(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
-    whole = collect(LinearEnv(M * N, A, B), few, CONDITIONS, noise, seed=0)
+    rollouts = collect(LinearEnv(M * N, A, B, ends=ends), LocalControllers(few), CONDITIONS, noise, seed=0)
+    whole = collect(LinearEnv(M * N, A, B), LocalControllers(few), CONDITIONS, noise, seed=0)
     lengths = rollouts.mask.sum(axis=2)
     assert lengths.tolist() == [[T, 2, T], [T, 4, T]]
     expected = np.where(rollouts.mask[..., None], whole.states, 0.0)
@@ -162,7 +163,13 @@ def test_an_episode_that_ends_is_masked_and_the_others_go_on():
 def test_a_state_that_is_not_finite_is_a_fault_with_its_place():
     blown = np.full((DX, DX), 1e200)  # condition 0 starts where its rows are zero
     with pytest.raises(EnvironmentFault, match=r"condition 1, sample 0, step 2, entry 0"), np.errstate(all="ignore"):
-        collect(LinearEnv(M * N, blown, B), zero(M, T, DX, DU, 1.0), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+        collect(
+            LinearEnv(M * N, blown, B),
+            LocalControllers(zero(M, T, DX, DU, 1.0)),
+            CONDITIONS,
+            np.zeros((M, N, T, DU)),
+            seed=0,
+        )
 
 
 def sampled(threads, samples=3, global_seed=0):
@@ -175,8 +182,10 @@ def sampled(threads, samples=3, global_seed=0):
         rng = np.random.default_rng(6)
         K = 0.05 * rng.standard_normal(random.feedback.shape)
         random = Controller(K, random.feedforward, random.covariance)
-        noise = draw_noise(random, 3, 1.0, np.random.default_rng(7))[:, :samples]
-        rollouts = collect(environment, random, [{"slot": [-0.08, -0.08]}, {"slot": [0.08, 0.08]}], noise, seed=1)
+        noise = draw_noise(LocalControllers(random), 3, 1.0, np.random.default_rng(7))[:, :samples]
+        rollouts = collect(
+            environment, LocalControllers(random), [{"slot": [-0.08, -0.08]}, {"slot": [0.08, 0.08]}], noise, seed=1
+        )
     finally:
         environment.close()
     assert (np.random.get_state()[1] == before).all()
@@ -225,6 +234,7 @@ class Watcher:
     """A policy that keeps what it sees."""
 
     observes = "observation"
+    abstains = ""
 
     def __init__(self):
         self.seen = []
@@ -251,12 +261,12 @@ def test_a_policy_that_acts_on_observations_is_given_them(simulations):
 def test_a_controller_acts_on_the_state_and_the_observations_are_recorded_unless_nobody_wants_them():
     few, noise = controllers(), np.zeros((M, N, T, DU))
     ends = [99, 2, 99, 99, 4, 99]
-    recorded = collect(Half(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
+    recorded = collect(Half(M * N, A, B, ends=ends), LocalControllers(few), CONDITIONS, noise, seed=0)
     np.testing.assert_array_equal(recorded.observations, 2.0 * recorded.states[..., :0:-1])
     assert not recorded.observations[~recorded.mask].any()
-    np.testing.assert_array_equal(recorded.regrouped(3).observations, recorded.observations.reshape(3, 2, T, 2))
-    without = collect(Half(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0, observe=False)
-    plain = collect(LinearEnv(M * N, A, B, ends=ends), few, CONDITIONS, noise, seed=0)
+    np.testing.assert_array_equal(recorded.regroup(3).observations, recorded.observations.reshape(3, 2, T, 2))
+    without = collect(Half(M * N, A, B, ends=ends), LocalControllers(few), CONDITIONS, noise, seed=0, observe=False)
+    plain = collect(LinearEnv(M * N, A, B, ends=ends), LocalControllers(few), CONDITIONS, noise, seed=0)
     assert without.observations is None and plain.observations is None
     assert plain.observed is plain.states
     for other in (without, plain):
@@ -279,11 +289,11 @@ def test_where_there_is_no_difference_the_observation_is_the_state():
 )
 def test_an_observation_nobody_can_go_on_with_ends_its_episode(trouble, ended, why):
     noise = np.random.default_rng(0).standard_normal((M, N, T, DU))
-    rollouts = collect(Half(M * N, A, B, trouble=trouble), controllers(), CONDITIONS, noise, seed=0)
+    rollouts = collect(Half(M * N, A, B, trouble=trouble), LocalControllers(controllers()), CONDITIONS, noise, seed=0)
     assert rollouts.aborts == tuple((i // N, i % N, 2, why) for i in ended)
     lengths = np.where(np.isin(np.arange(M * N), ended), 3, T)
     np.testing.assert_array_equal(rollouts.mask.sum(axis=2).ravel(), lengths)
-    whole = collect(Half(M * N, A, B), controllers(), CONDITIONS, noise, seed=0)
+    whole = collect(Half(M * N, A, B), LocalControllers(controllers()), CONDITIONS, noise, seed=0)
     for name in ("states", "actions"):
         kept = np.where(rollouts.mask[..., None], getattr(whole, name), 0.0)
         np.testing.assert_array_equal(getattr(rollouts, name), kept)
@@ -294,14 +304,14 @@ def test_a_first_observation_nobody_can_go_on_with_is_a_fault_with_its_place():
     environment.observation_layout = {"end": slice(0, 1), "rest": slice(1, 3)}
     message = r"observations of shape \(6, 2\) at step 0, expected \(6, 3\)"
     with pytest.raises(EnvironmentFault, match=message):
-        collect(environment, controllers(), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+        collect(environment, LocalControllers(controllers()), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
 
 
 def test_observations_that_were_promised_and_are_not_there_are_a_fault():
     environment = LinearEnv(M * N, A, B)
     environment.observation_layout = {"all": slice(0, 3)}
     with pytest.raises(EnvironmentFault, match=r'observation_layout, but no info\["observation"\] at step 0'):
-        collect(environment, controllers(), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
+        collect(environment, LocalControllers(controllers()), CONDITIONS, np.zeros((M, N, T, DU)), seed=0)
 
 
 def test_a_blind_pegs_observations_have_the_same_bits_on_any_number_of_threads():
@@ -309,7 +319,11 @@ def test_a_blind_pegs_observations_have_the_same_bits_on_any_number_of_threads()
     for threads in (1, 2):
         environment = PegInsertion(2, observation=["qpos", "site_velocity:peg_tip"], threads=threads)
         noise = np.random.default_rng(0).standard_normal((2, 1, 20, 7))
-        results.append(collect(environment, zero(2, 20, 26 - 6, 7, 1.0), [{}, {"slot": [0.05, 0.05]}], noise, seed=0))
+        results.append(
+            collect(
+                environment, LocalControllers(zero(2, 20, 26 - 6, 7, 1.0)), [{}, {"slot": [0.05, 0.05]}], noise, seed=0
+            )
+        )
         environment.close()
     np.testing.assert_array_equal(results[0].observations, results[1].observations)
     assert results[0].observations.shape == (2, 1, 20, 10)

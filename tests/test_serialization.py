@@ -13,7 +13,8 @@ from helpers.bits import assert_same_bits
 from helpers.records import State, record, rollouts, state
 from jaxtyping import Array, Float
 
-from gps.records import IterationRecord, Rollouts, Status
+from gps.records import IterationRecord, Rollouts
+from gps.status import Status
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 

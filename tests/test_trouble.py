@@ -7,10 +7,10 @@ from helpers.experiments import digest, write
 
 import gps
 from gps import cli
-from gps.algorithms.guided import base as guided
+from gps.algorithms.guided import base, lessons
 from gps.errors import EnvironmentFault, TroubleError
-from gps.exporting import learned
-from gps.records import PolicyStatus, Status
+from gps.runs.learned import learned
+from gps.status import PolicyStatus, Status
 
 TASK = '''
 import gymnasium
@@ -108,7 +108,7 @@ def test_a_condition_whose_episodes_all_fail_teaches_nothing_and_the_others_lear
         assert record.policy.status.ok
         assert not record.rollouts.mask[1, :, 3:].any()
     if algorithm != "pigps":  # which has learned little after 16 episodes
-        assert run.evaluated_summary("final")[0].cost < 0.6 * run.iterations[0].mean_cost[0]
+        assert run.evaluation_rows("final")[0].cost < 0.6 * run.iterations[0].mean_cost[0]
     assert cli.main(["show", str(run.path)]) == 0
     assert capsys.readouterr().out.count("Condition 1 taught it nothing.") == 4
 
@@ -127,14 +127,14 @@ def test_pictures_of_another_shape_end_their_episodes_and_the_others_teach(folde
 def test_what_such_a_condition_would_do_leaves_no_trace_in_the_policy(folder, monkeypatch):
     """The policy is the one that the others alone teach, but for what decides the steps."""
     seen = []
-    original = guided.lessons
+    original = base.make_samples
 
-    def lessons(teachers, rollouts, weights, *rest):
+    def make_samples(teachers, rollouts, weights, *rest):
         samples = original(teachers, rollouts, weights, *rest)
         seen.append(samples.weights.reshape(rollouts.mask.shape))
         return samples
 
-    monkeypatch.setattr("gps.algorithms.guided.base.lessons", lessons)
+    monkeypatch.setattr(base, "make_samples", make_samples)
     gps.run(folder, overrides=troubled("ends"), iterations=2, out=folder.parent / "runs")
     assert seen and all((weights[1] == 0).all() and (weights[0] == 1).all() for weights in seen)
 
@@ -167,7 +167,7 @@ def test_a_step_of_training_that_diverges_keeps_the_last_good_policy(folder, cap
 
 
 def test_a_singular_precision_keeps_the_last_good_policy(folder, monkeypatch):
-    original, calls = guided.precision, []
+    original, calls = lessons.precision, []
 
     def precision(controllers):
         calls.append(None)
@@ -175,7 +175,7 @@ def test_a_singular_precision_keeps_the_last_good_policy(folder, monkeypatch):
         # Two calls in an iteration: for the lessons, and for the divergence.
         return np.where(len(calls) in (5, 6), np.nan, result)
 
-    monkeypatch.setattr(guided, "precision", precision)
+    monkeypatch.setattr(lessons, "precision", precision)
     run = gps.run(folder, out=folder.parent / "runs")
     statuses = [record.policy.status for record in run.iterations[:]]
     assert statuses[2] == PolicyStatus.BAD_PRECISION
@@ -184,7 +184,7 @@ def test_a_singular_precision_keeps_the_last_good_policy(folder, monkeypatch):
     np.testing.assert_array_equal(at, before)
     assert (after != before).any()
     assert run.iterations[2].troubles == [
-        f"policy: {PolicyStatus.BAD_PRECISION.sentence} That of sample 0 is not finite."
+        f"policy: {PolicyStatus.BAD_PRECISION.sentence} The precision of sample 0 is not finite."
     ]
 
 
@@ -194,7 +194,7 @@ def test_a_covariance_that_collapses_is_held_and_told(folder, capsys):
     out = capsys.readouterr().out
     assert out.count("policy: The covariance collapses; it was limited from below.") == 4
     run = gps.load_run(out.splitlines()[-1])
-    scale = run.state_arrays(3, "training.policy.output_scale")[""]
+    scale = learned(run, 3).output_scale
     np.testing.assert_allclose(run.iterations[3].policy.deviation, 0.9 * scale)
     assert run.iterations[3].policy.status == PolicyStatus.COLLAPSED_COVARIANCE
 
@@ -234,7 +234,7 @@ def test_the_run_stops_where_it_should_and_goes_on_when_told(folder, overrides, 
 def test_a_run_without_trouble_does_not_stop(folder):
     run = gps.run(folder, overrides=["algorithm.on_trouble=stop"], iterations=2, out=folder.parent / "runs")
     assert len(run.iterations) == 2
-    assert run.evaluation is not None
+    assert run.evaluation() is not None
 
 
 def test_a_state_that_is_not_finite_ends_the_run_with_its_place(folder):

@@ -45,6 +45,11 @@ class CheckedAlgorithm:
         _require(isinstance(algorithm.needs, Needs), "needs", algorithm.needs, "gps.algorithms.algorithm.Needs")
 
     @property
+    def unchecked(self) -> AnyAlgorithm:
+        """The algorithm within: for a state that may be damaged, which is no fault of the algorithm."""
+        return self._inner
+
+    @property
     def problem(self) -> Problem:
         return self._inner.problem
 
@@ -58,12 +63,12 @@ class CheckedAlgorithm:
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> AlgorithmState:
         state = _call("begin", self._inner.begin, controllers, starts)
-        _check_state("begin", state, 0, 0)
+        _call("begin", _check_state, "begin", state, 0, 0)
         return state
 
     def policy(self, state: AlgorithmState) -> Policy:
         policy = _call("policy", self._inner.policy, state)
-        self._check_policy("policy", policy)
+        _call("policy", self._check_policy, "policy", policy)
         return policy
 
     def fit(self, state: AlgorithmState, rollouts: Rollouts, seed: int) -> Any:
@@ -77,20 +82,20 @@ class CheckedAlgorithm:
         _require(is_pair, "improve", answer, "the next state and an IterationRecord")
         after, record = answer
         steps = state.environment_steps + rollouts.steps
-        _check_state("improve", after, state.iteration + 1, steps)
-        self._check_record(record, state.iteration, steps, sampled, rollouts)
+        _call("improve", _check_state, "improve", after, state.iteration + 1, steps)
+        _call("improve", self._check_record, record, state.iteration, steps, sampled, rollouts)
         return after, record
 
     def learned(self, state: AlgorithmState) -> Policy:
         policy = _call("learned", self._inner.learned, state)
-        self._check_policy("learned", policy)
+        _call("learned", self._check_policy, "learned", policy)
         return policy
 
     def teachers(self, state: AlgorithmState) -> tuple[Policy, ...]:
         teachers = _call("teachers", self._inner.teachers, state)
         _require(isinstance(teachers, tuple), "teachers", teachers, "a tuple of policies")
         for teacher in teachers:
-            self._check_policy("teachers", teacher)
+            _call("teachers", self._check_policy, "teachers", teacher)
             known = teacher.player.value in EVALUATIONS
             _require(known, "teachers", teacher.player, f"a player that is one of {_join(EVALUATIONS)}")
         players = [teacher.player.value for teacher in teachers]
@@ -105,17 +110,19 @@ class CheckedAlgorithm:
             )
         where = f"{method}().player"
         _require(isinstance(policy.player, Player), where, policy.player, "a gps.players.Player")
-        _require(policy.observes in get_args(Observes), f"{method}().observes", policy.observes, _join(get_args(Observes)))
+        _require(
+            policy.observes in get_args(Observes), f"{method}().observes", policy.observes, _join(get_args(Observes))
+        )
         problem = self.problem
         covariance = _require_array(
             f"{method}().covariance", policy.covariance, (self._M, problem.horizon, problem.du, problem.du)
         )
         variances = np.diagonal(covariance, axis1=-2, axis2=-1)
-        _require((variances >= 0).all(), f"{method}().covariance", f"the variance {variances.min():.3g}", "none below 0")
+        _require(
+            (variances >= 0).all(), f"{method}().covariance", f"the variance {variances.min():.3g}", "none below 0"
+        )
 
-    def _check_record(
-        self, record: Any, iteration: int, steps: int, sampled: Policy, rollouts: Rollouts
-    ) -> None:
+    def _check_record(self, record: Any, iteration: int, steps: int, sampled: Policy, rollouts: Rollouts) -> None:
         _require(isinstance(record, IterationRecord), "improve", record, "an IterationRecord as the second value")
         M, T, dx, du = self._M, self.problem.horizon, self.problem.dx, self.problem.du
         expected = {"iteration": iteration, "environment_steps": steps, "player": sampled.player}
@@ -133,15 +140,18 @@ class CheckedAlgorithm:
         sides = {"local": LocalRecord, "policy": PolicyRecord, "model": ModelRecord, "planner": PlannerRecord}
         for name, kind in sides.items():
             side = getattr(record, name)
-            _require(side is None or isinstance(side, kind), f"improve: record.{name}", side, f"{kind.__name__} or None")
+            _require(
+                side is None or isinstance(side, kind), f"improve: record.{name}", side, f"{kind.__name__} or None"
+            )
         if record.local is not None:
             improved = record.local.improved
+            _require(isinstance(improved, Controller), "improve: record.local.improved", improved, "a Controller")
             _require_array("improve: record.local.improved.feedback", improved.feedback, (M, T, du, dx))
             _require_array("improve: record.local.improved.covariance", improved.covariance, (M, T, du, du))
 
 
 def _call(method: str, function: Callable[..., T], *arguments: Any) -> T:
-    """The answer of a method; an exception that is not ours becomes an AlgorithmFault."""
+    """The answer of a method, or of a check that reads it; an exception that is not ours becomes an AlgorithmFault."""
     try:
         return function(*arguments)
     except GpsError:

@@ -144,9 +144,10 @@ def _badmm(settings: sections.BADMMConfig, parts: Parts) -> BADMM:
 
 
 def _pigps(settings: sections.PIGPSConfig | sections.PILQRGPSConfig, parts: Parts) -> PIGPS:
-    pi2 = isinstance(settings, sections.PIGPSConfig)
     return PIGPS(
-        make_pi2(settings, parts.problem) if pi2 else make_pilqr(settings, parts.problem),
+        make_pi2(settings, parts.problem)
+        if isinstance(settings, sections.PIGPSConfig)
+        else make_pilqr(settings, parts.problem),
         _learner(settings, parts),
         warm_up=settings.warm_up,
         on_policy=settings.sampling == "on_policy",

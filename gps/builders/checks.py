@@ -9,7 +9,7 @@ from gps.backend import jax, jnp
 from gps.errors import ConfigError, one_line
 
 
-def call_factory(factory: Callable, place: str, *arguments: Any, **options: Any) -> Any:
+def call_factory(factory: Callable[..., Any], place: str, *arguments: Any, **options: Any) -> Any:
     """Call a factory from outside this package; its exceptions become a ConfigError that names the place."""
     try:
         return factory(*arguments, **options)
@@ -17,7 +17,7 @@ def call_factory(factory: Callable, place: str, *arguments: Any, **options: Any)
         raise ConfigError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
 
 
-def per_entry(value, n: int, key: str) -> jax.Array:
+def per_entry(value: Any, n: int, key: str) -> jax.Array:
     """One number, or a list with one for each of n entries, as (n,)."""
     array = np.asarray(value, dtype=float)
     if array.ndim and array.shape != (n,):

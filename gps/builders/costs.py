@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gps.backend import jax, jnp
 from gps.builders.checks import call_factory, per_entry
@@ -22,7 +23,7 @@ def make_cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int
     """
     return Sum(
         tuple(
-            _term(term, f"cost.{i}", directory, layout, dx, du, T)
+            _make_term(term, f"cost.{i}", directory, layout, dx, du, T)
             for i, term in enumerate(config.cost)
             if not isinstance(term, RewardCostConfig)
         )
@@ -41,11 +42,13 @@ def make_reward_model(config: ExperimentConfig) -> RewardModel | None:
     return RewardModel(mixture, term.weight, term.strength, term.ridge, term.curvature_ridge)
 
 
-def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int):
+def _make_term(
+    term: Any, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int
+) -> Quadratic | Distance | Task:
     ramp = Ramp(T, term.ramp, jnp.asarray(term.final_weight))
     match term:
         case QuadraticCostConfig():
-            indices = None if term.on == ("action",) else _indices(term.on, layout, f"{key}.on")
+            indices = None if term.on == ("action",) else _find_indices(term.on, layout, f"{key}.on")
             n = du if indices is None else len(indices)
             target, weight = (per_entry(getattr(term, name), n, f"{key}.{name}") for name in ("target", "weight"))
             return Quadratic(indices, target, weight, ramp)
@@ -53,8 +56,10 @@ def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: 
             on = term.on or tuple(part for part in layout if part.startswith("site_position:") and "-" in part)
             if not on:
                 raise ConfigError(f"{key}.on: name the parts whose length counts; known parts: {', '.join(layout)}")
-            numbers = (jnp.asarray(float(v)) for v in (term.weight, term.l2, term.l1, term.log, term.alpha))
-            return Distance(_indices(on, layout, f"{key}.on"), *numbers, ramp)
+            weight, l2, l1, log, alpha = (
+                jnp.asarray(float(value)) for value in (term.weight, term.l2, term.l1, term.log, term.alpha)
+            )
+            return Distance(_find_indices(on, layout, f"{key}.on"), weight, l2, l1, log, alpha, ramp)
         case TaskCostConfig():
             path = directory / task_file.NAME
             function = task_file.find(path, term.function, f"{key}.function")
@@ -65,9 +70,10 @@ def _term(term, key: str, directory: Path, layout: Layout, dx: int, du: int, T: 
             function = call_factory(factory, f"{key}: {term.plugin}", layout, T, **term.options)
             _check_signature(function, f"{key}: {term.plugin}", dx, du)
             return Task(function, jnp.asarray(float(term.weight)), ramp)
+    raise AssertionError(term)
 
 
-def _indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...]:
+def _find_indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...]:
     """The entries of the state that `parts` name."""
     try:
         return tuple(i for part in parts for i in find_entries(part, layout))
@@ -75,11 +81,11 @@ def _indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...
         raise ConfigError(f"{key}: {error}") from None
 
 
-def _check_signature(function: Callable, name: str, dx: int, du: int) -> None:
+def _check_signature(function: Callable[..., Any], name: str, dx: int, du: int) -> None:
     """A user's cost must be a JAX function of (x, u, t) that returns a scalar; say so before anything is run."""
     try:
         value = jax.eval_shape(function, jnp.zeros(dx), jnp.zeros(du), jnp.zeros((), int))
     except Exception as error:
         raise ConfigError(f"{name}(x, u, t) raised {type(error).__name__}: {one_line(error)[:300]}") from error
-    if getattr(value, "shape", None) != () or value.dtype.kind != "f":
+    if not isinstance(value, jax.ShapeDtypeStruct) or value.shape != () or value.dtype.kind != "f":
         raise ConfigError(f"{name}(x, u, t): expected a real scalar, got {value}")

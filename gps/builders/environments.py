@@ -13,14 +13,14 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
-from gps.builders.checks import one_line, per_entry
+from gps.builders.checks import per_entry
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, list_missing_members
 from gps.environments.guard import Confirm, Guarded, ask
 from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
 from gps.environments.plain.recipe import Recipe, find_spec
-from gps.errors import ConfigError
+from gps.errors import ConfigError, one_line
 from gps.extensions import plugins, task_file
 from gps.observations import Sight
 from gps.storage.serialization import MAX_BYTES
@@ -101,12 +101,14 @@ def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..
         if (batched := find_batch_class(config.id)) is not None:
             return batched
         origin = spec = find_spec(config.id)
-        if spec.vector_entry_point is not None and _makes_a_batch(load_env_creator(spec.vector_entry_point)):
+        vectorised = spec.vector_entry_point
+        creator = load_env_creator(vectorised) if isinstance(vectorised, str) else vectorised
+        if creator is not None and _makes_a_batch(creator):
             return lambda num_envs, **keywords: cast(BatchEnvironment, gymnasium.make_vec(spec, num_envs, **keywords))
     return partial(_adapt, config, origin)
 
 
-def _makes_a_batch(constructor: Callable) -> bool:
+def _makes_a_batch(constructor: Callable[..., Any]) -> bool:
     """True if it makes a vector environment whose episodes do not restart by themselves."""
     if not isinstance(constructor, type):
         return "num_envs" in inspect.signature(constructor).parameters

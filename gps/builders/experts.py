@@ -26,13 +26,13 @@ def make_expert_source(
         ConfigError: if it is not there, has no `act`, or does not fit this experiment.
     """
     # The state holds the samples of all iterations in memory.
-    require_room(problem.sight, len(config.environment.conditions) * settings.samples * settings.memory, problem.horizon)
+    require_room(
+        problem.sight, len(config.environment.conditions) * settings.samples * settings.memory, problem.horizon
+    )
     return make_expert(settings.expert, config, directory, problem)
 
 
-def make_expert(
-    chosen: ExpertConfig, config: ExperimentConfig, directory: Path, problem: Problem
-) -> ExpertSource:
+def make_expert(chosen: ExpertConfig, config: ExperimentConfig, directory: Path, problem: Problem) -> ExpertSource:
     """The expert as configured; see `make_expert_source`."""
     match chosen:
         case PlannerExpertConfig():

@@ -16,7 +16,7 @@ from gps.runs.control import Control, Stopped
 if TYPE_CHECKING:
     from gps.callbacks import Callback
     from gps.inspect.console import Progress
-    from gps.runs.run import Run
+    from gps.runs import Run
 
 
 def add_watching(parser: argparse.ArgumentParser) -> None:

@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
     from gps.runs import load_run
 
     run = load_run(args.run)
-    chosen = ("trained", "unseen") if args.starts == "all" else (args.starts,)
+    chosen: tuple[Any, ...] = ("trained", "unseen") if args.starts == "all" else (args.starts,)
     settings = (args.iteration, args.episodes, args.noise, args.seed, args.fresh)
     results = [evaluate(run, *settings, starts, args.controller) for starts in chosen]
     first = results[0]

@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> int:
         return OK
 
     from gps.exporting import export
-    from gps.runs.run import load_run
+    from gps.runs import load_run
 
     path, what = export(load_run(args.run), args.output, args.iteration)
     print(what)

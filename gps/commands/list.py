@@ -25,7 +25,9 @@ def main(args: argparse.Namespace) -> int:
         return OK
     table = [_HEAD, *(_summarize(path) for path in runs)]
     shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != "-" for line in table[1:])]
-    for line in align_columns([[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]):
+    for line in align_columns(
+        [[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]
+    ):
         print(line)
     return OK
 
@@ -39,7 +41,7 @@ _HEAD = ("run", "seed", "iterations", "final cost", "success", *_APART, "started
 def _summarize(path: Any) -> tuple[str, ...]:
     """Return the cells of a run in `gps list`."""
     from gps.inspect.formatting import format_number
-    from gps.metrics import count_solved
+    from gps.metrics import count_solved, sum_successes
     from gps.runs import Run
 
     seed = iterations = cost = success = started = "-"
@@ -53,9 +55,8 @@ def _summarize(path: Any) -> tuple[str, ...]:
         rows = run.rows(done - 1) if done else []
         if rows:
             cost = format_number(sum(row.cost for row in rows) / len(rows))
-            known = [row for row in rows if row.successes is not None]
-            if known:
-                success = f"{sum(row.successes for row in known)}/{sum(row.samples for row in known)} samples"
+            if (counts := sum_successes(rows)) is not None:
+                success = f"{counts[0]}/{counts[1]} samples"
         if evaluation := run.evaluation_rows():
             cost = format_number(sum(item.cost for item in evaluation) / len(evaluation))
             count = count_solved(evaluation)

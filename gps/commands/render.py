@@ -49,7 +49,7 @@ def _fps(text: str) -> float:
 
 def main(args: argparse.Namespace) -> int:
     from gps.rendering import MOST, render
-    from gps.runs.run import load_run
+    from gps.runs import load_run
 
     run = load_run(args.run)
     count = len(run.config.environment.conditions)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     from gps.inspect.report.page import write_report
-    from gps.runs.run import load_run
+    from gps.runs import load_run
 
     run = load_run(args.run)
     path = run.path / "report.html" if args.out is None else Path(args.out)

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from gps.errors import RunError
     from gps.inspect.live import Server
-    from gps.runs.run import load_run
+    from gps.runs import load_run
 
     run = load_run(args.run)
     if not len(run.iterations) and not run.active:

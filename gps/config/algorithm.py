@@ -284,7 +284,9 @@ AlgorithmConfig = Annotated[
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],
-    plugin_names("gps.algorithms", tuple(key for key in PluginAlgorithmConfig.model_fields if key not in ("name", "plugin"))),
+    plugin_names(
+        "gps.algorithms", tuple(key for key in PluginAlgorithmConfig.model_fields if key not in ("name", "plugin"))
+    ),
     usual_name("trajopt"),
     Field(description="the algorithm and its settings"),
 ]

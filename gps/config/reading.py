@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gps.config.algorithm import OnTrouble
 from gps.config.experiment import ExperimentConfig
@@ -134,7 +134,7 @@ def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPat
     return path
 
 
-def _shared_keys(*kinds: type[Section] | None) -> set[Any]:
+def _shared_keys(*kinds: type[BaseModel] | None) -> set[Any]:
     """Return the keys that sections inherit from a common base."""
     bases = set.intersection(*({*kind.__mro__} if kind else set() for kind in kinds))
     return {key for base in bases if issubclass(base, Section) for key in base.model_fields}

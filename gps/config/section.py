@@ -25,7 +25,7 @@ class Section(BaseModel):
 
     def anchor(self, directory: Path) -> Self:
         """Return the section with its relative paths made absolute, relative to `directory`."""
-        changed = {}
+        changed: dict[str, Any] = {}
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             if isinstance(value, Section):

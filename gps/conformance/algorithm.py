@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gps.algorithms.algorithm import AlgorithmState
+from gps.backend import jax
 from gps.callbacks import Callback
 from gps.conformance.finding import Finding
 from gps.errors import AlgorithmFault, CostFault, EnvironmentFault, ExpertFault, GpsError, PolicyError, one_line
@@ -24,6 +25,10 @@ from gps.sampling.policy import Policy
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 _CONTRACT = "gps.algorithms.algorithm says what each method must do"
+_COVARIANCES = Finding(
+    "exploration covariances are symmetric and positive semi-definite",
+    remedy="symmetrise the covariance of the policy, and keep its eigenvalues at or above 0",
+)
 
 
 class _Iteration(NamedTuple):
@@ -45,6 +50,9 @@ def check_algorithm(built: Experiment) -> Iterator[Finding]:
     try:
         before = built.begin()
         sampled = built.algorithm.policy(before)
+        if problem := _find_bad_covariance(sampled):
+            yield _COVARIANCES._replace(problem=problem)
+            return  # nothing can be sampled
         after, record = built.iterate(before, _Recorder())
     except AlgorithmFault as fault:
         yield Finding("the algorithm keeps its contract", str(fault), _CONTRACT)
@@ -56,9 +64,9 @@ def check_algorithm(built: Experiment) -> Iterator[Finding]:
     made = _Iteration(before, sampled, record, after)
     rules: tuple[tuple[str, Callable[[Experiment, _Iteration], str], str], ...] = (
         (
-            "exploration covariances are symmetric and positive semi-definite",
-            _find_bad_covariance,
-            "symmetrise the covariance of the policy, and keep its eigenvalues at or above 0",
+            _COVARIANCES.rule,
+            lambda built, made: _find_bad_covariance(built.algorithm.policy(made.after)),
+            _COVARIANCES.remedy,
         ),
         (
             "the same samples give the same update",
@@ -76,7 +84,11 @@ def check_algorithm(built: Experiment) -> Iterator[Finding]:
             _find_bad_policy,
             "return from learned a policy whose parameters are a NeuralPolicy, Controllers, or None",
         ),
-        ("every view shows the record", _find_bad_view, "fill in the sides of the record as gps.records describes them"),
+        (
+            "every view shows the record",
+            _find_bad_view,
+            "fill in the sides of the record as gps.records describes them",
+        ),
     )
     for name, find, remedy in rules:
         try:
@@ -92,7 +104,7 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
     troubles = [
         f"condition {m}: {text}"
         for m, (text, status) in enumerate(zip(record.messages, record.statuses, strict=True))
-        if not status.improved
+        if status.failed
     ]
     if troubles:
         return Finding(rule, "; ".join(troubles), "look at `gps report` of a short run")
@@ -100,20 +112,19 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
     return Finding(f"{rule}; the first costs are {costs}")
 
 
-def _find_bad_covariance(built: Experiment, made: _Iteration) -> str:
-    """The first covariance that is none."""
-    for method, policy in (("policy", made.sampled), ("policy", built.algorithm.policy(made.after))):
-        covariance = np.asarray(policy.covariance)
-        if not np.allclose(covariance, covariance.swapaxes(-1, -2), rtol=1e-9, atol=1e-300):
-            return f"algorithm.{method} returned a policy whose covariance is not symmetric"
-        least = np.linalg.eigvalsh(covariance)[..., 0]
-        scale = np.abs(covariance).max(axis=(-1, -2))
-        if (bad := np.argwhere(least < -1e-9 * scale)).size:
-            m, t = bad[0]
-            return (
-                f"algorithm.{method} returned a policy whose covariance has the eigenvalue {least[m, t]:.3g} in condition "
-                f"{m} at step {t}; expected none below 0"
-            )
+def _find_bad_covariance(policy: Policy) -> str:
+    """The first covariance of the exploration noise that is no covariance; empty if there is none."""
+    covariance = np.asarray(policy.covariance)
+    if not np.allclose(covariance, covariance.swapaxes(-1, -2), rtol=1e-9, atol=1e-300):
+        return "algorithm.policy returned a policy whose covariance is not symmetric"
+    least = np.linalg.eigvalsh(covariance)[..., 0]
+    scale = np.abs(covariance).max(axis=(-1, -2))
+    if (bad := np.argwhere(least < -1e-9 * scale)).size:
+        m, t = bad[0]
+        return (
+            f"algorithm.policy returned a policy whose covariance has the eigenvalue {least[m, t]:.3g} in condition {m} "
+            f"at step {t}; expected none below 0"
+        )
     return ""
 
 
@@ -128,13 +139,12 @@ def _find_randomness(built: Experiment, made: _Iteration) -> str:
     one, two = (_update(built, made.before, made.sampled, rollouts) for _ in range(2))
     if key := _find_difference(flatten(one), flatten(two)):
         return f"algorithm.fit and improve gave two different states for the same samples and seed: {key} differs"
-    seen = {"state": rollouts.states[:, :, 0], "observation": rollouts.observed}
-    if made.sampled.observes in seen and not isinstance(seen[made.sampled.observes], tuple):
-        start = seen[made.sampled.observes]
-        start = start if made.sampled.observes == "state" else start[:, :, 0]
+    observed = rollouts.states if made.sampled.observes == "state" else rollouts.observed
+    if made.sampled.observes != "both":
+        start = jax.tree.map(lambda array: array[:, :, 0], observed)
         first, second = (np.asarray(made.sampled.act(start, 0)) for _ in range(2))
         if not np.array_equal(first, second, equal_nan=True):
-            return "the policy that algorithm.policy returned acts differently when it is asked twice at step 0"
+            return "the policy that algorithm.policy returned gives two different actions for the same input at step 0"
     return ""
 
 

@@ -1,6 +1,6 @@
 """Rules for costs: finite, with the right derivatives."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 

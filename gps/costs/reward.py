@@ -16,9 +16,9 @@ import dataclasses
 from typing import NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.costs.expansion import project_psd
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import NormalInverseWishart, Transitions

@@ -7,9 +7,9 @@ changing them does not trigger a new compilation.
 from collections.abc import Callable
 
 import equinox as eqx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from gps.backend import jnp
+from gps.backend import Array, jnp
 
 Cost = Callable[..., Float[Array, ""]]
 

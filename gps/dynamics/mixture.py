@@ -114,6 +114,7 @@ class MixturePrior:
 
     def weights(self, transitions: Transitions) -> Float[np.ndarray, "M T-1 K"]:
         """Return the weights of the clusters at each step: the mean responsibilities of its samples."""
+        assert self.mixture is not None
         points, mask = transitions
         M, N, steps, d = points.shape
         weights = self.mixture.responsibilities(points.reshape(-1, d)).reshape(M, N, steps, -1)

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import NormalInverseWishart, Transitions
 from gps.linear_gaussian.linalg import psd_solve, symmetrize
 from gps.linear_gaussian.types import LinearDynamics
@@ -62,7 +62,7 @@ def mean_square_deviation(transitions: Transitions) -> Float[np.ndarray, "d"]:
 def _fit(first, present, transitions, prior, floor, center) -> LinearDynamics:
     dx = first.shape[-1]
     dz = transitions.points.shape[-1] - dx
-    mean, covariance = joint_gaussian(*transitions, prior, center)
+    mean, covariance = joint_gaussian(transitions.points, transitions.mask, prior, center)
     covariance = covariance.at[..., jnp.arange(dz), jnp.arange(dz)].add(floor[:dz])
     matrix, offset, noise = condition(mean, covariance, dz)
 
@@ -87,7 +87,7 @@ def joint_gaussian(
     mu0, Phi, m, n0 = prior
     weight = mask[..., None].astype(float)
     N = jnp.sum(weight, axis=(1, -1))
-    mean = jnp.sum(weight * points, axis=1) / jnp.maximum(N, 1.0)[..., None]
+    mean: Array = jnp.sum(weight * points, axis=1) / jnp.maximum(N, 1.0)[..., None]
     deviation = weight * (points - mean[:, None])
     scatter = jnp.einsum("mnti,mntj->mtij", deviation, deviation)
     gap = mean - mu0

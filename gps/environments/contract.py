@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from gps.environments.parts import Layout, name_part
+from gps.linear_gaussian.mechanics import Mechanics
 
 if TYPE_CHECKING:
     import mujoco
@@ -28,25 +28,6 @@ class Entry(NamedTuple):
 
     name: str
     unit: str = ""
-
-
-@dataclass(frozen=True)
-class Mechanics:
-    """The place of a second-order mechanical system in the state vector.
-
-    Attributes:
-        position: the slice of the generalised positions, nv wide.
-        velocity: the slice of the generalised velocities, nv wide.
-        actuation: (nv, nu), which action drives which degree of freedom. A joint's own actuator has 1 there,
-            whatever its gear; other transmissions have their moment at the reference pose divided by the
-            gear. The row of a degree of freedom without an actuator is zero.
-        dt: the control period in seconds.
-    """
-
-    position: slice
-    velocity: slice
-    actuation: Floats
-    dt: float
 
 
 class BatchEnvironment(Protocol):

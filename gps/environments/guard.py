@@ -126,7 +126,7 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
     def _find_reason(self, i: int, state: Floats, action: Floats) -> str:
         """Evaluate the abort condition on simulation `i`: the reason to end its episode, or ""."""
         try:
-            reason = self._abort(state.copy(), action.copy(), self._t)  # type: ignore[misc]
+            reason: Any = self._abort(state.copy(), action.copy(), self._t)  # type: ignore[misc]
         except Exception as error:
             raise SimulationFault(i, f"environment.abort raised {describe(error)}") from error
         if isinstance(reason, str) or reason is None:

@@ -6,11 +6,13 @@ A package declares in its metadata names in these groups, each for an object:
   environments;
 - `gps.costs`, used as `[[cost]]` with `name = "NAME"`: `factory(layout, horizon, **options)` returns a cost, a JAX
   function of (x, u, t); `layout` has the slice of each part of the state;
-- `gps.dynamics`, used as `algorithm.dynamics.prior.name = "NAME"`: `factory(**options)` returns a `DynamicsPrior`;
-- `gps.algorithms`, used as `algorithm.name = "NAME"`: `factory(config, cost)` returns an object with the methods of
-  `TrajOpt`.
+- `gps.dynamics`, used as `algorithm.dynamics.prior.name = "NAME"`: `factory(problem, **options)` returns a
+  `gps.dynamics.prior.DynamicsPrior`;
+- `gps.algorithms`, used as `algorithm.name = "NAME"`: `factory(problem, config)` returns a
+  `gps.algorithms.algorithm.Algorithm`; its own keys are `config.algorithm.options`.
 
-`options` are the keys of the section that are specific to the plug-in.
+`problem` is the `gps.problem.Problem`, `config` the whole experiment, and `options` are the keys of the section that are
+specific to the plug-in.
 """
 
 from importlib.metadata import EntryPoint, entry_points

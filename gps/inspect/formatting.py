@@ -34,7 +34,11 @@ def format_interval(item: Estimate | None) -> str:
     if item is None:
         return "-"
     value, low, high = (float(part) for part in (item.value, item.low, item.high))
-    return format_number(value) if low == high or np.isnan(low) else f"{format_number(value)} [{format_number(low)}, {format_number(high)}]"
+    return (
+        format_number(value)
+        if low == high or np.isnan(low)
+        else f"{format_number(value)} [{format_number(low)}, {format_number(high)}]"
+    )
 
 
 def sparkline(values: Sequence[float] | np.ndarray, width: int = 60) -> str:

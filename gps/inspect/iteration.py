@@ -107,7 +107,9 @@ def _describe_policy(policy: PolicyRecord, player: Player) -> str:
 def _describe_model(model: ModelRecord) -> str:
     text = []
     if model.mixture is not None:
-        text.append(f"  mixture     {len(model.mixture.weights)} clusters, weights {format_span(model.mixture.weights)}")
+        text.append(
+            f"  mixture     {len(model.mixture.weights)} clusters, weights {format_span(model.mixture.weights)}"
+        )
     if model.held_out_loss is not None:
         text.append(f"  loss        {sparkline(model.held_out_loss)}  at each check")
     if model.one_step_error is not None:

@@ -33,7 +33,7 @@ from gps.runs import control
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
     from gps.records import IterationRecord
-    from gps.runs.run import Run
+    from gps.runs import Run
 
 ADDRESS = "127.0.0.1"
 _MAX_BODY = 1 << 10
@@ -195,7 +195,7 @@ class Live(Callback):
         self.server.__exit__()
 
     def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
-        from gps.runs.run import Run
+        from gps.runs import Run
 
         self.server.show(Run.open(run.path))  # a separate object: `run` belongs to the writing thread
         self._announce(f"live page: {self.server.url}")

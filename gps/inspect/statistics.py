@@ -91,7 +91,7 @@ def share(successes: int, trials: int) -> Estimate:
     p, z = successes / trials, ndtri((1 + LEVEL) / 2)
     centre = (p + z**2 / (2 * trials)) / (1 + z**2 / trials)  # Wilson 1927
     half = z * np.sqrt(p * (1 - p) / trials + z**2 / (4 * trials**2)) / (1 + z**2 / trials)
-    return Estimate(np.float64(p), np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0))
+    return Estimate(np.asarray(p), np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0))
 
 
 # -- curves ----------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from gps.storage.write_errors import report_write_errors
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
     from gps.records import EvaluationRecord, IterationRecord, PolicyRecord
-    from gps.runs.run import Run
+    from gps.runs import Run
 
 FOLDER = "tensorboard"
 """The folder of the event files in the run directory; the checks of a run ignore it."""

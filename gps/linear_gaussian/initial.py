@@ -4,23 +4,13 @@
 freedom (`Mechanics`). An undriven degree of freedom has a zero row there, so underactuated systems work too.
 """
 
-from typing import Protocol
-
 import numpy as np
 from jaxtyping import Float
 
 from gps.backend import jax, jnp
+from gps.linear_gaussian.mechanics import Mechanics
 from gps.linear_gaussian.riccati import backward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
-
-
-class Mechanics(Protocol):
-    """What is known of a second-order system: see `gps.environments.contract.Mechanics`."""
-
-    position: slice
-    velocity: slice
-    actuation: Float[np.ndarray, "nv du"]
-    dt: float
 
 
 def zero(M: int, T: int, dx: int, du: int, noise: float | Float[np.ndarray, "du"]) -> Controller:

@@ -6,9 +6,9 @@ The dynamics cancel, so KL(p(τ) ‖ p̄(τ)) is a sum over time of the expected
 
 from typing import NamedTuple
 
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from gps.backend import jnp
+from gps.backend import Array, jnp
 from gps.linear_gaussian.linalg import logdet, psd_inverse
 from gps.linear_gaussian.types import Controller, Marginals
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 
 
 def symmetrize(matrix: Float[Array, "*batch n n"]) -> Float[Array, "*batch n n"]:

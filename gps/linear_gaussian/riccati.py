@@ -10,9 +10,9 @@ with a temperature τ_t > 0 per step. The minimiser is linear-Gaussian: the feed
 
 from typing import NamedTuple, Self
 
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.linear_gaussian.linalg import half_solve, symmetrize
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 

@@ -21,9 +21,9 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-from gps.backend import WHOLE_LOOPS, jax, jnp
+from gps.backend import WHOLE_LOOPS, Array, jax, jnp
 from gps.linear_gaussian.deviations import from_deviations, to_deviations
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import BackwardPass, backward, forward
@@ -151,6 +151,60 @@ class DualGradient:
 STEP_RULES = {"secant": Secant(), "gradient": DualGradient()}
 
 
+class Constraint(Protocol):
+    """What the trust region bounds."""
+
+    def shape(self, T: int) -> tuple[int, ...]:
+        """Return the shape of η."""
+
+    def limit(self, per_step: Float[Array, ""], T: int) -> Float[Array, ""]:
+        """Return the bound on `measure` that follows from a bound of `per_step` nats per time step."""
+
+    def measure(self, kl: Float[Array, "T"]) -> Float[Array, "..."]:
+        """Return the bounded quantity, of the shape of η, from the KL divergence of each step."""
+
+    def keep_inside(self, log_eta: Float[Array, "..."], bracket: Bracket) -> Float[Array, "..."]:
+        """Return the rule's proposal, moved into the bracket if the bracket can be trusted."""
+
+
+class Total:
+    """The KL of the whole trajectory is at most T·ε, with one η."""
+
+    def shape(self, T):
+        return ()
+
+    def limit(self, per_step, T):
+        return per_step * T
+
+    def measure(self, kl):
+        return jnp.sum(kl)
+
+    def keep_inside(self, log_eta, bracket):
+        # The root is inside the bracket, and every eta below an infeasible one is infeasible.
+        low, high = bracket.low.log_eta, jnp.minimum(bracket.high.log_eta, jnp.log(MAX_ETA))
+        outside = ((log_eta <= low) | (log_eta >= high)) & jnp.isfinite(low)
+        return jnp.where(outside, 0.5 * (low + high), log_eta)
+
+
+class PerStep:
+    """The KL of each time step is at most ε, with one η per step. They are coupled, so no bracket holds."""
+
+    def shape(self, T):
+        return (T,)
+
+    def limit(self, per_step, T):
+        return per_step
+
+    def measure(self, kl):
+        return kl
+
+    def keep_inside(self, log_eta, bracket):
+        return log_eta
+
+
+CONSTRAINTS: dict[str, Constraint] = {"total": Total(), "per_step": PerStep()}
+
+
 class Update(NamedTuple):
     """The result for each of M conditions. `eta` has shape (M,), or (M, T) with the bound per step.
 
@@ -218,10 +272,10 @@ class _Search(NamedTuple):
 def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule, tolerance, max_evaluations):
     """Update the controller of one condition; `bound` is ε, `eta` the first η to try."""
     T = cost.gradient.shape[0]
-    shape = () if constraint == "total" else (T,)
+    shape = constraint.shape(T)
     problem = _Deviations.of(dynamics, cost, previous)
     # Aim a little below the bound, so that a KL within the tolerance of the aim is within the bound.
-    aim = bound * (1.0 - tolerance) * (T if constraint == "total" else 1.0)
+    aim = constraint.limit(bound * (1.0 - tolerance), T)
     # Below this η, the controller equals that of η = 0 to many digits.
     floor = jnp.log(jnp.maximum(1e-6 * jnp.min(alpha), 1e-300))
 
@@ -234,7 +288,7 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     def step(search: _Search) -> _Search:
         candidate = evaluate(search.next_log_eta)
         feasible = jnp.all(jnp.isfinite(candidate.kl))
-        kl = jnp.sum(candidate.kl) if constraint == "total" else candidate.kl
+        kl = constraint.measure(candidate.kl)
         excess = jnp.where(feasible, jnp.log(jnp.maximum(kl, 1e-300) / aim), jnp.nan)
         tried = Point(search.next_log_eta, excess)
         bracket = search.bracket.narrow(tried)
@@ -247,15 +301,12 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
 
         # The rule sees only feasible points. From an infeasible one, go half the way back to the last feasible one.
         rule_state, onward = rule.propose(search.rule, search.point, tried, bracket)
-        if constraint == "total":  # the root is inside the bracket, and every eta below an infeasible one is infeasible
-            low, high = bracket.low.log_eta, jnp.minimum(bracket.high.log_eta, jnp.log(MAX_ETA))
-            outside = ((onward <= low) | (onward >= high)) & jnp.isfinite(low)
-            onward = jnp.where(outside, 0.5 * (low + high), onward)
+        onward = constraint.keep_inside(onward, bracket)
         known = search.point.log_eta
         back = jnp.where(jnp.isnan(known), tried.log_eta + jnp.log(10.0), 0.5 * (tried.log_eta + known))
         choose = partial(jnp.where, feasible)
         point, rule_state = jax.tree.map(choose, (tried, rule_state), (search.point, search.rule))
-        proposal = choose(onward, back)
+        proposal: Array = choose(onward, back)
         proposal = jnp.minimum(jnp.where(proposal < floor, -jnp.inf, proposal), jnp.log(MAX_ETA))
 
         worst = jnp.argmax(jnp.abs(jnp.where(inactive, 0.0, excess)))
@@ -325,7 +376,8 @@ def update(
     small = cost.gradient.shape[-1] <= LARGEST_SMALL
     return (_update_small if small else _update_large)(
         dynamics, cost, previous, bound, alpha, eta,
-        constraint=constraint, rule=STEP_RULES[solver], tolerance=tolerance, max_evaluations=max_evaluations,
+        constraint=CONSTRAINTS[constraint], rule=STEP_RULES[solver],
+        tolerance=tolerance, max_evaluations=max_evaluations,
     )  # fmt: skip
 
 

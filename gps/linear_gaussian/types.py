@@ -9,9 +9,9 @@ import dataclasses
 from typing import Self, dataclass_transform
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 
 
 @dataclass_transform(frozen_default=True)
@@ -66,10 +66,6 @@ class Controller(_Batched):
         factor = np.linalg.cholesky(np.asarray(self.covariance[..., t, :, :]))
         factor = factor[..., None, :, :] if factor.ndim > 2 else factor
         return mean + (factor * rng.standard_normal(mean.shape)[..., None, :]).sum(-1)
-
-    def means(self, states: Float[np.ndarray, "M N T dx"]) -> Float[np.ndarray, "M N T du"]:
-        """The mean actions K x + k of a batch along N trajectories for each controller (NumPy)."""
-        return np.einsum("mtij,mntj->mnti", self.feedback, states) + np.asarray(self.feedforward)[:, None]
 
     def means(self, states: Float[np.ndarray, "M N T dx"]) -> Float[np.ndarray, "M N T du"]:
         """Return the mean actions K x + k of M controllers along N trajectories each (NumPy)."""

@@ -9,9 +9,9 @@ information about the system.
 from typing import Self
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from gps.backend import jnp
+from gps.backend import Array, jnp
 from gps.dynamics.mixture import Mixture
 from gps.linear_gaussian.types import pytree
 
@@ -54,8 +54,11 @@ class MixtureRegression:
         log_weights = np.log(mixture.weights) - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         arrays = means, np.linalg.inv(factors), F, mixture.means[:, dz:] - np.einsum("kij,kj->ki", F, means)
         missing = max(clusters - K, 0)
-        padded = [np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) for array in arrays]
-        return cls(np.concatenate([log_weights, np.full(missing, -np.inf)]), *padded, np.sqrt(variances))
+        means, whiteners, slopes, offsets = (
+            np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) for array in arrays
+        )
+        log_weights = np.concatenate([log_weights, np.full(missing, -np.inf)])
+        return cls(log_weights, means, whiteners, slopes, offsets, np.sqrt(variances))
 
     def mean(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
         """Return the predicted next state (JAX)."""

@@ -7,8 +7,9 @@ need.
 
 from typing import Protocol, Self
 
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
+from gps.backend import Array
 from gps.dynamics.prior import Transitions
 
 

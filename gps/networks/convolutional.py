@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
 from gps.networks.activations import ACTIVATIONS, check_activation

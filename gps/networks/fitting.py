@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 
 _EXPLODED = 1e3

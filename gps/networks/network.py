@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from gps.backend import jax
+from gps.backend import Array, jax
 from gps.errors import PolicyError
 from gps.networks.onnx_graph import OnnxGraph
 

@@ -13,15 +13,15 @@ Actions stay within the limits: an action that is at a limit and would be pushed
 active set of Tassa, Mansard & Todorov 2014, estimated by the sign of the gradient: see `riccati.lqr_step`).
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Self
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
+from gps.costs.terms import Cost
 from gps.linear_gaussian.riccati import ActiveSet, Value, lqr_step
 from gps.models.model import PlanningModel
 
@@ -68,7 +68,7 @@ class _Path(NamedTuple):
 
 def improve_plans(
     problem: PlanningProblem,
-    cost: Callable,
+    cost: Cost,
     states: Float[np.ndarray, "B dx"],
     t: int,
     plans: Plan,
@@ -88,21 +88,25 @@ def improve_plans(
 
 
 @eqx.filter_jit
-def _improve_all(problem, cost, states, t, plans, rounds, guesses) -> Plan:
+def _improve_all(
+    problem: PlanningProblem, cost: Cost, states: Array, t: Array, plans: Plan, rounds: Array, guesses: Array
+) -> Plan:
     return jax.vmap(partial(_improve_one, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
 
 
-def _improve_one(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rounds, guesses) -> Plan:
+def _improve_one(
+    problem: PlanningProblem, cost: Cost, x: Array, t: Array, plan: Plan, rounds: Array, guesses: Array
+) -> Plan:
     H, du = plan.actions.shape
     dx = x.shape[-1]
     times = t + jnp.arange(H)
     counts = times < problem.end
 
-    def of_z(z, time, count):
+    def of_z(z: Array, time: Array, count: Array) -> Array:
         return jnp.where(count, cost(z[:dx], z[dx:], time), 0.0)
 
-    def roll_out(feedback, correction, around: _Path) -> _Path:
-        def step(state, at_h):
+    def roll_out(feedback: Array, correction: Array, around: _Path) -> _Path:
+        def step(state: Array, at_h: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
             K, k, x_old, u_old, time, count = at_h
             u = jnp.clip(u_old + k + K @ (state - x_old), problem.low, problem.high)
             z = jnp.concatenate([state, u])
@@ -113,7 +117,7 @@ def _improve_one(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rou
         _, (states, actions, slopes, costs) = jax.lax.scan(step, x, along)
         return _Path(states, actions, slopes, jnp.sum(costs))
 
-    def expand(path):
+    def expand(path: _Path) -> tuple[Array, Array, Array, Array, Array]:
         """Return the LQR problem in deviations from the path, and which actions are at a limit."""
         z = jnp.concatenate([path.states, path.actions], axis=-1)
         g = jax.vmap(jax.grad(of_z))(z, times, counts)
@@ -121,16 +125,16 @@ def _improve_one(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rou
         size = jnp.mean(jnp.abs(jnp.diagonal(C, axis1=1, axis2=2)) * problem.scale**2) + 1e-12
         return C, size * jnp.diag(problem.scale**-2), g, path.actions <= problem.low, path.actions >= problem.high
 
-    def improve_path(_, at):
+    def improve_path(_: Array, at: tuple[_Path, Array]) -> tuple[_Path, Array]:
         path, mu = at
-        C, D, *rest = expand(path)
-        K, k, _ = _backward(path.slopes, C + mu * D, *rest)
+        C, D, g, low, high = expand(path)
+        K, k, _ = _backward(path.slopes, C + mu * D, g, low, high)
         new = roll_out(K, k, path)
         better = new.cost <= path.cost + 1e-9 * jnp.abs(path.cost)  # False for NaN
         path = jax.tree.map(lambda yes, no: jnp.where(better, yes, no), new, path)
         return path, jnp.clip(mu * jnp.where(better, FALL, RISE), LEAST, MOST)
 
-    def from_actions(actions):
+    def from_actions(actions: Array) -> _Path:
         start = _Path(jnp.zeros((H, dx)), actions, jnp.zeros((H, dx, dx + du)), jnp.zeros(()))
         return roll_out(jnp.zeros((H, du, dx)), jnp.zeros((H, du)), start)
 
@@ -138,8 +142,8 @@ def _improve_one(problem: PlanningProblem, cost: Callable, x, t, plan: Plan, rou
     best = jnp.argmin(jnp.where(jnp.isnan(paths.cost), jnp.inf, paths.cost))
     mu = jnp.where(best == 0, plan.mu, FIRST)
     path, mu = jax.lax.fori_loop(0, rounds, improve_path, (jax.tree.map(lambda array: array[best], paths), mu))
-    C, D, *rest = expand(path)
-    _, _, quu = _backward(path.slopes, C + LEAST * D, *rest)
+    C, D, g, low, high = expand(path)
+    _, _, quu = _backward(path.slopes, C + LEAST * D, g, low, high)
     definite = jnp.isfinite(jnp.linalg.cholesky(quu)).all()  # with an action at a limit it need not be
     return Plan(path.actions, mu, jnp.where(definite, quu, plan.curvature))
 
@@ -150,13 +154,13 @@ def _backward(
     g: Float[Array, "H dz"],
     at_low: Bool[Array, "H du"],
     at_high: Bool[Array, "H du"],
-):
+) -> tuple[Float[Array, "H du dx"], Float[Array, "H du"], Float[Array, "du du"]]:
     """Return the feedback and correction of each step in deviations from the plan, and Quu of the first step.
 
     The cost-to-go after the last of the H steps is zero, so the last slope has no effect.
     """
 
-    def step(value, at_h):
+    def step(value: Value, at_h: tuple[Array, ...]) -> tuple[Value, tuple[Array, ...]]:
         F, C, g, low, high = at_h
         value, result = lqr_step(value, F, C, g, at_limits=ActiveSet(low, high))
         return value, (result.feedback, result.feedforward, result.quu)

@@ -1,9 +1,10 @@
 """The contract of planners: from states at a step to plans of actions, each state as if it were alone."""
 
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 import numpy as np
 from jaxtyping import Float
+from typing_extensions import TypeVar
 
 
 class Plans(Protocol):
@@ -21,7 +22,7 @@ class Plans(Protocol):
         """The plans for the next step."""
 
 
-P = TypeVar("P", bound=Plans)
+P = TypeVar("P", bound=Plans, default=Plans)
 
 
 class Planner(Protocol[P]):

@@ -12,9 +12,9 @@ The policy's observation may differ from the state: it does not enter here.
 """
 
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Bool, Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import NormalInverseWishart, Transitions
 from gps.dynamics.regression import condition, joint_gaussian, mean_square_deviation, no_belief
 from gps.errors import PolicyError

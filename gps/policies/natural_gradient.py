@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.linalg import gaussian_kl
 from gps.policies.neural import NeuralPolicy, mean_of_one

@@ -5,17 +5,18 @@ of the scale for a float64 network, 1e-5 for float32). `act` without `rng` guara
 depends on the policy and the observation alone, and has the same bits alone and in a batch of any shape.
 """
 
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
+from typing_extensions import TypeVar
 
-from gps.backend import jax
+from gps.backend import Array, jax
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
 from gps.networks import network as networks
 
-Network = TypeVar("Network", bound=networks.Network)
+Network = TypeVar("Network", bound=networks.Network, default=networks.Network, covariant=True)
 
 
 @pytree
@@ -32,7 +33,7 @@ class NeuralPolicy(Generic[Network]):
     covariance: Float[Array, "du du"]
 
     @classmethod
-    def untrained(cls, network: Network, deviation: float = 1.0) -> Self:
+    def untrained(cls, network: Network, deviation: float = 1.0) -> Self:  # type: ignore[misc]  # a constructor
         """Return a policy that does not scale its inputs and outputs, with standard deviation `deviation`."""
         dv, du = network.vector_size, network.action_size
         return cls(network, np.zeros(dv), np.ones(dv), np.ones(du), deviation**2 * np.eye(du))

@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from gps.policies.neural import Network
 from gps.policies.training import Training
 
 _FAR = 100.0
@@ -19,7 +20,9 @@ _SAME = 1e-6
 """An input with a smaller deviation, relative to its mean, is constant."""
 
 
-def normalise(training: Training, vectors: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Training:
+def normalise(
+    training: Training[Network], vectors: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]
+) -> Training[Network]:
     """Return the same policy with inputs normalised by `vectors`, and an output scale that suits `actions`."""
     training = _scale_output(training, actions)
     policy = training.policy
@@ -47,7 +50,7 @@ def normalise(training: Training, vectors: Float[np.ndarray, "n dv"], actions: F
     return dataclasses.replace(training, policy=new, first=first, second=second)
 
 
-def _scale_output(training: Training, actions: Float[np.ndarray, "n du"]) -> Training:
+def _scale_output(training: Training[Network], actions: Float[np.ndarray, "n du"]) -> Training[Network]:
     """Set the output's scale in the first call; change it in a later one if it is off by a factor of `_FAR`."""
     policy, size = training.policy, np.sqrt((actions**2).mean(axis=0))
     if training.calls == 0:

@@ -17,9 +17,9 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from gps.backend import jax, jnp
+from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.linalg import is_semi_definite
 from gps.networks.fitting import AdamState, FitOptions, fit_parameters
@@ -246,14 +246,14 @@ def _find_trouble(samples: Samples, kept: Int[np.ndarray, "k"]) -> tuple[PolicyS
     for what, array in named.items():
         bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
         if bad.size:
-            return PolicyStatus.BAD_SAMPLES, f"It is {what} of sample {kept[bad[0]]}."
+            return PolicyStatus.BAD_SAMPLES, f"Not finite: {what} of sample {kept[bad[0]]}."
     if (samples.weights < 0).any():
         return PolicyStatus.BAD_SAMPLES, f"The weight of sample {kept[np.argmin(samples.weights)]} is negative."
     bad = np.flatnonzero(~np.isfinite(samples.precisions).all(axis=(1, 2)))
     if bad.size:
-        return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} is not finite."
+        return PolicyStatus.BAD_PRECISION, f"The precision of sample {kept[bad[0]]} is not finite."
     bad = np.flatnonzero(~is_semi_definite(samples.precisions))
     if bad.size:
         least = np.linalg.eigvalsh(samples.precisions[bad[0]])[0]
-        return PolicyStatus.BAD_PRECISION, f"That of sample {kept[bad[0]]} has the eigenvalue {least:.1e}."
+        return PolicyStatus.BAD_PRECISION, f"The precision of sample {kept[bad[0]]} has the eigenvalue {least:.1e}."
     return None

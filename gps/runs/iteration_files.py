@@ -25,7 +25,7 @@ from gps.records import (
     Seconds,
 )
 from gps.runs.layout import POLICY, SIDES, STATE
-from gps.storage.folders import Damage, has_sum, verified
+from gps.storage.folders import Damage, check_file, has_sum
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ def read_as(kind: type[T], folder: Path, file: str) -> T:
 
 def read_arrays(folder: Path, file: str) -> dict[str, np.ndarray]:
     """The arrays in a file, by their dotted keys."""
-    path = verified(folder, file)
+    path = check_file(folder, file)
     try:
         return read_npz(path)
     except CorruptFile as error:

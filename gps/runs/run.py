@@ -9,42 +9,41 @@ import contextlib
 import functools
 import json
 import os
-import platform
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gps.errors import RunError
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import EVALUATIONS, FINAL
+from gps.runs.iterations import Iterations
 from gps.runs.layout import CORE_FILES, EVALUATION_FILES, FORMAT, INFO, ITERATIONS, METRICS, STATE
+from gps.runs.provenance import list_versions
 from gps.storage.folders import (
     SUMS,
     Damage,
+    check_file,
     new_folder,
     publish,
     remove,
     remove_leftovers,
     replace,
     try_lock,
-    verified,
     verify,
     write,
     write_sums,
 )
+from gps.storage.write_errors import report_write_errors
 
-if TYPE_CHECKING:  # loaded when first needed: this module loads fast, as `gps list` should
+if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
     import numpy as np
 
     from gps.config import ExperimentConfig
     from gps.linear_gaussian.types import Controller
     from gps.policies.neural import NeuralPolicy
     from gps.records import EvaluationRecord, IterationRecord, PolicyRecord, Rollouts
-
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "jax", "jaxlib", "equinox", "optax", "mujoco", "gymnasium", "pydantic")
 
 _MAX_TEXT_BYTES = 64 << 20
 
@@ -54,13 +53,13 @@ T = TypeVar("T")
 class Run:
     """A run on disk. Open it with `gps.load_run` or `Run.open`; `iterations` holds its records.
 
-    Whoever writes does so under `with run:`, which keeps other processes from writing at the same time.
+    Write under `with run:`, which keeps other processes from writing at the same time.
 
     Attributes:
         path: its directory.
         name: of the experiment.
         started: ISO 8601, UTC.
-        state_layout: the slice of each part in the state vector, for those who show it; None where it is not known.
+        state_layout: the slice of each part in the state vector, for views; None if it is unknown.
     """
 
     def __init__(self, path: Path, name: str, started: str, state_layout: Mapping[str, slice] | None = None) -> None:
@@ -81,14 +80,14 @@ class Run:
         state_layout: Mapping[str, slice] | None = None,
         group: str = "",
     ) -> Run:
-        """A new directory `out/name/group/<UTC time>-seed<k>`.
+        """Make a new directory `out/name/group/<UTC time>-seed<k>`.
 
         Args:
             out: the folder of all runs; None for `runs` in the working directory.
             config: as resolved; paths in it are relative to `source`.
             source: the experiment's directory, from which `task.py` is copied.
-            command: what was typed.
-            state_layout: of the environment: the slice of each part in the state vector.
+            command: the command that was typed.
+            state_layout: the slice of each part in the environment's state vector.
             group: a folder of runs that belong together, such as those of a sweep; empty for none.
 
         Raises:
@@ -102,14 +101,14 @@ class Run:
         info: dict[str, Any] = {"format": FORMAT, "name": name, "started": started}
         if state_layout is not None:
             info["state"] = {part: [where.start, where.stop] for part, where in state_layout.items()}
-        with _writing(folder):
+        with report_write_errors(folder, RunError):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
                 config = replace_settings(config, seed=seed).anchor(source)
                 write(fresh / INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")
-                write(fresh / "versions.json", json.dumps(_versions(), indent=2) + "\n")
+                write(fresh / "versions.json", json.dumps(list_versions(), indent=2) + "\n")
                 if (source / "task.py").is_file():
                     write(fresh / "task.py", (source / "task.py").read_bytes())
                 (fresh / ITERATIONS).mkdir()
@@ -119,10 +118,10 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """An existing run.
+        """Open an existing run.
 
         Raises:
-            RunError: if it is none, was written by another version, or its experiment was altered.
+            RunError: if it is no run, was written in another format, or its experiment was altered.
         """
         path = Path(path)
         if not path.is_dir():
@@ -130,10 +129,13 @@ class Run:
         if not (path / INFO).exists() and not (path / SUMS).exists():
             raise RunError(f"{path}: not a run directory (no {INFO})")
         try:
-            info = json.loads(verified(path, INFO).read_text(encoding="utf-8"))
+            info = json.loads(check_file(path, INFO).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
-                raise RunError(f"{path}: written in format {info['format']}, and this gps reads format {FORMAT}")
-            state = info.get("state")  # runs of the first days have none
+                raise RunError(
+                    f"{path}: written in format {info['format']}, and this gps reads format {FORMAT}; "
+                    "run the experiment again, or use the version of gps that wrote it"
+                )
+            state = info.get("state")
             layout = None if state is None else {part: slice(*map(int, where)) for part, where in state.items()}
             run = cls(path, info["name"], info["started"], layout)
             verify(path, (INFO, "experiment.toml", "command.txt", "versions.json"))
@@ -161,7 +163,7 @@ class Run:
 
     @property
     def iterations(self) -> Iterations:
-        """The records, each read and checked when it is asked for."""
+        """The records, each read and checked on access."""
         return Iterations(self)
 
     @property
@@ -172,11 +174,11 @@ class Run:
     def rows(self, iteration: int) -> list[Row]:
         """The metrics of one iteration, a row for each condition."""
         self.iterations.require(iteration)
-        with self._naming_damage():
-            return self._read_csv(self._folder(iteration), Row)
+        with self.explain_damage():
+            return self._read_csv(self.folder(iteration), Row)
 
     def policy(self, iteration: int) -> NeuralPolicy | Controller | None:
-        """What an iteration learned: a neural policy, or local controllers as they are executed, a batch of M.
+        """The policy that an iteration learned: a neural policy, or local controllers as they are executed, a batch of M.
 
         None if it cannot be stored, such as a planner.
 
@@ -188,8 +190,8 @@ class Run:
         from gps.runs import iteration_files as files
 
         self.iterations.require(iteration)
-        with self._naming_damage():
-            policy = files.read_learned(self._folder(iteration))
+        with self.explain_damage():
+            policy = files.read_learned(self.folder(iteration))
         if policy is not None and not isinstance(policy, Controller) and (why := find_fault(policy)):
             raise unusable_policy(self, iteration, why)
         return policy
@@ -199,16 +201,16 @@ class Run:
         from gps.runs import iteration_files as files
 
         self.iterations.require(iteration)
-        with self._naming_damage():
-            return files.read_side(self._folder(iteration), "policy")
+        with self.explain_damage():
+            return files.read_side(self.folder(iteration), "policy")
 
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
         from gps.runs import iteration_files as files
 
         self.iterations.require(iteration)
-        with self._naming_damage():
-            return files.read_samples(self._folder(iteration))
+        with self.explain_damage():
+            return files.read_samples(self.folder(iteration))
 
     def evaluation(self, what: str = FINAL) -> EvaluationRecord | None:
         """Episodes without noise of what was learned, or another key of `gps.players.EVALUATIONS`; None without any."""
@@ -217,7 +219,7 @@ class Run:
         folder = self.path / EVALUATIONS[what]
         if not folder.is_dir():
             return None
-        with self._naming_damage():
+        with self.explain_damage():
             return files.read_evaluation(folder)
 
     def evaluation_rows(self, what: str = FINAL) -> list[EvaluationRow]:
@@ -225,7 +227,7 @@ class Run:
         folder = self.path / EVALUATIONS[what]
         if not folder.is_dir():
             return []
-        with self._naming_damage():
+        with self.explain_damage():
             return self._read_csv(folder, EvaluationRow)
 
     def state(self, iteration: int, cls: type[T]) -> T:
@@ -237,31 +239,31 @@ class Run:
         from gps.runs import iteration_files as files
 
         self.iterations.require(iteration)
-        with self._naming_damage():
-            return files.read_as(cls, self._folder(iteration), STATE)
+        with self.explain_damage():
+            return files.read_as(cls, self.folder(iteration), STATE)
 
     def last_whole(self) -> int | None:
-        """The last iteration that is undamaged together with all before it; None if the first is damaged or missing."""
+        """The last iteration that is whole, with all before it; None if the first one is damaged or missing."""
         last = None
         for k in range(len(self.iterations)):
             try:
-                verify(self._folder(k), CORE_FILES)
+                verify(self.folder(k), CORE_FILES)
             except Damage:
                 break
             last = k
         return last
 
     def verify(self, before: int | None = None) -> None:
-        """Check every file of the iterations (those before one, where given, or all and what follows from them).
+        """Check every file of the iterations before one, or of all iterations and evaluations.
 
         Raises:
             RunError: names the first damaged file and the last whole iteration.
         """
         count = len(self.iterations)
-        with self._naming_damage():
+        with self.explain_damage():
             for k in range(count if before is None else min(before, count)):
-                verify(self._folder(k), CORE_FILES)
-            if before is None and count and not self.active:  # else it may be about to be written
+                verify(self.folder(k), CORE_FILES)
+            if before is None and count and not self.active:  # otherwise it may be about to be written
                 self._verify_metrics()
             for folder in (self.path / name for name in EVALUATIONS.values()):
                 if before is None and folder.is_dir():
@@ -269,7 +271,7 @@ class Run:
 
     @property
     def active(self) -> bool:
-        """Whether some process is writing it now."""
+        """True if some process is writing it now."""
         if self._lock is not None:
             return True
         with contextlib.suppress(OSError), (self.path / "run.lock").open("rb") as file:
@@ -279,7 +281,7 @@ class Run:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        with _writing(self.path):
+        with report_write_errors(self.path, RunError):
             lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
         if not _lock_patiently(lock):
             os.close(lock)
@@ -309,18 +311,18 @@ class Run:
         iterations = self.path / ITERATIONS
         if record.iteration != len(self.iterations):
             raise RunError(f"{self.path}: iteration {record.iteration} cannot follow {len(self.iterations) - 1}")
-        with _writing(iterations), new_folder(iterations) as fresh:
+        with report_write_errors(iterations, RunError), new_folder(iterations) as fresh:
             files.write_iteration(fresh, record, state, policy)
             write(fresh / METRICS, format_csv(make_rows(record), Row))
             write_sums(fresh)
-            publish(fresh, [self._folder(record.iteration)])
+            publish(fresh, [self.folder(record.iteration)])
             self._write_metrics()
 
     def write_evaluation(self, record: EvaluationRecord) -> None:
-        """Store an evaluation, in place of an earlier one of the same."""
+        """Store an evaluation; it replaces an earlier one of the same kind."""
         from gps.runs import iteration_files as files
 
-        with _writing(self.path), new_folder(self.path) as fresh:
+        with report_write_errors(self.path, RunError), new_folder(self.path) as fresh:
             files.write_evaluation(fresh, record)
             write(fresh / METRICS, format_csv(make_evaluation_rows(record), EvaluationRow))
             write_sums(fresh)
@@ -329,12 +331,12 @@ class Run:
             publish(fresh, [folder])
 
     def discard_from(self, iteration: int) -> None:
-        """Make `iteration` the next one to be written: it, all after it and the evaluation are removed.
+        """Remove an iteration, all after it, the evaluations, and the leftovers of killed processes.
 
-        Also removes what killed processes left.
+        `iteration` is then the next one to be written.
 
         Raises:
-            RunError: if an iteration before it is missing or damaged; nothing has been removed then.
+            RunError: if an iteration before it is missing or damaged; nothing is removed then.
         """
         count = len(self.iterations)
         if not 0 <= iteration <= count:
@@ -342,8 +344,8 @@ class Run:
                 f"{self.path}: cannot go on from iteration {iteration}; it has {count}, so 0 to {count} are possible"
             )
         self.verify(before=iteration)
-        doomed = [self._folder(k) for k in reversed(range(iteration, count))]  # a kill leaves no gap
-        with _writing(self.path):
+        doomed = [self.folder(k) for k in reversed(range(iteration, count))]  # a kill leaves no gap
+        with report_write_errors(self.path, RunError):
             remove([*(self.path / name for name in EVALUATIONS.values()), *doomed])
             remove_leftovers(self.path)
             remove_leftovers(self.path / ITERATIONS)
@@ -351,7 +353,8 @@ class Run:
 
     # -- within --------------------------------------------------------------------------------------------------
 
-    def _folder(self, iteration: int) -> Path:
+    def folder(self, iteration: int) -> Path:
+        """The folder of an iteration."""
         return self.path / ITERATIONS / f"{iteration:03d}"
 
     @staticmethod
@@ -363,16 +366,16 @@ class Run:
             raise Damage(folder / METRICS, f"not what gps wrote ({error})") from None
 
     def _write_metrics(self) -> None:
-        with self._naming_damage():
+        with self.explain_damage():
             replace(self.path / METRICS, "".join(self._metrics()))
 
     def _metrics(self) -> list[str]:
-        """What each iteration contributes to `metrics.csv`."""
-        texts = [_read_text(self._folder(k)) for k in range(len(self.iterations))]
+        """The lines of each iteration in `metrics.csv`."""
+        texts = [_read_text(self.folder(k)) for k in range(len(self.iterations))]
         return [text if k == 0 else text.partition("\n")[2] for k, text in enumerate(texts)]
 
     def _verify_metrics(self) -> None:
-        """Damage unless `metrics.csv` is that of all iterations, or, after a kill, of all but the last."""
+        """Raise Damage unless `metrics.csv` holds all iterations, or, after a kill, all but the last."""
         path, parts = self.path / METRICS, self._metrics()
         try:
             text = path.read_bytes().decode()
@@ -384,14 +387,14 @@ class Run:
             raise Damage(path, "altered or truncated, though it only repeats the iterations")
 
     @contextlib.contextmanager
-    def _naming_damage(self) -> Iterator[None]:
-        """Damage as an error that says what is still whole."""
+    def explain_damage(self) -> Iterator[None]:
+        """Turn damage into an error that says what is still whole."""
         try:
             yield
         except Damage as damage:
             last = self.last_whole()
             if last is not None and damage.file.parent.parent == self.path / ITERATIONS:
-                # Its checksums may be right, and what is in it wrong all the same.
+                # Its checksums may be right although its content is wrong.
                 last = min(last, int(damage.file.parent.name) - 1)
             if last is None or last < 0:
                 advice = "no whole iteration comes before it: start the experiment anew"
@@ -404,95 +407,6 @@ class Run:
             raise RunError(f"{damage.file}: {damage.what}; {advice}") from None
 
 
-class Iterations(Sequence["IterationRecord"]):
-    """The iterations of a run on disk, read when they are asked for."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __len__(self) -> int:
-        folder = self._run.path / ITERATIONS
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        return 1 + max((int(name) for name in names if re.fullmatch(r"\d{3,9}", name)), default=-1)
-
-    @overload
-    def __getitem__(self, index: int) -> IterationRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[IterationRecord]: ...
-    def __getitem__(self, index: int | slice) -> IterationRecord | list[IterationRecord]:
-        from gps.runs import iteration_files as files
-
-        if isinstance(index, slice):
-            return [self[k] for k in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"iteration {index} of {len(self)}")
-        with self._run._naming_damage():
-            return files.read_record(self._run._folder(index % len(self)))
-
-    def resolve(self, iteration: int | None) -> int:
-        """The number of an iteration that is there: None is the last one, negative numbers count from the end.
-
-        Raises:
-            RunError: if there is none.
-        """
-        count = len(self)
-        if not count:
-            raise RunError(f"{self._run.path}: no iteration was finished, so nothing was learned")
-        iteration = -1 if iteration is None else iteration
-        iteration += count if iteration < 0 else 0
-        self.require(iteration)
-        return iteration
-
-    def stamp(self, iteration: int) -> int:
-        """Microseconds since 1970 at which an iteration was written: another number once it was done again."""
-        self.require(iteration)
-        with self._run._naming_damage():
-            try:
-                return (self._run._folder(iteration) / SUMS).stat().st_mtime_ns // 1000
-            except OSError as error:
-                raise Damage.of(error, self._run._folder(iteration) / SUMS) from None
-
-    def require(self, iteration: int) -> None:
-        """RunError unless there is such an iteration."""
-        if not 0 <= iteration < len(self):
-            some = f"it has 0 to {len(self) - 1}" if len(self) else "it has none"
-            raise RunError(f"{self._run.path}: there is no iteration {iteration}; {some}")
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} iterations of {self._run.path}>"
-
-
-def find_runs(folder: str | Path) -> list[Path]:
-    """The run directories at `folder`, in it, or up to four levels deeper (those of a sweep), the newest last."""
-    found = _walk(Path(folder), 4)
-    return sorted(found, key=lambda path: (path.name[:16], (path / INFO).stat().st_mtime_ns, path.name))
-
-
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
-    if (folder / INFO).exists():
-        yield folder
-    elif depth and folder.is_dir():
-        with contextlib.suppress(PermissionError):
-            for entry in folder.iterdir():
-                if not entry.name.startswith("."):
-                    yield from _walk(entry, depth - 1)
-
-
-def load_run(path: str | Path) -> Run:
-    """Open a run: its directory, or a folder of runs, of which the newest is taken.
-
-    Raises:
-        RunError: if there is none, or it was altered.
-    """
-    path = Path(path)
-    if path.is_dir() and not (path / INFO).exists() and not (path / SUMS).exists():
-        runs = find_runs(path)
-        if not runs:
-            raise RunError(f"{path}: neither a run directory nor a folder of runs")
-        path = runs[-1]
-    return Run.open(path)
-
-
 def unusable_policy(run: Run, iteration: int, why: str) -> RunError:
     """The error for a stored policy that cannot be evaluated."""
     return RunError(
@@ -503,11 +417,11 @@ def unusable_policy(run: Run, iteration: int, why: str) -> RunError:
 
 def _read_text(folder: Path) -> str:
     """The text of a folder's metrics."""
-    return verified(folder, METRICS, _MAX_TEXT_BYTES).read_bytes().decode()
+    return check_file(folder, METRICS, _MAX_TEXT_BYTES).read_bytes().decode()
 
 
 def _lock_patiently(descriptor: int) -> bool:
-    """Lock a file. Who asks whether a run is `active` holds the lock for an instant, and is not taken for a writer."""
+    """Lock a file, with a few tries: `Run.active` holds the lock for an instant, and is no writer."""
     for _ in range(5):
         if try_lock(descriptor):
             return True
@@ -515,28 +429,7 @@ def _lock_patiently(descriptor: int) -> bool:
     return False
 
 
-def _versions() -> dict[str, str]:
-    import importlib.metadata
-
-    from gps.version import __version__
-
-    versions = {"gps": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions | {"platform": platform.platform()}
-
-
 def _free_names(folder: Path, name: str) -> Iterator[Path]:
     yield folder / name
     for k in range(2, 10_000):
         yield folder / f"{name}-{k}"
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Errors of the operating system as errors of the run."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
+from gps.errors import PolicyError
 from gps.sampling.policy import Policy
 
 
@@ -16,6 +17,9 @@ def draw_noise(
         smoothing: standard deviation, in time steps, of the Gaussian filter over each episode's noise; 0 for white.
             The filtered noise is scaled back to unit variance at every step, so that smoothing changes how
             the noise moves and not how large it is.
+
+    Raises:
+        PolicyError: if a covariance is neither zero nor positive definite.
     """
     covariance = np.asarray(policy.covariance)
     M, T, du, _ = covariance.shape
@@ -26,5 +30,18 @@ def draw_noise(
         white = gaussian_filter1d(white, smoothing, axis=2, mode="constant")
         white /= np.sqrt((response**2).sum(axis=1))[:, None]
     still = ~covariance.any(axis=(-1, -2), keepdims=True)  # a covariance of zero does not explore
-    factors = np.where(still, 0.0, np.linalg.cholesky(np.where(still, np.eye(du), covariance)))
+    factors = np.where(still, 0.0, _factorise(np.where(still, np.eye(du), covariance)))
     return np.einsum("mtij,mntj->mnti", factors, white)
+
+
+def _factorise(covariance: Float[np.ndarray, "M T du du"]) -> Float[np.ndarray, "M T du du"]:
+    """The Cholesky factors; PolicyError where a covariance has none."""
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(covariance)[..., 0]
+        m, t = np.unravel_index(least.argmin(), least.shape)
+        raise PolicyError(
+            f"the covariance of the policy's noise is not positive definite: condition {m}, step {t}, with the least "
+            f"eigenvalue {least[m, t]:.3g}"
+        ) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -55,10 +55,13 @@ class Policy(Protocol):
     def parameters(self) -> NeuralPolicy | Controller | None:
         """What a run directory stores of it, by which it can act again; None if it has no such parameters."""
 
-    def act(
-        self, seen: Num[np.ndarray, "M N dx"] | Pixels | StatesAndObservations, t: int
-    ) -> Float[np.ndarray, "M N du"]:
-        """The mean actions at step t, given what it observes in all episodes."""
+    def act(self, seen: Any, t: int) -> Float[np.ndarray, "M N du"]:
+        """The mean actions at step t.
+
+        Args:
+            seen: what it `observes` in all episodes: states (M, N, dx); observations (M, N, do) or `Pixels`; or both,
+                as `StatesAndObservations`.
+        """
 
     def repeat(self, count: int) -> Self:
         """The policy for M·count conditions, each of its own `count` times in a row."""

@@ -68,7 +68,7 @@ def _read_sums(folder: Path) -> dict[str, str]:
     return sums
 
 
-def verified(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
+def check_file(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
     """Return the path of a file after checking its size and checksum; raise Damage if they are wrong."""
     path, sums = folder / name, _read_sums(folder)
     if name not in sums:
@@ -91,7 +91,7 @@ def has_sum(folder: Path, name: str) -> bool:
 def verify(folder: Path, expected: Sequence[str]) -> None:
     """Check every file that has a checksum, and that each expected file has one."""
     for name in dict.fromkeys([*expected, *_read_sums(folder)]):
-        verified(folder, name)
+        check_file(folder, name)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

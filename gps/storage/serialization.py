@@ -64,6 +64,11 @@ def unflatten(hint: type[T], arrays: Mapping[str, np.ndarray]) -> T:
     return value
 
 
+def specialise(kind: Any, *arguments: Any) -> Any:
+    """Return the generic record `kind` with type arguments that are known at run time only, as a hint for `unflatten`."""
+    return kind[arguments]
+
+
 def _join_key(key: str, part: str) -> str:
     return f"{key}.{part}" if key else part
 
@@ -121,6 +126,8 @@ def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: se
     origin = typing.get_origin(hint)
     if origin is Annotated:
         return _unflatten(typing.get_args(hint)[0], key, arrays, unused)
+    if _is_array(hint):
+        return take(key or _ROOT)
     if origin in (Union, types.UnionType):
         members = [member for member in typing.get_args(hint) if member is not type(None)]
         if len(members) != 1:
@@ -143,8 +150,6 @@ def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: se
         hints = _resolve_hints(record, typing.get_args(hint))
         stored = [name for name in fields if not _is_absent_default(record, name, _join_key(key, name), arrays)]
         return record(**{name: _unflatten(hints[name], _join_key(key, name), arrays, unused) for name in stored})
-    if _is_array(hint):
-        return take(key or _ROOT)
     if isinstance(hint, type) and issubclass(hint, str | bool | int | float):
         return _read_scalar(hint, key, take(key or _ROOT))
     raise TypeError(f"{key}: cannot tell what to build from the hint {hint}")
@@ -177,7 +182,9 @@ def _read_scalar(kind: Any, key: str, array: np.ndarray) -> Any:
 
 
 def _is_array(hint: Any) -> bool:
-    """True if a hint means a NumPy or JAX array, bare or annotated by jaxtyping or `numpy.typing`."""
+    """True if a hint means a NumPy or JAX array, or either, bare or annotated by jaxtyping or `numpy.typing`."""
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return all(map(_is_array, typing.get_args(hint)))
     kind = getattr(hint, "array_type", typing.get_origin(hint) or hint)
     return isinstance(kind, type) and (
         issubclass(kind, np.ndarray) or kind.__module__.partition(".")[0] in ("jax", "jaxlib")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from gps.errors import GpsError, SweepError
-from gps.runs.run import Run, find_runs
+from gps.runs import Run, find_runs
 from gps.storage.folders import replace, try_lock
 from gps.storage.write_errors import report_write_errors
 from gps.sweeps.settings import describe, make_folder_name

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from gps.config import ExperimentConfig, load, replace_settings
 from gps.errors import GpsError, SweepError
 from gps.extensions import task_file
+from gps.runs import Run
 from gps.runs.control import Control, Stopped
-from gps.runs.run import Run
 from gps.sweeps.folder import Entry, Sweep, is_turn
 
 if TYPE_CHECKING:

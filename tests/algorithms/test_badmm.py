@@ -12,21 +12,23 @@ from helpers.linear_system import (
     STARTS,
     M,
     T,
-    advanced,
+    advance,
     cost_without_noise,
     cut,
     guided,
     learn,
-    second_lost,
+    lose_second,
+    make_problem,
 )
 from helpers.problems import negative_log_density
 
 from gps.algorithms.guided.badmm import BADMM, Penalty, penalties
-from gps.algorithms.guided.base import lessons
+from gps.algorithms.guided.lessons import make_samples
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
+from gps.players import Player
 from gps.policies.supervised import objective
-from gps.records import Status
+from gps.status import PolicyStatus, Status
 
 badmm = partial(guided, BADMM)
 
@@ -39,10 +41,11 @@ def learned(request):
 
 def test_policy_and_controllers_reach_the_optimum_of_a_linear_system(learned, best):
     algorithm, state, records = learned
-    np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=1e-2)
-    np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=1e-2)
+    np.testing.assert_allclose(cost_without_noise(algorithm.learned(state)), best, rtol=1e-2)
+    np.testing.assert_allclose(cost_without_noise(algorithm.teachers(state)[0]), best, rtol=1e-2)
     assert all(status.ok for record in records for status in record.statuses)
-    assert not any(record.policy.sampled for record in records)
+    assert {record.player for record in records} == {Player.LOCAL}
+    assert [teacher.player for teacher in algorithm.teachers(state)] == [Player.LOCAL]
 
 
 def test_policy_and_controllers_are_drawn_together(learned):
@@ -54,7 +57,7 @@ def test_policy_and_controllers_are_drawn_together(learned):
 def test_no_update_leaves_its_trust_region(learned):
     _, _, records = learned
     for record in records:
-        assert (record.kl <= record.kl_bound).all()
+        assert (record.local.kl <= record.local.kl_bound).all()
 
 
 def test_the_penalties_are_those_of_the_paper():
@@ -73,14 +76,14 @@ def test_the_penalties_are_those_of_the_paper():
 
 
 def test_the_multipliers_push_the_policy_and_the_controllers_towards_each_other(learned):
-    """λ rises where the policy's action is above the controllers', which lowers the one and raises the other."""
+    """λ rises where the policy's action is above the controllers', which lowers the policy's and raises theirs."""
     _, state, records = learned
     policy, record = state.training.policy, records[-1]
     weights = np.full((M, T), 0.5)
     up = np.zeros((M, T, DU))
     up[..., 0] = 1.0
-    plain = lessons(record.improved, record.rollouts, weights)
-    pushed = lessons(record.improved, record.rollouts, weights, up)
+    plain = make_samples(record.local.improved, record.rollouts, weights)
+    pushed = make_samples(record.local.improved, record.rollouts, weights, up)
     mean = policy.act(record.rollouts.observed)[..., 0].mean()
     # Both objectives are divided by the weights, and so is λ.
     difference = float(objective(policy, pushed)) - float(objective(policy, plain))
@@ -90,8 +93,8 @@ def test_the_multipliers_push_the_policy_and_the_controllers_towards_each_other(
 def test_the_multipliers_take_the_step_of_the_docstring():
     algorithm = badmm(penalty=Penalty(schedule="fixed"), dual_rate=0.3)
     before, _ = learn(algorithm, 2)
-    after, record = advanced(algorithm, before, seed=2)
-    policy, rollouts, new = after.training.policy, record.rollouts, record.improved
+    after, record = advance(algorithm, before, seed=2)
+    policy, rollouts, new = after.training.policy, record.rollouts, record.local.improved
     m, t = 1, 4
     theirs = rollouts.states[m, :, t] @ new.feedback[m, t].T + new.feedforward[m, t]
     apart = (policy.act(rollouts.states[m, :, t]) - theirs).mean(axis=0)
@@ -107,18 +110,18 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize(("schedule", "expected"), SCHEDULES.items())
-def test_how_the_weights_change(schedule, expected):
+def test_a_schedule_raises_and_lowers_the_weights(schedule, expected):
     kl, last = np.array([[0.1, 1.0, 4.0, 0.9]]), np.array([[0.1, 2.0, 1.0, 1.0]])  # the mean over time is 1.5
-    changed = Penalty(schedule=schedule).changed(np.full((1, 4), 0.01), kl, last, np.ones(1))
+    changed = Penalty(schedule=schedule).adapt(np.full((1, 4), 0.01), kl, last, np.ones(1))
     np.testing.assert_allclose(changed, [[0.01 * factor for factor in expected]])
 
 
-def test_weights_stay_within_their_limits_and_where_nothing_is_known():
+def test_weights_stay_within_their_limits_and_do_not_change_by_an_unknown_divergence():
     penalty = Penalty(least=0.008, most=0.015)
-    changed = penalty.changed(np.full((1, 3), 0.01), np.array([[0.1, 1.0, 9.0]]), np.zeros((1, 3)), np.ones(1))
+    changed = penalty.adapt(np.full((1, 3), 0.01), np.array([[0.1, 1.0, 9.0]]), np.zeros((1, 3)), np.ones(1))
     np.testing.assert_allclose(changed, [[0.008, 0.008, 0.015]])
     nothing = np.full((1, 3), np.nan)
-    np.testing.assert_allclose(penalty.changed(np.full((1, 3), 0.01), nothing, nothing, np.ones(1)), 0.01)
+    np.testing.assert_allclose(penalty.adapt(np.full((1, 3), 0.01), nothing, nothing, np.ones(1)), 0.01)
 
 
 def test_weights_and_multipliers_wait_for_the_policy():
@@ -127,8 +130,8 @@ def test_weights_and_multipliers_wait_for_the_policy():
     assert not state.trained
     np.testing.assert_array_equal(state.multipliers, 0.0)
     np.testing.assert_allclose(state.weights, algorithm.penalty.initial * state.scale[:, None] * np.ones(T))
-    assert [record.policy.outcome for record in records] == ["WARM_UP"] * 2
-    state, _ = advanced(algorithm, state)
+    assert [record.policy.mean_status for record in records] == [PolicyStatus.WARM_UP] * 2
+    state, _ = advance(algorithm, state)
     assert state.trained and (state.multipliers != 0).any()
     np.testing.assert_allclose(state.weights, 2 * algorithm.penalty.initial * state.scale[:, None] * np.ones(T))
 
@@ -137,22 +140,22 @@ def test_a_condition_that_fails_each_rollout_is_left_as_it_was():
     algorithm = badmm()
     state = algorithm.begin(FIRST, STARTS)
     for i in range(2):
-        state, record = advanced(algorithm, state, second_lost, i)
+        state, record = advance(algorithm, state, lose_second, i)
         assert [Status(code) for code in record.status][1] == Status.NO_VALID_SAMPLES
-        assert record.policy.outcome == "OK"
+        assert record.policy.mean_status is PolicyStatus.OK
     np.testing.assert_array_equal(state.multipliers[1], 0.0)
-    np.testing.assert_array_equal(state.controllers.feedback[1], 0.0)
-    state, record = advanced(algorithm, state, seed=3)
+    np.testing.assert_array_equal(state.local.controllers.feedback[1], 0.0)
+    state, record = advance(algorithm, state, seed=3)
     assert all(status.ok for status in record.statuses)
     assert np.isfinite(state.weights).all()
 
 
-def test_what_teaches_nothing_keeps_its_multipliers_and_weights():
-    """A difference that the policy is not told of must not pile up in the multipliers, however large they are."""
+def test_a_condition_that_teaches_nothing_keeps_its_multipliers_and_weights():
+    """A difference that the policy does not learn from must not accumulate in the multipliers, however large."""
     algorithm = badmm(penalty=Penalty(schedule="fixed"))
     state, _ = learn(algorithm, 2)
     state = dataclasses.replace(state, multipliers=100.0 * state.multipliers + 1e3)
-    after, record = advanced(algorithm, state, lambda rollouts: cut(rollouts, T, T // 2), seed=2)
+    after, record = advance(algorithm, state, lambda rollouts: cut(rollouts, T, T // 2), seed=2)
     assert record.statuses[1] == Status.NONE_WHOLE
     for name in ("multipliers", "weights"):
         one, other = getattr(after, name), getattr(state, name)
@@ -162,13 +165,13 @@ def test_what_teaches_nothing_keeps_its_multipliers_and_weights():
 
 def test_a_cost_that_begins_later_finds_its_weights_then():
     algorithm = badmm()
-    nothing = dataclasses.replace(algorithm, cost=lambda x, u, t: 0.0 * u[0])
+    nothing = badmm(problem=make_problem(lambda x, u, t: 0.0 * u[0]))
     state = nothing.begin(FIRST, STARTS)
     for i in range(2):
-        state, record = advanced(nothing, state, seed=i)
+        state, record = advance(nothing, state, seed=i)
         assert (state.weights == 0).all()
-        assert record.policy.outcome == "NO_SAMPLES"
-    state, record = advanced(algorithm, state, seed=2)
+        assert record.policy.mean_status is PolicyStatus.NO_SAMPLES
+    state, record = advance(algorithm, state, seed=2)
     assert [status.improved for status in record.statuses] == [True] * M
-    assert record.policy.outcome == "OK"
+    assert record.policy.mean_status is PolicyStatus.OK
     assert (state.weights > 0).all()

@@ -1,4 +1,4 @@
-"""DAgger and PLATO as a whole: an expert of a linear system is reached, what is sampled and remembered, and trouble."""
+"""DAgger and PLATO as a whole: they reach the expert of a linear system; samples, memory, and trouble."""
 
 import dataclasses
 from functools import partial
@@ -6,21 +6,35 @@ from functools import partial
 import numpy as np
 import pytest
 from helpers import linear_system
-from helpers.linear_system import COST, DU, DX, STARTS, BlindEnv, M, N, T, advanced, cost_without_noise, optimum
-from helpers.linear_system import rolled as sampled
+from helpers.linear_system import (
+    DU,
+    DX,
+    PROBLEM,
+    STARTS,
+    BlindEnv,
+    M,
+    N,
+    T,
+    advance,
+    cost_without_noise,
+    make_learner,
+    optimum,
+    roll_out,
+)
 from helpers.problems import spd
 
-from gps.algorithms.distilled.dagger import DAgger, InTurn
-from gps.algorithms.distilled.distillation import Played, advised, usual_precision
-from gps.algorithms.distilled.plato import PLATO, Adapted, pooled
+from gps.algorithms.distilled.advice import label, usual_precision
+from gps.algorithms.distilled.dagger import Alternating, DAgger
+from gps.algorithms.distilled.plato import PLATO, AdaptedTeacher, pool
+from gps.algorithms.distilled.played import ExpertPolicy
 from gps.backend import jax
 from gps.errors import ExpertFault
-from gps.experts.contract import Advice
+from gps.experts.contract import FixedExpert, adapt_expert
 from gps.linear_gaussian.initial import zero
+from gps.players import Player
 from gps.policies import MLP, NeuralPolicy
-from gps.policies.supervised import Options, Training
-from gps.records import Status
-from gps.sampling import Seen
+from gps.sampling import StatesAndObservations
+from gps.status import PolicyStatus, Status
 
 BEST = optimum()
 FIRST = zero(M, T, DX, DU, 0.5)
@@ -28,13 +42,13 @@ learn = partial(linear_system.learn, first=FIRST)
 
 
 class Expert:
-    """Plays the optimum; counts how often it is asked."""
+    """Plays the optimum; counts the calls."""
 
     def __init__(self, bias=0.0):
-        self.asked, self.bias = 0, bias
+        self.calls, self.bias = 0, bias
 
     def act(self, states, t):
-        self.asked += 1
+        self.calls += 1
         return states @ BEST.feedback[t].T + BEST.feedforward[t] + self.bias
 
 
@@ -53,11 +67,12 @@ class Firm(Stationary):
 
 
 def algorithm(kind=DAgger, expert=None, hidden=(), do=DX, options=None, **settings):
-    key = jax.random.key(0)
-    policy = NeuralPolicy.untrained(MLP.create((do, *hidden, DU), key, "tanh"))
-    options = Options(**{"steps": 1500, "learning_rate": 1e-2, "patience": 100, **(options or {})})
-    expert = Stationary() if expert is None else expert
-    return kind(COST, expert=expert, steps=T, training=Training.begin(policy, key), options=options, **settings)
+    options = {"steps": 1500, "learning_rate": 1e-2, "patience": 100, **(options or {})}
+    return kind(PROBLEM, make_learner(do, hidden, **options), expert=source(expert or Stationary()), **settings)
+
+
+def source(expert):
+    return FixedExpert(adapt_expert(expert))
 
 
 @pytest.mark.parametrize("kind", [DAgger, PLATO])
@@ -65,22 +80,26 @@ def algorithm(kind=DAgger, expert=None, hidden=(), do=DX, options=None, **settin
 def test_on_a_linear_system_the_policy_reaches_its_expert(kind, expert):
     made = algorithm(kind, expert())
     state, records = learn(made, 3)
-    theirs = cost_without_noise(made.further(state)["expert"])
-    np.testing.assert_allclose(cost_without_noise(made.final(state)), theirs, rtol=1e-3)
+    theirs = cost_without_noise(made.teachers(state)[0])
+    np.testing.assert_allclose(cost_without_noise(made.learned(state)), theirs, rtol=1e-3)
     for record in records:
         assert record.statuses == [Status.TAUGHT] * M
         assert record.messages == ("",) * M
-        assert record.policy.outcome in ("OK", "STOPPED_EARLY")
-    assert [record.policy.sampled for record in records] == [False, True, True]
-    np.testing.assert_allclose(records[-1].improved.feedback[:, 3], np.tile(BEST.feedback[0], (M, 1, 1)), atol=0.05)
+        assert record.policy.mean_status in (PolicyStatus.OK, PolicyStatus.STOPPED_EARLY)
+        assert record.local is None
+        assert record.policy.teacher is Player.EXPERT
+        assert record.policy.linearised is None and record.policy.marginals is None
+    assert [record.player for record in records] == [Player.EXPERT, Player.BOTH, Player.BOTH]
+    slope = jax.vmap(jax.jacobian(state.training.policy.mean))(records[-1].rollouts.states[:, 0, 3])
+    np.testing.assert_allclose(slope, np.tile(BEST.feedback[0], (M, 1, 1)), atol=0.05)
     assert np.median(records[-1].policy.kl) < (0.1 if expert is Firm else 1.0)
 
 
-def test_an_expert_that_depends_on_time_is_no_better_played_without(best):
+def test_a_policy_without_time_nearly_reaches_an_expert_that_depends_on_time(best):
     made = algorithm(DAgger, Expert(), hidden=(16,))
     state, _ = learn(made, 3)
-    np.testing.assert_allclose(cost_without_noise(made.further(state)["expert"]), best, rtol=1e-9)
-    cost = cost_without_noise(made.final(state))
+    np.testing.assert_allclose(cost_without_noise(made.teachers(state)[0]), best, rtol=1e-9)
+    cost = cost_without_noise(made.learned(state))
     assert (cost >= best * (1 - 1e-9)).all()
     assert (cost <= 1.1 * best).all()
 
@@ -90,51 +109,51 @@ def test_the_covariance_is_the_inverse_of_the_experts_precision():
     np.testing.assert_allclose(np.linalg.inv(state.training.policy.covariance), Firm.precision, rtol=1e-6)
 
 
-def test_without_a_precision_actions_are_meant_within_a_share_of_their_size():
+def test_without_a_precision_the_deviation_is_a_share_of_the_actions_size():
     made = algorithm(deviation=0.2)
-    state, record = advanced(made, made.begin(FIRST, STARTS))
-    labels = advised(made.expert, record.rollouts).actions.reshape(-1, DU)
+    state, record = advance(made, made.begin(FIRST, STARTS))
+    labels = label(made.expert.expert, record.rollouts).actions.reshape(-1, DU)
     size = np.sqrt((labels**2).mean(axis=0))
     np.testing.assert_allclose(np.sqrt(np.diagonal(state.training.policy.covariance)), 0.2 * size, rtol=1e-6)
     np.testing.assert_allclose(usual_precision(state.lessons, 0.2), np.diag((0.2 * size) ** -2))
 
 
-# -- what is sampled -------------------------------------------------------------------------------------------------
+# -- sampling -------------------------------------------------------------------------------------------------------
 
 
 def test_the_share_of_the_expert_falls_by_a_factor():
     made = algorithm(decay=0.3, options={"steps": 100})
     state = made.begin(FIRST, STARTS)
-    assert isinstance(made.policy(state), Played)
+    assert isinstance(made.policy(state), ExpertPolicy)
     for i in range(3):
         assert made.beta(state) == pytest.approx(0.3**i)
-        state, _ = advanced(made, state, seed=i)
+        state, _ = advance(made, state, seed=i)
     assert made.policy(state).beta == pytest.approx(0.3**3)
     assert algorithm(decay=0.0).beta(state) == 0.0
     assert algorithm(decay=0.0).beta(made.begin(FIRST, STARTS)) == 1.0
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])
-def test_the_expert_acts_with_its_share_and_equal_keys_choose_alike(beta):
+def test_the_expert_acts_with_its_share_and_equal_keys_make_equal_choices(beta):
     policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
     expert, states = Expert(bias=100.0), np.random.default_rng(0).normal(size=(20, 50, DX))
-    both = InTurn(expert, np.zeros((20, T, DU, DU)), policy, beta, np.array([1, 2], np.uint32))
-    actions = np.stack([both.act(Seen(states, states), t) for t in range(T)])
+    both = Alternating(adapt_expert(expert), np.zeros((20, T, DU, DU)), policy, beta, np.array([1, 2], np.uint32))
+    actions = np.stack([both.act(StatesAndObservations(states, states), t) for t in range(T)])
     theirs = actions[..., 0] > 50
     assert theirs.mean() == pytest.approx(beta, abs=0.02)
-    assert (expert.asked > 0) == (beta > 0)
-    np.testing.assert_array_equal(actions[3], both.act(Seen(states, states), 3))
+    assert (expert.calls > 0) == (beta > 0)
+    np.testing.assert_array_equal(actions[3], both.act(StatesAndObservations(states, states), 3))
     if beta == 0.3:
         assert np.corrcoef(theirs[0].ravel(), theirs[1].ravel())[0, 1] < 0.1
         other = dataclasses.replace(both, key=np.array([1, 3], np.uint32))
-        assert (other.act(Seen(states, states), 3) != actions[3]).any()
+        assert (other.act(StatesAndObservations(states, states), 3) != actions[3]).any()
 
 
 def test_the_noise_is_the_first_controllers_and_then_the_policys():
     made = algorithm(options={"steps": 100})
     state = made.begin(FIRST, STARTS)
     np.testing.assert_array_equal(made.policy(state).covariance, FIRST.covariance)
-    state, _ = advanced(made, state)
+    state, _ = advance(made, state)
     np.testing.assert_array_equal(made.policy(state).covariance[1, 2], state.training.policy.covariance)
     still = dataclasses.replace(made, execution="feedback")
     assert not still.policy(state).covariance.any()
@@ -168,22 +187,22 @@ def test_the_adapted_teacher_is_the_minimiser():
 
     found = minimize(objective, [*np.zeros(DU), 1.0, 0.0, 1.0], method="BFGS", options={"gtol": 1e-9}).x
     L = np.array([[found[2], 0.0], [found[3], found[4]]])
-    m, precision = pooled(Advice(best_action, Quu / alpha), mean, covariance, weight / alpha)
+    m, precision = pool(best_action, Quu / alpha, mean, covariance, weight / alpha)
     np.testing.assert_allclose(m, found[:DU], rtol=1e-5)
     np.testing.assert_allclose(np.linalg.inv(precision), L @ L.T, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("adaptation", "towards"), [(0.0, "expert"), (1e12, "policy")])
-def test_its_limits_are_the_expert_and_the_policy(adaptation, towards):
+def test_the_adapted_teacher_lies_between_the_expert_and_the_policy(adaptation, towards):
     rng = np.random.default_rng(1)
     P, covariance, u, mean = spd(rng, 4, DU), spd(rng, DU), rng.normal(size=(4, DU)), rng.normal(size=(4, DU))
-    m, precision = pooled(Advice(u, P), mean, covariance, adaptation)
+    m, precision = pool(u, P, mean, covariance, adaptation)
     np.testing.assert_allclose(m, u if towards == "expert" else mean, rtol=1e-9)
     expected = P if towards == "expert" else np.tile(np.linalg.inv(covariance), (4, 1, 1))
     np.testing.assert_allclose(precision, expected, rtol=1e-9)
 
 
-def test_without_adaptation_it_plays_the_expert_whatever_that_does_not_care_about():
+def test_without_adaptation_plato_plays_the_expert_even_in_actions_of_zero_precision():
     class Careless(Stationary):
         def advise(self, states, t):
             return self.act(states, t), np.tile(np.diag([1.0, 0.0]), (len(states), 1, 1))
@@ -191,26 +210,26 @@ def test_without_adaptation_it_plays_the_expert_whatever_that_does_not_care_abou
     policy = NeuralPolicy.untrained(MLP.create((DX, DU), jax.random.key(0)))
     states = np.random.default_rng(0).normal(size=(M, N, DX))
     for adaptation in (0.0, 1e-6):
-        played = Adapted(Careless(), np.zeros((M, T, DU, DU)), policy, adaptation, np.eye(DU))
-        actions = played.act(Seen(states, states), 0)
+        played = AdaptedTeacher(adapt_expert(Careless()), np.zeros((M, T, DU, DU)), policy, adaptation, np.eye(DU))
+        actions = played.act(StatesAndObservations(states, states), 0)
         expected = Careless().act(states, 0)
-        if adaptation:  # of what the expert does not care about, the policy decides
+        if adaptation:  # the policy decides what the expert gives no weight
             expected[..., 1] = policy.act(states)[..., 1]
         np.testing.assert_allclose(actions, expected, atol=1e-4)
 
 
-def test_what_plato_plays_lies_between_and_what_it_teaches_is_the_expert():
+def test_plato_plays_between_expert_and_policy_and_teaches_the_expert():
     made = algorithm(PLATO, Firm(), options={"steps": 100}, adaptation=1.0)
     state, _ = learn(made, 1)
     playing = made.policy(state)
-    assert isinstance(playing, Adapted)
+    assert isinstance(playing, AdaptedTeacher)
     states = np.random.default_rng(0).normal(size=(M, 5, DX))
     theirs, own = Firm().act(states, 0), state.training.policy.act(states)
-    np.testing.assert_allclose(playing.act(Seen(states, states), 0), 0.5 * (theirs + own), rtol=1e-7)
-    rollouts = sampled(made, state)
-    _, record = advanced(made, state)
+    np.testing.assert_allclose(playing.act(StatesAndObservations(states, states), 0), 0.5 * (theirs + own), rtol=1e-7)
+    rollouts = roll_out(made.policy(state))
+    _, record = advance(made, state)
     np.testing.assert_array_equal(record.rollouts.states, rollouts.states)
-    after, _ = advanced(made, state)
+    after, _ = advance(made, state)
     np.testing.assert_allclose(after.lessons[-1].actions, Firm().act(rollouts.states.reshape(-1, DX), 0), rtol=1e-12)
 
 
@@ -221,7 +240,7 @@ def test_samples_are_aggregated_and_the_oldest_forgotten():
     made = algorithm(memory=2, options={"steps": 100})
     state, seen = made.begin(FIRST, STARTS), []
     for i in range(4):
-        state, record = advanced(made, state, seed=i)
+        state, record = advance(made, state, seed=i)
         seen.append(record.rollouts.states.reshape(-1, DX))
         assert len(state.lessons) == min(i + 1, 2)
         for lesson, expected in zip(state.lessons, seen[-2:], strict=len(seen) > 1):
@@ -229,9 +248,9 @@ def test_samples_are_aggregated_and_the_oldest_forgotten():
             assert len(np.unique(lesson.episodes)) == M * N
 
 
-def test_a_precision_that_is_none_is_told_and_spoils_no_other_iteration():
+def test_an_indefinite_precision_is_reported_and_harms_no_other_iteration():
     class Odd(Firm):
-        """At one state, once, it would rather be anywhere else."""
+        """Its precision at one state is indefinite, once."""
 
         odd = True
 
@@ -243,25 +262,25 @@ def test_a_precision_that_is_none_is_told_and_spoils_no_other_iteration():
 
     expert = Odd()
     made = algorithm(expert=expert, options={"steps": 100})
-    state, record = advanced(made, made.begin(FIRST, STARTS))
+    state, record = advance(made, made.begin(FIRST, STARTS))
     assert record.statuses == [Status.ADVICE_MISSING, Status.TAUGHT]
     assert f"They are 1 of {N * T}, the first at sample 0, step 3: " in record.messages[0]
     assert "or the precision has an eigenvalue below zero" in record.messages[0]
     assert record.rollouts.mask.all()
-    assert record.policy.outcome == "OK"
+    assert record.policy.mean_status is PolicyStatus.OK
     expert.odd = False
-    state, record = advanced(made, state, seed=1)
+    state, record = advance(made, state, seed=1)
     assert record.statuses == [Status.TAUGHT] * M
-    assert record.policy.outcome == "OK"
+    assert record.policy.mean_status is PolicyStatus.OK
     assert len(state.lessons[0].actions) == M * N * T - 1
 
 
-def test_a_policy_that_sees_less_learns_from_an_expert_that_sees_all():
+def test_a_policy_that_observes_less_learns_from_an_expert_that_observes_the_state():
     made = algorithm(do=DX - 1, options={"steps": 100})
     state = made.begin(FIRST, STARTS)
     for i in range(2):
-        state, record = advanced(made, state, seed=i, environment=BlindEnv)
-    assert record.policy.sampled
+        state, record = advance(made, state, seed=i, environment=BlindEnv)
+    assert record.player is Player.BOTH
     assert state.lessons[-1].observations.shape == (M * N * T, DX - 1)
     expected = Stationary().act(record.rollouts.states.reshape(-1, DX), 0)
     np.testing.assert_allclose(state.lessons[-1].actions, expected, rtol=1e-12)
@@ -280,14 +299,14 @@ class Broken(Stationary):
 
 
 @pytest.mark.parametrize("kind", [DAgger, PLATO])
-def test_where_an_expert_that_acts_has_no_advice_the_policy_acts_and_without_one_the_episode_ends(kind):
+def test_without_advice_the_policy_acts_and_without_a_policy_the_episode_ends(kind):
     made = algorithm(kind, expert=Broken(), options={"steps": 20})
-    state, record = advanced(made, made.begin(FIRST, STARTS))
+    state, record = advance(made, made.begin(FIRST, STARTS))
     np.testing.assert_array_equal(record.rollouts.mask[1, 0], np.arange(T) < 4)
     assert record.rollouts.mask[0].all()
     assert record.statuses == [Status.TAUGHT, Status.NONE_WHOLE]
     assert "were aborted after step 3: the expert had no advice" in record.messages[1]
-    _, record = advanced(made, state)
+    _, record = advance(made, state)
     assert record.rollouts.mask.all() and np.isfinite(record.rollouts.actions).all()
     learned = np.asarray(state.training.policy.act(record.rollouts.observed))[1, :, 4] + record.rollouts.noise[1, :, 4]
     np.testing.assert_allclose(record.rollouts.actions[1, :, 4], learned, rtol=1e-6)
@@ -296,7 +315,7 @@ def test_where_an_expert_that_acts_has_no_advice_the_policy_acts_and_without_one
 @pytest.mark.parametrize("firm", [False, True])
 def test_a_state_without_advice_teaches_nothing_and_the_others_do(firm):
     class Unsure(Stationary):
-        """Of the second condition's states it is not sure at one step."""
+        """Has no finite precision in the second condition at one step."""
 
         def advise(self, states, t):
             precisions = np.tile(np.eye(DU), (len(states), 1, 1))
@@ -304,25 +323,25 @@ def test_a_state_without_advice_teaches_nothing_and_the_others_do(firm):
             return self.act(states, t), precisions
 
     good = algorithm(options={"steps": 100}, decay=0.0)
-    state, _ = advanced(good, good.begin(FIRST, STARTS))
-    bad = dataclasses.replace(good, expert=Unsure() if firm else Broken())
-    after, record = advanced(bad, state)
+    state, _ = advance(good, good.begin(FIRST, STARTS))
+    bad = dataclasses.replace(good, expert=source(Unsure() if firm else Broken()))
+    after, record = advance(bad, state)
     assert record.statuses == [Status.TAUGHT, Status.ADVICE_MISSING]
     assert f"They are {N} of {N * T}, the first at sample 0, step 4: " in record.messages[1]
     assert record.troubles == []
     assert len(after.lessons[-1].actions) == 2 * N * T - N
     np.testing.assert_array_equal(np.isnan(record.policy.kl[1]), np.arange(T) == 4)
-    assert np.isfinite(record.improved.feedback).all()
-    assert np.isfinite(cost_without_noise(bad.final(after))).all()
+    assert np.isfinite(after.training.policy.act(record.rollouts.observed)).all()
+    assert np.isfinite(cost_without_noise(bad.learned(after))).all()
 
     class Nothing(Stationary):
         def act(self, states, t):
             return np.full((len(states), DU), np.nan)
 
-    none = dataclasses.replace(good, expert=Nothing(), memory=1)
-    after, record = advanced(none, state)
+    none = dataclasses.replace(good, expert=source(Nothing()), memory=1)
+    after, record = advance(none, state)
     assert record.statuses == [Status.NO_ADVICE] * 2 and len(record.troubles) == 3
-    assert record.policy.outcome == "NO_SAMPLES"
+    assert record.policy.mean_status is PolicyStatus.NO_SAMPLES
     jax.tree.map(np.testing.assert_array_equal, after.training, state.training)
 
 
@@ -335,16 +354,16 @@ def test_a_state_without_advice_teaches_nothing_and_the_others_do(firm):
         (lambda states, t: "left", "the expert raised at step 0: ValueError: could not convert"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_said_in_one_line(act, message):
+def test_an_impossible_answer_gives_a_message_of_one_line(act, message):
     expert = Stationary()
     expert.act = act
     made = algorithm(expert=expert)
     with pytest.raises(ExpertFault, match=message) as error:
-        sampled(made, made.begin(FIRST, STARTS))
+        roll_out(made.policy(made.begin(FIRST, STARTS)))
     assert "\n" not in str(error.value)
 
 
-def test_a_condition_without_samples_teaches_nothing_and_samples_cut_short_teach_what_they_have():
+def test_a_condition_without_samples_teaches_nothing_and_short_episodes_teach_their_steps():
     made = algorithm(options={"steps": 100})
 
     def cut(rollouts):
@@ -352,7 +371,7 @@ def test_a_condition_without_samples_teaches_nothing_and_samples_cut_short_teach
         mask[0], mask[1, 0, 5:] = False, False
         return dataclasses.replace(rollouts, mask=mask)
 
-    state, record = advanced(made, made.begin(FIRST, STARTS), change=cut)
+    state, record = advance(made, made.begin(FIRST, STARTS), change=cut)
     assert record.statuses == [Status.NO_VALID_SAMPLES, Status.SAMPLES_DROPPED]
     assert len(state.lessons[0].actions) == N * T - (T - 5)
-    assert record.policy.outcome in ("OK", "STOPPED_EARLY")
+    assert record.policy.mean_status in (PolicyStatus.OK, PolicyStatus.STOPPED_EARLY)

@@ -1,4 +1,4 @@
-"""The weights of PI²: the temperature of the REPS dual, and the Gaussians that weighted samples make."""
+"""The weights of PI²: the temperature of the REPS dual, and the Gaussians fitted to weighted samples."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,11 @@ from scipy.optimize import minimize_scalar
 
 from gps.algorithms.local.path_integral import (
     LOWEST,
+    apply_floor,
     cost_to_go,
-    floored,
-    shifted_gaussian,
+    fit_shifted_gaussian,
+    fit_weighted_gaussian,
     weigh,
-    weighted_gaussian,
 )
 
 M, N, T = 2, 9, 4
@@ -90,9 +90,9 @@ def test_a_lowest_temperature_holds(costs):
 
 
 @pytest.mark.parametrize("value", [0.0, 7.3, -1e9])
-def test_equal_costs_tell_nothing(value):
+def test_equal_costs_give_equal_weights(value):
     found = weigh(np.full((M, N, T), value), ALL, np.full(M, 1.0))
-    assert not found.told.any()
+    assert not found.distinct.any()
     np.testing.assert_allclose(found.weights, 1.0 / N)
     assert not found.kl.any()
     assert np.isfinite(found.eta).all()
@@ -100,7 +100,7 @@ def test_equal_costs_tell_nothing(value):
 
 def test_rounding_is_no_preference():
     costs = 1e6 + 1e-9 * np.random.default_rng(0).standard_normal((M, N, T))
-    assert not weigh(costs, ALL, np.full(M, 1.0)).told.any()
+    assert not weigh(costs, ALL, np.full(M, 1.0)).distinct.any()
 
 
 def test_samples_that_ended_have_no_weight(costs):
@@ -110,7 +110,7 @@ def test_samples_that_ended_have_no_weight(costs):
     found = weigh(costs, mask, np.full(M, 0.5))
     assert not found.weights[~mask].any()
     np.testing.assert_allclose(found.weights.sum(axis=1), mask.any(axis=1), rtol=1e-12)
-    np.testing.assert_array_equal(found.told, mask.any(axis=1))
+    np.testing.assert_array_equal(found.distinct, mask.any(axis=1))
     fewer = weigh(costs[:, :3], ALL[:, :3], np.full(M, 0.5))
     np.testing.assert_allclose(found.weights[0, :3, 2:], fewer.weights[0, :, 2:], rtol=1e-9)
 
@@ -125,7 +125,7 @@ def test_cost_to_go_by_hand():
 
 
 def test_an_episode_that_ends_is_neither_better_nor_worse_for_it():
-    """With the costs of all others alike, it has the cost-to-go that it would have had."""
+    """If all other samples cost the same, it has the cost-to-go that it would have had."""
     mask = ALL.copy()
     mask[:, 2, 1:] = False
     S = cost_to_go(np.where(mask, 1.5, 0.0), mask)
@@ -142,7 +142,7 @@ def test_many_samples_of_an_exponentiated_quadratic_make_its_gaussian():
     found = weigh(costs, mask, np.array([0.4]))
     covariance = np.linalg.inv(np.eye(2) + A / found.eta[0, 0])
     mean = covariance @ A @ a / found.eta[0, 0]
-    for made in (weighted_gaussian(noise, found.weights), shifted_gaussian(noise, found.weights, mask)):
+    for made in (fit_weighted_gaussian(noise, found.weights), fit_shifted_gaussian(noise, found.weights, mask)):
         np.testing.assert_allclose(made[0][0, 0], mean, atol=0.02)
         np.testing.assert_allclose(made[1][0, 0], covariance, atol=0.02)
     # and its KL from N(0, I), in closed form, is what the weights have from uniform ones
@@ -155,7 +155,7 @@ def test_uniform_weights_shift_nothing():
     mask = ALL.copy()
     mask[0, 4:, 1] = False
     uniform = mask / mask.sum(axis=1, keepdims=True)
-    mean, covariance = shifted_gaussian(np.where(mask[..., None], noise, 0.0), uniform, mask)
+    mean, covariance = fit_shifted_gaussian(np.where(mask[..., None], noise, 0.0), uniform, mask)
     np.testing.assert_allclose(mean, 0.0, atol=1e-12)
     np.testing.assert_allclose(covariance, np.broadcast_to(np.eye(3), covariance.shape), atol=1e-12)
 
@@ -164,9 +164,9 @@ def test_the_floor_holds_and_touches_nothing_above_it():
     rng = np.random.default_rng(2)
     floor = spd(rng, 5, 3)
     above = floor + spd(rng, 5, 3)
-    np.testing.assert_allclose(floored(above, floor), above, rtol=1e-9)
+    np.testing.assert_allclose(apply_floor(above, floor), above, rtol=1e-9)
     indefinite = above - 1.5 * spd(rng, 5, 3)
-    result = floored(indefinite, floor)
+    result = apply_floor(indefinite, floor)
     assert (np.linalg.eigvalsh(result - floor) > -1e-9).all()
-    np.testing.assert_allclose(floored(result, floor), result, rtol=1e-9)
-    np.testing.assert_allclose(floored(0.0 * floor, floor), floor, rtol=1e-9)
+    np.testing.assert_allclose(apply_floor(result, floor), result, rtol=1e-9)
+    np.testing.assert_allclose(apply_floor(0.0 * floor, floor), floor, rtol=1e-9)

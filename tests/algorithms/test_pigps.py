@@ -1,31 +1,39 @@
-"""PIGPS as a whole: towards the known optimum of a linear system, what its steps are, and what teaches nothing."""
+"""PIGPS as a whole: towards the known optimum of a linear system, its steps, and samples that teach nothing."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 from helpers.bits import assert_same_bits
-from helpers.linear_system import COST, DU, DX, FIRST, STARTS, M, cost_without_noise, learn, rolled, steep
+from helpers.linear_system import (
+    FIRST,
+    PROBLEM,
+    STARTS,
+    M,
+    cost_without_noise,
+    improve,
+    learn,
+    make_learner,
+    make_problem,
+    roll_out,
+    steep,
+)
 
-from gps.algorithms.guided.base import precision
-from gps.algorithms.guided.pigps import PIGPS, PIGPSState
+from gps.algorithms.guided.base import GuidedState
+from gps.algorithms.guided.lessons import precision
+from gps.algorithms.guided.pigps import PIGPS
 from gps.algorithms.local.path_integral import cost_to_go
 from gps.algorithms.local.pi2 import PI2, exploration
 from gps.algorithms.local.pilqr import PILQR
-from gps.backend import jax
-from gps.policies import MLP, NeuralPolicy
-from gps.policies.supervised import Options, Training
-from gps.records import PolicyStatus, Status
+from gps.players import Player
+from gps.status import PolicyStatus, Status
 from gps.storage.serialization import flatten, unflatten
 
 N = 40
 
 
 def pigps(local=None, **settings) -> PIGPS:
-    key = jax.random.key(0)
-    training = Training.begin(NeuralPolicy.untrained(MLP.create((DX, 32, DU), key, "tanh")), key)
-    options = Options(steps=1000, learning_rate=3e-3)
-    return PIGPS(local or PI2(COST, kl_step=1.0), **{"training": training, "options": options, **settings})
+    return PIGPS(local or PI2(PROBLEM, kl_step=1.0), make_learner(), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -37,37 +45,38 @@ def learned():
 
 def test_the_policy_approaches_the_optimum_of_a_linear_system(learned, best):
     algorithm, state, records = learned
-    start = cost_without_noise(algorithm.begin(FIRST, STARTS).controllers)
+    start = cost_without_noise(algorithm.begin(FIRST, STARTS).local.controllers)
     sampled = np.array([record.mean_cost for record in records])
     third = sampled.reshape(3, 10, M).mean(axis=1)
     assert (np.diff(third, axis=0) < 0).all(), "the mean cost of the samples falls"
     # PI² never touches the gains and has 40 samples of 20 actions at a time: near the optimum, not at it.
-    assert (cost_without_noise(algorithm.final(state)) - best < 0.05 * (start - best)).all()
+    assert (cost_without_noise(algorithm.learned(state)) - best < 0.05 * (start - best)).all()
     assert all(status.ok for record in records for status in record.statuses)
 
 
 def test_with_the_local_models_of_pilqr_it_reaches_the_optimum(best):
-    algorithm = pigps(PILQR(COST, kl_step=2.0))
+    algorithm = pigps(PILQR(PROBLEM, kl_step=2.0))
     state, records = learn(algorithm, 7, N)
-    np.testing.assert_allclose(cost_without_noise(algorithm.final(state)), best, rtol=2e-2)
-    np.testing.assert_allclose(cost_without_noise(algorithm.further(state)["local"]), best, rtol=2e-2)
-    assert records[-1].policy.sampled
+    np.testing.assert_allclose(cost_without_noise(algorithm.learned(state)), best, rtol=2e-2)
+    np.testing.assert_allclose(cost_without_noise(algorithm.teachers(state)[0]), best, rtol=2e-2)
+    assert records[-1].player is Player.POLICY
 
 
 def test_the_steps_are_those_of_the_docstring(learned):
     """Each quantity of the C-step and the S-step, from a record alone."""
     _, _, records = learned
     record, before = records[4], records[3]
-    around, new, rollouts = record.policy.linearised, record.improved, record.rollouts
-    assert record.policy.sampled
-    assert_same_bits(record.controllers, around)
+    around, new, rollouts = record.policy.linearised, record.local.improved, record.rollouts
+    assert record.player is Player.POLICY
+    assert record.local.dynamics is None and record.policy.marginals is None
+    assert_same_bits(record.local.controllers, around)
     assert_same_bits(new.feedback, around.feedback)
 
     S = cost_to_go(record.costs, rollouts.mask)
-    w = np.exp(-(S - S.min(axis=1, keepdims=True)) / record.search.eta[:, None])
+    w = np.exp(-(S - S.min(axis=1, keepdims=True)) / record.local.search.eta[:, None])
     w /= w.sum(axis=1, keepdims=True)
     kl = (w * np.log(np.maximum(N * w, 1e-300))).sum(axis=1)
-    np.testing.assert_allclose(kl, np.broadcast_to(record.search.bound[:, None], kl.shape), rtol=1e-5)
+    np.testing.assert_allclose(kl, np.broadcast_to(record.local.search.bound[:, None], kl.shape), rtol=1e-5)
     without_feedback = rollouts.actions - np.einsum("mtij,mntj->mnti", around.feedback, rollouts.states)
     np.testing.assert_allclose(new.feedforward, np.einsum("mnt,mnti->mti", w, without_feedback), atol=1e-8)
     e = without_feedback - new.feedforward[:, None]
@@ -89,32 +98,32 @@ def test_the_noise_does_not_fall_below_its_floor(learned):
     assert (deviations > algorithm.local.covariance_floor).all(), "of the first controllers', which was 1"
 
 
-@pytest.mark.parametrize("local", [PI2(COST, kl_step=1.0), PILQR(COST, kl_step=2.0)], ids=["pi2", "pilqr"])
+@pytest.mark.parametrize("local", [PI2(PROBLEM, kl_step=1.0), PILQR(PROBLEM, kl_step=2.0)], ids=["pi2", "pilqr"])
 def test_off_policy_the_controllers_learn_as_they_would_alone(local):
     alone, _ = learn(local, 4)
-    algorithm = pigps(local, sampling="off_policy")
+    algorithm = pigps(local, on_policy=False)
     state, records = learn(algorithm, 4)
     assert_same_bits(state.local, alone)
-    assert not any(record.policy.sampled for record in records)
+    assert {record.player for record in records} == {Player.LOCAL}
     # The policy has the mean of what 4 noisy updates made of neighbouring steps, and does no worse.
-    assert (cost_without_noise(algorithm.final(state)) < 1.05 * cost_without_noise(state.controllers)).all()
+    assert (cost_without_noise(algorithm.learned(state)) < 1.05 * cost_without_noise(state.local.controllers)).all()
 
 
-def test_a_cost_needs_values_alone():
-    algorithm = pigps(PI2(steep, kl_step=1.0))
-    assert not algorithm.needs_derivatives
-    assert pigps(PILQR(COST)).needs_derivatives
+def test_with_pi2_a_cost_needs_no_derivatives():
+    algorithm = pigps(PI2(make_problem(steep), kl_step=1.0))
+    assert not algorithm.needs.derivatives
+    assert pigps(PILQR(PROBLEM)).needs.derivatives
     _, records = learn(algorithm, 12, N)
     costs = np.array([record.mean_cost for record in records])
     assert (costs[-3:].mean(axis=0) < 0.7 * costs[0]).all()
 
 
 def test_a_state_is_stored_and_read_back():
-    for local in (PI2(COST), PILQR(COST)):
+    for local in (PI2(PROBLEM), PILQR(PROBLEM)):
         algorithm = pigps(local)
         state, _ = learn(algorithm, 2)
         again = unflatten(algorithm.state_type, flatten(state))
-        assert isinstance(again, PIGPSState)
+        assert isinstance(again, GuidedState)
         assert again.iteration == 2
         assert_same_bits(again, state)
 
@@ -127,17 +136,17 @@ def test_a_state_is_stored_and_read_back():
     ],
     ids=["no sample", "samples that are all alike"],
 )
-def test_samples_that_tell_nothing_teach_nothing(spoil, status):
+def test_samples_without_a_preference_teach_nothing(spoil, status):
     algorithm = pigps()
     before, _ = learn(algorithm, 2)
-    rollouts = spoil(rolled(algorithm, before, 7, N))
-    state, record = algorithm.improve(before, rollouts, algorithm.fit(before, rollouts, 0))
+    rollouts = spoil(roll_out(algorithm.policy(before), 7, N))
+    state, record = improve(algorithm, before, rollouts)
     assert record.statuses == [status] * M
     assert record.policy.status == PolicyStatus.NO_SAMPLES
     assert record.troubles[-1].startswith("policy: No sample has a positive weight")
     assert_same_bits(state.training.policy, before.training.policy)
-    assert_same_bits(record.improved, before.controllers)
-    again, record = algorithm.improve(state, good := rolled(algorithm, state, 7, N), algorithm.fit(state, good, 1))
+    assert_same_bits(record.local.improved, before.local.controllers)
+    again, record = improve(algorithm, state, roll_out(algorithm.policy(state), 7, N), seed=1)
     assert record.troubles == []
     assert again.iteration == 4
 

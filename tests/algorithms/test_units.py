@@ -5,7 +5,8 @@ from functools import cache, partial
 
 import numpy as np
 import pytest
-from helpers.linear_system import DU, DX, STARTS, M, advanced
+from helpers import linear_system
+from helpers.linear_system import DU, DX, STARTS, M, advance, make_learner
 from helpers.problems import LinearEnv
 
 from gps.algorithms.distilled.dagger import DAgger
@@ -17,10 +18,9 @@ from gps.algorithms.local import trajopt
 from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
-from gps.backend import jax, jnp
+from gps.backend import jnp
+from gps.experts.contract import FixedExpert, adapt_expert
 from gps.linear_gaussian.initial import zero
-from gps.policies import MLP, NeuralPolicy
-from gps.policies.supervised import Options, Training
 
 T = 6
 
@@ -47,24 +47,26 @@ class Expert:
         return -self.unit * states[:, :DU]
 
 
-def guided(kind, cost, **settings):
-    key = jax.random.key(0)
-    training = Training.begin(NeuralPolicy.untrained(MLP.create((DX, 8, DU), key, "tanh")), key)
-    return kind(cost, training=training, options=Options(steps=100), **settings)
+def learner():
+    return make_learner(hidden=(8,), steps=100, learning_rate=1e-3)
 
 
-def distilled(kind, cost):
-    return guided(kind, cost, expert=Expert(cost.unit), steps=T)
+def guided(kind, problem, local=TrajOpt, **settings):
+    return kind(local(problem, kl_step=0.3), learner(), **settings)
+
+
+def distilled(kind, problem):
+    return kind(problem, learner(), expert=FixedExpert(adapt_expert(Expert(problem.cost.unit))))
 
 
 ALGORITHMS = {
     "trajopt": partial(TrajOpt, kl_step=0.3),
-    "mdgps": partial(guided, MDGPS, kl_step=0.3),
-    "mdgps, global rule off-policy": partial(guided, MDGPS, kl_step=0.3, sampling="off_policy", step_rule="global"),
-    "badmm": partial(guided, BADMM, kl_step=0.3, dual_rate=1.0),
+    "mdgps": partial(guided, MDGPS),
+    "mdgps, global rule off-policy": partial(guided, MDGPS, on_policy=False, step_rule="global"),
+    "badmm": partial(guided, BADMM, dual_rate=1.0),
     "pi2": partial(PI2, kl_step=0.3),
     "pilqr": partial(PILQR, kl_step=0.3),
-    "pigps": lambda cost: guided(PIGPS, PI2(cost, kl_step=0.3)),
+    "pigps": partial(guided, PIGPS, local=PI2),
     "dagger": partial(distilled, DAgger),
     "plato": partial(distilled, PLATO),
 }
@@ -79,14 +81,20 @@ class InUnit(LinearEnv):
 
 @cache
 def learned(name, price, unit):
-    """The actions and the controllers of three iterations, in the unit of a run with neither."""
-    algorithm = ALGORITHMS[name](Cost(price, unit))
+    """Actions, costs, controllers or policy of three iterations, in the units of price 1 and unit 1."""
+    algorithm = ALGORITHMS[name](linear_system.make_problem(Cost(price, unit), T))
     state, numbers = algorithm.begin(zero(M, T, DX, DU, unit), STARTS), []
     for i in range(3):
-        state, record = advanced(algorithm, state, seed=i, environment=partial(InUnit, unit))
-        new = record.improved
-        parts = record.rollouts.actions, new.feedback, new.feedforward, new.covariance / unit
-        numbers += [part / unit for part in parts] + [record.multiplier, record.actual / price]
+        state, record = advance(algorithm, state, seed=i, environment=partial(InUnit, unit))
+        parts, ratios = [record.rollouts.actions], [record.mean_cost / price]
+        if record.local is None:
+            policy = state.training.policy
+            parts += [policy.act(record.rollouts.observed), policy.covariance / unit]
+        else:
+            new = record.local.improved
+            parts += [new.feedback, new.feedforward, new.covariance / unit]
+            ratios += [record.local.multiplier, record.local.last.actual / price]
+        numbers += [part / unit for part in parts] + ratios
     return numbers
 
 

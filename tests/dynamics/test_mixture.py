@@ -1,4 +1,4 @@
-"""The mixture prior: EM, the warm start, units, seeds, responsibilities and moments."""
+"""The mixture prior: EM, the warm start (trap 5), units, seeds, responsibilities and moments."""
 
 import dataclasses
 

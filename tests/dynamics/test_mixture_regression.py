@@ -69,3 +69,11 @@ def test_far_away_it_is_its_widest_cluster(distance):
     wide = covariances[1]
     np.testing.assert_allclose(slope, wide[3:, :3] @ np.linalg.inv(wide[:3, :3]), rtol=1e-9)
     np.testing.assert_allclose(offset, model.offsets[1], rtol=1e-9)
+
+
+def test_the_mean_is_the_linearisation_at_its_point():
+    rng = np.random.default_rng(5)
+    mixture = Mixture(np.array([0.3, 0.7]), rng.normal(size=(2, 5)), np.tile(np.eye(5), (2, 1, 1)) + 0.1)
+    model = MixtureRegression.of(mixture, 2)
+    x, u = rng.normal(size=(7, 2)), rng.normal(size=(7, 1))
+    np.testing.assert_allclose(jax.vmap(model.mean)(x, u), predicted(model, x, u), rtol=1e-12)

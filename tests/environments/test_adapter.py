@@ -15,6 +15,7 @@ from gps.environments.plain.adapter import GymnasiumBatch
 from gps.environments.plain.recipe import Recipe, find_spec
 from gps.errors import ConfigError, EnvironmentFault
 from gps.linear_gaussian.initial import zero
+from gps.policies.played import LocalControllers
 from gps.sampling import collect, draw_noise
 
 POINT = "helpers.plain_envs:Point-v0"
@@ -48,7 +49,7 @@ def no_process_is_left():
 
 
 def rolled(environment, steps=60, conditions=({"seed": 0}, {"seed": 3}), samples=2):
-    few = zero(len(conditions), steps, environment.single_observation_space.shape[0], 1, 1.0)
+    few = LocalControllers(zero(len(conditions), steps, environment.single_observation_space.shape[0], 1, 1.0))
     noise = draw_noise(few, samples, 0.0, np.random.default_rng(0))
     try:
         return collect(environment, few, conditions, noise, seed=0)
@@ -83,7 +84,7 @@ def test_an_environment_need_not_tell_of_success(threads):
     environment = batch("Pendulum-v1", threads=threads)
     rollouts = rolled(environment, steps=3)
     assert rollouts.success is None and not rollouts.succeeded.any()
-    assert rollouts.regrouped(4).success is None
+    assert rollouts.regroup(4).success is None
 
 
 def test_success_may_be_told_at_the_end_alone():

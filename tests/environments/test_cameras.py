@@ -7,6 +7,7 @@ from gps.environments.mujoco import offscreen
 from gps.environments.tasks.reacher import Reacher
 from gps.errors import DrawingError
 from gps.linear_gaussian.initial import zero
+from gps.policies.played import LocalControllers
 from gps.sampling import collect
 
 TOP = ["qpos", "image:top"]
@@ -53,7 +54,7 @@ def test_rollouts_hold_bytes_where_there_are_pictures_alone_and_the_physics_has_
     results = []
     for options in ({"observation": ["image:top"], "image_size": [80, 64]}, {"observation": ["image:top"]}, {}):
         env = Reacher(4, **options)
-        results.append(collect(env, zero(2, 4, 10, 2, 1.0), [NEAR, FAR], noise, seed=0))
+        results.append(collect(env, LocalControllers(zero(2, 4, 10, 2, 1.0)), [NEAR, FAR], noise, seed=0))
         env.close()
     wide, square, plain = results
     assert wide.images.shape == (2, 2, 4, 64, 80, 3)
@@ -67,8 +68,8 @@ def test_rollouts_hold_bytes_where_there_are_pictures_alone_and_the_physics_has_
 
 def test_nothing_is_drawn_that_nobody_wants(monkeypatch):
     monkeypatch.setattr(offscreen.MujocoPictures, "picture", None)
-    env = Reacher(2, observation=TOP)
-    rollouts = collect(env, zero(1, 3, 10, 2, 1.0), [NEAR], np.zeros((1, 2, 3, 2)), seed=0, observe=False)
+    env, still = Reacher(2, observation=TOP), LocalControllers(zero(1, 3, 10, 2, 1.0))
+    rollouts = collect(env, still, [NEAR], np.zeros((1, 2, 3, 2)), seed=0, observe=False)
     assert rollouts.observations is None and rollouts.images is None
     env.close()
 

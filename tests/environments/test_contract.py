@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
-from problems import LinearEnv
+from helpers.problems import LinearEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
-from gps.builders.environments import environment as build
+from gps.builders.environments import make_environment
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, Entry, list_missing_members, name_entries
 from gps.environments.guard import Guarded
@@ -222,5 +222,5 @@ def test_a_plug_in_that_lacks_members_is_one_line(kind, missing, tmp_path):
         f"'task:{kind.__name__}' makes a {kind.__name__} without {missing}; derive it from gps.environments.contract"
     )
     with pytest.raises(ConfigError, match=message) as error:
-        build(config, tmp_path, 2)
+        make_environment(config, tmp_path, 2)
     assert "\n" not in str(error.value)

@@ -318,9 +318,9 @@ def test_an_experiment_names_the_id(tmp_path):
     from gps.config.environment import EnvironmentConfig
 
     config = EnvironmentConfig(id="HalfCheetah-v5", frame_skip=2, options={"ctrl_cost_weight": 0.0})
-    env = builders.environment(config, tmp_path, 2)
+    env = builders.make_environment(config, tmp_path, 2)
     assert isinstance(env, find_batch_class("HalfCheetah-v5"))
-    assert (env.dt, env.options.ctrl_cost_weight, builders.horizon(config, env)) == (0.02, 0.0, 1000)
+    assert (env.dt, env.options.ctrl_cost_weight, builders.find_horizon(config, env)) == (0.02, 0.0, 1000)
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_entries_are_chosen_as_from_the_plain_environment(chosen):
 
     def fast():
         settings = {"id": "Reacher-v5", "conditions": [{}], **chosen}
-        return builders.environment(EnvironmentConfig.model_validate(settings), Path("."), 1)
+        return builders.make_environment(EnvironmentConfig.model_validate(settings), Path("."), 1)
 
     def plain():
         return GymnasiumBatch(1, Recipe("Reacher-v5", find_spec("Reacher-v5")), threads=1, **chosen)

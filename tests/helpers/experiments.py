@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from gps.runs.run import Run
+from gps.runs import Run
 
 TO_THE_RIGHT = ({"name": "quadratic", "on": "qpos", "target": [1.0, 0.0]}, {"name": "quadratic", "weight": 0.01})
 

@@ -165,10 +165,11 @@ def without_dynamics(item: IterationRecord) -> IterationRecord:
 
 
 def evaluation(
-    rollouts: Rollouts, cost: float = 1.0, what: str = "final", player: Player = Player.LOCAL
+    episodes: Rollouts | None = None, cost: float = 1.0, what: str = "final", player: Player = Player.LOCAL
 ) -> EvaluationRecord:
-    """An evaluation in which every step costs the same."""
-    return EvaluationRecord(what, player, rollouts, np.full(rollouts.mask.shape, cost))
+    """An evaluation in which every step costs the same; by default of one episode from each of two starts."""
+    made = rollouts(np.random.default_rng(0), N=1) if episodes is None else episodes
+    return EvaluationRecord(what, player, made, np.full(made.mask.shape, cost))
 
 
 def untold(rollouts: Rollouts) -> Rollouts:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gps.players import FINAL, UNSEEN, Player
 from gps.records import IterationRecord, MixtureRecord, ModelRecord
-from gps.runs.run import Run
+from gps.runs import Run
 from helpers.records import config, covariances, evaluation, record, rollouts, with_policy
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
@@ -82,7 +82,8 @@ def make_policy_run(
 
 
 def append(run: Run, k: int, clusters: int = 3, change=lambda item: item, **sizes: int) -> None:
-    run.write(change(with_mixture(record(k, **sizes), clusters)), State(k))
+    made = change(with_mixture(record(k, **sizes), clusters))
+    run.write(made, State(k), None if made.local is None else made.local.improved)
 
 
 def cut_short(item: IterationRecord) -> IterationRecord:

@@ -23,7 +23,7 @@ from gps.inspect.comparison import (
 from gps.inspect.comparison.page import render_comparison
 from gps.inspect.statistics import interquartile_mean
 from gps.players import Player
-from gps.runs.run import Run
+from gps.runs import Run
 
 
 def make(

@@ -13,8 +13,7 @@ from helpers.runs import append, make_policy_run, make_run
 from gps import cli
 from gps.errors import RunError
 from gps.inspect.live import Live, Server
-from gps.runs import control
-from gps.runs.run import Run
+from gps.runs import Run, control
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from gps.inspect.report.words import collect_findings, describe_condition, summa
 from gps.linear_gaussian.types import LinearDynamics
 from gps.players import Player
 from gps.records import Change, ModelRecord, PlannerRecord
-from gps.runs.run import Run
+from gps.runs import Run
 from gps.status import PolicyStatus, Status
 
 # -- packing ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from gps.errors import ConfigError, RunError
 from gps.inspect.tensorboard import TensorBoard
 from gps.metrics import make_rows
 from gps.players import Player
-from gps.runs.run import Run, find_runs
+from gps.runs import Run, find_runs
 
 pytest.importorskip("tensorboardX")
 

@@ -200,7 +200,7 @@ def test_an_indefinite_cost_moves_the_lower_end_of_the_search(constraint, solver
     bound = np.array([0.1, 20.0])
     total = kl.sum(axis=1) / T if constraint == "total" else kl.max(axis=1)
     assert (total <= bound).all()
-    # KL grows without limit towards the eta that is infeasible, so the bound can be met. Dual gradient ascent does not
+    # KL grows without limit towards the eta that is infeasible, so the bound can be met. The lecture's method does not
     # find the 100 multipliers of a bound of 20 nats at that brink, and says so.
     met = [True, (constraint, solver) != ("per_step", "gradient")]
     assert result.statuses == [Status.OK if meets else Status.SEARCH_EXHAUSTED for meets in met]

@@ -1,4 +1,4 @@
-"""Policies as files, and what acts by them."""
+"""Exported policies act the same, in NumPy alone and in ONNX."""
 
 import ast
 import sys

@@ -1,19 +1,15 @@
 """`gps export`: a run's controllers or its policy as a file, from the command line."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from helpers.experiments import POINT_MASS, write
 from helpers.policies import vector_policy
 from helpers.records import config, record, state
 
+import gps
 from gps import cli
-from gps.backend import jax
-from gps.linear_gaussian.types import Controller
-from gps.policies import MLP
 from gps.policies.export import read_loader
-from gps.policies.supervised import Training
-from gps.runs.run import Run
+from gps.runs import Run
 
 
 @pytest.fixture
@@ -34,7 +30,7 @@ def test_controllers_of_a_run_act_the_same(tiny_run, load, tmp_path, monkeypatch
     assert what == "controllers of 2 conditions, 12 steps, 4 states -> 2 actions, after iteration 1"
     assert file == "tiny-seed0-iter001.npz"
     act, x = load(file), np.arange(4.0)
-    improved = tiny_run.iterations[1].improved
+    improved = tiny_run.iterations[1].local.improved
     for m in range(2):
         for t in range(12):
             np.testing.assert_allclose(act(x, t, m), improved[m].act(x, t), atol=1e-12)
@@ -43,20 +39,15 @@ def test_controllers_of_a_run_act_the_same(tiny_run, load, tmp_path, monkeypatch
 def test_what_an_iteration_made(tiny_run, load, tmp_path):
     for k, name in ((0, "0"), (-2, "-2")):
         assert cli.main(["export", str(tiny_run.path), "-o", str(tmp_path / "c.npz"), "--iteration", name]) == 0
-        expected = tiny_run.iterations[k].improved[0].act(np.ones(4), 3)
+        expected = tiny_run.iterations[k].local.improved[0].act(np.ones(4), 3)
         np.testing.assert_allclose(load(tmp_path / "c.npz")(np.ones(4), 3), expected, atol=1e-12)
 
 
-@dataclasses.dataclass(frozen=True)
-class GlobalState:
-    controllers: Controller
-    training: Training[MLP]
-
-
-def run_of(folder, *overrides, after=None) -> Run:
+def run_of(folder, policy, *overrides) -> Run:
+    """A run of one iteration that learned this policy."""
     (folder / "e").mkdir()
     run = Run.create(folder / "runs", "e", 1, config(*overrides), folder / "e", "gps run e")
-    run.write(record(0), state(0) if after is None else after)
+    run.write(record(0), state(0), policy)
     return run
 
 
@@ -65,8 +56,7 @@ def test_the_policy_of_a_run_comes_before_its_controllers(tmp_path, load, capsys
     if suffix == ".onnx":
         pytest.importorskip("onnx")
     policy = vector_policy()
-    training = Training.begin(policy, jax.random.key(0), trained=True)
-    run = run_of(tmp_path, after=GlobalState(record(0).improved, training))
+    run = run_of(tmp_path, policy)
     path = tmp_path / f"policy{suffix}"
     assert cli.main(["export", str(run.path), "-o", str(path)]) == 0
     assert "5 observations -> 33 -> 17 tanh -> 3 actions" in capsys.readouterr().out
@@ -75,15 +65,19 @@ def test_the_policy_of_a_run_comes_before_its_controllers(tmp_path, load, capsys
 
 
 def test_open_loop_actions_are_exported_as_they_run(tmp_path, load):
-    @dataclasses.dataclass(frozen=True)
-    class Planned:
-        planned: np.ndarray
-
-    planned = np.random.default_rng(0).normal(size=(2, 6, 4))
-    run = run_of(tmp_path, "algorithm.controller.execute=open_loop", after=Planned(planned))
+    open_loop = {"iterations": 1, "controller": {"execute": "open_loop"}}
+    run = gps.run(write(tmp_path / "e", POINT_MASS, algorithm=open_loop), out=tmp_path / "runs")
     assert cli.main(["export", str(run.path), "-o", str(tmp_path / "c.npz")]) == 0
-    expected = run.iterations[0].improved[1].act(planned[1, 3], 3)
-    np.testing.assert_allclose(load(tmp_path / "c.npz")(np.full(4, 9.0), 3, condition=1), expected, atol=1e-12)
+    act, episodes = load(tmp_path / "c.npz"), run.evaluation().rollouts
+    for m, t in ((0, 0), (1, 3), (1, 11)):
+        applied = np.clip(act(np.full(4, 9.0), t, condition=m), -1.0, 1.0)
+        np.testing.assert_allclose(applied, episodes.actions[m, 0, t], atol=1e-12)
+
+
+def test_what_cannot_be_stored_cannot_be_exported(tmp_path, capsys):
+    run = run_of(tmp_path, None)
+    assert cli.main(["export", str(run.path), "-o", str(tmp_path / "c.npz")]) == 2
+    assert "iteration 0 learned nothing that can be stored" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The update within a KL bound, and that its bound is the trust region's."""
+"""The update within a KL bound: its bound is the trust region's."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ def linear_gaussian() -> NeuralPolicy:
 
 
 def as_controller(policy: NeuralPolicy) -> Controller:
-    """Of one step."""
+    """The affine policy as a controller of one step."""
     W, b = policy.network.input_layer
     return Controller(np.asarray(W).T[None], np.asarray(b)[None], np.asarray(policy.covariance)[None])
 

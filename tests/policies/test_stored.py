@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from factories import controllers
-from policies_made_up import seeing_policy, vector_policy
+from helpers.policies import seeing_policy, vector_policy
+from helpers.records import controllers
 
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller

@@ -1,4 +1,4 @@
-"""The supervised step: its objective, its optimum, its outcomes, and that it goes on where it stopped."""
+"""The supervised step: its objective, its optimum, its outcomes, and its warm start."""
 
 import dataclasses
 
@@ -145,7 +145,7 @@ def test_a_warm_start_is_the_same_function_under_another_normaliser():
 
 
 def test_an_input_that_goes_twenty_times_as_far_changes_nothing_by_itself():
-    """A policy that a first, timid round of episodes has taught is still that policy in the next."""
+    """A policy trained on a first, timid round of episodes stays the same function in the next."""
     rng = np.random.default_rng(0)
 
     def data(deviation):

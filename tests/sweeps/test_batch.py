@@ -12,19 +12,18 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers.experiments import SLIDER, SLIDER_MJCF, digest, toml, write_slider
 from helpers.processes import gps_command, python, wait_until
-from helpers.records import config, record, rollouts, state
+from helpers.records import config, evaluation, record, state
 from helpers.sweeps import Killer
 
 import gps
 from gps import cli
 from gps.errors import ConfigError, RunError, SweepError
+from gps.runs import Run, find_runs, load_run
 from gps.runs.control import Stopped
-from gps.runs.run import Run, find_runs, load_run
-from gps.sweeps import Sweep, Watch, batch, worker
+from gps.sweeps import Sweep, batch, worker
 from gps.sweeps.console import SweepProgress
 from gps.sweeps.pools import Pool, open_pool
 
@@ -327,7 +326,7 @@ def test_what_is_finished_is_skipped(slider, capsys, workers):
         run = Run.create(Path("runs"), "slider", entry.seed, config(), slider, "", group=made.path.name)
         for k in range(6):
             run.write(record(k), state(k))
-        run.write_evaluation(rollouts(np.random.default_rng(0), N=1), np.ones((2, 1, 6)))
+        run.write_evaluation(evaluation())
     assert made.finished
     assert cli.main(["sweep", "slider", "--seeds", "0-1"]) == 0
     out = capsys.readouterr().out.splitlines()

@@ -49,6 +49,7 @@ from gps.problem import Problem
 from gps.records import IterationRecord, Rollouts, mean_of_whole
 from gps.sampling.policy import Policy
 from gps.status import PolicyStatus, Status
+from gps.storage.serialization import specialise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Distillation(abc.ABC):
     @property
     def state_type(self) -> Any:
         prior = self.expert.prior
-        return DistillationState[MixturePrior if prior is None else type(prior), self.learner.network_type]
+        return specialise(DistillationState, MixturePrior if prior is None else type(prior), self.learner.network_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> DistillationState:
         return DistillationState(

@@ -32,6 +32,7 @@ from gps.linear_gaussian.types import Controller, CostExpansion
 from gps.policies.neural import Network
 from gps.records import IterationRecord, Rollouts
 from gps.sampling.policy import Policy
+from gps.storage.serialization import specialise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +97,7 @@ class BADMM(Guided[TrajOpt, BADMMState]):
 
     @property
     def state_type(self) -> Any:
-        return BADMMState[self.local.state_type, self.learner.network_type]
+        return specialise(BADMMState, self.local.state_type, self.learner.network_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> BADMMState:
         local, k = self.local.begin(controllers, starts), np.asarray(controllers.feedforward)
@@ -135,9 +136,7 @@ class BADMM(Guided[TrajOpt, BADMMState]):
         )
         side = make_local_record(before, old, local.dynamics, new.previous_marginals, step, result)
         global_model = make_model_record(local.prior)
-        record = make_record(
-            before, sampled, rollouts, local.sample_costs, result, side, taught.record, global_model
-        )
+        record = make_record(before, sampled, rollouts, local.sample_costs, result, side, taught.record, global_model)
 
         multipliers, kl = state.multipliers, taught.record.kl
         if taught.training.trained:  # the multipliers and the weights wait for a policy, and for its teachers

@@ -7,10 +7,11 @@ on what the new local controllers would do there.
 
 import abc
 import dataclasses
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
+from typing_extensions import TypeVar
 
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.guided.lessons import can_teach, make_samples, teacher_kl
@@ -28,8 +29,9 @@ from gps.problem import Problem
 from gps.records import IterationRecord, PolicyRecord, Rollouts
 from gps.sampling.policy import Policy
 from gps.status import PolicyStatus
+from gps.storage.serialization import specialise
 
-Local = TypeVar("Local", bound=LocalState)
+Local = TypeVar("Local", bound=LocalState, default=LocalState, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +72,8 @@ class Taught(NamedTuple):
     conditions: Bool[np.ndarray, "M"]  # that taught
 
 
-State = TypeVar("State", bound=GuidedState)
-Optimiser = TypeVar("Optimiser", bound=LocalOptimiser)
+State = TypeVar("State", bound=GuidedState, default=GuidedState)
+Optimiser = TypeVar("Optimiser", bound=LocalOptimiser[Any], default=LocalOptimiser[Any])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,7 @@ class Guided(abc.ABC, Generic[Optimiser, State]):
 
     @property
     def state_type(self) -> Any:
-        return GuidedState[self.local.state_type, self.learner.network_type]
+        return specialise(GuidedState, self.local.state_type, self.learner.network_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> State:
         first = self.local.begin(controllers, starts)
@@ -154,7 +156,7 @@ class Guided(abc.ABC, Generic[Optimiser, State]):
             training, fit = train(state.training, samples, self.learner.options)
         unknown = np.full(teachers.feedforward.shape[:2], np.nan)
         kl = teacher_kl(training.policy, teachers, rollouts, limits) if training.trained else unknown
-        silent = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
+        silent: Any = [] if fit.outcome == PolicyStatus.WARM_UP else np.flatnonzero(~teach)
         message = " ".join(filter(None, [fit.message, *(f"Condition {m} taught it nothing." for m in silent)]))
         record = make_policy_record(Player.LOCAL, state.training, training, fit, kl, message)
         return Taught(training, add_linearised(record, model.linearised, model.local.dynamics), teach)
@@ -196,9 +198,10 @@ def linearise_policy(state: GuidedState, rollouts: Rollouts, seed: int) -> tuple
         return state.local.controllers, prior
     policy = state.training.policy
     points = policy_points(rollouts.states, policy.act(rollouts.observed), rollouts.mask)
-    prior = prior and prior.refit(points, seed)
-    dx, seen = rollouts.states.shape[-1], rollouts.mask.any(axis=1)
-    around = linearise(points, dx, policy.covariance, prior and prior.at(points))
+    prior = None if prior is None else prior.refit(points, seed)
+    belief = None if prior is None else prior.at(points)
+    dx, seen = rollouts.states.shape[-1], np.asarray(rollouts.mask.any(axis=1))
+    around = linearise(points, dx, policy.covariance, belief)
     return choose(seen, around, state.local.controllers), prior
 
 

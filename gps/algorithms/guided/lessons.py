@@ -54,7 +54,8 @@ def make_samples(
         linear = flatten_samples(np.broadcast_to(ratio[:, None], actions.shape))
     episodes = np.broadcast_to(np.arange(M * N).reshape(M, N, 1), (M, N, T))
     parts = (rollouts.observed, actions, precisions, masked)
-    return Samples(*(jax.tree.map(flatten_samples, part) for part in parts), linear, flatten_samples(episodes))
+    observed, actions, precisions, masked = jax.tree.map(flatten_samples, parts)
+    return Samples(observed, actions, precisions, masked, linear, flatten_samples(episodes))
 
 
 def flatten_samples(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *rest"]:

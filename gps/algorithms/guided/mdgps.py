@@ -95,9 +95,7 @@ class MDGPS(MixedSampling[TrajOpt, GuidedState]):
         there = new.previous_marginals if on_policy else marginals(local.dynamics, before.controllers)
         side = make_local_record(before, ran, local.dynamics, there, step, result)
         global_model = make_model_record(local.prior)
-        record = make_record(
-            before, sampled, rollouts, local.sample_costs, result, side, taught.record, global_model
-        )
+        record = make_record(before, sampled, rollouts, local.sample_costs, result, side, taught.record, global_model)
         after = make_next_state(before, rollouts, step, result, prior=local.prior, reward=local.reward)
         return GuidedState(after, taught.training, model.policy_prior), record
 

@@ -50,6 +50,7 @@ a function of the state, with the wrong sign, and PI² does not correct gains.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ from gps.sampling.policy import Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PIGPS(MixedSampling[LocalOptimiser, GuidedState]):
+class PIGPS(MixedSampling[LocalOptimiser[Any], GuidedState]):
     """The algorithm. `local` may be any optimiser that learns from samples of the controllers in its state."""
 
     def improve(

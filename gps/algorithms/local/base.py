@@ -6,10 +6,11 @@ is a function of arrays.
 
 import abc
 import dataclasses
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
+from typing_extensions import TypeVar
 
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.local.execution import Execution, make_executable
@@ -26,7 +27,7 @@ from gps.problem import Problem
 from gps.records import Change, IterationRecord, LocalRecord, ModelRecord, PolicyRecord, Rollouts, mean_of_whole
 from gps.sampling.policy import Policy
 
-Prior = TypeVar("Prior", bound=DynamicsPrior)
+Prior = TypeVar("Prior", bound=DynamicsPrior, default=DynamicsPrior, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class LocalState(Generic[Prior]):
     cost: Float[np.ndarray, "M"]  # mean of the last samples
 
 
-State = TypeVar("State", bound=LocalState)
+State = TypeVar("State", bound=LocalState, default=LocalState)
 
 
 class LocalModel(NamedTuple):
@@ -177,8 +178,9 @@ def fit_local_model(
         learned, reward = reward.fit(rollouts, seed)
         expansion, sample_costs = expansion + learned, sample_costs + reward.costs(rollouts)
     transitions = Transitions.of(states, actions, mask)
-    prior = state.prior and state.prior.refit(transitions, seed)
-    dynamics = fit_dynamics(states, actions, mask, prior and prior.at(transitions), ridge, center)
+    prior = None if state.prior is None else state.prior.refit(transitions, seed)
+    belief = None if prior is None else prior.at(transitions)
+    dynamics = fit_dynamics(states, actions, mask, belief, ridge, center)
     return LocalModel(dynamics.numpy(), expansion, sample_costs, prior, reward)
 
 

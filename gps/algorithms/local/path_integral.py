@@ -29,6 +29,10 @@ TIE = 1e-12
 """Costs whose range is smaller than this share of their size are equal up to rounding."""
 
 
+Trace = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
+"""log η, KL and distance from the bound of each evaluation."""
+
+
 class Weights(NamedTuple):
     """Probabilities of the samples at each step. Where `distinct` is False, all cost the same and have equal weights."""
 
@@ -100,9 +104,11 @@ class _Search(NamedTuple):
 
     above: Float[np.ndarray, "M N T"]
     mask: Bool[np.ndarray, "M N T"]
-    count: Int[np.ndarray, "M T"]
+    present: Int[np.ndarray, "M T"]  # the number of samples
 
-    def at(self, log_eta: Float[np.ndarray, "M T"]):
+    def at(
+        self, log_eta: Float[np.ndarray, "M T"]
+    ) -> tuple[Float[np.ndarray, "M N T"], Float[np.ndarray, "M T"], Float[np.ndarray, "M T"]]:
         """Weights, their KL from uniform ones, and d log KL / d log η = −Var_w(S / η) / KL."""
         scaled = self.above / np.exp(log_eta)[:, None]
         raw = np.where(self.mask, np.exp(-scaled), 0.0)
@@ -111,10 +117,12 @@ class _Search(NamedTuple):
         mean = (weights * scaled).sum(axis=1)
         variance = (weights * (scaled - mean[:, None]) ** 2).sum(axis=1)
         # KL = Σ w log (n w) = −E_w[S/η] − log (1/n) Σ exp(−S/η)
-        kl = np.maximum(np.log(np.maximum(self.count, 1) / total) - mean, 0.0)
+        kl = np.maximum(np.log(np.maximum(self.present, 1) / total) - mean, 0.0)
         return weights, kl, -variance / np.maximum(kl, 1e-300)
 
-    def run(self, bound: Float[np.ndarray, "M"], lowest: Float[np.ndarray, "M T"], distinct: Bool[np.ndarray, "M T"]):
+    def run(
+        self, bound: Float[np.ndarray, "M"], lowest: Float[np.ndarray, "M T"], distinct: Bool[np.ndarray, "M T"]
+    ) -> tuple[Float[np.ndarray, "M T"], Bool[np.ndarray, "M T"], Trace]:
         """log η of each step, whether the bound is active there, and the trace of the search."""
         aim = (bound * (1.0 - TOLERANCE))[:, None]  # within the tolerance of the aim is then within the bound
         _, kl, _ = self.at(lowest)
@@ -122,7 +130,7 @@ class _Search(NamedTuple):
         # For costs within [0, 1], KL <= 1 / (8 η²): the root is below this η (Hoeffding's lemma).
         low, high = lowest.copy(), np.maximum(-0.5 * np.log(8.0 * aim), lowest)
         log_eta = np.where(active, high, lowest)
-        trace: tuple[list, list, list] = ([], [], [])
+        trace: Trace = ([], [], [])
         for _ in range(MAX_EVALUATIONS):
             _, kl, slope = self.at(log_eta)
             off = np.where(active, np.abs(kl - aim) / aim, 0.0)
@@ -139,7 +147,9 @@ class _Search(NamedTuple):
         return np.where(off > TOLERANCE, high, log_eta), active, trace
 
 
-def _make_trace(trace: tuple[list, list, list], span: Float[np.ndarray, "M T"]):
+def _make_trace(
+    trace: Trace, span: Float[np.ndarray, "M T"]
+) -> tuple[Int[np.ndarray, "M"], Float[np.ndarray, "M e"], Float[np.ndarray, "M e"]]:
     """The search of each condition: at each evaluation, the step that was farthest from its bound."""
     M = len(span)
     if not trace[0]:

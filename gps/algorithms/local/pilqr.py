@@ -35,7 +35,7 @@ import dataclasses
 from typing import Any, Generic
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.algorithms.local.base import (
     LocalModel,
@@ -52,10 +52,11 @@ from gps.algorithms.local.path_integral import Weights, apply_floor, cost_to_go,
 from gps.algorithms.local.pi2 import exploration, predict_gain
 from gps.algorithms.local.trajopt import ModelBasedOptimiser, UpdateProblem, predict_change
 from gps.algorithms.local.verdict import align, choose
-from gps.backend import jax, jnp
-from gps.linear_gaussian.types import Controller
+from gps.backend import Array, jax, jnp
+from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
 from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts
+from gps.storage.serialization import specialise
 
 MOST = 0.99
 """Largest share of the KL bound for the residual: the model-based stage always has some of it."""
@@ -88,7 +89,7 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
 
     @property
     def state_type(self) -> Any:
-        return PILQRState[self.prior_type]
+        return specialise(PILQRState, self.prior_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILQRState:
         M, T = len(starts), controllers.horizon
@@ -166,7 +167,7 @@ def split_costs(
     return residual, np.minimum(share, MOST)
 
 
-def _spread(values: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:
+def _spread(values: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:
     """The variance over samples, summed over steps."""
     count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
     mean = np.where(mask, values, 0.0).sum(axis=1, keepdims=True) / count
@@ -174,16 +175,24 @@ def _spread(values: Float[np.ndarray, "M N T"], mask) -> Float[np.ndarray, "M"]:
 
 
 @jax.jit
-def _replay_costs(dynamics, cost, controller, starts: Float[np.ndarray, "M N dx"], noise):
+def _replay_costs(
+    dynamics: LinearDynamics,
+    cost: CostExpansion,
+    controller: Controller,
+    starts: Float[Array, "M N dx"],
+    noise: Float[Array, "M N T du"],
+) -> Float[Array, "M N T"]:
     """The cost of each step when the fitted dynamics replay the samples, (M, N, T)."""
 
-    def one(dynamics, cost, controller, start, noise):
+    def replay_one(
+        dynamics: LinearDynamics, cost: CostExpansion, controller: Controller, start: Array, noise: Array
+    ) -> Array:
         K, k = controller.feedback, controller.feedforward
         (_, dx), dz = dynamics.offset.shape, cost.gradient.shape[-1]
         F = jnp.concatenate([dynamics.matrix, jnp.zeros((1, dx, dz))])  # the last step has no successor
         c = jnp.concatenate([dynamics.offset, jnp.zeros((1, dx))])
 
-        def step(x, at_t):
+        def step(x: Array, at_t: tuple[Array, ...]) -> tuple[Array, Array]:
             F, c, K, k, e = at_t
             z = jnp.concatenate([x, K @ x + k + e])
             return F @ z + c, z
@@ -192,4 +201,4 @@ def _replay_costs(dynamics, cost, controller, starts: Float[np.ndarray, "M N dx"
         quadratic = jnp.einsum("ti,tij,tj->t", z, cost.hessian, z)
         return 0.5 * quadratic + jnp.sum(cost.gradient * z, axis=-1) + cost.constant
 
-    return jax.vmap(jax.vmap(one, (None, None, None, 0, 0)))(dynamics, cost, controller, starts, noise)
+    return jax.vmap(jax.vmap(replay_one, (None, None, None, 0, 0)))(dynamics, cost, controller, starts, noise)

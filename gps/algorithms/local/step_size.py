@@ -32,11 +32,11 @@ def adapt_shared_multiplier(
     low: float,
     high: float,
 ) -> Float[np.ndarray, "M"]:
-    """The next multiplier of all conditions, by the sum of their changes: where they share a policy, they share it.
+    """The next multiplier of conditions that share a policy and therefore the multiplier, by the sum of their changes.
 
-    It goes on from the geometric mean of theirs. A condition of which nothing is known (NaN) is not counted.
+    It starts from the geometric mean of the last multipliers. A condition without known changes (NaN) is not counted.
     """
     known = np.isfinite(predicted) & np.isfinite(actual)
     last = np.exp(np.log(multiplier).mean(keepdims=True))
-    sums = (values[known].sum(keepdims=True) for values in (predicted, actual))
-    return np.broadcast_to(adapt_multiplier(last, *sums, low, high), multiplier.shape)
+    promised, came = (values[known].sum(keepdims=True) for values in (predicted, actual))
+    return np.broadcast_to(adapt_multiplier(last, promised, came, low, high), multiplier.shape)

@@ -33,6 +33,7 @@ from gps.linear_gaussian.types import Controller
 from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts, Search
 from gps.status import Status
+from gps.storage.serialization import specialise
 
 KL_TOLERANCE = 1e-2
 """Relative tolerance of the search for η: the model is not worth a third digit, and each evaluation has its price."""
@@ -128,7 +129,7 @@ class TrajOpt(ModelBasedOptimiser[LocalState]):
 
     @property
     def state_type(self) -> Any:
-        return LocalState[self.prior_type]
+        return specialise(LocalState, self.prior_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> LocalState:
         return self.make_first_state(controllers, starts)

@@ -73,7 +73,7 @@ def judge(
     finite = np.array([all(np.isfinite(leaf[m]).all() for leaf in jax.tree.leaves(parts)) for m in range(len(status))])
     new = np.array([Status(code).improved for code in status])
     status[~mask.all(axis=(1, 2)) & (status == Status.OK)] = Status.SAMPLES_DROPPED
-    status[~mask.all(axis=2).any(axis=1) & new] = Status.NONE_WHOLE
+    status[~np.any(np.all(mask, axis=2), axis=1) & new] = Status.NONE_WHOLE
     status[~finite] = Status.NOT_FINITE
     status[~mask.any(axis=(1, 2))] = Status.NO_VALID_SAMPLES
     return status, np.array([Status(code).improved for code in status])

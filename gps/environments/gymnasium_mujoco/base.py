@@ -155,7 +155,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
     def body(self, name: int | str) -> Floats:
         """The live position of a body, by name or number, (n, 3), in metres; for classes with `xpos` in `fields`."""
         if name not in self._bodies:
-            found = name
+            found: Any = name
             if isinstance(name, str):
                 found = identify(self.model, mujoco.mjtObj.mjOBJ_BODY, name, f"{self.id} needs one more body:")
             elif not 0 <= name < self.model.nbody:
@@ -220,6 +220,7 @@ class GymnasiumMujocoEnv(MujocoEnv):
 
     def _read_contact_forces(self) -> None:
         """Call `mj_rnePostConstraint`, as the original does after its step: MuJoCo's batch cannot."""
+        assert self._data is not None
         for i in range(self.num_envs) if self._divergence.alive is None else self._divergence.alive:
             self.batch.get_data(i, self._data)
             mujoco.mj_rnePostConstraint(self.model, self._data)

@@ -139,9 +139,8 @@ class Conditions:
         prefix = name.partition("_")[0]
         if name not in _EDITABLE:
             raise ValueError(f"model: unknown field {name!r}{suggest(name, _EDITABLE)}")
-        rows: int | slice = identify(self.model, _OBJECTS[prefix], key, f"{name}: {prefix}")
-        if prefix == "dof":
-            rows = joint_slice(self.model, "qvel", rows)
+        found = identify(self.model, _OBJECTS[prefix], key, f"{name}: {prefix}")
+        rows: int | slice = joint_slice(self.model, "qvel", found) if prefix == "dof" else found
         return name, rows, read_numbers(value, getattr(self.model, name)[rows].shape, f"{name} of {key!r}")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import mujoco
 import numpy as np
 
-from gps.environments.contract import Floats, Mechanics
+from gps.environments.contract import Floats
 from gps.environments.parts import Layout
+from gps.linear_gaussian.mechanics import Mechanics
 
 
 def find_mechanics(model: mujoco.MjModel, layout: Layout, dt: float) -> Mechanics | None:

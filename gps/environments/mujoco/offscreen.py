@@ -213,7 +213,9 @@ class GymnasiumPictures:
         """Return a picture of simulation `i` now, (height, width, 3) uint8, scaled to the size."""
         from PIL import Image
 
-        frame = np.asarray(self._environment.render()[i], dtype=np.uint8)
+        pictures = self._environment.render()
+        assert pictures is not None
+        frame = np.asarray(pictures[i], dtype=np.uint8)
         return np.asarray(Image.fromarray(frame).resize(self._size, Image.Resampling.BILINEAR))
 
     def close(self) -> None:

@@ -96,7 +96,7 @@ class Processes:
             yield i, Outcome(seen, **table, action=None if applied is None else np.array(applied))
 
     def close(self, grace: float = _GRACE) -> None:
-        """End the processes. After `grace` seconds, or if this is interrupted, those that are left are killed."""
+        """End the processes. After `grace` seconds, or on an interruption, kill the rest."""
         try:
             for worker in self._all:
                 worker.ask_to_end()

@@ -143,7 +143,7 @@ class Simulation:
         )
         success = info.get("success", info.get("is_success"))
         success = None if success is None else bool(success)
-        applied = info.get("action")
+        applied: Any = info.get("action")
         applied = np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None
         try:
             seen = self._flatten(observation)
@@ -330,7 +330,7 @@ def _find_dtype(env: gymnasium.Env, spaces: Mapping[str, Any], parts: Iterable[s
 
 def _holds_bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bool:
     """True if a part, or the part whose entries it chooses, holds bytes."""
-    space = env.observation_space
+    space: Any = env.observation_space
     for key in spaces[part if part in spaces else whole(part)][0]:
         space = space[key]
     return space.dtype == np.uint8

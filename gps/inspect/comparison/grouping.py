@@ -12,7 +12,7 @@ from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.comparison.groups import Comparison, Group
 from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read_member
 from gps.players import Player
-from gps.runs.run import Run, find_runs
+from gps.runs import Run, find_runs
 
 _NO_SETTING = ("seed", "description", "environment.threads")  # settings that may differ within a group
 

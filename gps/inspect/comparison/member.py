@@ -15,7 +15,7 @@ from gps.inspect.statistics import Curve
 from gps.metrics import Row, make_evaluation_rows
 from gps.players import EVALUATIONS, FINAL, TEACHERS, UNSEEN, Player
 from gps.records import EvaluationRecord, Rollouts
-from gps.runs.run import Run
+from gps.runs import Run
 
 EXPERIMENT = "experiment"
 """The key of a run's name among its settings."""

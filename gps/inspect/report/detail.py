@@ -28,7 +28,7 @@ from gps.players import FINAL, UNSEEN
 
 if TYPE_CHECKING:
     from gps.records import IterationRecord, LocalRecord, MixtureRecord, Rollouts
-    from gps.runs.run import Run
+    from gps.runs import Run
 
 
 ELLIPSES = 10

@@ -37,7 +37,7 @@ from gps.players import UNSEEN, Player
 
 if TYPE_CHECKING:
     from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord
-    from gps.runs.run import Run
+    from gps.runs import Run
 
 
 # -- pieces ----------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from gps.inspect.report.thinning import choose_iterations, fits
 from gps.inspect.report.words import collect_findings, describe_condition, summarize
 
 if TYPE_CHECKING:
-    from gps.runs.run import Run
+    from gps.runs import Run
 
 SCRIPTS = ("base.js", "overview.js", "detail.js", "app.js")
 
