@@ -13,6 +13,7 @@ from gps import cli
 from gps.errors import ConfigError, RunError
 from gps.inspect.tensorboard import TensorBoard
 from gps.metrics import make_rows
+from gps.players import Player
 from gps.runs import Run, find_runs
 
 pytest.importorskip("tensorboardX")
@@ -69,6 +70,16 @@ def test_scalars_of_a_policy_and_of_an_environment_that_does_not_tell_of_success
     assert shared["by_iteration/policy_deviation_u1"][0] == np.float32(made.policy.deviation[1])
     assert read(tmp_path / "by_environment_steps/condition_1")["by_environment_steps/evaluation_unseen_cost"][36] == 6
     assert not any("success" in tag for folder in tmp_path.glob("*/*") for tag in read(folder))
+    board.on_end(None)
+
+
+def test_scalars_without_local_controllers(tmp_path):
+    board = TensorBoard(tmp_path)
+    made = with_policy(record(0), teacher=Player.EXPERT)
+    board.on_iteration(made)
+    tags = {tag.partition("/")[2] for tag in read(tmp_path / "by_iteration/condition_0")}
+    assert tags == {"cost", "saturated", "policy_kl_step", "success"}
+    assert read(tmp_path / "by_iteration/all")["by_iteration/policy_loss_after"][0] == 2
     board.on_end(None)
 
 
