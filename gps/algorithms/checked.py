@@ -13,6 +13,7 @@ from gps.algorithms.algorithm import Algorithm, AlgorithmState, AnyAlgorithm, Ne
 from gps.errors import AlgorithmFault, GpsError, one_line
 from gps.linear_gaussian.types import Controller
 from gps.players import EVALUATIONS, Player
+from gps.policies.neural import NeuralPolicy
 from gps.problem import Problem
 from gps.protocols import list_missing
 from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord, Rollouts
@@ -89,6 +90,9 @@ class CheckedAlgorithm:
     def learned(self, state: AlgorithmState) -> Policy:
         policy = _call("learned", self._inner.learned, state)
         _call("learned", self._check_policy, "learned", policy)
+        parameters = _call("learned", lambda: policy.parameters)
+        storable = parameters is None or isinstance(parameters, Controller | NeuralPolicy)
+        _require(storable, "learned().parameters", parameters, "a NeuralPolicy, a batch of Controllers, or None")
         return policy
 
     def teachers(self, state: AlgorithmState) -> tuple[Policy, ...]:
