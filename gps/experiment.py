@@ -85,7 +85,7 @@ class Experiment:
             RunError: if there is no such iteration, it is damaged, or its policy cannot be evaluated.
         """
         state = run.state(iteration, self.algorithm.state_type)
-        policy = self.algorithm.unchecked.learned(state).parameters
+        policy = self.algorithm.parameters(state)
         if isinstance(policy, NeuralPolicy) and (why := find_fault(policy)):
             raise unusable_policy(run, iteration, why)
         return state

@@ -46,11 +46,6 @@ class CheckedAlgorithm:
         _require(isinstance(algorithm.needs, Needs), "needs", algorithm.needs, "gps.algorithms.algorithm.Needs")
 
     @property
-    def unchecked(self) -> AnyAlgorithm:
-        """The algorithm within: for a state that may be damaged, which is no fault of the algorithm."""
-        return self._inner
-
-    @property
     def problem(self) -> Problem:
         return self._inner.problem
 
@@ -94,6 +89,10 @@ class CheckedAlgorithm:
         storable = parameters is None or isinstance(parameters, Controller | NeuralPolicy)
         _require(storable, "learned().parameters", parameters, "a NeuralPolicy, a batch of Controllers, or None")
         return policy
+
+    def parameters(self, state: AlgorithmState) -> Any:
+        """The parameters of `learned(state)`, unchecked: a stored state may be damaged, and not by the algorithm."""
+        return _call("learned", lambda: self._inner.learned(state).parameters)
 
     def teachers(self, state: AlgorithmState) -> tuple[Policy, ...]:
         teachers = _call("teachers", self._inner.teachers, state)
