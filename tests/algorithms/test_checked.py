@@ -503,7 +503,7 @@ RULES = {
     "random actions": (
         with_policy("policy", lambda policy: Shaky(policy.controllers)),
         SAME,
-        "the policy that algorithm.policy returned acts differently .* at step 0",
+        r"the policy that algorithm\.policy returned .* at step 0",
     ),
     "asymmetric": (with_policy("policy", skew), SYMMETRIC, "algorithm.policy returned .* is not symmetric"),
     "indefinite": (
