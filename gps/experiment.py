@@ -19,7 +19,7 @@ from gps.callbacks import Callback, CallbackList
 from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
 from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
-from gps.errors import ConfigError, TroubleError
+from gps.errors import AlgorithmFault, ConfigError, TroubleError
 from gps.players import FINAL, UNSEEN
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
@@ -87,7 +87,7 @@ class Experiment:
             RunError: if there is no such iteration, it is damaged, or its policy cannot be evaluated.
         """
         state = run.state(iteration, self.algorithm.state_type)
-        policy = self.algorithm.unchecked.learned(state).parameters
+        policy = self.algorithm.parameters(state)
         if isinstance(policy, NeuralPolicy) and (why := find_fault(policy)):
             raise unusable_policy(run, iteration, why)
         return state
@@ -236,7 +236,11 @@ def _loop(run: Run, built: Experiment, state: AlgorithmState, total: int, callba
     with threadpool_limits(1):
         while state.iteration < total:
             state, record = built.iterate(state, watch)
-            run.write(record, state, built.algorithm.learned(state).parameters)
+            learned = built.algorithm.learned(state).parameters
+            try:
+                run.write(record, state, learned)
+            except TypeError as error:
+                raise AlgorithmFault(f"the algorithm's record, state or policy cannot be stored: {error}") from error
             watch.on_iteration(record)
             if record.troubles and built.config.algorithm.on_trouble == "stop":
                 raise TroubleError(_explain_stop(run, record))

@@ -13,6 +13,7 @@ from gps.algorithms.algorithm import Algorithm, AlgorithmState, AnyAlgorithm, Ne
 from gps.errors import AlgorithmFault, GpsError, one_line
 from gps.linear_gaussian.types import Controller
 from gps.players import EVALUATIONS, Player
+from gps.policies.neural import NeuralPolicy
 from gps.problem import Problem
 from gps.protocols import list_missing
 from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord, Rollouts
@@ -43,11 +44,6 @@ class CheckedAlgorithm:
         self._M = conditions
         _require(isinstance(algorithm.problem, Problem), "problem", algorithm.problem, "a gps.problem.Problem")
         _require(isinstance(algorithm.needs, Needs), "needs", algorithm.needs, "gps.algorithms.algorithm.Needs")
-
-    @property
-    def unchecked(self) -> AnyAlgorithm:
-        """The algorithm within: for a state that may be damaged, which is no fault of the algorithm."""
-        return self._inner
 
     @property
     def problem(self) -> Problem:
@@ -89,7 +85,14 @@ class CheckedAlgorithm:
     def learned(self, state: AlgorithmState) -> Policy:
         policy = _call("learned", self._inner.learned, state)
         _call("learned", self._check_policy, "learned", policy)
+        parameters = _call("learned", lambda: policy.parameters)
+        storable = parameters is None or isinstance(parameters, Controller | NeuralPolicy)
+        _require(storable, "learned().parameters", parameters, "a NeuralPolicy, a batch of Controllers, or None")
         return policy
+
+    def parameters(self, state: AlgorithmState) -> Any:
+        """The parameters of `learned(state)`, unchecked: a stored state may be damaged, and not by the algorithm."""
+        return _call("learned", lambda: self._inner.learned(state).parameters)
 
     def teachers(self, state: AlgorithmState) -> tuple[Policy, ...]:
         teachers = _call("teachers", self._inner.teachers, state)

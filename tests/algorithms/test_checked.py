@@ -13,18 +13,22 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from helpers.broken_algorithms import Sound, State, with_policy, with_record
-from helpers.experiments import POINT_MASS, toml
+from helpers.experiments import POINT_MASS, digest, toml, write
 from helpers.linear_system import DU, DX, FIRST, PROBLEM, STARTS, M, N, T, learn, roll_out
 
+import gps
+from gps import builders, cli
 from gps.algorithms.algorithm import Algorithm, AlgorithmState, Needs
 from gps.algorithms.checked import CheckedAlgorithm
 from gps.algorithms.local.trajopt import TrajOpt
+from gps.backend import jax
 from gps.config import parse
 from gps.errors import AlgorithmFault, CostFault
 from gps.experiment import Experiment
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
+from gps.policies import MLP, NeuralPolicy
 from gps.policies.played import LocalControllers
 from gps.protocols import list_members
 from gps.sampling.policy import Policy
@@ -466,6 +470,13 @@ class OtherType(Sound):
     state_type = Steps
 
 
+class OwnNetwork(MLP):
+    """A network that this library does not know."""
+
+
+OWN = NeuralPolicy.untrained(OwnNetwork.create((4, 3, 2), jax.random.key(0)))
+
+
 def skew(policy):
     covariance = np.array(policy.covariance)
     covariance[1, 2, 0, 1] += 1e-3
@@ -492,7 +503,7 @@ RULES = {
     "random actions": (
         with_policy("policy", lambda policy: Shaky(policy.controllers)),
         SAME,
-        "the policy that algorithm.policy returned acts differently .* at step 0",
+        r"the policy that algorithm\.policy returned .* at step 0",
     ),
     "asymmetric": (with_policy("policy", skew), SYMMETRIC, "algorithm.policy returned .* is not symmetric"),
     "indefinite": (
@@ -508,9 +519,14 @@ RULES = {
     "a state that cannot be stored": (Unstorable, STORED, "thing"),
     "a state of another type": (OtherType, STORED, "algorithm.state_type does not describe the state: "),
     "parameters that cannot be stored": (
+        with_policy("learned", lambda policy: Changed(policy, {"parameters": OWN})),
+        KEPT,
+        "a policy with the network OwnNetwork cannot be stored; add it to NETWORKS",
+    ),
+    "parameters of another type": (
         with_policy("learned", lambda policy: Changed(policy, {"parameters": {"gain": 1.0}})),
         KEPT,
-        "dict",
+        r"learned\(\)\.parameters: got \{'gain': 1\.0\}; expected a NeuralPolicy, a batch of Controllers, or None",
     ),
     "teachers in a list": (
         type("Broken", (Sound,), {"teachers": lambda self, state: [1]}),
@@ -533,3 +549,63 @@ def test_gps_check_finds(built, case):
     assert re.search(problem, broken[rule].problem), broken[rule].problem
     assert broken[rule].remedy
     assert "\n" not in broken[rule].problem
+
+
+# -- in a run --------------------------------------------------------------------------------------------------------
+
+
+class Flat(LocalControllers):
+    def act(self, seen, t):
+        return super().act(seen, t)[:, 0]
+
+
+class Failing(LocalControllers):
+    def act(self, seen, t):
+        raise KeyError("torque")
+
+
+RUNS = {
+    "a method that raises": (
+        type("Broken", (Sound,), {"fit": lambda self, *arguments: {}["gain"]}),
+        "algorithm.fit raised KeyError: 'gain'",
+    ),
+    "actions of another shape": (
+        with_policy("policy", lambda policy: Flat(policy.controllers)),
+        "the policy's actions at step 0 have the shape (2, 2); expected (2, 2, 2)",
+    ),
+    "actions that raise": (
+        with_policy("policy", lambda policy: Failing(policy.controllers)),
+        "the policy raised at step 0: KeyError: 'torque'",
+    ),
+    "an indefinite covariance": (
+        with_policy("policy", make_indefinite),
+        "the covariance of the policy's noise is not positive definite: condition 1, step 2, with the least eigenvalue",
+    ),
+    "a state that cannot be stored": (Unstorable, "the algorithm's record, state or policy cannot be stored: "),
+    "parameters that cannot be stored": (
+        RULES["parameters that cannot be stored"][0],
+        "the algorithm's record, state or policy cannot be stored: a policy with the network OwnNetwork cannot be ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_a_run_ends_with_an_error_of_one_line(case, tmp_path, monkeypatch, capsys):
+    kind, message = RUNS[case]
+    monkeypatch.setattr(builders, "make_algorithm", lambda config, directory, problem: kind(problem))
+    environment = {"horizon": 5, "threads": 1}
+    folder = write(tmp_path / "point", POINT_MASS, environment=environment, algorithm={"samples": 2})
+    assert cli.main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 2
+    error, progress = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"gps: error: {message}")
+    assert progress.startswith("gps: 0 complete iterations on disk")
+
+
+def test_a_sound_algorithm_runs_and_resumes(tmp_path, monkeypatch):
+    monkeypatch.setattr(builders, "make_algorithm", lambda config, directory, problem: Sound(problem))
+    folder = write(tmp_path / "point", POINT_MASS, algorithm={"samples": 2, "iterations": 3})
+    whole = gps.run(folder, out=tmp_path / "runs")
+    part = gps.run(folder, out=tmp_path / "runs", iterations=1)
+    assert digest(gps.resume(part.path, iterations=2)) == digest(whole)
+    assert whole.iterations[-1].local is None and whole.iterations[-1].policy is None
+    assert cli.main(["show", str(whole.path)]) == 0

@@ -1,4 +1,4 @@
-"""The planner against LQR where that is exact, and what it does where it is not."""
+"""The planner against LQR where that is exact, and against other searches where it is not."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def problem(low=-WIDE, high=WIDE) -> PlanningProblem:
     return PlanningProblem(Linear(np.hstack([A, B])), low, high, np.ones(DX + DU), np.int32(T))
 
 
-def rolled(x, actions):
+def cost_of(x, actions):
     """The cost of a plan on the true system."""
     total = 0.0
     for t, u in enumerate(actions):
@@ -66,18 +66,18 @@ def test_on_a_linear_system_it_is_the_feedback_of_lqr(t):
 
 
 def test_the_curvature_is_that_of_the_cost_to_go():
-    """Of the Riccati recursion, whose covariance at temperature 1 is its inverse."""
+    """The Riccati recursion's covariance at temperature 1 is its inverse."""
     quu = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12).curvature
     np.testing.assert_allclose(quu, np.linalg.inv(np.tile(optimum().covariance[0], (2, 1, 1))), rtol=1e-5)
 
 
-def test_what_comes_after_the_episode_costs_nothing():
+def test_steps_after_the_episode_cost_nothing():
     plans = improve_plans(problem(), quadratic, STARTS, T - 2, Plan.none(2, T, DU), 12)
     short = improve_plans(problem(), quadratic, STARTS, T - 2, Plan.none(2, 2, DU), 12)
     np.testing.assert_allclose(plans.actions[:, :2], short.actions, atol=1e-7)
 
 
-def test_a_short_horizon_plans_as_if_all_ended_there():
+def test_a_short_horizon_ignores_later_steps():
     near = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, 3, DU), 12)
     far = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
     assert np.abs(near.actions[:, 0] - far.actions[:, 0]).max() > 1e-3
@@ -94,9 +94,9 @@ def test_limits_are_kept_and_used():
     assert (np.linalg.eigvalsh(plans.curvature) > 0).all()
     for start, actions in zip(STARTS, plans.actions, strict=True):
         free = minimize(
-            lambda u, start=start: rolled(start, u.reshape(T, DU)), np.zeros(T * DU), bounds=[(-0.4, 0.3)] * (T * DU)
+            lambda u, start=start: cost_of(start, u.reshape(T, DU)), np.zeros(T * DU), bounds=[(-0.4, 0.3)] * (T * DU)
         )
-        assert rolled(start, actions) <= free.fun + 1e-3 * abs(free.fun)
+        assert cost_of(start, actions) <= free.fun + 1e-3 * abs(free.fun)
 
 
 @pytree
@@ -120,7 +120,7 @@ def wavy(x, u, t):
     return 1.0 - jnp.cos(x[0]) + 0.1 * x[1] ** 2 + 0.01 * u[0] ** 2
 
 
-def test_rounds_and_guesses_never_make_it_worse_and_a_cost_that_is_not_convex_is_no_trouble():
+def test_rounds_and_guesses_never_raise_a_cost_that_is_not_convex():
     pendulum = PlanningProblem(Pendulum(np.zeros(0)), np.full(1, -2.0), np.full(1, 2.0), np.ones(3), np.int32(100))
     states = np.array([[2.5, 0.0], [-2.0, 0.5], [0.1, 0.0]])
 
@@ -145,7 +145,7 @@ def test_rounds_and_guesses_never_make_it_worse_and_a_cost_that_is_not_convex_is
     np.testing.assert_allclose(begun, np.minimum(np.min(each, axis=0), costs[0]), rtol=1e-9)
 
 
-def test_a_plan_goes_on_where_the_last_one_ended():
+def test_a_plan_goes_on_from_the_last_one():
     plans = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 12)
     after = STARTS @ A.T + plans.actions[:, 0] @ B.T
     again = improve_plans(problem(), quadratic, after, 1, plans.shift(), 0)
@@ -156,7 +156,7 @@ def test_a_plan_goes_on_where_the_last_one_ended():
     np.testing.assert_allclose(better.actions[:, : T - 1], plans.actions[:, 1:], atol=1e-5)
 
 
-def test_each_state_is_planned_for_as_if_it_were_alone():
+def test_each_plan_is_independent_of_the_others():
     both = improve_plans(problem(), quadratic, STARTS, 0, Plan.none(2, T, DU), 3)
     other = improve_plans(problem(), quadratic, np.stack([STARTS[0], 5 * STARTS[1]]), 0, Plan.none(2, T, DU), 3)
     np.testing.assert_array_equal(both.actions[0], other.actions[0])

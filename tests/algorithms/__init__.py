@@ -1,0 +1,1 @@
+"""Tests of the algorithms. They are a package, because another folder has a `test_contract.py` too."""
