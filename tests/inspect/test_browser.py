@@ -17,8 +17,8 @@ from gps.inspect.live import Server
 from gps.inspect.report.page import write_report
 from gps.players import Player
 from gps.records import ModelRecord, PlannerRecord
-from gps.runs.control import read_request
 from gps.runs import Run
+from gps.runs.control import read_request
 from gps.status import Status
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
