@@ -84,7 +84,7 @@ def test_it_warms_up_and_trains_a_policy(run):
 
 
 def test_its_key_weighs_the_conditions(experiment, run):
-    """With another sharpness the controllers are the same, and the policy is another."""
+    """Another sharpness changes the policy and leaves the local controllers as they are."""
     other = gps.run(experiment, overrides=["algorithm.sharpness=0.0"], iterations=2, out=experiment.parent / "runs")
     one, two = (made.iterations[1] for made in (run, other))
     np.testing.assert_array_equal(one.local.improved.feedback, two.local.improved.feedback)

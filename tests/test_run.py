@@ -21,8 +21,8 @@ from gps.errors import RunError
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.records import PlannerRecord
-from gps.runs.layout import FORMAT, SIDES
 from gps.runs import Run, find_runs, load_run
+from gps.runs.layout import FORMAT, SIDES
 from gps.status import Status
 
 CORE = ["SHA256SUMS", "metrics.csv", "record.npz", "rollouts.npz", "state.npz", "timing.npz"]

@@ -1,4 +1,4 @@
-"""What disturbs a sweep."""
+"""A disturbance of sweeps."""
 
 import os
 import signal
@@ -23,10 +23,10 @@ class Killer(Watch):
         end = time.monotonic() + 600
         while self.seeds - self.killed.keys() and time.monotonic() < end:
             for entry in sweep.entries:
-                events = sweep.journal(entry)
+                events = sweep.read_journal(entry)
                 if entry.seed in self.seeds - self.killed.keys() and events and events[-1].event == "begin":
                     assert events[-1].pid != os.getpid()
-                    if done := sweep.progress(entry):
+                    if done := sweep.count_iterations(entry):
                         os.kill(events[-1].pid, signal.SIGKILL)
                         self.killed[entry.seed] = done
             time.sleep(0.01)
