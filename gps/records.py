@@ -283,8 +283,8 @@ class IterationRecord:
 class EvaluationRecord:
     """Episodes without noise at the end of a run, one for each start.
 
-    `what` is a key of `gps.players.EVALUATIONS`: "final", what was learned, from the conditions; "unseen", the same from
-    the test conditions; or the value of a `Player` who taught a policy, such as "local" or "expert".
+    `what` is a key of `gps.players.EVALUATIONS`: "final", what was learned, from the conditions; "unseen", the same
+    from the test conditions; or the value of a `Player` who taught a policy, such as "local" or "expert".
     """
 
     what: str

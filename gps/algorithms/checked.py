@@ -37,8 +37,8 @@ class CheckedAlgorithm:
     def __init__(self, algorithm: Any, conditions: int) -> None:
         if missing := list_missing(algorithm, Algorithm):
             raise AlgorithmFault(
-                f"the algorithm, a {type(algorithm).__name__}, has no {_join(missing)}; gps.algorithms.algorithm.Algorithm "
-                "says what it must have"
+                f"the algorithm, a {type(algorithm).__name__}, has no {_join(missing)}; "
+                "gps.algorithms.algorithm.Algorithm says what it must have"
             )
         self._inner: AnyAlgorithm = algorithm
         self._M = conditions

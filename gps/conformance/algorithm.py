@@ -122,8 +122,8 @@ def _find_bad_covariance(policy: Policy) -> str:
     if (bad := np.argwhere(least < -1e-9 * scale)).size:
         m, t = bad[0]
         return (
-            f"algorithm.policy returned a policy whose covariance has the eigenvalue {least[m, t]:.3g} in condition {m} "
-            f"at step {t}; expected none below 0"
+            f"algorithm.policy returned a policy whose covariance has the eigenvalue {least[m, t]:.3g} in "
+            f"condition {m} at step {t}; expected none below 0"
         )
     return ""
 

@@ -11,8 +11,8 @@ A package declares in its metadata names in these groups, each for an object:
 - `gps.algorithms`, used as `algorithm.name = "NAME"`: `factory(problem, config)` returns a
   `gps.algorithms.algorithm.Algorithm`; its own keys are `config.algorithm.options`.
 
-`problem` is the `gps.problem.Problem`, `config` the whole experiment, and `options` are the keys of the section that are
-specific to the plug-in.
+`problem` is the `gps.problem.Problem`, `config` the whole experiment, and `options` are the keys of the section that
+are specific to the plug-in.
 """
 
 from importlib.metadata import EntryPoint, entry_points

@@ -121,7 +121,8 @@ def _describe_model(model: ModelRecord) -> str:
 
 def _describe_planner(planner: PlannerRecord, conditions: Sequence[int]) -> str:
     lines = [
-        f"  condition {m:<2} cost {format_number(planner.predicted[m])} planned, {format_number(planner.actual[m])} actual"
+        f"  condition {m:<2} cost {format_number(planner.predicted[m])} planned, "
+        f"{format_number(planner.actual[m])} actual"
         for m in conditions
     ]
     return "\n".join(["the planner:", *lines])

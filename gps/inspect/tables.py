@@ -121,7 +121,8 @@ def describe_evaluation(what: str, rows: Sequence[EvaluationRow]) -> list[str]:
         what: a key of `gps.players.EVALUATIONS`.
     """
     lines = [
-        f"  condition {row.condition:<2} cost {format_number(row.cost):>9}  {_format_return(row)}{_describe_success(row)}"
+        f"  condition {row.condition:<2} cost {format_number(row.cost):>9}  "
+        f"{_format_return(row)}{_describe_success(row)}"
         for row in rows
     ]
     return [_make_title(what, Player(rows[0].player)), *map(str.rstrip, lines)]

@@ -11,7 +11,7 @@ from gps.storage.folders import SUMS
 
 
 def find_runs(folder: str | Path) -> list[Path]:
-    """Find the run directories at `folder`, in it, or up to four levels deeper (those of a sweep); the newest is last."""
+    """Find the run directories at `folder`, in it, or up to four levels deeper, as in a sweep; the newest is last."""
     found = _walk(Path(folder), 4)
     return sorted(found, key=lambda path: (path.name[:16], (path / INFO).stat().st_mtime_ns, path.name))
 

@@ -15,9 +15,9 @@
         evaluation_local/                 the local controllers that taught a policy
         evaluation_expert/                the expert that taught a policy
 
-A folder is written under a name that begins with a dot, flushed to the disk, and renamed. A folder that still has such a
-name is the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but `timing.npz`,
-`metrics.csv` and the checksums are byte for byte the same for equal runs.
+A folder is written under a name that begins with a dot, flushed to the disk, and renamed. A folder that still has such
+a name is the leftover of a killed process: it is ignored, and removed when the run is resumed. All files but
+`timing.npz`, `metrics.csv` and the checksums are byte for byte the same for equal runs.
 """
 
 FORMAT = 2

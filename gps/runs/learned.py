@@ -1,4 +1,4 @@
-"""What a run has learned, read from its directory: the environment is not built, it may be a robot that is not there."""
+"""What a run has learned, read from its directory. The environment is not built: it may be an absent robot."""
 
 from __future__ import annotations
 

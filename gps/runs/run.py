@@ -178,7 +178,7 @@ class Run:
             return self._read_csv(self.folder(iteration), Row)
 
     def policy(self, iteration: int) -> NeuralPolicy | Controller | None:
-        """The policy that an iteration learned: a neural policy, or local controllers as they are executed, a batch of M.
+        """The policy that an iteration learned: a neural policy, or a batch of M local controllers as executed.
 
         None if it cannot be stored, such as a planner.
 

@@ -1,8 +1,8 @@
 """Rollouts of a policy in a batch of simulations, one action at a time.
 
-The episodes of all conditions run in groups as large as the batch: a batch with room for all of them runs them at once, a
-batch of a single simulation (a robot) runs one after another. The policy computes the actions of all episodes each time,
-so an episode has the same bits in either way.
+The episodes of all conditions run in groups as large as the batch: a batch with room for all of them runs them at once,
+a batch of a single simulation (a robot) runs one after another. The policy computes the actions of all episodes each
+time, so an episode has the same bits in either way.
 """
 
 import dataclasses
@@ -51,9 +51,9 @@ def collect(
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
     An episode that ends (terminated, truncated, aborted or diverged) keeps its rows up to there and is masked
-    afterwards. An observation of a wrong shape, or one that is not finite, ends its episode too, except in the first step.
-    With M·N simulations or more, episode m·N + n (sample n of condition m) runs in the simulation of that number, and the
-    others are not reset.
+    afterwards. An observation of a wrong shape, or one that is not finite, ends its episode too, except in the first
+    step. With M·N simulations or more, episode m·N + n (sample n of condition m) runs in the simulation of that number,
+    and the others are not reset.
 
     Args:
         observe: record the observations of an environment that has an `observation_layout`, which may take time

@@ -65,7 +65,7 @@ def unflatten(hint: type[T], arrays: Mapping[str, np.ndarray]) -> T:
 
 
 def specialise(kind: Any, *arguments: Any) -> Any:
-    """Return the generic record `kind` with type arguments that are known at run time only, as a hint for `unflatten`."""
+    """Return the generic record `kind` with type arguments known only at run time, as a hint for `unflatten`."""
     return kind[arguments]
 
 

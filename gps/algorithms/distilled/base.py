@@ -2,7 +2,7 @@
 
 Each iteration, for M conditions:
 
-    sample    the expert and the policy in turn, or the expert drawn towards the policy: here `DAgger` and `PLATO` differ
+    sample    the expert and the policy in turn (`DAgger`), or the expert drawn towards the policy (`PLATO`)
     fit       an expert that learns the dynamics sees the samples
     improve   the expert labels each visited state with an action; the policy learns from the labels,
 
@@ -11,8 +11,8 @@ Each iteration, for M conditions:
               over the samples of the last iterations: `gps.policies.supervised`, with a warm start.
 
 If the expert reports no precision, each of its actions gets a standard deviation of a fixed share of its usual size
-(`deviation`). Before the expert knows enough to give advice, the first controllers are sampled. The exploration noise is
-theirs until there is a policy, and then the policy's, whose precision is the mean of the expert's.
+(`deviation`). Before the expert knows enough to give advice, the first controllers are sampled. The exploration noise
+is theirs until there is a policy, and then the policy's, whose precision is the mean of the expert's.
 """
 
 import abc

@@ -4,8 +4,8 @@ At each step the adapted teacher minimises, over Gaussians p(u) at the state x_t
 
     E_p[ Q(x_t, u) ] − α H(p) + λ KL(p ‖ π(· | o_t)),
 
-with the expert's expected cost-to-go Q, quadratic in u, and its temperature α. The expert is p at λ = 0: N(u*, P⁻¹) with
-P = Quu/α. The policy is N(μ, Σ). Setting the derivatives in the mean and the covariance to zero,
+with the expert's expected cost-to-go Q, quadratic in u, and its temperature α. The expert is p at λ = 0: N(u*, P⁻¹)
+with P = Quu/α. The policy is N(μ, Σ). Setting the derivatives in the mean and the covariance to zero,
 
     p = N(m, S),    S⁻¹ = (P + ρ Σ⁻¹) / (1 + ρ),    m = (P + ρ Σ⁻¹)⁻¹ (P u* + ρ Σ⁻¹ μ),    ρ = λ/α:
 

@@ -14,10 +14,10 @@ One policy
 ----------
 All conditions share one policy, which minimises the sum of their costs. From the first lesson on they share one
 temperature α, in units of their mean cost of a step, and from the policy's first training on one multiplier of ε. With
-temperatures of their own, conditions that fare badly fall silent: α follows the cost, and as it rises, their lessons lose
-precision. With multipliers of their own they stand still: a multiplier falls when the cost rises, and the cost may have
-risen because the others pulled on the shared policy. A policy that cannot observe which condition it is in would never
-recover in them.
+temperatures of their own, conditions that fare badly fall silent: α follows the cost, and as it rises, their lessons
+lose precision. With multipliers of their own they stand still: a multiplier falls when the cost rises, and the cost may
+have risen because the others pulled on the shared policy. A policy that cannot observe which condition it is in would
+never recover in them.
 
 The step rule
 -------------
@@ -31,12 +31,12 @@ the samples. What iteration k − 1 predicted, and what iteration k finds:
     classic   L_{k−1}(p_k) − L_{k−1}(p_{k−1})    J_k(p_k) − J_{k−1}(p_{k−1})
     global    L_{k−1}(p_k) − L_{k−1}(π_{k−1})    J_k(π_k) − J_{k−1}(π_{k−1})
 
-and each is the sum over the conditions once the policy is trained. `classic` tests how well the model predicted the local
-controllers. `global` compares with the global policy, so that a policy that imitates badly shortens the next step as a
-bad model does. The rule that fits the sampling (classic off-policy, global on-policy) takes its actual change from
-samples, as trajectory optimisation does; the other rule from L_k. The paper takes L everywhere. Where a fitted closed loop
-is unstable, both terms of a prediction are absurd: it then promises far too much, and the step is halved. With J as the
-second term it would promise harm, which says nothing about the next step.
+and each is the sum over the conditions once the policy is trained. `classic` tests how well the model predicted the
+local controllers. `global` compares with the global policy, so that a policy that imitates badly shortens the next step
+as a bad model does. The rule that fits the sampling (classic off-policy, global on-policy) takes its actual change from
+samples, as trajectory optimisation does; the other rule from L_k. The paper takes L everywhere. Where a fitted closed
+loop is unstable, both terms of a prediction are absurd: it then promises far too much, and the step is halved. With J as
+the second term it would promise harm, which says nothing about the next step.
 """
 
 import dataclasses

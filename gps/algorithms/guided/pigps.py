@@ -29,9 +29,9 @@ r_it = μ(o_it) − K_t x_it − k_t, counts as if it had been noise: k'_t − k
 What the S-step teaches
 -----------------------
 At each sampled observation o_it the action K_t x_it + k'_t, within the environment's limits, with the precision Σ'_t⁻¹:
-the linearised policy's action, plus the same weighted noise for all samples of a step. The policy's covariance becomes the
-inverse of the mean precision over conditions and steps, which is not above the mean of the Σ'_t. That lowers the noise,
-and so do the weights where λ < 1; the residual of the linearisation raises it. The floor, relative to the first
+the linearised policy's action, plus the same weighted noise for all samples of a step. The policy's covariance becomes
+the inverse of the mean precision over conditions and steps, which is not above the mean of the Σ'_t. That lowers the
+noise, and so do the weights where λ < 1; the residual of the linearisation raises it. The floor, relative to the first
 controllers' noise, bounds it from below.
 
 Off-policy
@@ -45,8 +45,8 @@ model) predicted with the change that came. On-policy both are those of the poli
 On-policy, use white noise
 --------------------------
 With `controller.smoothing` the policy lost its feedback: on the nine-slot peg the gains were gone in six iterations.
-Smooth noise has already moved the states when k'_t follows it. A policy without time as an input may take the action for
-a function of the state, with the wrong sign, and PI² does not correct gains.
+Smooth noise has already moved the states when k'_t follows it. A policy without time as an input may take the action
+for a function of the state, with the wrong sign, and PI² does not correct gains.
 """
 
 import dataclasses

@@ -34,7 +34,7 @@ Trace = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]
 
 
 class Weights(NamedTuple):
-    """Probabilities of the samples at each step. Where `distinct` is False, all cost the same and have equal weights."""
+    """Probabilities of the samples at each step. Where `distinct` is False, the costs and the weights are equal."""
 
     weights: Float[np.ndarray, "M N T"]  # sum to 1 over the samples that are there; 0 for the others
     eta: Float[np.ndarray, "M T"]  # units of cost; 0 where not distinct

@@ -64,7 +64,7 @@ class PI2(LocalOptimiser[PI2State]):
 
     Args:
         kl_step: ε, nats per time step, of the weights. Above log N it allows all the weight on the best sample.
-        temperature: a fixed temperature in place of the bound, relative to the range of a step's costs-to-go; None for ε.
+        temperature: fixed, in place of the bound, relative to the range of a step's costs-to-go; None uses the bound.
         covariance_damping: λ, the share of the old covariance in the new one.
         covariance_floor: smallest standard deviation, relative to the first controllers'.
         feedback: keep the gains of the first controllers, or set them to zero and play the same actions at the start.
