@@ -1,12 +1,13 @@
 """Which members of a protocol an object lacks: the check behind "your plug-in has no method `improve`"."""
 
+import inspect
 from typing import Any
 
 
 def list_members(protocol: type) -> list[str]:
     """The names of a protocol's members, in order of definition."""
     bases = [base for base in reversed(protocol.__mro__) if getattr(base, "_is_protocol", False)]
-    names = [name for base in bases for name in (*base.__dict__.get("__annotations__", {}), *vars(base))]
+    names = [name for base in bases for name in (*inspect.get_annotations(base), *vars(base))]
     return list(dict.fromkeys(name for name in names if not name.startswith("_")))
 
 

@@ -267,7 +267,7 @@ class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
 
     name: Literal["plugin"] = "plugin"
     plugin: str = Field(min_length=1, description="the name of the entry point; its own keys are options")
-    expert: ExpertConfig | None = None
+    expert: ExpertConfig | None = Field(default=None, description="the expert of an algorithm that has one")
 
 
 AlgorithmConfig = Annotated[

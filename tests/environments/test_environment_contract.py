@@ -216,7 +216,7 @@ class Still(VectorEnv, BatchEnvironment):
     ],
 )
 def test_a_plug_in_that_lacks_members_is_one_line(kind, missing, tmp_path):
-    (tmp_path / "task.py").write_text("from test_contract import Bare, Still, Unlaid\n")
+    (tmp_path / "task.py").write_text("from test_environment_contract import Bare, Still, Unlaid\n")
     config = EnvironmentConfig(id=f"task:{kind.__name__}", conditions=[{}])
     message = (
         f"'task:{kind.__name__}' makes a {kind.__name__} without {missing}; derive it from gps.environments.contract"

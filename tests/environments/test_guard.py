@@ -10,6 +10,7 @@ from gps.environments import guard
 from gps.environments.guard import Guarded
 from gps.errors import ConfigError, EnvironmentFault
 from gps.linear_gaussian.initial import zero
+from gps.policies.played import LocalControllers
 from gps.sampling import collect, draw_noise
 
 A, B = np.array([[1.0, 0.1], [0.0, 1.0]]), np.array([[0.0], [0.1]])
@@ -21,7 +22,7 @@ def limits(low, high):
 
 
 def rolled(environment, samples=3, steps=8):
-    few = zero(2, steps, 2, 1, 1.0)
+    few = LocalControllers(zero(2, steps, 2, 1, 1.0))
     noise = draw_noise(few, samples, 0.0, np.random.default_rng(0))
     return collect(environment, few, CONDITIONS, noise, seed=0)
 
