@@ -10,7 +10,7 @@ Everything is imported when it is first used.
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
-from gps.version import __version__
+from gps.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from gps.callbacks import Callback

@@ -48,7 +48,7 @@ class CostFault(GpsError):
 
 
 class AlgorithmFault(GpsError):
-    """An algorithm raised, or one of its methods returned something else than its contract says."""
+    """An algorithm raised, or one of its methods broke its contract."""
 
 
 class TroubleError(GpsError):

@@ -206,7 +206,7 @@ def _is_deterministic(built: Experiment, policy: Policy, draws: np.ndarray, cond
 
 
 def _score(evaluated: FreshEvaluation, condition: int | None, members: list[int]) -> Score:
-    """The score of the conditions `members`, each of which is a stratum of the bootstrap."""
+    """The score of the conditions `members`; each is a stratum of the bootstrap."""
     rollouts, costs = evaluated.rollouts, evaluated.costs.sum(axis=2)
     whole = np.asarray(rollouts.mask.all(axis=2))
     episodes = len(members) * rollouts.mask.shape[1]

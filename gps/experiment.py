@@ -211,7 +211,7 @@ def resume(
     Args:
         path: the run directory.
         start: the first iteration to do again, with all after it; None goes on after the last one.
-        iterations: how many more; None for those that the experiment still lacks.
+        iterations: how many more to run; None to finish the experiment.
         on_trouble: replaces the experiment's own.
         confirm: see `run`.
 

@@ -117,7 +117,7 @@ def _policy_columns(policy: PolicyRecord | None, M: int) -> list[dict[str, float
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationRow:
-    """What was evaluated without noise, from one start."""
+    """One evaluation without noise, from one start."""
 
     condition: int
     player: str  # the value of the `gps.players.Player` who acted
@@ -139,7 +139,7 @@ def sum_successes(rows: Sequence[Row]) -> tuple[int, int] | None:
 
 
 def count_solved(rows: Sequence[EvaluationRow]) -> str | None:
-    """How many starts are solved, as `3/4`; None where the environment has no success flag."""
+    """The number of solved starts, as `3/4`; None if the environment has no success flag."""
     known = [row.solved for row in rows if row.solved is not None]
     return f"{sum(known)}/{len(known)}" if known else None
 
@@ -172,7 +172,7 @@ def parse_csv(text: str, kind: type[Kind]) -> list[Kind]:
     """The rows that `format_csv` made.
 
     Raises:
-        ValueError: if the text is something else.
+        ValueError: if the text is not such a table.
     """
     hints = typing.get_type_hints(kind)
     reader = csv.reader(io.StringIO(text, newline=""))

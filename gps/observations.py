@@ -26,7 +26,7 @@ class Pixels(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Sight:
-    """The entries of an observation that are numbers, and those that are pictures.
+    """The vector entries and the images of an observation.
 
     Several pictures form one image: the channels of the second follow those of the first.
     """

@@ -1,11 +1,11 @@
-"""Who acts in an episode, and what is evaluated: one table of names and words for every view."""
+"""The players of an episode, and the evaluations: one table of names and words for every view."""
 
 import enum
 from typing import TYPE_CHECKING, Self
 
 
 class Player(enum.StrEnum):
-    """Who acts in an episode. The values are stored in run directories."""
+    """The player that acts in an episode. The values are stored in run directories."""
 
     one: str  # the player of one condition
     all: str  # the players of all conditions

@@ -27,7 +27,7 @@ UNLIMITED = Limits()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is to be controlled, and what it costs.
+    """A control problem: the system, its limits and its cost.
 
     Args:
         cost: a JAX function of (x, u, t), the sum of the terms that have a formula.
@@ -57,7 +57,7 @@ class Problem:
 
     @property
     def sight(self) -> Sight:
-        """What a policy observes, the state included."""
+        """The policy's observation: its vectors and its images."""
         return Sight(np.arange(self.dx)) if self.observation is None else self.observation
 
     def costs(self, rollouts: Rollouts) -> Float[np.ndarray, "M N T"]:

@@ -85,7 +85,7 @@ class Rollouts:
 
     @property
     def failed(self) -> Bool[np.ndarray, "M"]:
-        """True for each condition of which every episode ended early, and none with a success."""
+        """True for each condition whose episodes all ended early without a success."""
         return ~np.any(np.all(self.mask, axis=2) | self.succeeded, axis=1)
 
 
@@ -94,7 +94,7 @@ _PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "obs
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """How an update found η, and the KL that it used."""
+    """The search for η in one update, and the KL that it used."""
 
     bound: Float[np.ndarray, "M"]  # ε times the step multiplier, nats per time step
     eta: Float[np.ndarray, "M ..."]  # (M,), or (M, T) where each step has a bound of its own
@@ -161,7 +161,7 @@ class PolicyRecord:
     deviation: Float[np.ndarray, "du"]  # standard deviations of its noise after training; NaN before the first
     steps: int
     training_loss: Float[np.ndarray, "checks"]
-    held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each check
+    held_out_loss: Float[np.ndarray, "looks"]  # before the first step, and at each check
     mean_status: PolicyStatus  # of the training of the mean
     covariance_status: PolicyStatus
     message: str  # a sentence for each status that is not ok, and which conditions taught nothing
@@ -202,7 +202,7 @@ class ModelRecord:
 
     mixture: MixtureRecord | None = None  # where the model is one
     training_loss: Float[np.ndarray, "checks"] | None = None
-    held_out_loss: Float[np.ndarray, "checks+1"] | None = None  # before the first step, and at each check
+    held_out_loss: Float[np.ndarray, "looks"] | None = None  # before the first step, and at each check
     one_step_error: Float[np.ndarray, "dx"] | None = None  # root mean square on the new samples, units of the state
     horizon_error: Float[np.ndarray, "H dx"] | None = None  # the same of predictions H steps ahead
 
@@ -248,7 +248,7 @@ class IterationRecord:
 
     @property
     def troubles(self) -> list[str]:
-        """What went wrong, in words.
+        """The problems of the iteration, in words.
 
         Conditions without a new controller, or of which every episode failed; a policy that was not trained, or only
         in part.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 
 class Severity(enum.IntEnum):
-    """How much a person should care."""
+    """The urgency of a status for a person."""
 
     OK = 0
     NOTE = 1  # as intended, but worth knowing

@@ -1,9 +1,21 @@
 """A run that many tests read."""
 
+import helpers.shapes
 import pytest
-from helpers.experiments import POINT_MASS, write, write_slider
+from jaxtyping import install_import_hook
 
-import gps
+install_import_hook("gps", "helpers.shapes.check")  # before the first import of gps
+
+from helpers.experiments import POINT_MASS, write, write_slider  # noqa: E402
+
+import gps  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _shapes(request, monkeypatch):
+    """Shapes are not checked in tests with the marker `wrong_shapes`."""
+    if request.node.get_closest_marker("wrong_shapes"):
+        monkeypatch.setattr(helpers.shapes, "enabled", False)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ from gps.problem import Problem
 
 
 class Parts(NamedTuple):
-    """What an algorithm is made of: the whole experiment, and the problem."""
+    """The inputs of every builder: the experiment's configuration and its problem."""
 
     config: ExperimentConfig
     directory: Path

@@ -127,7 +127,7 @@ def _adapt(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /, 
 
 
 def find_horizon(config: EnvironmentConfig, environment: BatchEnvironment) -> int:
-    """The steps of a rollout: the experiment's, or else the environment's own limit, or else 100.
+    """The steps of a rollout: the experiment's; without one, the environment's own limit; without both, 100.
 
     Raises:
         ConfigError: if the experiment's is longer than the environment's limit.

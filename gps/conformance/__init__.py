@@ -64,7 +64,7 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
 
 
 def _lighten(algorithm: Any) -> Any:
-    """The same algorithm with as few samples and training steps as show that it works."""
+    """The same algorithm with the fewest samples and training steps that still exercise it."""
     fewer: dict[str, Any] = {"samples": min(algorithm.samples, 2)}
     if isinstance(algorithm, GuidedBase | DistillationBase):
         policy = algorithm.policy

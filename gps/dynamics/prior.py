@@ -52,5 +52,5 @@ class DynamicsPrior(Protocol):
         """The belief around the samples of each step; None while nothing is known."""
 
     def make_record(self) -> ModelRecord | None:
-        """What an iteration's record keeps of it, for the views; None for nothing."""
+        """The summary that an iteration's record keeps for the views, or None."""
         return None

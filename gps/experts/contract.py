@@ -29,7 +29,7 @@ from gps.linear_gaussian.linalg import is_semi_definite
 
 
 class Advice(NamedTuple):
-    """What the expert would do, and how firmly. It has no advice where either is not finite."""
+    """The expert's actions and their precisions. A row that is not finite is no advice."""
 
     actions: Float[np.ndarray, "... du"]
     precisions: Float[np.ndarray, "... du du"] | None  # None where the expert reports none
@@ -43,11 +43,11 @@ class Expert(Protocol):
         """False if it knows the starts of its conditions alone."""
 
     def advise(self, states: Float[np.ndarray, "B dx"], t: int) -> Advice:
-        """The advice at step t, asked for along each episode; t = 0 begins new ones."""
+        """The advice at step t, requested along each episode; t = 0 begins new episodes."""
 
 
 class ExpertSource(Protocol):
-    """Where the expert of an iteration comes from: it is fixed, or made from dynamics that the samples teach."""
+    """The source of each iteration's expert: a fixed one, or one made from dynamics fitted to the samples."""
 
     @property
     def prior(self) -> DynamicsPrior | None:

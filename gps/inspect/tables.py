@@ -49,7 +49,7 @@ def format_row(row: Row) -> str:
 
 
 def describe_trouble(row: Row) -> str | None:
-    """What needs saying about a row in words, on an indented line of its own; None where all is well."""
+    """The trouble of a row in words, on an indented line of its own; None if all is well."""
     status = Status[row.status]
     text = row.message or ("" if status.ok else status.sentence)
     return f"{'':10}condition {row.condition}: {text}" if text else None
@@ -148,7 +148,7 @@ def _describe_success(row: EvaluationRow) -> str:
 
 
 def describe_solved(evaluations: Mapping[str, Sequence[EvaluationRow]]) -> str:
-    """How many starts were solved in each evaluation; empty where the environment has no success flag."""
+    """The number of solved starts in each evaluation; empty if the environment has no success flag."""
     counts = {what: count for what, rows in evaluations.items() if (count := count_solved(rows)) is not None}
     names = {FINAL: "solved", UNSEEN: "unseen"}
     return "; ".join(

@@ -1,4 +1,4 @@
-"""What is known of a second-order system before it is sampled. This module loads fast."""
+"""The known kinematics of a second-order system: which velocity integrates to which position. It loads fast."""
 
 from dataclasses import dataclass
 

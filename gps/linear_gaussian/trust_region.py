@@ -152,7 +152,7 @@ STEP_RULES = {"secant": Secant(), "gradient": DualGradient()}
 
 
 class Constraint(Protocol):
-    """What the trust region bounds."""
+    """The quantity that the trust region bounds."""
 
     def shape(self, T: int) -> tuple[int, ...]:
         """Return the shape of η."""

@@ -41,7 +41,7 @@ UsualLoss = Callable[[Any, Any, Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-    """How to run the training loop.
+    """Options of the training loop.
 
     Args:
         steps: largest number of mini-batches; rounded up to a multiple of `check_every`.
@@ -84,14 +84,14 @@ class AdamState(NamedTuple):
 
 
 class FittedParameters(NamedTuple):
-    """What `fit_parameters` did. All arrays are NumPy's."""
+    """The result of `fit_parameters`, in NumPy arrays."""
 
     best: AdamState  # at the check with the lowest held-out loss, or at the start
     diverged: bool
     stopped_early: bool  # after `patience` checks, or by divergence, before the last step
     steps: int  # steps done
     training_loss: Float[np.ndarray, "checks"]  # mean over the mini-batches since the last check
-    held_out_loss: Float[np.ndarray, "checks+1"]  # at the start, and at each check
+    held_out_loss: Float[np.ndarray, "looks"]  # at the start, and at each check
 
 
 def fit_parameters(

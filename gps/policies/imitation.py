@@ -1,4 +1,4 @@
-"""How far a policy is from its teachers, at the samples of their rollouts."""
+"""Measure the KL between a policy and its teachers, at the samples of their rollouts."""
 
 import numpy as np
 from jaxtyping import Bool, Float

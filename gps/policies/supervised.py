@@ -44,7 +44,7 @@ class Samples(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Options(FitOptions):
-    """How to train the policy: the training loop's options, and the covariance's.
+    """Options of the training: the loop's, and the covariance's.
 
     Args:
         ridge: added to the mean precision, relative to the mean of its diagonal.
@@ -73,7 +73,7 @@ class Fit:
     steps: int  # steps done
     best_step: int  # the step whose network was kept
     training_loss: Float[np.ndarray, "checks"]  # mean over the mini-batches since the last check
-    held_out_loss: Float[np.ndarray, "checks+1"]  # before the first step, and at each check
+    held_out_loss: Float[np.ndarray, "looks"]  # before the first step, and at each check
 
     @property
     def ok(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a run has learned, read from its directory. The environment is not built: it may be an absent robot."""
+"""Read the policy of a run from its directory, without its environment, which may be an absent robot."""
 
 from __future__ import annotations
 

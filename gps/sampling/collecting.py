@@ -206,7 +206,7 @@ class _Group:
     def _check_actions(
         self, wanted: Float[np.ndarray, "n du"], alive: Bool[np.ndarray, "n"], t: int
     ) -> tuple[Float[np.ndarray, "n du"], Bool[np.ndarray, "n"]]:
-        """Of actions that are not all finite: end the episodes where the policy abstains, or raise a PolicyError."""
+        """End the episodes in which the policy abstains (all NaN); raise a PolicyError for other non-finite actions."""
         if why := self.policy.abstains:
             lost = ~np.isfinite(wanted).all(axis=1)
             alive = self._end(alive, t, lost, why)
@@ -252,7 +252,7 @@ def _describe_place(episode: int, samples: int, when: str) -> str:
 def _describe_bad(
     array: np.ndarray, expected: tuple[int, ...], episodes: slice, samples: int, when: str, what: str = "state"
 ) -> str:
-    """What is wrong with states or observations."""
+    """Describe the fault in states or observations."""
     if array.shape != expected:
         return f"the environment returned {what}s of shape {array.shape} at {when}, expected {expected}"
     row, entry = np.argwhere(~np.isfinite(array))[0]

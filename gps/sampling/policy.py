@@ -53,7 +53,7 @@ class Policy(Protocol):
 
     @property
     def parameters(self) -> NeuralPolicy | Controller | None:
-        """What a run directory stores of it, by which it can act again; None if it has no such parameters."""
+        """The parameters that a run directory stores and can restore the policy from; None if there are none."""
 
     def act(self, seen: Any, t: int) -> Float[np.ndarray, "M N du"]:
         """The mean actions at step t.

@@ -264,6 +264,7 @@ POLICIES = {
 }
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize("method", ["policy", "learned", "teachers"])
 @pytest.mark.parametrize("case", POLICIES)
 def test_a_wrong_policy_is_named(case, method):
@@ -351,6 +352,7 @@ RECORDS = {
 }  # fmt: skip
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize("case", RECORDS)
 def test_a_wrong_record_is_named(case):
     changes, message = RECORDS[case]

@@ -83,6 +83,7 @@ def test_covariances_of_samples_are_averaged():
     np.testing.assert_allclose(controllers.covariance[1], each[1].mean(axis=0), atol=1e-4)
 
 
+@pytest.mark.wrong_shapes
 def test_what_does_not_fit_is_refused():
     x, mask = states(), np.ones((M, N, T), dtype=bool)
     with pytest.raises(PolicyError, match=r"expected \(M, N, T\) of each"):

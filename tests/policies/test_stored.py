@@ -41,6 +41,7 @@ def kind(name: str) -> dict[str, np.ndarray]:
     return {"kind": np.frombuffer(name.encode(), np.uint8)}
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

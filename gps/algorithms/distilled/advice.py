@@ -30,7 +30,7 @@ class Lesson(NamedTuple):
 
 
 def label(expert: Expert | None, rollouts: Rollouts) -> Advice:
-    """The expert's advice in each visited state, asked for along the episodes; zero where masked.
+    """The expert's advice in each visited state, requested along the episodes; zero where masked.
 
     The actions are not finite where it has no advice. Without an expert, all actions are zero.
     """
@@ -64,7 +64,7 @@ def usual_precision(lessons: tuple[Lesson, ...], deviation: float) -> Float[np.n
 
 
 def precisions_of(advice: Advice | Lesson, usual: Float[np.ndarray, "du du"]) -> Float[np.ndarray, "... du du"]:
-    """The precision of each action: as the expert reports it, or else the usual one."""
+    """The precision of each action: the expert's own, or the default one."""
     if advice.precisions is not None:
         return advice.precisions
     return np.broadcast_to(usual, (*advice.actions.shape, len(usual)))

@@ -73,7 +73,7 @@ class DistillationState(Generic[Prior, Network]):
 
 @dataclasses.dataclass(frozen=True)
 class DistillationModel:
-    """What the samples tell before the expert labels them."""
+    """The result of `fit`: the samples before the expert labels them."""
 
     sample_costs: Float[np.ndarray, "M N T"]
     prior: DynamicsPrior | None
@@ -231,7 +231,7 @@ def _judge_advice(
 
 
 def _describe_missing(missing: Bool[np.ndarray, "N T"], mask: Bool[np.ndarray, "N T"]) -> str:
-    """Where the expert had no advice; empty if it always had some."""
+    """Name the samples without the expert's advice; empty if there are none."""
     if not missing.any():
         return ""
     n, t = np.argwhere(missing)[0]

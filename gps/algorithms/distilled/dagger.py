@@ -1,7 +1,7 @@
 """DAgger (Ross, Gordon & Bagnell 2011): an expert teaches a policy in the states that the policy itself gets into.
 
 Iteration i samples the mixture π_i = β_i π* + (1 − β_i) π: at each step of each episode the expert π* acts with
-probability β_i, and otherwise the policy π. Whoever acted, the expert labels every visited state with the action that
+probability β_i, and otherwise the policy π. In both cases the expert labels every visited state with the action that
 it would have taken, and the policy learns from the samples of all iterations in memory. β is 1 until there is a policy,
 and falls by a factor with each supervised step.
 """

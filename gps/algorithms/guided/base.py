@@ -57,7 +57,7 @@ class GuidedState(Generic[Local, Network]):
 
 
 class GuidedModel(NamedTuple):
-    """What the samples tell: the local model, and the global policy around the samples."""
+    """The result of `fit`: the local model, and the global policy linearised around the samples."""
 
     local: Any  # the optimiser's
     linearised: Controller

@@ -1,7 +1,7 @@
 """Lessons: what local controllers teach the global policy, at the samples of their rollouts."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
@@ -58,7 +58,7 @@ def make_samples(
     return Samples(observed, actions, precisions, masked, linear, flatten_samples(episodes))
 
 
-def flatten_samples(array: Float[np.ndarray, "M N T *rest"]) -> Float[np.ndarray, "MNT *rest"]:
+def flatten_samples(array: Num[np.ndarray, "M N T *rest"]) -> Num[np.ndarray, "MNT *rest"]:
     """The samples of all conditions and steps along one axis (of no features where there are only pictures)."""
     return array.reshape(np.prod(array.shape[:3]), *array.shape[3:])
 
@@ -77,7 +77,7 @@ def teacher_kl(
 ) -> Float[np.ndarray, "M T"]:
     """KL(policy ‖ teacher) at each step, nats, mean over the samples; see `gps.policies.imitation.imitation_kl`.
 
-    The teachers' mean actions are those that they teach, within the limits.
+    The teachers' mean actions are clipped to the limits, as in their lessons.
     """
     return imitation_kl(
         np.asarray(policy.covariance),
@@ -91,7 +91,7 @@ def teacher_kl(
 def mean_difference(
     policy: NeuralPolicy, teachers: Controller, rollouts: Rollouts, limits: Limits = UNLIMITED
 ) -> Float[np.ndarray, "M T du"]:
-    """The policy's mean actions minus those that it is taught, mean over the samples; NaN at a step without any."""
+    """The policy's mean actions minus its teachers', averaged over the samples; NaN at a step without samples."""
     return mean_over_samples(_differences(policy, teachers, rollouts, limits), rollouts.mask)
 
 

@@ -35,8 +35,8 @@ and each is the sum over the conditions once the policy is trained. `classic` te
 local controllers. `global` compares with the global policy, so that a policy that imitates badly shortens the next step
 as a bad model does. The rule that fits the sampling (classic off-policy, global on-policy) takes its actual change from
 samples, as trajectory optimisation does; the other rule from L_k. The paper takes L everywhere. Where a fitted closed
-loop is unstable, both terms of a prediction are absurd: it then promises far too much, and the step is halved. With J as
-the second term it would promise harm, which says nothing about the next step.
+loop is unstable, both terms of a prediction are absurd: it then promises far too much, and the step is halved. With J
+as the second term it would promise harm, which says nothing about the next step.
 """
 
 import dataclasses

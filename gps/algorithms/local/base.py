@@ -50,7 +50,7 @@ State = TypeVar("State", bound=LocalState, default=LocalState)
 
 
 class LocalModel(NamedTuple):
-    """What the samples tell: dynamics and cost around them, and the prior that has seen them."""
+    """The result of `fit`: dynamics and cost around the samples, and the prior updated with them."""
 
     dynamics: LinearDynamics
     cost: CostExpansion
@@ -60,7 +60,7 @@ class LocalModel(NamedTuple):
 
 
 class StepSize(NamedTuple):
-    """How far this iteration's update may go, from how the last one's prediction came true."""
+    """Adapt the size of this update to the error of the last prediction."""
 
     cost: Float[np.ndarray, "M"]  # mean of the samples
     actual: Float[np.ndarray, "M"]  # its change since the last iteration
@@ -115,7 +115,7 @@ class LocalOptimiser(abc.ABC, Generic[State]):
         return LocalControllers(make_executable(state.controllers, state.planned, self.execution, self.noise))
 
     def learned(self, state: State) -> LocalControllers:
-        """The controllers to keep: those that run, without exploration."""
+        """The current controllers without exploration."""
         return LocalControllers(make_executable(state.controllers, state.planned, self.execution, 0.0))
 
     def teachers(self, state: State) -> tuple[Policy, ...]:

@@ -10,7 +10,7 @@ Chebotar et al. 2017 (their section on PI²). For each condition and step t, fro
           with e_it = u_it − K_t x_it − k_t (the new k_t), and nowhere below a floor
 
 The feedback K_t stays as it was. Costs are mere numbers here: nothing is differentiated, and no dynamics are fitted.
-The actions that are weighted are those that were applied, after the environment's limits.
+PI² weights the applied actions, after the environment's limits.
 
 In the record, the marginals are the moments of the samples, `kl` is that of the weights (which the bound limits), and
 `eta` are the temperatures.
@@ -49,7 +49,7 @@ class PI2State(LocalState[MixturePrior]):
 
 
 class SampleModel(NamedTuple):
-    """What the samples tell: their costs and the moments of their states."""
+    """The result of `fit`: the costs of the samples and the moments of their states."""
 
     sample_costs: Float[np.ndarray, "M N T"]
     marginals: Marginals

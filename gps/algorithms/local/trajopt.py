@@ -177,7 +177,7 @@ def predict_cost(model: LocalModel, controllers: Controller) -> Float[np.ndarray
 
 
 def describe_indefinite(m: int, status: int, problem: UpdateProblem, new: Update) -> str:
-    """Where the backward pass of condition m met an indefinite Quu, if that is why its search failed."""
+    """Name the step at which Quu of condition m was indefinite, if that ended its search."""
     if status not in (Status.NO_FEASIBLE_ETA, Status.SEARCH_EXHAUSTED):
         return ""
     tried = new.trace_log_eta[m][np.isnan(new.trace_kl[m])]

@@ -57,7 +57,7 @@ class Ant(Runner):
 
 
 class AntV4(SurvivalV4, Ant):
-    """The same, with contact forces only as an option, and another reward of the last step."""
+    """Version 4: contact forces are optional, and the last step's reward differs."""
 
     id = "Ant-v4"
     speed_names = ("reward_forward", "forward_reward")

@@ -26,7 +26,7 @@ class HalfCheetah(Runner):
 
 
 class HalfCheetahV4(HalfCheetah):
-    """The same with another name in the infos."""
+    """Version 4: the infos have one other name."""
 
     id = "HalfCheetah-v4"
     speed_names = ("reward_run",)

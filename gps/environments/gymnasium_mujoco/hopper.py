@@ -40,6 +40,6 @@ class Hopper(Runner):
 
 
 class HopperV4(SurvivalV4, Hopper):
-    """The same with another reward of the last step."""
+    """Version 4: the last step's reward differs."""
 
     id = "Hopper-v4"

@@ -37,7 +37,7 @@ class InvertedDoublePendulum(GymnasiumMujocoEnv):
 
 
 class InvertedDoublePendulumV4(InvertedDoublePendulum):
-    """The same with all constraint forces in the observation, and the full reward for the last step."""
+    """Version 4: the observation has all constraint forces, and the last step gets the full reward."""
 
     id = "InvertedDoublePendulum-v4"
     observed_forces = None

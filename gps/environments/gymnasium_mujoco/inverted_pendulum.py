@@ -22,7 +22,7 @@ class InvertedPendulum(GymnasiumMujocoEnv):
 
 
 class InvertedPendulumV4(InvertedPendulum):
-    """The same with a reward of 1 for the last step too."""
+    """Version 4: the last step also has a reward of 1."""
 
     id = "InvertedPendulum-v4"
 

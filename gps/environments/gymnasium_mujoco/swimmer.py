@@ -26,7 +26,7 @@ class Swimmer(Runner):
 
 
 class SwimmerV4(Swimmer):
-    """The same with other names in the infos."""
+    """Version 4: the infos have other names."""
 
     id = "Swimmer-v4"
     speed_names = ("reward_fwd", "forward_reward")

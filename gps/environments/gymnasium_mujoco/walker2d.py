@@ -35,7 +35,7 @@ class Walker2d(Runner):
 
 
 class Walker2dV4(SurvivalV4, Walker2d):
-    """The same with another friction of the left foot, and another reward of the last step."""
+    """Version 4: the left foot's friction and the last step's reward differ."""
 
     id = "Walker2d-v4"
     defaults = options(Walker2d.defaults, xml_file="walker2d.xml")

@@ -1,4 +1,4 @@
-"""How far MuJoCo computes at given positions: nothing, up to the velocities, or up to the accelerations."""
+"""The stages of MuJoCo's computation at given positions: none, up to velocities, or up to accelerations."""
 
 import mujoco
 

@@ -337,7 +337,7 @@ def _holds_bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bo
 
 
 def _find_limit(env: gymnasium.Env) -> int | None:
-    """The environment's time limit in steps: its specification's, or else its own `max_episode_steps`."""
+    """The environment's time limit in steps: its specification's, or its own `max_episode_steps`."""
     if env.spec is not None and env.spec.max_episode_steps is not None:
         return int(env.spec.max_episode_steps)
     own = _read_attribute(env, "max_episode_steps")

@@ -153,7 +153,7 @@ def _compute_tube(controllers: Controller, marginals: Marginals) -> dict[str, np
 
 
 def _draw_beside(record: IterationRecord, local: LocalRecord, steps: np.ndarray) -> Drawn | None:
-    """Draw the global policy beside the local controllers, or them beside it; None before there is a policy.
+    """Draw the global policy beside the local controllers, whichever was sampled; None before there is a policy.
 
     Where the policy was sampled: its teachers, as this iteration made them. Where they were sampled: the policy around
     their samples. The tubes are those in the fitted dynamics, which hold near the samples.

@@ -54,7 +54,7 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class PolicyFacts:
-    """What is known of a global policy and its teacher. Scores are empty before the evaluation."""
+    """The facts about a global policy and its teacher. Scores are empty before the evaluation."""
 
     teacher: Player
     unseen: list[Score]  # of the policy, from the test conditions
@@ -88,7 +88,7 @@ class Axes:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What a run is, and its state now."""
+    """The facts about a run: its experiment and its current state."""
 
     name: str
     description: str
@@ -172,7 +172,7 @@ class PlannerPiece:
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """What one iteration contributes: the core, and the sides that the algorithm has."""
+    """One iteration on the page: the core, and the sides of its algorithm."""
 
     iteration: int
     steps: int  # of the environment, in total
@@ -217,7 +217,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Overview:
-    """What the page shows of the whole run."""
+    """The page's charts and tables over all iterations."""
 
     facts: Facts
     summary: list[str]

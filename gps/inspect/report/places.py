@@ -1,4 +1,4 @@
-"""Where the starts of a run lie on a map: by the one or two numbers in which their conditions differ."""
+"""Place the starts of a run on a map, by the one or two numbers in which their conditions differ."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence

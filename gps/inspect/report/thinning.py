@@ -1,4 +1,4 @@
-"""How much of a large run a page shows: details that cannot be seen are left out, at even intervals."""
+"""Thin out a large run for its page: leave out invisible details at even intervals."""
 
 import numpy as np
 from jaxtyping import Int

@@ -342,7 +342,7 @@ def _describe_planner(item: Piece, m: int) -> list[str]:
 
 
 def _describe_policy(item: Piece, policy: PolicyPiece, m: int) -> list[str]:
-    """Who was sampled, and what the policy learned from this condition's teacher."""
+    """Say who was sampled, and what the policy learned from this condition's teacher."""
     text = [item.player.acted]
     if item.player.has_policy and item.local is not None:
         text.append("The new local controller was made around it.")
