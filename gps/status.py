@@ -44,7 +44,7 @@ _OK, _NOTE, _WARNING, _ERROR = Severity
 class Status(_Outcome):
     """How the update of one condition ended."""
 
-    OK = 0, "ok", _OK, "The update ended at the bound of the trust region."
+    OK = 0, "ok", _OK, "The update went as intended."
     BOUND_INACTIVE = 1, "inactive", _OK, "The optimum lies inside the trust region, whose bound does not matter."
     SEARCH_EXHAUSTED = (
         2,

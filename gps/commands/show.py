@@ -57,8 +57,6 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     if config.description:
         print(config.description)
     print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
-    if rows:
-        print(tables.format_header())
     for line in tables.format_rows(rows):
         print(line)
     players = {row.iteration: Player(row.player) for row in rows}

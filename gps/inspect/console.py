@@ -43,6 +43,7 @@ class Progress(Callback):
         self._total = 0
         self._compiled: set[str] = set()
         self._last: IterationRecord | None = None
+        self._updates = True
         self._evaluations: dict[str, list[EvaluationRow]] = {}
         self._began = time.perf_counter()
 
@@ -61,8 +62,6 @@ class Progress(Callback):
             self._status = None
 
     def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
-        from gps.inspect.tables import format_header
-
         self.run, self._total = run, total
         conditions, algorithm = len(config.environment.conditions), config.algorithm
         if config.description:
@@ -71,7 +70,6 @@ class Progress(Callback):
             f"{run.name}: {conditions} condition{'s' * (conditions != 1)}, {algorithm.samples} samples of each, "
             f"{total} iterations, seed {run.seed}"
         )
-        self._print(format_header())
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:
@@ -82,12 +80,16 @@ class Progress(Callback):
         self._say(text)
 
     def on_iteration(self, record: IterationRecord) -> None:
-        from gps.inspect.tables import describe_policy, describe_trouble, format_row
+        from gps.inspect.tables import describe_policy, describe_trouble, format_header, format_row, has_updates
         from gps.metrics import make_rows
 
+        rows = make_rows(record)
+        if self._last is None:
+            self._updates = has_updates(rows)
+            self._print(format_header(updates=self._updates))
         self._last = record
-        for row in make_rows(record):
-            self._print(format_row(row))
+        for row in rows:
+            self._print(format_row(row, updates=self._updates))
             if (trouble := describe_trouble(row)) is not None:
                 self._print(trouble, style="yellow")
         for text in describe_policy(record.policy):

@@ -20,32 +20,43 @@ from gps.status import Status
 _WIDTHS = {"iter": 4, "cond": 4, "cost": 9, "success": 7, "KL (bound)": 16, "η": 7, "entropy": 7,
            "predicted → actual": 18, "step×": 5, "env steps": 9, "sample": 6, "fit": 5, "improve": 7}  # fmt: skip
 
+_OF_UPDATES = ("KL (bound)", "η", "entropy", "predicted → actual", "step×")
 
-def format_header() -> str:
+
+def has_updates(rows: Iterable[Row]) -> bool:
+    """True if local controllers were updated in some row; otherwise the columns of the updates are left out."""
+    return any(row.kl is not None for row in rows)
+
+
+def format_header(*, updates: bool) -> str:
     """The names of the columns of `format_row`."""
-    return " ".join([*(f"{name:>{width}}" for name, width in _WIDTHS.items()), "status"])
+    return _join_cells({name: name for name in _WIDTHS}, "status", updates)
 
 
-def format_row(row: Row) -> str:
+def format_row(row: Row, *, updates: bool) -> str:
     """One condition in one iteration, in at most 130 columns."""
     bounded = "-" if row.kl is None else f"{format_number(row.kl)} ({format_number(row.kl_bound)})"
-    cells = [
-        str(row.iteration),
-        str(row.condition),
-        format_number(row.cost),
-        row.success_count,
-        bounded,
-        format_number(row.eta),
-        format_number(row.entropy),
-        f"{format_number(row.predicted):>7} → {format_number(row.actual):<8}",
-        format_number(row.multiplier),
-        str(row.environment_steps),
-        f"{row.sample_seconds:.2f}",
-        f"{row.fit_seconds:.2f}",
-        f"{row.improve_seconds:.2f}",
-    ]
-    padded = [f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS.values(), strict=True)]
-    return " ".join([*padded, Status[row.status].label])
+    cells = {
+        "iter": str(row.iteration),
+        "cond": str(row.condition),
+        "cost": format_number(row.cost),
+        "success": row.success_count,
+        "KL (bound)": bounded,
+        "η": format_number(row.eta),
+        "entropy": format_number(row.entropy),
+        "predicted → actual": f"{format_number(row.predicted):>7} → {format_number(row.actual):<8}",
+        "step×": format_number(row.multiplier),
+        "env steps": str(row.environment_steps),
+        "sample": f"{row.sample_seconds:.2f}",
+        "fit": f"{row.fit_seconds:.2f}",
+        "improve": f"{row.improve_seconds:.2f}",
+    }
+    return _join_cells(cells, Status[row.status].label, updates)
+
+
+def _join_cells(cells: Mapping[str, str], status: str, updates: bool) -> str:
+    padded = [f"{cells[name]:>{width}}" for name, width in _WIDTHS.items() if updates or name not in _OF_UPDATES]
+    return " ".join([*padded, status])
 
 
 def describe_trouble(row: Row) -> str | None:
@@ -55,9 +66,11 @@ def describe_trouble(row: Row) -> str | None:
     return f"{'':10}condition {row.condition}: {text}" if text else None
 
 
-def format_rows(rows: Iterable[Row]) -> list[str]:
-    """The console lines of rows, with those of trouble."""
-    return [text for row in rows for text in (format_row(row), describe_trouble(row)) if text is not None]
+def format_rows(rows: Sequence[Row]) -> list[str]:
+    """The console lines of rows: the header, the rows, and a line for each trouble. Empty without rows."""
+    updates = has_updates(rows)
+    lines = [text for row in rows for text in (format_row(row, updates=updates), describe_trouble(row)) if text]
+    return [format_header(updates=updates), *lines] if rows else []
 
 
 # -- the global policy -----------------------------------------------------------------------------------------------
