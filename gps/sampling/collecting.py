@@ -162,7 +162,7 @@ class _Group:
         except GpsError:
             raise
         except Exception as error:
-            message = f"the environment's {stage} raised at step {t}: {type(error).__name__}: {error}"
+            message = f"the environment's {stage} raised at step {t}: {type(error).__name__}: {one_line(error)}"
             raise EnvironmentFault(message) from error
 
     def _end(

@@ -27,7 +27,7 @@ class ObservationLog(NamedTuple):
             return cls(sight, np.zeros((*shape, numbers), dtype), None)
         return cls(sight, np.zeros((*shape, numbers)), np.zeros((*shape, *sight.image_shape), np.uint8))
 
-    def write(self, t: int, group: slice, observations: Float[np.ndarray, "n do"]) -> None:
+    def write(self, t: int, group: slice, observations: Num[np.ndarray, "n do"]) -> None:
         """Write the observations of a group of episodes at step t."""
         self.vectors[t, group] = self.sight.vector(observations)
         if self.images is not None:
