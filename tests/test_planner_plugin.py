@@ -25,7 +25,7 @@ EXPERIMENT = {
         "conditions": [{}, {"qpos": [0.6, 0.2]}],
         "test_conditions": [{"qpos": [0.2, 0.1]}],
     },
-    "algorithm": {"name": "shooting", "lookahead": 6, "iterations": 3, "samples": 3, "controller": {"noise": 0.3}},
+    "algorithm": {"name": "shooting", "lookahead": 12, "iterations": 3, "samples": 3, "controller": {"noise": 0.3}},
     "cost": TO_THE_RIGHT,
 }
 
@@ -49,7 +49,7 @@ def test_it_learns_a_model_and_plans_with_it(run):
     assert all(record.player is Player.PLANNER for record in run.iterations)
     assert (last.mean_cost < first.mean_cost).all()
     assert (last.model.one_step_error < 1e-3).all()
-    np.testing.assert_allclose(last.planner.predicted, last.planner.actual, rtol=0.2)
+    np.testing.assert_allclose(last.planner.predicted, last.planner.actual, rtol=0.05)
 
 
 def test_its_record_has_only_its_sides(run):

@@ -124,7 +124,6 @@ class Shooting:
     ) -> tuple[State, IterationRecord]:
         costs = self.problem.costs(rollouts)
         steps = state.environment_steps + int(rollouts.mask.sum())
-        H = self.lookahead
         planned = sampled.plan(rollouts.states[:, :, 0].reshape(-1, self.problem.dx), 0)[1].min(axis=1)
         record = IterationRecord(
             iteration=state.iteration,
@@ -137,7 +136,7 @@ class Shooting:
             model=ModelRecord(one_step_error=model.errors()),
             planner=PlannerRecord(
                 predicted=planned.reshape(rollouts.mask.shape[:2]).mean(axis=1),
-                actual=costs[..., :H].sum(axis=2).mean(axis=1),
+                actual=costs.sum(axis=2).mean(axis=1),
             ),
         )
         return State(state.iteration + 1, steps, state.conditions, model), record
