@@ -65,6 +65,7 @@ class Run:
     def __init__(self, path: Path, name: str, started: str, state_layout: Mapping[str, slice] | None = None) -> None:
         self.path, self.name, self.started, self.state_layout = path, name, started, state_layout
         self._lock: int | None = None
+        self._lines: list[str] = []  # of metrics.csv for the first iterations, as read or written by this process
 
     # -- making and opening --------------------------------------------------------------------------------------
 
@@ -345,6 +346,7 @@ class Run:
             )
         self.verify(before=iteration)
         doomed = [self.folder(k) for k in reversed(range(iteration, count))]  # a kill leaves no gap
+        self._lines = []
         with report_write_errors(self.path, RunError):
             remove([*(self.path / name for name in EVALUATIONS.values()), *doomed])
             remove_leftovers(self.path)
@@ -367,12 +369,13 @@ class Run:
 
     def _write_metrics(self) -> None:
         with self.explain_damage():
-            replace(self.path / METRICS, "".join(self._metrics()))
+            self._lines += self._metrics(len(self._lines))
+            replace(self.path / METRICS, "".join(self._lines))
 
-    def _metrics(self) -> list[str]:
-        """The lines of each iteration in `metrics.csv`."""
-        texts = [_read_text(self.folder(k)) for k in range(len(self.iterations))]
-        return [text if k == 0 else text.partition("\n")[2] for k, text in enumerate(texts)]
+    def _metrics(self, first: int = 0) -> list[str]:
+        """The lines of each iteration in `metrics.csv`, from the iteration `first` on."""
+        texts = ((k, _read_text(self.folder(k))) for k in range(first, len(self.iterations)))
+        return [text if k == 0 else text.partition("\n")[2] for k, text in texts]
 
     def _verify_metrics(self) -> None:
         """Raise Damage unless `metrics.csv` holds all iterations, or, after a kill, all but the last."""
