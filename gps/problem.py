@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from gps.costs import RewardModel, evaluate
+from gps.costs import RewardModel, evaluate_cost
 from gps.costs.terms import Cost
 from gps.environments.contract import Entry
 from gps.linear_gaussian.mechanics import Mechanics
@@ -66,5 +66,5 @@ class Problem:
         Raises:
             CostFault: if a cost raises or is not finite.
         """
-        costs = evaluate(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
+        costs = evaluate_cost(self.cost, rollouts.states, rollouts.actions, rollouts.mask)
         return costs if self.reward is None else costs + self.reward.costs(rollouts)

@@ -53,7 +53,13 @@ def test_a_distance_without_parts_is_that_of_all_relative_sites():
     np.testing.assert_array_less(flat, total(jnp.array([0, 0, 0, 0, 1.0]), jnp.zeros(1), 0))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        pytest.param(path, id=path.name, marks=[pytest.mark.slow] if "pixels" in path.name else [])
+        for path in EXPERIMENTS
+    ],
+)
 def test_every_shipped_experiment_builds_and_makes_one_update(experiment):
     try:
         assert gps.check(experiment).ok

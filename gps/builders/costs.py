@@ -8,7 +8,7 @@ from gps.backend import jax, jnp
 from gps.builders.checks import call_factory, per_entry
 from gps.config import ExperimentConfig
 from gps.config.cost import DistanceCostConfig, PluginCostConfig, QuadraticCostConfig, RewardCostConfig, TaskCostConfig
-from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, Task
+from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, TaskCost
 from gps.dynamics.mixture import MixturePrior
 from gps.environments.parts import Layout, find_entries
 from gps.errors import ConfigError, one_line
@@ -44,7 +44,7 @@ def make_reward_model(config: ExperimentConfig) -> RewardModel | None:
 
 def _make_term(
     term: Any, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int
-) -> Quadratic | Distance | Task:
+) -> Quadratic | Distance | TaskCost:
     ramp = Ramp(T, term.ramp, jnp.asarray(term.final_weight))
     match term:
         case QuadraticCostConfig():
@@ -64,12 +64,12 @@ def _make_term(
             path = directory / task_file.NAME
             function = task_file.find(path, term.function, f"{key}.function")
             _check_signature(function, f"{path}: {term.function}", dx, du)
-            return Task(function, jnp.asarray(float(term.weight)), ramp)
+            return TaskCost(function, jnp.asarray(float(term.weight)), ramp)
         case PluginCostConfig():
             factory = plugins.load("gps.costs", term.plugin, f"{key}.name")
             function = call_factory(factory, f"{key}: {term.plugin}", layout, T, **term.options)
             _check_signature(function, f"{key}: {term.plugin}", dx, du)
-            return Task(function, jnp.asarray(float(term.weight)), ramp)
+            return TaskCost(function, jnp.asarray(float(term.weight)), ramp)
     raise AssertionError(term)
 
 

@@ -16,7 +16,7 @@ import gps.environments  # noqa: F401  (registers the ids)
 from gps.builders.checks import per_entry
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, list_missing_members
-from gps.environments.guard import Confirm, Guarded, ask
+from gps.environments.guard import Confirm, Guarded, ask_operator
 from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
 from gps.environments.plain.recipe import Recipe, find_spec
@@ -71,7 +71,7 @@ def make_environment(
                 np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
             )
             limits = low, high
-        return Guarded(built, limits, abort, (confirm or ask) if config.confirm_reset else None)
+        return Guarded(built, limits, abort, (confirm or ask_operator) if config.confirm_reset else None)
     except BaseException:
         built.close()
         raise

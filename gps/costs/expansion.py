@@ -15,7 +15,7 @@ from gps.errors import CostFault
 from gps.linear_gaussian.types import CostExpansion
 
 
-def evaluate(cost, states: Float[np.ndarray, "M N T dx"], actions, mask: Bool[np.ndarray, "M N T"]):
+def evaluate_cost(cost, states: Float[np.ndarray, "M N T dx"], actions, mask: Bool[np.ndarray, "M N T"]):
     """Return the cost of each step, (M, N, T); 0 where masked. Raises CostFault if it is not finite."""
     values = np.asarray(_values(cost, states, actions, mask))
     _require_finite(values, "value")

@@ -67,7 +67,7 @@ class Distance(eqx.Module):
         return self.weight * self.ramp(t) * (value + 0.5 * self.log * jnp.log(square + self.alpha))
 
 
-class Task(eqx.Module):
+class TaskCost(eqx.Module):
     """A user's function of (x, u, t), weighted and ramped like any other term."""
 
     function: Cost = eqx.field(static=True)

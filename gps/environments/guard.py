@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from gps.environments.contract import BatchEnvironment, Bools, Entry, Floats
-from gps.environments.plain.recipe import describe
+from gps.environments.plain.recipe import describe_exception
 from gps.errors import ConfigError, EnvironmentFault, SimulationFault
 
 Abort = Callable[[Floats, Floats, int], object]
@@ -128,7 +128,7 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         try:
             reason: Any = self._abort(state.copy(), action.copy(), self._t)  # type: ignore[misc]
         except Exception as error:
-            raise SimulationFault(i, f"environment.abort raised {describe(error)}") from error
+            raise SimulationFault(i, f"environment.abort raised {describe_exception(error)}") from error
         if isinstance(reason, str) or reason is None:
             return " ".join((reason or "").split())
         if np.shape(reason) != ():
@@ -136,7 +136,7 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         return "the abort condition holds" if reason else ""
 
 
-def ask(question: str) -> bool:
+def ask_operator(question: str) -> bool:
     """Ask on the terminal; Enter means yes.
 
     Raises:

@@ -117,13 +117,13 @@ class Progress(Callback):
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal, without the status line."""
-        from gps.environments.guard import ask
+        from gps.environments.guard import ask_operator
 
         if self._status is None:
-            return ask(question)
+            return ask_operator(question)
         self._status.stop()
         try:
-            return ask(question)
+            return ask_operator(question)
         finally:
             self._status.start()
 

@@ -119,7 +119,7 @@ class Aligned:
     cut: int  # number of curves with points outside that range
 
 
-def align(curves: Sequence[Curve]) -> Aligned:
+def align_curves(curves: Sequence[Curve]) -> Aligned:
     """Put curves on the union of their steps; between its own points a curve keeps its last value.
 
     The grid spans the range that all curves cover, so that every part of the aggregate rests on all seeds. Points that

@@ -19,7 +19,7 @@ from gps.errors import GpsError, SweepError
 from gps.extensions import task_file
 from gps.storage.folders import remove_leftovers
 from gps.sweeps import settings as given
-from gps.sweeps.folder import Entry, Sweep, SweepRun, write_manifest
+from gps.sweeps.folder import PlannedRun, Sweep, SweepRun, write_manifest
 from gps.sweeps.pools import Pool, open_pool
 from gps.sweeps.worker import WorkItem, compute_fingerprint, work
 
@@ -30,10 +30,10 @@ _PATIENCE = 5.0  # seconds without a worker before it is reported
 class Watch:
     """Callbacks of a sweep, which do nothing unless overridden. All but `on_start` are called from another thread."""
 
-    def on_start(self, sweep: Sweep, todo: Sequence[Entry], jobs: int) -> None:
+    def on_start(self, sweep: Sweep, todo: Sequence[PlannedRun], jobs: int) -> None:
         """Called before the first run; runs that are not in `todo` were finished earlier."""
 
-    def on_begin(self, entry: Entry) -> None:
+    def on_begin(self, entry: PlannedRun) -> None:
         """Called when a worker has begun a run, or begun it again."""
 
     def on_run(self, run: SweepRun) -> None:
@@ -111,7 +111,7 @@ def sweep(
 
 def _make_plan(
     source: Path, values: Mapping[str, Sequence[Any]], seeds: str | int | Iterable[int] | None, iterations: int | None
-) -> list[tuple[Entry, tuple[str, ...]]]:
+) -> list[tuple[PlannedRun, tuple[str, ...]]]:
     """Return the runs and their overrides; check each configuration."""
     settings = given.make_grid(values)
     numbers = [load(source).seed] if seeds is None else given.parse_seeds(seeds)
@@ -124,7 +124,7 @@ def _make_plan(
         overrides = tuple(given.format_overrides(setting))
         config = replace_settings(load(source, overrides), seed=max(numbers), iterations=iterations)
         mark, shown = compute_fingerprint(config, directory), {key: setting[key] for key in varied}
-        plan += [(Entry(seed, shown, config.algorithm.iterations, mark), overrides) for seed in numbers]
+        plan += [(PlannedRun(seed, shown, config.algorithm.iterations, mark), overrides) for seed in numbers]
     return plan
 
 

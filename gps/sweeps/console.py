@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 from gps.inspect.formatting import align_columns, format_number
 from gps.sweeps.batch import Watch
-from gps.sweeps.folder import Entry, Sweep, SweepRun
-from gps.sweeps.settings import describe
+from gps.sweeps.folder import PlannedRun, Sweep, SweepRun
+from gps.sweeps.settings import describe_setting
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -39,7 +39,7 @@ class SweepProgress(Watch):
         self._live: Live | None = None
         self._began = time.monotonic()
         self._before = self._steps = 0  # iterations on disk at the start, and planned iterations
-        self._at_work: dict[str, Entry] = {}
+        self._at_work: dict[str, PlannedRun] = {}
         self._ended = 0  # planned iterations of the runs that have ended
 
     def __enter__(self) -> Self:
@@ -59,7 +59,7 @@ class SweepProgress(Watch):
 
     # -- callbacks -----------------------------------------------------------------------------------------------
 
-    def on_start(self, sweep: Sweep, todo: Sequence[Entry], jobs: int) -> None:
+    def on_start(self, sweep: Sweep, todo: Sequence[PlannedRun], jobs: int) -> None:
         self.sweep, self.total = sweep, len(sweep.entries)
         self.finished = self.total - len(todo)
         waiting = {entry.name for entry in todo}
@@ -71,7 +71,7 @@ class SweepProgress(Watch):
         resumed = f", {len(begun)} to be resumed" if begun else ""
         self._print(f"{sweep.path}: {self.total} run{'s' * (self.total != 1)}{skipped}{resumed}; {jobs} at a time")
 
-    def on_begin(self, entry: Entry) -> None:
+    def on_begin(self, entry: PlannedRun) -> None:
         if entry.name in self._at_work:
             self._print(f"{_make_label(entry)}: the worker died; the run was begun again", style="yellow")
         self._at_work[entry.name] = entry
@@ -129,8 +129,8 @@ class SweepProgress(Watch):
         return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
 
 
-def _make_label(entry: Entry) -> str:
-    return f"{describe(entry.setting)} seed {entry.seed}".lstrip()
+def _make_label(entry: PlannedRun) -> str:
+    return f"{describe_setting(entry.setting)} seed {entry.seed}".lstrip()
 
 
 def _format_cost(run: SweepRun) -> str:
@@ -148,7 +148,7 @@ def make_table(sweep: Sweep) -> list[str]:
     head = (*(("settings",) if varied else ()), "seed", "iterations", "final cost", "solved", "state", "run")
     lines = [head] + [
         (
-            *((describe(run.settings),) if varied else ()),
+            *((describe_setting(run.settings),) if varied else ()),
             str(run.seed),
             f"{run.iterations}/{run.planned}",
             _format_cost(run),

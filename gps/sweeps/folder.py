@@ -29,7 +29,7 @@ from gps.errors import GpsError, SweepError
 from gps.runs import Run, find_runs
 from gps.storage.folders import replace, try_lock
 from gps.storage.write_errors import report_write_errors
-from gps.sweeps.settings import describe, make_folder_name
+from gps.sweeps.settings import describe_setting, make_folder_name
 
 FORMAT = 1
 """The version of the layout above."""
@@ -38,7 +38,7 @@ MANIFEST, LOCK, _JOURNAL = "sweep.json", "sweep.lock", "journal"
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedRun:
     """A run in the manifest."""
 
     seed: int
@@ -75,7 +75,7 @@ class SweepRun:
     @property
     def label(self) -> str:
         """The setting and the seed, such as `kl_step=2,samples=5 seed 3`."""
-        return f"{describe(self.settings)} seed {self.seed}".lstrip()
+        return f"{describe_setting(self.settings)} seed {self.seed}".lstrip()
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Sweep:
 
     # -- one run -------------------------------------------------------------------------------------------------
 
-    def find(self, entry: Entry) -> Path | None:
+    def find(self, entry: PlannedRun) -> Path | None:
         """Return the directory of a run, the newest if there are several; None before the run has begun."""
         ends = f"-seed{entry.seed}"
         found = [
@@ -137,17 +137,17 @@ class Sweep:
         ]
         return found[-1] if found else None
 
-    def count_iterations(self, entry: Entry) -> int:
+    def count_iterations(self, entry: PlannedRun) -> int:
         """Return the number of complete iterations of a run on disk."""
         path = self.find(entry)
         return 0 if path is None else len(Run(path, "", "").iterations)
 
-    def is_finished(self, entry: Entry) -> bool:
+    def is_finished(self, entry: PlannedRun) -> bool:
         """True if a run has its final evaluation and all planned iterations."""
         path = self.find(entry)
         return path is not None and (path / "evaluation").is_dir() and self.count_iterations(entry) >= entry.iterations
 
-    def read_run(self, entry: Entry) -> SweepRun:
+    def read_run(self, entry: PlannedRun) -> SweepRun:
         """Return the state of a run."""
         path, events = self.find(entry), self.read_journal(entry)
         cost = solved = conditions = None
@@ -171,7 +171,7 @@ class Sweep:
 
     # -- its journal ---------------------------------------------------------------------------------------------
 
-    def read_journal(self, entry: Entry, turn: str | None = None) -> list[Event]:
+    def read_journal(self, entry: PlannedRun, turn: str | None = None) -> list[Event]:
         """Return the events of a run, in one turn or in all."""
         try:
             lines = (self.path / _JOURNAL / f"{entry.name}.jsonl").read_text(encoding="utf-8").splitlines()
@@ -183,7 +183,7 @@ class Sweep:
                 events.append(Event(**json.loads(line)))
         return [event for event in events if turn in (None, event.turn)]
 
-    def add_event(self, entry: Entry, turn: str, event: str, message: str = "", mendable: bool = True) -> None:
+    def add_event(self, entry: PlannedRun, turn: str, event: str, message: str = "", mendable: bool = True) -> None:
         """Append a line to the journal of a run."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         line = Event(turn, event, message, mendable, now, socket.gethostname(), os.getpid())
@@ -191,16 +191,16 @@ class Sweep:
         with (self.path / _JOURNAL / f"{entry.name}.jsonl").open("ab", buffering=0) as file:
             file.write((json.dumps(vars(line), ensure_ascii=False) + "\n").encode())
 
-    def count_begins(self, entry: Entry, turn: str) -> int:
+    def count_begins(self, entry: PlannedRun, turn: str) -> int:
         """Return how many times a worker has begun a run."""
         return sum(event.event == "begin" for event in self.read_journal(entry, turn))
 
-    def count_deaths(self, entry: Entry, turn: str) -> int:
+    def count_deaths(self, entry: PlannedRun, turn: str) -> int:
         """Return how many workers of a run have died; a worker that is still running counts as dead."""
         events = self.read_journal(entry, turn)
         return 2 * sum(event.event == "begin" for event in events) - len(events)
 
-    def find_ending(self, entry: Entry, turn: str) -> Event | None:
+    def find_ending(self, entry: PlannedRun, turn: str) -> Event | None:
         """Return the event that ended a run; None while it has not ended."""
         events = self.read_journal(entry, turn)
         return events[-1] if events and events[-1].event != "begin" else None
@@ -245,7 +245,7 @@ def _overwrite(descriptor: int, text: str) -> None:
 # -- the manifest ----------------------------------------------------------------------------------------------------
 
 
-def read_manifest(path: Path) -> tuple[str, list[Entry]]:
+def read_manifest(path: Path) -> tuple[str, list[PlannedRun]]:
     """Return the digest of what the runs of a sweep have in common, and the runs.
 
     Raises:
@@ -256,7 +256,9 @@ def read_manifest(path: Path) -> tuple[str, list[Entry]]:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise SweepError(f"{file}: written in format {content['format']}, and this gps reads format {FORMAT}")
-        entries = [Entry(run["seed"], run["setting"], run["iterations"], run["fingerprint"]) for run in content["runs"]]
+        entries = [
+            PlannedRun(run["seed"], run["setting"], run["iterations"], run["fingerprint"]) for run in content["runs"]
+        ]
         return content["digest"], entries
     except FileNotFoundError:
         raise SweepError(f"{path}: not the folder of a sweep (no {MANIFEST})") from None
@@ -266,7 +268,7 @@ def read_manifest(path: Path) -> tuple[str, list[Entry]]:
         raise SweepError(f"{file}: not written by gps; move the folder away and run the sweep again") from None
 
 
-def write_manifest(path: Path, digest: str, entries: Sequence[Entry], about: Mapping[str, Any]) -> None:
+def write_manifest(path: Path, digest: str, entries: Sequence[PlannedRun], about: Mapping[str, Any]) -> None:
     """Create the folder of a sweep, or add runs to it.
 
     Args:
@@ -275,7 +277,7 @@ def write_manifest(path: Path, digest: str, entries: Sequence[Entry], about: Map
     Raises:
         SweepError: if the folder belongs to another sweep or cannot be written.
     """
-    known: dict[str, Entry] = {}
+    known: dict[str, PlannedRun] = {}
     if (path / MANIFEST).exists():
         found, old = read_manifest(path)
         known = {entry.name: entry for entry in old}

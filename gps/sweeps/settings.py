@@ -91,14 +91,14 @@ def format_overrides(setting: Mapping[str, Any]) -> list[str]:
     return [f"{key}={to_toml(value, key)}" for key, value in setting.items()]
 
 
-def describe(setting: Mapping[str, Any]) -> str:
+def describe_setting(setting: Mapping[str, Any]) -> str:
     """Return a setting as readable text, `kl_step=2,samples=5`, with each key as short as it is unambiguous."""
     return ",".join(f"{_shorten_key(key, setting)}={_format_value(value, key)}" for key, value in setting.items())
 
 
 def make_folder_name(setting: Mapping[str, Any]) -> str:
     """Return a folder name for a setting, unique to it; empty for an empty setting."""
-    text = describe(setting)
+    text = describe_setting(setting)
     safe = re.sub(r"[^A-Za-z0-9._=,+-]", "_", text)[:80]
     return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

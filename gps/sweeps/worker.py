@@ -20,7 +20,7 @@ from gps.errors import GpsError, SweepError
 from gps.extensions import task_file
 from gps.runs import Run
 from gps.runs.control import Control, Stopped
-from gps.sweeps.folder import Entry, Sweep, is_turn
+from gps.sweeps.folder import PlannedRun, Sweep, is_turn
 
 if TYPE_CHECKING:
     from gps.callbacks import Callback
@@ -37,7 +37,7 @@ class WorkItem:
 
     experiment: str
     folder: str  # of the sweep
-    entry: Entry
+    entry: PlannedRun
     overrides: tuple[str, ...]  # of the experiment's keys, varied or not
     turn: str
     iterations: int | None  # None for the experiment's own

@@ -70,7 +70,17 @@ class Case:
         return [what for what in EVALUATIONS if self.run.evaluation(what) is not None]
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=[" ".join(filter(None, variant)) for variant in VARIANTS])
+NAMES = [" ".join(filter(None, variant)) for variant in VARIANTS]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(variant, marks=pytest.mark.xdist_group(name))
+        for name, variant in zip(NAMES, VARIANTS, strict=True)
+    ],
+    ids=NAMES,
+)
 def case(request, tmp_path_factory):
     return Case(tmp_path_factory.mktemp("contract"), *request.param)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gps.backend import jax, jnp
-from gps.costs import evaluate, expand
+from gps.costs import evaluate_cost, expand
 from gps.costs.expansion import project_psd
 from gps.errors import CostFault
 
@@ -77,7 +77,7 @@ def test_a_quadratic_cost_is_its_own_expansion(samples):
         np.testing.assert_allclose(expansion.constant[m], 4.0 * ramp, rtol=1e-10)
     expected = ramp * (0.5 * np.einsum("mnti,ij,mntj->mnt", z, C, z) + z @ g + 4.0)
     np.testing.assert_allclose(values, expected, rtol=1e-12)
-    np.testing.assert_allclose(evaluate(cost, *samples), expected, rtol=1e-12)
+    np.testing.assert_allclose(evaluate_cost(cost, *samples), expected, rtol=1e-12)
 
 
 def wavy(x, u, t):
@@ -118,7 +118,7 @@ def test_masked_samples_do_not_count(samples):
         np.testing.assert_allclose(one[0, 2:], other[0, 2:], rtol=1e-12, atol=1e-12)
         assert (one[1, 3] == 0).all()
     assert (values[~mask] == 0).all()
-    assert (evaluate(wavy, states, actions, mask)[~mask] == 0).all()
+    assert (evaluate_cost(wavy, states, actions, mask)[~mask] == 0).all()
 
 
 def test_a_cost_that_is_not_finite_where_masked_raises_nothing(samples):
@@ -133,7 +133,7 @@ def test_a_cost_that_is_not_finite_where_masked_raises_nothing(samples):
     expansion, values = expand(cost, states, actions, mask)
     for array in (expansion.hessian, expansion.gradient, expansion.constant, values):
         assert np.isfinite(array).all()
-    assert np.isfinite(evaluate(cost, states, actions, mask)).all()
+    assert np.isfinite(evaluate_cost(cost, states, actions, mask)).all()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_fault_names_condition_sample_and_step(samples, cost, what):
         expand(cost, states, *samples[1:])
     if what == "value":
         with pytest.raises(CostFault, match="condition 1, sample 2, step 3 "):
-            evaluate(cost, states, *samples[1:])
+            evaluate_cost(cost, states, *samples[1:])
 
 
 def test_infinities_of_both_signs_are_one_fault_and_no_warning(samples):
@@ -160,4 +160,4 @@ def test_infinities_of_both_signs_are_one_fault_and_no_warning(samples):
     states[0, 1, 2] = [1.0, 0.0, 0.0]
     states[1, 0, 0] = [-1.0, 0.0, 0.0]
     with pytest.raises(CostFault, match="condition 0, sample 1, step 2 "):
-        evaluate(lambda x, u, t: x[0] / x[1], states, *samples[1:])
+        evaluate_cost(lambda x, u, t: x[0] / x[1], states, *samples[1:])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gps.backend import jax, jnp
-from gps.costs import Distance, Quadratic, Ramp, Sum, Task
+from gps.costs import Distance, Quadratic, Ramp, Sum, TaskCost
 
 T, DX, DU = 5, 4, 2
 RAMP = Ramp(T, "quadratic", jnp.asarray(3.0))
@@ -24,7 +24,7 @@ TERMS = {
     "l2": Distance((1, 2, 3), one(2.0), one(1.0), one(0.0), one(0.0), one(0.1), RAMP),
     "l1": Distance((1, 2, 3), one(2.0), one(0.0), one(1.0), one(0.0), one(0.1), RAMP),
     "log": Distance((1, 2, 3), one(2.0), one(0.0), one(0.0), one(1.0), one(0.1), RAMP),
-    "task": Task(smooth, one(0.7), RAMP),
+    "task": TaskCost(smooth, one(0.7), RAMP),
 }
 TERMS["sum"] = Sum(tuple(TERMS.values()))
 

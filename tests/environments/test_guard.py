@@ -111,11 +111,11 @@ class Terminal(io.StringIO):
 )
 def test_the_terminal_is_asked(typed, answer, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", Terminal(typed))
-    assert guard.ask("Ready?") is answer
+    assert guard.ask_operator("Ready?") is answer
     assert capsys.readouterr().err.startswith("Ready? [")
 
 
 def test_nobody_to_ask(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     with pytest.raises(ConfigError, match="confirm_reset: there is no terminal"):
-        guard.ask("Ready?")
+        guard.ask_operator("Ready?")

@@ -6,7 +6,7 @@ import numpy as np
 
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jax, jnp
-from gps.costs import Quadratic, Ramp, Sum, evaluate
+from gps.costs import Quadratic, Ramp, Sum, evaluate_cost
 from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.riccati import backward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
@@ -75,7 +75,7 @@ def cost_without_noise(policy, cost=COST):
     """The cost of an episode from each start, of a policy or of local controllers."""
     policy = LocalControllers(policy) if isinstance(policy, Controller) else policy
     rollouts = collect(LinearEnv(M, A, B), policy, CONDITIONS, np.zeros((M, 1, *policy.covariance.shape[1:3])), seed=0)
-    return evaluate(cost, rollouts.states, rollouts.actions, rollouts.mask).sum(axis=(1, 2))
+    return evaluate_cost(cost, rollouts.states, rollouts.actions, rollouts.mask).sum(axis=(1, 2))
 
 
 def roll_out(policy, seed=0, samples=N, ends=None, environment=LinearEnv):

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.algorithms.algorithm import Needs
-from gps.costs import evaluate
+from gps.costs import evaluate_cost
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.problem import Problem
@@ -89,7 +89,7 @@ class Shooter:
         for h in range(self.lookahead):
             u = np.broadcast_to(plans[:, h], (*x.shape[:2], self.problem.du))
             one_step = np.ones((*x.shape[:2], 1))
-            total += evaluate(self.problem.cost, x[:, :, None], u[:, :, None], one_step > 0)[..., 0]
+            total += evaluate_cost(self.problem.cost, x[:, :, None], u[:, :, None], one_step > 0)[..., 0]
             x = np.concatenate([x, u, one_step], axis=-1) @ weights
         return plans, total
 

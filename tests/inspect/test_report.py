@@ -14,7 +14,7 @@ from gps import cli
 from gps.errors import RunError
 from gps.inspect.report import names, page
 from gps.inspect.report.detail import make_detail, read_ends
-from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Score, Sizes
+from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Sizes, StartScore
 from gps.inspect.report.model_error import compute_one_step_error
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.packing import pack, unpack
@@ -222,7 +222,7 @@ def test_the_mixture_is_that_of_the_record(tmp_path):
 
 def test_names():
     layout = {"qpos": slice(0, 2), "site_position:tip-goal": slice(2, 5), "sensor:touch": slice(5, 6)}
-    assert names.name_entries(layout, 6) == [
+    assert names.label_entries(layout, 6) == [
         "qpos 0",
         "qpos 1",
         "tip-goal x",
@@ -230,9 +230,9 @@ def test_names():
         "tip-goal z",
         "sensor:touch",
     ]
-    assert names.name_entries(None, 2) == ["x0", "x1"]
+    assert names.label_entries(None, 2) == ["x0", "x1"]
     assert [group.name for group in names.group_entries(layout, 6)] == ["all", *layout]
-    assert names.find_points(layout, 6) == [names.Point("tip-goal", [2, 3, 4], relative=True)]
+    assert names.find_points(layout, 6) == [names.SpatialPoint("tip-goal", [2, 3, 4], relative=True)]
     long = names.group_entries(None, 40)
     assert [len(g.indices) for g in long] == [12, 12, 12, 4]
     assert [i for g in long for i in g.indices] == list(range(40))
@@ -398,7 +398,7 @@ def test_what_a_condition_has_said_of_the_policy_is_not_said_again():
 
 
 def test_where_the_local_controller_succeeds_and_the_policy_does_not():
-    won, lost = Score(Player.POLICY, 2.0, 1, 1, None), Score(Player.POLICY, 4.0, 0, 1, None)
+    won, lost = StartScore(Player.POLICY, 2.0, 1, 1, None), StartScore(Player.POLICY, 4.0, 0, 1, None)
     policy = PolicyFacts(Player.LOCAL, [won, lost], [won, won, lost], [], None)
     text = " ".join(summarize(facts_of([won, lost, lost], policy), pieces_of({}, {}), []))
     assert "the policy solves 1 of 3 training starts and 1 of 2 unseen starts" in text
@@ -463,7 +463,7 @@ def policy_piece(status: PolicyStatus, message: str = "") -> PolicyPiece:
     return dataclasses.replace(made, message=message, **about)
 
 
-def facts_of(evaluation: list[Score], policy: PolicyFacts | None = None) -> Facts:
+def facts_of(evaluation: list[StartScore], policy: PolicyFacts | None = None) -> Facts:
     """The facts of a finished run of two iterations."""
     axes = Axes(Sizes(M=3, N=5, T=20, dx=4, du=2), list(range(20)), [], [], [], [])
     return Facts(

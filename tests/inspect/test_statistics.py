@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from gps.inspect.statistics import Curve, align, estimate, interquartile_mean, mean, share
+from gps.inspect.statistics import Curve, align_curves, estimate, interquartile_mean, mean, share
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 7, 8, 10, 11])
@@ -67,21 +67,21 @@ def test_a_share_has_wilsons_interval(k, n):
 def test_curves_meet_where_all_have_data():
     first = Curve(np.array([10, 20, 30, 40]), np.array([1.0, 2.0, 3.0, 4.0]))
     second = Curve(np.array([15, 30, 45, 60]), np.array([5.0, 6.0, 7.0, 8.0]))
-    together = align([first, second])
+    together = align_curves([first, second])
     np.testing.assert_array_equal(together.steps, [15, 20, 30, 40])
     np.testing.assert_array_equal(together.values, [[1, 2, 3, 4], [5, 5, 6, 6]])  # the last value holds on
     assert together.cut == 2
-    assert align([first, first]).cut == 0
+    assert align_curves([first, first]).cut == 0
 
 
 def test_missing_points_and_curves_that_never_meet():
     gap = Curve(np.array([10, 20, 30]), np.array([np.nan, 2.0, np.nan]))
     full = Curve(np.array([10, 20, 30]), np.array([1.0, 2.0, 3.0]))
-    together = align([gap, full])
+    together = align_curves([gap, full])
     np.testing.assert_array_equal(together.steps, [20])
     assert together.cut == 1
     late = Curve(np.array([50, 60]), np.array([1.0, 2.0]))
-    assert align([full, late]).steps.size == 0
+    assert align_curves([full, late]).steps.size == 0
     nothing = Curve(np.array([10]), np.array([np.nan]))
-    assert align([full, nothing]).values.shape == (2, 0)
-    assert align([]).steps.size == 0
+    assert align_curves([full, nothing]).values.shape == (2, 0)
+    assert align_curves([]).steps.size == 0

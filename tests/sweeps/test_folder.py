@@ -5,11 +5,11 @@ import json
 import pytest
 
 from gps.errors import SweepError
-from gps.sweeps.folder import Entry, Sweep, is_turn, write_manifest
+from gps.sweeps.folder import PlannedRun, Sweep, is_turn, write_manifest
 
 
 def entries(seeds=(0, 1), values=(1, 2), mark="f"):
-    return [Entry(seed, {"a": value}, 4, mark) for value in values for seed in seeds]
+    return [PlannedRun(seed, {"a": value}, 4, mark) for value in values for seed in seeds]
 
 
 @pytest.fixture

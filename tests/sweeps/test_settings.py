@@ -83,12 +83,12 @@ def test_toml_gives_back_the_value(value):
 
 
 def test_settings_in_words():
-    assert settings.describe({"algorithm.kl_step": 2, "algorithm.controller.execute": "feedback"}) == (
+    assert settings.describe_setting({"algorithm.kl_step": 2, "algorithm.controller.execute": "feedback"}) == (
         "kl_step=2,execute=feedback"
     )
-    assert settings.describe({"cost.0.weight": 1, "cost.1.weight": 2}) == "0.weight=1,1.weight=2"
-    assert settings.describe({"a": "1", "b": "true"}) == 'a="1",b="true"'
-    assert settings.describe({"a.b": 1, "b": 2}) == "a.b=1,b=2"
+    assert settings.describe_setting({"cost.0.weight": 1, "cost.1.weight": 2}) == "0.weight=1,1.weight=2"
+    assert settings.describe_setting({"a": "1", "b": "true"}) == 'a="1",b="true"'
+    assert settings.describe_setting({"a.b": 1, "b": 2}) == "a.b=1,b=2"
 
 
 def test_folder_names_are_safe_and_each_is_its_own():

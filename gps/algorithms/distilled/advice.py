@@ -70,7 +70,7 @@ def precisions_of(advice: Advice | Lesson, usual: Float[np.ndarray, "du du"]) ->
     return np.broadcast_to(usual, (*advice.actions.shape, len(usual)))
 
 
-def make_samples(lessons: tuple[Lesson, ...], usual: Float[np.ndarray, "du du"]) -> Samples:
+def make_lesson_samples(lessons: tuple[Lesson, ...], usual: Float[np.ndarray, "du du"]) -> Samples:
     """All lessons as the samples that the policy imitates."""
     parts = [(one.observed, one.actions, precisions_of(one, usual)) for one in lessons]
     observations, actions, precisions = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)

@@ -28,7 +28,7 @@ from gps.algorithms.distilled.advice import (
     expert_kl,
     label,
     make_lesson,
-    make_samples,
+    make_lesson_samples,
     usual_precision,
 )
 from gps.algorithms.distilled.played import ExpertPolicy
@@ -162,7 +162,7 @@ class Distillation(abc.ABC):
 
         lessons = (*state.lessons, make_lesson(rollouts, advice, usable))[-self.memory :]
         usual = usual_precision(lessons, self.deviation)
-        training, fit = self._train(state, expert, make_samples(lessons, usual))
+        training, fit = self._train(state, expert, make_lesson_samples(lessons, usual))
         kl = expert_kl(training.policy, advice, usual, rollouts, usable)
 
         steps = state.environment_steps + rollouts.steps

@@ -47,7 +47,7 @@ class Recipe:
         except GpsError:
             raise
         except Exception as error:
-            raise ConfigError(f"environment.id: {self.name!r} cannot be made: {describe(error)}") from error
+            raise ConfigError(f"environment.id: {self.name!r} cannot be made: {describe_exception(error)}") from error
 
     def to_text(self) -> str | None:
         """Write the recipe for another process; None if it holds a function or an object that cannot be sent."""
@@ -79,7 +79,7 @@ def find_spec(name: str) -> EnvSpec:
         try:
             importlib.import_module(module)
         except Exception as error:
-            why = f"the module {module!r} cannot be imported: {describe(error)}"
+            why = f"the module {module!r} cannot be imported: {describe_exception(error)}"
             raise ConfigError(f"environment.id: {name!r}: {why}") from error
     if id not in gymnasium.registry:
         where = f"Gymnasium, also after importing {module!r}" if module else "Gymnasium"
@@ -88,7 +88,7 @@ def find_spec(name: str) -> EnvSpec:
     return gymnasium.registry[id]
 
 
-def describe(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Describe an exception in one line, with the place of its cause: `ValueError: too hot (robot.py:12)`."""
     text = one_line(error)
     if isinstance(error, gymnasium.error.Error | ModuleNotFoundError):

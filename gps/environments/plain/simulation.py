@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gps.environments.contract import Floats
 from gps.environments.parts import find_entries, require_distinct, whole
-from gps.environments.plain.recipe import Recipe, describe
+from gps.environments.plain.recipe import Recipe, describe_exception
 from gps.errors import ConfigError, SimulationFault
 
 Condition = Mapping[str, Any]
@@ -250,7 +250,7 @@ def _call(i: int, what: str, function: Any, argument: Any) -> Any:
 
 def describe_fault(what: str, error: Exception) -> str:
     """Describe the exception of an environment's `what`, "reset" or "step"."""
-    return f"the environment's {what} raised {describe(error)}"
+    return f"the environment's {what} raised {describe_exception(error)}"
 
 
 # -- spaces ------------------------------------------------------------------------------------------------------------

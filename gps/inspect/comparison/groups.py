@@ -9,7 +9,7 @@ import statistics as plain_statistics
 import numpy as np
 
 from gps.inspect.comparison.member import Member
-from gps.inspect.statistics import Aligned, Estimate, align, estimate
+from gps.inspect.statistics import Aligned, Estimate, align_curves, estimate
 from gps.players import FINAL, TEACHERS, UNSEEN, Player
 
 
@@ -70,7 +70,7 @@ class Group:
         result = {}
         for name in CURVES:
             curves = [getattr(member, name) for member in self.members]
-            if all(curve is not None for curve in curves) and (together := align(curves)).steps.size:
+            if all(curve is not None for curve in curves) and (together := align_curves(curves)).steps.size:
                 result[name] = together, estimate(together.values)
         return result
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal, Self
 
-from gps.inspect.report.names import EntryGroup, Point
+from gps.inspect.report.names import EntryGroup, SpatialPoint
 from gps.inspect.report.packing import Packed
 from gps.inspect.report.places import Places
 from gps.players import Player
@@ -37,7 +37,7 @@ class Role:
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
+class StartScore:
     """The result from one start without noise."""
 
     player: Player
@@ -57,8 +57,8 @@ class PolicyFacts:
     """The facts about a global policy and its teacher. Scores are empty before the evaluation."""
 
     teacher: Player
-    unseen: list[Score]  # of the policy, from the test conditions
-    taught: list[Score]  # of its teacher, from the conditions
+    unseen: list[StartScore]  # of the policy, from the test conditions
+    taught: list[StartScore]  # of its teacher, from the conditions
     starts: list[str]  # the test conditions in words
     places: Places | None
 
@@ -82,7 +82,7 @@ class Axes:
     times: list[int]  # the time steps that are kept
     entries: list[str]  # the names of the state's entries
     groups: list[EntryGroup]
-    points: list[Point]
+    points: list[SpatialPoint]
     actions: list[str]  # the names of the action's entries
 
 
@@ -100,7 +100,7 @@ class Facts:
     planned: int  # iterations
     state: Literal["running", "finished", "stopped"]
     players: dict[str, Role]  # by the value of a `Player`
-    evaluation: list[Score]  # of what was learned, from the conditions; empty before the evaluation
+    evaluation: list[StartScore]  # of what was learned, from the conditions; empty before the evaluation
     conditions: list[str]  # in words
     policy: PolicyFacts | None
     environment: str
@@ -198,7 +198,7 @@ class Piece:
 
 
 @dataclasses.dataclass(frozen=True)
-class Finding:
+class Remark:
     """A problem, or its likely cause, in consecutive iterations and in one or more conditions.
 
     The text is that of iteration `worst` and the first of the conditions; a finding about the policy has no condition.
@@ -221,7 +221,7 @@ class Overview:
 
     facts: Facts
     summary: list[str]
-    findings: list[Finding]
+    findings: list[Remark]
     pieces: list[Piece]
     kept: list[int] | None = None  # the iterations whose details a file holds; None on a live page
     stamps: list[int] | None = None  # of the pieces, on a live page

@@ -16,7 +16,7 @@ class EntryGroup:
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class SpatialPoint:
     """A part of the state that is a place in space."""
 
     name: str
@@ -24,7 +24,7 @@ class Point:
     relative: bool  # to a target, which is the origin
 
 
-def name_entries(layout: Mapping[str, slice] | None, dx: int) -> list[str]:
+def label_entries(layout: Mapping[str, slice] | None, dx: int) -> list[str]:
     """Name each entry of the state: by its part where the layout is known, otherwise x0, x1, …"""
     found = [f"x{i}" for i in range(dx)]
     for part, where in (layout or {}).items():
@@ -53,7 +53,7 @@ def group_entries(layout: Mapping[str, slice] | None, dx: int) -> list[EntryGrou
     return found
 
 
-def find_points(layout: Mapping[str, slice] | None, dx: int) -> list[Point]:
+def find_points(layout: Mapping[str, slice] | None, dx: int) -> list[SpatialPoint]:
     """Find the parts that are places in space.
 
     These are `site_position:A`, and `site_position:A-B`, whose target is the origin.
@@ -63,5 +63,5 @@ def find_points(layout: Mapping[str, slice] | None, dx: int) -> list[Point]:
         kind, _, name = part.partition(":")
         indices = list(range(*where.indices(dx)))
         if kind == "site_position" and len(indices) == len(_AXES):
-            found.append(Point(name, indices, relative="-" in name))
+            found.append(SpatialPoint(name, indices, relative="-" in name))
     return found

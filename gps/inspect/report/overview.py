@@ -24,11 +24,11 @@ from gps.inspect.report.forms import (
     PolicyFacts,
     PolicyPiece,
     Role,
-    Score,
     Sizes,
+    StartScore,
 )
 from gps.inspect.report.model_error import compute_one_step_error
-from gps.inspect.report.names import find_points, group_entries, name_entries
+from gps.inspect.report.names import find_points, group_entries, label_entries
 from gps.inspect.report.packing import pack, round_number, round_numbers
 from gps.inspect.report.places import locate_starts
 from gps.inspect.report.thinning import choose_samples, choose_steps
@@ -213,16 +213,16 @@ def _describe_axes(run: Run, first: IterationRecord) -> Axes:
     return Axes(
         sizes=Sizes(M, N, T, dx, du),
         times=choose_steps(T).tolist(),
-        entries=name_entries(run.state_layout, dx),
+        entries=label_entries(run.state_layout, dx),
         groups=group_entries(run.state_layout, dx),
         points=find_points(run.state_layout, dx),
         actions=[f"u{i}" for i in range(du)],
     )
 
 
-def _make_scores(rows: Sequence[EvaluationRow]) -> list[Score]:
+def _make_scores(rows: Sequence[EvaluationRow]) -> list[StartScore]:
     return [
-        Score(
+        StartScore(
             player=Player(row.player),
             cost=round_number(row.cost),
             successes=row.successes,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from gps.inspect.formatting import format_number
-from gps.inspect.report.forms import Axes, Facts, Finding, LocalPiece, Piece, PolicyFacts, PolicyPiece, Score
+from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Remark, StartScore
 from gps.inspect.report.overview import compute_mean_cost, find_best
 from gps.players import Player
 from gps.status import PolicyStatus, Severity, Status
@@ -39,7 +39,7 @@ _ORDER = ("error", "worse", "warning", "note")
 # -- what went wrong -------------------------------------------------------------------------------------------------
 
 
-def collect_findings(pieces: Sequence[Piece], du: int) -> list[Finding]:
+def collect_findings(pieces: Sequence[Piece], du: int) -> list[Remark]:
     """Collect problems and their likely causes: the gravest first, then in the order of the iterations."""
     single = [
         finding
@@ -58,13 +58,13 @@ def collect_findings(pieces: Sequence[Piece], du: int) -> list[Finding]:
 
 def _make_finding(
     kind: str, severity: Severity, k: int, m: int | None, text: str, weight: float = 1.0, remedy: str = ""
-) -> Finding:
+) -> Remark:
     """Make the finding of one iteration, and of one condition or of none."""
     conditions = () if m is None else (m,)
-    return Finding(kind, severity.name.lower(), k, k, k, conditions, text, remedy, weight)
+    return Remark(kind, severity.name.lower(), k, k, k, conditions, text, remedy, weight)
 
 
-def _check_condition(item: Piece, before: Piece | None, m: int) -> Iterator[Finding]:
+def _check_condition(item: Piece, before: Piece | None, m: int) -> Iterator[Remark]:
     """Yield the findings about one condition in one iteration."""
     k = item.iteration
     status = Status[item.status[m]]
@@ -86,7 +86,7 @@ def _check_condition(item: Piece, before: Piece | None, m: int) -> Iterator[Find
             yield _make_finding("model", Severity.NOTE, k, m, text, error)
 
 
-def _check_forecast(item: Piece, local: LocalPiece, before: Piece, m: int) -> Iterator[Finding]:
+def _check_forecast(item: Piece, local: LocalPiece, before: Piece, m: int) -> Iterator[Remark]:
     k, predicted, cost, last = item.iteration, local.predicted[m], item.cost[m], before.cost[m]
     if predicted is None or cost is None or last is None:
         return
@@ -106,7 +106,7 @@ def _describe_change(change: float) -> str:
     return f"a {'fall' if change <= 0 else 'rise'} of {format_number(abs(change))}"
 
 
-def _find_collapses(pieces: Sequence[Piece], du: int) -> Iterator[Finding]:
+def _find_collapses(pieces: Sequence[Piece], du: int) -> Iterator[Remark]:
     """Yield the first iteration in which the exploration of a condition has become narrow."""
     for m in range(len(pieces[0].status) if pieces else 0):
         first = None if pieces[0].local is None else pieces[0].local.entropy[m]
@@ -125,7 +125,7 @@ def _find_collapses(pieces: Sequence[Piece], du: int) -> Iterator[Finding]:
             break
 
 
-def _check_policies(pieces: Sequence[Piece]) -> Iterator[Finding]:
+def _check_policies(pieces: Sequence[Piece]) -> Iterator[Remark]:
     """Yield the findings about the training of the global policy, unless a condition's message reports the same."""
     for item in pieces:
         if (policy := item.policy) is None:
@@ -137,7 +137,7 @@ def _check_policies(pieces: Sequence[Piece]) -> Iterator[Finding]:
             yield _make_finding("policy", severity, item.iteration, None, about, remedy=policy.remedy)
 
 
-def _join_iterations(single: list[Finding]) -> Iterator[Finding]:
+def _join_iterations(single: list[Remark]) -> Iterator[Remark]:
     """Join findings of one kind and condition in consecutive iterations to one, with the text of the worst."""
     single = sorted(single, key=lambda f: (f.kind, f.conditions, f.first))
     for _, group in itertools.groupby(single, lambda f: (f.kind, f.conditions)):
@@ -147,7 +147,7 @@ def _join_iterations(single: list[Finding]) -> Iterator[Finding]:
             yield dataclasses.replace(worst, first=found[0].first, last=found[-1].first)
 
 
-def _join_conditions(found: Iterable[Finding]) -> Iterator[Finding]:
+def _join_conditions(found: Iterable[Remark]) -> Iterator[Remark]:
     """Join findings of one kind in the same iterations of several conditions to one, the worst condition first."""
     kind_and_time = lambda f: (f.kind, f.first, f.last)  # noqa: E731
     for _, group in itertools.groupby(sorted(found, key=kind_and_time), kind_and_time):
@@ -158,7 +158,7 @@ def _join_conditions(found: Iterable[Finding]) -> Iterator[Finding]:
 # -- the whole run ---------------------------------------------------------------------------------------------------
 
 
-def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Finding]) -> list[str]:
+def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Remark]) -> list[str]:
     """Summarize a run in a few sentences: what ran, how it ended, the result, and whether there were problems."""
     if not pieces or facts.axes is None:
         return [f"{facts.name}, seed {facts.seed}: no iteration has been written yet."]
@@ -220,7 +220,7 @@ def _describe_success(facts: Facts, last: Piece) -> str:
     return f"In the last iteration {sum(last.successes)} of {_pluralize(total, 'sample')} succeeded."
 
 
-def _describe_final(scores: Sequence[Score]) -> str:
+def _describe_final(scores: Sequence[StartScore]) -> str:
     """The result without noise where there is no policy."""
     player = scores[0].player
     who = "final controllers" if player is Player.LOCAL else player.all
@@ -232,7 +232,7 @@ def _describe_final(scores: Sequence[Score]) -> str:
     return f"The {who}, without noise, solve{player.s} {count} of {_pluralize(len(scores), 'condition')}{which}."
 
 
-def _describe_policy_scores(trained: Sequence[Score], policy: PolicyFacts) -> str:
+def _describe_policy_scores(trained: Sequence[StartScore], policy: PolicyFacts) -> str:
     """The results of the policy and of its teachers without noise, from trained and from unseen starts."""
     unseen, taught, teacher = policy.unseen, policy.taught, policy.teacher
     player = trained[0].player
@@ -256,7 +256,7 @@ def _describe_policy_scores(trained: Sequence[Score], policy: PolicyFacts) -> st
     return text
 
 
-def _format_mean(scores: Sequence[Score]) -> str:
+def _format_mean(scores: Sequence[StartScore]) -> str:
     costs = [math.nan if score.cost is None else score.cost for score in scores]
     return format_number(math.fsum(costs) / len(costs))
 
