@@ -60,37 +60,16 @@ def check_search(bound, alpha, eta0, tolerance):
 
 
 def make_lqr_problem(dx, du, T=100, seed=0, init_std=1.0, indefinite=0.0):
-    """Return a well-conditioned `LQRProblem` of the given sizes.
+    """Return the problem of the tests, `tests.helpers.problems.lqr`, as NumPy arrays."""
+    from tests.helpers.problems import lqr
 
-    `indefinite` > 0 subtracts that much curvature from half of the state dimensions (Quu is then not positive
-    definite for small eta).
-    """
-    rng = np.random.default_rng(seed)
-    dz = dx + du
-    skew = rng.standard_normal((dx, dx)) / np.sqrt(dx)
-    A = 0.98 * np.eye(dx) + 0.05 * (skew - skew.T)  # damped rotation
-    B = 0.3 * rng.standard_normal((dx, du)) / np.sqrt(du)
-    F, c, W = np.zeros((T - 1, dx, dz)), np.zeros((T - 1, dx)), np.zeros((T - 1, dx, dx))
-    for t in range(T - 1):
-        F[t] = np.hstack([A, B]) + 0.01 * rng.standard_normal((dx, dz)) / np.sqrt(dz)
-        c[t] = 0.01 * rng.standard_normal(dx)
-        G = rng.standard_normal((dx, dx)) / np.sqrt(dx)
-        W[t] = 1e-3 * (np.eye(dx) + 0.1 * G @ G.T)
-    initial_mean = rng.standard_normal(dx)
-    initial_cov = 1e-3 * np.eye(dx)
-    goal = np.concatenate([rng.standard_normal(dx), np.zeros(du)])
-    C, g, const = np.zeros((T, dz, dz)), np.zeros((T, dz)), np.zeros(T)
-    for t in range(T):
-        G = rng.standard_normal((dz, dz)) / np.sqrt(dz)
-        C[t] = np.diag(np.concatenate([np.ones(dx), 0.1 * np.ones(du)])) + 0.05 * G @ G.T
-        if indefinite:
-            C[t][np.arange(dx // 2), np.arange(dx // 2)] -= indefinite
-        g[t] = -C[t] @ goal
-        const[t] = 0.5 * goal @ C[t] @ goal
-    K = np.tile(-0.1 * B.T, (T, 1, 1))
-    k = 0.01 * rng.standard_normal((T, du))
-    Sigma = init_std**2 * np.tile(np.eye(du), (T, 1, 1))
-    return LQRProblem(T, dx, du, F, c, W, initial_mean, initial_cov, C, g, const, K, k, Sigma)
+    dynamics, cost, previous = lqr(dx, du, T, seed, init_std, indefinite)
+    arrays = (
+        *(dynamics.matrix, dynamics.offset, dynamics.covariance, dynamics.initial_mean, dynamics.initial_covariance),
+        *(cost.hessian, cost.gradient, cost.constant),
+        *(previous.feedback, previous.feedforward, previous.covariance),
+    )
+    return LQRProblem(T, dx, du, *map(np.asarray, arrays))
 
 
 def make_rollouts(N=5, T=100, dx=14, du=7, seed=1, offset=0.0):

@@ -25,7 +25,7 @@ Starts = Literal["trained", "unseen"]
 """The conditions of the experiment, or its test conditions."""
 
 Choice = Literal["learned"] | Player
-"""What has been learned, whatever it is; or a player: the policy alone, or who taught it."""
+"""The policy to evaluate: the learned one, or that of a player (the policy itself or its teacher)."""
 
 
 @dataclasses.dataclass(frozen=True)

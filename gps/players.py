@@ -60,7 +60,7 @@ class Player(enum.StrEnum):
 
 
 FINAL, UNSEEN = "final", "unseen"
-"""What was learned, without noise, from the conditions that were trained on, and from the test conditions."""
+"""Evaluations of the learned policy without noise: from the training conditions, and from the test conditions."""
 
 TEACHERS = (Player.LOCAL, Player.EXPERT, Player.PLANNER)
 """Who may teach a policy, and is then evaluated in addition to it."""
@@ -70,4 +70,4 @@ EVALUATIONS: dict[str, str] = {
     UNSEEN: "evaluation_unseen",
     **{player.value: f"evaluation_{player.value}" for player in TEACHERS},
 }
-"""What is evaluated without noise at the end of a run -> its folder in the run directory."""
+"""Evaluation without noise at the end of a run -> its folder in the run directory."""

@@ -1,6 +1,6 @@
-"""What an iteration leaves behind. All records are immutable and hold plain NumPy arrays.
+"""The records of iterations and evaluations. They are immutable and hold plain NumPy arrays.
 
-An `IterationRecord` has a core that every algorithm fills in, and sides that an algorithm has or has not: local
+An `IterationRecord` has a core that every algorithm fills in, and optional sides: local
 controllers, a global policy, a global model, a planner. Each view draws the sides that are there.
 
 Axes are ordered condition M, sample N, time T, then features.
@@ -124,7 +124,7 @@ class LocalRecord:
     judges. An algorithm that predicts in another way says so in its `improve`.
     """
 
-    controllers: Controller  # that were sampled, or that stand for the policy that was
+    controllers: Controller  # the sampled ones; if the policy was sampled, its linearisation
     improved: Controller  # the next iteration's
     dynamics: LinearDynamics | None  # None where the algorithm fits none
     marginals: Marginals  # of the state, under `controllers`: in the fitted dynamics, or else of the samples

@@ -16,7 +16,7 @@ from gps.inspect import video
 from gps.runs import Run
 
 MOST = 8
-"""How many conditions a video shows if the caller does not choose them."""
+"""The default number of conditions in a video."""
 
 Watch = Callable[[Iterable[np.ndarray], int], Iterable[np.ndarray]]
 

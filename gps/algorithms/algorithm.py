@@ -37,7 +37,7 @@ class AlgorithmState(Protocol):
 
 
 class Needs(NamedTuple):
-    """What an algorithm needs of an experiment."""
+    """The requirements of an algorithm on its experiment."""
 
     observations: bool = False
     """It learns from what a policy observes. Otherwise no observations are recorded, and no pictures drawn."""
@@ -60,7 +60,7 @@ class Algorithm(Protocol[State, Sampled, Model]):
 
     @property
     def needs(self) -> Needs:
-        """What it needs of the experiment."""
+        """The requirements on the experiment."""
 
     @property
     def state_type(self) -> Any:
@@ -91,10 +91,10 @@ class Algorithm(Protocol[State, Sampled, Model]):
         """
 
     def learned(self, state: State) -> Policy:
-        """What has been learned: the policy to keep, without exploration."""
+        """The learned policy, without exploration."""
 
     def teachers(self, state: State) -> tuple[Policy, ...]:
-        """The policies to evaluate in addition to `learned`, such as those that taught it; each a different player."""
+        """The policies to evaluate in addition to `learned`, such as its teachers. Each is a different player."""
 
 
 AnyAlgorithm = Algorithm[Any, Any, Any]

@@ -167,7 +167,7 @@ class MDGPSConfig(ModelBasedConfig, GuidedBase):
     step_rule: Literal["classic", "global"] | None = Field(
         default=None,
         description="adapt the multiplier of kl_step by the local controllers' actual cost, or by the policy's; "
-        "default: by the cost of whichever is sampled",
+        "default: by the cost of the sampled player",
     )
 
 

@@ -294,7 +294,7 @@ class _Handler(BaseHTTPRequestHandler):
     @staticmethod
     def _require_run(server: Server) -> Watched:
         if server.watched is None:
-            raise _Refused(503, "the run has not begun yet")
+            raise _Refused(503, "the run has not started")
         return server.watched
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -184,7 +184,7 @@ def global_policy(state: GuidedState) -> GlobalPolicy:
 
 
 def represent(sampled: Policy, model: GuidedModel) -> LocalControllers:
-    """The controllers that stand for what was sampled: themselves, or the policy around its samples."""
+    """The sampled controllers; if the policy was sampled, its linearisation around the samples."""
     return sampled if isinstance(sampled, LocalControllers) else LocalControllers(model.linearised)
 
 

@@ -90,7 +90,7 @@ class MDGPS(MixedSampling[TrajOpt, GuidedState]):
         result = self.local.judge(before, rollouts, problem, new, predicted)
         taught = self.teach(state, rollouts, model, result.controllers, result.usable)
 
-        # On-policy, the linearised policy stands for what was sampled.
+        # On-policy, the linearised policy takes the place of the sampled one.
         ran = around if on_policy else before.controllers
         there = new.previous_marginals if on_policy else marginals(local.dynamics, before.controllers)
         side = make_local_record(before, ran, local.dynamics, there, step, result)

@@ -233,7 +233,7 @@ def make_local_record(
     """The local side of the record.
 
     Args:
-        controllers: those that were sampled, or that stand for the policy that was.
+        controllers: the sampled ones; if the policy was sampled, its linearisation around the samples.
         marginals: of the state, under `controllers`.
     """
     return LocalRecord(

@@ -40,7 +40,7 @@ KL_TOLERANCE = 1e-2
 
 
 class UpdateProblem(NamedTuple):
-    """Find better controllers in the local model, within `bound` of those that they begin from; for M conditions."""
+    """Improve the controllers of M conditions in the local model, within the KL `bound`."""
 
     model: LocalModel
     around: Controller

@@ -18,7 +18,7 @@ class Runner(GymnasiumMujocoEnv):
     """The names of the speed reward in the infos."""
 
     skipped = 1
-    """How many of the first positions the observation leaves out by default."""
+    """The number of leading positions that the observation omits by default."""
 
     def place(self) -> Floats:
         return self.qpos[:, : self.skipped]

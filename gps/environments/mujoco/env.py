@@ -100,7 +100,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.DISABLED, "render_modes": []}  # noqa: RUF012
 
     _least_stage: ClassVar[int] = STAGE_VEL
-    """How far MuJoCo computes at the new time after every step, whatever the state: here, so that `site` is current."""
+    """The least stage that MuJoCo computes after each step. This one keeps `site` current."""
 
     _start_stage: ClassVar[int] = STAGE_VEL
     """The same after a reset."""

@@ -21,7 +21,7 @@ from gps.extensions import task_file
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make an environment that is registered with Gymnasium or defined in a `task.py`.
+    """The construction of an environment from a Gymnasium id or a `task.py`.
 
     Attributes:
         name: its name in messages: the experiment's `environment.id`.

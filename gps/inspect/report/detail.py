@@ -35,7 +35,7 @@ ELLIPSES = 10
 """Time steps whose exploration noise is drawn as an ellipse."""
 
 FAR = 10.0
-"""How far a tube that was not run may go, in units of what was run."""
+"""The largest drawn tube of a policy that was not run, relative to the one that was."""
 
 
 def make_detail(record: IterationRecord, following: IterationRecord | None) -> Detail:
@@ -70,7 +70,7 @@ def read_detail(run: Run, iteration: int) -> Detail:
 def read_ends(run: Run) -> Ends | None:
     """Read the episodes without noise of a policy and its teacher.
 
-    None where there is no policy, or where it has not been evaluated yet.
+    None without a policy, or before its evaluation.
     """
     policy = run.policy_record(0) if len(run.iterations) else None
     final = None if policy is None else run.evaluation(FINAL)

@@ -303,7 +303,7 @@ class Detail:
     """The arrays of one iteration: its samples, and what the algorithm has besides."""
 
     samples: SampleArrays
-    ran: Drawn | None  # the controllers that were sampled, or that stand for the policy that was
+    ran: Drawn | None  # the sampled controllers; if the policy was sampled, its linearisation
     beside: Drawn | None  # the teachers where the policy was sampled, otherwise the policy
     model: ErrorArrays | None
     mixture: MixtureArrays | None
