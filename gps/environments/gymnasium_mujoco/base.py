@@ -7,6 +7,7 @@ the state that must be current are computed afterwards, which does not change th
 
 from __future__ import annotations
 
+import abc
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ Outcome = tuple[Floats, Bools, dict[str, Any]]
 _ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 
 
-class GymnasiumMujocoEnv(MujocoEnv):
+class GymnasiumMujocoEnv(MujocoEnv, abc.ABC):
     """One of Gymnasium's MuJoCo environments as a batch; a subclass defines its observation and its outcome.
 
     The state is the original's observation. `state` may choose other parts: those of `MujocoEnv` and
@@ -130,13 +131,13 @@ class GymnasiumMujocoEnv(MujocoEnv):
             return qpos, scale * rng.standard_normal(model.nv)
         return qpos, rng.uniform(low=-scale, high=scale, size=model.nv)
 
+    @abc.abstractmethod
     def observation(self) -> Sequence[Floats]:
         """Return the pieces of the observation, each (n, width), in order."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def outcome(self, actions: NDArray[Any]) -> Outcome:
         """Return the rewards, terminations and infos of the step just taken; `actions` are (n, du), unclipped."""
-        raise NotImplementedError
 
     def place(self) -> Floats:
         """The positions, (n, k), whose `velocity` over the step `outcome` reads; k may be 0."""
