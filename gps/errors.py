@@ -63,6 +63,10 @@ class RunError(GpsError):
     """A run directory is missing, incomplete or altered."""
 
 
+class FormatError(RunError):
+    """A run directory was written in another format than this version reads."""
+
+
 class DrawingError(GpsError):
     """A picture cannot be drawn or a video cannot be written."""
 

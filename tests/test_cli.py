@@ -25,6 +25,7 @@ from gps.players import Player
 from gps.runs import Run
 from gps.runs.control import Stopped
 from gps.status import Status
+from gps.storage.folders import write_sums
 
 ROOT = Path(__file__).parents[1]
 
@@ -197,6 +198,9 @@ def test_check(tmp_path, capsys):
 
 def test_list(tmp_path, capsys):
     stopped, finished, damaged = make_run(tmp_path, 2), make_run(tmp_path, 4), make_run(tmp_path, 1)
+    older = make_run(tmp_path, 1)
+    (older.path / "run.json").write_text('{"format": 1}')
+    write_sums(older.path)
     empty = make_run(tmp_path, 0)
     finished.write_evaluation(evaluation())
     (damaged.path / "run.json").write_text("{}")
@@ -204,7 +208,8 @@ def test_list(tmp_path, capsys):
         assert cli.main(["list", str(tmp_path / "runs")]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["run"].endswith(" state")
-    assert len(lines) == 5
+    assert len(lines) == 6
+    assert lines[str(older.path)].endswith("other format")
     assert " 1     2/4 " in lines[str(stopped.path)]
     assert lines[str(stopped.path)].endswith("stopped")
     assert "1/2 conditions" in lines[str(finished.path)]

@@ -115,6 +115,12 @@ def test_a_sound_experiment_passes(experiment, capsys):
             "not finite",
         ),
         (
+            "-abs(self.x), False, False",
+            "-abs(self.x), bool(self.v), False",
+            "one iteration can be made",
+            "every sample of condition 0 ended early without a success",
+        ),
+        (
             "jnp.sum((x - 1.0) ** 2)",
             "jnp.log(x[0] - 100.0)",
             "the cost is finite where the rollouts went",

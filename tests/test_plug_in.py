@@ -175,3 +175,32 @@ def test_an_own_model_needs_no_python(experiment):
     (folder / "arm.xml").write_text(ARM.replace("</body>", "<body>"))
     with pytest.raises(ConfigError, match=r"environment: .*arm.xml: XML parse error .* Line number=7"):
         started(folder)
+
+
+NO_MOTOR = """
+<mujoco><worldbody><body><joint name="hinge"/><geom size="0.1" pos="0.1 0 0"/></body></worldbody></mujoco>
+"""
+
+NO_ACTION = """
+import numpy as np
+from gymnasium.spaces import Box
+from helpers.plain_envs import Point
+
+
+class Statue(Point):
+    def __init__(self):
+        super().__init__()
+        self.action_space = Box(-1, 1, (0,))
+"""
+
+
+@pytest.mark.parametrize("kind", ["mjcf", "gymnasium"])
+def test_an_environment_without_actions_is_refused(experiment, tmp_path, kind, capsys):
+    folder = experiment("task:Statue", task=NO_ACTION, threads=1)
+    if kind == "mjcf":
+        (tmp_path / "hinge.xml").write_text(NO_MOTOR)
+        cost = [{"name": "quadratic", "on": "qpos"}]
+        folder = write(tmp_path, {"environment": {"mjcf": "hinge.xml", "horizon": 5}, "cost": cost})
+    assert main(["check", str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has no actions; a MuJoCo model needs actuators, and a URDF has none" in line

@@ -17,7 +17,7 @@ from helpers.records import State, config, controllers, evaluation, record, roll
 from helpers.runs import with_mixture
 
 import gps.storage.folders
-from gps.errors import RunError
+from gps.errors import FormatError, RunError
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.records import PlannerRecord
@@ -288,6 +288,7 @@ def test_another_format_is_refused(run, other):
     gps.storage.folders.write_sums(run.path)
     with pytest.raises(RunError) as caught:
         load_run(run.path)
+    assert type(caught.value) is FormatError
     assert str(caught.value).startswith(f"{run.path}: written in format {other}, and this gps reads format {FORMAT}; ")
 
 

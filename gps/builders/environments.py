@@ -61,6 +61,10 @@ def make_environment(
             f"environment.id: {config.id!r} makes a {type(built).__name__} without {listed}; derive it from "
             "gps.environments.contract.BatchEnvironment, or write a gymnasium.Env or a MujocoEnv"
         )
+    if built.single_action_space.shape == (0,):
+        built.close()
+        name = config.mjcf or config.id
+        raise ConfigError(f"environment: {name} has no actions; a MuJoCo model needs actuators, and a URDF has none")
     if config.action_limits is None and abort is None and not config.confirm_reset:
         return built
     try:

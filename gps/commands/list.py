@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from gps.commands._common import OK
-from gps.errors import GpsError
+from gps.errors import FormatError, GpsError
 from gps.players import TEACHERS, UNSEEN
 
 
@@ -62,6 +62,8 @@ def _summarize(path: Any) -> tuple[str, ...]:
             count = count_solved(evaluation)
             success = "-" if count is None else f"{count} conditions"
         apart = [count_solved(run.evaluation_rows(what)) or "-" for what in _APART.values()]
+    except FormatError:
+        state = "other format"
     except GpsError:
         state = "damaged"
     return str(path), seed, iterations, cost, success, *apart, started, state

@@ -93,8 +93,8 @@ def check_algorithm(built: Experiment) -> Iterator[Finding]:
     for name, find, remedy in rules:
         try:
             problem = find(built, made)
-        except GpsError as error:
-            problem = str(error)
+        except GpsError as error:  # the algorithm failed before the rule could be judged
+            problem, remedy = str(error), "see the message; `gps run --traceback` shows where it was raised"
         except Exception as error:
             problem = f"{type(error).__name__}: {one_line(error)}"
         yield Finding(name, problem, remedy) if problem else Finding(name)
@@ -108,6 +108,13 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
     ]
     if troubles:
         return Finding(rule, "; ".join(troubles), "look at `gps report` of a short run")
+    unknown = [m for m, cost in enumerate(record.mean_cost) if np.isnan(cost) and not record.successes[m]]
+    if unknown:
+        return Finding(
+            rule,
+            f"every sample of condition {unknown[0]} ended early without a success, so its cost is unknown",
+            "lower environment.horizon to the length of an episode, or do not end episodes early",
+        )
     costs = ", ".join(f"{cost:.4g}" for cost in record.mean_cost)
     return Finding(f"{rule}; the first costs are {costs}")
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from gps.errors import RunError
+from gps.errors import FormatError, RunError
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import EVALUATIONS, FINAL
 from gps.runs.iterations import Iterations
@@ -132,7 +132,7 @@ class Run:
         try:
             info = json.loads(check_file(path, INFO).read_text(encoding="utf-8"))
             if info["format"] != FORMAT:
-                raise RunError(
+                raise FormatError(
                     f"{path}: written in format {info['format']}, and this gps reads format {FORMAT}; "
                     "run the experiment again, or use the version of gps that wrote it"
                 )
