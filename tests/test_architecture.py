@@ -76,3 +76,46 @@ def test_imports_point_downwards(path):
         other = room(module)
         if other is not None and other in FLOORS:
             assert FLOORS[other] <= FLOORS[own], f"{own} imports {'.'.join(module)}, which is above it"
+
+
+# -- habits of the code (CONTRIBUTING.md) ------------------------------------------------------------------------------
+
+SHARED_NAMES = {"add_arguments", "main"}  # of every command
+SHARED_NAMES |= {"load", "find"}  # read with their module: plugins.load, task_file.find
+SHARED_NAMES |= {"Reacher"}  # our task, and Gymnasium's
+MODULES = sorted(path for path in (ROOT / "gps").rglob("*.py") if "templates" not in path.parts)
+
+
+def test_no_two_public_things_share_a_name():
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    doubled = {name: places for name, places in homes.items() if len(places) > 1 and name not in SHARED_NAMES}
+    assert doubled == {}
+
+
+def test_no_contract_is_guessed_by_a_name():
+    """`getattr(x, "name", default)` in place of a protocol; `protocols.py` itself looks for members by name."""
+    guesses = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("getattr", "hasattr")
+            ):
+                name = node.args[1]
+                if isinstance(name, ast.Constant) and not str(name.value).startswith("_"):
+                    guesses.append(f"{path.relative_to(ROOT)}:{node.lineno} {name.value}")
+    assert [guess for guess in guesses if guess.split()[-1] not in ("sched_getaffinity", "array_type")] == []
+
+
+def test_no_test_imports_a_test():
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found = [name for name in modules if any(part.startswith("test_") for part in name.split("."))]
+            assert not found, f"{path.relative_to(ROOT)} imports {found[0]}"

@@ -63,6 +63,7 @@ const iterations = (c, view, extra = {}) => axis(c, {range: [-0.5, view.pieces.l
 
 function layout(c, extra = {}) {
   return {font: {family: getComputedStyle(document.body).fontFamily, size: 11.5, color: c.ink}, height: 240,
+    modebar: {bgcolor: "rgba(0,0,0,0)", color: c.muted, activecolor: c.ink},
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: {l: 54, r: 12, t: 8, b: 38},
     hovermode: "closest", hoverlabel: {font: {family: "inherit"}}, showlegend: false, bargap: 0.25, ...extra};
 }
