@@ -41,7 +41,7 @@ def make_environment(
         ConfigError: if there is no such environment, it cannot be built with these options, or it breaks the contract.
     """
     keywords: dict[str, Any] = dict(config.options)
-    for key in ("state", "observation", "image_size", "frame_skip", "threads"):
+    for key in ("state", "observation", "image_size", "frame_skip", "keyframe", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
     abort = None

@@ -48,6 +48,12 @@ class EnvironmentConfig(Section):
     frame_skip: int | None = Field(
         default=None, ge=1, description="physics steps per time step; default: the environment's own"
     )
+    keyframe: str | None = Field(
+        default=None,
+        min_length=1,
+        description="name of the keyframe of a MuJoCo model in which episodes start; default: `start` or `home` if "
+        "there is one, otherwise the reference pose",
+    )
     horizon: int | None = Field(
         default=None, ge=2, description="time steps of a rollout, T; default: the environment's own"
     )

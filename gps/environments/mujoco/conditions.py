@@ -32,8 +32,8 @@ Condition = Mapping[str, Any]
 KEYS = ("qpos", "qvel", "body_offset", "body_mass", "model")
 """The keys of a condition, as above."""
 
-START_KEYFRAME = "start"
-"""The keyframe with a model's default start; a model without it starts at rest in the reference pose."""
+START_KEYFRAMES = "start", "home"
+"""The keyframes that hold a model's default start, the first that is there; without one, it is the reference pose."""
 
 _OBJECTS = {  # prefix of an MjModel field -> the kind of object that its rows belong to
     "body": mujoco.mjtObj.mjOBJ_BODY,
@@ -66,16 +66,20 @@ class Conditions:
 
     Args:
         batch: the simulations; `batch.model` has the model's own values.
+        keyframe: the name of the keyframe that holds the default start; None for one of `START_KEYFRAMES`.
 
     Attributes:
+        keyframe: its number; -1 for the reference pose at rest.
         qpos, qvel: the model's default start.
+
+    Raises:
+        ValueError: if the model has no such keyframe.
     """
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, keyframe: str | None = None) -> None:
         self.model, self._batch = batch.model, batch
         self._expanded: dict[str, Floats] = {}  # the fields that some condition has changed
-        key = mujoco.mj_name2id(self.model, mujoco.mjtObj.mjOBJ_KEY, START_KEYFRAME)
-        self.keyframe = key
+        key = self.keyframe = find_keyframe(self.model, keyframe)
         self.qpos = np.array(self.model.qpos0 if key < 0 else self.model.key_qpos[key])
         self.qvel = np.zeros(self.model.nv) if key < 0 else np.array(self.model.key_qvel[key])
 
@@ -142,6 +146,14 @@ class Conditions:
         found = identify(self.model, _OBJECTS[prefix], key, f"{name}: {prefix}")
         rows: int | slice = joint_slice(self.model, "qvel", found) if prefix == "dof" else found
         return name, rows, read_numbers(value, getattr(self.model, name)[rows].shape, f"{name} of {key!r}")
+
+
+def find_keyframe(model: mujoco.MjModel, name: str | None) -> int:
+    """The number of the keyframe `name`, or of the first of `START_KEYFRAMES`; -1 if the model has none of these."""
+    kind = mujoco.mjtObj.mjOBJ_KEY
+    if name is not None:
+        return identify(model, kind, name, "keyframe")
+    return next((key for start in START_KEYFRAMES if (key := mujoco.mj_name2id(model, kind, start)) >= 0), -1)
 
 
 def displace(condition: Condition, body: str, offset: Floats) -> Condition:

@@ -72,6 +72,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         observation: the parts of the observation, in order; None if the policy sees the state.
         image_size: width and height of pictures, pixels.
         frame_skip: physics steps per control step.
+        keyframe: the name of the model's keyframe that is the default start; None for `start` or `home`, or else the
+            reference pose at rest.
         threads: worker threads; None takes the number in the variable `GPS_THREADS`, or without it every CPU that this
             process may use. No number depends on it.
         max_episode_steps: control steps after which an episode is truncated; None for never.
@@ -117,6 +119,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         observation: Sequence[str] | None = None,
         image_size: Sequence[int] = (64, 64),
         frame_skip: int = 1,
+        keyframe: str | None = None,
         threads: int | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
@@ -135,7 +138,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         self._make_spaces()
         self.mechanics = find_mechanics(model, self.state_layout, self.dt)
 
-        self._conditions = Conditions(self.batch)
+        self._conditions = Conditions(self.batch, keyframe)
         self._divergence = Divergence(self.batch, max(self._stage, self._start_stage))
         self._states: Floats | None = None  # as last returned; None until the first reset
         self._observing = False  # whether the info has observations

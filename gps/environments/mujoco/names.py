@@ -24,6 +24,7 @@ def list_names(model: mujoco.MjModel, kind: mujoco.mjtObj) -> list[str]:
         mujoco.mjtObj.mjOBJ_ACTUATOR: model.nactuator,
         mujoco.mjtObj.mjOBJ_TENDON: model.ntendon,
         mujoco.mjtObj.mjOBJ_SENSOR: model.nsensor,
+        mujoco.mjtObj.mjOBJ_KEY: model.nkey,
     }[kind]
     return [name for i in range(count) if (name := mujoco.mj_id2name(model, kind, i))]
 
