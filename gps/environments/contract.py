@@ -21,13 +21,15 @@ Bools = NDArray[np.bool_]
 
 
 class Entry(NamedTuple):
-    """The name and the unit of one entry of the state or the action.
+    """The name, the unit and the span of one entry of the state or the action.
 
-    Units are SI symbols, such as `m`, `rad/s` or `N m`; "" if the entry has none or it is unknown.
+    Units are SI symbols, such as `m`, `rad/s` or `N m`; "" if the entry has none or it is unknown. The span is the width
+    of the interval in which it moves, such as a joint's range; NaN if it is unknown.
     """
 
     name: str
     unit: str = ""
+    span: float = float("nan")
 
 
 class BatchEnvironment(Protocol):
@@ -123,6 +125,13 @@ class BatchEnvironment(Protocol):
         """Stop stepping some simulations, (B,) bool, until their next reset: the caller has ended their episodes.
 
         Here it does nothing: the simulations go on and the caller ignores them.
+        """
+        return None
+
+    def holding_actions(self) -> Floats | None:
+        """Return the actions that keep each simulation where it has been reset to, (B, du); None if they are unknown.
+
+        A row of NaN is unknown too.
         """
         return None
 

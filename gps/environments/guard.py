@@ -92,6 +92,10 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         """Stop stepping these simulations of the inner environment, (num_envs,) bool, until their next reset."""
         self.env.rest(mask)
 
+    def holding_actions(self) -> Floats | None:
+        """Return the inner environment's."""
+        return self.env.holding_actions()
+
     def snapshot(self, i: int) -> tuple[Any, Any] | None:
         """Return the inner environment's copies of simulation `i`."""
         return self.env.snapshot(i)

@@ -1,4 +1,4 @@
-"""Name the entries of a MuJoCo environment's state and action, with their units.
+"""Name the entries of a MuJoCo environment's state and action, with their units and spans.
 
 A name in the state is a part by itself, such as `qpos:elbow` or `site_position:tip[x]`, unless the environment has
 parts of its own. The name in the action is the actuator's, or that of the joint, tendon or site that it moves.
@@ -120,7 +120,16 @@ def _name_joint(model: mujoco.MjModel, kind: str, joint: int) -> list[Entry]:
     else:
         first = joint_slice(model, kind, joint).start
         names = [f"{kind}[{first + k}]" for k in range(len(units))]
-    return [Entry(*pair) for pair in zip(names, units, strict=True)]
+    span = _find_span(model, joint) if kind == "qpos" else np.nan
+    return [Entry(name, unit, span if unit else np.nan) for name, unit in zip(names, units, strict=True)]
+
+
+def _find_span(model: mujoco.MjModel, joint: int) -> float:
+    """The width of a joint's range; without limits that of a turn, or the size of the model."""
+    hinged = model.jnt_type[joint] == _Joint.mjJNT_HINGE
+    free = 2 * np.pi if hinged else float(model.stat.extent)
+    low, high = model.jnt_range[joint]
+    return min(float(high - low), free) if model.jnt_limited[joint] else free
 
 
 def _find_sensor_unit(model: mujoco.MjModel, sensor: int) -> str:

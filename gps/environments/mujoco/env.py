@@ -27,6 +27,7 @@ from gps.environments.mujoco.cameras import Cameras
 from gps.environments.mujoco.conditions import KEYS, Condition, Conditions, Start
 from gps.environments.mujoco.divergence import Divergence
 from gps.environments.mujoco.entries import name_actions, name_state
+from gps.environments.mujoco.holding import find_holding_action
 from gps.environments.mujoco.loading import load_model
 from gps.environments.mujoco.mechanics import find_mechanics
 from gps.environments.mujoco.names import suggest
@@ -369,6 +370,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         model, data = self.batch.get_model(i), self.batch.get_data(i)
         mujoco.mj_forward(model, data)
         return model, data
+
+    def holding_actions(self) -> Floats:
+        """Return the actions that keep each simulation where it is, (num_envs, nu); NaN where none is known."""
+        found = [find_holding_action(*self.snapshot(i)) for i in range(self.num_envs)]
+        return np.array([np.full(self.model.nu, np.nan) if action is None else action for action in found])
 
     # -- conditions --------------------------------------------------------------------------------------
 

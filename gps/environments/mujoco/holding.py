@@ -1,0 +1,85 @@
+"""Find the action that keeps a MuJoCo simulation where it is."""
+
+from __future__ import annotations
+
+import copy
+
+import mujoco
+import numpy as np
+from scipy.optimize import lsq_linear
+
+from gps.environments.contract import Floats
+
+_STEADY = {mujoco.mjtDyn.mjDYN_FILTER, mujoco.mjtDyn.mjDYN_FILTEREXACT, mujoco.mjtDyn.mjDYN_MUSCLE}
+"""Activation dynamics whose activation comes to rest at the control."""
+
+_RIDGE = 1e-9
+"""Of the least squares, relative to the largest singular value: it shares a force among redundant actuators."""
+
+
+def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
+    """The action (nu,) that accelerates a simulation least, from rest in this pose.
+
+    It is the balance of forces (see `_balance`), or the controls of a keyframe with this pose if these accelerate less:
+    a walking robot, whose contacts hold it, may have better ones than the balance.
+
+    Args:
+        model, data: copies of a simulation, which are changed. An activation that integrates its control keeps its
+            value, and its control is zero.
+
+    Returns:
+        The action; None if the actuators are too weak to hold the pose.
+    """
+    data.qvel[:] = 0.0
+    start = np.array(data.act)
+    balance = _balance(copy.copy(model), data)
+    poses = [key for key in range(model.nkey) if np.allclose(model.key_qpos[key], data.qpos, atol=1e-9)]
+    known = [np.array(model.key_ctrl[key]) for key in poses if model.key_ctrl[key].any()]
+    candidates = [action for action in (balance, *known) if action is not None]
+    acceleration = []
+    for action in candidates:
+        _set_controls(model, data, start, action)
+        mujoco.mj_forward(model, data)
+        acceleration.append(np.linalg.norm(data.qacc))
+    return min(zip(acceleration, candidates, strict=True), key=lambda pair: pair[0])[1] if candidates else None
+
+
+def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
+    """The action (nu,) whose forces balance gravity and all passive and constraint forces; None if it is too strong.
+
+    The force of an actuator is affine in its control (or in an activation that has come to rest), so the balance is a
+    least-squares problem within the limits. What the actuators cannot reach (an unactuated joint) stays unbalanced.
+    """
+    limited = model.actuator_ctrllimited[:, None].astype(bool)
+    low, high = np.where(limited, model.actuator_ctrlrange, [[-np.inf, np.inf]]).T
+    model.actuator_forcelimited[:] = 0  # the limits of forces are no part of the affine map
+    model.actuator_ctrllimited[:] = 0
+    model.jnt_actfrclimited[:] = 0
+    mujoco.mj_forward(model, data)
+    data.qacc[:] = 0.0
+    mujoco.mj_inverse(model, data)
+    wanted, start = np.array(data.qfrc_inverse), np.array(data.act)
+
+    def find_forces(control: Floats) -> Floats:
+        _set_controls(model, data, start, control)
+        mujoco.mj_fwdActuation(model, data)
+        return np.array(data.qfrc_actuator)
+
+    rest = find_forces(np.zeros(model.nu))
+    effect = np.stack([find_forces(unit) - rest for unit in np.eye(model.nu)], axis=1)  # (nv, nu)
+    if not (np.isfinite(effect).all() and np.isfinite(wanted - rest).all()):
+        return None
+    scale = np.linalg.norm(effect, axis=0)
+    scale[scale == 0.0] = 1.0
+    rows = np.concatenate([effect / scale, _RIDGE * np.eye(model.nu)])
+    found = lsq_linear(rows, np.concatenate([wanted - rest, np.zeros(model.nu)]), (low * scale, high * scale))
+    action = found.x / scale
+    return action if (low < action).all() and (action < high).all() else None
+
+
+def _set_controls(model: mujoco.MjModel, data: mujoco.MjData, start: Floats, control: Floats) -> None:
+    """Set the controls, and the activations as they are after a while; others stay at their `start`."""
+    data.ctrl[:], data.act[:] = control, start
+    for i in range(model.nactuator):
+        if model.actuator_dyntype[i] in _STEADY and model.actuator_actnum[i] == 1:
+            data.act[model.actuator_actadr[i]] = control[model.actuator_ctrladr[i]]
