@@ -132,6 +132,7 @@ class LocalRecord:
     multiplier: Float[np.ndarray, "M"]  # of the KL bound
     last: Change
     predicted: Float[np.ndarray, "M"]  # change of the expected cost by this update
+    trust: Float[np.ndarray, "M"]  # |L̂ − J| / |J|: how far the model's cost of the samples is from their own; NaN: none
     entropy: Float[np.ndarray, "M"]  # of the controllers that were sampled, nats, mean over time
 
     @property

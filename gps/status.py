@@ -117,6 +117,29 @@ class Status(_Outcome):
         "Look at the expert's actions and precisions: they must be finite.",
     )
 
+    UNTRUSTED = (
+        13,
+        "model wrong",
+        _WARNING,
+        "The model does not reproduce the cost of its own samples, or promises more than there is to gain; the update is "
+        "worth little.",
+        "Take more samples, a prior, or less noise; a contact or a steep cost needs a smaller algorithm.kl_step.",
+    )
+
+    SHORTENED = (
+        14,
+        "shortened",
+        _NOTE,
+        "The last update made the cost rise much; it was taken back for a smaller step from an earlier controller.",
+    )
+    RETURNED = (
+        15,
+        "returned",
+        _WARNING,
+        "Two updates in a row made the cost rise much; the next samples are those of an earlier controller again.",
+        "Take more samples or a prior, or lower algorithm.kl_step.",
+    )
+
     @property
     def failed(self) -> bool:
         """True if a new controller (or advice) was due and there is none."""

@@ -57,7 +57,9 @@ def probe(
 
     def play(scale: float) -> tuple[np.ndarray, np.ndarray]:
         noise = scale * half_range * rng.standard_normal((1, 1, length, du))
-        controller = Controller(np.zeros((1, length, du, dx)), np.tile(hold, (1, length, 1)), np.zeros((1, length, du, du)))
+        controller = Controller(
+            np.zeros((1, length, du, dx)), np.tile(hold, (1, length, 1)), np.zeros((1, length, du, du))
+        )
         rollouts = collect(environment, LocalControllers(controller), [condition], noise, seed, observe=False)
         count = int(rollouts.mask.sum())
         return rollouts.states[0, 0, :count], rollouts.actions[0, 0, :count]
@@ -75,12 +77,14 @@ def probe(
         count = sum(len(part) for part, _, _ in rows)
         if settled and count >= 2 * (dim + du):
             break
-        if settled: continue
+        if settled:
+            continue
         reached = np.abs(x[:, known] / target[known]).max(initial=0.0) if known.any() else 0.0
         factor = np.clip(0.7 / max(reached, 1e-3), 0.05, 10.0)
         if 0.35 <= reached <= 2.0 or (scale >= 0.25 and factor > 1.0):
             settled = True
-            if count >= 2 * (dim + du): break
+            if count >= 2 * (dim + du):
+                break
             continue
         scale = min(scale * factor, 0.25)
     x, u, after = (np.concatenate(parts) for parts in zip(*rows, strict=True))

@@ -26,6 +26,7 @@ from jaxtyping import Float
 from gps.algorithms.guided.base import Guided, GuidedModel, GuidedState, Local
 from gps.algorithms.guided.lessons import mean_difference, precision
 from gps.algorithms.local.base import make_local_record, make_model_record, make_next_state, make_record
+from gps.algorithms.local.replay import Replay
 from gps.algorithms.local.trajopt import TrajOpt, UpdateProblem, predict_cost
 from gps.algorithms.local.verdict import choose
 from gps.linear_gaussian.types import Controller, CostExpansion
@@ -129,8 +130,10 @@ class BADMM(Guided[TrajOpt, BADMMState]):
         cost = local.cost + penalties(around, state.multipliers, nu) if state.trained else local.cost
         problem = UpdateProblem(local._replace(cost=cost), old, step.bound, alpha)
         new = self.local.solve(problem, before.eta)
-        change = predict_cost(local, new.controller) - predict_cost(local, old)
-        result = self.local.judge(before, rollouts, problem, new, change)
+        replay = Replay.of(rollouts, sampled.covariance, self.problem.limits)
+        replayed = predict_cost(replay, local, old)
+        change = predict_cost(replay, local, new.controller) - replayed
+        result = self.local.judge(before, rollouts, problem, new, change, replayed)
         taught = self.teach(
             state, rollouts, model, result.controllers, result.usable, weights=nu, multipliers=state.multipliers
         )

@@ -54,6 +54,7 @@ from gps.algorithms.local.base import (
     make_record,
     marginals,
 )
+from gps.algorithms.local.replay import Replay
 from gps.algorithms.local.step_size import adapt_multiplier, adapt_shared_multiplier
 from gps.algorithms.local.trajopt import TrajOpt, UpdateProblem, predict_cost, temperature
 from gps.players import Player
@@ -80,14 +81,16 @@ class MDGPS(MixedSampling[TrajOpt, GuidedState]):
         before, local, around = state.local, model.local, model.linearised
         on_policy = sampled.player is Player.POLICY
         fitting: StepRule = "global" if on_policy else "classic"
-        step = self.step_size(state, self.reference(state, fitting, rollouts, model))
+        replay = Replay.of(rollouts, sampled.covariance, self.local.problem.limits)
+        step = self.step_size(state, self.reference(state, fitting, rollouts, model, replay))
         alpha = self.local.alpha(local, rollouts)
         if state.iteration >= self.warm_up:
             alpha = np.full_like(alpha, temperature(self.local.entropy, local.sample_costs, rollouts.mask))
         problem = UpdateProblem(local, around, step.bound, alpha)
         new = self.local.solve(problem, before.eta)
-        predicted = predict_cost(local, new.controller) - self.compared_cost(state, fitting, model)
-        result = self.local.judge(before, rollouts, problem, new, predicted)
+        predicted = predict_cost(replay, local, new.controller) - self.compared_cost(state, fitting, model, replay)
+        replayed = predict_cost(replay, local, around if on_policy else before.controllers)
+        result = self.local.judge(before, rollouts, problem, new, predicted, replayed)
         taught = self.teach(state, rollouts, model, result.controllers, result.usable)
 
         # On-policy, the linearised policy takes the place of the sampled one.
@@ -100,17 +103,19 @@ class MDGPS(MixedSampling[TrajOpt, GuidedState]):
         return GuidedState(after, taught.training, model.policy_prior), record
 
     def reference(
-        self, state: GuidedState, fitting: StepRule, rollouts: Rollouts, model: GuidedModel
+        self, state: GuidedState, fitting: StepRule, rollouts: Rollouts, model: GuidedModel, replay: Replay
     ) -> Float[np.ndarray, "M"]:
         """J_k(p_k) or J_k(π_k); `fitting` is the rule that fits the sampling."""
         if not state.trained or self.step_rule in (fitting, None):
             return mean_of_whole(model.local.sample_costs, rollouts.mask)
-        return self.compared_cost(state, fitting, model)
+        return self.compared_cost(state, fitting, model, replay)
 
-    def compared_cost(self, state: GuidedState, fitting: StepRule, model: GuidedModel) -> Float[np.ndarray, "M"]:
+    def compared_cost(
+        self, state: GuidedState, fitting: StepRule, model: GuidedModel, replay: Replay
+    ) -> Float[np.ndarray, "M"]:
         """L_k(p_k) or L_k(π_k)."""
         compared = model.linearised if (self.step_rule or fitting) == "global" else state.local.controllers
-        return predict_cost(model.local, compared)
+        return predict_cost(replay, model.local, compared)
 
     def step_size(self, state: GuidedState, reference: Float[np.ndarray, "M"]) -> StepSize:
         """The bound on this iteration's update; `reference` is J_k(p_k) or J_k(π_k)."""

@@ -245,6 +245,7 @@ def make_local_record(
         multiplier=step.multiplier,
         last=Change(state.predicted, step.actual),
         predicted=result.predicted,
+        trust=result.trust,
         entropy=controllers.entropy().mean(axis=1),
     )
 

@@ -50,10 +50,10 @@ from gps.algorithms.local.base import (
 )
 from gps.algorithms.local.path_integral import Weights, apply_floor, cost_to_go, fit_shifted_gaussian, weigh
 from gps.algorithms.local.pi2 import exploration, predict_gain
-from gps.algorithms.local.trajopt import ModelBasedOptimiser, UpdateProblem, predict_change
+from gps.algorithms.local.replay import Replay
+from gps.algorithms.local.trajopt import ModelBasedOptimiser, UpdateProblem, predict_cost
 from gps.algorithms.local.verdict import align, choose
-from gps.backend import Array, jax, jnp
-from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics
+from gps.linear_gaussian.types import Controller
 from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts
 from gps.storage.serialization import specialise
@@ -109,7 +109,8 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
         old, mask, ran = state.controllers, rollouts.mask, sampled.controllers
         step = self.step_size(state, model.sample_costs, mask)
         noise = exploration(rollouts, ran)
-        residual, share = split_costs(model, old, rollouts, exploration(rollouts, old))
+        replay = Replay.of(rollouts, sampled.covariance, self.problem.limits)
+        residual, share = split_costs(model, old, rollouts, replay)
         share = share if self.residual_share is None else np.full_like(share, self.residual_share)
 
         problem = UpdateProblem(model, old, (1.0 - share) * step.bound, self.alpha(model, rollouts))
@@ -120,10 +121,12 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
         both = self._shift(new.controller, ran, noise, mask, weighed)
         both = choose(second, both, new.controller)
         kl = new.kl + np.where(second[:, None], weighed.kl, 0.0)
-        change = predict_change(model, old, new) + np.where(second, predict_gain(weighed, residual, mask), 0.0)
+        replayed = predict_cost(replay, model, old)
+        change = predict_cost(replay, model, new.controller) - replayed
+        change += np.where(second, predict_gain(weighed, residual, mask), 0.0)
 
         new = new._replace(controller=both, kl=kl, marginals=marginals(model.dynamics, both))
-        result = self.judge(state, rollouts, problem._replace(bound=step.bound), new, change)
+        result = self.judge(state, rollouts, problem._replace(bound=step.bound), new, change, replayed)
         local = make_local_record(state, old, model.dynamics, new.previous_marginals, step, result)
         record = make_record(
             state, sampled, rollouts, model.sample_costs, result, local, model=make_model_record(model.prior)
@@ -152,11 +155,11 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
 
 
 def split_costs(
-    model: LocalModel, old: Controller, rollouts: Rollouts, noise: Float[np.ndarray, "M N T du"]
+    model: LocalModel, old: Controller, rollouts: Rollouts, replay: Replay
 ) -> tuple[Float[np.ndarray, "M N T"], Float[np.ndarray, "M"]]:
     """The residual cost-to-go S̃ of each sample, and ρ, its share of the samples' spread."""
     mask = rollouts.mask
-    modelled = np.asarray(_replay_costs(model.dynamics, model.cost, old, rollouts.states[:, :, 0], noise))
+    modelled = replay.costs(model.dynamics, model.cost, old)
     S = cost_to_go(model.sample_costs, mask)
     with np.errstate(invalid="ignore", over="ignore"):  # of a model that diverges
         residual = S - cost_to_go(modelled, mask)
@@ -172,33 +175,3 @@ def _spread(values: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"])
     count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
     mean = np.where(mask, values, 0.0).sum(axis=1, keepdims=True) / count
     return (np.where(mask, values - mean, 0.0) ** 2 / count).sum(axis=(1, 2))
-
-
-@jax.jit
-def _replay_costs(
-    dynamics: LinearDynamics,
-    cost: CostExpansion,
-    controller: Controller,
-    starts: Float[Array, "M N dx"],
-    noise: Float[Array, "M N T du"],
-) -> Float[Array, "M N T"]:
-    """The cost of each step when the fitted dynamics replay the samples, (M, N, T)."""
-
-    def replay_one(
-        dynamics: LinearDynamics, cost: CostExpansion, controller: Controller, start: Array, noise: Array
-    ) -> Array:
-        K, k = controller.feedback, controller.feedforward
-        (_, dx), dz = dynamics.offset.shape, cost.gradient.shape[-1]
-        F = jnp.concatenate([dynamics.matrix, jnp.zeros((1, dx, dz))])  # the last step has no successor
-        c = jnp.concatenate([dynamics.offset, jnp.zeros((1, dx))])
-
-        def step(x: Array, at_t: tuple[Array, ...]) -> tuple[Array, Array]:
-            F, c, K, k, e = at_t
-            z = jnp.concatenate([x, K @ x + k + e])
-            return F @ z + c, z
-
-        _, z = jax.lax.scan(step, start, (F, c, K, k, noise))
-        quadratic = jnp.einsum("ti,tij,tj->t", z, cost.hessian, z)
-        return 0.5 * quadratic + jnp.sum(cost.gradient * z, axis=-1) + cost.constant
-
-    return jax.vmap(jax.vmap(replay_one, (None, None, None, 0, 0)))(dynamics, cost, controller, starts, noise)

@@ -5,16 +5,19 @@ improve each controller by maximum-entropy LQR inside a KL trust region. Repeat.
 """
 
 import dataclasses
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from gps.algorithms.local.accepted import Accepted, Rise, find_rise
 from gps.algorithms.local.base import (
     LocalModel,
     LocalOptimiser,
     LocalState,
+    Prior,
     State,
+    extend_state,
     fit_local_model,
     make_first_state,
     make_local_record,
@@ -23,15 +26,15 @@ from gps.algorithms.local.base import (
     make_record,
     marginals,
 )
-from gps.algorithms.local.verdict import UpdateResult, judge_update
+from gps.algorithms.local.replay import Replay
+from gps.algorithms.local.verdict import UpdateResult, choose, judge_update
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
-from gps.linear_gaussian.riccati import expected_cost
 from gps.linear_gaussian.trust_region import Update, find_indefinite, update
 from gps.linear_gaussian.types import Controller
 from gps.policies.played import LocalControllers
-from gps.records import IterationRecord, Rollouts, Search
+from gps.records import IterationRecord, Rollouts, Search, mean_of_whole
 from gps.status import Status
 from gps.storage.serialization import specialise
 
@@ -100,8 +103,14 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
         problem: UpdateProblem,
         new: Update,
         predicted: Float[np.ndarray, "M"],
+        replayed: Float[np.ndarray, "M"],
     ) -> UpdateResult:
-        """Judge the update; `predicted` is the change of the expected cost."""
+        """Judge the update.
+
+        Args:
+            predicted: change of the expected cost.
+            replayed: L̂ of what was sampled.
+        """
         alpha = problem.alpha
         return judge_update(
             rollouts,
@@ -109,6 +118,8 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,
+            trust=compare(replayed, problem.model.sample_costs, rollouts.mask),
+            size=total_cost(problem.model.sample_costs, rollouts.mask),
             search=Search(
                 bound=problem.bound,
                 eta=new.eta,
@@ -123,34 +134,86 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class TrajOptState(LocalState[Prior], Generic[Prior]):
+    """The state of the local optimisers, and the last controllers that were not much worse than those before."""
+
+    accepted: Accepted | None
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrajOpt(ModelBasedOptimiser[LocalState]):
+class TrajOpt(ModelBasedOptimiser[TrajOptState]):
     """The trajectory optimiser; its settings are those of `ModelBasedOptimiser`."""
 
     @property
     def state_type(self) -> Any:
-        return specialise(LocalState, self.prior_type)
+        return specialise(TrajOptState, self.prior_type)
 
-    def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> LocalState:
-        return self.make_first_state(controllers, starts)
+    def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> TrajOptState:
+        return extend_state(TrajOptState, self.make_first_state(controllers, starts), accepted=None)
 
     def improve(
-        self, state: LocalState, sampled: LocalControllers, rollouts: Rollouts, model: LocalModel
-    ) -> tuple[LocalState, IterationRecord]:
-        """Update every controller once.
+        self, state: TrajOptState, sampled: LocalControllers, rollouts: Rollouts, model: LocalModel
+    ) -> tuple[TrajOptState, IterationRecord]:
+        """Update every controller once, or take its last update back where that made the cost rise much.
 
-        The predicted change is that of the expected cost between the old controllers and the new ones, both under this
-        iteration's dynamics and cost expansion.
+        The predicted change is that of the expected cost between the old controllers and the new ones as the model
+        replays the samples (`Replay`), under this iteration's dynamics and cost expansion. The actual one, in the next
+        iteration, is that of the samples' mean cost.
         """
         old, step = state.controllers, self.step_size(state, model.sample_costs, rollouts.mask)
-        problem = UpdateProblem(model, old, step.bound, self.alpha(model, rollouts))
+        rise = find_rise(state.accepted, step.cost)
+        here = Accepted(
+            iteration=np.full(len(step.cost), state.iteration),
+            controllers=old,
+            planned=state.planned,
+            dynamics=model.dynamics,
+            expansion=model.cost,
+            alpha=self.alpha(model, rollouts),
+            cost=step.cost,
+            size=total_cost(model.sample_costs, rollouts.mask),
+            rises=np.zeros(len(step.cost), int),
+        )
+        base = here if state.accepted is None else choose(rise.any, state.accepted, here)
+        problem = UpdateProblem(
+            model._replace(dynamics=base.dynamics, cost=base.expansion), base.controllers, step.bound, base.alpha
+        )
         new = self.solve(problem, state.eta)
-        result = self.judge(state, rollouts, problem, new, predict_change(model, old, new))
-        local = make_local_record(state, old, model.dynamics, new.previous_marginals, step, result)
+        replay = Replay.of(rollouts, sampled.covariance, self.problem.limits)
+        predicted = predict_cost(replay, problem.model, new.controller) - predict_cost(
+            replay, problem.model, base.controllers
+        )
+        result = self.judge(state, rollouts, problem, new, predicted, predict_cost(replay, model, old))
+        result = take_back(result, base, rise)
+        local = make_local_record(state, old, model.dynamics, marginals(model.dynamics, old), step, result)
         record = make_record(
             state, sampled, rollouts, model.sample_costs, result, local, model=make_model_record(model.prior)
         )
-        return make_next_state(state, rollouts, step, result, prior=model.prior, reward=model.reward), record
+        accepted = dataclasses.replace(base, rises=base.rises + rise.any)
+        after = make_next_state(
+            state, rollouts, step._replace(cost=base.cost), result,
+            prior=model.prior, reward=model.reward, accepted=accepted,
+        )  # fmt: skip
+        return after, record
+
+
+def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
+    """The result where the update starts from the accepted controllers, or goes back to them."""
+    fine = np.array([Status(code).ok for code in result.status])
+    status = np.where(rise.shorten & fine, Status.SHORTENED, np.where(rise.back, Status.RETURNED, result.status))
+    messages = tuple(
+        f"{Status(code).sentence} It is that of iteration {base.iteration[m]}."
+        if rise.any[m] and code in (Status.SHORTENED, Status.RETURNED)
+        else message
+        for m, (code, message) in enumerate(zip(status, result.messages, strict=True))
+    )
+    controllers, planned = choose(
+        rise.back | ~result.usable & rise.any, (base.controllers, base.planned), (result.controllers, result.planned)
+    )
+    predicted = np.where(rise.back, np.nan, result.predicted)
+    return result._replace(
+        controllers=controllers, planned=planned, predicted=predicted, status=status, messages=messages
+    )
 
 
 def temperature(
@@ -163,17 +226,25 @@ def temperature(
     return entropy * np.abs(costs).sum(axis=axis) / np.maximum(mask.sum(axis=axis), 1)
 
 
-def predict_change(model: LocalModel, old: Controller, new: Update) -> Float[np.ndarray, "M"]:
-    """The change of the expected cost between the old and the new controllers, in the same local model."""
-    before = np.asarray(expected_cost(new.previous_marginals, model.cost, old)).sum(axis=1)
-    after = np.asarray(expected_cost(new.marginals, model.cost, new.controller)).sum(axis=1)
-    return after - before
+def total_cost(costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:
+    """The mean absolute cost of an episode, the unit in which predictions are judged."""
+    return np.abs(np.where(mask, costs, 0.0)).sum(axis=(1, 2)) / np.maximum(mask.sum(axis=(1, 2)), 1) * mask.shape[2]
 
 
-def predict_cost(model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M"]:
-    """L(controllers): the expected cost of an episode in the local model."""
-    costs = expected_cost(marginals(model.dynamics, controllers), model.cost, controllers)
-    return np.asarray(costs).sum(axis=1)
+def compare(
+    replayed: Float[np.ndarray, "M"], costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]
+) -> Float[np.ndarray, "M"]:
+    """The trust in the model, |L̂ − J| / |J|: how far the replayed cost of the samples is from their own, relative.
+
+    J is the mean over whole episodes; NaN where there is none. The denominator is the mean absolute cost.
+    """
+    size = total_cost(costs, mask)
+    return np.abs(replayed - mean_of_whole(costs, mask)) / np.where(size > 0, size, 1.0)
+
+
+def predict_cost(replay: Replay, model: LocalModel, controllers: Controller) -> Float[np.ndarray, "M"]:
+    """L̂(controllers): the cost of an episode as the local model replays the samples."""
+    return replay.expected_cost(model.dynamics, model.cost, controllers)
 
 
 def describe_indefinite(m: int, status: int, problem: UpdateProblem, new: Update) -> str:

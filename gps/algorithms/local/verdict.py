@@ -14,6 +14,12 @@ from gps.status import Status
 
 Tree = TypeVar("Tree")
 
+MOST_TRUST = 1.0
+"""Where the replayed cost of the samples is farther from their own than this share of it, the model is wrong."""
+
+ABSURD = 10.0
+"""A prediction or a temperature of more than this many times the cost of an episode means nothing."""
+
 
 class UpdateResult(NamedTuple):
     """The outcome of an update for M conditions. Where the update is not usable, everything is as it was before."""
@@ -21,6 +27,7 @@ class UpdateResult(NamedTuple):
     controllers: Controller
     planned: Float[np.ndarray, "M T dx"]
     predicted: Float[np.ndarray, "M"]  # change of the expected cost; NaN where the controller is the old one
+    trust: Float[np.ndarray, "M"]  # |L̂ − J| / |J| of the model; NaN where there is none
     search: Search
     status: Int[np.ndarray, "M"]
     usable: Bool[np.ndarray, "M"]
@@ -34,6 +41,8 @@ def judge_update(
     old: tuple[Controller, Float[np.ndarray, "M T dx"]],
     new: tuple[Controller, Float[np.ndarray, "M T dx"]],
     predicted: Float[np.ndarray, "M"],
+    trust: Float[np.ndarray, "M"] | None = None,
+    size: Float[np.ndarray, "M"] | None = None,
     search: Search,
     finite: Any,
     details: Callable[[int, int], str] = lambda m, code: "",
@@ -44,20 +53,39 @@ def judge_update(
         status: of the update alone.
         old, new: controllers and planned states.
         predicted: change of the expected cost by the update.
+        trust, size: how far the model's cost of the samples is from their own, relative to their mean absolute cost
+            `size`; None where no model is.
         finite: a tree of arrays (M, ...) that must be finite, in addition to the controllers.
         details: see `make_messages`.
     """
     status, usable = judge(status, (new[0], finite), rollouts.mask)
+    unknown = np.full(len(status), np.nan)
+    if trust is not None and size is not None:
+        status = np.where(
+            find_absurd(predicted, trust, size, search) & (status != Status.SAMPLES_DROPPED) & usable,
+            Status.UNTRUSTED,
+            status,
+        )
     controllers, planned = choose(usable, new, old)
     return UpdateResult(
         controllers,
         planned,
-        np.where(usable, predicted, np.nan),
+        np.where(usable & np.isfinite(predicted), predicted, np.nan),
+        unknown if trust is None else trust,
         dataclasses.replace(search, kl=np.where(usable[:, None], search.kl, 0.0)),
         status,
         usable,
         tuple(make_messages(status, rollouts, details)),
     )
+
+
+def find_absurd(
+    predicted: Float[np.ndarray, "M"], trust: Float[np.ndarray, "M"], size: Float[np.ndarray, "M"], search: Search
+) -> Bool[np.ndarray, "M"]:
+    """True where the model's numbers cannot be: it does not reproduce the samples, or promises more than all cost."""
+    eta = search.eta.reshape(len(size), -1).max(axis=1)
+    with np.errstate(invalid="ignore"):
+        return ~(trust <= MOST_TRUST) | ~(np.abs(predicted) <= ABSURD * size) | (eta > ABSURD * size)
 
 
 def judge(
