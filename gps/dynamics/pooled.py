@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-STRENGTHS = np.logspace(-4, 2, 13)
+STRENGTHS = np.logspace(-10, 2, 25)
 """The values of λ that are compared."""
 
 
@@ -27,10 +27,12 @@ class PooledModel(NamedTuple):
 
 
 def fit_pooled_model(
-    z: Float[np.ndarray, "n dz"], after: Float[np.ndarray, "n dx"], prior: Float[np.ndarray, "dx dz"]
+    z: Float[np.ndarray, "n dz"], after: Float[np.ndarray, "n dx"], prior: Float[np.ndarray, "dx dz"], weight
 ) -> PooledModel:
     """Fit the model to n transitions from z = [x; u] to `after`, with the prior mean [A₀ B₀]."""
     n, dz = z.shape
+    z, after = z * np.sqrt(weight)[:, None], after * np.sqrt(weight)[:, None]
+    n = weight.sum()
     dx = after.shape[1]
     scale = np.sqrt(np.mean(z**2, axis=0))
     scale[scale == 0.0] = 1.0
@@ -45,7 +47,7 @@ def fit_pooled_model(
     def explain(strength: float) -> tuple[float, np.ndarray]:
         """The log marginal likelihood up to a constant, and σ² of each row (with one pseudo-observation of a small σ²)."""
         left = energy - np.sum(projected**2 / (values + strength)[:, None], axis=0)
-        noise = (np.maximum(left, 0.0) + 1e-8 * size) / (n + 1.0)
+        noise = (np.maximum(left, 0.0) + 1e-12 * size) / (n + 1.0)
         logdet = np.sum(np.log1p(values / strength))
         return float(-0.5 * (dx * logdet + (n + 1.0) * np.sum(np.log(noise / size)))), noise
 
@@ -53,7 +55,7 @@ def fit_pooled_model(
     noise = explain(strength)[1]
     mean = prior + ((vectors / (values + strength)) @ projected).T / scale
     S = (vectors / (values + strength)) @ vectors.T / np.outer(scale, scale)
-    return PooledModel(mean[:, :dx], mean[:, dx:], S, noise, float(strength))
+    return PooledModel(mean[:, :dx], mean[:, dx:-1], S[:-1, :-1], noise, float(strength))
 
 
 def hold_cautiously(

@@ -66,14 +66,14 @@ def probe(
 
     still, held = play(0.0)
     steps, scale = len(still), FIRST
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [(still[:-1] - start, held[:-1] - hold, still[1:] - start)]
     settled = False
     for _ in range(30):
         states, actions = play(scale)
         steps += len(states)
         n = min(len(states), len(still))
         x, u = states[:n] - still[:n], actions[:n] - held[:n]
-        rows.append((x[:-1], u[:-1], x[1:]))
+        rows.append((states[:-1] - start, actions[:-1] - hold, states[1:] - start))
         count = sum(len(part) for part, _, _ in rows)
         if settled and count >= 2 * (dim + du):
             break
