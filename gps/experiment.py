@@ -20,12 +20,13 @@ from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
 from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
 from gps.errors import AlgorithmFault, ConfigError, TroubleError
+from gps.first_controllers import FirstControllers
 from gps.players import FINAL, UNSEEN
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
 from gps.runs.run import unusable_policy
-from gps.sampling import Policy, collect, draw_noise, read_starts
+from gps.sampling import Policy, Starts, collect, draw_noise, read_starts
 
 
 class Experiment:
@@ -64,8 +65,8 @@ class Experiment:
             raise
 
     @functools.cached_property
-    def starts(self) -> np.ndarray:
-        """The state in which each condition starts, (M, dx): the environment is reset to each of them once.
+    def starts(self) -> Starts:
+        """The start of each condition: the environment is reset to each of them once.
 
         Raises:
             ConfigError: if the environment does not understand a condition.
@@ -75,10 +76,16 @@ class Experiment:
         except ValueError as error:
             raise ConfigError(f"environment.conditions: {error}") from error
 
+    @functools.cached_property
+    def first(self) -> FirstControllers:
+        """The first controllers; those that hold their starts probe the environment once."""
+        return builders.make_first_controllers(
+            self.config, self._directory, self.problem, self.environment, self.starts
+        )
+
     def begin(self) -> AlgorithmState:
         """The algorithm's state before the first iteration."""
-        first = builders.make_first_controllers(self.config, self._directory, self.problem, self.starts)
-        return self.algorithm.begin(first, self.starts)
+        return self.algorithm.begin(self.first.controllers, self.starts.states)
 
     def restore(self, run: Run, iteration: int) -> AlgorithmState:
         """The algorithm's state after an iteration of a run of this experiment.
@@ -113,7 +120,7 @@ class Experiment:
 
     def sample(self, policy: Policy, rng: np.random.Generator) -> Rollouts:
         """N rollouts of each condition, with exploration noise."""
-        noise = draw_noise(policy, self.samples, self.config.algorithm.controller.smoothing, rng)
+        noise = draw_noise(policy, self.samples, self.config.algorithm.controller.noise_filter, rng)
         observe = self.algorithm.needs.observations
         return collect(self.environment, policy, self.conditions, noise, self.config.seed, observe)
 

@@ -6,23 +6,59 @@ import numpy as np
 
 from gps.builders.checks import per_entry
 from gps.config import ExperimentConfig
-from gps.config.controller import FileInitialConfig, LQRInitialConfig, PDInitialConfig, ZeroInitialConfig
+from gps.config.controller import (
+    FileInitialConfig,
+    HoldInitialConfig,
+    LQRInitialConfig,
+    PDInitialConfig,
+    ZeroInitialConfig,
+)
+from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError
+from gps.first_controllers import FirstControllers, Holding, make_holding_controllers
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
 from gps.problem import Limits, Problem
+from gps.sampling.collecting import Starts
 
 
 def make_first_controllers(
-    config: ExperimentConfig, directory: Path, problem: Problem, starts: np.ndarray
-) -> Controller:
-    """The controllers of iteration 0, for the M conditions that start in `starts` (M, dx).
+    config: ExperimentConfig,
+    directory: Path,
+    problem: Problem,
+    environment: BatchEnvironment,
+    starts: Starts,
+) -> FirstControllers:
+    """The controllers of iteration 0, for the M conditions that begin in `starts`. Those that hold probe the environment.
 
     Raises:
         ConfigError: if the chosen kind needs to know more of the environment than there is.
     """
+    choice, du = config.algorithm.controller.initial, problem.du
+    if not isinstance(choice, HoldInitialConfig):
+        return FirstControllers.of(_make_given_controllers(choice, directory, problem, starts.states))
+    where = "algorithm.controller.initial"
+    settings = Holding(
+        hold=None if choice.hold is None else np.asarray(per_entry(choice.hold, du, f"{where}.hold"), float),
+        spread=choice.spread,
+        noise=None if choice.noise is None else np.broadcast_to(per_entry(choice.noise, du, f"{where}.noise"), du),
+        feedback=choice.feedback,
+    )
+    smoothing = config.algorithm.controller.noise_filter
+    conditions = config.environment.conditions
+    return make_holding_controllers(
+        environment, problem, conditions, starts.states, starts.holds, settings, smoothing, config.seed
+    )
+
+
+def _make_given_controllers(
+    choice: LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig,
+    directory: Path,
+    problem: Problem,
+    starts: np.ndarray,
+) -> Controller:
+    """Controllers that need no probe."""
     mechanics, T, du = problem.mechanics, problem.horizon, problem.du
-    choice = config.algorithm.controller.initial or (ZeroInitialConfig() if mechanics is None else LQRInitialConfig())
     M, dx = starts.shape
     match choice:
         case ZeroInitialConfig():
@@ -33,7 +69,7 @@ def make_first_controllers(
             if mechanics is None:
                 raise ConfigError(
                     f"algorithm.controller.initial: {choice.name!r} needs the whole qpos and qvel in the state "
-                    '(environment.state), one position for each velocity; or choose name = "zero"'
+                    '(environment.state), one position for each velocity; or choose name = "hold"'
                 )
             if isinstance(choice, PDInitialConfig):
                 return initial.pd(starts, T, mechanics, choice.stiffness, choice.damping, choice.noise)

@@ -7,6 +7,26 @@ from pydantic import Field
 from gps.config.section import RELATIVE, ListOf, Section, usual_name
 
 
+class HoldInitialConfig(Section):
+    """Hold the start, feed back as a short probe of the system suggests, and spread the states."""
+
+    name: Literal["hold"] = "hold"
+    hold: ListOf[float] | None = Field(
+        default=None,
+        description="the action that keeps the start, one number per action; default: found from the model of a MuJoCo "
+        "environment, else 0, or the middle of a range without 0",
+    )
+    spread: float = Field(
+        default=0.02, gt=0, le=1, description="share of the range of positions over which the noise spreads them"
+    )
+    noise: float | ListOf[float] | None = Field(
+        default=None,
+        description="standard deviation of the exploration noise, in units of action; one number, or a list with one "
+        "per action; default: by `spread`, or a quarter of the range where no range of the state is known",
+    )
+    feedback: bool = Field(default=True, description="feed back the state with the least effort that holds the start")
+
+
 class LQRInitialConfig(Section):
     """An LQR controller that holds the start, under assumed double-integrator dynamics."""
 
@@ -65,20 +85,24 @@ class ControllerConfig(Section):
     noise: float = Field(
         default=0.1, ge=0, description='standard deviation of the noise if execute = "fixed_noise", in units of action'
     )
-    smoothing: float = Field(
-        default=0.0,
+    smoothing: float | None = Field(
+        default=None,
         ge=0,
         description="standard deviation of the Gaussian filter over the exploration noise, in time steps; 0: white "
-        "noise",
+        'noise; default: 2 with `initial` "hold", otherwise 0',
     )
     initial: Annotated[
         Annotated[
-            LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig, Field(discriminator="name")
-        ]
-        | None,
-        usual_name("lqr"),
-        Field(
-            description='the controllers of the first iteration; default: "lqr" if the environment says which entries '
-            'of the state are positions and velocities, otherwise "zero"'
-        ),
-    ] = None
+            HoldInitialConfig | LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig,
+            Field(discriminator="name"),
+        ],
+        usual_name("hold"),
+        Field(description="the controllers of the first iteration"),
+    ] = HoldInitialConfig()
+
+    @property
+    def noise_filter(self) -> float:
+        """The smoothing that applies, in time steps."""
+        if self.smoothing is not None:
+            return self.smoothing
+        return 2.0 if isinstance(self.initial, HoldInitialConfig) else 0.0

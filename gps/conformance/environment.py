@@ -26,7 +26,7 @@ def roll_out(
     M, N, T, du = len(built.conditions), built.samples, min(built.horizon, STEPS), space.shape[0]
     low, high = np.where(np.isfinite(space.low), space.low, -1.0), np.where(np.isfinite(space.high), space.high, 1.0)
     actions = np.random.default_rng(0).uniform(low, high, (M, N, T, du))
-    still = LocalControllers(zero(M, T, built.starts.shape[1], du, 0.0))
+    still = LocalControllers(zero(M, T, built.starts.states.shape[1], du, 0.0))
     batch = built.environment if environment is None else environment
     return collect(batch, still, built.conditions, actions[:, :samples], built.config.seed, observe)
 

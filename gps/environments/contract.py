@@ -128,11 +128,8 @@ class BatchEnvironment(Protocol):
         """
         return None
 
-    def holding_actions(self) -> Floats | None:
-        """Return the actions that keep each simulation where it has been reset to, (B, du); None if they are unknown.
-
-        A row of NaN is unknown too.
-        """
+    def holding_action(self, i: int) -> Floats | None:
+        """Return the action that keeps simulation `i` where it has been reset to, (du,); None if it is unknown."""
         return None
 
     def snapshot(self, i: int) -> tuple[mujoco.MjModel, mujoco.MjData] | None:

@@ -92,9 +92,9 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         """Stop stepping these simulations of the inner environment, (num_envs,) bool, until their next reset."""
         self.env.rest(mask)
 
-    def holding_actions(self) -> Floats | None:
+    def holding_action(self, i: int) -> Floats | None:
         """Return the inner environment's."""
-        return self.env.holding_actions()
+        return self.env.holding_action(i)
 
     def snapshot(self, i: int) -> tuple[Any, Any] | None:
         """Return the inner environment's copies of simulation `i`."""

@@ -8,7 +8,7 @@ time, so an episode has the same bits in either way.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -21,23 +21,34 @@ from gps.sampling.log import Log, ObservationLog, pack_input
 from gps.sampling.policy import Policy
 
 
-def read_starts(environment: BatchEnvironment, conditions: Sequence[Mapping[str, Any]]) -> Float[np.ndarray, "M dx"]:
-    """The state in which each condition starts: the environment is reset to each of them.
+class Starts(NamedTuple):
+    """The start of each condition."""
+
+    states: Float[np.ndarray, "M dx"]
+    holds: Float[np.ndarray, "M du"]  # the action that keeps it there; NaN where the environment knows none
+
+
+def read_starts(environment: BatchEnvironment, conditions: Sequence[Mapping[str, Any]]) -> Starts:
+    """The start of each condition: the environment is reset to each of them.
 
     Raises:
         EnvironmentFault: see `collect`.
         ValueError: if the environment does not understand a condition.
     """
     states = np.zeros((len(conditions), environment.single_observation_space.shape[0]))
+    holds = np.full((len(conditions), *environment.single_action_space.shape), np.nan)
     for episodes in _split(len(states), environment.num_envs):
         try:
             first, _ = _reset(environment, conditions[episodes], None, False)
         except SimulationFault as fault:
             raise _locate(fault, episodes, 1, "reset") from fault
         states[episodes] = first[: episodes.stop - episodes.start]
+        for i, m in enumerate(range(episodes.start, episodes.stop)):
+            if (hold := environment.holding_action(i)) is not None:
+                holds[m] = hold
     if not np.isfinite(states).all():
         raise EnvironmentFault(_describe_bad(states, states.shape, slice(0, None), 1, "reset"))
-    return states
+    return Starts(states, holds)
 
 
 def collect(

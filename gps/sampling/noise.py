@@ -25,13 +25,21 @@ def draw_noise(
     M, T, du, _ = covariance.shape
     white = rng.standard_normal((M, samples, T, du))
     if smoothing > 0:
-        # The response to a unit impulse at each step gives the variance of the filtered noise at every step.
-        response = gaussian_filter1d(np.eye(T), smoothing, axis=0, mode="constant")
+        # The filter's rows have the variance of the filtered noise at every step.
+        variance = np.sum(gaussian_filter1d(np.eye(T), smoothing, axis=0, mode="constant") ** 2, axis=1)
         white = gaussian_filter1d(white, smoothing, axis=2, mode="constant")
-        white /= np.sqrt((response**2).sum(axis=1))[:, None]
+        white /= np.sqrt(variance)[:, None]
     still = ~covariance.any(axis=(-1, -2), keepdims=True)  # a covariance of zero does not explore
     factors = np.where(still, 0.0, _factorise(np.where(still, np.eye(du), covariance)))
     return np.einsum("mtij,mntj->mnti", factors, white)
+
+
+def make_filter(T: int, smoothing: float) -> Float[np.ndarray, "T T"]:
+    """The matrix that makes smoothed noise of unit variance from T independent numbers; see `draw_noise`."""
+    if smoothing == 0:
+        return np.eye(T)
+    response = gaussian_filter1d(np.eye(T), smoothing, axis=0, mode="constant")
+    return response / np.sqrt(np.sum(response**2, axis=1, keepdims=True))
 
 
 def _factorise(covariance: Float[np.ndarray, "M T du du"]) -> Float[np.ndarray, "M T du du"]:

@@ -371,10 +371,9 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         mujoco.mj_forward(model, data)
         return model, data
 
-    def holding_actions(self) -> Floats:
-        """Return the actions that keep each simulation where it is, (num_envs, nu); NaN where none is known."""
-        found = [find_holding_action(*self.snapshot(i)) for i in range(self.num_envs)]
-        return np.array([np.full(self.model.nu, np.nan) if action is None else action for action in found])
+    def holding_action(self, i: int) -> Floats | None:
+        """Return the action that keeps simulation `i` where it is, (nu,); None if the actuators are too weak."""
+        return find_holding_action(*self.snapshot(i))
 
     # -- conditions --------------------------------------------------------------------------------------
 

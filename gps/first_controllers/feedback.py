@@ -1,0 +1,50 @@
+"""Feedback that holds a start with little effort, in a model that is not quite known."""
+
+import numpy as np
+from jaxtyping import Float
+
+from gps.first_controllers.pooled import PooledModel
+
+
+def hold_cautiously(
+    model: PooledModel, Q: Float[np.ndarray, "dx dx"], R: Float[np.ndarray, "du du"], steps: int
+) -> Float[np.ndarray, "du dx"]:
+    """The gain of the first of `steps` that minimises Σ ½ (xᵀ Q x + uᵀ R u) in expectation over the model's posterior.
+
+    With z = [x; u] and the Hessian V of the cost-to-go,
+
+        E[x'ᵀ V x'] = zᵀ [A B]ᵀ V [A B] z + tr(V diag σ²) zᵀ S z + const:
+
+    where the model is uncertain, feedback costs more (cautious control; Åström & Wittenmark 1995, ch. 7).
+    """
+    dx = len(model.A)
+    F = np.concatenate([model.A, model.B], axis=1)
+    C = np.zeros((F.shape[1],) * 2)
+    C[:dx, :dx], C[dx:, dx:] = Q, R
+    V, K = np.array(Q), np.zeros((F.shape[1] - dx, dx))
+    for _ in range(steps):
+        H = C + F.T @ V @ F + np.sum(np.diag(V) * model.noise) * model.S
+        gain = -np.linalg.solve(H[dx:, dx:], H[dx:, :dx])
+        value = H[:dx, :dx] + H[:dx, dx:] @ gain
+        if not np.isfinite(value).all():
+            break
+        K, V = gain, 0.5 * (value + value.T)
+    return K
+
+
+def find_effort(
+    model: PooledModel, target: Float[np.ndarray, "known"], known: Float[np.ndarray, "known"], steps: int
+) -> Float[np.ndarray, "du"]:
+    """The constant action that moves some entry of the state by its `target` within `steps`; inf where none does.
+
+    Args:
+        known: the entries of the state that have a target.
+    """
+    impulse = np.array(model.B)
+    response = np.array(impulse)
+    for _ in range(steps - 1):
+        impulse = model.A @ impulse
+        response = response + impulse
+    reach = np.max(np.abs(response[known]) / target[:, None], axis=0, initial=0.0)
+    with np.errstate(divide="ignore"):
+        return 1.0 / reach

@@ -1,0 +1,213 @@
+"""Make the first controllers that hold their starts and excite the system, without being told gains or units.
+
+    hold      the action that keeps each start: the environment's answer, or the middle of the range
+    identify  one linear model of a short probe (`probe`, `pooled`)
+    feed back with the least effort that holds the start in that model (`feedback`)
+    excite    noise that spreads the state over a share of its range (`excitation`)
+
+The share counts where the range of a state's entry is known (`Entry.span`). Where none is, there is no probe, and the
+noise is a quarter of the range of each action.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from gps.environments.contract import BatchEnvironment
+from gps.first_controllers.excitation import find_spread, size_noise
+from gps.first_controllers.feedback import find_effort, hold_cautiously
+from gps.first_controllers.pooled import PooledModel, fit_pooled_model, fit_separate_models
+from gps.first_controllers.probe import Probe, run_probe
+from gps.linear_gaussian.mechanics import Mechanics
+from gps.linear_gaussian.types import Controller
+from gps.problem import Limits, Problem
+
+UNSTABLE = 3.0
+"""Growth of a deviation in an episode of the probe, from which on the start does not hold itself."""
+
+SETTLING = 2.0
+"""Within the horizon a deviation decays to e to the minus this."""
+
+PRICES = np.logspace(6, -3, 28)
+"""Of actions against deviations, from the weakest feedback to the strongest."""
+
+MOST_NOISE = 0.4
+"""Of the distance from the held action to its limits: at 2.5 standard deviations one action in a hundred is clipped."""
+
+LONGEST_PROBE = 40
+"""Most steps of an episode of the probe."""
+
+LARGEST_STATE = 80
+"""With more entries of the state a short probe says too little: no feedback, and no probe."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Holding:
+    """The settings.
+
+    Args:
+        hold: the action that keeps the start, (du,); None asks the environment.
+        spread: share of the range of a state's entry over which the noise spreads it.
+        noise: standard deviation of the noise, in units of action; None sizes it by `spread`.
+        feedback: feed the state back where a probe can tell how.
+    """
+
+    hold: Float[np.ndarray, "du"] | None = None
+    spread: float = 0.02
+    noise: Float[np.ndarray, "du"] | None = None
+    feedback: bool = True
+
+
+class FirstControllers(NamedTuple):
+    """The first controllers, and what is known of them."""
+
+    controllers: Controller
+    hold: Float[np.ndarray, "M du"]
+    noise: Float[np.ndarray, "du"]  # standard deviations, in units of action
+    drift: Float[np.ndarray, "dx"]  # of the state where nothing is added to the hold; NaN without a probe
+    growth: tuple[float, float]  # largest |eigenvalue| of the model without and with feedback; NaN without a probe
+    episodes: int = 0  # of the probe
+    steps: int = 0
+
+    @classmethod
+    def of(cls, controllers: Controller) -> "FirstControllers":
+        """Controllers that were given, of which no probe knows anything."""
+        noise = np.sqrt(np.diagonal(np.asarray(controllers.covariance), axis1=2, axis2=3).mean(axis=(0, 1)))
+        dx = controllers.feedback.shape[-1]
+        return cls(
+            controllers,
+            np.full_like(controllers.feedforward[:, 0], np.nan),
+            noise,
+            np.full(dx, np.nan),
+            (np.nan, np.nan),
+        )
+
+
+def make_holding_controllers(
+    environment: BatchEnvironment,
+    problem: Problem,
+    conditions: Sequence[Mapping[str, Any]],
+    starts: Float[np.ndarray, "M dx"],
+    holds: Float[np.ndarray, "M du"],
+    settings: Holding,
+    smoothing: float,
+    seed: int,
+) -> FirstControllers:
+    """Make the controllers of M conditions.
+
+    Args:
+        holds: the actions that keep the starts as far as the environment knows; NaN where it does not.
+        smoothing: of the noise.
+    """
+    (M, dx), du, T = starts.shape, problem.du, problem.horizon
+    low, high = (np.broadcast_to(limit, du) for limit in problem.limits)
+    half = (high - low) / 2
+    half = np.where(np.isfinite(half), half, 1.0)
+    hold = choose_hold(problem.limits, holds if settings.hold is None else np.tile(settings.hold, (M, 1)))
+    target = settings.spread * np.array([entry.span for entry in problem.state_entries] or [np.nan] * dx)
+    entries = find_identified(problem.mechanics, dx)
+    gain, noise = np.zeros((du, dx)), half / 2
+    probe: Probe | None = None
+    growth = np.nan, np.nan
+    wanted = settings.feedback or settings.noise is None
+    if wanted and np.isfinite(target[entries]).any() and len(entries) <= LARGEST_STATE:
+        length = min(T, max(10, T // 5), LONGEST_PROBE)
+        probe = run_probe(
+            environment, conditions, starts, hold, half, target, 2 * (len(entries) + du + 1), length, seed
+        )
+        model = identify(probe, problem.mechanics, entries, target, half, length)
+        known = np.isfinite(target[entries])
+        if settings.feedback:
+            gain[:, entries] = find_gain(model, target[entries], known, half, T)
+        growth = find_growth(model.A), find_growth(model.A + model.B @ gain[:, entries])
+        room = np.minimum(high - hold, hold - low).min(axis=0)
+        most = np.where(np.isfinite(room), MOST_NOISE * np.maximum(room, 0.2 * half), half)
+        spread = find_spread(model, gain[:, entries], T, smoothing)
+        noise = size_noise(spread[:, known], target[entries][known], most)
+    if settings.noise is not None:
+        noise = settings.noise
+    controllers = Controller(
+        np.tile(gain, (M, T, 1, 1)),
+        np.tile((hold - starts @ gain.T)[:, None], (1, T, 1)),
+        np.tile(np.diag(noise**2), (M, T, 1, 1)),
+    )
+    if probe is None:
+        return FirstControllers(controllers, hold, noise, np.full(dx, np.nan), growth, 0, 0)
+    return FirstControllers(controllers, hold, noise, probe.drift, growth, probe.episodes, probe.steps)
+
+
+def choose_hold(limits: Limits, holds: Float[np.ndarray, "M du"]) -> Float[np.ndarray, "M du"]:
+    """The known holds within the limits; elsewhere zero, or the middle of a range that does not contain zero."""
+    low, high = limits
+    neutral = np.where((low < 0.0) & (high > 0.0), 0.0, 0.5 * (low + high))
+    neutral = np.where(np.isfinite(neutral), neutral, np.clip(0.0, low, high))
+    return np.clip(np.where(np.isfinite(holds), holds, neutral), low, high)
+
+
+def find_identified(mechanics: Mechanics | None, dx: int) -> np.ndarray:
+    """The entries of the state in the model: positions and velocities, which are a state by themselves, or all."""
+    if mechanics is None:
+        return np.arange(dx)
+    return np.r_[mechanics.position, mechanics.velocity]
+
+
+def identify(
+    probe: Probe,
+    mechanics: Mechanics | None,
+    entries: np.ndarray,
+    target: Float[np.ndarray, "dx"],
+    half: Float[np.ndarray, "du"],
+    length: int,
+) -> PooledModel:
+    """The linear model of the probe around the start, in units of action.
+
+    The prior is that nothing changes, but for positions, which integrate their velocities. A transition counts less the
+    farther it is from the start, measured in targets: there the system is less linear. Where the deviations do not grow
+    within an episode, the start holds itself, and each degree of freedom is fitted by itself: slow growth in a full model
+    of a short probe is an error of the fit.
+    """
+    x, after = probe.states[:, entries], probe.after[:, entries]
+    prior, groups = np.eye(len(entries)), [np.array([i]) for i in range(len(entries))]
+    if mechanics is not None:
+        nv = len(entries) // 2
+        prior[:nv, nv:] = mechanics.dt * np.eye(nv)
+        groups = [np.array([i, nv + i]) for i in range(nv)]
+    known = np.isfinite(target[entries])
+    far = np.abs(x[:, known] / target[entries][known]).max(axis=1, initial=0.0)
+    data = x, probe.actions / half, after, probe.condition, prior, 1.0 / (1.0 + far**2) ** 2
+    model = fit_pooled_model(*data)
+    if find_growth(model.A) ** length < UNSTABLE:
+        model = fit_separate_models(*data, groups)
+    scale = np.concatenate([np.ones(len(entries)), half])
+    return model._replace(B=model.B / half, S=model.S / np.outer(scale, scale))
+
+
+def find_gain(
+    model: PooledModel,
+    target: Float[np.ndarray, "dx"],
+    known: Bool[np.ndarray, "dx"],
+    half: Float[np.ndarray, "du"],
+    T: int,
+) -> Float[np.ndarray, "du dx"]:
+    """The weakest feedback with which a deviation decays within the horizon; zero where it does so by itself.
+
+    A deviation by the target costs one; an action costs in units of what it takes to make that deviation.
+    """
+    slow = np.exp(-SETTLING / T)
+    Q = np.diag(np.where(known, 1.0 / np.where(known, target, 1.0) ** 2, 0.0))
+    effort = find_effort(model, target[known], np.flatnonzero(known), max(2, T // 8))
+    effort = np.clip(effort, 1e-6 * half, half)
+    gain = np.zeros_like(model.B.T)
+    for price in PRICES:
+        if find_growth(model.A + model.B @ gain) <= slow:
+            break
+        gain = hold_cautiously(model, Q, price * np.diag(1.0 / effort**2), max(T, 50))
+    return gain
+
+
+def find_growth(A: Float[np.ndarray, "dx dx"]) -> float:
+    """The largest |eigenvalue|, the growth of a deviation in a step."""
+    return float(np.abs(np.linalg.eigvals(A)).max())

@@ -1,0 +1,99 @@
+"""One linear model of all steps, by Bayesian regression: what a short probe says about a system.
+
+    x' = A x + B u + c_m + w,   w ~ N(0, diag σ² / weight),
+
+in deviations from a start and from the action that holds it. Each row of [A B c] has the prior N([A₀ B₀ 0], σ² (λ D)⁻¹),
+where D has the mean squares of the regressors on its diagonal, so that the fit has no units; λ, the number of samples that
+the prior is worth, maximises the marginal likelihood (Bishop 2006, sec. 3.5). The posterior is N(mean, σ² S) for each row.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+STRENGTHS = np.logspace(-10, 2, 25)
+"""The values of λ that are compared."""
+
+
+class PooledModel(NamedTuple):
+    """The posterior: means of A and B, the covariance S of the entries of a row of [A B], in units of its σ²."""
+
+    A: Float[np.ndarray, "dx dx"]
+    B: Float[np.ndarray, "dx du"]
+    S: Float[np.ndarray, "dz dz"]
+    noise: Float[np.ndarray, "dx"]  # σ²
+    strength: float  # λ, samples
+
+
+def fit_pooled_model(
+    states: Float[np.ndarray, "n dx"],
+    actions: Float[np.ndarray, "n du"],
+    after: Float[np.ndarray, "n dx"],
+    condition: Int[np.ndarray, "n"],
+    prior: Float[np.ndarray, "dx dx"],
+    weight: Float[np.ndarray, "n"],
+) -> PooledModel:
+    """Fit the model to n transitions from `states` to `after`.
+
+    Args:
+        condition: m, the start that a transition belongs to; each has its own c.
+        prior: A₀; the prior means of B and c are zero.
+        weight: of each transition, in (0, 1]; lower where the system is less linear.
+    """
+    dx, du = states.shape[1], actions.shape[1]
+    root = np.sqrt(weight)[:, None]
+    residual = root * (after - states @ prior.T)
+    z = root * np.concatenate([states, actions, np.eye(condition.max() + 1)[condition]], axis=1)
+    scale = np.sqrt(np.mean(z**2, axis=0))
+    scale[scale == 0.0] = 1.0
+    unit = z / scale
+    values, vectors = np.linalg.eigh(unit.T @ unit)
+    values = np.maximum(values, 0.0)
+    projected = vectors.T @ (unit.T @ residual)  # (dz + conditions, dx)
+    energy, n = np.sum(residual**2, axis=0), weight.sum()
+    size = np.maximum(energy / n, 1e-300)
+
+    def explain(strength: float) -> tuple[float, np.ndarray]:
+        """The log marginal likelihood, up to a constant, and σ² of each row."""
+        left = energy - np.sum(projected**2 / (values + strength)[:, None], axis=0)
+        noise = (np.maximum(left, 0.0) + 1e-12 * size) / (n + 1.0)
+        logdet = np.sum(np.log1p(values / strength))
+        return float(-0.5 * (dx * logdet + (n + 1.0) * np.sum(np.log(noise / size)))), noise
+
+    strength = max(STRENGTHS, key=lambda value: explain(value)[0])
+    half = vectors / np.sqrt(values + strength)
+    mean = (half @ (half.T @ (vectors @ projected))).T / scale
+    S = half @ half.T / np.outer(scale, scale)
+    dz = dx + du
+    return PooledModel(prior + mean[:, :dx], mean[:, dx:dz], S[:dz, :dz], explain(strength)[1], float(strength))
+
+
+def fit_separate_models(
+    states: Float[np.ndarray, "n dx"],
+    actions: Float[np.ndarray, "n du"],
+    after: Float[np.ndarray, "n dx"],
+    condition: Int[np.ndarray, "n"],
+    prior: Float[np.ndarray, "dx dx"],
+    weight: Float[np.ndarray, "n"],
+    groups: list[np.ndarray],
+) -> PooledModel:
+    """The same model where the entries of the state depend only on those of their own group, and on all actions.
+
+    It has far fewer parameters, so a short probe determines it more surely.
+
+    Args:
+        groups: the entries of each group.
+    """
+    dx, du = states.shape[1], actions.shape[1]
+    A, B, S, noise = np.zeros((dx, dx)), np.zeros((dx, du)), np.zeros((dx + du, dx + du)), np.zeros(dx)
+    strengths = []
+    for group in groups:
+        one = fit_pooled_model(
+            states[:, group], actions, after[:, group], condition, prior[np.ix_(group, group)], weight
+        )
+        both = np.r_[group, dx : dx + du]
+        A[np.ix_(group, group)], B[group], noise[group] = one.A, one.B, one.noise
+        S[np.ix_(both, both)] += one.S
+        strengths.append(one.strength)
+    return PooledModel(A, B, S, noise, float(np.median(strengths)))
