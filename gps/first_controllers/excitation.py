@@ -13,7 +13,7 @@ LONGEST = 200
 ROUNDS = 100
 """Of the search for the sizes."""
 
-LEAST = 0.3
+LEAST = 1.0
 """The least noise of an action, relative to that which spreads the state to its targets alone."""
 
 LARGEST = 3.0

@@ -13,7 +13,9 @@ def hold_cautiously(
 
     With z = [x; u] and the Hessian V of the cost-to-go,
 
-        E[x'ᵀ V x'] = zᵀ [A B]ᵀ V [A B] z + tr(V diag σ²) zᵀ S z + const:
+        E[x'ᵀ V x'] = zᵀ [A B]ᵀ V [A B] z + Σ_i V_ii zᵀ S_i z + const,
+
+    S_i the covariance of the i-th row of [A B]:
 
     where the model is uncertain, feedback costs more (cautious control; Åström & Wittenmark 1995, ch. 7).
     """
@@ -23,7 +25,7 @@ def hold_cautiously(
     C[:dx, :dx], C[dx:, dx:] = Q, R
     V, K = np.array(Q), np.zeros((F.shape[1] - dx, dx))
     for _ in range(steps):
-        H = C + F.T @ V @ F + np.sum(np.diag(V) * model.noise) * model.S
+        H = C + F.T @ V @ F + np.einsum("i,ijk->jk", np.diag(V), model.covariance)
         gain = -np.linalg.solve(H[dx:, dx:], H[dx:, :dx])
         value = H[:dx, :dx] + H[:dx, dx:] @ gain
         if not np.isfinite(value).all():

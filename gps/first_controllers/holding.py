@@ -25,8 +25,14 @@ from gps.linear_gaussian.mechanics import Mechanics
 from gps.linear_gaussian.types import Controller
 from gps.problem import Limits, Problem
 
-UNSTABLE = 3.0
-"""Growth of a deviation in an episode of the probe, from which on the start does not hold itself."""
+DRIFT = 1.0
+"""In targets: from which drift on, without noise, the start does not hold itself."""
+
+UNSTABLE = 10.0
+"""The same for the growth of a deviation in an episode of the probe, if the model is sure of it."""
+
+SURE = 5e-3
+"""The model is sure if its prior is worth fewer samples than this."""
 
 SETTLING = 2.0
 """Within the horizon a deviation decays to e to the minus this."""
@@ -165,9 +171,8 @@ def identify(
     """The linear model of the probe around the start, in units of action.
 
     The prior is that nothing changes, but for positions, which integrate their velocities. A transition counts less the
-    farther it is from the start, measured in targets: there the system is less linear. Where the deviations do not grow
-    within an episode, the start holds itself, and each degree of freedom is fitted by itself: slow growth in a full model
-    of a short probe is an error of the fit.
+    farther it is from the start, measured in targets: there the system is less linear. Where the start holds itself,
+    each degree of freedom is fitted by itself: slow growth in a full model of a short probe is an error of the fit.
     """
     x, after = probe.states[:, entries], probe.after[:, entries]
     prior, groups = np.eye(len(entries)), [np.array([i]) for i in range(len(entries))]
@@ -179,10 +184,12 @@ def identify(
     far = np.abs(x[:, known] / target[entries][known]).max(axis=1, initial=0.0)
     data = x, probe.actions / half, after, probe.condition, prior, 1.0 / (1.0 + far**2) ** 2
     model = fit_pooled_model(*data)
-    if find_growth(model.A) ** length < UNSTABLE:
+    drift = np.max(probe.drift[entries][known] / target[entries][known], initial=0.0)
+    grows = find_growth(model.A) ** length > UNSTABLE and model.strength < SURE
+    if drift < DRIFT and not grows:
         model = fit_separate_models(*data, groups)
     scale = np.concatenate([np.ones(len(entries)), half])
-    return model._replace(B=model.B / half, S=model.S / np.outer(scale, scale))
+    return model._replace(B=model.B / half, covariance=model.covariance / np.outer(scale, scale))
 
 
 def find_gain(

@@ -17,12 +17,11 @@ STRENGTHS = np.logspace(-10, 2, 25)
 
 
 class PooledModel(NamedTuple):
-    """The posterior: means of A and B, the covariance S of the entries of a row of [A B], in units of its σ²."""
+    """The posterior: means of A and B, and the covariance of the entries of each row of [A B], σ² S."""
 
     A: Float[np.ndarray, "dx dx"]
     B: Float[np.ndarray, "dx du"]
-    S: Float[np.ndarray, "dz dz"]
-    noise: Float[np.ndarray, "dx"]  # σ²
+    covariance: Float[np.ndarray, "dx dz dz"]
     strength: float  # λ, samples
 
 
@@ -66,7 +65,8 @@ def fit_pooled_model(
     mean = (half @ (half.T @ (vectors @ projected))).T / scale
     S = half @ half.T / np.outer(scale, scale)
     dz = dx + du
-    return PooledModel(prior + mean[:, :dx], mean[:, dx:dz], S[:dz, :dz], explain(strength)[1], float(strength))
+    covariance = explain(strength)[1][:, None, None] * S[:dz, :dz]
+    return PooledModel(prior + mean[:, :dx], mean[:, dx:dz], covariance, float(strength))
 
 
 def fit_separate_models(
@@ -80,20 +80,22 @@ def fit_separate_models(
 ) -> PooledModel:
     """The same model where the entries of the state depend only on those of their own group, and on all actions.
 
-    It has far fewer parameters, so a short probe determines it more surely.
+    It has far fewer parameters, so a short probe determines it more surely. No group grows: it is for a start that holds
+    itself.
 
     Args:
         groups: the entries of each group.
     """
     dx, du = states.shape[1], actions.shape[1]
-    A, B, S, noise = np.zeros((dx, dx)), np.zeros((dx, du)), np.zeros((dx + du, dx + du)), np.zeros(dx)
+    A, B, covariance = np.zeros((dx, dx)), np.zeros((dx, du)), np.zeros((dx, dx + du, dx + du))
     strengths = []
     for group in groups:
         one = fit_pooled_model(
             states[:, group], actions, after[:, group], condition, prior[np.ix_(group, group)], weight
         )
+        one = one._replace(A=one.A / max(1.0, np.abs(np.linalg.eigvals(one.A)).max()))
         both = np.r_[group, dx : dx + du]
-        A[np.ix_(group, group)], B[group], noise[group] = one.A, one.B, one.noise
-        S[np.ix_(both, both)] += one.S
+        A[np.ix_(group, group)], B[group] = one.A, one.B
+        covariance[np.ix_(group, both, both)] = one.covariance
         strengths.append(one.strength)
-    return PooledModel(A, B, S, noise, float(np.median(strengths)))
+    return PooledModel(A, B, covariance, float(np.median(strengths)))

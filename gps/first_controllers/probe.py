@@ -15,7 +15,7 @@ from gps.linear_gaussian.types import Controller
 from gps.policies.played import LocalControllers
 from gps.sampling.collecting import collect
 
-FIRST = 0.005
+FIRST = 0.002
 """The first noise, as a share of half the range of each action."""
 
 LARGEST = 0.25
@@ -81,14 +81,16 @@ def run_probe(
         return x
 
     drift = np.abs(play(0, 0.0)).max(axis=0, initial=0.0)
+    still_holds = np.max(drift[known] / target[known], initial=0.0) < WANTED
     scale, found = FIRST, False
     for episode in range(MOST_EPISODES):
         deviation = np.abs(play(episode, scale)).max(axis=0, initial=0.0) - drift
         if not found:
             reached = np.max(deviation[known] / target[known], initial=0.0)
-            found = bool(reached >= 0.5 * WANTED or scale >= LARGEST)
+            largest = 3.0 * WANTED if still_holds else np.inf
+            found = bool(0.5 * WANTED <= reached <= largest or (reached < WANTED and scale >= LARGEST))
             if not found:
-                scale = min(scale * min(WANTED / max(reached, 1e-3), 10.0), LARGEST)
+                scale = min(scale * np.clip(WANTED / max(reached, 1e-3), 0.1, 10.0), LARGEST)
         if found and sum(len(part[0]) for part in rows) >= transitions:
             break
     x, u, after, condition = (np.concatenate(parts) for parts in zip(*rows, strict=True))
