@@ -196,7 +196,7 @@ WRONG = {  # an override -> what is said of it
     "environment.success={distance='a-b', within=0}": "environment.success.within: expected a number > 0, got 0",
     "environment.success={distance='a-b', within=1, from='lst'}": 'environment.success.from: expected "last" or "any" '
     'or a number >= 0, got "lst"',
-    "environment.success={distance='a-b', within=1, when='any'}": "environment.success.when: unknown key; known are "
+    "environment.success={distance='a-b', within=1, zz=1}": "environment.success.zz: unknown key; known are "
     "distance, within, from",
     "algorithm.solver=secan": 'algorithm.solver: expected "secant" or "gradient", got "secan"; '
     "did you mean 'secant'?",

@@ -12,6 +12,7 @@ from gps.cli import main
 from gps.config import load
 from gps.errors import ConfigError
 from gps.experiment import Experiment
+from gps.runs import load_run
 
 EXPERIMENT = {
     "environment": {"id": "Pendulum-v1", "horizon": 10, "conditions": 2},
@@ -244,6 +245,13 @@ def test_a_model_has_a_target_and_a_success_without_python(tmp_path, kind, monke
     assert main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[3] for line in lines[2:4]] == ["3/3", "0/3"]
+    (run,) = (tmp_path / "runs" / "task").iterdir()
+    final = load_run(run).evaluation("final").rollouts
+    x = final.states[:, 0, -1, 2]  # of the state before the last step
+    np.testing.assert_allclose(final.distance[:, 0], np.abs(x), atol=0.2)
+    for command in ("show", "evaluate") if kind == "mjcf" else ("show",):
+        assert main([command, str(run)]) == 0
+        assert "distance" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("key", ["keyframe", "success"])

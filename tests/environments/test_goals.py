@@ -84,6 +84,13 @@ def test_success_is_judged_in_the_last_state_in_any_or_over_some_seconds(distanc
     assert successes(Goal(distance, 0.02, since), [NEAR, FAR, NEAR, NEAR, NEAR, FAR]) == expected
 
 
+def test_the_distance_is_reported_in_metres():
+    env = make(success=Goal("tip-a-[0.5, 0.3, 0.4]", 0.02))
+    assert env.reset(options={"condition": {"qpos": [0.5]}})[1]["distance"] == pytest.approx([0.5])
+    assert env.step([[0.0]])[4]["distance"] == pytest.approx([0.5])
+    assert "distance" not in make().reset()[1]
+
+
 def test_a_reset_forgets_a_success():
     env = make(success=Goal("tip-a-goal", 0.02, "any"))
     assert env.reset(options={"condition": {"qpos": [NEAR]}})[1]["success"]

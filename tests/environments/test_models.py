@@ -86,7 +86,7 @@ def test_a_path_that_cannot_be_is_one_short_sentence(path):
     ("options", "message"),
     [
         ({"frame_skip": 5000}, "frame_skip must be at most 1000, got 5000"),
-        ({"image_size": (100000, 64)}, "image_size must be a width and a height of 1 to 1024 pixels"),
+        ({"image_size": (100000, 64)}, "image_size must be a width and a height in pixels, 1 to 1024, got"),
         ({"image_size": (64, 0)}, "image_size must be"),
     ],
 )

@@ -93,7 +93,8 @@ class Conditions:
         for name in _read_mapping(condition, "model"):
             for key, value in _read_mapping(condition["model"], name).items():
                 _, rows, numbers = edit = self._read_edit(name, key, value)
-                pose = start.find_pose(model, int(rows)) if name in ("body_pos", "body_quat") else None
+                placed = name in ("body_pos", "body_quat")
+                pose = start.find_pose(model, rows) if placed and isinstance(rows, int) else None
                 if pose is None:
                     start.edits.append(edit)
                 else:

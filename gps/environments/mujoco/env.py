@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -92,6 +93,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
 
     Attributes:
         model: the compiled `mujoco.MjModel`, with the model's own values.
+        file: the path of the model; None if it was given as XML.
         batch: the `mujoco.batch.Batch` that steps.
         nsubsteps: physics steps per control step.
         mechanics: None if the state lacks the whole `qpos` or `qvel`, or has quaternions.
@@ -142,9 +144,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             raise ValueError(f"frame_skip must be at most {MOST_FRAME_SKIP}, got {frame_skip}")
         self.num_envs, self.nsubsteps, self.max_episode_steps = num_envs, frame_skip, max_episode_steps
         if len(image_size) != 2 or not 1 <= min(image_size) <= max(image_size) <= MOST_PIXELS:
-            raise ValueError(f"image_size must be a width and a height of 1 to {MOST_PIXELS} pixels, got {image_size}")
+            raise ValueError(f"image_size must be a width and a height in pixels, 1 to {MOST_PIXELS}, got {image_size}")
         parts = *(state or ()), *(observation or ())
-        self.model = model = load_model(locate_model(mjcf, type(self)), parts, actuators)
+        found = locate_model(mjcf, type(self))
+        self.file = found if isinstance(found, Path) else None
+        self.model = model = load_model(found, parts, actuators)
         if state is None:
             state = ("qpos", "qvel", "act") if model.na else ("qpos", "qvel")
             parts = *state, *parts
@@ -165,6 +169,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._limit = np.inf if max_episode_steps is None else max_episode_steps
         self._goal = self._find_goal(success)
+        self._within = np.nan if success is None else success.within
         self._stays_successful = success is not None and success.stays
         self._held = np.zeros(num_envs, dtype=np.int64)  # consecutive states at the goal
         self._hold_steps = max(1, round((self.hold if success is None else success.hold) / self.dt))
@@ -190,8 +195,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             }
             self.observation_dtype = self._observation.dtype
 
-    def _find_goal(self, success: Goal | None) -> Callable[[], Bools] | None:
-        """Return a function that tells which simulations are at the goal of `success` now; None without one."""
+    def _find_goal(self, success: Goal | None) -> Callable[[], Floats] | None:
+        """Return a function that gives each simulation's distance from the goal of `success` now, (num_envs,), m."""
         if success is None:
             return None
         cls = type(self)
@@ -202,8 +207,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             raise ValueError(
                 f"success.distance: {success.distance!r} has no target: write SITE-TARGET, or SITE-[x, y, z] in metres"
             )
-        origin, within = target, success.within
-        return lambda: np.linalg.norm(site - origin, axis=1) <= within
+        origin = target
+        return lambda: np.linalg.norm(site - origin, axis=1)
 
     def _make_spaces(self) -> None:
         """Set the spaces; controls without limits have infinite ones."""
@@ -227,7 +232,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
 
     def at_goal(self, states: Floats) -> Bools:
         """True for each simulation that is at its goal now, (num_envs,)."""
-        return np.zeros(self.num_envs, dtype=bool) if self._goal is None else self._goal()
+        return np.zeros(self.num_envs, dtype=bool) if self._goal is None else self._goal() <= self._within
 
     def success(self) -> Bools | None:
         """True for each simulation that has been at its goal for `hold` seconds, (num_envs,); None without a goal."""
@@ -368,9 +373,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         return self.reward(states, applied), self.terminated(states), {}
 
     def _report_success(self, sound: Bools | bool = True) -> dict[str, Any]:
-        """The info's entry `success`, if the environment reports it; False for simulations that are not `sound`."""
+        """The info's entries `success`, False for simulations that are not `sound`, and `distance`, if it has them."""
         success = self.success()
-        return {} if success is None else {"success": success & sound}
+        distance = {} if self._goal is None else {"distance": self._goal()}
+        return distance if success is None else {"success": success & sound, **distance}
 
     def _observe(self) -> dict[str, Any]:
         """The info's entry `observation`, if there is an observation and the caller reads it."""

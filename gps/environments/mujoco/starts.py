@@ -81,4 +81,4 @@ def make_start(model: mujoco.MjModel, keyframe: int) -> Start:
         places, turns = model.body_pos[bodies], model.body_quat[bodies]
     if not act.any():  # MuJoCo fills in zeros where a keyframe has none
         act = find_resting_activations(model, qpos)
-    return Start(keyframe, *map(np.array, (qpos, qvel, act, places, turns)))
+    return Start(keyframe, np.array(qpos), np.array(qvel), np.array(act), np.array(places), np.array(turns))
