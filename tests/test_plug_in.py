@@ -225,13 +225,21 @@ class Robot(MujocoEnv):
 """
 
 
-@pytest.mark.parametrize("kind", ["mjcf", "class"])
+IN_A_FUNCTION = """
+from gps.environments.mujoco import MujocoEnv
+
+def Robot(num_envs, **options):
+    return MujocoEnv(num_envs, mjcf="arm.xml", **options)
+"""
+
+
+@pytest.mark.parametrize("kind", ["mjcf", "class", "function"])
 def test_a_model_has_a_target_and_a_success_without_python(tmp_path, kind, monkeypatch, capsys):
     """A point of the world is the target, the model is beside `task.py`, and a joint of `qpos` has a cost."""
     (tmp_path / "task").mkdir()
     (tmp_path / "task" / "arm.xml").write_text(ARM_XML)
     environment = {
-        "id": "task:Robot" if kind == "class" else None,
+        "id": None if kind == "mjcf" else "task:Robot",
         "mjcf": "arm.xml" if kind == "mjcf" else None,
         "state": ["qpos", "qvel", "site_position:tip-[0.3, 0, 0]"],
         "frame_skip": 5,
@@ -240,7 +248,8 @@ def test_a_model_has_a_target_and_a_success_without_python(tmp_path, kind, monke
         "success": {"distance": "tip-[0.3, 0, 0]", "within": 0.5, "from": 0.2},
     }
     cost = [{"name": "distance"}, {"name": "quadratic", "on": "qvel:x", "weight": 0.1}]
-    folder = write(tmp_path / "task", EXPERIMENT, IN_A_CLASS, environment=environment, cost=cost)
+    task = IN_A_FUNCTION if kind == "function" else IN_A_CLASS
+    folder = write(tmp_path / "task", EXPERIMENT, task, environment=environment, cost=cost)
     monkeypatch.chdir(tmp_path)
     assert main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 0
     lines = capsys.readouterr().out.splitlines()

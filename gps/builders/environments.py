@@ -16,6 +16,7 @@ import gps.environments  # noqa: F401  (registers the ids)
 from gps.builders.checks import per_entry
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, list_missing_members
+from gps.environments.folder import relative_to
 from gps.environments.guard import Confirm, Guarded, ask_operator
 from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
@@ -52,7 +53,8 @@ def make_environment(
     if config.abort is not None:
         abort = task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
     try:
-        built = _find_constructor(config, directory)(num_envs, **keywords)
+        with relative_to(directory):
+            built = _find_constructor(config, directory)(num_envs, **keywords)
     except ConfigError:
         raise
     except PartError as error:

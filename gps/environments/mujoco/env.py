@@ -78,7 +78,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
     Args:
         num_envs: number of simulations.
         mjcf: path of an MJCF or URDF file, or the XML itself. A relative path is looked up beside the module that
-            defines the environment's class; for `MujocoEnv` itself in the working directory.
+            defines the environment's class, then in the experiment's folder; in a script, which has neither, in the
+            working directory.
         state: the parts of the state, in order; None for `qpos`, `qvel`, and `act` if the model has activations.
         observation: the parts of the observation, in order; None if the policy sees the state.
         image_size: width and height of pictures, pixels.

@@ -10,24 +10,26 @@ from typing import Any
 
 import mujoco
 
+from gps.environments.folder import current_folder
 from gps.environments.mujoco.actuators import add_actuators
 from gps.environments.parts import whole
 
 
 def locate_model(mjcf: str | os.PathLike[str], environment: type) -> str | Path:
-    """Return the XML itself, or the path of the file: a relative path is looked up beside the module of the class.
+    """Return the XML itself, or the path of the file.
 
-    The modules of the classes that it derives from count after its own. For a class of this library, and for one that
-    was not read from a file, a relative path is relative to the working directory.
+    A relative path is looked up beside the module of the class, beside those of the classes that it derives from, and
+    in the experiment's folder. Without any of these, as for `MujocoEnv` itself in a script, it is relative to the
+    working directory.
 
     Args:
         environment: the class of the environment.
     """
     if _is_xml(mjcf):
         return os.fspath(mjcf)
-    path = Path(mjcf)
-    places = [path] if path.is_absolute() else [folder / path for folder in _find_folders(environment)]
-    return next(filter(_is_file, places), next(iter(places), path))
+    folders = [*_find_folders(environment), *filter(None, [current_folder()])] or [Path()]
+    places = [folder / mjcf for folder in folders]
+    return next(filter(_is_file, places), places[0])
 
 
 def load_model(mjcf: str | Path, parts: Sequence[str], actuators: Mapping[str, Any] | None = None) -> mujoco.MjModel:
