@@ -94,18 +94,23 @@ def check_limits(rollouts: Rollouts, built: Experiment) -> Finding:
 
 
 def check_passive(environment: BatchEnvironment) -> Finding | None:
-    """Warn of joints in the state that no action can move; None if the environment is no MuJoCo simulation."""
+    """Warn of joints in the state that no action can move, and list those without an actuator.
+
+    None if the environment is no MuJoCo simulation.
+    """
     if (snapshot := environment.snapshot(0)) is None:
         return None
-    from gps.environments.mujoco.passive import find_passive
+    from gps.environments.mujoco.passive import find_passive, find_unactuated
 
     rule = "actions can move every joint in the state"
     layout = environment.state_layout
     named = {name for kind, _, name in (whole(part).partition(":") for part in layout) if kind in ("qpos", "qvel")}
     everything = "qpos" in layout or "qvel" in layout
-    still = [name for name in find_passive(snapshot[0]) if everything or name in named]
+    still, unactuated = (
+        [name for name in find(snapshot[0]) if everything or name in named] for find in (find_passive, find_unactuated)
+    )
     if not still:
-        return Finding(rule)
+        return Finding(f"{rule}; without an actuator: {', '.join(unactuated)}" if unactuated else rule)
     return Finding(
         rule,
         f"no actuator moves {', '.join(still)}, not even through other bodies",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gps.environments.mujoco import MujocoEnv
-from gps.environments.mujoco.passive import find_passive
+from gps.environments.mujoco.passive import find_passive, find_unactuated
 
 URDF = """<?xml version="1.0"?>
 <robot name="two">
@@ -202,3 +202,12 @@ def test_the_transmissions_reach_what_they_pull():
     assert find_passive(mujoco.MjModel.from_xml_string(by_tendon)) == ["free"]
     by_site = PARTS.format(geom=APART, more="").replace('<motor joint="x"/>', '<general site="b" gear="1 0 0 0 0 0"/>')
     assert find_passive(mujoco.MjModel.from_xml_string(by_site)) == ["x", "pole", "free"]
+
+
+def test_joints_without_an_actuator_are_those_that_it_moves_through_others():
+    assert find_unactuated(mujoco.MjModel.from_xml_string(PARTS.format(geom="", more=""))) == ["pole", "other", "free"]
+    follows = '<equality><joint joint1="pole" joint2="other"/><joint joint1="x" joint2="pole"/></equality>'
+    assert find_unactuated(mujoco.MjModel.from_xml_string(PARTS.format(geom="", more=follows))) == ["free"]
+    tendon = '<tendon><fixed name="t"><joint joint="x" coef="1"/><joint joint="other" coef="1"/></fixed></tendon>'
+    pulled = PARTS.format(geom="", more=tendon).replace('<motor joint="x"/>', '<motor tendon="t"/>')
+    assert find_unactuated(mujoco.MjModel.from_xml_string(pulled)) == ["pole", "free"]

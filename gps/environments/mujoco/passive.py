@@ -1,4 +1,4 @@
-"""Find the joints of a model that no action can ever move."""
+"""Find the joints of a model that have no actuator, and those that no action can ever move."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import mujoco
 import numpy as np
+
+from gps.environments.mujoco.names import joint_slice
 
 _Obj, _Trn, _Wrap, _Eq = mujoco.mjtObj, mujoco.mjtTrn, mujoco.mjtWrap, mujoco.mjtEq
 
@@ -23,8 +25,32 @@ def find_passive(model: mujoco.MjModel) -> list[str]:
     while grows:
         reached = driven.union(*(group for group in groups if group & driven))
         driven, grows = reached, reached != driven
-    passive = np.flatnonzero(~np.isin(model.body_treeid[model.jnt_bodyid], list(driven)))
-    return [model.joint(joint).name or f"joint {joint}" for joint in passive.tolist()]
+    return _list_names(model, np.isin(model.body_treeid[model.jnt_bodyid], list(driven)))
+
+
+def find_unactuated(model: mujoco.MjModel) -> list[str]:
+    """The names of the joints that no actuator acts on directly, such as a pole on a cart or the linkage of a gripper.
+
+    A joint that a constraint makes follow another one counts with it.
+    """
+    data = mujoco.MjData(model)
+    anywhere = np.random.default_rng(0).uniform(-0.1, 0.1, model.nv)  # in the reference pose a moment may vanish
+    mujoco.mj_integratePos(model, data.qpos, anywhere, 1.0)
+    mujoco.mj_fwdPosition(model, data)
+    moment = np.zeros((model.nout, model.nv))
+    mujoco.mju_sparse2dense(moment, data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind)
+    moved = moment.any(axis=0)
+    actuated = np.array([moved[joint_slice(model, "qvel", joint)].any() for joint in range(model.njnt)], dtype=bool)
+    pairs = np.stack([model.eq_obj1id, model.eq_obj2id], axis=1)[model.eq_type == _Eq.mjEQ_JOINT.value]
+    for _ in pairs:
+        for one, two in pairs[(pairs >= 0).all(axis=1)]:
+            actuated[[one, two]] = actuated[one] or actuated[two]
+    return _list_names(model, actuated)
+
+
+def _list_names(model: mujoco.MjModel, moved: np.ndarray) -> list[str]:
+    """The names of the joints that are not `moved`, (njnt,) bool."""
+    return [model.joint(joint).name or f"joint {joint}" for joint in np.flatnonzero(~moved).tolist()]
 
 
 def _list_driven_trees(model: mujoco.MjModel, actuator: int) -> Iterable[int]:
