@@ -60,12 +60,12 @@ def find_entries(part: str, layout: Layout, names: Sequence[str] = ()) -> list[i
 
 
 def _find_inner_parts(layout: Layout, names: Sequence[str]) -> dict[str, slice]:
-    """The slices of the parts within the whole parts of a layout, by the names of the entries."""
+    """The slices of the parts within the whole parts of a layout, such as "qpos:elbow" in "qpos"."""
     inner: dict[str, slice] = {}
     for part, where in layout.items():
-        if whole(part) == part:  # some entries of a part may be some of a joint's
-            for i in range(where.start, min(where.stop, len(names))):
-                name = whole(names[i])
+        for i in range(where.start, min(where.stop, len(names))):
+            name = whole(names[i])
+            if name.startswith(f"{part}:"):
                 inner[name] = slice(inner[name].start if name in inner else i, i + 1)
     return inner
 

@@ -98,6 +98,8 @@ def test_activations_whole_and_by_actuator():
     part, _ = start({"act": [0.1, 0.2]}, {"act": {"filtered": 0.7}}, {"act": {"servo": -1}}, mjcf=STILL)
     np.testing.assert_allclose(part["act"][[0, 2], 0], [0.1, -1])
     np.testing.assert_array_equal(part["act"][:, 1], [0.2, 0.7, 0])
+    part, _ = start({"act": np.array([0.3, 0.4])}, mjcf=STILL)
+    np.testing.assert_array_equal(part["act"], [[0.3, 0.4]])
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ class Conditions:
     def _read_activations(self, value: Any, start: Start) -> None:
         """Read a full `act` into `start`, from "rest", a vector, or values by actuator."""
         model, result = self.model, start.act
-        if value == "rest":
+        if isinstance(value, str) and value == "rest":
             result[:] = find_resting_activations(model, start.qpos)
             return
         if not isinstance(value, Mapping):
