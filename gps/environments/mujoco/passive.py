@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import mujoco
 import numpy as np
 
+from gps.environments.contract import Floats
 from gps.environments.mujoco.names import joint_slice
 
 _Obj, _Trn, _Wrap, _Eq = mujoco.mjtObj, mujoco.mjtTrn, mujoco.mjtWrap, mujoco.mjtEq
@@ -37,10 +38,11 @@ def find_unactuated(model: mujoco.MjModel) -> list[str]:
     anywhere = np.random.default_rng(0).uniform(-0.1, 0.1, model.nv)  # in the reference pose a moment may vanish
     mujoco.mj_integratePos(model, data.qpos, anywhere, 1.0)
     mujoco.mj_fwdPosition(model, data)
-    moment = np.zeros((model.nout, model.nv))
+    moment: Floats = np.zeros((model.nout, model.nv))
     mujoco.mju_sparse2dense(moment, data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind)
-    moved = moment.any(axis=0)
-    actuated = np.array([moved[joint_slice(model, "qvel", joint)].any() for joint in range(model.njnt)], dtype=bool)
+    actuated = np.zeros(model.njnt, dtype=bool)
+    for joint in range(model.njnt):
+        actuated[joint] = moment[:, joint_slice(model, "qvel", joint)].any()
     pairs = np.stack([model.eq_obj1id, model.eq_obj2id], axis=1)[model.eq_type == _Eq.mjEQ_JOINT.value]
     for _ in pairs:
         for one, two in pairs[(pairs >= 0).all(axis=1)]:
