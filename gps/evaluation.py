@@ -32,8 +32,8 @@ Choice = Literal["learned"] | Player
 class Score:
     """The score of E episodes of one start, or of all.
 
-    Cost and return are means over the episodes with bootstrap intervals (stratified by condition), success is a share
-    with a Wilson interval, which is conservative for several conditions together.
+    Cost, return and distance are means over the episodes with bootstrap intervals (stratified by condition), success is
+    a share with a Wilson interval, which is conservative for several conditions together.
     """
 
     starts: Starts
@@ -43,6 +43,7 @@ class Score:
     returns: Estimate | None  # the sum of an episode's rewards; None where all rewards are zero
     successes: int | None  # None where the environment has no success flag
     success: Estimate | None
+    distance: Estimate | None  # to the goal at the end, m; None where the environment says none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +213,7 @@ def _score(evaluated: FreshEvaluation, condition: int | None, members: list[int]
     episodes = len(members) * rollouts.mask.shape[1]
     successes = None if rollouts.success is None else int(rollouts.succeeded[members].sum())
     known = [costs[m][whole[m]] for m in members]
+    distance = rollouts.distance
     return Score(
         evaluated.starts,
         condition,
@@ -220,4 +222,5 @@ def _score(evaluated: FreshEvaluation, condition: int | None, members: list[int]
         returns=estimate(*rollouts.rewards.sum(axis=2)[members], statistic=mean) if rollouts.rewards.any() else None,
         successes=successes,
         success=None if successes is None else share(successes, episodes),
+        distance=None if distance is None else estimate(*distance[members], statistic=mean),
     )

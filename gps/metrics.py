@@ -125,6 +125,7 @@ class EvaluationRow:
     successes: int | None  # None where the environment has no success flag
     rollouts: int
     returns: float | None = None  # the sum of an episode's rewards, mean over the rollouts; None without rewards
+    distance: float | None = None  # to the goal at the end, m, mean over the rollouts; None where it is not reported
 
     @property
     def solved(self) -> bool | None:
@@ -156,7 +157,10 @@ def make_evaluation_rows(record: EvaluationRecord) -> list[EvaluationRow]:
     successes = [None] * M if rollouts.success is None else rollouts.succeeded.sum(axis=1).tolist()
     rewarded = rollouts.rewards.any()
     returns = rollouts.rewards.sum(axis=2).mean(axis=1).tolist() if rewarded else [None] * M
-    return [EvaluationRow(m, record.player.value, means[m], successes[m], count, returns[m]) for m in range(M)]
+    distances = [None] * M if rollouts.distance is None else rollouts.distance.mean(axis=1).tolist()
+    return [
+        EvaluationRow(m, record.player.value, means[m], successes[m], count, returns[m], distances[m]) for m in range(M)
+    ]
 
 
 def format_csv(rows: Sequence[Row] | Sequence[EvaluationRow], kind: type) -> str:

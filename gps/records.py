@@ -46,6 +46,7 @@ class Rollouts:
     aborts: tuple[Abort, ...] = ()
     observations: Num[np.ndarray, "M N T do"] | None = None  # without the pictures
     images: UInt8[np.ndarray, "M N T H W C"] | None = None
+    distance: Float[np.ndarray, "M N"] | None = None  # to the goal at the end, m; None where the environment says none
 
     @property
     def observed(self) -> Num[np.ndarray, "M N T do"] | Pixels:
@@ -89,7 +90,7 @@ class Rollouts:
         return ~np.any(np.all(self.mask, axis=2) | self.succeeded, axis=1)
 
 
-_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations", "images")
+_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations", "images", "distance")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,17 +9,19 @@ import gps
 from gps.backend import jnp
 from gps.builders.costs import make_cost
 from gps.config import parse
+from gps.environments.mujoco import MujocoEnv
 from gps.errors import ConfigError, DrawingError
 
 EXPERIMENTS = sorted(path.parent for path in (Path(__file__).parents[1] / "experiments").glob("*/experiment.toml"))
 LAYOUT = {"qpos": slice(0, 2), "site_position:tip-goal": slice(2, 5)}
 
 
-def weighed(on: str) -> list[int]:
-    """The entries of a 5-dimensional state that a quadratic cost on `on` looks at."""
+def weighed(on: str, layout=LAYOUT, names: tuple[str, ...] = ()) -> list[int]:
+    """The entries of the state that a quadratic cost on `on` looks at."""
     config = parse(f'[environment]\nid = "x"\n[[cost]]\nname = "quadratic"\non = {on!r}\n')
-    total = make_cost(config, Path(), LAYOUT, 5, 1, 3)
-    return [i for i in range(5) if total(jnp.eye(5)[i], jnp.zeros(1), 0) > 0]
+    dx = max(where.stop for where in layout.values())
+    total = make_cost(config, Path(), layout, dx, 1, 3, names)
+    return [i for i in range(dx) if total(jnp.eye(dx)[i], jnp.zeros(1), 0) > 0]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,47 @@ def test_a_cost_may_name_some_entries_of_a_part(on, entries):
 def test_entries_that_are_not_there(on, message):
     with pytest.raises(ConfigError, match=message):
         weighed(on)
+
+
+CABINET = """
+<mujoco>
+  <worldbody>
+    <body><joint name="hinge"/><geom size="0.1"/><body><joint type="slide"/><geom size="0.1"/></body></body>
+    <body pos="1 0 0"><freejoint name="box"/><geom size="0.1"/></body>
+  </worldbody>
+  <actuator><motor joint="hinge"/></actuator>
+</mujoco>
+"""
+
+
+@pytest.mark.parametrize(
+    ("state", "on", "entries"),
+    [
+        (["qpos", "qvel"], "qpos:hinge", [0]),
+        (["qpos", "qvel"], "qvel:hinge", [9]),
+        (["qpos", "qvel"], "qpos:box", [2, 3, 4, 5, 6, 7, 8]),
+        (["qpos", "qvel"], "qpos:box[2]", [4]),
+        (["qpos", "qvel"], "qvel:box[xz]", [11, 13]),
+        (["qvel", "qpos:hinge"], "qpos:hinge", [8]),
+        (["qpos", "qpos:hinge"], "qpos:hinge", [9]),  # the part of the state itself
+    ],
+)
+def test_a_cost_may_name_a_joint_where_all_joints_are_in_the_state(state, on, entries):
+    env = MujocoEnv(1, mjcf=CABINET, state=state)
+    assert weighed(on, env.state_layout, [entry.name for entry in env.state_entries]) == entries
+
+
+@pytest.mark.parametrize("state", [["qvel"], ["qpos[2,3]"]])
+def test_a_joint_that_is_not_whole_in_the_state_is_unknown(state):
+    env = MujocoEnv(1, mjcf=CABINET, state=state)
+    with pytest.raises(ConfigError, match=r"cost\.0\.on: unknown part 'qpos:box'"):
+        weighed("qpos:box", env.state_layout, [entry.name for entry in env.state_entries])
+
+
+def test_the_nearest_joint_is_suggested():
+    env = MujocoEnv(1, mjcf=CABINET)
+    with pytest.raises(ConfigError, match=r"unknown part 'qpos:hing' of the state; did you mean 'qpos:hinge'"):
+        weighed("qpos:hing", env.state_layout, [entry.name for entry in env.state_entries])
 
 
 def test_a_distance_without_parts_is_that_of_all_relative_sites():

@@ -53,6 +53,8 @@ ROUND_TRIPS = {
     "text": ["description='''a \"b\" \\\\ é\n\t[x]'''", "environment.options={a={b=[1, {c=2}]}, d=1979-05-27}"],
     "numbers": ["algorithm.kl_step=1e-300", "algorithm.entropy=0.1", "algorithm.dynamics.ridge=0"],
     "robot": ["environment={id='a', sampling='one_at_a_time', action_limits=[-1, [1, 2]], abort='f', step_timeout=2}"],
+    "success": ["environment.success={distance='tip-[0, 0, 1]', within=0.02, from=0.5}"],
+    "success at the end": ["environment.success={distance='tip-goal', within=1}"],
     "mjcf": ["environment={mjcf='a/b.xml', state=['qpos', 'qvel'], frame_skip=2, horizon=2, threads=1}"],
 }
 
@@ -186,6 +188,16 @@ WRONG = {  # an override -> what is said of it
     '"one_at_a_time"',
     "environment.conditions=[1]": "environment.conditions.0: expected a table, got 1",
     "environment.state=qpos": 'environment.state: expected a list of strings, got "qpos"',
+    "environment.frame_skip=5000": "environment.frame_skip: expected an integer >= 1 and <= 1000, got 5000",
+    f"environment={{mjcf='{'m' * 5000}'}}": "environment.mjcf: expected a string that is not empty of at most 1,000 "
+    f'characters, got "{"m" * 56}...',
+    "environment.success={within=1}": "environment.success.distance: missing; expected a string that is not empty (the "
+    "two points that shall meet: SITE-TARGET, or SITE-[x, y, z] in metres)",
+    "environment.success={distance='a-b', within=0}": "environment.success.within: expected a number > 0, got 0",
+    "environment.success={distance='a-b', within=1, from='lst'}": 'environment.success.from: expected "last" or "any" '
+    'or a number >= 0, got "lst"',
+    "environment.success={distance='a-b', within=1, zz=1}": "environment.success.zz: unknown key; known are "
+    "distance, within, from",
     "algorithm.solver=secan": 'algorithm.solver: expected "secant" or "gradient", got "secan"; '
     "did you mean 'secant'?",
     "algorithm.controller.initial.name=qlr": 'algorithm.controller.initial.name: expected "lqr", "pd", "zero" or '

@@ -189,3 +189,25 @@ def test_a_reward_that_never_changes(experiment, capsys):
     assert cli.main(["check", str(folder)]) == 2
     out = capsys.readouterr().out
     assert "FAIL  the reward varies: it was 1 in all 24 steps\n      fix: " in out
+
+
+PUPPET = """
+<mujoco>
+  <worldbody>
+    <body><joint name="x" type="slide" axis="1 0 0"/><geom size="0.1" contype="0" conaffinity="0"/></body>
+    <body pos="3 0 0"><joint name="loose" type="slide" axis="1 0 0"/><geom size="0.1" {touch}/></body>
+  </worldbody>
+  <actuator><motor joint="x" ctrllimited="true" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+
+
+@pytest.mark.parametrize(("state", "warned"), [(None, True), (["qvel", "qpos:x"], True), (["qpos:x", "qvel:x"], False)])
+def test_a_joint_that_no_action_can_move_is_a_warning(tmp_path, state, warned, capsys):
+    (tmp_path / "puppet.xml").write_text(PUPPET.format(touch='contype="0" conaffinity="0"'))
+    environment = {"mjcf": "puppet.xml", "horizon": 6, "conditions": [{"qvel": {"loose": 0.1}}], "state": state}
+    folder = write(tmp_path, EXPERIMENT, environment={"id": None, "threads": None, **environment},
+                   cost=[{"name": "quadratic", "on": "qpos:x"}])  # fmt: skip
+    assert cli.main(["check", str(folder)]) == 0
+    warning = "warn  actions can move every joint in the state: no actuator moves loose, not even through other bodies"
+    assert (warning in capsys.readouterr().out) == warned

@@ -12,6 +12,7 @@ from gps.cli import main
 from gps.config import load
 from gps.errors import ConfigError
 from gps.experiment import Experiment
+from gps.runs import load_run
 
 EXPERIMENT = {
     "environment": {"id": "Pendulum-v1", "horizon": 10, "conditions": 2},
@@ -203,4 +204,68 @@ def test_an_environment_without_actions_is_refused(experiment, tmp_path, kind, c
         folder = write(tmp_path, {"environment": {"mjcf": "hinge.xml", "horizon": 5}, "cost": cost})
     assert main(["check", str(folder)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "has no actions; a MuJoCo model needs actuators, and a URDF has none" in line
+    assert {"mjcf": "the model has no actuators", "gymnasium": "has no actions"}[kind] in line
+
+
+ARM_XML = """
+<mujoco>
+  <option timestep="0.01"/>
+  <worldbody>
+    <body><joint name="x" type="slide" axis="1 0 0" damping="1"/><geom size="0.1" mass="1"/><site name="tip"/></body>
+  </worldbody>
+  <actuator><motor joint="x" gear="5" ctrllimited="true" ctrlrange="-1 1"/></actuator>
+</mujoco>
+"""
+IN_A_CLASS = """
+from gps.environments.mujoco import MujocoEnv
+
+class Robot(MujocoEnv):
+    def __init__(self, num_envs, **options):
+        super().__init__(num_envs, mjcf="arm.xml", **options)
+"""
+
+
+IN_A_FUNCTION = """
+from gps.environments.mujoco import MujocoEnv
+
+def Robot(num_envs, **options):
+    return MujocoEnv(num_envs, mjcf="arm.xml", **options)
+"""
+
+
+@pytest.mark.parametrize("kind", ["mjcf", "class", "function"])
+def test_a_model_has_a_target_and_a_success_without_python(tmp_path, kind, monkeypatch, capsys):
+    """A point of the world is the target, the model is beside `task.py`, and a joint of `qpos` has a cost."""
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "arm.xml").write_text(ARM_XML)
+    environment = {
+        "id": None if kind == "mjcf" else "task:Robot",
+        "mjcf": "arm.xml" if kind == "mjcf" else None,
+        "state": ["qpos", "qvel", "site_position:tip-[0.3, 0, 0]"],
+        "frame_skip": 5,
+        "horizon": 10,
+        "conditions": [{"qpos": [0.29]}, {"qpos": [-5.0]}],
+        "success": {"distance": "tip-[0.3, 0, 0]", "within": 0.5, "from": 0.2},
+    }
+    cost = [{"name": "distance"}, {"name": "quadratic", "on": "qvel:x", "weight": 0.1}]
+    task = IN_A_FUNCTION if kind == "function" else IN_A_CLASS
+    folder = write(tmp_path / "task", EXPERIMENT, task, environment=environment, cost=cost)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[3] for line in lines[2:4]] == ["3/3", "0/3"]
+    (run,) = (tmp_path / "runs" / "task").iterdir()
+    final = load_run(run).evaluation("final").rollouts
+    x = final.states[:, 0, -1, 2]  # of the state before the last step
+    np.testing.assert_allclose(final.distance[:, 0], np.abs(x), atol=0.2)
+    for command in ("show", "evaluate") if kind == "mjcf" else ("show",):
+        assert main([command, str(run)]) == 0
+        assert "distance" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["keyframe", "success"])
+def test_a_key_of_mujoco_models_is_refused_elsewhere(experiment, key, capsys):
+    value = {"keyframe": "home", "success": {"distance": "a-b", "within": 1.0}}[key]
+    assert main(["check", str(experiment("Pendulum-v1", **{key: value}))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"environment.{key}: only a MuJoCo model has it; 'Pendulum-v1' is a Gymnasium environment" in line

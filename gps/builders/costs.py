@@ -1,6 +1,6 @@
 """Build a JAX function of (x, u, t) from the `[[cost]]` sections, and the model of the reward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,21 @@ from gps.errors import ConfigError, one_line
 from gps.extensions import plugins, task_file
 
 
-def make_cost(config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int) -> Sum:
+def make_cost(
+    config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int, names: Sequence[str] = ()
+) -> Sum:
     """The sum of the experiment's `[[cost]]` sections that have a formula, a JAX function of (x, u, t).
+
+    Args:
+        layout: the slice of each part of the state.
+        names: the name of each entry of the state.
 
     Raises:
         ConfigError: for unknown parts of the state, lists of another length, and a `task.py` that does not fit.
     """
     return Sum(
         tuple(
-            _make_term(term, f"cost.{i}", directory, layout, dx, du, T)
+            _make_term(term, f"cost.{i}", directory, layout, dx, du, T, names)
             for i, term in enumerate(config.cost)
             if not isinstance(term, RewardCostConfig)
         )
@@ -43,12 +49,12 @@ def make_reward_model(config: ExperimentConfig) -> RewardModel | None:
 
 
 def _make_term(
-    term: Any, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int
+    term: Any, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int, names: Sequence[str]
 ) -> Quadratic | Distance | TaskCost:
     ramp = Ramp(T, term.ramp, jnp.asarray(term.final_weight))
     match term:
         case QuadraticCostConfig():
-            indices = None if term.on == ("action",) else _find_indices(term.on, layout, f"{key}.on")
+            indices = None if term.on == ("action",) else _find_indices(term.on, layout, names, f"{key}.on")
             n = du if indices is None else len(indices)
             target, weight = (per_entry(getattr(term, name), n, f"{key}.{name}") for name in ("target", "weight"))
             return Quadratic(indices, target, weight, ramp)
@@ -59,7 +65,7 @@ def _make_term(
             weight, l2, l1, log, alpha = (
                 jnp.asarray(float(value)) for value in (term.weight, term.l2, term.l1, term.log, term.alpha)
             )
-            return Distance(_find_indices(on, layout, f"{key}.on"), weight, l2, l1, log, alpha, ramp)
+            return Distance(_find_indices(on, layout, names, f"{key}.on"), weight, l2, l1, log, alpha, ramp)
         case TaskCostConfig():
             path = directory / task_file.NAME
             function = task_file.find(path, term.function, f"{key}.function")
@@ -73,10 +79,10 @@ def _make_term(
     raise AssertionError(term)
 
 
-def _find_indices(parts: tuple[str, ...], layout: Layout, key: str) -> tuple[int, ...]:
+def _find_indices(parts: tuple[str, ...], layout: Layout, names: Sequence[str], key: str) -> tuple[int, ...]:
     """The entries of the state that `parts` name."""
     try:
-        return tuple(i for part in parts for i in find_entries(part, layout))
+        return tuple(i for part in parts for i in find_entries(part, layout, names))
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
 

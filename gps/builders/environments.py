@@ -16,6 +16,7 @@ import gps.environments  # noqa: F401  (registers the ids)
 from gps.builders.checks import per_entry
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, list_missing_members
+from gps.environments.folder import relative_to
 from gps.environments.guard import Confirm, Guarded, ask_operator
 from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
@@ -44,11 +45,16 @@ def make_environment(
     for key in ("state", "observation", "image_size", "frame_skip", "keyframe", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
+    if config.success is not None:
+        from gps.environments.mujoco.goal import Goal
+
+        keywords["success"] = Goal(config.success.distance, config.success.within, config.success.since)
     abort = None
     if config.abort is not None:
         abort = task_file.find(directory / task_file.NAME, config.abort, "environment.abort")
     try:
-        built = _find_constructor(config, directory)(num_envs, **keywords)
+        with relative_to(directory):
+            built = _find_constructor(config, directory)(num_envs, **keywords)
     except ConfigError:
         raise
     except PartError as error:
@@ -63,8 +69,7 @@ def make_environment(
         )
     if built.single_action_space.shape == (0,):
         built.close()
-        name = config.mjcf or config.id
-        raise ConfigError(f"environment: {name} has no actions; a MuJoCo model needs actuators, and a URDF has none")
+        raise ConfigError(f"environment: {config.id} has no actions, so there is nothing to control")
     if config.action_limits is None and abort is None and not config.confirm_reset:
         return built
     try:
@@ -87,7 +92,7 @@ def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..
         from gps.environments.mujoco import MujocoEnv
 
         path = directory / config.mjcf
-        return lambda num_envs, **keywords: MujocoEnv(num_envs, mjcf=path, **{"state": ("qpos", "qvel"), **keywords})
+        return lambda num_envs, **keywords: MujocoEnv(num_envs, mjcf=path, **keywords)
     assert config.id is not None
     origin: EnvSpec | Path
     if config.id.startswith("task:"):
@@ -125,6 +130,11 @@ def _adapt(config: EnvironmentConfig, origin: EnvSpec | Path, num_envs: int, /, 
     """Run a plain Gymnasium environment as a batch; `keywords` that are not the batch's go to the environment."""
     from gps.environments.plain.adapter import GymnasiumBatch
 
+    for key in ("keyframe", "success"):
+        if key in keywords:
+            raise ConfigError(
+                f"environment.{key}: only a MuJoCo model has it; {config.id!r} is a Gymnasium environment"
+            )
     own = {key: keywords.pop(key) for key in ("state", "observation", "threads") if key in keywords}
     recipe = Recipe(config.id or "", origin, keywords)
     return GymnasiumBatch(num_envs, recipe, step_timeout=config.step_timeout, **own)

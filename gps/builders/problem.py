@@ -21,8 +21,9 @@ def make_problem(config: ExperimentConfig, directory: Path, environment: BatchEn
     low, high = (np.asarray(limit, dtype=float) for limit in (
         environment.single_action_space.low, environment.single_action_space.high
     ))  # fmt: skip
+    names = [entry.name for entry in environment.state_entries]
     return Problem(
-        cost=make_cost(config, directory, environment.state_layout, dx, du, horizon),
+        cost=make_cost(config, directory, environment.state_layout, dx, du, horizon, names),
         dx=dx,
         du=du,
         horizon=horizon,

@@ -80,11 +80,13 @@ def _make_table(results: Sequence[FreshEvaluation]) -> list[str]:
     scores = [(score, result.repeated) for result in results for score in result.scores]
     rewarded = any(score.returns is not None for score, _ in scores)
     reports_success = any(score.success is not None for score, _ in scores)
+    measured = any(score.distance is not None for score, _ in scores)
     unseen = any(score.starts == "unseen" for score, _ in scores)
     head = [
         *(["starts"] if unseen else []),
         *("condition", "episodes", "cost [95 %]"),
         *(["return [95 %]"] if rewarded else []),
+        *(["distance [95 %], m"] if measured else []),
         *(["success [95 %]"] if reports_success else []),
     ]
     rows = [
@@ -94,6 +96,7 @@ def _make_table(results: Sequence[FreshEvaluation]) -> list[str]:
             str(score.episodes),
             format_interval(score.cost),
             *([format_interval(score.returns)] if rewarded else []),
+            *([format_interval(score.distance)] if measured else []),
             *([_format_success(score, repeated)] if reports_success else []),
         ]
         for score, repeated in scores

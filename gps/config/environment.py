@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from annotated_types import Ge
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from gps.config.section import RELATIVE, ListOf, Section
 
@@ -19,6 +20,22 @@ def _seeds(value: object) -> object:
 Limit = float | ListOf[float]
 
 
+class SuccessConfig(Section):
+    """`[environment.success]`: what success means in a MuJoCo model without Python."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    distance: str = Field(
+        min_length=1, description="the two points that shall meet: SITE-TARGET, or SITE-[x, y, z] in metres"
+    )
+    within: float = Field(gt=0, description="the largest distance at the goal, m")
+    since: Literal["last", "any"] | Annotated[float, Ge(0)] = Field(
+        default="last",
+        alias="from",
+        description="which states count: the last one of an episode, any of them, or all of the last so many seconds",
+    )
+
+
 class EnvironmentConfig(Section):
     """`[environment]`: the environment, given by either `id` or `mjcf`."""
 
@@ -28,7 +45,10 @@ class EnvironmentConfig(Section):
         description='a Gymnasium id, "package.module:Env-v0" to import the module first, or "task:Class" from task.py',
     )
     mjcf: Annotated[str | None, RELATIVE] = Field(
-        default=None, min_length=1, description="path of a MuJoCo model, relative to the experiment's directory"
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="path of a MuJoCo model, MJCF or URDF, relative to the experiment's directory",
     )
     state: ListOf[str] | None = Field(
         default=None,
@@ -46,13 +66,17 @@ class EnvironmentConfig(Section):
         description="width and height of images in the observation, in pixels; default: 64 x 64",
     )
     frame_skip: int | None = Field(
-        default=None, ge=1, description="physics steps per time step; default: the environment's own"
+        default=None, ge=1, le=1000, description="physics steps per time step; default: the environment's own"
     )
     keyframe: str | None = Field(
         default=None,
         min_length=1,
         description="name of the keyframe of a MuJoCo model in which episodes start; default: `start` or `home` if "
         "there is one, otherwise the reference pose",
+    )
+    success: SuccessConfig | None = Field(
+        default=None,
+        description="what success means in a MuJoCo model: two points near each other; default: the environment's own",
     )
     horizon: int | None = Field(
         default=None, ge=2, description="time steps of a rollout, T; default: the environment's own"

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -81,7 +81,7 @@ def _locate(model: type[BaseModel], location: Sequence[str | int]) -> _Located:
         elif len(kinds) == 1:
             (at.parent,) = kinds.values()
             at.kinds, family = family, {}
-            field = at.parent.model_fields.get(str(part))
+            field = _list_fields(at.parent).get(str(part))
             hint, extra = (field.annotation, field.metadata) if field else (None, ())
         else:
             break  # inside a value: the type of the whole key says more than that of a part
@@ -102,7 +102,7 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple
             if owners := [name for name, kind in at.kinds.items() if path[-1] in kind.model_fields]:
                 own = next(name for name, kind in at.kinds.items() if kind is at.parent)
                 return path, f"{_quote([own])} has no such key; it is one of {_quote(owners, 'and')}"
-            known = list(at.parent.model_fields) if at.parent else []
+            known = list(_list_fields(at.parent)) if at.parent else []
             guess = nearest(str(path[-1]), known) or f"; known are {', '.join(known)}"
             return path, f"unknown key{guess}"
         case "missing":
@@ -121,6 +121,11 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple
         expected = expected.replace("a number", "a finite number", 1)
     guess = nearest(str(value), get_args(at.hint)) if get_origin(at.hint) is Literal else ""
     return path, f"expected {expected}, got {_show(value)}{guess}"
+
+
+def _list_fields(section: type[BaseModel]) -> dict[str, Any]:
+    """The fields of a section by their keys in the file."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _strip(hint: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -172,6 +177,8 @@ def _describe(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) 
     bounds = [f"{sign} {getattr(c, name)}" for c in constraints for kind, sign, name in _BOUNDS if isinstance(c, kind)]
     if any(isinstance(c, MinLen) for c in constraints):
         word += " that is not empty"
+    if most := next((c.max_length for c in constraints if isinstance(c, MaxLen)), 0):
+        word += f" of at most {most:,} characters"
     return f"{word} {' and '.join(bounds)}".rstrip()
 
 

@@ -101,6 +101,8 @@ def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
         yield rules.check_repeats(first, second)
         yield rules.check_batch_size(first, built, directory)
     yield rules.check_limits(first, built)
+    if (passive := rules.check_passive(built.environment)) is not None:
+        yield passive
     if built.problem.reward is not None:
         yield rules.check_reward(first)
     yield from check_cost(first, built)

@@ -8,6 +8,7 @@ import numpy as np
 from gps import builders
 from gps.conformance.finding import Finding
 from gps.environments.contract import BatchEnvironment
+from gps.environments.parts import whole
 from gps.experiment import Experiment
 from gps.linear_gaussian.initial import zero
 from gps.policies.played import LocalControllers
@@ -89,6 +90,32 @@ def check_limits(rollouts: Rollouts, built: Experiment) -> Finding:
         rule,
         f"entry {entry} was {value:.4g} in condition {m}, sample {n}, step {t}",
         'report the action as applied in info["action"], or widen the action space',
+    )
+
+
+def check_passive(environment: BatchEnvironment) -> Finding | None:
+    """Warn of joints in the state that no action can move, and list those without an actuator.
+
+    None if the environment is no MuJoCo simulation.
+    """
+    if (snapshot := environment.snapshot(0)) is None:
+        return None
+    from gps.environments.mujoco.passive import find_passive, find_unactuated
+
+    rule = "actions can move every joint in the state"
+    layout = environment.state_layout
+    named = {name for kind, _, name in (whole(part).partition(":") for part in layout) if kind in ("qpos", "qvel")}
+    everything = "qpos" in layout or "qvel" in layout
+    still, unactuated = (
+        [name for name in find(snapshot[0]) if everything or name in named] for find in (find_passive, find_unactuated)
+    )
+    if not still:
+        return Finding(f"{rule}; without an actuator: {', '.join(unactuated)}" if unactuated else rule)
+    return Finding(
+        rule,
+        f"no actuator moves {', '.join(still)}, not even through other bodies",
+        'unless the cost depends on them, list the other joints in environment.state: "qpos:JOINT", "qvel:JOINT"',
+        warning=True,
     )
 
 

@@ -9,11 +9,14 @@ class Finding(NamedTuple):
     rule: str
     problem: str = ""  # empty if nothing is wrong
     remedy: str = ""
+    warning: bool = False  # the experiment runs all the same
 
     @property
     def ok(self) -> bool:
-        """True if nothing is wrong."""
-        return not self.problem
+        """True if nothing is wrong, or it is only a warning."""
+        return not self.problem or self.warning
 
     def __str__(self) -> str:
-        return f"ok    {self.rule}" if self.ok else f"FAIL  {self.rule}: {self.problem}\n      fix: {self.remedy}"
+        if not self.problem:
+            return f"ok    {self.rule}"
+        return f"{'warn' if self.warning else 'FAIL'}  {self.rule}: {self.problem}\n      fix: {self.remedy}"

@@ -108,8 +108,8 @@ class BatchEnvironment(Protocol):
         Returns:
             States (B, dx), rewards (B,), terminations (B,) bool, truncations (B,) bool, and the info. All entries of
             the info are optional, but for `observation`, (B, do), with an `observation_layout`: `action`, (B, du), the
-            actions as applied; `success`, (B,) bool; `diverged`, (B,) bool; `abort`, B sentences, each the reason why
-            an episode was ended, or "".
+            actions as applied; `success`, (B,) bool; `distance`, (B,), to the goal, in metres; `diverged`, (B,) bool;
+            `abort`, B sentences, each the reason why an episode was ended, or "".
         """
         ...
 

@@ -135,7 +135,7 @@ def describe_evaluation(what: str, rows: Sequence[EvaluationRow]) -> list[str]:
     """
     lines = [
         f"  condition {row.condition:<2} cost {format_number(row.cost):>9}  "
-        f"{_format_return(row)}{_describe_success(row)}"
+        f"{_format_return(row)}{_format_distance(row)}{_describe_success(row)}"
         for row in rows
     ]
     return [_make_title(what, Player(rows[0].player)), *map(str.rstrip, lines)]
@@ -151,6 +151,10 @@ def _make_title(what: str, player: Player) -> str:
 
 def _format_return(row: EvaluationRow) -> str:
     return "" if row.returns is None else f"return {format_number(row.returns):>9}  "
+
+
+def _format_distance(row: EvaluationRow) -> str:
+    return "" if row.distance is None else f"distance {format_number(row.distance):>9} m  "
 
 
 def _describe_success(row: EvaluationRow) -> str:

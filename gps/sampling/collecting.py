@@ -154,6 +154,8 @@ class _Group:
                 log.actions[t, episodes] = info.get("action", wanted)[:n]
                 if "success" in info:
                     log.success[t, episodes] = info["success"][:n]
+                if "distance" in info:
+                    log.distance[episodes] = np.where(alive, info["distance"][:n], log.distance[episodes])
                 ended = (terminated | truncated)[:n]
                 if ended.any():
                     aborted = info.get("abort", never)

@@ -43,6 +43,7 @@ class Log(NamedTuple):
     rewards: Float[np.ndarray, "T MN"]
     success: Int[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment has no success flag
     mask: Bool[np.ndarray, "T MN"]
+    distance: Float[np.ndarray, "MN"]  # to the goal after the last step; NaN where the environment says none
     aborts: list[tuple[int, int, str]]  # episode, step, reason
     observations: ObservationLog | None  # None where there are none, or none are recorded
 
@@ -57,6 +58,7 @@ class Log(NamedTuple):
             rewards=np.zeros(shape),
             success=np.full(shape, -1, dtype=np.int8),
             mask=np.zeros(shape, dtype=bool),
+            distance=np.full(episodes, np.nan),
             aborts=[],
             observations=observations,
         )
@@ -100,6 +102,7 @@ class Log(NamedTuple):
             aborts=tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
             observations=None if observed is None else by_condition(observed.vectors),
             images=None if images is None else by_condition(images),
+            distance=None if np.isnan(self.distance).all() else self.distance.reshape(M, N),
         )
 
 

@@ -79,7 +79,7 @@ def test_nothing_is_drawn_that_nobody_wants(monkeypatch):
     [
         ({"observation": ["image:tpo"]}, "observation: part 'image:tpo': camera 'tpo' is unknown; did you mean 'top'"),
         ({"state": ["qpos", "image:top"]}, "state: part 'image:top': a picture may be in the observation, not in the"),
-        ({"observation": TOP, "image_size": [64]}, "image_size must be a width and a height in pixels, got"),
+        ({"observation": TOP, "image_size": [64]}, "image_size must be a width and a height in pixels, 1 to 1024, got"),
     ],
 )
 def test_what_is_wrong_is_named(options, message):

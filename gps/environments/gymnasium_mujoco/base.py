@@ -21,10 +21,11 @@ from gymnasium.utils.seeding import np_random
 from numpy.typing import NDArray
 
 from gps.environments.contract import Bools, Floats
-from gps.environments.mujoco.conditions import Condition, Start
+from gps.environments.mujoco.conditions import Condition
 from gps.environments.mujoco.env import MujocoEnv
 from gps.environments.mujoco.names import identify, suggest
 from gps.environments.mujoco.stages import STAGE_ACC, STAGE_NONE
+from gps.environments.mujoco.starts import Start
 
 Outcome = tuple[Floats, Bools, dict[str, Any]]
 """Rewards (n,), terminations (n,) and the infos of a step, one entry per simulation."""
@@ -185,7 +186,7 @@ class GymnasiumMujocoEnv(MujocoEnv, abc.ABC):
         for i in map(int, ids):
             if seed is not None or i not in self._generators:
                 self._generators[i] = np_random(None if seed is None else seed + i)[0]
-        return [Start(*self.draw(self._generators[int(i)])) for i in ids]
+        return [self._conditions.read({}, *self.draw(self._generators[int(i)])) for i in ids]
 
     # -- a step ----------------------------------------------------------------------------------------------
 

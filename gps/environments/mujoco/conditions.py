@@ -4,19 +4,22 @@ The keys of every MuJoCo environment, none of them required:
 
 | key | meaning |
 |---|---|
+| `keyframe` | the name of the keyframe to start in, instead of the environment's |
 | `qpos`, `qvel` | the start: a full vector, or `{joint: value}` over the default start |
-| `body_offset` | `{body: [dx, dy, dz]}`, added to the body's place in the model, m |
+| `act` | the activations at the start: a full vector, `{actuator: value}`, or "rest": servos hold the positions |
+| `body_offset` | `{body: [dx, dy, dz]}`, added to the body's place, m |
 | `body_mass` | `{body: kg}`; the body's inertia scales with it |
 | `model` | `{field: {object: value}}`, any field of MjModel for named objects that holds real numbers: \
 `body_…`, `geom_…`, `site_…`, `jnt_…`, `dof_…` (by joint), `actuator_…`, `tendon_…` |
 
-Whatever a condition does not mention has the model's own value.
+Whatever a condition does not mention has the model's own value. Quaternions are normalised. A body with a free joint
+and a mocap body stand where their start says, so `body_offset`, `body_pos` and `body_quat` of one move its start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import mujoco
@@ -25,15 +28,14 @@ from mujoco.batch import MODEL_FIELDS, Batch
 from numpy.typing import NDArray
 
 from gps.environments.contract import Floats
-from gps.environments.mujoco.names import identify, joint_slice, read_numbers, suggest
+from gps.environments.mujoco.names import identify, joint_slice, list_names, read_numbers, suggest
+from gps.environments.mujoco.resting import find_resting_activations
+from gps.environments.mujoco.starts import Start, find_keyframe, make_start
 
 Condition = Mapping[str, Any]
 
-KEYS = ("qpos", "qvel", "body_offset", "body_mass", "model")
+KEYS = ("keyframe", "qpos", "qvel", "act", "body_offset", "body_mass", "model")
 """The keys of a condition, as above."""
-
-START_KEYFRAMES = "start", "home"
-"""The keyframes that hold a model's default start, the first that is there; without one, it is the reference pose."""
 
 _OBJECTS = {  # prefix of an MjModel field -> the kind of object that its rows belong to
     "body": mujoco.mjtObj.mjOBJ_BODY,
@@ -46,23 +48,12 @@ _OBJECTS = {  # prefix of an MjModel field -> the kind of object that its rows b
 }
 
 
-@dataclass(frozen=True)
-class Start:
-    """The start of a simulation: a condition with checked names and numbers.
-
-    Attributes:
-        qpos: (nq,) positions at the start.
-        qvel: (nv,) velocities at the start.
-        edits: changes of the model in order: field, rows, values.
-    """
-
-    qpos: Floats
-    qvel: Floats
-    edits: list[tuple[str, int | slice, Floats]] = field(default_factory=list)
+_QUATERNIONS = {mujoco.mjtJoint.mjJNT_FREE.value: slice(3, 7), mujoco.mjtJoint.mjJNT_BALL.value: slice(0, 4)}
+"""The quaternion among the positions of a joint, by its type."""
 
 
 class Conditions:
-    """Reads conditions for the simulations of a batch and writes their changes of the model.
+    """Reads conditions for the simulations of a batch and writes their starts and their changes of the model.
 
     Args:
         batch: the simulations; `batch.model` has the model's own values.
@@ -79,9 +70,11 @@ class Conditions:
     def __init__(self, batch: Batch, keyframe: str | None = None) -> None:
         self.model, self._batch = batch.model, batch
         self._expanded: dict[str, Floats] = {}  # the fields that some condition has changed
-        key = self.keyframe = find_keyframe(self.model, keyframe)
-        self.qpos = np.array(self.model.qpos0 if key < 0 else self.model.key_qpos[key])
-        self.qvel = np.zeros(self.model.nv) if key < 0 else np.array(self.model.key_qvel[key])
+        fields = "qpos", "qvel", "act", "mocap_pos", "mocap_quat"
+        self._starts = {name: batch.bind(name) for name in fields}
+        self.keyframe = find_keyframe(self.model, keyframe)
+        default = make_start(self.model, self.keyframe)
+        self.qpos, self.qvel = default.qpos, default.qvel
 
     def read(self, condition: Condition, qpos: Floats, qvel: Floats) -> Start:
         """Resolve the names of a condition; ValueError names what is wrong.
@@ -91,13 +84,21 @@ class Conditions:
             qpos, qvel: the start where the condition does not mention it.
         """
         model = self.model
-        start = Start(
-            self._read_joints("qpos", condition.get("qpos", {}), qpos),
-            self._read_joints("qvel", condition.get("qvel", {}), qvel),
-        )
+        if "keyframe" in condition:
+            start = make_start(model, find_keyframe(model, condition["keyframe"]))
+        else:
+            start = replace(make_start(model, self.keyframe), qpos=qpos.copy(), qvel=qvel.copy())
+        self._read_joints("qpos", condition.get("qpos", {}), start.qpos)
+        self._read_joints("qvel", condition.get("qvel", {}), start.qvel)
         for name in _read_mapping(condition, "model"):
             for key, value in _read_mapping(condition["model"], name).items():
-                start.edits.append(self._read_edit(name, key, value))
+                _, rows, numbers = edit = self._read_edit(name, key, value)
+                placed = name in ("body_pos", "body_quat")
+                pose = start.find_pose(model, rows) if placed and isinstance(rows, int) else None
+                if pose is None:
+                    start.edits.append(edit)
+                else:
+                    pose[name == "body_quat"][:] = numbers
         for body, value in _read_mapping(condition, "body_mass").items():
             _, i, mass = edit = self._read_edit("body_mass", body, value)
             if mass <= 0 or model.body_mass[i] <= 0:
@@ -107,8 +108,18 @@ class Conditions:
         for body, value in _read_mapping(condition, "body_offset").items():
             offset = read_numbers(value, (3,), f"body_offset of {body!r}")
             i = identify(model, mujoco.mjtObj.mjOBJ_BODY, body, "body_offset: body")
-            start.edits.append(("body_pos", i, model.body_pos[i] + offset))
+            if (pose := start.find_pose(model, i)) is None:
+                start.edits.append(("body_pos", i, model.body_pos[i] + offset))
+            else:
+                pose[0][:] += offset
+        self._read_activations(condition.get("act", {}), start)
         return start
+
+    def write_starts(self, ids: NDArray[np.int32], starts: Sequence[Start]) -> None:
+        """Write the starts of the simulations `ids`, which have been reset to their keyframes."""
+        for name, values in self._starts.items():
+            for i, start in zip(ids, starts, strict=True):
+                values[i] = getattr(start, name)
 
     def write_models(self, ids: NDArray[np.int32], starts: Sequence[Start]) -> None:
         """Give the simulations `ids` the changed values of their starts, and the model's own values elsewhere."""
@@ -127,16 +138,40 @@ class Conditions:
         if changed.any():  # the constants that MuJoCo derives from those fields follow
             self._batch.set_const(changed)
 
-    def _read_joints(self, kind: str, value: Any, default: Floats) -> Floats:
-        """Read a full `qpos` or `qvel`, from a vector or from values by joint."""
+    def _read_joints(self, kind: str, value: Any, result: Floats) -> None:
+        """Read a full `qpos` or `qvel` into `result`, from a vector or from values by joint."""
+        model = self.model
+        read = list(range(model.njnt))
+        if isinstance(value, Mapping):
+            read = [identify(model, mujoco.mjtObj.mjOBJ_JOINT, name, f"{kind}: joint") for name in value]
+            for joint, (name, number) in zip(read, value.items(), strict=True):
+                part = joint_slice(model, kind, joint)
+                result[part] = read_numbers(number, result[part].shape, f"{kind} of joint {name!r}")
+        else:
+            result[:] = read_numbers(value, result.shape, kind)
+        for joint in read if kind == "qpos" else ():
+            if (chosen := _QUATERNIONS.get(int(model.jnt_type[joint]))) is not None:
+                quaternion = result[joint_slice(model, kind, joint)][chosen]
+                quaternion[:] = _normalize(quaternion, f"qpos of joint {model.joint(joint).name or joint!r}")
+
+    def _read_activations(self, value: Any, start: Start) -> None:
+        """Read a full `act` into `start`, from "rest", a vector, or values by actuator."""
+        model, result = self.model, start.act
+        if isinstance(value, str) and value == "rest":
+            result[:] = find_resting_activations(model, start.qpos)
+            return
         if not isinstance(value, Mapping):
-            return read_numbers(value, default.shape, kind)
-        result = default.copy()
+            result[:] = read_numbers(value, result.shape, "act")
+            return
         for name, number in value.items():
-            joint = identify(self.model, mujoco.mjtObj.mjOBJ_JOINT, name, f"{kind}: joint")
-            part = joint_slice(self.model, kind, joint)
-            result[part] = read_numbers(number, result[part].shape, f"{kind} of joint {name!r}")
-        return result
+            i = identify(model, mujoco.mjtObj.mjOBJ_ACTUATOR, name, "act: actuator")
+            first, width = model.actuator_actadr[i], model.actuator_actnum[i]
+            if not width:
+                stateful = [other for other in list_names(model, mujoco.mjtObj.mjOBJ_ACTUATOR)
+                            if model.actuator_actnum[model.actuator(other).id]]  # fmt: skip
+                have = f"; those with one: {', '.join(stateful)}" if stateful else ""
+                raise ValueError(f"act: actuator {name!r} has no activation{have}")
+            result[first : first + width] = read_numbers(number, (width,), f"act of actuator {name!r}")
 
     def _read_edit(self, name: str, key: str, value: Any) -> tuple[str, int | slice, Floats]:
         """Read the change of one object's entry in a model field."""
@@ -145,15 +180,9 @@ class Conditions:
             raise ValueError(f"model: unknown field {name!r}{suggest(name, _EDITABLE)}")
         found = identify(self.model, _OBJECTS[prefix], key, f"{name}: {prefix}")
         rows: int | slice = joint_slice(self.model, "qvel", found) if prefix == "dof" else found
-        return name, rows, read_numbers(value, getattr(self.model, name)[rows].shape, f"{name} of {key!r}")
-
-
-def find_keyframe(model: mujoco.MjModel, name: str | None) -> int:
-    """The number of the keyframe `name`, or of the first of `START_KEYFRAMES`; -1 if the model has none of these."""
-    kind = mujoco.mjtObj.mjOBJ_KEY
-    if name is not None:
-        return identify(model, kind, name, "keyframe")
-    return next((key for start in START_KEYFRAMES if (key := mujoco.mj_name2id(model, kind, start)) >= 0), -1)
+        where = f"{name} of {key!r}"
+        numbers = read_numbers(value, getattr(self.model, name)[rows].shape, where)
+        return name, rows, _normalize(numbers, where) if name.endswith("quat") else numbers
 
 
 def displace(condition: Condition, body: str, offset: Floats) -> Condition:
@@ -168,6 +197,14 @@ def displace(condition: Condition, body: str, offset: Floats) -> Condition:
 def place_joints(condition: Condition, joints: Mapping[str, float]) -> Condition:
     """Return the condition with other start positions of some joints, on top of its `qpos` by joint."""
     return {**condition, "qpos": {**_read_mapping(condition, "qpos"), **joints}}
+
+
+def _normalize(quaternion: Floats, where: str) -> Floats:
+    """Return a quaternion, (4,), with length 1; ValueError, beginning with `where`, if it is zero."""
+    length = np.linalg.norm(quaternion)
+    if length < mujoco.mjMINVAL:
+        raise ValueError(f"{where}: the quaternion is zero; no rotation is [1, 0, 0, 0]")
+    return quaternion if abs(length - 1.0) <= mujoco.mjMINVAL else quaternion / length
 
 
 def _read_mapping(parent: Condition, key: str) -> Mapping[str, Any]:

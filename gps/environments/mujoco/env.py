@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -24,16 +25,24 @@ from numpy.typing import ArrayLike, NDArray
 from gps.environments.contract import BatchEnvironment, Bools, Entry, Floats
 from gps.environments.cpus import count_threads
 from gps.environments.mujoco.cameras import Cameras
-from gps.environments.mujoco.conditions import KEYS, Condition, Conditions, Start
+from gps.environments.mujoco.conditions import KEYS, Condition, Conditions
 from gps.environments.mujoco.divergence import Divergence
 from gps.environments.mujoco.entries import name_actions, name_state
+from gps.environments.mujoco.goal import Goal
 from gps.environments.mujoco.holding import find_holding_action
-from gps.environments.mujoco.loading import load_model
+from gps.environments.mujoco.loading import load_model, locate_model
 from gps.environments.mujoco.mechanics import find_mechanics
 from gps.environments.mujoco.names import suggest
 from gps.environments.mujoco.parts import DERIVED, PartReader
 from gps.environments.mujoco.resetting import read_options
 from gps.environments.mujoco.stages import STAGE_NONE, STAGE_VEL
+from gps.environments.mujoco.starts import Start
+
+MOST_FRAME_SKIP = 1000
+"""The most physics steps per control step: more are a slip, and a step would take seconds."""
+
+MOST_PIXELS = 1024
+"""The largest width and height of a picture."""
 
 
 class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
@@ -47,6 +56,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
     | `qpos:JOINT`, `qvel:JOINT` | those of one joint |
     | `site_position:SITE` | world position of a site, m |
     | `site_position:SITE-TARGET` | the same relative to another site, in world axes: zero at the target |
+    | `site_position:SITE-[x, y, z]` | the same relative to a point of the world |
     | `site_velocity:SITE` | world linear velocity of a site, m/s |
     | `sensor:NAME` | a sensor of the model |
     | `image:CAMERA` | a camera's picture, (height, width, 3) flattened, 0 to 255; only in observations |
@@ -68,19 +78,24 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
 
     Args:
         num_envs: number of simulations.
-        mjcf: path of an MJCF file, or the XML itself.
-        state: the parts of the state, in order.
+        mjcf: path of an MJCF or URDF file, or the XML itself. A relative path is looked up beside the module that
+            defines the environment's class, then in the experiment's folder; in a script, which has neither, in the
+            working directory.
+        state: the parts of the state, in order; None for `qpos`, `qvel`, and `act` if the model has activations.
         observation: the parts of the observation, in order; None if the policy sees the state.
         image_size: width and height of pictures, pixels.
         frame_skip: physics steps per control step.
         keyframe: the name of the model's keyframe that is the default start; None for `start` or `home`, or else the
             reference pose at rest.
+        actuators: actuators to add to the model, see `gps.environments.mujoco.actuators.add_actuators`.
+        success: what success means, for a class without an `at_goal` of its own.
         threads: worker threads; None takes the number in the variable `GPS_THREADS`, or without it every CPU that this
             process may use. No number depends on it.
         max_episode_steps: control steps after which an episode is truncated; None for never.
 
     Attributes:
         model: the compiled `mujoco.MjModel`, with the model's own values.
+        file: the path of the model; None if it was given as XML.
         batch: the `mujoco.batch.Batch` that steps.
         nsubsteps: physics steps per control step.
         mechanics: None if the state lacks the whole `qpos` or `qvel`, or has quaternions.
@@ -116,21 +131,30 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         num_envs: int = 1,
         *,
         mjcf: str | os.PathLike[str],
-        state: Sequence[str],
+        state: Sequence[str] | None = None,
         observation: Sequence[str] | None = None,
         image_size: Sequence[int] = (64, 64),
         frame_skip: int = 1,
         keyframe: str | None = None,
+        actuators: Mapping[str, Any] | None = None,
+        success: Goal | None = None,
         threads: int | None = None,
         max_episode_steps: int | None = None,
     ) -> None:
         _require_counts(num_envs=num_envs, frame_skip=frame_skip, threads=threads, max_episode_steps=max_episode_steps)
+        if frame_skip > MOST_FRAME_SKIP:
+            raise ValueError(f"frame_skip must be at most {MOST_FRAME_SKIP}, got {frame_skip}")
         self.num_envs, self.nsubsteps, self.max_episode_steps = num_envs, frame_skip, max_episode_steps
-        parts = *state, *(observation or ())
-        self.model = model = load_model(mjcf, parts)
+        if len(image_size) != 2 or not 1 <= min(image_size) <= max(image_size) <= MOST_PIXELS:
+            raise ValueError(f"image_size must be a width and a height in pixels, 1 to {MOST_PIXELS}, got {image_size}")
+        parts = *(state or ()), *(observation or ())
+        found = locate_model(mjcf, type(self))
+        self.file = found if isinstance(found, Path) else None
+        self.model = model = load_model(found, parts, actuators)
+        if state is None:
+            state = ("qpos", "qvel", "act") if model.na else ("qpos", "qvel")
+            parts = *state, *parts
         self.dt = float(model.opt.timestep) * frame_skip
-        if len(image_size) != 2 or min(image_size) < 1:
-            raise ValueError(f"image_size must be a width and a height in pixels, got {image_size}")
         persistent = self._keeps_data or any(part.partition(":")[0] in DERIVED for part in parts)
         self.batch = Batch(model, num_envs, min(threads or count_threads(), num_envs), persistent=persistent)
         self._qpos, self._qvel, self._ctrl = map(self.batch.bind, ("qpos", "qvel", "ctrl"))
@@ -146,8 +170,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         self._observations: NDArray[Any] | None = None  # as last returned
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._limit = np.inf if max_episode_steps is None else max_episode_steps
+        self._goal = self._find_goal(success)
+        self._within = np.nan if success is None else success.within
+        self._stays_successful = success is not None and success.stays
         self._held = np.zeros(num_envs, dtype=np.int64)  # consecutive states at the goal
-        self._hold_steps = max(1, round(self.hold / self.dt))
+        self._hold_steps = max(1, round((self.hold if success is None else success.hold) / self.dt))
 
     def _lay_out(self, state: Sequence[str], observation: Sequence[str] | None) -> None:
         """Resolve the parts of the state and the observation and set the attributes that describe them."""
@@ -169,6 +196,21 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
                 for part, where in layout.items()
             }
             self.observation_dtype = self._observation.dtype
+
+    def _find_goal(self, success: Goal | None) -> Callable[[], Floats] | None:
+        """Return a function that gives each simulation's distance from the goal of `success` now, (num_envs,), m."""
+        if success is None:
+            return None
+        cls = type(self)
+        if cls.at_goal is not MujocoEnv.at_goal or cls.success is not MujocoEnv.success:
+            raise ValueError(f"success: {cls.__name__} says itself what success is; leave one of the two out")
+        site, target = self._reader.span(success.distance, "success.distance")
+        if target is None:
+            raise ValueError(
+                f"success.distance: {success.distance!r} has no target: write SITE-TARGET, or SITE-[x, y, z] in metres"
+            )
+        origin = target
+        return lambda: np.linalg.norm(site - origin, axis=1)
 
     def _make_spaces(self) -> None:
         """Set the spaces; controls without limits have infinite ones."""
@@ -192,11 +234,13 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
 
     def at_goal(self, states: Floats) -> Bools:
         """True for each simulation that is at its goal now, (num_envs,)."""
-        return np.zeros(self.num_envs, dtype=bool)
+        return np.zeros(self.num_envs, dtype=bool) if self._goal is None else self._goal() <= self._within
 
     def success(self) -> Bools | None:
         """True for each simulation that has been at its goal for `hold` seconds, (num_envs,); None without a goal."""
-        return None if type(self).at_goal is MujocoEnv.at_goal else self._held >= self._hold_steps
+        if type(self).at_goal is MujocoEnv.at_goal and self._goal is None:
+            return None
+        return self._held >= self._hold_steps
 
     def resolve(self, condition: Condition) -> Condition:
         """Translate a condition that may use `condition_keys` into one of `MujocoEnv`'s own keys."""
@@ -243,9 +287,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         starts = self._find_starts(ids, conditions, seed)
         self._conditions.write_models(ids, starts)
         self._cameras.forget_models(ids)
-        self.batch.reset(ids, keyframe=self._conditions.keyframe, stage=STAGE_NONE)
-        for i, start in zip(ids, starts, strict=True):
-            self._qpos[i], self._qvel[i] = start.qpos, start.qvel
+        self.batch.reset(ids, keyframe=np.array([start.keyframe for start in starts], int), stage=STAGE_NONE)
+        self._conditions.write_starts(ids, starts)
         self.batch.forward(ids, stage=max(self._stage, self._start_stage))
         self._record_start(ids)
 
@@ -293,8 +336,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         states = self._states = divergence.keep_last(states, self._states)
 
         self._elapsed += 1
+        at_goal = self.at_goal(states)
+        if self._stays_successful:
+            at_goal = at_goal | (self._held > 0)
         self._held += 1
-        self._held *= self.at_goal(states)
+        self._held *= at_goal
         diverged = divergence.diverged.copy()
         truncated = self._elapsed >= self._limit
         rewards, terminated, info = self._judge(states, applied)
@@ -307,7 +353,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         if "_cameras" in self.__dict__:  # some attributes are missing if the constructor raised
             self._cameras.close()
         # The batch lives as long as something refers to it or to its arrays.
-        views = "_qpos", "_qvel", "_ctrl", "_state", "_observation"
+        views = "_qpos", "_qvel", "_ctrl", "_state", "_observation", "_goal"
         for name in ("batch", "_conditions", "_cameras", "_reader", "_divergence", *views):
             self.__dict__.pop(name, None)
 
@@ -329,9 +375,10 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         return self.reward(states, applied), self.terminated(states), {}
 
     def _report_success(self, sound: Bools | bool = True) -> dict[str, Any]:
-        """The info's entry `success`, if the environment reports it; False for simulations that are not `sound`."""
+        """The info's entries `success`, False for simulations that are not `sound`, and `distance`, if it has them."""
         success = self.success()
-        return {} if success is None else {"success": success & sound}
+        distance = {} if self._goal is None else {"distance": self._goal()}
+        return distance if success is None else {"success": success & sound, **distance}
 
     def _observe(self) -> dict[str, Any]:
         """The info's entry `observation`, if there is an observation and the caller reads it."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gps.environments.contract import Floats
 from gps.environments.mujoco.cameras import Cameras
-from gps.environments.mujoco.names import identify, joint_slice, list_names, require, suggest
+from gps.environments.mujoco.names import identify, joint_slice, list_names, read_numbers, require, suggest
 from gps.environments.mujoco.stages import STAGE_VEL
 from gps.environments.parts import PartError, find_entries, require_distinct, whole
 
@@ -82,6 +82,22 @@ class PartReader:
             self._sites[name] = self._batch.bind("site_xpos")[:, site]
         return self._sites[name]
 
+    def span(self, name: str, where: str) -> tuple[Floats, Floats | None]:
+        """The live positions of a site and of its target, (num_envs, 3) each, in metres.
+
+        Args:
+            name: `SITE`, whose target is None, `SITE-TARGET`, or `SITE-[x, y, z]` with a point of the world in metres.
+
+        Raises:
+            ValueError: for an unknown site and for something else than three numbers; begins with `where`.
+        """
+        site, *target = _split_sites(self._batch.model, name, where)
+        if not target:
+            return self.site(site), None
+        if isinstance(target[0], str):
+            return self.site(site), self.site(target[0])
+        return self.site(site), np.broadcast_to(target[0], (self._batch.nsim, 3))
+
     def resolve(self, parts: Sequence[str], of: str) -> PartArrays:
         """Resolve parts in order.
 
@@ -145,8 +161,7 @@ class PartReader:
         if kind in DERIVED and name:
             self.stage = max(self.stage, STAGE_VEL)
         if kind == "site_position" and name:
-            site, *target = _split_sites(model, name, part)
-            return self.site(site), self.site(target[0]) if target else None
+            return self.span(name, f"part {part!r}")
         if kind == "site_velocity" and name:
             identify(model, mujoco.mjtObj.mjOBJ_SITE, name, f"part {part!r}: site")
         if kind in ("site_velocity", "sensor") and name:  # `load_model` has added the sensors of site velocities
@@ -159,8 +174,8 @@ class PartReader:
         raise ValueError(f"part {part!r} is unknown{suggest(part, (*KNOWN, *self._own))}")
 
 
-def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
-    """Return the one or two sites in `SITE` or `SITE-TARGET`; the names of sites may hold hyphens themselves."""
+def _split_sites(model: mujoco.MjModel, name: str, where: str) -> list[Any]:
+    """Return the site and the target, if any, a site or a point; the names of sites may hold hyphens themselves."""
     sites = list_names(model, mujoco.mjtObj.mjOBJ_SITE)
     if name in sites:
         return [name]
@@ -168,6 +183,10 @@ def _split_sites(model: mujoco.MjModel, name: str, part: str) -> list[str]:
     for pair in splits:
         if pair[0] in sites and pair[1] in sites:
             return list(pair)
+    for site, target in splits:
+        if target.startswith("[") and target.endswith("]"):
+            require(site, sites, f"{where}: site")
+            return [site, read_numbers(target[1:-1].split(","), (3,), f"{where}: the point {target}")]
     for candidate in splits[0] if len(splits) == 1 else (name,):
-        require(candidate, sites, f"part {part!r}: site")
+        require(candidate, sites, f"{where}: site")
     raise AssertionError("one of the names is unknown")
