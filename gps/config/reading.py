@@ -13,6 +13,7 @@ from gps.config.experiment import ExperimentConfig
 from gps.config.explaining import KeyPath, explain, kinds_at, usual_at
 from gps.config.section import Section
 from gps.errors import ConfigError, nearest
+from gps.storage.folders import open_regular
 
 FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20
@@ -35,7 +36,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
         raise ConfigError(f"{path}: no such experiment{nearest(path.name, siblings)}")
     file = path / FILE_NAME if path.is_dir() else path
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ConfigError(f"{file}: larger than {MAX_BYTES >> 20} MiB, the limit for an experiment file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -71,6 +72,11 @@ class BatchEnvironment(Protocol):
     dt: float = float("nan")
     max_episode_steps: int | None = None
     seeded: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files from which its model was read, by their absolute paths; a run keeps copies of them."""
+        return ()
 
     @property
     def state_entries(self) -> tuple[Entry, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,11 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
             self.single_action_space = Box(low, high, dtype=np.float64)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The inner environment's."""
+        return self.env.files
 
     @property
     def state_entries(self) -> tuple[Entry, ...]:

@@ -97,7 +97,8 @@ class _Namespace(MetaPathFinder):
         return next((spec for spec in found if spec is not None), None)
 
     def _find(self, name: str, folder: str) -> ModuleSpec | None:
-        loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (partial(_Loader, self.builtins), SOURCE_SUFFIXES)
+        own: Any = partial(_Loader, self.builtins)
+        loaders = (ExtensionFileLoader, EXTENSION_SUFFIXES), (own, SOURCE_SUFFIXES)
         return FileFinder(folder, *loaders).find_spec(name)  # a new one, as it remembers the folder's content
 
     def _has(self, top: str) -> bool:

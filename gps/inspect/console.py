@@ -70,6 +70,8 @@ class Progress(Callback):
             f"{run.name}: {conditions} condition{'s' * (conditions != 1)}, {algorithm.samples} samples of each, "
             f"{total} iterations, seed {run.seed}"
         )
+        for note in run.kept.notes:
+            self._print(f"note: {note}")
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:

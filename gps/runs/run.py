@@ -10,7 +10,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,14 +19,17 @@ from gps.errors import FormatError, RunError
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import EVALUATIONS, FINAL
 from gps.runs.iterations import Iterations
-from gps.runs.layout import CORE_FILES, EVALUATION_FILES, FORMAT, INFO, ITERATIONS, METRICS, STATE
+from gps.runs.layout import CORE_FILES, EVALUATION_FILES, FORMAT, INFO, ITERATIONS, LOCK, METRICS, SOURCE, STATE
 from gps.runs.provenance import list_versions
+from gps.runs.source import Kept, check_copies, check_outside, find_source, write_source
 from gps.storage.folders import (
     SUMS,
     Damage,
     check_file,
     new_folder,
+    open_regular,
     publish,
+    read_text,
     remove,
     remove_leftovers,
     replace,
@@ -60,10 +63,19 @@ class Run:
         name: of the experiment.
         started: ISO 8601, UTC.
         state_layout: the slice of each part in the state vector, for views; None if it is unknown.
+        kept: what it says of its copies of the experiment's own files, which are in `source`.
     """
 
-    def __init__(self, path: Path, name: str, started: str, state_layout: Mapping[str, slice] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        started: str,
+        state_layout: Mapping[str, slice] | None = None,
+        kept: Kept | None = None,
+    ) -> None:
         self.path, self.name, self.started, self.state_layout = path, name, started, state_layout
+        self.kept = kept or Kept()
         self._lock: int | None = None
         self._lines: list[str] = []  # of metrics.csv for the first iterations, as read or written by this process
 
@@ -80,16 +92,18 @@ class Run:
         command: str,
         state_layout: Mapping[str, slice] | None = None,
         group: str = "",
+        files: Sequence[Path] = (),
     ) -> Run:
         """Make a new directory `out/name/group/<UTC time>-seed<k>`.
 
         Args:
             out: the folder of all runs; None for `runs` in the working directory.
             config: as resolved; paths in it are relative to `source`.
-            source: the experiment's directory, from which `task.py` is copied.
+            source: the experiment's directory; see `gps.runs.source` about what is copied.
             command: the command that was typed.
             state_layout: the slice of each part in the environment's state vector.
             group: a folder of runs that belong together, such as those of a sweep; empty for none.
+            files: those that the environment has read; see `BatchEnvironment.files`.
 
         Raises:
             RunError: if it cannot be written.
@@ -105,17 +119,20 @@ class Run:
         with report_write_errors(folder, RunError):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
+                found = find_source(source, config.environment.mjcf, files)
+                kept = write_source(fresh / SOURCE, found)
+                info["source"] = vars(kept)
                 config = replace_settings(config, seed=seed).anchor(source)
+                environment = config.environment.model_copy(update={"mjcf": found.mjcf})
+                config = config.model_copy(update={"environment": environment})
                 write(fresh / INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")
                 write(fresh / "versions.json", json.dumps(list_versions(), indent=2) + "\n")
-                if (source / "task.py").is_file():
-                    write(fresh / "task.py", (source / "task.py").read_bytes())
                 (fresh / ITERATIONS).mkdir()
                 write_sums(fresh)
                 path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
-        return cls(path, name, started, state_layout)
+        return cls(path, name, started, state_layout, kept)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -138,7 +155,7 @@ class Run:
                 )
             state = info.get("state")
             layout = None if state is None else {part: slice(*map(int, where)) for part, where in state.items()}
-            run = cls(path, info["name"], info["started"], layout)
+            run = cls(path, info["name"], info["started"], layout, Kept(**info["source"]))
             verify(path, (INFO, "experiment.toml", "command.txt", "versions.json"))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise RunError(f"{path / INFO}: not what gps wrote; this run cannot be used") from None
@@ -148,10 +165,28 @@ class Run:
 
     @functools.cached_property
     def config(self) -> ExperimentConfig:
-        """The experiment as resolved. Its paths are absolute; its `task.py` is in the run directory."""
+        """The experiment as resolved. Its paths are absolute or relative to `source`."""
         from gps.config import load
 
         return load(self.path)
+
+    @property
+    def source(self) -> Path:
+        """The folder with the run's copies of the experiment's own files, from which it is built again.
+
+        Raises:
+            RunError: if a copy is missing or damaged.
+        """
+        check_copies(self.path / SOURCE, self.kept)
+        return self.path / SOURCE
+
+    def require_unchanged(self, files: Sequence[Path]) -> None:
+        """Raise a RunError if the environment, built again, has read another file than the run did when it began.
+
+        Args:
+            files: see `BatchEnvironment.files`.
+        """
+        check_outside(self.path / SOURCE, self.kept, files)
 
     @property
     def seed(self) -> int:
@@ -255,12 +290,14 @@ class Run:
         return last
 
     def verify(self, before: int | None = None) -> None:
-        """Check every file of the iterations before one, or of all iterations and evaluations.
+        """Check every file of the iterations before one, or every file of the run.
 
         Raises:
             RunError: names the first damaged file and the last whole iteration.
         """
         count = len(self.iterations)
+        if before is None:
+            check_copies(self.path / SOURCE, self.kept)
         with self.explain_damage():
             for k in range(count if before is None else min(before, count)):
                 verify(self.folder(k), CORE_FILES)
@@ -275,15 +312,17 @@ class Run:
         """True if some process is writing it now."""
         if self._lock is not None:
             return True
-        with contextlib.suppress(OSError), (self.path / "run.lock").open("rb") as file:
+        with contextlib.suppress(OSError), open_regular(self.path / LOCK) as file:
             return not try_lock(file.fileno())
         return False
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        with report_write_errors(self.path, RunError):
-            lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        with report_write_errors(self.path / LOCK, RunError):
+            with contextlib.suppress(FileNotFoundError):
+                open_regular(self.path / LOCK).close()
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         if not _lock_patiently(lock):
             os.close(lock)
             raise RunError(f"{self.path}: another process is writing this run")
@@ -381,7 +420,7 @@ class Run:
         """Raise Damage unless `metrics.csv` holds all iterations, or, after a kill, all but the last."""
         path, parts = self.path / METRICS, self._metrics()
         try:
-            text = path.read_bytes().decode()
+            text = read_text(path)
         except UnicodeDecodeError:
             text = None
         except OSError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium
@@ -27,6 +28,7 @@ from gps.environments.mujoco.cameras import Cameras
 from gps.environments.mujoco.conditions import KEYS, Condition, Conditions, Start
 from gps.environments.mujoco.divergence import Divergence
 from gps.environments.mujoco.entries import name_actions, name_state
+from gps.environments.mujoco.files import is_xml, list_files
 from gps.environments.mujoco.loading import load_model
 from gps.environments.mujoco.mechanics import find_mechanics
 from gps.environments.mujoco.names import suggest
@@ -127,6 +129,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         self.num_envs, self.nsubsteps, self.max_episode_steps = num_envs, frame_skip, max_episode_steps
         parts = *state, *(observation or ())
         self.model = model = load_model(mjcf, parts)
+        self._mjcf = mjcf if is_xml(mjcf) else os.path.abspath(mjcf)
         self.dt = float(model.opt.timestep) * frame_skip
         if len(image_size) != 2 or min(image_size) < 1:
             raise ValueError(f"image_size must be a width and a height in pixels, got {image_size}")
@@ -204,6 +207,13 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
     def default_start(self, condition: Condition) -> tuple[Floats, Floats]:
         """The `qpos` and `qvel` of the start, if the condition does not override them."""
         return self._conditions.qpos, self._conditions.qvel
+
+    # -- what it consists of -----------------------------------------------------------------------------
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The model's file and all that it needs."""
+        return list_files(self._mjcf)
 
     # -- names and units ---------------------------------------------------------------------------------
 

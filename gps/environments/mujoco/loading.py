@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mujoco
 
+from gps.environments.mujoco.files import is_xml
 from gps.environments.parts import whole
 
 
@@ -21,12 +22,12 @@ def load_model(mjcf: str | os.PathLike[str], parts: Sequence[str]) -> mujoco.MjM
     Raises:
         ValueError: if the model cannot be read or compiled; begins with the path.
     """
-    is_xml = isinstance(mjcf, str) and mjcf.lstrip().startswith("<")
-    name = "MJCF string" if is_xml else os.fspath(mjcf)
-    if not is_xml and not Path(mjcf).is_file():
+    inline = is_xml(mjcf)
+    name = "MJCF string" if inline else os.fspath(mjcf)
+    if not inline and not Path(mjcf).is_file():
         raise ValueError(f"{name}: no such MJCF file")
     try:
-        spec = mujoco.MjSpec.from_string(mjcf) if is_xml else mujoco.MjSpec.from_file(name)
+        spec = mujoco.MjSpec.from_string(str(mjcf)) if inline else mujoco.MjSpec.from_file(name)
         sites = [site.name for site in spec.sites]
         listed = [name for part in parts for name in (part, whole(part))]
         for part in dict.fromkeys(listed):
