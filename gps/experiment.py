@@ -21,6 +21,7 @@ from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
 from gps.errors import AlgorithmFault, ConfigError, TroubleError
 from gps.players import FINAL, UNSEEN
+from gps.policies.interface import Interface
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
@@ -199,6 +200,7 @@ def run(
             environment.state_layout,
             group=group,
             files=environment.files,
+            interface=Interface.of(environment, built.horizon),
         )
         with new:
             _loop(new, built, state, config.algorithm.iterations, callbacks)

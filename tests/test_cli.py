@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import types
@@ -477,3 +479,27 @@ def test_a_terminal_without_greek_letters(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"KL (bound)" in done.stdout
+
+
+def test_show_names_a_damaged_first_iteration_also_beside_an_evaluation(tmp_path, capsys):
+    run = make_run(tmp_path)
+    run.write_evaluation(evaluation())
+    shutil.rmtree(run.path / "iterations/000")
+    for options in ([], ["--json"], ["--condition", "0"]):
+        assert cli.main(["show", str(run.path), *options]) == 2
+        error = capsys.readouterr().err
+        assert "000: missing; no whole iteration comes before it" in error and error.count("\n") == 1
+
+
+def test_sigterm_says_how_to_go_on(experiment, monkeypatch, capsys):
+    original, before = experiment.run, signal.getsignal(signal.SIGTERM)
+
+    def ended(*arguments, **options):
+        original(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(experiment, "run", ended)
+    assert cli.main(["run", "e", "--quiet"]) == 143
+    out, err = capsys.readouterr()
+    assert err == f"gps: ended by SIGTERM; 1 complete iteration on disk; to continue: gps resume {out.strip()}\n"
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -16,6 +16,7 @@ from helpers.policies import vector_policy
 from helpers.records import State, config, controllers, evaluation, record, rollouts, state, with_policy
 from helpers.runs import with_mixture
 
+import gps.runs.run
 import gps.storage.folders
 from gps.errors import FormatError, RunError
 from gps.linear_gaussian.types import Controller
@@ -516,3 +517,39 @@ def test_kill_9_at_any_step_leaves_a_run_that_goes_on(run, tmp_path):
     assert counts["write"] > 20
     assert counts["discard"] > 10
     assert counts["evaluate"] > 8
+
+
+# -- long runs -------------------------------------------------------------------------------------------------------
+
+
+def test_an_iteration_is_written_without_reading_the_earlier_ones(run, monkeypatch):
+    whole = (run.path / "metrics.csv").read_text()
+    read, written = [], []
+    for module, name, calls in (
+        (gps.runs.run, "_read_text", read),
+        (gps.runs.run, "append", written),
+        (gps.storage.folders, "hash_file", read),
+    ):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, *more, f=original, c=calls: (c.append(path), f(path, *more))[1])
+    with run:
+        write(run, 3)
+    assert written == [run.path / "metrics.csv"]
+    assert all(".new-" in str(path) or "003" in path.parts for path in read)
+    assert (run.path / "metrics.csv").read_text().startswith(whole)
+    run.verify()
+
+
+def test_metrics_that_a_kill_left_in_part_are_no_damage_and_are_completed(run):
+    path = run.path / "metrics.csv"
+    whole = path.read_text()
+    path.write_text(whole[:-7])
+    again = load_run(run.path)
+    again.verify()
+    with again:
+        write(again, 3)
+    assert path.read_text().startswith(whole)
+    again.verify()
+    path.write_text(whole[: len(whole) // 3])
+    with pytest.raises(RunError, match=r"metrics\.csv: altered or truncated"):
+        load_run(run.path).verify()

@@ -11,7 +11,7 @@ from typing import Any
 
 from gps.errors import GpsError, RunError
 
-OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE, TERMINATED = 0, 1, 2, 130, 141, 143
 
 
 def print_error(error: Exception) -> int:

@@ -84,6 +84,15 @@ class BatchEnvironment(Protocol):
         return name_entries(self.state_layout, self.single_observation_space.shape[0])
 
     @property
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """The name and unit of each number of the observation, without its pictures; see `state_entries`."""
+        if self.observation_layout is None:
+            return self.state_entries
+        numbers = [part for part in self.observation_layout if part not in self.observation_pictures]
+        widths = {part: self.observation_layout[part].stop - self.observation_layout[part].start for part in numbers}
+        return tuple(Entry(name) for part, width in widths.items() for name in name_part(part, width))
+
+    @property
     def action_entries(self) -> tuple[Entry, ...]:
         """The name and unit of each entry of the action, du of them; here `action[i]`, without units."""
         du = self.single_action_space.shape[0]

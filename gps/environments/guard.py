@@ -82,6 +82,11 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         return self.env.state_entries
 
     @property
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """The inner environment's."""
+        return self.env.observation_entries
+
+    @property
     def action_entries(self) -> tuple[Entry, ...]:
         """The inner environment's."""
         return self.env.action_entries

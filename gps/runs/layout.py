@@ -1,7 +1,7 @@
 """The layout of a run directory: format, names of files and folders. This module loads fast.
 
     runs/NAME/20300131T120000Z-seed0/
-        run.json  experiment.toml  command.txt  versions.json  SHA256SUMS      written once
+        run.json  experiment.toml  command.txt  versions.json  interface.json  SHA256SUMS      written once
         source/                           the experiment's own files: task.py, modules and data beside it, the model
         metrics.csv                       a row for each iteration and condition: a view of the iterations
         iterations/000/ …                 one folder each
@@ -26,6 +26,7 @@ FORMAT = 3
 
 INFO = "run.json"
 SOURCE = "source"
+INTERFACE, VERSIONS = "interface.json", "versions.json"
 ITERATIONS = "iterations"
 LOCK = "run.lock"
 METRICS, STATE, POLICY = "metrics.csv", "state.npz", "policy.npz"

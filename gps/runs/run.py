@@ -19,13 +19,27 @@ from gps.errors import FormatError, RunError
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import EVALUATIONS, FINAL
 from gps.runs.iterations import Iterations
-from gps.runs.layout import CORE_FILES, EVALUATION_FILES, FORMAT, INFO, ITERATIONS, LOCK, METRICS, SOURCE, STATE
+from gps.runs.layout import (
+    CORE_FILES,
+    EVALUATION_FILES,
+    FORMAT,
+    INFO,
+    INTERFACE,
+    ITERATIONS,
+    LOCK,
+    METRICS,
+    SOURCE,
+    STATE,
+    VERSIONS,
+)
 from gps.runs.provenance import list_versions
 from gps.runs.source import Kept, check_copies, check_outside, find_source, write_source
 from gps.storage.folders import (
     SUMS,
     Damage,
+    append,
     check_file,
+    has_sum,
     new_folder,
     open_regular,
     publish,
@@ -45,6 +59,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
 
     from gps.config import ExperimentConfig
     from gps.linear_gaussian.types import Controller
+    from gps.policies.interface import Interface
     from gps.policies.neural import NeuralPolicy
     from gps.records import EvaluationRecord, IterationRecord, PolicyRecord, Rollouts
 
@@ -77,7 +92,7 @@ class Run:
         self.path, self.name, self.started, self.state_layout = path, name, started, state_layout
         self.kept = kept or Kept()
         self._lock: int | None = None
-        self._lines: list[str] = []  # of metrics.csv for the first iterations, as read or written by this process
+        self._metrics_size = -1  # of metrics.csv as this process left it
 
     # -- making and opening --------------------------------------------------------------------------------------
 
@@ -93,6 +108,7 @@ class Run:
         state_layout: Mapping[str, slice] | None = None,
         group: str = "",
         files: Sequence[Path] = (),
+        interface: Interface | None = None,
     ) -> Run:
         """Make a new directory `out/name/group/<UTC time>-seed<k>`.
 
@@ -104,6 +120,7 @@ class Run:
             state_layout: the slice of each part in the environment's state vector.
             group: a folder of runs that belong together, such as those of a sweep; empty for none.
             files: those that the environment has read; see `BatchEnvironment.files`.
+            interface: names, units and limits for `gps export`; None if they are unknown.
 
         Raises:
             RunError: if it cannot be written.
@@ -128,7 +145,9 @@ class Run:
                 write(fresh / INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")
-                write(fresh / "versions.json", json.dumps(list_versions(), indent=2) + "\n")
+                write(fresh / VERSIONS, json.dumps(list_versions(), indent=2) + "\n")
+                if interface is not None:
+                    write(fresh / INTERFACE, interface.to_json() + "\n")
                 (fresh / ITERATIONS).mkdir()
                 write_sums(fresh)
                 path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
@@ -156,7 +175,7 @@ class Run:
             state = info.get("state")
             layout = None if state is None else {part: slice(*map(int, where)) for part, where in state.items()}
             run = cls(path, info["name"], info["started"], layout, Kept(**info["source"]))
-            verify(path, (INFO, "experiment.toml", "command.txt", "versions.json"))
+            verify(path, (INFO, "experiment.toml", "command.txt", VERSIONS))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise RunError(f"{path / INFO}: not what gps wrote; this run cannot be used") from None
         except Damage as damage:
@@ -169,6 +188,26 @@ class Run:
         from gps.config import load
 
         return load(self.path)
+
+    @property
+    def interface(self) -> Interface | None:
+        """Names, units and limits of the state, the observation and the action; None if they were unknown."""
+        from gps.policies.interface import Interface
+
+        if not has_sum(self.path, INTERFACE):
+            return None
+        try:
+            return Interface.from_json(read_text(check_file(self.path, INTERFACE)))
+        except Damage as damage:
+            raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
+        except (ValueError, KeyError, TypeError):
+            raise RunError(f"{self.path / INTERFACE}: not what gps wrote") from None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version with which the run began."""
+        versions: dict[str, str] = json.loads(read_text(self.path / VERSIONS))
+        return versions
 
     @property
     def source(self) -> Path:
@@ -356,7 +395,7 @@ class Run:
             write(fresh / METRICS, format_csv(make_rows(record), Row))
             write_sums(fresh)
             publish(fresh, [self.folder(record.iteration)])
-            self._write_metrics()
+            self._append_metrics(record.iteration)
 
     def write_evaluation(self, record: EvaluationRecord) -> None:
         """Store an evaluation; it replaces an earlier one of the same kind."""
@@ -385,7 +424,6 @@ class Run:
             )
         self.verify(before=iteration)
         doomed = [self.folder(k) for k in reversed(range(iteration, count))]  # a kill leaves no gap
-        self._lines = []
         with report_write_errors(self.path, RunError):
             remove([*(self.path / name for name in EVALUATIONS.values()), *doomed])
             remove_leftovers(self.path)
@@ -406,26 +444,38 @@ class Run:
         except ValueError as error:
             raise Damage(folder / METRICS, f"not what gps wrote ({error})") from None
 
+    def _append_metrics(self, iteration: int) -> None:
+        """Append an iteration to `metrics.csv`; write all of it if it is not as this process left it."""
+        path = self.path / METRICS
+        if not path.exists() or path.stat().st_size != self._metrics_size:
+            self._write_metrics()
+            return
+        with self.explain_damage():
+            append(path, self._metrics(iteration))
+        self._metrics_size = path.stat().st_size
+
     def _write_metrics(self) -> None:
         with self.explain_damage():
-            self._lines += self._metrics(len(self._lines))
-            replace(self.path / METRICS, "".join(self._lines))
+            text = "".join(map(self._metrics, range(len(self.iterations))))
+        replace(self.path / METRICS, text)
+        self._metrics_size = len(text.encode())
 
-    def _metrics(self, first: int = 0) -> list[str]:
-        """The lines of each iteration in `metrics.csv`, from the iteration `first` on."""
-        texts = ((k, _read_text(self.folder(k))) for k in range(first, len(self.iterations)))
-        return [text if k == 0 else text.partition("\n")[2] for k, text in texts]
+    def _metrics(self, iteration: int) -> str:
+        """The lines of an iteration in `metrics.csv`."""
+        text = _read_text(self.folder(iteration))
+        return text if iteration == 0 else text.partition("\n")[2]
 
     def _verify_metrics(self) -> None:
-        """Raise Damage unless `metrics.csv` holds all iterations, or, after a kill, all but the last."""
-        path, parts = self.path / METRICS, self._metrics()
+        """Raise Damage unless `metrics.csv` holds all iterations, the last perhaps in part, after a kill."""
+        path, parts = self.path / METRICS, [self._metrics(k) for k in range(len(self.iterations))]
         try:
             text = read_text(path)
         except UnicodeDecodeError:
             text = None
         except OSError as error:
             raise Damage.of(error, path) from None
-        if text not in ("".join(parts), "".join(parts[:-1])):
+        before = "".join(parts[:-1])
+        if text is None or not text.startswith(before) or not parts[-1].startswith(text[len(before) :]):
             raise Damage(path, "altered or truncated, though it only repeats the iterations")
 
     @contextlib.contextmanager

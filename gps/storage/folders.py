@@ -108,7 +108,12 @@ def _check(folder: Path, name: str, sums: Mapping[str, str], max_bytes: int) -> 
 
 def has_sum(folder: Path, name: str) -> bool:
     """True if a file has a checksum in its folder, and so was written there."""
-    return name in _read_sums(folder)
+    return name in list_summed(folder)
+
+
+def list_summed(folder: Path) -> list[str]:
+    """The files that have a checksum in their folder, and so were written there; raise Damage if there is no list."""
+    return list(_read_sums(folder))
 
 
 def verify(folder: Path, expected: Sequence[str]) -> None:
@@ -131,6 +136,14 @@ def write(path: Path, content: bytes | str) -> None:
     """Write a file and flush it to the disk."""
     with path.open("wb") as file:
         file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def append(path: Path, content: str) -> None:
+    """Write more to a file and flush it to the disk. A kill may leave a part of it."""
+    with path.open("ab") as file:
+        file.write(content.encode())
         file.flush()
         os.fsync(file.fileno())
 

@@ -162,9 +162,13 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         self._state_entries = name_state(
             self.model, self.state_layout, {part: reader.whole(part) for part in state}, own
         )
+        self._observation_entries = self._state_entries
         self._action_entries = name_actions(self.model)
         if self._observation is not None:
             layout = self.observation_layout = self._observation.layout
+            numbers = {part: where for part, where in layout.items() if not part.startswith("image:")}
+            wholes = {part: reader.whole(part) for part in numbers}
+            self._observation_entries = name_state(self.model, numbers, wholes, own)
             self.observation_pictures = tuple(p for p in layout if p.startswith("image:") and reader.whole(p) == p)
             self.observation_shapes = {
                 part: self._cameras.shape if part in self.observation_pictures else (where.stop - where.start,)
@@ -221,6 +225,11 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
     def state_entries(self) -> tuple[Entry, ...]:
         """The name and unit of each entry of the state, such as `qpos:elbow` in rad."""
         return self._state_entries
+
+    @property
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """The name and unit of each number of the observation, without its pictures."""
+        return self._observation_entries
 
     @property
     def action_entries(self) -> tuple[Entry, ...]:
