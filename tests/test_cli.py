@@ -501,5 +501,5 @@ def test_sigterm_says_how_to_go_on(experiment, monkeypatch, capsys):
     monkeypatch.setattr(experiment, "run", ended)
     assert cli.main(["run", "e", "--quiet"]) == 143
     out, err = capsys.readouterr()
-    assert err == f"gps: ended by SIGTERM; 1 complete iteration on disk; to continue: gps resume {out.strip()}\n"
+    assert err == f"gps: ended by SIGTERM; 2 complete iterations on disk; to continue: gps resume {out.strip()}\n"
     assert signal.getsignal(signal.SIGTERM) is before
