@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from gps.config.algorithm import OnTrouble
 from gps.config.experiment import ExperimentConfig
-from gps.config.explaining import KeyPath, explain, kinds_at, usual_at
+from gps.config.explaining import KeyPath, explain, has_kinds, kinds_at, usual_at
 from gps.config.section import Section
 from gps.errors import ConfigError, nearest
 from gps.storage.folders import open_regular
@@ -98,13 +98,19 @@ def _explain_syntax(error: tomllib.TOMLDecodeError) -> str:
 def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
     """Write an override into the table; return its path.
 
-    Naming another kind of a table (`algorithm.name=pi2`) drops the file's keys that only the old kind has. Keys that
+    The bare name of a table's kind (`algorithm=pi2`) stands for `algorithm.name=pi2`, also in the file.
+    Naming another kind of a table drops the file's keys that only the old kind has. Keys that
     both kinds share stay. Keys written by `earlier` overrides stay too, so that validation rejects wrong ones.
     """
     target, equals, text = override.partition("=")
     parts = [part.strip() for part in target.split(".")]
     if not equals or not all(parts):
         raise ConfigError(f"--set {override}: expected section.key=value")
+    value = parse_value(text)
+    place = tuple(int(part) if part.isdecimal() else part for part in parts)
+    bare = isinstance(value, str) and has_kinds(ExperimentConfig, place)
+    if bare:
+        parts.append("name")
     node: Any = raw
     path: KeyPath = ()
     key: Any = None
@@ -118,8 +124,10 @@ def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPat
             raise ConfigError(f"--set {override}: {where} is not a section")
         path += (key,)
         if len(path) < len(parts):
-            node = node[key] if isinstance(node, list) else node.setdefault(key, {})
-    value = parse_value(text)
+            inner = node[key] if isinstance(node, list) else node.setdefault(key, {})
+            if isinstance(inner, str) and has_kinds(ExperimentConfig, path):
+                inner = node[key] = {"name": inner}
+            node = inner
     if key == "name" and len(kinds := kinds_at(ExperimentConfig, path[:-1])) > 1:
         old = node.get("name", usual_at(ExperimentConfig, path[:-1]) or value)
         if old != value:
@@ -132,7 +140,7 @@ def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPat
             for other in [other for other in node if other not in keep]:
                 del node[other]
     node[key] = value
-    return path
+    return path[:-1] if bare else path
 
 
 def _shared_keys(*kinds: type[BaseModel] | None) -> set[Any]:
