@@ -21,6 +21,7 @@ from gps import cli
 from gps.commands import _learning
 from gps.errors import CostFault
 from gps.inspect import tables
+from gps.inspect.console import Progress
 from gps.inspect.formatting import format_number, sparkline
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import Player
@@ -503,3 +504,21 @@ def test_sigterm_says_how_to_go_on(experiment, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert err == f"gps: ended by SIGTERM; 2 complete iterations on disk; to continue: gps resume {out.strip()}\n"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_other_versions_than_those_of_the_run_are_said_in_one_line(tmp_path, monkeypatch, capsys):
+    from gps.runs import provenance
+
+    run = make_run(tmp_path, 1)
+    assert provenance.describe_change(run.versions) == ""
+    assert {"gps", "python", "numpy", "scipy", "jax", "jaxlib", "mujoco", "gymnasium", "platform"} <= set(run.versions)
+    others = run.versions | {"mujoco": "0.1.2", "pydantic": "0.0", "platform": "elsewhere"}
+    monkeypatch.setattr(provenance, "list_versions", lambda: others)
+    told = f"the run began with mujoco {run.versions['mujoco']}, and this is mujoco 0.1.2: equal seeds give other bits"
+    monkeypatch.setattr("gps.evaluation.evaluate", lambda *_: untold)
+    with pytest.raises(AttributeError):  # the made-up evaluation has no scores: the line comes before
+        cli.main(["evaluate", str(run.path), "--traceback"])
+    assert capsys.readouterr().err == f"gps: note: {told}\n"
+    with Progress() as progress:
+        progress.on_start(run, run.config, 1)
+    assert f"note: {told}" in capsys.readouterr().out
