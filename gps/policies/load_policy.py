@@ -17,7 +17,7 @@ def load(path):
 
     def act(x=(), t=None, condition=0, image=None):
         u = follow(p, x, t, condition) if "feedback" in p else look_up(p, x, image)
-        return np.clip(require(u, "action", u.shape), low, high)
+        return np.clip(check_numbers(u, "action", u.shape), low, high)
 
     act.about = {name: p[name].tolist() for name in p if p[name].dtype.kind == "U" or name in ABOUT}
     return act
@@ -26,7 +26,7 @@ def load(path):
 ABOUT = "low", "high", "dt", "horizon"
 
 
-def require(x, what, shape):
+def check_numbers(x, what, shape):
     x = np.asarray(x, dtype=float)
     if x.shape != shape or not np.isfinite(x).all():
         raise ValueError(f"the {what} must be {shape} finite numbers, got {x}")
@@ -38,14 +38,14 @@ def follow(p, x, t, condition):
     if t is None or t < 0 or not 0 <= condition < M:
         raise ValueError(f"expected a step t >= 0 and a condition from 0 to {M - 1}, got {t} and {condition}")
     t = min(int(t), T - 1)
-    return p["feedback"][condition, t] @ require(x, "state", (dx,)) + p["feedforward"][condition, t]
+    return p["feedback"][condition, t] @ check_numbers(x, "state", (dx,)) + p["feedforward"][condition, t]
 
 
 def look_up(p, x, image):
     f = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh}[str(p["activation"])]
-    h = (require(x, "observation", p["mean"].shape) - p["mean"]) / p["scale"]
+    h = (check_numbers(x, "observation", p["mean"].shape) - p["mean"]) / p["scale"]
     if "image_shape" in p:
-        require(image, "image", tuple(p["image_shape"]))
+        check_numbers(image, "image", tuple(p["image_shape"]))
         h = np.concatenate([look(p, f, np.asarray(image)), h])
     h = h.astype(p["weight0"].dtype)
     for i in range(p["layers"]):

@@ -95,7 +95,7 @@ def _is_absent_default(kind: Any, name: str, key: str, arrays: Mapping[str, np.n
 
 
 def _flatten(value: Any, key: str, arrays: Arrays) -> None:
-    fields = _list_fields(type(value))
+    fields = _list_fields(type(value))  # type: ignore[arg-type]  # a class is hashable
     if fields is not None:
         for name in fields:
             _flatten(getattr(value, name), _join_key(key, name), arrays)
