@@ -222,5 +222,5 @@ def _fits(files: Iterable[Path]) -> bool:
 
 def is_installed(path: Path) -> bool:
     """True for a file of an installed package, which the recorded version stands for."""
-    folders = [*site.getsitepackages(), site.getusersitepackages(), Path(__file__).parents[1]]
+    folders = [*map(Path, site.getsitepackages()), Path(site.getusersitepackages()), Path(__file__).parents[1]]
     return any(path.is_relative_to(folder) for folder in folders)
