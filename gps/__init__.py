@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from gps.callbacks import Callback
     from gps.conformance import check
     from gps.experiment import resume, run
-    from gps.runs import Run, learned, load_run
+    from gps.runs import Run, load_run
+    from gps.runs.learned import learned
     from gps.sweeps import Sweep, sweep
 
 _HOME = {

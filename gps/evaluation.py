@@ -10,7 +10,7 @@ import numpy as np
 from gps.algorithms.algorithm import AlgorithmState
 from gps.algorithms.local.execution import make_executable
 from gps.errors import ConfigError, RunError
-from gps.experiment import Experiment
+from gps.experiment import Experiment, rebuild
 from gps.inspect.statistics import Estimate, estimate, mean, share
 from gps.players import Player
 from gps.policies.played import LocalControllers
@@ -128,7 +128,7 @@ def restore(run: Run, iteration: int | None = None, **options: Any) -> Iterator[
     if options:
         environment = config.environment.model_copy(update={"options": {**config.environment.options, **options}})
         config = config.model_copy(update={"environment": environment})
-    with contextlib.closing(Experiment(config, run.path)) as built:
+    with contextlib.closing(rebuild(run, config)) as built:
         yield built, built.restore(run, iteration)
 
 

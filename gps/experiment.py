@@ -22,6 +22,7 @@ from gps.environments.guard import Confirm
 from gps.errors import AlgorithmFault, ConfigError, TroubleError
 from gps.first_controllers import FirstControllers
 from gps.players import FINAL, UNSEEN
+from gps.policies.interface import Interface
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
@@ -195,13 +196,42 @@ def run(
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
         )
         name = source.resolve().name
-        layout = built.environment.state_layout
+        environment = built.environment
         new = Run.create(
-            None if out is None else Path(out), name, config.seed, config, source, described, layout, group=group
+            None if out is None else Path(out),
+            name,
+            config.seed,
+            config,
+            source,
+            described,
+            environment.state_layout,
+            group=group,
+            files=environment.files,
+            interface=Interface.of(environment, built.horizon),
         )
         with new:
             _loop(new, built, state, config.algorithm.iterations, callbacks)
     return new
+
+
+def rebuild(run: Run, config: ExperimentConfig, confirm: Confirm | None = None) -> Experiment:
+    """The experiment of a run, from the run's own copies of its files.
+
+    Args:
+        config: of the run, perhaps with other options.
+        confirm: see `Experiment`.
+
+    Raises:
+        RunError: if a file is damaged, or one that the run has no copy of has changed.
+        ConfigError: see `Experiment`.
+    """
+    built = Experiment(config, run.source, confirm)
+    try:
+        run.require_unchanged(built.environment.files)
+    except BaseException:
+        built.close()
+        raise
+    return built
 
 
 def resume(
@@ -227,7 +257,7 @@ def resume(
     """
     old = load_run(path)
     config = replace_settings(old.config, on_trouble=on_trouble)
-    with closing(Experiment(config, old.path, confirm)) as built, old:
+    with closing(rebuild(old, config, confirm)) as built, old:
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
         state = built.restore(old, first - 1) if first else built.begin()

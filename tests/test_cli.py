@@ -5,6 +5,8 @@ import itertools
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import types
@@ -19,6 +21,7 @@ from gps import cli
 from gps.commands import _learning
 from gps.errors import CostFault
 from gps.inspect import tables
+from gps.inspect.console import Progress
 from gps.inspect.formatting import format_number, sparkline
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import Player
@@ -477,3 +480,45 @@ def test_a_terminal_without_greek_letters(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert b"KL (bound)" in done.stdout
+
+
+def test_show_names_a_damaged_first_iteration_also_beside_an_evaluation(tmp_path, capsys):
+    run = make_run(tmp_path)
+    run.write_evaluation(evaluation())
+    shutil.rmtree(run.path / "iterations/000")
+    for options in ([], ["--json"], ["--condition", "0"]):
+        assert cli.main(["show", str(run.path), *options]) == 2
+        error = capsys.readouterr().err
+        assert "000: missing; no whole iteration comes before it" in error and error.count("\n") == 1
+
+
+def test_sigterm_says_how_to_go_on(experiment, monkeypatch, capsys):
+    original, before = experiment.run, signal.getsignal(signal.SIGTERM)
+
+    def ended(*arguments, **options):
+        original(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(experiment, "run", ended)
+    assert cli.main(["run", "e", "--quiet"]) == 143
+    out, err = capsys.readouterr()
+    assert err == f"gps: ended by SIGTERM; 2 complete iterations on disk; to continue: gps resume {out.strip()}\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_other_versions_than_those_of_the_run_are_said_in_one_line(tmp_path, monkeypatch, capsys):
+    from gps.runs import provenance
+
+    run = make_run(tmp_path, 1)
+    assert provenance.describe_change(run.versions) == ""
+    assert {"gps", "python", "numpy", "scipy", "jax", "jaxlib", "mujoco", "gymnasium", "platform"} <= set(run.versions)
+    others = run.versions | {"mujoco": "0.1.2", "pydantic": "0.0", "platform": "elsewhere"}
+    monkeypatch.setattr(provenance, "list_versions", lambda: others)
+    told = f"the run began with mujoco {run.versions['mujoco']}, and this is mujoco 0.1.2: equal seeds give other bits"
+    monkeypatch.setattr("gps.evaluation.evaluate", lambda *_: untold)
+    with pytest.raises(AttributeError):  # the made-up evaluation has no scores: the line comes before
+        cli.main(["evaluate", str(run.path), "--traceback"])
+    assert capsys.readouterr().err == f"gps: note: {told}\n"
+    with Progress() as progress:
+        progress.on_start(run, run.config, 1)
+    assert f"note: {told}" in capsys.readouterr().out

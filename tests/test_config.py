@@ -307,3 +307,66 @@ def test_paths_are_anchored(tmp_path):
     assert config(first).anchor(tmp_path).algorithm.controller.initial.path == str(tmp_path.parent / "runs/a")
     assert config(expert).anchor(tmp_path).algorithm.expert.path == str(tmp_path / "b")
     assert config().anchor(tmp_path) == config()
+
+
+# -- a bare name for a table -----------------------------------------------------------------------------------------
+
+BARE = """
+environment.id = "gps/PointMass-v0"
+[algorithm]
+name = "trajopt"
+samples = 7
+kl_step = 0.5
+controller.initial = { name = "lqr", noise = 0.7 }
+[[cost]]
+name = "quadratic"
+"""
+
+
+@pytest.mark.parametrize("name", ["pd", "zero", "lqr"])
+def test_a_bare_name_stands_for_a_table_with_it(name):
+    expected = parse(BARE, overrides=[f"algorithm.controller.initial.name={name}"])
+    assert parse(BARE, overrides=[f"algorithm.controller.initial={name}"]) == expected
+    assert expected.algorithm.controller.initial.noise == (
+        0.7 if name == "lqr" else expected.algorithm.controller.initial.noise
+    )
+    file = BARE.replace('{ name = "lqr", noise = 0.7 }', f'"{name}"')
+    assert parse(file).algorithm.controller.initial.name == name
+    further = parse(file, overrides=["algorithm.controller.initial.noise=0.2"])
+    assert (further.algorithm.controller.initial.name, further.algorithm.controller.initial.noise) == (name, 0.2)
+
+
+def test_a_bare_name_works_for_every_kind_of_table():
+    changed = parse(BARE, overrides=["algorithm=pi2", "algorithm.iterations=3", "cost.0=distance"])
+    assert (changed.algorithm.name, changed.algorithm.samples, changed.algorithm.iterations) == ("pi2", 7, 3)
+    assert changed.algorithm.kl_step == 0.5 and changed.cost[0].name == "distance"
+    assert parse(BARE, overrides=["algorithm.dynamics.prior=none"]).algorithm.dynamics.prior.name == "none"
+    assert parse(BARE, overrides=["cost=reward"]).cost[0].name == "reward"
+    top = parse('algorithm = "pi2"\ncost = ["quadratic"]\nenvironment.id = "gps/PointMass-v0"\n')
+    assert (top.algorithm.name, top.cost[0].name) == ("pi2", "quadratic")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("algorithm.controller.initial=pdd", '"pdd"; did you mean'),
+        ("algorithm.controller.initial=file", "path: missing; expected a string"),
+        ("algorithm.controller.initial=3", "expected a table, got 3"),
+        ("algorithm=trajop", "trajopt"),
+    ],
+)
+def test_a_wrong_bare_name_is_explained(override, message):
+    with pytest.raises(ConfigError) as caught:
+        parse(BARE, overrides=[override])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert f"--set {override}" in str(caught.value)
+
+
+def test_a_wrong_bare_name_in_a_file_is_explained():
+    for text, message in [
+        ('"pdd"', 'algorithm.controller.initial: expected "lqr", "pd", "zero" or "file", got "pdd"'),
+        ('"file"', "algorithm.controller.initial.path: missing; expected a string"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            parse(BARE.replace('{ name = "lqr", noise = 0.7 }', text))
+        assert message in str(caught.value)

@@ -16,12 +16,13 @@ from helpers.policies import vector_policy
 from helpers.records import State, config, controllers, evaluation, record, rollouts, state, with_policy
 from helpers.runs import with_mixture
 
+import gps.runs.run
 import gps.storage.folders
 from gps.errors import FormatError, RunError
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.records import PlannerRecord
-from gps.runs import Run, find_runs, load_run
+from gps.runs import Run, control, find_runs, load_run
 from gps.runs.layout import FORMAT, SIDES
 from gps.status import Status
 
@@ -68,7 +69,7 @@ def test_layout(run):
     assert run.path.parent.name == "pointmass"
     assert run.path.name.endswith("Z-seed0")
     names = {path.name for path in run.path.iterdir()}
-    assert names == {"run.json", "experiment.toml", "command.txt", "versions.json", "task.py", "SHA256SUMS",
+    assert names == {"run.json", "experiment.toml", "command.txt", "versions.json", "source", "SHA256SUMS",
                      "metrics.csv", "iterations", "run.lock"}  # fmt: skip
     assert sorted(path.name for path in (run.path / "iterations").iterdir()) == ["000", "001", "002"]
     assert sorted(path.name for path in (run.path / "iterations/001").iterdir()) == ITERATION_FILES
@@ -196,7 +197,7 @@ def test_the_seed_and_the_paths_are_resolved(tmp_path):
     assert again.seed == 7
     assert again.environment.mjcf == str(tmp_path / "e/arm.xml")
     assert again.algorithm.controller.initial.path == str(tmp_path / "old")
-    assert not (run.path / "task.py").exists()
+    assert not (run.path / "source").exists()
 
 
 def test_load_run_takes_the_newest(tmp_path):
@@ -259,12 +260,49 @@ def test_a_damaged_iteration_is_named_with_the_last_whole_one(run, name, damage)
     again.verify()
 
 
-@pytest.mark.parametrize("name", ["run.json", "experiment.toml", "command.txt", "versions.json", "task.py"])
+@pytest.mark.parametrize("name", ["run.json", "experiment.toml", "command.txt", "versions.json"])
 @pytest.mark.parametrize("damage", [truncate, alter, Path.unlink])
 def test_a_damaged_head_is_named(run, name, damage):
     damage(run.path / name)
     with pytest.raises(RunError, match=name):
         load_run(run.path)
+
+
+@pytest.mark.parametrize("name", ["task.py", "SHA256SUMS"])
+@pytest.mark.parametrize("damage", [truncate, alter, Path.unlink])
+def test_a_damaged_copy_of_the_experiment_is_named_before_it_is_used(run, name, damage):
+    damage(run.path / "source" / name)
+    again = load_run(run.path)
+    for use in (again.verify, lambda: again.source):
+        with pytest.raises(RunError, match=r"/source/(task.py|SHA256SUMS): .*start the experiment anew"):
+            use()
+    assert len(again.rows(2)) == 2, "what it has learned can still be read"
+
+
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("run.json", lambda run: load_run(run.path)),
+        ("SHA256SUMS", lambda run: load_run(run.path)),
+        ("source/task.py", lambda run: run.source),
+        ("iterations/001/metrics.csv", lambda run: run.rows(1)),
+        ("iterations/001/SHA256SUMS", lambda run: run.iterations[1]),
+        ("iterations/001/local.npz", lambda run: run.iterations[1]),
+        ("metrics.csv", lambda run: run.verify()),
+        ("run.lock", lambda run: run.__enter__()),
+    ],
+)
+def test_a_pipe_in_place_of_a_file_is_an_error_and_not_waited_for(run, name, use):
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    again = load_run(run.path) if "/" in name or name in ("metrics.csv", "run.lock") else run
+    with pytest.raises(RunError, match=rf"{name.rpartition('/')[2]}: .*not a regular file"):
+        use(again)
+
+
+def test_a_pipe_that_looks_like_a_request_is_no_request(run):
+    os.mkfifo(run.path / "control.json")
+    assert control.read_request(run.path) is None
 
 
 def test_damage_elsewhere(run):
@@ -479,3 +517,39 @@ def test_kill_9_at_any_step_leaves_a_run_that_goes_on(run, tmp_path):
     assert counts["write"] > 20
     assert counts["discard"] > 10
     assert counts["evaluate"] > 8
+
+
+# -- long runs -------------------------------------------------------------------------------------------------------
+
+
+def test_an_iteration_is_written_without_reading_the_earlier_ones(run, monkeypatch):
+    whole = (run.path / "metrics.csv").read_text()
+    read, written = [], []
+    for module, name, calls in (
+        (gps.runs.run, "_read_text", read),
+        (gps.runs.run, "append", written),
+        (gps.storage.folders, "hash_file", read),
+    ):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, *more, f=original, c=calls: (c.append(path), f(path, *more))[1])
+    with run:
+        write(run, 3)
+    assert written == [run.path / "metrics.csv"]
+    assert all(".new-" in str(path) or "003" in path.parts for path in read)
+    assert (run.path / "metrics.csv").read_text().startswith(whole)
+    run.verify()
+
+
+def test_metrics_that_a_kill_left_in_part_are_no_damage_and_are_completed(run):
+    path = run.path / "metrics.csv"
+    whole = path.read_text()
+    path.write_text(whole[:-7])
+    again = load_run(run.path)
+    again.verify()
+    with again:
+        write(again, 3)
+    assert path.read_text().startswith(whole)
+    again.verify()
+    path.write_text(whole[: len(whole) // 3])
+    with pytest.raises(RunError, match=r"metrics\.csv: altered or truncated"):
+        load_run(run.path).verify()

@@ -7,11 +7,14 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gps.errors import GpsError, RunError
 
-OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+if TYPE_CHECKING:
+    from gps.runs import Run
+
+OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE, TERMINATED = 0, 1, 2, 130, 141, 143
 
 
 def print_error(error: Exception) -> int:
@@ -89,6 +92,14 @@ def _noise(text: str) -> str | float:
 def add_port(parser: argparse.ArgumentParser) -> None:
     about = "port of the live page on 127.0.0.1; default: any free port"
     parser.add_argument("--port", type=integer(minimum=0), default=0, metavar="N", help=about)
+
+
+def note_versions(run: Run) -> None:
+    """Say on stderr which versions have changed since a run began."""
+    from gps.runs.provenance import describe_change
+
+    if change := describe_change(run.versions):
+        print(f"gps: note: {change}", file=sys.stderr)
 
 
 def require_condition(condition: int, count: int) -> None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, print_json
+from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, note_versions, print_json
 from gps.players import TEACHERS
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def main(args: argparse.Namespace) -> int:
     from gps.runs import load_run
 
     run = load_run(args.run)
+    note_versions(run)
     chosen: tuple[Any, ...] = ("trained", "unseen") if args.starts == "all" else (args.starts,)
     settings = (args.iteration, args.episodes, args.noise, args.seed, args.fresh)
     results = [evaluate(run, *settings, starts, args.controller) for starts in chosen]

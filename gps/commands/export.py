@@ -16,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "file: .npz, or .onnx for a neural policy; default: NAME-seedS-iterKKK.npz in the working directory"
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
     add_iteration(parser, "iteration to export")
+    about = "condition whose local controller to export; default: all, in order"
+    parser.add_argument("--condition", type=int, metavar="M", help=about)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -28,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
     from gps.exporting import export
     from gps.runs import load_run
 
-    path, what = export(load_run(args.run), args.output, args.iteration)
+    path, what = export(load_run(args.run), args.output, args.iteration, args.condition)
     print(what)
     print(path)
     return OK

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, parse_float
+from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, note_versions, parse_float
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ def main(args: argparse.Namespace) -> int:
     from gps.runs import load_run
 
     run = load_run(args.run)
+    note_versions(run)
     count = len(run.config.environment.conditions)
     if args.condition is None and count > MOST:
         print(f"gps: showing the first {MOST} of {count} conditions; --condition selects others", file=sys.stderr)

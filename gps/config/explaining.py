@@ -37,6 +37,12 @@ def kinds_at(model: type[BaseModel], path: KeyPath) -> dict[str, type[BaseModel]
     return _kinds(_locate(model, path).hint)
 
 
+def has_kinds(model: type[BaseModel], path: KeyPath) -> bool:
+    """True if a place of a file holds a section of one of several kinds, which a bare name can stand for."""
+    at = _locate(model, path)
+    return at.path == list(path) and len(_kinds(at.hint)) > 1
+
+
 def usual_at(model: type[BaseModel], path: KeyPath) -> str | None:
     """Return the `name` that a section at this place has if none is given; None if it must be given."""
     return next((mark.usual for mark in _locate(model, path).constraints if isinstance(mark, UsualName)), None)
@@ -67,7 +73,10 @@ class _Located:
 
 
 def _locate(model: type[BaseModel], location: Sequence[str | int]) -> _Located:
-    """Follow pydantic's location, which mixes tags and types with the keys and indices of the file."""
+    """Follow pydantic's location, which mixes tags and types with the keys and indices of the file, or a path of keys.
+
+    Without the tag of a section, the first kind that has the next key counts.
+    """
     at = _Located(model)
     family: dict[str, type[BaseModel]] = {}
     for part in location:
@@ -78,8 +87,8 @@ def _locate(model: type[BaseModel], location: Sequence[str | int]) -> _Located:
         elif len(kinds) > 1 and part in kinds:
             at.hint, family = kinds[str(part)], kinds
             continue
-        elif len(kinds) == 1:
-            (at.parent,) = kinds.values()
+        elif owner := next((kind for kind in kinds.values() if len(kinds) == 1 or part in kind.model_fields), None):
+            at.parent = owner
             at.kinds, family = family, {}
             field = _list_fields(at.parent).get(str(part))
             hint, extra = (field.annotation, field.metadata) if field else (None, ())
@@ -96,6 +105,8 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple
     at = _locate(model, error["loc"])
     path, value = tuple(at.path), raw
     for part in path:
+        if isinstance(value, str):  # a bare name, which stands for a table
+            value = {"name": value}
         value = value[part] if isinstance(part, int) else value.get(part)
     match error["type"]:
         case "extra_forbidden":
@@ -114,8 +125,9 @@ def _explain_one(error: ErrorDetails, model: type[BaseModel], raw: Any) -> tuple
         case "union_tag_not_found":
             return (*path, "name"), f"missing; expected {_quote(_allowed_names(at))}"
         case "union_tag_invalid":
-            name, kinds = value["name"], _allowed_names(at)
-            return (*path, "name"), f"expected {_quote(kinds)}, got {_show(name)}{nearest(str(name), kinds)}"
+            kinds = _allowed_names(at)
+            name, path = (value, path) if isinstance(value, str) else (value["name"], (*path, "name"))
+            return path, f"expected {_quote(kinds)}, got {_show(name)}{nearest(str(name), kinds)}"
     expected = _describe(at.hint, at.constraints)
     if isinstance(value, float) and not math.isfinite(value):
         expected = expected.replace("a number", "a finite number", 1)

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from gps.config.algorithm import OnTrouble
 from gps.config.experiment import ExperimentConfig
-from gps.config.explaining import KeyPath, explain, kinds_at, usual_at
+from gps.config.explaining import KeyPath, explain, has_kinds, kinds_at, usual_at
 from gps.config.section import Section
 from gps.errors import ConfigError, nearest
+from gps.storage.folders import open_regular
 
 FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20
@@ -35,7 +36,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
         raise ConfigError(f"{path}: no such experiment{nearest(path.name, siblings)}")
     file = path / FILE_NAME if path.is_dir() else path
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             content = stream.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise ConfigError(f"{file}: larger than {MAX_BYTES >> 20} MiB, the limit for an experiment file")
@@ -97,13 +98,19 @@ def _explain_syntax(error: tomllib.TOMLDecodeError) -> str:
 def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
     """Write an override into the table; return its path.
 
-    Naming another kind of a table (`algorithm.name=pi2`) drops the file's keys that only the old kind has. Keys that
+    The bare name of a table's kind (`algorithm=pi2`) stands for `algorithm.name=pi2`, also in the file.
+    Naming another kind of a table drops the file's keys that only the old kind has. Keys that
     both kinds share stay. Keys written by `earlier` overrides stay too, so that validation rejects wrong ones.
     """
     target, equals, text = override.partition("=")
     parts = [part.strip() for part in target.split(".")]
     if not equals or not all(parts):
         raise ConfigError(f"--set {override}: expected section.key=value")
+    value = parse_value(text)
+    place = tuple(int(part) if part.isdecimal() else part for part in parts)
+    bare = isinstance(value, str) and has_kinds(ExperimentConfig, place)
+    if bare:
+        parts.append("name")
     node: Any = raw
     path: KeyPath = ()
     key: Any = None
@@ -117,8 +124,10 @@ def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPat
             raise ConfigError(f"--set {override}: {where} is not a section")
         path += (key,)
         if len(path) < len(parts):
-            node = node[key] if isinstance(node, list) else node.setdefault(key, {})
-    value = parse_value(text)
+            inner = node[key] if isinstance(node, list) else node.setdefault(key, {})
+            if isinstance(inner, str) and has_kinds(ExperimentConfig, path):
+                inner = node[key] = {"name": inner}
+            node = inner
     if key == "name" and len(kinds := kinds_at(ExperimentConfig, path[:-1])) > 1:
         old = node.get("name", usual_at(ExperimentConfig, path[:-1]) or value)
         if old != value:
@@ -131,7 +140,7 @@ def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPat
             for other in [other for other in node if other not in keep]:
                 del node[other]
     node[key] = value
-    return path
+    return path[:-1] if bare else path
 
 
 def _shared_keys(*kinds: type[BaseModel] | None) -> set[Any]:

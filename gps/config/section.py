@@ -36,14 +36,25 @@ class Section(BaseModel):
 
 
 def usual_name(default: str) -> UsualName:
-    """Return an annotation that lets a table of one of several kinds omit its `name`."""
-    return UsualName(lambda table: {"name": default, **table} if isinstance(table, dict) else table, usual=default)
+    """Return an annotation that lets a table of one of several kinds omit its `name`, or be nothing but its name."""
+
+    def rewrite(table: Any) -> Any:
+        table = _expand_name(table)
+        return {"name": default, **table} if isinstance(table, dict) else table
+
+    return UsualName(rewrite, usual=default)
+
+
+def _expand_name(table: Any) -> Any:
+    """Return the table for which a bare name stands: `initial = "pd"` is `initial = { name = "pd" }`."""
+    return {"name": table} if isinstance(table, str) else table
 
 
 def plugin_names(group: str, common: Sequence[str] = ()) -> PluggedNames:
     """Return an annotation that accepts an entry point's `name`; keys other than the `common` ones become options."""
 
     def rewrite(table: Any) -> Any:
+        table = _expand_name(table)
         name = table.get("name") if isinstance(table, dict) else None
         if not isinstance(name, str) or name == "plugin" or name not in plugins.names(group):
             return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -75,9 +76,23 @@ class BatchEnvironment(Protocol):
     seeded: bool = False
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The files from which its model was read, by their absolute paths; a run keeps copies of them."""
+        return ()
+
+    @property
     def state_entries(self) -> tuple[Entry, ...]:
         """The name and unit of each entry of the state, dx of them; here `PART[i]` from the layout, without units."""
         return name_entries(self.state_layout, self.single_observation_space.shape[0])
+
+    @property
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """The name and unit of each number of the observation, without its pictures; see `state_entries`."""
+        if self.observation_layout is None:
+            return self.state_entries
+        numbers = [part for part in self.observation_layout if part not in self.observation_pictures]
+        widths = {part: self.observation_layout[part].stop - self.observation_layout[part].start for part in numbers}
+        return tuple(Entry(name) for part, width in widths.items() for name in name_part(part, width))
 
     @property
     def action_entries(self) -> tuple[Entry, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,9 +72,19 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         self.action_space = batch_space(self.single_action_space, env.num_envs)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The inner environment's."""
+        return self.env.files
+
+    @property
     def state_entries(self) -> tuple[Entry, ...]:
         """The inner environment's."""
         return self.env.state_entries
+
+    @property
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """The inner environment's."""
+        return self.env.observation_entries
 
     @property
     def action_entries(self) -> tuple[Entry, ...]:

@@ -1,13 +1,13 @@
-"""Load the experiment's `task.py`, the Python definitions of a user."""
+"""Load the experiment's `task.py`, the Python definitions of a user, with the modules beside it."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gps.errors import ConfigError, nearest, one_line
+from gps.extensions import isolated
 
 NAME = "task.py"
 
@@ -31,11 +31,8 @@ def find(path: Path, name: str, key: str) -> Any:
 def _load(path: Path, key: str) -> ModuleType:
     if not path.is_file():
         raise ConfigError(f"{path}: missing, but {key} refers to it")
-    spec = importlib.util.spec_from_file_location(f"gps_task_{path.parent.name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        return isolated.load(path)
     except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
-    return module
+        text = isolated.strip_names(one_line(error))
+        raise ConfigError(f"{path}: {type(error).__name__}: {text}") from error

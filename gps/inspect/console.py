@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from gps.callbacks import Callback
+from gps.runs.provenance import describe_change
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +71,10 @@ class Progress(Callback):
             f"{run.name}: {conditions} condition{'s' * (conditions != 1)}, {algorithm.samples} samples of each, "
             f"{total} iterations, seed {run.seed}"
         )
+        for note in run.kept.notes:
+            self._print(f"note: {note}")
+        if change := describe_change(run.versions):
+            self._print(f"note: {change}")
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:

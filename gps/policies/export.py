@@ -2,17 +2,24 @@
 
 An `.npz` holds no pickle; `gps/policies/load_policy.py` evaluates it with NumPy alone. Its arrays:
 
-| all | `version` (1), `activation` ("" for a controller) |
+| all | `version` (2), `activation` ("" for a controller) |
 | controllers | `feedback` (M, T, du, dx), `feedforward` (M, T, du), `covariance` (M, T, du, du): u = K[t] x + k[t] |
 | neural | `mean`, `scale` (dv,), `output_scale` (du,), `covariance` (du, du), `layers`, `weight0`, `bias0`, … |
 | neural, with images | also `image_shape` (H, W, C), `strides`, `kernel0` (k, k, in, out), `offset0`, …, `sharpness` |
 
-Row m is the controller of condition m, which is valid for that condition's start only.
+Row m is the controller of condition m, which is valid for that condition's start only. An experiment's export also has:
+
+| `state_names`, `state_units`, the same for `observation` and `action` | strings, in the order of the numbers |
+| `low`, `high` (du,), `dt`, `horizon` | limits of the action; control period in seconds; steps of an episode |
+| `conditions` (M,), `provenance` | JSON: the start of each controller; experiment, seed, iteration, versions |
+
+Limits and `dt` are infinite and NaN where they are unknown. An `.onnx` has the same as JSON in its metadata.
 """
 
 import contextlib
+import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,11 +29,14 @@ import numpy as np
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import Controller
 from gps.networks.onnx_graph import OnnxGraph
+from gps.policies.interface import Interface
 from gps.policies.neural import NeuralPolicy
 from gps.storage.serialization import write_npz
 
-VERSION = 1
+VERSION = 2
 """Version of the `.npz` files' format."""
+
+CONTROLLER_ARRAYS = ("feedback", "feedforward", "covariance")
 
 _OPSET, _IR = 17, 8  # ONNX versions that runtimes of 2022 and later read
 
@@ -39,23 +49,49 @@ def read_loader() -> str:
 # -- npz -------------------------------------------------------------------------------------------------------------
 
 
-def export_npz(policy: NeuralPolicy | Controller, path: str | Path) -> None:
+def export_npz(
+    policy: NeuralPolicy | Controller, path: str | Path, about: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Write a neural policy, or a controller or a batch of them, as arrays.
 
+    Args:
+        about: further arrays for a reader; see `describe_interface`.
+
     Raises:
-        PolicyError: if the file cannot be written.
+        PolicyError: if the file cannot be written, or a number is not finite.
     """
     arrays = _controller_arrays(policy) if isinstance(policy, Controller) else _policy_arrays(policy.numpy())
-    _write_whole(path, lambda file: write_npz(file, {"version": np.array(VERSION), **arrays}))
+    _require_finite(arrays)
+    _write_whole(path, lambda file: write_npz(file, {"version": np.array(VERSION), **arrays, **(about or {})}))
+
+
+def describe_interface(interface: Interface) -> dict[str, np.ndarray]:
+    """Names, units, limits, period and horizon as arrays for an exported file."""
+    named = {"state": interface.state, "observation": interface.observation, "action": interface.action}
+    return {
+        **{f"{what}_names": np.array([entry.name for entry in entries], np.str_) for what, entries in named.items()},
+        **{f"{what}_units": np.array([entry.unit for entry in entries], np.str_) for what, entries in named.items()},
+        "low": np.array(interface.low),
+        "high": np.array(interface.high),
+        "dt": np.array(interface.dt),
+        "horizon": np.array(interface.horizon),
+    }
+
+
+def _require_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """A robot must not be given what is not a number."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            place = np.argwhere(~np.isfinite(array))[0].tolist()
+            where = f" of condition {place[0]}, step {place[1]}," if name in CONTROLLER_ARRAYS else ""
+            raise PolicyError(
+                f"the {name}{where} is not finite, and is not exported; export an earlier iteration with --iteration"
+            )
 
 
 def _controller_arrays(controller: Controller) -> dict[str, np.ndarray]:
     controller = controller.numpy()
-    parts = {
-        "feedback": controller.feedback,
-        "feedforward": controller.feedforward,
-        "covariance": controller.covariance,
-    }
+    parts = {name: getattr(controller, name) for name in CONTROLLER_ARRAYS}
     single = controller.feedforward.ndim == 2
     return {"activation": np.array("")} | {name: array[None] if single else array for name, array in parts.items()}
 
@@ -73,15 +109,22 @@ def _policy_arrays(policy: NeuralPolicy) -> dict[str, np.ndarray]:
 # -- onnx ------------------------------------------------------------------------------------------------------------
 
 
-def export_onnx(policy: NeuralPolicy, path: str | Path) -> None:
+def export_onnx(
+    policy: NeuralPolicy | Controller, path: str | Path, about: Mapping[str, np.ndarray] | None = None
+) -> None:
     """Write a neural policy as an ONNX graph of its mean action.
 
     Inputs, for a batch of any size: `observation` (batch, dv), float64, if dv > 0, and `image` (batch, H, W, C), uint8,
-    if the network takes images. The output is `action` (batch, du), float64. The covariance is in the metadata of the
-    file, row by row.
+    if the network takes images. The output is `action` (batch, du), float64, within the limits `low` and `high` of
+    `about`. The covariance is in the metadata of the file, row by row, and so is `about`, as JSON. The graph cannot
+    refuse an observation that is not finite: its caller must.
+
+    Args:
+        about: see `export_npz`.
 
     Raises:
-        PolicyError: if the package `onnx` is missing, the policy is a controller, or the file cannot be written.
+        PolicyError: if the package `onnx` is missing, the policy is a controller, the file cannot be written, or a
+            number is not finite.
     """
     if isinstance(policy, Controller):
         raise PolicyError("a time-varying controller has no .onnx form; export it as .npz")
@@ -89,12 +132,13 @@ def export_onnx(policy: NeuralPolicy, path: str | Path) -> None:
         import onnx
     except ImportError:
         raise PolicyError("the package onnx is missing: pip install 'gps[onnx]', or export as .npz") from None
-    model = _build_model(policy.numpy(), onnx)
+    _require_finite(_policy_arrays(policy.numpy()))
+    model = _build_model(policy.numpy(), onnx, about or {})
     _write_whole(path, lambda file: file.write_bytes(model.SerializeToString()))
 
 
-def _build_model(policy: NeuralPolicy, onnx: Any) -> Any:
-    """Build the ONNX model: the vector's normalisation, the network, and the scale of the action."""
+def _build_model(policy: NeuralPolicy, onnx: Any, about: Mapping[str, np.ndarray]) -> Any:
+    """Build the ONNX model: the vector's normalisation, the network, the scale of the action and its limits."""
     helper, kinds = onnx.helper, onnx.TensorProto
     network, graph = policy.network, OnnxGraph(onnx)
     inputs, image, vector = [], None, None
@@ -106,14 +150,27 @@ def _build_model(policy: NeuralPolicy, onnx: Any) -> Any:
         vector = graph.add_node("Sub", "observation", graph.add_constant(policy.input_mean))
         vector = graph.add_node("Div", vector, graph.add_constant(policy.input_scale))
     h = graph.add_cast(network.add_to_graph(graph, vector, image), np.float64)
-    graph.add_node("Mul", h, graph.add_constant(policy.output_scale), name="action")
+    free = np.full(network.action_size, np.inf)
+    h = graph.add_node("Mul", h, graph.add_constant(policy.output_scale))
+    h = graph.add_node("Max", h, graph.add_constant(about.get("low", -free)))
+    graph.add_node("Min", h, graph.add_constant(about.get("high", free)), name="action")
 
     output = helper.make_tensor_value_info("action", kinds.DOUBLE, ["batch", network.action_size])
     made = helper.make_graph(graph.nodes, "policy", inputs, [output], graph.constants)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
-    helper.set_model_props(model, {"covariance": " ".join(repr(float(x)) for x in policy.covariance.ravel())})
+    props = {name: json.dumps(_to_plain(array), ensure_ascii=False) for name, array in about.items()}
+    props["covariance"] = " ".join(repr(float(x)) for x in policy.covariance.ravel())
+    helper.set_model_props(model, props)
     onnx.checker.check_model(model)
     return model
+
+
+def _to_plain(array: np.ndarray) -> Any:
+    """Lists for JSON, with null for what is not finite."""
+    if array.ndim:
+        return [_to_plain(item) for item in array]
+    value = array.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _write_whole(path: str | Path, write: Callable[[Path], Any]) -> None:

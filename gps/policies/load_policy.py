@@ -1,7 +1,9 @@
-"""Evaluate a policy that `gps export` wrote, with NumPy alone: act = load("policy.npz"); u = act(observation).
+"""Run a policy or controllers that `gps export` wrote, with NumPy alone: act = load("policy.npz"); u = act(numbers).
 
-A time-varying controller takes the state, the step `t` and the `condition`. A policy with images takes `image`
-(H, W, C), uint8 or a float in 0..1.
+A policy takes its observation; one with images also takes `image` (H, W, C), uint8 or a float in 0..1. Time-varying
+controllers take the state, the step `t` and the `condition`; after their last step they hold it. Actions are clipped
+to the limits. Numbers that are not finite, or do not fit, are a ValueError. `act.about` has names and units in order,
+limits, dt, the horizon, and where the file is from.
 """
 
 import numpy as np
@@ -9,20 +11,46 @@ import numpy as np
 
 def load(path):
     p = dict(np.load(path, allow_pickle=False))
-    assert p["version"] == 1, "written by another version of gps"
-    f = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh, "": None}[str(p["activation"])]
+    if p["version"] != 2:
+        raise ValueError(f"{path}: written by another version of gps")
+    low, high = p.get("low", -np.inf), p.get("high", np.inf)
 
-    def controller(x, t, condition=0):
-        return p["feedback"][condition, t] @ x + p["feedforward"][condition, t]
+    def act(x=(), t=None, condition=0, image=None):
+        u = follow(p, x, t, condition) if "feedback" in p else look_up(p, x, image)
+        return np.clip(check_numbers(u, "action", u.shape), low, high)
 
-    def policy(x=(), t=None, image=None):
-        h = (np.asarray(x) - p["mean"]) / p["scale"]
-        h = (h if image is None else np.concatenate([look(p, f, image), h])).astype(p["weight0"].dtype)
-        for i in range(p["layers"]):
-            h = (f(h) if i else h) @ p[f"weight{i}"] + p[f"bias{i}"]
-        return h * p["output_scale"]
+    act.about = {name: p[name].tolist() for name in p if p[name].dtype.kind == "U" or name in ABOUT}
+    return act
 
-    return controller if "feedback" in p else policy
+
+ABOUT = "low", "high", "dt", "horizon"
+
+
+def check_numbers(x, what, shape):
+    x = np.asarray(x, dtype=float)
+    if x.shape != shape or not np.isfinite(x).all():
+        raise ValueError(f"the {what} must be {shape} finite numbers, got {x}")
+    return x
+
+
+def follow(p, x, t, condition):
+    M, T, _, dx = p["feedback"].shape
+    if t is None or t < 0 or not 0 <= condition < M:
+        raise ValueError(f"expected a step t >= 0 and a condition from 0 to {M - 1}, got {t} and {condition}")
+    t = min(int(t), T - 1)
+    return p["feedback"][condition, t] @ check_numbers(x, "state", (dx,)) + p["feedforward"][condition, t]
+
+
+def look_up(p, x, image):
+    f = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh}[str(p["activation"])]
+    h = (check_numbers(x, "observation", p["mean"].shape) - p["mean"]) / p["scale"]
+    if "image_shape" in p:
+        check_numbers(image, "image", tuple(p["image_shape"]))
+        h = np.concatenate([look(p, f, np.asarray(image)), h])
+    h = h.astype(p["weight0"].dtype)
+    for i in range(p["layers"]):
+        h = (f(h) if i else h) @ p[f"weight{i}"] + p[f"bias{i}"]
+    return h * p["output_scale"]
 
 
 def look(p, f, image):  # for policies with images only

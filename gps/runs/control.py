@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from gps.callbacks import Callback
 from gps.errors import RunError, nearest
-from gps.storage.folders import replace
+from gps.storage.folders import open_regular, replace
 from gps.storage.write_errors import report_write_errors
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def read_pause(run: Path) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             value = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}

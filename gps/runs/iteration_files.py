@@ -25,7 +25,7 @@ from gps.records import (
     Seconds,
 )
 from gps.runs.layout import POLICY, SIDES, STATE
-from gps.storage.folders import Damage, check_file, has_sum
+from gps.storage.folders import Damage, check_file, has_sum, list_summed
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 T = TypeVar("T")
@@ -73,7 +73,8 @@ def read_record(folder: Path) -> IterationRecord:
     samples = read_as(_Samples, folder, "rollouts.npz")
     core = read_as(_Core, folder, "record.npz")
     seconds = read_as(Seconds, folder, "timing.npz")
-    sides = {side: read_side(folder, side) for side in SIDES}
+    there = list_summed(folder)
+    sides = {side: read_side(folder, side) for side, file in SIDES.items() if file in there}
     return IterationRecord(**samples._asdict(), **core._asdict(), seconds=seconds, **sides)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, overload
 
@@ -22,9 +22,13 @@ class Iterations(Sequence["IterationRecord"]):
         self._run = run
 
     def __len__(self) -> int:
-        folder = self._run.path / ITERATIONS
-        names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-        return 1 + max((int(name) for name in names if re.fullmatch(r"\d{3,9}", name)), default=-1)
+        try:
+            names = os.listdir(self._run.path / ITERATIONS)
+        except OSError:
+            return 0
+        return 1 + max(
+            (int(name) for name in names if name.isascii() and name.isdecimal() and 3 <= len(name) <= 9), default=-1
+        )
 
     @overload
     def __getitem__(self, index: int) -> IterationRecord: ...
@@ -35,10 +39,13 @@ class Iterations(Sequence["IterationRecord"]):
 
         if isinstance(index, slice):
             return [self[k] for k in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"iteration {index} of {len(self)}")
+        if not self._is_there(index):
+            count = len(self)
+            if not -count <= index < count:
+                raise IndexError(f"iteration {index} of {count}")
+            index %= count
         with self._run.explain_damage():
-            return files.read_record(self._run.folder(index % len(self)))
+            return files.read_record(self._run.folder(index))
 
     def resolve(self, iteration: int | None) -> int:
         """The number of an iteration that is there: None is the last one, negative numbers count from the end.
@@ -65,9 +72,13 @@ class Iterations(Sequence["IterationRecord"]):
 
     def require(self, iteration: int) -> None:
         """Raise a RunError unless there is such an iteration."""
-        if not 0 <= iteration < len(self):
+        if not self._is_there(iteration) and not 0 <= iteration < len(self):
             some = f"it has 0 to {len(self) - 1}" if len(self) else "it has none"
             raise RunError(f"{self._run.path}: there is no iteration {iteration}; {some}")
+
+    def _is_there(self, iteration: int) -> bool:
+        """True if an iteration has a folder: a quick answer, since to count them takes longer the more there are."""
+        return iteration >= 0 and self._run.folder(iteration).is_dir()
 
     def __repr__(self) -> str:
         return f"<{len(self)} iterations of {self._run.path}>"

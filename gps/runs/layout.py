@@ -1,7 +1,8 @@
 """The layout of a run directory: format, names of files and folders. This module loads fast.
 
     runs/NAME/20300131T120000Z-seed0/
-        run.json  experiment.toml  command.txt  versions.json  task.py  SHA256SUMS     written once
+        run.json  experiment.toml  command.txt  versions.json  interface.json  SHA256SUMS      written once
+        source/                           the experiment's own files: task.py, modules and data beside it, the model
         metrics.csv                       a row for each iteration and condition: a view of the iterations
         iterations/000/ …                 one folder each
             rollouts.npz  record.npz      the core of the IterationRecord
@@ -20,11 +21,14 @@ a name is the leftover of a killed process: it is ignored, and removed when the 
 `timing.npz`, `metrics.csv` and the checksums are byte for byte the same for equal runs.
 """
 
-FORMAT = 2
+FORMAT = 3
 """The version of the layout above."""
 
 INFO = "run.json"
+SOURCE = "source"
+INTERFACE, VERSIONS = "interface.json", "versions.json"
 ITERATIONS = "iterations"
+LOCK = "run.lock"
 METRICS, STATE, POLICY = "metrics.csv", "state.npz", "policy.npz"
 
 SIDES = {"local": "local.npz", "policy": "training.npz", "model": "model.npz", "planner": "planner.npz"}

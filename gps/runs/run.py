@@ -10,7 +10,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,14 +19,31 @@ from gps.errors import FormatError, RunError
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import EVALUATIONS, FINAL
 from gps.runs.iterations import Iterations
-from gps.runs.layout import CORE_FILES, EVALUATION_FILES, FORMAT, INFO, ITERATIONS, METRICS, STATE
+from gps.runs.layout import (
+    CORE_FILES,
+    EVALUATION_FILES,
+    FORMAT,
+    INFO,
+    INTERFACE,
+    ITERATIONS,
+    LOCK,
+    METRICS,
+    SOURCE,
+    STATE,
+    VERSIONS,
+)
 from gps.runs.provenance import list_versions
+from gps.runs.source import Kept, check_copies, check_outside, find_source, write_source
 from gps.storage.folders import (
     SUMS,
     Damage,
+    append,
     check_file,
+    has_sum,
     new_folder,
+    open_regular,
     publish,
+    read_text,
     remove,
     remove_leftovers,
     replace,
@@ -42,6 +59,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
 
     from gps.config import ExperimentConfig
     from gps.linear_gaussian.types import Controller
+    from gps.policies.interface import Interface
     from gps.policies.neural import NeuralPolicy
     from gps.records import EvaluationRecord, IterationRecord, PolicyRecord, Rollouts
 
@@ -60,12 +78,21 @@ class Run:
         name: of the experiment.
         started: ISO 8601, UTC.
         state_layout: the slice of each part in the state vector, for views; None if it is unknown.
+        kept: what it says of its copies of the experiment's own files, which are in `source`.
     """
 
-    def __init__(self, path: Path, name: str, started: str, state_layout: Mapping[str, slice] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        started: str,
+        state_layout: Mapping[str, slice] | None = None,
+        kept: Kept | None = None,
+    ) -> None:
         self.path, self.name, self.started, self.state_layout = path, name, started, state_layout
+        self.kept = kept or Kept()
         self._lock: int | None = None
-        self._lines: list[str] = []  # of metrics.csv for the first iterations, as read or written by this process
+        self._metrics_size = -1  # of metrics.csv as this process left it
 
     # -- making and opening --------------------------------------------------------------------------------------
 
@@ -80,16 +107,20 @@ class Run:
         command: str,
         state_layout: Mapping[str, slice] | None = None,
         group: str = "",
+        files: Sequence[Path] = (),
+        interface: Interface | None = None,
     ) -> Run:
         """Make a new directory `out/name/group/<UTC time>-seed<k>`.
 
         Args:
             out: the folder of all runs; None for `runs` in the working directory.
             config: as resolved; paths in it are relative to `source`.
-            source: the experiment's directory, from which `task.py` is copied.
+            source: the experiment's directory; see `gps.runs.source` about what is copied.
             command: the command that was typed.
             state_layout: the slice of each part in the environment's state vector.
             group: a folder of runs that belong together, such as those of a sweep; empty for none.
+            files: those that the environment has read; see `BatchEnvironment.files`.
+            interface: names, units and limits for `gps export`; None if they are unknown.
 
         Raises:
             RunError: if it cannot be written.
@@ -105,17 +136,22 @@ class Run:
         with report_write_errors(folder, RunError):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
+                found = find_source(source, config.environment.mjcf, files)
+                kept = write_source(fresh / SOURCE, found)
+                info["source"] = vars(kept)
                 config = replace_settings(config, seed=seed).anchor(source)
+                environment = config.environment.model_copy(update={"mjcf": found.mjcf})
+                config = config.model_copy(update={"environment": environment})
                 write(fresh / INFO, json.dumps(info, indent=2) + "\n")
                 write(fresh / "experiment.toml", config.to_toml())
                 write(fresh / "command.txt", command + "\n")
-                write(fresh / "versions.json", json.dumps(list_versions(), indent=2) + "\n")
-                if (source / "task.py").is_file():
-                    write(fresh / "task.py", (source / "task.py").read_bytes())
+                write(fresh / VERSIONS, json.dumps(list_versions(), indent=2) + "\n")
+                if interface is not None:
+                    write(fresh / INTERFACE, interface.to_json() + "\n")
                 (fresh / ITERATIONS).mkdir()
                 write_sums(fresh)
                 path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
-        return cls(path, name, started, state_layout)
+        return cls(path, name, started, state_layout, kept)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -138,8 +174,8 @@ class Run:
                 )
             state = info.get("state")
             layout = None if state is None else {part: slice(*map(int, where)) for part, where in state.items()}
-            run = cls(path, info["name"], info["started"], layout)
-            verify(path, (INFO, "experiment.toml", "command.txt", "versions.json"))
+            run = cls(path, info["name"], info["started"], layout, Kept(**info["source"]))
+            verify(path, (INFO, "experiment.toml", "command.txt", VERSIONS))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise RunError(f"{path / INFO}: not what gps wrote; this run cannot be used") from None
         except Damage as damage:
@@ -148,10 +184,48 @@ class Run:
 
     @functools.cached_property
     def config(self) -> ExperimentConfig:
-        """The experiment as resolved. Its paths are absolute; its `task.py` is in the run directory."""
+        """The experiment as resolved. Its paths are absolute or relative to `source`."""
         from gps.config import load
 
         return load(self.path)
+
+    @property
+    def interface(self) -> Interface | None:
+        """Names, units and limits of the state, the observation and the action; None if they were unknown."""
+        from gps.policies.interface import Interface
+
+        if not has_sum(self.path, INTERFACE):
+            return None
+        try:
+            return Interface.from_json(read_text(check_file(self.path, INTERFACE)))
+        except Damage as damage:
+            raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
+        except (ValueError, KeyError, TypeError):
+            raise RunError(f"{self.path / INTERFACE}: not what gps wrote") from None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package -> version with which the run began."""
+        versions: dict[str, str] = json.loads(read_text(self.path / VERSIONS))
+        return versions
+
+    @property
+    def source(self) -> Path:
+        """The folder with the run's copies of the experiment's own files, from which it is built again.
+
+        Raises:
+            RunError: if a copy is missing or damaged.
+        """
+        check_copies(self.path / SOURCE, self.kept)
+        return self.path / SOURCE
+
+    def require_unchanged(self, files: Sequence[Path]) -> None:
+        """Raise a RunError if the environment, built again, has read another file than the run did when it began.
+
+        Args:
+            files: see `BatchEnvironment.files`.
+        """
+        check_outside(self.path / SOURCE, self.kept, files)
 
     @property
     def seed(self) -> int:
@@ -255,12 +329,14 @@ class Run:
         return last
 
     def verify(self, before: int | None = None) -> None:
-        """Check every file of the iterations before one, or of all iterations and evaluations.
+        """Check every file of the iterations before one, or every file of the run.
 
         Raises:
             RunError: names the first damaged file and the last whole iteration.
         """
         count = len(self.iterations)
+        if before is None:
+            check_copies(self.path / SOURCE, self.kept)
         with self.explain_damage():
             for k in range(count if before is None else min(before, count)):
                 verify(self.folder(k), CORE_FILES)
@@ -275,15 +351,17 @@ class Run:
         """True if some process is writing it now."""
         if self._lock is not None:
             return True
-        with contextlib.suppress(OSError), (self.path / "run.lock").open("rb") as file:
+        with contextlib.suppress(OSError), open_regular(self.path / LOCK) as file:
             return not try_lock(file.fileno())
         return False
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        with report_write_errors(self.path, RunError):
-            lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        with report_write_errors(self.path / LOCK, RunError):
+            with contextlib.suppress(FileNotFoundError):
+                open_regular(self.path / LOCK).close()
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         if not _lock_patiently(lock):
             os.close(lock)
             raise RunError(f"{self.path}: another process is writing this run")
@@ -317,7 +395,7 @@ class Run:
             write(fresh / METRICS, format_csv(make_rows(record), Row))
             write_sums(fresh)
             publish(fresh, [self.folder(record.iteration)])
-            self._write_metrics()
+            self._append_metrics(record.iteration)
 
     def write_evaluation(self, record: EvaluationRecord) -> None:
         """Store an evaluation; it replaces an earlier one of the same kind."""
@@ -346,7 +424,6 @@ class Run:
             )
         self.verify(before=iteration)
         doomed = [self.folder(k) for k in reversed(range(iteration, count))]  # a kill leaves no gap
-        self._lines = []
         with report_write_errors(self.path, RunError):
             remove([*(self.path / name for name in EVALUATIONS.values()), *doomed])
             remove_leftovers(self.path)
@@ -367,26 +444,38 @@ class Run:
         except ValueError as error:
             raise Damage(folder / METRICS, f"not what gps wrote ({error})") from None
 
+    def _append_metrics(self, iteration: int) -> None:
+        """Append an iteration to `metrics.csv`; write all of it if it is not as this process left it."""
+        path = self.path / METRICS
+        if not path.exists() or path.stat().st_size != self._metrics_size:
+            self._write_metrics()
+            return
+        with self.explain_damage():
+            append(path, self._metrics(iteration))
+        self._metrics_size = path.stat().st_size
+
     def _write_metrics(self) -> None:
         with self.explain_damage():
-            self._lines += self._metrics(len(self._lines))
-            replace(self.path / METRICS, "".join(self._lines))
+            text = "".join(map(self._metrics, range(len(self.iterations))))
+        replace(self.path / METRICS, text)
+        self._metrics_size = len(text.encode())
 
-    def _metrics(self, first: int = 0) -> list[str]:
-        """The lines of each iteration in `metrics.csv`, from the iteration `first` on."""
-        texts = ((k, _read_text(self.folder(k))) for k in range(first, len(self.iterations)))
-        return [text if k == 0 else text.partition("\n")[2] for k, text in texts]
+    def _metrics(self, iteration: int) -> str:
+        """The lines of an iteration in `metrics.csv`."""
+        text = _read_text(self.folder(iteration))
+        return text if iteration == 0 else text.partition("\n")[2]
 
     def _verify_metrics(self) -> None:
-        """Raise Damage unless `metrics.csv` holds all iterations, or, after a kill, all but the last."""
-        path, parts = self.path / METRICS, self._metrics()
+        """Raise Damage unless `metrics.csv` holds all iterations, the last perhaps in part, after a kill."""
+        path, parts = self.path / METRICS, [self._metrics(k) for k in range(len(self.iterations))]
         try:
-            text = path.read_bytes().decode()
+            text = read_text(path)
         except UnicodeDecodeError:
             text = None
         except OSError as error:
             raise Damage.of(error, path) from None
-        if text not in ("".join(parts), "".join(parts[:-1])):
+        before = "".join(parts[:-1])
+        if text is None or not text.startswith(before) or not parts[-1].startswith(text[len(before) :]):
             raise Damage(path, "altered or truncated, though it only repeats the iterations")
 
     @contextlib.contextmanager

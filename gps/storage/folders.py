@@ -11,7 +11,9 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
 
 SUMS = "SHA256SUMS"
@@ -21,6 +23,8 @@ MAX_BYTES = 2 << 30
 """The largest file that is read; a larger one is reported as damaged."""
 
 _NEW, _OLD = ".new-", ".old-"
+_MAX_SUMS_BYTES = 1 << 20
+_SUM = re.compile(r"([0-9a-f]{64})  ((?!/)(?!(?:.*/)?\.\.(?:/|$)).+)")  # a path that stays within its folder
 
 
 # -- checksums -------------------------------------------------------------------------------------------------------
@@ -40,24 +44,39 @@ class Damage(Exception):
         return cls(file, "missing" if missing else f"cannot be read: {error.strerror}")
 
 
-def _hash_file(path: Path) -> str:
-    with path.open("rb") as file:
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file to read it. A pipe or a device in its place, which could block for ever, is an OSError."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # to open a folder is an error anyway
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.open("rb")
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_sums(folder: Path) -> None:
-    """Write the checksums of the files in a folder, in the format of `sha256sum --check`."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    write(folder / SUMS, "".join(f"{_hash_file(path)}  {path.name}\n" for path in files))
+def write_sums(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Write the checksums of files, by their paths relative to the folder, in the format of `sha256sum --check`.
+
+    Args:
+        names: None for the files that are directly in the folder.
+    """
+    if names is None:
+        names = [path.name for path in folder.iterdir() if path.is_file()]
+    write(folder / SUMS, "".join(f"{hash_file(folder / name)}  {name}\n" for name in sorted(names)))
 
 
 def _read_sums(folder: Path) -> dict[str, str]:
+    """The checksums in a folder, by the file's path relative to it; raise Damage if there is no such list."""
     try:
         if not folder.is_dir():
             raise Damage(folder, "missing")
-        with (folder / SUMS).open("rb") as file:
-            text = file.read(1 << 16).decode("ascii")
-        matches = [re.fullmatch(r"([0-9a-f]{64})  ([^/]+)", line) for line in text.splitlines()]
+        with open_regular(folder / SUMS) as file:
+            text = file.read(_MAX_SUMS_BYTES).decode()
+        matches = [_SUM.fullmatch(line) for line in text.split("\n")[:-1]]
         sums = {match[2]: match[1] for match in matches if match}
         if not sums or len(sums) != len(matches) or not text.endswith("\n"):
             raise Damage(folder / SUMS, "altered or truncated: not a list of checksums")
@@ -70,13 +89,17 @@ def _read_sums(folder: Path) -> dict[str, str]:
 
 def check_file(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
     """Return the path of a file after checking its size and checksum; raise Damage if they are wrong."""
-    path, sums = folder / name, _read_sums(folder)
+    return _check(folder, name, _read_sums(folder), max_bytes)
+
+
+def _check(folder: Path, name: str, sums: Mapping[str, str], max_bytes: int) -> Path:
+    path = folder / name
     if name not in sums:
         raise Damage(folder / SUMS, f"altered: no checksum of {name}")
     try:
         if path.stat().st_size > max_bytes:
             raise Damage(path, f"larger than {max_bytes >> 20} MiB, which gps never writes")
-        if _hash_file(path) != sums[name]:
+        if hash_file(path) != sums[name]:
             raise Damage(path, "does not match its checksum: altered or truncated")
     except OSError as error:
         raise Damage.of(error, path) from None
@@ -85,22 +108,42 @@ def check_file(folder: Path, name: str, max_bytes: int = MAX_BYTES) -> Path:
 
 def has_sum(folder: Path, name: str) -> bool:
     """True if a file has a checksum in its folder, and so was written there."""
-    return name in _read_sums(folder)
+    return name in list_summed(folder)
+
+
+def list_summed(folder: Path) -> list[str]:
+    """The files that have a checksum in their folder, and so were written there; raise Damage if there is no list."""
+    return list(_read_sums(folder))
 
 
 def verify(folder: Path, expected: Sequence[str]) -> None:
     """Check every file that has a checksum, and that each expected file has one."""
-    for name in dict.fromkeys([*expected, *_read_sums(folder)]):
-        check_file(folder, name)
+    sums = _read_sums(folder)
+    for name in dict.fromkeys([*expected, *sums]):
+        _check(folder, name, sums, MAX_BYTES)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
+
+
+def read_text(path: Path) -> str:
+    """The content of a regular file; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read().decode()
 
 
 def write(path: Path, content: bytes | str) -> None:
     """Write a file and flush it to the disk."""
     with path.open("wb") as file:
         file.write(content if isinstance(content, bytes) else content.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def append(path: Path, content: str) -> None:
+    """Write more to a file and flush it to the disk. A kill may leave a part of it."""
+    with path.open("ab") as file:
+        file.write(content.encode())
         file.flush()
         os.fsync(file.fileno())
 

@@ -11,6 +11,8 @@ names:
 
 import dataclasses
 import enum
+import functools
+import io
 import math
 import os
 import types
@@ -73,6 +75,7 @@ def _join_key(key: str, part: str) -> str:
     return f"{key}.{part}" if key else part
 
 
+@functools.lru_cache(256)
 def _list_fields(kind: Any) -> list[str] | None:
     """Return the field names of a dataclass or named tuple; None for other types."""
     if dataclasses.is_dataclass(kind):
@@ -92,7 +95,7 @@ def _is_absent_default(kind: Any, name: str, key: str, arrays: Mapping[str, np.n
 
 
 def _flatten(value: Any, key: str, arrays: Arrays) -> None:
-    fields = _list_fields(type(value))
+    fields = _list_fields(type(value))  # type: ignore[arg-type]  # a class is hashable
     if fields is not None:
         for name in fields:
             _flatten(getattr(value, name), _join_key(key, name), arrays)
@@ -157,11 +160,16 @@ def _unflatten(hint: Any, key: str, arrays: Mapping[str, np.ndarray], unused: se
 
 def _resolve_hints(record: Any, arguments: tuple[Any, ...]) -> dict[str, Any]:
     """Return the hints of a record's fields; for a generic record, `State[Prior]`, with its arguments substituted."""
-    hints = typing.get_type_hints(record)
+    hints = _read_hints(record)
     if not arguments:
         return hints
     bound = dict(zip(record.__parameters__, arguments, strict=True))
     return {name: _substitute(hint, bound) for name, hint in hints.items()}
+
+
+@functools.lru_cache(256)
+def _read_hints(record: Any) -> dict[str, Any]:
+    return typing.get_type_hints(record)
 
 
 def _substitute(hint: Any, bound: Mapping[Any, Any]) -> Any:
@@ -181,6 +189,7 @@ def _read_scalar(kind: Any, key: str, array: np.ndarray) -> Any:
         raise CorruptFile(f"{key!r} is not {_get_name(kind)}") from None
 
 
+@functools.lru_cache(1024)
 def _is_array(hint: Any) -> bool:
     """True if a hint means a NumPy or JAX array, or either, bare or annotated by jaxtyping or `numpy.typing`."""
     if typing.get_origin(hint) in (Union, types.UnionType):
@@ -236,6 +245,22 @@ def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Arrays:
 
 
 def _read_array(stream: IO[bytes], size: int) -> np.ndarray:
+    content = stream.read()
+    if len(content) > size:
+        raise CorruptFile("an array whose size does not match its shape")
+    wide = content[6:7] != b"\x01"  # from the format 2.0 on, the length of the header takes four bytes
+    start = (12 if wide else 10) + int.from_bytes(content[8 : 12 if wide else 10], "little")
+    shape, fortran, dtype = _read_header(content[:start])
+    content = content[start:]
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise CorruptFile("an array whose size does not match its shape")
+    return np.ndarray(shape, dtype, bytearray(content), order="F" if fortran else "C")
+
+
+@functools.lru_cache(1024)  # NumPy parses a header as Python, and the files of a run have few different ones
+def _read_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """The shape, the order and the type of an array, from the beginning of its file."""
+    stream = io.BytesIO(header)
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         raise CorruptFile(f"an array of the format {version}")
@@ -243,7 +268,4 @@ def _read_array(stream: IO[bytes], size: int) -> np.ndarray:
     shape, fortran, dtype = read_header(stream)
     if dtype.kind not in "biufc":
         raise CorruptFile(f"an array of {dtype}, not of numbers (pickles are never read)")
-    content = stream.read()
-    if len(content) != math.prod(shape) * dtype.itemsize or len(content) > size:
-        raise CorruptFile("an array whose size does not match its shape")
-    return np.ndarray(shape, dtype, bytearray(content), order="F" if fortran else "C")
+    return shape, fortran, dtype

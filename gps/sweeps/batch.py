@@ -16,7 +16,7 @@ from typing import Any
 
 from gps.config import FILE_NAME, load, replace_settings
 from gps.errors import GpsError, SweepError
-from gps.extensions import task_file
+from gps.runs.source import digest_files
 from gps.storage.folders import remove_leftovers
 from gps.sweeps import settings as given
 from gps.sweeps.folder import PlannedRun, Sweep, SweepRun, write_manifest
@@ -139,10 +139,9 @@ def _compute_digest(source: Path, values: Mapping[str, Sequence[Any]], iteration
         if len(some) == 1
         for override in given.format_overrides({key: some[0]})
     ]
-    files = [source / task_file.NAME, source / str(experiment.get("environment", {}).get("mjcf", ""))]
-    sums = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()]
+    files = digest_files(source, load(source).environment.mjcf)
     varied = [key for key, some in values.items() if len(some) > 1]
-    text = json.dumps([experiment, fixed, varied, iterations, sums], sort_keys=True, default=str)
+    text = json.dumps([experiment, fixed, varied, iterations, files], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from gps.errors import GpsError, SweepError
 from gps.runs import Run, find_runs
-from gps.storage.folders import replace, try_lock
+from gps.storage.folders import read_text, replace, try_lock
 from gps.storage.write_errors import report_write_errors
 from gps.sweeps.settings import describe_setting, make_folder_name
 
@@ -174,7 +174,7 @@ class Sweep:
     def read_journal(self, entry: PlannedRun, turn: str | None = None) -> list[Event]:
         """Return the events of a run, in one turn or in all."""
         try:
-            lines = (self.path / _JOURNAL / f"{entry.name}.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = read_text(self.path / _JOURNAL / f"{entry.name}.jsonl").splitlines()
         except OSError:
             return []
         events = []
@@ -231,7 +231,7 @@ class Sweep:
 def is_turn(folder: Path, name: str) -> bool:
     """True if a turn is still in progress; False also if the folder is not visible."""
     try:
-        return (folder / LOCK).read_text() == name
+        return read_text(folder / LOCK) == name
     except OSError:
         return False
 
@@ -253,7 +253,7 @@ def read_manifest(path: Path) -> tuple[str, list[PlannedRun]]:
     """
     file = path / MANIFEST
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
         if content["format"] != FORMAT:
             raise SweepError(f"{file}: written in format {content['format']}, and this gps reads format {FORMAT}")
         entries = [

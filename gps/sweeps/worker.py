@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from gps.config import ExperimentConfig, load, replace_settings
 from gps.errors import GpsError, SweepError
-from gps.extensions import task_file
 from gps.runs import Run
 from gps.runs.control import Control, Stopped
+from gps.runs.source import digest_files
 from gps.sweeps.folder import PlannedRun, Sweep, is_turn
 
 if TYPE_CHECKING:
@@ -182,8 +182,5 @@ def _set_physics_threads(count: int) -> Iterator[None]:
 
 def compute_fingerprint(config: ExperimentConfig, source: Path) -> str:
     """Return a digest of everything that defines a run except its seed: experiment, `task.py` and MuJoCo model."""
-    files = [source / task_file.NAME] + ([] if config.environment.mjcf is None else [source / config.environment.mjcf])
-    digest = hashlib.sha256(config.model_copy(update={"seed": 0}).to_toml().encode())
-    for file in files:
-        digest.update(hashlib.sha256(file.read_bytes()).digest() if file.is_file() else b"-")
-    return digest.hexdigest()[:16]
+    text = config.model_copy(update={"seed": 0}).to_toml() + digest_files(source, config.environment.mjcf)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

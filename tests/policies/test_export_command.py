@@ -1,5 +1,7 @@
 """`gps export`: a run's controllers or its policy as a file, from the command line."""
 
+import json
+
 import numpy as np
 import pytest
 from helpers.experiments import POINT_MASS, write
@@ -33,13 +35,29 @@ def test_controllers_of_a_run_act_the_same(tiny_run, load, tmp_path, monkeypatch
     improved = tiny_run.iterations[1].local.improved
     for m in range(2):
         for t in range(12):
-            np.testing.assert_allclose(act(x, t, m), improved[m].act(x, t), atol=1e-12)
+            np.testing.assert_allclose(act(x, t, m), np.clip(improved[m].act(x, t), -1.0, 1.0), atol=1e-12)
+
+
+def test_an_export_says_what_its_numbers_are_and_where_it_is_from(tiny_run, load, tmp_path):
+    for options, starts in ([], [{}, {"qpos": [0.6, 0.2]}]), (["--condition", "1"], [{"qpos": [0.6, 0.2]}]):
+        assert cli.main(["export", str(tiny_run.path), "-o", str(tmp_path / "c.npz"), *options]) == 0
+        act = load(tmp_path / "c.npz")
+        assert len(act.about["state_names"]) == len(act.about["state_units"]) == 4
+        assert act.about["action_units"] == [entry.unit for entry in tiny_run.interface.action]
+        assert act.about["low"] == [-1.0, -1.0] and act.about["high"] == [1.0, 1.0]
+        assert act.about["horizon"] == 12 and act.about["dt"] > 0
+        assert [json.loads(start) for start in act.about["conditions"]] == starts
+        origin = json.loads(act.about["provenance"])
+        assert (origin["experiment"], origin["seed"], origin["iteration"]) == ("tiny", 0, 1)
+        assert origin["versions"]["mujoco"] == tiny_run.versions["mujoco"]
+    expected = tiny_run.iterations[1].local.improved[1].act(np.zeros(4), 2)
+    np.testing.assert_allclose(act(np.zeros(4), 2), np.clip(expected, -1.0, 1.0), atol=1e-12)
 
 
 def test_what_an_iteration_made(tiny_run, load, tmp_path):
     for k, name in ((0, "0"), (-2, "-2")):
         assert cli.main(["export", str(tiny_run.path), "-o", str(tmp_path / "c.npz"), "--iteration", name]) == 0
-        expected = tiny_run.iterations[k].local.improved[0].act(np.ones(4), 3)
+        expected = np.clip(tiny_run.iterations[k].local.improved[0].act(np.ones(4), 3), -1.0, 1.0)
         np.testing.assert_allclose(load(tmp_path / "c.npz")(np.ones(4), 3), expected, atol=1e-12)
 
 
@@ -87,6 +105,7 @@ def test_what_cannot_be_stored_cannot_be_exported(tmp_path, capsys):
         (["-o", "c.onnx"], "export it as .npz"),
         (["-o", "nowhere/c.npz"], "cannot be written: No such file"),
         (["--iteration", "7"], "there is no iteration 7; it has 0 to 1"),
+        (["--condition", "2"], "there is no condition 2; the run has 0 to 1"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(tiny_run, arguments, message, capsys, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ from gps.environments.mujoco.cameras import Cameras
 from gps.environments.mujoco.conditions import KEYS, Condition, Conditions
 from gps.environments.mujoco.divergence import Divergence
 from gps.environments.mujoco.entries import name_actions, name_state
+from gps.environments.mujoco.files import list_files
 from gps.environments.mujoco.goal import Goal
 from gps.environments.mujoco.holding import find_holding_action
 from gps.environments.mujoco.loading import load_model, locate_model
@@ -149,7 +150,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             raise ValueError(f"image_size must be a width and a height in pixels, 1 to {MOST_PIXELS}, got {image_size}")
         parts = *(state or ()), *(observation or ())
         found = locate_model(mjcf, type(self))
-        self.file = found if isinstance(found, Path) else None
+        self.file = Path(os.path.abspath(found)) if isinstance(found, Path) else None
         self.model = model = load_model(found, parts, actuators)
         if state is None:
             state = ("qpos", "qvel", "act") if model.na else ("qpos", "qvel")
@@ -187,9 +188,13 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         self._state_entries = name_state(
             self.model, self.state_layout, {part: reader.whole(part) for part in state}, own
         )
+        self._observation_entries = self._state_entries
         self._action_entries = name_actions(self.model)
         if self._observation is not None:
             layout = self.observation_layout = self._observation.layout
+            numbers = {part: where for part, where in layout.items() if not part.startswith("image:")}
+            wholes = {part: reader.whole(part) for part in numbers}
+            self._observation_entries = name_state(self.model, numbers, wholes, own)
             self.observation_pictures = tuple(p for p in layout if p.startswith("image:") and reader.whole(p) == p)
             self.observation_shapes = {
                 part: self._cameras.shape if part in self.observation_pictures else (where.stop - where.start,)
@@ -250,12 +255,24 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         """The `qpos` and `qvel` of the start, if the condition does not override them."""
         return self._conditions.qpos, self._conditions.qvel
 
+    # -- what it consists of -----------------------------------------------------------------------------
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The model's file and all that it needs."""
+        return () if self.file is None else list_files(self.file)
+
     # -- names and units ---------------------------------------------------------------------------------
 
     @property
     def state_entries(self) -> tuple[Entry, ...]:
         """The name and unit of each entry of the state, such as `qpos:elbow` in rad."""
         return self._state_entries
+
+    @property
+    def observation_entries(self) -> tuple[Entry, ...]:
+        """The name and unit of each number of the observation, without its pictures."""
+        return self._observation_entries
 
     @property
     def action_entries(self) -> tuple[Entry, ...]:

@@ -12,6 +12,7 @@ import mujoco
 
 from gps.environments.folder import current_folder
 from gps.environments.mujoco.actuators import add_actuators
+from gps.environments.mujoco.files import is_xml
 from gps.environments.parts import whole
 
 
@@ -25,7 +26,7 @@ def locate_model(mjcf: str | os.PathLike[str], environment: type) -> str | Path:
     Args:
         environment: the class of the environment.
     """
-    if _is_xml(mjcf):
+    if is_xml(mjcf):
         return os.fspath(mjcf)
     folders = [*_find_folders(environment), *filter(None, [current_folder()])] or [Path()]
     places = [folder / mjcf for folder in folders]
@@ -43,12 +44,12 @@ def load_model(mjcf: str | Path, parts: Sequence[str], actuators: Mapping[str, A
     Raises:
         ValueError: if the model cannot be read or compiled, or has no actuators; begins with the path.
     """
-    is_xml = _is_xml(mjcf)
-    name = "MJCF string" if is_xml else _shorten(os.fspath(mjcf))
-    if not is_xml and not _is_file(Path(mjcf)):
+    inline = is_xml(mjcf)
+    name = "MJCF string" if inline else _shorten(os.fspath(mjcf))
+    if not inline and not _is_file(Path(mjcf)):
         raise ValueError(f"{name}: no such MJCF file")
     try:
-        spec = mujoco.MjSpec.from_string(str(mjcf)) if is_xml else mujoco.MjSpec.from_file(os.fspath(mjcf))
+        spec = mujoco.MjSpec.from_string(str(mjcf)) if inline else mujoco.MjSpec.from_file(os.fspath(mjcf))
         if actuators is not None:
             add_actuators(spec, actuators)
         sites = [site.name for site in spec.sites]
@@ -69,10 +70,6 @@ def load_model(mjcf: str | Path, parts: Sequence[str], actuators: Mapping[str, A
         )
     _disable_idle_stages(model)
     return model
-
-
-def _is_xml(mjcf: str | os.PathLike[str]) -> bool:
-    return isinstance(mjcf, str) and mjcf.lstrip().startswith("<")
 
 
 def _is_file(path: Path) -> bool:

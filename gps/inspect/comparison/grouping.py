@@ -214,7 +214,7 @@ def _collect_caveats(groups: Sequence[Group], members: Sequence[Member]) -> list
         ]
     if len({repr(m.settings.get("environment.test_conditions")) for m in members if "unseen" in m.results}) > 1:
         notes.append("the unseen starts differ between the runs: their results are not comparable")
-    costs = {repr([(k, v) for k, v in m.settings.items() if k.startswith("cost.") or k == "task.py"]) for m in members}
+    costs = {repr([(k, v) for k, v in m.settings.items() if k.startswith("cost.") or k == "files"]) for m in members}
     if len(costs) > 1:
         notes.append("the cost function differs between the runs: compare their success or return")
     return notes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -147,11 +146,8 @@ def _compute_return(rollouts: Rollouts) -> float:
 
 
 def _collect_settings(run: Run) -> dict[str, Any]:
-    settings = {EXPERIMENT: run.name, **_flatten(run.config.model_dump())}
-    task = run.path / "task.py"
-    if task.is_file():  # its functions may be the cost or the environment
-        settings["task.py"] = hashlib.sha256(task.read_bytes()).hexdigest()[:8]
-    return settings
+    # The files may hold the cost, the environment or the model.
+    return {EXPERIMENT: run.name, **_flatten(run.config.model_dump()), "files": run.kept.digest[:8]}
 
 
 def _flatten(value: Any, key: str = "") -> dict[str, Any]:
