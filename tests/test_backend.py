@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from helpers.processes import run_python
 
 STRANGER = "import os; os.getuid = lambda: 2**31 - 5"  # a user without an entry in the list of users

@@ -7,11 +7,9 @@ NAME = "MUJOCO_LOG.TXT"
 
 def switch_off() -> None:
     """Let MuJoCo, if it is loaded, write no such file. One that the user has named otherwise is still written."""
-    mujoco = sys.modules.get("mujoco")
-    settings = getattr(mujoco, "MjLogConfig", None)  # before MuJoCo 4 there is none
-    if settings is None:
+    if (mujoco := sys.modules.get("mujoco")) is None:
         return
-    config = settings.get()
+    config = mujoco.MjLogConfig.get()
     if config.logfile == NAME:
         config.logto_file = False
         config.set()
