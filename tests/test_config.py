@@ -51,7 +51,7 @@ ROUND_TRIPS = {
         "environment.conditions=[{}, {slot=[0.1, -0.2], body_mass={a=1.5}}, {model={geom_size={g=[1,2,3]}}}]"
     ],
     "text": ["description='''a \"b\" \\\\ é\n\t[x]'''", "environment.options={a={b=[1, {c=2}]}, d=1979-05-27}"],
-    "numbers": ["algorithm.kl_step=1e-300", "algorithm.entropy=0.1", "algorithm.dynamics.ridge=0"],
+    "numbers": ["algorithm.kl_step=1e-9", "algorithm.entropy=0.1", "algorithm.dynamics.ridge=0"],
     "robot": ["environment={id='a', sampling='one_at_a_time', action_limits=[-1, [1, 2]], abort='f', step_timeout=2}"],
     "mjcf": ["environment={mjcf='a/b.xml', state=['qpos', 'qvel'], frame_skip=2, horizon=2, threads=1}"],
 }
@@ -165,10 +165,10 @@ WRONG = {  # an override -> what is said of it
     "algorithm.samples=5.0": "algorithm.samples: expected an integer >= 1, got 5.0",
     "algorithm.samples=true": "algorithm.samples: expected an integer >= 1, got true",
     "algorithm.samples=[5]": "algorithm.samples: expected an integer >= 1, got [5]",
-    "algorithm.kl_step=0": "algorithm.kl_step: expected a number > 0, got 0",
-    "algorithm.kl_step=nan": "algorithm.kl_step: expected a finite number > 0, got NaN",
+    "algorithm.kl_step=0": "algorithm.kl_step: expected a number >= 1e-09 and <= 1e+06, got 0",
+    "algorithm.kl_step=nan": "algorithm.kl_step: expected a finite number >= 1e-09 and <= 1e+06, got NaN",
     "algorithm.entropy=inf": "algorithm.entropy: expected a finite number >= 0, got Infinity",
-    "algorithm.kl_step='1'": 'algorithm.kl_step: expected a number > 0, got "1"',
+    "algorithm.kl_step='1'": 'algorithm.kl_step: expected a number >= 1e-09 and <= 1e+06, got "1"',
     "algorithm=3": "algorithm: expected a table, got 3",
     "seed=-1": "seed: expected an integer >= 0 and <= 4294967295, got -1",
     "description=3": "description: expected a string, got 3",

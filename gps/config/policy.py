@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import Field, model_validator
 
 from gps.config.dynamics import MixturePriorConfig, NoPriorConfig
@@ -25,9 +25,13 @@ class ConvolutionalConfig(Section):
     """Convolutions before the hidden layers, for images. Each of the last channels becomes one point of the image."""
 
     name: Literal["convolutional"] = "convolutional"
-    channels: ListOf[Annotated[int, Ge(1)]] = Field(default=(8, 16), description="outputs of each convolution")
-    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3), description="side of each kernel, in pixels")
-    strides: ListOf[Annotated[int, Ge(1)]] = Field(
+    channels: ListOf[Annotated[int, Ge(1), Le(1024)]] = Field(
+        default=(8, 16), max_length=100, description="outputs of each convolution"
+    )
+    kernels: ListOf[Annotated[int, Ge(1), Le(1024)]] = Field(
+        default=(5, 3), description="side of each kernel, in pixels"
+    )
+    strides: ListOf[Annotated[int, Ge(1), Le(1024)]] = Field(
         default=(2, 1),
         description="stride of each kernel, in pixels; an object to locate should be wider than twice their product",
     )
@@ -54,12 +58,17 @@ class PolicyConfig(Section):
     """`[algorithm.policy]`: the neural policy and its training in each iteration."""
 
     network: Network = None
-    hidden: ListOf[Annotated[int, Ge(1)]] = Field(default=(64, 64), description="units of each hidden layer")
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(64, 64), max_length=100, description="units of each hidden layer"
+    )
     activation: Literal["relu", "tanh"] = Field(default="relu", description="activation of the hidden layers")
     steps: int = Field(default=4000, ge=1, description="largest number of mini-batches in an iteration")
     batch: int = Field(default=32, ge=1, description="samples per mini-batch")
     learning_rate: float = Field(
-        default=1e-3, gt=0, description="learning rate of Adam; it falls to a hundredth over the steps of an iteration"
+        default=1e-3,
+        gt=0,
+        le=10,
+        description="learning rate of Adam; it falls to a hundredth over the steps of an iteration",
     )
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay per step, relative to the learning rate")
     held_out: float = Field(
