@@ -62,7 +62,7 @@ def test_an_absurd_number_is_one_line_wherever_it_is(value):
 @pytest.mark.parametrize("key", ["environment.options", "environment.conditions.0", "algorithm.options"])
 @pytest.mark.parametrize("value", ["nan", "[1, inf]", "[[{b = -inf}]]", "[" * 40 + "]" * 40])
 def test_free_tables_hold_finite_numbers_and_end(key, value):
-    with pytest.raises(ConfigError, match="expected finite numbers, got|nested too deeply"):
+    with pytest.raises(ConfigError, match=r"expected finite numbers, got|nested too deeply"):
         parse(toml(POINT_MASS), overrides=[f"{key}.a={value}"])
 
 
@@ -72,8 +72,8 @@ def test_free_tables_hold_finite_numbers_and_end(key, value):
         (["environment.conditions=1000000000"], "expected at most 10000 seeds, got 1000000000"),
         (["environment.test_conditions=1000000000"], "expected at most 10000 seeds, got 1000000000"),
         (["environment.conditions=1" + "0" * 30], "got a number of about 30 digits"),
-        (["environment.conditions=200", "algorithm.samples=51"], "200 conditions with algorithm.samples = 51 are 10200"),
-        (["algorithm.policy.hidden=[1]", "algorithm.name=mdgps", "algorithm.policy.hidden=[10001]"], "<= 10000, got 10001"),
+        (["environment.conditions=200", "algorithm.samples=51"], "= 51 are 10200 episodes"),
+        (["algorithm.name=mdgps", "algorithm.policy.hidden=[10001]"], "<= 10000, got 10001"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_before_it_is_made(overrides, message):

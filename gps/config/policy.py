@@ -1,5 +1,6 @@
 """`[algorithm.policy]`: the neural policy and its training."""
 
+import itertools
 from typing import Annotated, Literal, Self
 
 from annotated_types import Ge, Le
@@ -7,6 +8,7 @@ from pydantic import Field, model_validator
 
 from gps.config.dynamics import MixturePriorConfig, NoPriorConfig
 from gps.config.section import ListOf, Section, usual_name
+from gps.config.sizes import require_weights
 
 Prior = Annotated[
     Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
@@ -41,6 +43,8 @@ class ConvolutionalConfig(Section):
         if not len(self.channels) == len(self.kernels) == len(self.strides) >= 1:
             counts = f"{len(self.channels)}, {len(self.kernels)} and {len(self.strides)}"
             raise ValueError(f"channels, kernels and strides: expected one of each for every convolution, got {counts}")
+        inner = itertools.pairwise((3, *self.channels))
+        require_weights(sum(a * b * kernel**2 for (a, b), kernel in zip(inner, self.kernels, strict=True)))
         return self
 
 
@@ -82,3 +86,8 @@ class PolicyConfig(Section):
         default=1e-3, gt=0, description="smallest standard deviation of the noise, relative to the actions' size"
     )
     prior: Prior = MixturePriorConfig(memory=1)
+
+    @model_validator(mode="after")
+    def _few_weights(self) -> Self:
+        require_weights(sum(a * b for a, b in itertools.pairwise(self.hidden)))
+        return self

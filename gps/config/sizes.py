@@ -1,4 +1,4 @@
-"""Bounds on the numbers of an experiment file: beyond them a number is a slip, and it would cost memory or mean nothing.
+"""Bounds on the numbers of an experiment file: beyond them a number is a slip that costs memory or means nothing.
 
 Every number of every section keeps to them by itself (see `gps.config.section.Section`); a key with bounds of its own
 keeps to those as well.
@@ -13,6 +13,8 @@ LEAST_SIZE, MOST_SIZE = 1e-30, 1e12
 """The sizes of a number that is not zero: squares and products of them stay in the range of a float."""
 MOST_EPISODES = 10_000
 """The most episodes in an iteration, over all conditions together."""
+MOST_WEIGHTS = 100_000_000
+"""The most weights of the layers of a network."""
 
 _DEEPEST = 32
 
@@ -33,6 +35,12 @@ def require_sane(value: Any, bounded: bool) -> None:
             raise ValueError(f"expected an integer of at most {MOST_COUNT}, got {show_integer(value)}")
         case float() if value != 0 and not LEAST_SIZE <= abs(value) <= MOST_SIZE:
             raise ValueError(f"expected 0 or a number from {LEAST_SIZE:g} to {MOST_SIZE:g} in size, got {value:g}")
+
+
+def require_weights(count: int) -> None:
+    """ValueError if a network has too many weights."""
+    if count > MOST_WEIGHTS:
+        raise ValueError(f"expected at most {MOST_WEIGHTS} weights in these layers, got {show_integer(count)}")
 
 
 def require_finite(table: Any) -> None:
