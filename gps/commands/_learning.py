@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gps.commands._common import INTERRUPTED, OK, add_port, print_error
+from gps.commands._common import INTERRUPTED, OK, TERMINATED, Terminated, add_port, print_error, raise_on_sigterm
 from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
     """Run or resume by `action(callbacks, confirm)` and return the exit code.
 
     The last line printed is the run directory, also after an error. The exit code is 130 after Ctrl-C and after a stop
-    on request, since the run is then incomplete.
+    on request, and 143 after SIGTERM, since the run is then incomplete.
     """
     from gps.inspect.console import Progress
 
     progress = Progress(args.quiet)
-    with contextlib.ExitStack() as live:
+    with raise_on_sigterm(), contextlib.ExitStack() as live:
         callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_make_extra_callbacks(args)]
         page = None
         if args.live:
@@ -67,6 +67,9 @@ def _learn(
     except Stopped:
         print(f"gps: stopped on request; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, True
+    except Terminated:
+        print(f"gps: terminated; {_describe_progress(progress.run)}", file=sys.stderr)
+        return TERMINATED, False
     except KeyboardInterrupt:
         print(f"\ngps: interrupted; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, False
