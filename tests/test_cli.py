@@ -440,6 +440,11 @@ def test_list_does_not_load_jax(tmp_path):
         (["run", "e", "--iterations", "x"], "expected an integer >= 1, got 'x'"),
         (["rum"], "invalid choice: 'rum'"),
         (["resume", "r", "--from", "-1"], "expected an integer >= 0"),
+        (
+            ["compare", "r", "-o", "fig.pdf"],
+            "expected a file that ends in .html (a browser prints it as PDF), got 'fig.pdf'",
+        ),
+        (["report", "r", "-o", "page"], "expected a file that ends in .html"),
         ([], "required: COMMAND"),
     ],
 )

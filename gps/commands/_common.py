@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from gps.errors import GpsError, RunError
@@ -77,6 +78,16 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs (uses the newest)")
+
+
+def page(text: str) -> Path:
+    """The argument type of a file that holds a page."""
+    path = Path(text)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise argparse.ArgumentTypeError(
+            f"expected a file that ends in .html (a browser prints it as PDF), got {text!r}"
+        )
+    return path
 
 
 def add_iteration(parser: argparse.ArgumentParser, about: str) -> None:
