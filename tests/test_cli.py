@@ -455,6 +455,14 @@ def test_wrong_arguments_exit_with_2(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.main(["show", "r"]) == 2
+    assert capsys.readouterr().err == "gps: error: the working directory was deleted; change to another one\n"
+
+
 def test_version(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["--version"])
