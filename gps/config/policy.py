@@ -71,7 +71,6 @@ class PolicyConfig(Section):
     learning_rate: float = Field(
         default=1e-3,
         gt=0,
-        le=10,
         description="learning rate of Adam; it falls to a hundredth over the steps of an iteration",
     )
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay per step, relative to the learning rate")
