@@ -1,7 +1,7 @@
 """The `gps` command. Each of its commands is a module of `gps.commands`.
 
 Exit codes: 0 for success; 1 for an unexpected error; 2 for an error that the user can fix (`gps: error: …`); 130 after
-Ctrl-C; 143 after SIGTERM, of a command that learns.
+Ctrl-C, 143 after SIGTERM.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not(slider, kill):
         said, _ = run.communicate(timeout=60)
     stopped = gps.load_run(out)
     if kill != signal.SIGKILL:
-        how, code = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}[kill]
+        how, code = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("ended by SIGTERM", 143)}[kill]
         assert run.returncode == code
         iterations = f"{len(stopped.iterations)} complete iterations on disk"
         *_, line, last = said.splitlines()

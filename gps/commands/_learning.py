@@ -68,7 +68,7 @@ def _learn(
         print(f"gps: stopped on request; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, True
     except Terminated:
-        print(f"gps: terminated; {_describe_progress(progress.run)}", file=sys.stderr)
+        print(f"gps: ended by SIGTERM; {_describe_progress(progress.run)}", file=sys.stderr)
         return TERMINATED, False
     except KeyboardInterrupt:
         print(f"\ngps: interrupted; {_describe_progress(progress.run)}", file=sys.stderr)

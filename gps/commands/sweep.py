@@ -71,7 +71,7 @@ def main(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         done, total = progress.finished, progress.total
         again = shlex.join(["gps", *args.argv])
-        how, code = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
+        how, code = ("ended by SIGTERM", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
         print(f"\ngps: {how}; {done} of {total} runs are finished; to continue: {again}", file=sys.stderr)
         return code
     made = progress.sweep
