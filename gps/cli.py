@@ -17,6 +17,7 @@ from typing import Any
 
 from gps import commands
 from gps.commands._common import CLOSED_PIPE, INTERRUPTED, print_error
+from gps.errors import RunError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     args.argv = argv
     try:
+        _require_working_directory()
         code = args.main(args)
         sys.stdout.flush()
         return code
@@ -47,6 +49,14 @@ def script() -> int:
     code = main()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # otherwise it interrupts a package's cleanup and prints a traceback
     return code
+
+
+def _require_working_directory() -> None:
+    """RunError if the working directory is gone: paths without a leading / would lead nowhere."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise RunError("the working directory was deleted; change to another one") from None
 
 
 def _parser() -> argparse.ArgumentParser:

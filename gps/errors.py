@@ -10,6 +10,7 @@ GpsError
 ├── TroubleError      an iteration failed, and the experiment stops the run on trouble
 ├── RunError          a run directory is missing, incomplete, altered, or of another version
 ├── DrawingError      a picture or a video cannot be made: no OpenGL, nothing to draw, a missing package
+├── BackendError      JAX cannot start on the platform that JAX_PLATFORMS names
 ├── PolicyError       a neural policy: observations, images or training data do not fit, or the export is impossible
 └── SweepError        a sweep: invalid seeds or values, a folder in use, unreachable workers
 """
@@ -69,6 +70,10 @@ class FormatError(RunError):
 
 class DrawingError(GpsError):
     """A picture cannot be drawn or a video cannot be written."""
+
+
+class BackendError(GpsError):
+    """JAX cannot start on the platform that `JAX_PLATFORMS` names."""
 
 
 class PolicyError(GpsError):

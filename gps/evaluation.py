@@ -9,6 +9,7 @@ import numpy as np
 
 from gps.algorithms.algorithm import AlgorithmState
 from gps.algorithms.local.execution import make_executable
+from gps.builders import require_memory_for_episodes
 from gps.errors import ConfigError, RunError
 from gps.experiment import Experiment, rebuild
 from gps.inspect.statistics import Estimate, estimate, mean, share
@@ -93,6 +94,7 @@ def evaluate(
     """
     with restore(run, iteration) as (built, state):
         conditions = _find_conditions(built, starts)
+        require_memory_for_episodes(len(conditions), episodes, built.problem)
         policy, draws = prepare(built, state, noise, episodes, seed, player, len(conditions))
         known = (state.iteration - 1, starts, policy.player, seed, noise)
         if starts == "unseen" and not policy.carries_over:

@@ -191,6 +191,7 @@ def run(
     config = replace_settings(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     with closing(Experiment(config, source, confirm)) as built:
+        builders.require_memory(config, built.problem)
         state = built.begin()
         described = (
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
@@ -258,6 +259,7 @@ def resume(
     old = load_run(path)
     config = replace_settings(old.config, on_trouble=on_trouble)
     with closing(rebuild(old, config, confirm)) as built, old:
+        builders.require_memory(config, built.problem)
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
         state = built.restore(old, first - 1) if first else built.begin()

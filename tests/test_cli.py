@@ -443,6 +443,11 @@ def test_list_does_not_load_jax(tmp_path):
         (["run", "e", "--iterations", "x"], "expected an integer >= 1, got 'x'"),
         (["rum"], "invalid choice: 'rum'"),
         (["resume", "r", "--from", "-1"], "expected an integer >= 0"),
+        (
+            ["compare", "r", "-o", "fig.pdf"],
+            "expected a file that ends in .html (a browser prints it as PDF), got 'fig.pdf'",
+        ),
+        (["report", "r", "-o", "page"], "expected a file that ends in .html"),
         ([], "required: COMMAND"),
     ],
 )
@@ -451,6 +456,14 @@ def test_wrong_arguments_exit_with_2(arguments, message, capsys):
         cli.main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_working_directory_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert cli.main(["show", "r"]) == 2
+    assert capsys.readouterr().err == "gps: error: the working directory was deleted; change to another one\n"
 
 
 def test_version(capsys):

@@ -245,7 +245,7 @@ def test_check_tells_what_it_found(slider):
     assert "qpos [0:1], qvel [1:2]" in lines
 
 
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not(slider, kill):
     """Killed or interrupted in the middle, then resumed: the same bits as a run that was left alone."""
     out = slider.parent / "stopped"
@@ -255,10 +255,14 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not(slider, kill):
         assert run.poll() is None
         run.send_signal(kill)
         said, _ = run.communicate(timeout=60)
-    if kill == signal.SIGINT:
-        assert run.returncode == 130
-        assert "resume" in said
     stopped = gps.load_run(out)
+    if kill != signal.SIGKILL:
+        how, code = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("ended by SIGTERM", 143)}[kill]
+        assert run.returncode == code
+        iterations = f"{len(stopped.iterations)} complete iterations on disk"
+        *_, line, last = said.splitlines()
+        assert line == f"gps: {how}; {iterations}; to continue: gps resume {stopped.path}"
+        assert last == str(stopped.path)
     done = len(stopped.iterations)
     assert 4 <= done < 40
     resumed = gps.resume(stopped.path, iterations=2)

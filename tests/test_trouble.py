@@ -76,7 +76,7 @@ def troubled(trouble):
     return [f"environment.conditions=[{{}}, {{trouble='{trouble}'}}]"]
 
 
-DIVERGES = ["algorithm.policy.learning_rate=1e30"]
+DIVERGES = ["algorithm.policy.learning_rate=1e12"]
 COLLAPSES = ["algorithm.policy.least_deviation=0.9"]
 
 

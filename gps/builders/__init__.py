@@ -10,6 +10,7 @@ from gps.builders.experts import make_expert
 from gps.builders.policies import make_learner
 from gps.builders.priors import make_prior
 from gps.builders.problem import make_problem
+from gps.builders.room import require_memory, require_memory_for_episodes
 
 __all__ = [
     "find_horizon",
@@ -23,5 +24,7 @@ __all__ = [
     "make_prior",
     "make_problem",
     "make_trajopt",
+    "require_memory",
+    "require_memory_for_episodes",
     "require_room",
 ]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gps.errors import GpsError, RunError
@@ -15,6 +19,28 @@ if TYPE_CHECKING:
     from gps.runs import Run
 
 OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE, TERMINATED = 0, 1, 2, 130, 141, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """Raised in the main thread when the process is asked to end by SIGTERM."""
+
+
+@contextlib.contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated` within the block, once: a second one ends the process."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def handle(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def print_error(error: Exception) -> int:
@@ -55,6 +81,16 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs (uses the newest)")
+
+
+def page(text: str) -> Path:
+    """The argument type of a file that holds a page."""
+    path = Path(text)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise argparse.ArgumentTypeError(
+            f"expected a file that ends in .html (a browser prints it as PDF), got {text!r}"
+        )
+    return path
 
 
 def add_iteration(parser: argparse.ArgumentParser, about: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gps.commands._common import INTERRUPTED, OK, TERMINATED, add_port, print_error
+from gps.commands._common import INTERRUPTED, OK, TERMINATED, Terminated, add_port, print_error, raise_on_sigterm
 from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
@@ -33,12 +32,12 @@ def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
     """Run or resume by `action(callbacks, confirm)` and return the exit code.
 
     The last line printed is the run directory, also after an error. The exit code is 130 after Ctrl-C and after a stop
-    on request, since the run is then incomplete, and 143 after SIGTERM, with which a cluster ends a job.
+    on request, and 143 after SIGTERM, since the run is then incomplete.
     """
     from gps.inspect.console import Progress
 
     progress = Progress(args.quiet)
-    with contextlib.ExitStack() as live:
+    with raise_on_sigterm(), contextlib.ExitStack() as live:
         callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_make_extra_callbacks(args)]
         page = None
         if args.live:
@@ -63,12 +62,12 @@ def _learn(
 ) -> tuple[int, bool]:
     """Return the exit code, and True if the live page is still of use."""
     try:
-        with progress, _end_on_sigterm():
+        with progress:
             action(callbacks=callbacks, confirm=progress.confirm)
     except Stopped:
         print(f"gps: stopped on request; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, True
-    except _Terminated:
+    except Terminated:
         print(f"gps: ended by SIGTERM; {_describe_progress(progress.run)}", file=sys.stderr)
         return TERMINATED, False
     except KeyboardInterrupt:
@@ -84,28 +83,6 @@ def _learn(
             print(f"gps: {_describe_progress(progress.run)}", file=sys.stderr)
         return code, progress.run is not None
     return OK, True
-
-
-class _Terminated(KeyboardInterrupt):
-    """Raised by SIGTERM, to end a run as Ctrl-C does."""
-
-
-@contextlib.contextmanager
-def _end_on_sigterm() -> Iterator[None]:
-    """Raise _Terminated on SIGTERM within the block."""
-
-    def end(*_: object) -> None:
-        raise _Terminated
-
-    try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not the main thread, which alone receives signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _keep_serving(url: str) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gps.commands._common import OK
+from gps.commands._common import OK, page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="run directories, or folders of runs (uses all)")
-    parser.add_argument("-o", "--output", metavar="FILE", default="compare.html", help="the page; default: %(default)s")
+    about = "the page; default: %(default)s"
+    parser.add_argument("-o", "--output", type=page, metavar="FILE", default="compare.html", help=about)
     about = 'group only by this setting, such as "kl_step" or "experiment"; default: by every setting that differs'
     parser.add_argument("--by", metavar="NAME", help=about)
     parser.add_argument("--anyway", action="store_true", help="compare even runs of different tasks")
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.inspect.comparison import compare, page, words
+    from gps.inspect.comparison import compare, words
+    from gps.inspect.comparison.page import write_comparison
 
     result = compare(args.runs, args.by, args.anyway)
     print(result.title)
@@ -32,6 +34,6 @@ def main(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     for note in result.notes:
         print(f"gps: {note}", file=sys.stderr)
-    page.write_comparison(result, args.output)
+    write_comparison(result, args.output)
     print(args.output)
     return OK

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from gps.commands._common import OK, add_run
+from gps.commands._common import OK, add_run, page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
-    parser.add_argument("-o", "--out", metavar="FILE", help="file; default: report.html in the run directory")
+    parser.add_argument(
+        "-o", "--out", type=page, metavar="FILE", help="file; default: report.html in the run directory"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
@@ -19,7 +20,7 @@ def main(args: argparse.Namespace) -> int:
     from gps.runs import load_run
 
     run = load_run(args.run)
-    path = run.path / "report.html" if args.out is None else Path(args.out)
+    path = run.path / "report.html" if args.out is None else args.out
     write_report(run, path)
     print(path)
     if args.open:

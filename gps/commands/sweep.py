@@ -6,7 +6,17 @@ import argparse
 import shlex
 import sys
 
-from gps.commands._common import INTERRUPTED, OK, UNEXPECTED, USER_ERROR, add_out, integer
+from gps.commands._common import (
+    INTERRUPTED,
+    OK,
+    TERMINATED,
+    UNEXPECTED,
+    USER_ERROR,
+    Terminated,
+    add_out,
+    integer,
+    raise_on_sigterm,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +54,7 @@ def main(args: argparse.Namespace) -> int:
 
     progress = SweepProgress(args.quiet)
     try:
-        with progress:
+        with raise_on_sigterm(), progress:
             sweep(
                 args.experiment,
                 seeds=args.seeds,
@@ -58,11 +68,12 @@ def main(args: argparse.Namespace) -> int:
                 retries=args.retries,
                 watch=progress,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         done, total = progress.finished, progress.total
         again = shlex.join(["gps", *args.argv])
-        print(f"\ngps: interrupted; {done} of {total} runs are finished; to continue: {again}", file=sys.stderr)
-        return INTERRUPTED
+        how, code = ("ended by SIGTERM", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
+        print(f"\ngps: {how}; {done} of {total} runs are finished; to continue: {again}", file=sys.stderr)
+        return code
     made = progress.sweep
     assert made is not None
     if args.quiet:

@@ -49,7 +49,7 @@ class BoundedConfig(AlgorithmBase):
     """Keys of the algorithms that keep an update near the last controllers."""
 
     kl_step: float = Field(
-        default=1.0, gt=0, description="bound on the KL divergence of an update, in nats per time step"
+        default=1.0, ge=1e-9, le=1e6, description="bound on the KL divergence of an update, in nats per time step"
     )
     step_multiplier: StepMultiplierConfig = StepMultiplierConfig()
 

@@ -68,7 +68,9 @@ class RewardCostConfig(Section):
     curvature_ridge: float = Field(
         default=3e-3, gt=0, description="ridge of the quadratic features; larger values give less curvature"
     )
-    clusters: int = Field(default=20, ge=1, description="largest number of clusters of the mixture over [x; u; reward]")
+    clusters: int = Field(
+        default=20, ge=1, le=10_000, description="largest number of clusters of the mixture over [x; u; reward]"
+    )
     memory: int = Field(
         default=3, ge=1, description="number of latest iterations whose samples the mixture is fitted to"
     )

@@ -10,7 +10,7 @@ from gps.config.section import Section, plugin_names, usual_name
 class MixtureConfig(Section):
     """A Gaussian mixture over the points [x; u; x'] of all conditions."""
 
-    clusters: int = Field(default=20, ge=1, description="largest number of clusters")
+    clusters: int = Field(default=20, ge=1, le=10_000, description="largest number of clusters")
     points_per_cluster: int = Field(
         default=40,
         ge=1,
@@ -19,7 +19,7 @@ class MixtureConfig(Section):
     memory: int = Field(
         default=2, ge=1, description="number of latest iterations whose samples the mixture is fitted to"
     )
-    em_steps: int = Field(default=5, ge=1, description="steps of expectation-maximisation in each iteration")
+    em_steps: int = Field(default=5, ge=1, le=10_000, description="steps of expectation-maximisation in each iteration")
     max_points: int = Field(
         default=4000, ge=1, description="largest number of points that the mixture is fitted to, evenly spread"
     )

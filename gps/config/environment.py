@@ -6,15 +6,23 @@ from annotated_types import Ge
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from gps.config.section import RELATIVE, ListOf, Section
+from gps.config.sizes import MOST_EPISODES, show_integer
 
 
 def _seeds(value: object) -> object:
     """Expand a number M to M conditions that differ only in their seed."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
+    return [{"seed": seed} for seed in range(_require_number_of_seeds(value))]
+
+
+def _require_number_of_seeds(value: int) -> int:
+    """Return the number if there can be so many conditions."""
     if value < 1:
         raise ValueError(f"expected a list of tables, or a number of seeds: an integer >= 1, got {value}")
-    return [{"seed": seed} for seed in range(value)]
+    if value > MOST_EPISODES:
+        raise ValueError(f"expected at most {MOST_EPISODES} seeds, got {show_integer(value)}")
+    return value
 
 
 Limit = float | ListOf[float]
@@ -95,6 +103,7 @@ class EnvironmentConfig(Section):
     threads: int | None = Field(
         default=None,
         ge=1,
+        le=1024,
         description="threads of the physics, or processes for the simulations of a Gymnasium environment; 1: in this "
         "process, without step_timeout; default: $GPS_THREADS, or all CPUs. Results do not depend on it",
     )
@@ -104,6 +113,7 @@ class EnvironmentConfig(Section):
     step_timeout: float = Field(
         default=60.0,
         gt=0,
+        le=1e6,
         description="seconds after which a Gymnasium environment that has not finished a step is killed, which ends "
         "the run; its construction and resets may take this long or 60 s, whichever is longer",
     )
@@ -131,8 +141,7 @@ class EnvironmentConfig(Section):
     def _following_seeds(cls, value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, int) or isinstance(value, bool):
             return value
-        if value < 1:
-            raise ValueError(f"expected a list of tables, or a number of seeds: an integer >= 1, got {value}")
+        _require_number_of_seeds(value)
         seeds = [seed for one in info.data.get("conditions", ()) if type(seed := one.get("seed")) is int]
         first = max(seeds, default=-1) + 1
         return [{"seed": seed} for seed in range(first, first + value)]

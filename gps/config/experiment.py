@@ -9,6 +9,7 @@ from gps.config.algorithm import AlgorithmConfig, TrajOptConfig
 from gps.config.cost import CostConfig, RewardCostConfig, expand_reward
 from gps.config.environment import EnvironmentConfig
 from gps.config.section import ListOf, Section
+from gps.config.sizes import MOST_EPISODES
 
 
 class ExperimentConfig(Section):
@@ -28,6 +29,16 @@ class ExperimentConfig(Section):
     def _reward_exists(self) -> Self:
         if self.environment.mjcf is not None and any(isinstance(term, RewardCostConfig) for term in self.cost):
             raise ValueError("an environment.mjcf has no reward: define the cost in [[cost]] sections")
+        return self
+
+    @model_validator(mode="after")
+    def _few_episodes(self) -> Self:
+        M, N = len(self.environment.conditions), self.algorithm.samples
+        if M * N > MOST_EPISODES:
+            raise ValueError(
+                f"{M} conditions with algorithm.samples = {N} are {M * N} episodes in an iteration, and the most are "
+                f"{MOST_EPISODES}"
+            )
         return self
 
     def to_toml(self) -> str:

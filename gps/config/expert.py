@@ -22,11 +22,19 @@ class PlannerExpertConfig(Section):
     name: Literal["planner"] = "planner"
     horizon: int = Field(default=20, ge=1, description="length of a plan in time steps; a plan ends with the episode")
     rounds: int = Field(
-        default=2, ge=1, description="rounds of iterative LQR at each step, starting from the last step's plan"
+        default=2,
+        ge=1,
+        le=10_000,
+        description="rounds of iterative LQR at each step, starting from the last step's plan",
     )
-    first_rounds: int = Field(default=20, ge=1, description="rounds at the first step, starting from zero actions")
+    first_rounds: int = Field(
+        default=20, ge=1, le=10_000, description="rounds at the first step, starting from zero actions"
+    )
     guesses: int = Field(
-        default=8, ge=0, description="random plans tried at each step; the best one replaces a plan that costs more"
+        default=8,
+        ge=0,
+        le=10_000,
+        description="random plans tried at each step; the best one replaces a plan that costs more",
     )
     entropy: float = Field(
         default=1e-2,

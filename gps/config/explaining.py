@@ -183,15 +183,22 @@ def _describe(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) 
         return " or ".join(_describe(member) for member in get_args(hint))
     if origin is tuple:
         least = next((c.min_length for c in constraints if isinstance(c, MinLen)), 0)
+        most = next((f", at most {c.max_length}" for c in constraints if isinstance(c, MaxLen)), "")
         items = _describe(get_args(hint)[0], plural=True)
-        return f"a list of {items}{', at least one' if least else ''}"
+        return f"a list of {items}{', at least one' if least else ''}{most}"
     word = _WORDS.get(origin, _WORDS[dict])[plural]
-    bounds = [f"{sign} {getattr(c, name)}" for c in constraints for kind, sign, name in _BOUNDS if isinstance(c, kind)]
+    bounds = [
+        f"{sign} {_bound(getattr(c, name))}" for c in constraints for kind, sign, name in _BOUNDS if isinstance(c, kind)
+    ]
     if any(isinstance(c, MinLen) for c in constraints):
         word += " that is not empty"
     if most := next((c.max_length for c in constraints if isinstance(c, MaxLen)), 0):
         word += f" of at most {most:,} characters"
     return f"{word} {' and '.join(bounds)}".rstrip()
+
+
+def _bound(number: Any) -> str:
+    return f"{number:g}" if isinstance(number, float) else str(number)
 
 
 def _allowed_names(at: _Located) -> list[str]:

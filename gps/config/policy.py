@@ -1,12 +1,14 @@
 """`[algorithm.policy]`: the neural policy and its training."""
 
+import itertools
 from typing import Annotated, Literal, Self
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import Field, model_validator
 
 from gps.config.dynamics import MixturePriorConfig, NoPriorConfig
 from gps.config.section import ListOf, Section, usual_name
+from gps.config.sizes import require_weights
 
 Prior = Annotated[
     Annotated[MixturePriorConfig | NoPriorConfig, Field(discriminator="name")],
@@ -25,9 +27,13 @@ class ConvolutionalConfig(Section):
     """Convolutions before the hidden layers, for images. Each of the last channels becomes one point of the image."""
 
     name: Literal["convolutional"] = "convolutional"
-    channels: ListOf[Annotated[int, Ge(1)]] = Field(default=(8, 16), description="outputs of each convolution")
-    kernels: ListOf[Annotated[int, Ge(1)]] = Field(default=(5, 3), description="side of each kernel, in pixels")
-    strides: ListOf[Annotated[int, Ge(1)]] = Field(
+    channels: ListOf[Annotated[int, Ge(1), Le(1024)]] = Field(
+        default=(8, 16), max_length=100, description="outputs of each convolution"
+    )
+    kernels: ListOf[Annotated[int, Ge(1), Le(1024)]] = Field(
+        default=(5, 3), description="side of each kernel, in pixels"
+    )
+    strides: ListOf[Annotated[int, Ge(1), Le(1024)]] = Field(
         default=(2, 1),
         description="stride of each kernel, in pixels; an object to locate should be wider than twice their product",
     )
@@ -37,6 +43,8 @@ class ConvolutionalConfig(Section):
         if not len(self.channels) == len(self.kernels) == len(self.strides) >= 1:
             counts = f"{len(self.channels)}, {len(self.kernels)} and {len(self.strides)}"
             raise ValueError(f"channels, kernels and strides: expected one of each for every convolution, got {counts}")
+        inner = itertools.pairwise((3, *self.channels))
+        require_weights(sum(a * b * kernel**2 for (a, b), kernel in zip(inner, self.kernels, strict=True)))
         return self
 
 
@@ -54,12 +62,16 @@ class PolicyConfig(Section):
     """`[algorithm.policy]`: the neural policy and its training in each iteration."""
 
     network: Network = None
-    hidden: ListOf[Annotated[int, Ge(1)]] = Field(default=(64, 64), description="units of each hidden layer")
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(64, 64), max_length=100, description="units of each hidden layer"
+    )
     activation: Literal["relu", "tanh"] = Field(default="relu", description="activation of the hidden layers")
     steps: int = Field(default=4000, ge=1, description="largest number of mini-batches in an iteration")
     batch: int = Field(default=32, ge=1, description="samples per mini-batch")
     learning_rate: float = Field(
-        default=1e-3, gt=0, description="learning rate of Adam; it falls to a hundredth over the steps of an iteration"
+        default=1e-3,
+        gt=0,
+        description="learning rate of Adam; it falls to a hundredth over the steps of an iteration",
     )
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay per step, relative to the learning rate")
     held_out: float = Field(
@@ -73,3 +85,8 @@ class PolicyConfig(Section):
         default=1e-3, gt=0, description="smallest standard deviation of the noise, relative to the actions' size"
     )
     prior: Prior = MixturePriorConfig(memory=1)
+
+    @model_validator(mode="after")
+    def _few_weights(self) -> Self:
+        require_weights(sum(a * b for a, b in itertools.pairwise(self.hidden)))
+        return self

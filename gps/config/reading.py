@@ -57,6 +57,8 @@ def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> E
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{place}: {_explain_syntax(error)}") from None
+    except ValueError:  # Python reads no integer of thousands of digits
+        raise ConfigError(f"{place}: an integer has too many digits") from None
     except RecursionError:
         raise ConfigError(f"{place}: nested too deeply") from None
     places: dict[KeyPath, str] = {}
@@ -153,7 +155,7 @@ def parse_value(text: str) -> Any:
     """Return the TOML value that the text is, otherwise the text itself."""
     try:
         table = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # not TOML, or an integer of thousands of digits
         return text
     return table["value"] if table.keys() == {"value"} else text
 

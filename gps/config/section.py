@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from annotated_types import Ge
-from pydantic import BaseModel, ConfigDict, Strict
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Strict, ValidationInfo, field_validator
 
 from gps.config.explaining import PluggedNames, UsualName
+from gps.config.sizes import require_finite, require_sane
 from gps.extensions import plugins
 
 Item = TypeVar("Item")
@@ -19,9 +20,21 @@ RELATIVE = "relative to the experiment's directory"
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable; only integers are converted to numbers; no unknown keys, NaN or infinity."""
+    """Base of all sections: immutable; only integers are converted to numbers; no unknown keys, NaN or infinity.
+
+    Numbers of a size that nothing can have are refused too: see `gps.config.sizes`.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _sane(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        require_sane(value, any(isinstance(mark, Le) for mark in field.metadata))
+        if isinstance(value, dict) or (isinstance(value, tuple) and any(isinstance(item, dict) for item in value)):
+            require_finite(value)
+        return value
 
     def anchor(self, directory: Path) -> Self:
         """Return the section with its relative paths made absolute, relative to `directory`."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gps.builders import require_memory
 from gps.config import ExperimentConfig, load
 from gps.config.algorithm import DistillationBase, GuidedBase
 from gps.conformance import environment as rules
@@ -57,6 +58,7 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
     small = config.model_copy(update={"algorithm": _lighten(config.algorithm)})
     directory = source if source.is_dir() else source.parent
     with closing(Experiment(small, directory)) as built:
+        require_memory(config, built.problem)
         _ = built.starts  # a condition that cannot be is an error, not a finding
         findings = tuple(_examine(built, directory))
         summary = _summarize(built)

@@ -5,6 +5,9 @@ server as a thread of the run, `gps view` as a separate process. The page reques
 is read once, at the first request for it. The server serves only the page and the run's numbers, and never uses a part
 of an address as a path on the disk.
 
+A connection has a deadline and there are at most `MOST_CONNECTIONS`, so that slow or many ones cannot take the file
+descriptors of the run. Whatever happens to the server, the run goes on.
+
 Pages of other sites can neither read (the `Host` header must be this server's, which defeats DNS names that point here)
 nor act (a POST needs the token that only the page holds).
 """
@@ -16,7 +19,9 @@ import dataclasses
 import json
 import re
 import secrets
+import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -36,6 +41,11 @@ if TYPE_CHECKING:
     from gps.runs import Run
 
 ADDRESS = "127.0.0.1"
+MOST_CONNECTIONS = 64
+"""Connections at the same time; more are answered with 503."""
+PATIENCE, LONGEST = 10.0, 60.0
+"""Seconds for a client to send its request, and for the whole connection."""
+_FULL = b"HTTP/1.0 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
 _MAX_BODY = 1 << 10
 _KEPT_DETAILS = _KEPT_RECORDS = 8
 
@@ -130,6 +140,54 @@ class Watched:
 # -- the server ------------------------------------------------------------------------------------------------------
 
 
+class _Listener(ThreadingHTTPServer):
+    """Serves each connection in a thread, a few at a time, and ends those that last too long."""
+
+    daemon_threads = True
+    request_queue_size = 2 * MOST_CONNECTIONS  # with few, a client waits seconds for its second try
+    owner: Server
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__(address, _Handler)
+        self._deadlines: dict[socket.socket, float] = {}
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            full = len(self._deadlines) >= MOST_CONNECTIONS
+            if not full:
+                self._deadlines[request] = time.monotonic() + PATIENCE
+        if not full:
+            super().process_request(request, client_address)
+            return
+        with contextlib.suppress(OSError):
+            request.settimeout(0)
+            request.send(_FULL)
+        self.shutdown_request(request)
+
+    def extend(self, request: Any) -> None:
+        """Give a connection whose request has come the time for the answer."""
+        with self._lock:
+            self._deadlines[request] = time.monotonic() + LONGEST
+
+    def service_actions(self) -> None:
+        """End the connections that are too slow: their threads then read or write no more. Called all the time."""
+        now = time.monotonic()
+        with self._lock:
+            for request, deadline in self._deadlines.items():
+                if deadline < now:
+                    with contextlib.suppress(OSError):
+                        request.shutdown(socket.SHUT_RDWR)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._deadlines.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print nothing: the terminal belongs to the run."""
+
+
 class Server:
     """Serves the page of a run from a separate thread. Use it as a context manager.
 
@@ -144,12 +202,11 @@ class Server:
         self.token = secrets.token_urlsafe(24)
         self.watched: Watched | None = None
         try:
-            self._http = ThreadingHTTPServer((ADDRESS, port), _Handler)
+            self._http = _Listener((ADDRESS, port))
         except (OSError, OverflowError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or error
             raise RunError(f"--port {port}: not available: {reason}; 0 selects a free port") from None
-        self._http.daemon_threads = True
-        self._http.owner = self  # type: ignore[attr-defined]
+        self._http.owner = self
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
 
     @property
@@ -218,7 +275,12 @@ class _Handler(BaseHTTPRequestHandler):
     """Answers the page's requests."""
 
     server_version, sys_version = "gps", ""
-    timeout = 30  # seconds after which a silent connection is closed
+    server: _Listener
+
+    def parse_request(self) -> bool:
+        understood = super().parse_request()
+        self.server.extend(self.connection)
+        return understood
 
     def do_GET(self) -> None:
         self._answer(self._read)
@@ -229,7 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, action: Callable[[Server], tuple[str, str]]) -> None:
         """Send what `action` returns, a media type and a text, or the reason for a refusal."""
         status, kind = 200, "application/json"
-        server: Server = self.server.owner  # type: ignore[attr-defined]
+        server = self.server.owner
         try:
             if self.headers.get("Host") not in server.hosts:
                 raise _Refused(403, "the Host header is not that of this server")
@@ -238,6 +300,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, text = refusal.status, json.dumps({"error": str(refusal)})
         except GpsError as error:  # the run is being rewritten, or is damaged: the page retries
             status, text = 503, json.dumps({"error": str(error)})
+        except Exception as error:
+            status, text = 500, json.dumps({"error": f"unexpected {type(error).__name__}: {error}"})
         content = text.encode()
         with contextlib.suppress(ConnectionError, TimeoutError):  # the client has disconnected
             self.send_response(status)

@@ -50,6 +50,13 @@ def python(*arguments: object, **options: Any) -> contextlib.AbstractContextMana
     return start(sys.executable, *arguments, **options)
 
 
+def run_python(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run `python ARGUMENTS` to its end; return its exit code and what it printed."""
+    with python(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options) as process:
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
 def gps_command(*arguments: object, **options: Any) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """Start `gps ARGUMENTS`, as `start` does."""
     return python("-m", "gps.cli", *arguments, **options)

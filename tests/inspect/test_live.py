@@ -1,17 +1,22 @@
 """The live page's server: bound to this machine, closed to other sites, true to a run that grows or is done again."""
 
+import contextlib
 import http.client
 import json
+import os
 import signal
+import socket
 import subprocess
 import threading
+import time
 
 import pytest
-from helpers.processes import gps_command
+from helpers.processes import gps_command, wait_until
 from helpers.runs import append, make_policy_run, make_run
 
 from gps import cli
 from gps.errors import RunError
+from gps.inspect import live
 from gps.inspect.live import Live, Server
 from gps.runs import Run, control
 
@@ -168,6 +173,74 @@ def test_requests_are_checked_and_obeyed(server, run):
         assert ask(server, "GET", "/version")[1]["state"] == "stopping"
 
 
+# -- load ------------------------------------------------------------------------------------------------------------
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def connect(server: Server) -> socket.socket:
+    host, port = server.hosts[0].split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_slow_connections_are_few_and_end(run, monkeypatch):
+    monkeypatch.setattr(live, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(live, "PATIENCE", 3.0)
+    with Server() as server, contextlib.ExitStack() as clients:
+        server.show(run)
+        before, begun = open_files(), time.monotonic()
+        slow = [clients.enter_context(connect(server)) for _ in range(300)]
+        answers = []
+        for client in slow:
+            with contextlib.suppress(OSError):  # it was refused
+                client.sendall(b"GET / HTTP/1.0")  # the request never ends
+        for client in slow[8:]:
+            try:
+                answers.append(client.recv(12))
+            except ConnectionError:
+                answers.append(b"")
+        assert set(answers) <= {b"HTTP/1.0 503", b""} and b"HTTP/1.0 503" in answers
+        assert open_files() <= before + 300 + 8 + 2
+        if time.monotonic() < begun + 2.5:
+            assert ask_or_full(server) == 503
+        wait_until(lambda: ask_or_full(server) == 200, 30)
+        assert slow[0].recv(1) == b""  # ended by the server
+    wait_until(lambda: open_files() <= before, 30)
+
+
+def ask_or_full(server: Server) -> int:
+    """The status of a request; 503 if the connection was closed before."""
+    try:
+        with connect(server) as client:
+            client.sendall(f"GET /version HTTP/1.0\r\nHost: {server.hosts[0]}\r\n\r\n".encode())
+            return int(client.recv(12).split()[1])
+    except (ConnectionError, IndexError):
+        return 503
+
+
+def test_a_client_that_drips_ends_at_the_deadline(server, monkeypatch):
+    monkeypatch.setattr(live, "PATIENCE", 1.0)
+    with connect(server) as client:
+        begun = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < begun + 20:
+                client.sendall(b"G")
+                time.sleep(0.1)
+        assert time.monotonic() - begun < 10
+
+
+def test_an_unexpected_error_is_an_answer(server, monkeypatch, capfd):
+    def fail(self):
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(live.Watched, "version", fail)
+    assert ask(server, "GET", "/version") == (500, {"error": "unexpected ZeroDivisionError: by\nzero"})
+    assert ask(server, "GET", "/")[0] == 200
+    assert capfd.readouterr() == ("", "")
+
+
 # -- the commands ----------------------------------------------------------------------------------------------------
 
 
@@ -198,13 +271,13 @@ def test_view_serves_until_ctrl_c(run):
 
 def test_live_serves_a_run_from_its_first_moment_to_its_end(run):
     said = []
-    with Live(said.append) as live:
+    with Live(said.append) as served:
         with run:
-            live.on_start(run, None, 4)
+            served.on_start(run, None, 4)
             (text,) = said
-            assert text == f"live page: {live.server.url}"
-            assert ask(live.server, "GET", "/version")[1]["state"] == "running"
-        assert ask(live.server, "GET", "/version")[1]["state"] == "stopped"
+            assert text == f"live page: {served.server.url}"
+            assert ask(served.server, "GET", "/version")[1]["state"] == "running"
+        assert ask(served.server, "GET", "/version")[1]["state"] == "stopped"
     with pytest.raises(ConnectionRefusedError):
-        ask(live.server, "GET", "/version")
+        ask(served.server, "GET", "/version")
     assert not [thread for thread in threading.enumerate() if "serve_forever" in thread.name]

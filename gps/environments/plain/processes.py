@@ -70,7 +70,8 @@ class Processes:
                 self._all.append(_Worker())
             task = {"recipe": recipe, "state": state and list(state), "observation": observation and list(observation)}
             for k, worker in enumerate(self._all):
-                worker.channel.send({**task, "simulations": list(range(k, count, workers))})
+                share = list(range(k, count, workers))
+                worker.channel.send({**task, "simulations": share, "warns": k == 0})
             self.description, *_ = [self._receive_description(worker) for worker in self._all]
         except BaseException:
             self.close()

@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 from numpy.typing import NDArray
 
+from gps.environments import log_file
 from gps.environments.contract import Floats
 from gps.environments.parts import find_entries, require_distinct, whole
 from gps.environments.plain.recipe import Recipe, describe_exception
@@ -87,6 +88,7 @@ class Simulation:
         self, recipe: Recipe, state: Sequence[str] | None = None, observation: Sequence[str] | None = None
     ) -> None:
         self._env = env = recipe.make()
+        log_file.switch_off()
         try:
             if not isinstance(env, gymnasium.Env):
                 raise ConfigError(f"environment.id: {recipe.name!r} is a {type(env).__name__}, not a gymnasium.Env")
