@@ -14,9 +14,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
 from gps.builders.checks import per_entry
+from gps.builders.disturbances import disturb, list_inner_parts
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, list_missing_members
-from gps.environments.guard import Confirm, Guarded, ask_operator
+from gps.environments.guard import Abort, Confirm, Guarded, ask_operator
 from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
 from gps.environments.plain.recipe import Recipe, find_spec
@@ -41,7 +42,8 @@ def make_environment(
         ConfigError: if there is no such environment, it cannot be built with these options, or it breaks the contract.
     """
     keywords: dict[str, Any] = dict(config.options)
-    for key in ("state", "observation", "image_size", "frame_skip", "keyframe", "threads"):
+    keywords |= list_inner_parts(config)
+    for key in ("image_size", "frame_skip", "keyframe", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
     abort = None
@@ -65,20 +67,28 @@ def make_environment(
         built.close()
         name = config.mjcf or config.id
         raise ConfigError(f"environment: {name} has no actions; a MuJoCo model needs actuators, and a URDF has none")
-    if config.action_limits is None and abort is None and not config.confirm_reset:
-        return built
     try:
-        du = built.single_action_space.shape[0]
-        limits = None
-        if config.action_limits is not None:
-            low, high = (
-                np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
-            )
-            limits = low, high
-        return Guarded(built, limits, abort, (confirm or ask_operator) if config.confirm_reset else None)
+        return _guard(config, disturb(config, built, find_horizon(config, built)), abort, confirm)
+    except PartError as error:
+        built.close()
+        raise ConfigError(f"environment.{one_line(error)}") from error
     except BaseException:
         built.close()
         raise
+
+
+def _guard(
+    config: EnvironmentConfig, environment: BatchEnvironment, abort: Abort | None, confirm: Confirm | None
+) -> BatchEnvironment:
+    """The environment with the action limits, the abort rule and the confirmation of its experiment."""
+    if config.action_limits is None and abort is None and not config.confirm_reset:
+        return environment
+    limits = None
+    if config.action_limits is not None:
+        du = environment.single_action_space.shape[0]
+        low, high = (np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits)
+        limits = low, high
+    return Guarded(environment, limits, abort, (confirm or ask_operator) if config.confirm_reset else None)
 
 
 def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., BatchEnvironment]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gps.builders.costs import make_cost, make_reward_model
+from gps.builders.disturbances import find_half_ranges
 from gps.config import ExperimentConfig
 from gps.environments.contract import BatchEnvironment
 from gps.observations import Sight
@@ -22,7 +23,7 @@ def make_problem(config: ExperimentConfig, directory: Path, environment: BatchEn
         environment.single_action_space.low, environment.single_action_space.high
     ))  # fmt: skip
     return Problem(
-        cost=make_cost(config, directory, environment.state_layout, dx, du, horizon),
+        cost=make_cost(config, directory, environment.state_layout, dx, du, horizon, find_half_ranges(low, high)),
         dx=dx,
         du=du,
         horizon=horizon,
