@@ -10,7 +10,7 @@ from gps.config.environment import EnvironmentConfig
 from gps.config.noise import NoiseConfig
 from gps.environments.contract import BatchEnvironment, Floats
 from gps.environments.disturbed import LAST_ACTION, Disturbance, Disturbed, Redraw, names_last_action
-from gps.environments.parts import Layout, find_entries, whole
+from gps.environments.parts import Layout, find_entries, name_part, whole
 from gps.errors import ConfigError
 
 
@@ -73,10 +73,14 @@ def _size_up(noise: NoiseConfig, environment: BatchEnvironment) -> Disturbance:
     if (layout := environment.observation_layout) is not None:
         numbers = {part: where for part, where in layout.items() if part not in environment.observation_pictures}
         do = sum(part.stop - part.start for part in layout.values())
-        observation = _spread(noise.observation, numbers, do, f"{where}.observation")
-        measured = _match(numbers, environment.state_layout, do)
+        measured = _match(numbers, environment, do)
+        usual = 0.0 if isinstance(noise.state, Mapping) else noise.state
+        given = usual if noise.observation is None else noise.observation
+        observation = _spread(given, numbers, do, f"{where}.observation")
+        if noise.observation is None:
+            observation[measured >= 0] = 0.0
         measured[observation > 0] = -1
-    elif noise.observation:
+    elif noise.observation is not None:
         raise ConfigError(f"{where}.observation: the policy observes the state here; set {where}.state")
     return Disturbance(
         state=_spread(noise.state, environment.state_layout, dx, f"{where}.state"),
@@ -103,14 +107,15 @@ def _spread(deviations: float | Mapping[str, Any], layout: Layout, width: int, k
     return result
 
 
-def _match(parts: Layout, state: Layout, width: int) -> np.ndarray:
-    """The entry of the state that each entry of the observation shows, (width,); -1 for none."""
+def _match(parts: Layout, environment: BatchEnvironment, width: int) -> np.ndarray:
+    """The entry of the state that each entry of the observation shows, by its name, (width,); -1 for none."""
+    names = {entry.name: i for i, entry in enumerate(environment.state_entries)}
     result = np.full(width, -1)
     for part, place in parts.items():
         try:
-            result[place] = find_entries(part, state)
+            result[place] = find_entries(part, environment.state_layout)
         except ValueError:
-            continue
+            result[place] = [names.get(name, -1) for name in name_part(part, place.stop - place.start)]
     return result
 
 

@@ -41,9 +41,7 @@ class QuadraticCostConfig(_CostConfig):
     @model_validator(mode="after")
     def _relative_action(self) -> Self:
         if self.relative and self.on != ("action",):
-            raise ValueError(
-                f'relative: a part of the state has no range, so it needs on = "action", got {list(self.on)}'
-            )
+            raise ValueError(f'relative: only an action has a range, so it needs on = "action", got {list(self.on)}')
         return self
 
 

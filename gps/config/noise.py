@@ -21,9 +21,10 @@ class NoiseConfig(Section):
         description="standard deviation of the sensor noise on the state, in units of the state; one number, or a "
         "table with one per part, or a list with one per entry of a part",
     )
-    observation: Deviations = Field(
-        default=0.0,
-        description="the same for parts of the policy's observation; parts that are also in the state show its noise",
+    observation: Deviations | None = Field(
+        default=None,
+        description="the same for the policy's observation; default: what is also in the state shows its noise, and "
+        "other numbers have the noise of `state` if that is one number",
     )
     action: Deviation = Field(
         default=0.0,
