@@ -101,6 +101,14 @@ def test_a_noisy_experiment_passes_its_check(tmp_path):
     assert examination.ok, str(examination)
 
 
+@pytest.mark.parametrize("noise", [{"delay": 2}, {"rate_limit": 0.1}])
+def test_a_delay_without_the_last_action_is_a_finding(noise, tmp_path):
+    examination = gps.check(write(tmp_path, changed(POINT_MASS, environment={"noise": noise})))
+    (found,) = [finding for finding in examination.findings if not finding.ok]
+    assert "the state holds the last action" in found.rule
+    assert found.remedy == 'add "last_action" to environment.state'
+
+
 def test_the_console_says_that_an_evaluation_was_noisy(noisy, capsys):
     assert cli.main(["show", str(noisy.path)]) == 0
     assert "final controllers, 10 episodes from each start under the environment's noise:" in capsys.readouterr().out

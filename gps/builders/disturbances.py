@@ -80,7 +80,7 @@ def _size_up(noise: NoiseConfig, environment: BatchEnvironment) -> Disturbance:
         if noise.observation is None:
             observation[measured >= 0] = 0.0
         measured[observation > 0] = -1
-    elif noise.observation is not None:
+    elif noise.observation:
         raise ConfigError(f"{where}.observation: the policy observes the state here; set {where}.state")
     return Disturbance(
         state=_spread(noise.state, environment.state_layout, dx, f"{where}.state"),

@@ -8,6 +8,7 @@ import numpy as np
 from gps import builders
 from gps.conformance.finding import Finding
 from gps.environments.contract import BatchEnvironment
+from gps.environments.disturbed import LAST_ACTION
 from gps.experiment import Experiment
 from gps.linear_gaussian.initial import zero
 from gps.policies.played import LocalControllers
@@ -89,6 +90,19 @@ def check_limits(rollouts: Rollouts, built: Experiment) -> Finding:
         rule,
         f"entry {entry} was {value:.4g} in condition {m}, sample {n}, step {t}",
         'report the action as applied in info["action"], or widen the action space',
+    )
+
+
+def check_memory(built: Experiment) -> Finding:
+    rule = "the state holds the last action, which a delay or a rate limit makes part of it"
+    if LAST_ACTION in built.environment.state_layout:
+        return Finding(rule)
+    noise = built.config.environment.noise
+    which = f"a delay of {noise.delay} steps" if noise.delay else f"a rate limit of {noise.rate_limit}"
+    return Finding(
+        rule,
+        f"{which} lets the next state depend on actions that the controllers do not see",
+        f'add "{LAST_ACTION}" to environment.state',
     )
 
 

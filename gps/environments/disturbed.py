@@ -99,9 +99,9 @@ class Disturbed(Wrapper):
         self._entries = entries
         self._state_entries = tuple([*env.state_entries, *self._name_commands()][i] for i in entries)
         self.set_spaces(Box(-np.inf, np.inf, (len(entries),), np.float64), space)
-        if env.mechanics is not None:
-            moved = {name: _move(getattr(env.mechanics, name), entries) for name in ("position", "velocity")}
-            self.mechanics = dataclasses.replace(env.mechanics, **moved)
+        if (own := env.mechanics) is not None:
+            position, velocity = (_move(part, entries) for part in (own.position, own.velocity))
+            self.mechanics = dataclasses.replace(own, position=position, velocity=velocity)
         if env.observation_layout is not None:
             do = sum(part.stop - part.start for part in env.observation_layout.values())
             of = "observation"
@@ -140,7 +140,7 @@ class Disturbed(Wrapper):
             options.pop("condition", None)
             options["conditions"] = conditions
         states, info = self.env.reset(seed=seed, options=options)
-        begun = info.get("action", np.zeros(self.action_space.shape))
+        begun = info.get("action", np.zeros_like(self._commands[:, 0]))
         self._commands[started] = np.clip(begun, self._low, self._high)[started, None]
         return self._measure(states, info, self._draw())
 
