@@ -10,6 +10,7 @@ import gps
 from gps import cli
 from gps.errors import ConfigError
 from gps.evaluation import evaluate, restore
+from gps.inspect.report.page import write_report
 
 NOISE = {"state": {"qpos": 0.02, "qvel": 0.05}, "action": 0.1, "delay": 1, "rate_limit": 0.8}
 NOISY = changed(
@@ -112,6 +113,11 @@ def test_a_delay_without_the_last_action_is_a_finding(noise, tmp_path):
 def test_the_console_says_that_an_evaluation_was_noisy(noisy, capsys):
     assert cli.main(["show", str(noisy.path)]) == 0
     assert "final controllers, 10 episodes from each start under the environment's noise:" in capsys.readouterr().out
+
+
+def test_the_report_says_that_the_evaluation_was_noisy(noisy, tmp_path):
+    write_report(noisy, tmp_path / "report.html")
+    assert "The final controllers, under the environment's noise, " in (tmp_path / "report.html").read_text()
 
 
 def test_a_video_repeats_the_noisy_episode(noisy):

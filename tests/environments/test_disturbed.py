@@ -378,8 +378,20 @@ def test_nonsense_is_refused_with_a_sentence(settings, message, tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("factor", [0.0, -1.0])
-def test_a_mass_stays_positive(factor):
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        ({"body_mass": {"cup": 0.0}}, "scale of body_mass: a factor must be positive"),
+        ({"body_mass": {"*": -1.0}}, "scale of body_mass: a factor must be positive"),
+        (2.0, "scale: must be a mapping, or a list of mappings, got 2.0"),
+        ([2.0], "scale: must be a mapping, got 2.0"),
+        ({"body_mass": 2.0}, "scale of body_mass: expected 3 numbers, got 2.0"),
+        ({"body_mass": {"cup": "heavy"}}, "scale of body_mass of 'cup': expected numbers, got 'heavy'"),
+        ({"geom_friction": {"bine": 1.0}}, "geom_friction: geom 'bine' is unknown; did you mean 'bone'"),
+        ({"geom_type": {"bone": 1.0}}, "model: unknown field 'geom_type'"),
+    ],
+)
+def test_a_scale_that_cannot_be(scale, message):
     environment = MujocoEnv(1, mjcf=ARM, state=["qpos"])
-    with pytest.raises(ValueError, match="scale of body_mass: a factor must be positive"):
-        environment.reset(options={"condition": {"scale": {"body_mass": {"cup": factor}}}})
+    with pytest.raises(ValueError, match=message):
+        environment.reset(options={"condition": {"scale": scale}})

@@ -110,8 +110,10 @@ class Conditions:
             offset = read_numbers(value, (3,), f"body_offset of {body!r}")
             i = identify(model, mujoco.mjtObj.mjOBJ_BODY, body, "body_offset: body")
             start.edits.append(("body_pos", i, model.body_pos[i] + offset))
-        tables = condition.get("scale", ())
-        for table in [tables] if isinstance(tables, Mapping) else tables:
+        given = condition.get("scale", ())
+        if not isinstance(given, Mapping | list | tuple):
+            raise ValueError(f"scale: must be a mapping, or a list of mappings, got {given!r}")
+        for table in [given] if isinstance(given, Mapping) else given:
             for name in _read_mapping({"scale": table}, "scale"):
                 self._scale(start, name, _read_factors(model, name, table[name]))
         return start
