@@ -10,6 +10,7 @@ import numpy as np
 from gps.algorithms.algorithm import AlgorithmState
 from gps.algorithms.local.execution import make_executable
 from gps.builders import require_memory_for_episodes
+from gps.config import FILE_NAME, ExperimentConfig, parse
 from gps.errors import ConfigError, RunError
 from gps.experiment import Experiment, rebuild
 from gps.inspect.statistics import Estimate, estimate, mean, share
@@ -20,7 +21,12 @@ from gps.runs import Run
 from gps.sampling import Policy, draw_noise
 
 Noise = Literal["none", "policy"] | float
-"""No noise, the policy's own covariance, or white noise of a standard deviation in units of action."""
+"""No exploration, the policy's own covariance, or white noise of a standard deviation in units of action.
+
+The environment's own noise comes on top."""
+
+SETTABLE = ("environment.noise", "environment.randomise")
+"""The sections that an evaluation may set."""
 
 Starts = Literal["trained", "unseen"]
 """The conditions of the experiment, or its test conditions."""
@@ -59,6 +65,7 @@ class FreshEvaluation:
     rollouts: Rollouts
     costs: np.ndarray  # (M, E, T)
     repeated: bool  # True if nothing was random, so that one episode of each condition stands for all
+    noisy: bool  # True if the environment has noise of its own
 
     @property
     def scores(self) -> list[Score]:
@@ -77,6 +84,7 @@ def evaluate(
     fresh: bool = False,
     starts: Starts = "trained",
     player: Choice = "learned",
+    overrides: Sequence[str] = (),
 ) -> FreshEvaluation:
     """Run what an iteration has learned on fresh episodes.
 
@@ -87,12 +95,13 @@ def evaluate(
         fresh: start each episode from a seed of its own in place of its condition's.
         starts: where to start.
         player: what to run.
+        overrides: other noise and other random models than the experiment's: `"environment.noise.state=0.02"`.
 
     Raises:
         GpsError: if there is no such iteration, policy or start, the experiment cannot be built any more, or its starts
             have no seed.
     """
-    with restore(run, iteration) as (built, state):
+    with restore(run, iteration, overrides) as (built, state):
         conditions = _find_conditions(built, starts)
         require_memory_for_episodes(len(conditions), episodes, built.problem)
         policy, draws = prepare(built, state, noise, episodes, seed, player, len(conditions))
@@ -102,11 +111,12 @@ def evaluate(
             raise ConfigError(f"{who} knows its own start alone: from unseen ones only a policy can be run")
         if fresh:
             rollouts, costs = _run_from_fresh_starts(built, policy, draws, conditions, seed)
-            return FreshEvaluation(*known, rollouts, costs, repeated=False)
-        if episodes > 1 and not draws.any() and _is_deterministic(built, policy, draws, conditions):
+            return FreshEvaluation(*known, rollouts, costs, repeated=False, noisy=built.environment.noisy)
+        if episodes > 1 and not draws.any() and _is_deterministic(built, policy, draws, conditions, seed):
             draws = draws[:, :1]
-        rollouts, costs = built.evaluate(policy, draws, conditions)
-    return FreshEvaluation(*known, rollouts, costs, repeated=draws.shape[1] < episodes)
+        rollouts, costs = built.evaluate(policy, draws, conditions, seed)
+        noisy = built.environment.noisy
+    return FreshEvaluation(*known, rollouts, costs, repeated=draws.shape[1] < episodes, noisy=noisy)
 
 
 def _find_conditions(built: Experiment, starts: Starts) -> Sequence[Mapping]:
@@ -119,19 +129,43 @@ def _find_conditions(built: Experiment, starts: Starts) -> Sequence[Mapping]:
 
 
 @contextlib.contextmanager
-def restore(run: Run, iteration: int | None = None, **options: Any) -> Iterator[tuple[Experiment, AlgorithmState]]:
+def restore(
+    run: Run, iteration: int | None = None, overrides: Sequence[str] = (), **options: Any
+) -> Iterator[tuple[Experiment, AlgorithmState]]:
     """A run's experiment, built again, and the algorithm's state after an iteration (None: the last).
 
     Args:
+        overrides: of the keys in `SETTABLE`.
         options: further keyword arguments of the environment's constructor.
+
+    Raises:
+        ConfigError: for an override of another key, or one that changes the state for which a controller was learned.
     """
     iteration = run.iterations.resolve(iteration)
-    config = run.config
+    config = _override(run.config, overrides)
     if options:
         environment = config.environment.model_copy(update={"options": {**config.environment.options, **options}})
         config = config.model_copy(update={"environment": environment})
     with contextlib.closing(rebuild(run, config)) as built:
+        if overrides and run.state_layout and run.state_layout != built.environment.state_layout:
+            raise ConfigError(
+                f"--set {' --set '.join(overrides)}: the state would be {_format(built.environment.state_layout)}, "
+                f"and the controllers were learned for {_format(run.state_layout)}"
+            )
         yield built, built.restore(run, iteration)
+
+
+def _override(config: ExperimentConfig, overrides: Sequence[str]) -> ExperimentConfig:
+    """The config with other noise."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        if not any(key == section or key.startswith(f"{section}.") for section in SETTABLE):
+            raise ConfigError(f"--set {override}: an evaluation may set {' and '.join(SETTABLE)} alone")
+    return parse(config.to_toml(), FILE_NAME, overrides) if overrides else config
+
+
+def _format(layout: Mapping[str, slice]) -> str:
+    return ", ".join(f"{part} [{where.start}:{where.stop}]" for part, where in layout.items())
 
 
 def prepare(
@@ -153,7 +187,7 @@ def prepare(
     policy = _find_policy(built, state, player)
     if noise == "policy":
         policy = _add_exploration(built, state, policy)
-        smoothing = built.config.algorithm.controller.smoothing
+        smoothing = built.config.algorithm.controller.noise_filter
         # Only a policy that carries over is run from another number of starts: its noise is the same from each.
         return policy, draw_noise(policy.repeat(-(-M // len(built.conditions))), episodes, smoothing, rng)[:M]
     shape = M, episodes, built.horizon, built.problem.du
@@ -198,13 +232,17 @@ def _run_from_fresh_starts(
         raise ConfigError("the starts of this environment are those of its conditions: they have no seed to change")
     M, E = draws.shape[:2]
     starts = [{**condition, "seed": seed + e} for condition in conditions for e in range(E)]
-    rollouts, costs = built.evaluate(policy.repeat(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts)
+    rollouts, costs = built.evaluate(policy.repeat(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts, seed)
     return rollouts.regroup(M), costs.reshape(M, E, -1)
 
 
-def _is_deterministic(built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping]) -> bool:
+def _is_deterministic(
+    built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping], seed: int
+) -> bool:
     """True if two episodes have the same bits."""
-    two, _ = built.evaluate(policy, draws[:, :2], conditions)
+    if built.environment.noisy:
+        return False
+    two, _ = built.evaluate(policy, draws[:, :2], conditions, seed)
     return np.array_equal(two.states[:, :1], two.states[:, -1:])
 
 

@@ -29,6 +29,11 @@ from gps.runs import Run, load_run
 from gps.runs.run import unusable_policy
 from gps.sampling import Policy, Starts, collect, draw_noise, read_starts
 
+EPISODES_UNDER_NOISE = 10
+"""Episodes of each start in an evaluation, where the environment is noisy."""
+
+_TRAINING, _EVALUATION = 0, 1  # the first number of a stream of the environment's noise
+
 
 class Experiment:
     """An experiment, built and ready to run.
@@ -109,7 +114,7 @@ class Experiment:
 
         watch.on_stage(iteration, "sample")
         sampled = algorithm.policy(state)
-        rollouts = self.sample(sampled, np.random.default_rng(seeds))
+        rollouts = self.sample(sampled, np.random.default_rng(seeds), iteration)
         clock.append(time.perf_counter())
         watch.on_stage(iteration, "fit")
         model = jax.block_until_ready(algorithm.fit(state, rollouts, fit_seed))  # type: ignore[no-untyped-call]
@@ -119,29 +124,38 @@ class Experiment:
         clock.append(time.perf_counter())
         return state, dataclasses.replace(record, seconds=Seconds(*np.diff(clock).tolist()))
 
-    def sample(self, policy: Policy, rng: np.random.Generator) -> Rollouts:
-        """N rollouts of each condition, with exploration noise."""
+    def sample(self, policy: Policy, rng: np.random.Generator, iteration: int) -> Rollouts:
+        """N rollouts of each condition, with exploration noise; the iteration decides the environment's own noise."""
         noise = draw_noise(policy, self.samples, self.config.algorithm.controller.noise_filter, rng)
         observe = self.algorithm.needs.observations
-        return collect(self.environment, policy, self.conditions, noise, self.config.seed, observe)
+        stream = (_TRAINING, iteration)
+        return collect(self.environment, policy, self.conditions, noise, self.config.seed, observe, stream)
 
     def evaluate(
-        self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping[str, Any]] | None = None
+        self,
+        policy: Policy,
+        noise: np.ndarray | None = None,
+        conditions: Sequence[Mapping[str, Any]] | None = None,
+        seed: int = 0,
     ) -> tuple[Rollouts, np.ndarray]:
-        """E episodes of each condition, and their costs (M, E, T).
+        """E episodes of each condition, and the costs of their true states, (M, E, T).
 
         Args:
-            noise: added to the actions, (M, E, T, du); None for one episode without.
+            noise: added to the actions, (M, E, T, du); None for one episode without, or for `EPISODES_UNDER_NOISE`
+                where the environment is noisy itself.
             conditions: to start from; None for the experiment's own.
+            seed: of the environment's own noise.
         """
         starts = self.conditions if conditions is None else conditions
         if noise is None:
-            noise = np.zeros((len(starts), 1, self.horizon, self.problem.du))
-        rollouts = collect(self.environment, policy, starts, noise, self.config.seed, observe=False)
-        return rollouts, self.problem.costs(rollouts)
+            episodes = EPISODES_UNDER_NOISE if self.environment.noisy else 1
+            noise = np.zeros((len(starts), episodes, self.horizon, self.problem.du))
+        stream = (_EVALUATION, seed)
+        rollouts = collect(self.environment, policy, starts, noise, self.config.seed, observe=False, stream=stream)
+        return rollouts, self.problem.costs(rollouts.true)
 
     def evaluations(self, state: AlgorithmState) -> Iterator[EvaluationRecord]:
-        """Episodes without noise of what has been learned, and of its teachers."""
+        """Episodes without exploration of what has been learned, and of its teachers."""
         final = self.algorithm.learned(state)
         yield EvaluationRecord(FINAL, final.player, *self.evaluate(final))
         unseen = self.config.environment.test_conditions
@@ -150,10 +164,17 @@ class Experiment:
         for teacher in self.algorithm.teachers(state):
             yield EvaluationRecord(teacher.player.value, teacher.player, *self.evaluate(teacher))
 
-    def make_environment_at_start(self) -> BatchEnvironment:
-        """Another environment, with one simulation of each condition at its start, for the caller to close."""
+    def make_environment_at_start(self, seed: int = 0) -> BatchEnvironment:
+        """Another environment, with one simulation of each condition at its start, for the caller to close.
+
+        Args:
+            seed: of its noise; its simulations repeat the first episodes of `evaluate`.
+        """
         environment = builders.make_environment(self.config.environment, self._directory, len(self.conditions))
-        environment.reset(options={"conditions": list(self.conditions)})
+        options: dict[str, Any] = {"conditions": list(self.conditions)}
+        if environment.noisy:
+            options["episodes"] = [(_EVALUATION, seed, m, 0) for m in range(len(self.conditions))]
+        environment.reset(seed=self.config.seed, options=options)
         return environment
 
     def close(self) -> None:

@@ -33,7 +33,9 @@ class Rollouts:
 
     Row t holds the state at step t and the action that was applied there (after the environment's limits). `mask` is
     False from the step on at which an episode had ended; the arrays are zero there. `observations` is None where a
-    policy sees the state itself, and `images` where it sees no pictures: see `observed`.
+    policy sees the state itself, and `images` where it sees no pictures: see `observed`. Under sensor noise, `states`
+    and observations are measured, and `truth` has the states without it; under action noise or a delay, `actions` are
+    the commands.
     """
 
     states: Float[np.ndarray, "M N T dx"]
@@ -47,6 +49,12 @@ class Rollouts:
     observations: Num[np.ndarray, "M N T do"] | None = None  # without the pictures
     images: UInt8[np.ndarray, "M N T H W C"] | None = None
     distance: Float[np.ndarray, "M N"] | None = None  # to the goal at the end, m; None where the environment says none
+    truth: Float[np.ndarray, "M N T dx"] | None = None  # the states without sensor noise; None where there is none
+
+    @property
+    def true(self) -> "Rollouts":
+        """The same episodes with their states as they were, not as they were measured."""
+        return self if self.truth is None else dataclasses.replace(self, states=self.truth, truth=None)
 
     @property
     def observed(self) -> Num[np.ndarray, "M N T do"] | Pixels:
@@ -90,7 +98,9 @@ class Rollouts:
         return ~np.any(np.all(self.mask, axis=2) | self.succeeded, axis=1)
 
 
-_PER_EPISODE = ("states", "actions", "noise", "rewards", "success", "mask", "observations", "images", "distance")
+_PER_EPISODE = (
+    "states", "actions", "noise", "rewards", "success", "mask", "observations", "images", "distance", "truth",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,7 +293,9 @@ class IterationRecord:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationRecord:
-    """Episodes without noise at the end of a run, one for each start.
+    """Episodes without exploration at the end of a run: one for each start, or several where the environment is noisy.
+
+    `costs` are those of the true states.
 
     `what` is a key of `gps.players.EVALUATIONS`: "final", what was learned, from the conditions; "unseen", the same
     from the test conditions; or the value of a `Player` who taught a policy, such as "local" or "expert".

@@ -62,12 +62,12 @@ def render(
     with _restore_drawable(run, iteration) as (built, state):
         path = path or Path(f"{run.name}-seed{run.seed}-iter{state.iteration - 1:03d}.webp")
         controllers, draws = prepare(built, state, noise, 1, seed)
-        rollouts, costs = built.evaluate(controllers, draws)
+        rollouts, costs = built.evaluate(controllers, draws, seed=seed)
         size = size or ((640, 480) if len(chosen) == 1 else (320, 240))
         dt = _find_period(built.environment)
         timing = video.Timing.of(dt, built.horizon, fps)
         with (
-            contextlib.closing(built.make_environment_at_start()) as environment,
+            contextlib.closing(built.make_environment_at_start(seed)) as environment,
             contextlib.closing(offscreen.make_pictures(environment, size, camera)) as pictures,
         ):
             frames = video.film(environment, pictures, rollouts, costs, chosen, timing.steps, dt)

@@ -96,6 +96,44 @@ def test_a_distance_without_parts_is_that_of_all_relative_sites():
     np.testing.assert_array_less(flat, total(jnp.array([0, 0, 0, 0, 1.0]), jnp.zeros(1), 0))
 
 
+def priced(cost: str, half_ranges=None):
+    """The cost of a state of qpos (2) and last_action (2 steps of 2 actions), as a function."""
+    config = parse(f'[environment]\nid = "x"\n[[cost]]\n{cost}\n')
+    layout = {"qpos": slice(0, 2), "last_action": slice(2, 6)}
+    return make_cost(config, Path(), layout, 6, 2, 3, half_ranges)
+
+
+def test_a_rate_is_that_of_the_newest_command():
+    x, u = jnp.array([9.0, 9.0, 1.0, 2.0, 7.0, 7.0]), jnp.array([1.5, 4.0])
+    assert priced('name = "rate"\nweight = [2.0, 1.0]')(x, u, 0) == pytest.approx(0.5 * (2 * 0.5**2 + 2.0**2))
+    relative = priced('name = "rate"\nrelative = true', np.array([0.5, 4.0]))
+    assert relative(x, u, 0) == pytest.approx(0.5 * (1.0**2 + 0.5**2))
+
+
+def test_a_weight_relative_to_the_range_does_not_depend_on_the_unit():
+    cost = priced('name = "quadratic"\nweight = 0.3\ntarget = [1.0, -20.0]\nrelative = true', np.array([2.0, 40.0]))
+    assert cost(jnp.zeros(6), jnp.array([3.0, 20.0]), 0) == pytest.approx(0.5 * 0.3 * (1.0 + 1.0))
+
+
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        ('name = "quadratic"\nrelative = true', "cost.0.relative: action 1 has no limits, so no range"),
+        ('name = "quadratic"\non = "qpos"\nrelative = true', r"relative: only an action has a range"),
+        ('name = "rate"\nweight = [1.0, 2.0, 3.0]', "cost.0.weight: expected one number or 2, got 3"),
+    ],
+)
+def test_weights_that_cannot_be(cost, message):
+    with pytest.raises(ConfigError, match=message):
+        priced(cost, np.array([1.0, np.nan]))
+
+
+def test_a_rate_without_the_last_action_says_what_to_add():
+    config = parse('[environment]\nid = "x"\n[[cost]]\nname = "rate"\n')
+    with pytest.raises(ConfigError, match=r'add "last_action" to environment.state .now qpos, site_position:tip-goal'):
+        make_cost(config, Path(), LAYOUT, 5, 1, 3)
+
+
 @pytest.mark.parametrize(
     "experiment",
     [

@@ -53,6 +53,12 @@ def test_an_experiment_of_the_guide_checks(files, tmp_path, request):
     assert gps.check(tmp_path, overrides).ok
 
 
+def test_the_noise_of_the_guide_checks(tmp_path):
+    (files,) = experiments("noise.md")
+    (tmp_path / "experiment.toml").write_text(files["experiment.toml"])
+    assert gps.check(tmp_path).ok
+
+
 @pytest.mark.parametrize("files", experiments("costs.md"), ids=["formula", "reward"])
 def test_the_costs_of_the_guide_check(files, tmp_path):
     for name, content in files.items():

@@ -4,32 +4,52 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+
 from gps.backend import jax, jnp
 from gps.builders.checks import call_factory, per_entry
 from gps.config import ExperimentConfig
-from gps.config.cost import DistanceCostConfig, PluginCostConfig, QuadraticCostConfig, RewardCostConfig, TaskCostConfig
-from gps.costs import Distance, Quadratic, Ramp, RewardModel, Sum, TaskCost
+from gps.config.cost import (
+    DistanceCostConfig,
+    PluginCostConfig,
+    QuadraticCostConfig,
+    RateCostConfig,
+    RewardCostConfig,
+    TaskCostConfig,
+)
+from gps.costs import Cost, Distance, Quadratic, Ramp, Rate, RewardModel, Sum, TaskCost
 from gps.dynamics.mixture import MixturePrior
+from gps.environments.disturbed import LAST_ACTION
 from gps.environments.parts import Layout, find_entries
 from gps.errors import ConfigError, one_line
 from gps.extensions import plugins, task_file
 
 
 def make_cost(
-    config: ExperimentConfig, directory: Path, layout: Layout, dx: int, du: int, T: int, names: Sequence[str] = ()
+    config: ExperimentConfig,
+    directory: Path,
+    layout: Layout,
+    dx: int,
+    du: int,
+    T: int,
+    names: Sequence[str] = (),
+    half_ranges: Float[np.ndarray, "du"] | None = None,
 ) -> Sum:
     """The sum of the experiment's `[[cost]]` sections that have a formula, a JAX function of (x, u, t).
 
     Args:
         layout: the slice of each part of the state.
         names: the name of each entry of the state.
+        half_ranges: half the range of each action, which weights may be relative to; NaN without limits, None if no
+            action has limits.
 
     Raises:
         ConfigError: for unknown parts of the state, lists of another length, and a `task.py` that does not fit.
     """
     return Sum(
         tuple(
-            _make_term(term, f"cost.{i}", directory, layout, dx, du, T, names)
+            _make_term(term, f"cost.{i}", directory, layout, dx, du, T, names, half_ranges)
             for i, term in enumerate(config.cost)
             if not isinstance(term, RewardCostConfig)
         )
@@ -49,15 +69,34 @@ def make_reward_model(config: ExperimentConfig) -> RewardModel | None:
 
 
 def _make_term(
-    term: Any, key: str, directory: Path, layout: Layout, dx: int, du: int, T: int, names: Sequence[str]
-) -> Quadratic | Distance | TaskCost:
+    term: Any,
+    key: str,
+    directory: Path,
+    layout: Layout,
+    dx: int,
+    du: int,
+    T: int,
+    names: Sequence[str],
+    half_ranges: np.ndarray | None,
+) -> Cost:
     ramp = Ramp(T, term.ramp, jnp.asarray(term.final_weight))
     match term:
         case QuadraticCostConfig():
             indices = None if term.on == ("action",) else _find_indices(term.on, layout, names, f"{key}.on")
             n = du if indices is None else len(indices)
             target, weight = (per_entry(getattr(term, name), n, f"{key}.{name}") for name in ("target", "weight"))
+            if term.relative:
+                weight = weight / _find_units(half_ranges, f"{key}.relative", du) ** 2
             return Quadratic(indices, target, weight, ramp)
+        case RateCostConfig():
+            if LAST_ACTION not in layout:
+                raise ConfigError(
+                    f'{key}: the change of the action needs the action before in the state; add "{LAST_ACTION}" to '
+                    f"environment.state (now {', '.join(layout)})"
+                )
+            unit = _find_units(half_ranges, f"{key}.relative", du) if term.relative else 1.0
+            newest = range(layout[LAST_ACTION].start, layout[LAST_ACTION].start + du)
+            return Rate(tuple(newest), per_entry(term.weight, du, f"{key}.weight") / unit**2, ramp)
         case DistanceCostConfig():
             on = term.on or tuple(part for part in layout if part.startswith("site_position:") and "-" in part)
             if not on:
@@ -85,6 +124,14 @@ def _find_indices(parts: tuple[str, ...], layout: Layout, names: Sequence[str], 
         return tuple(i for part in parts for i in find_entries(part, layout, names))
     except ValueError as error:
         raise ConfigError(f"{key}: {error}") from None
+
+
+def _find_units(half_ranges: np.ndarray | None, key: str, du: int) -> jax.Array:
+    """Half the range of each action; ConfigError where one has no limits."""
+    known = np.full(du, np.nan) if half_ranges is None else half_ranges
+    if (unlimited := np.flatnonzero(np.isnan(known))).size:
+        raise ConfigError(f"{key}: action {unlimited[0]} has no limits, so no range; give absolute weights")
+    return jnp.asarray(known)
 
 
 def _check_signature(function: Callable[..., Any], name: str, dx: int, du: int) -> None:

@@ -14,10 +14,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
 from gps.builders.checks import per_entry
+from gps.builders.disturbances import disturb, list_inner_parts
 from gps.config.environment import EnvironmentConfig
 from gps.environments.contract import BatchEnvironment, list_missing_members
 from gps.environments.folder import relative_to
-from gps.environments.guard import Confirm, Guarded, ask_operator
+from gps.environments.guard import Abort, Confirm, Guarded, ask_operator
 from gps.environments.gymnasium_mujoco import find_batch_class
 from gps.environments.parts import PartError
 from gps.environments.plain.recipe import Recipe, find_spec
@@ -42,7 +43,8 @@ def make_environment(
         ConfigError: if there is no such environment, it cannot be built with these options, or it breaks the contract.
     """
     keywords: dict[str, Any] = dict(config.options)
-    for key in ("state", "observation", "image_size", "frame_skip", "keyframe", "threads"):
+    keywords |= list_inner_parts(config)
+    for key in ("image_size", "frame_skip", "keyframe", "threads"):
         if (value := getattr(config, key)) is not None:
             keywords[key] = value
     if config.success is not None:
@@ -70,20 +72,28 @@ def make_environment(
     if built.single_action_space.shape == (0,):
         built.close()
         raise ConfigError(f"environment: {config.id} has no actions, so there is nothing to control")
-    if config.action_limits is None and abort is None and not config.confirm_reset:
-        return built
     try:
-        du = built.single_action_space.shape[0]
-        limits = None
-        if config.action_limits is not None:
-            low, high = (
-                np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits
-            )
-            limits = low, high
-        return Guarded(built, limits, abort, (confirm or ask_operator) if config.confirm_reset else None)
+        return _guard(config, disturb(config, built, find_horizon(config, built)), abort, confirm)
+    except PartError as error:
+        built.close()
+        raise ConfigError(f"environment.{one_line(error)}") from error
     except BaseException:
         built.close()
         raise
+
+
+def _guard(
+    config: EnvironmentConfig, environment: BatchEnvironment, abort: Abort | None, confirm: Confirm | None
+) -> BatchEnvironment:
+    """The environment with the action limits, the abort rule and the confirmation of its experiment."""
+    if config.action_limits is None and abort is None and not config.confirm_reset:
+        return environment
+    limits = None
+    if config.action_limits is not None:
+        du = environment.single_action_space.shape[0]
+        low, high = (np.asarray(per_entry(limit, du, "environment.action_limits")) for limit in config.action_limits)
+        limits = low, high
+    return Guarded(environment, limits, abort, (confirm or ask_operator) if config.confirm_reset else None)
 
 
 def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..., BatchEnvironment]:

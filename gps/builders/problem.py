@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gps.builders.costs import make_cost, make_reward_model
+from gps.builders.disturbances import find_half_ranges
 from gps.config import ExperimentConfig
 from gps.environments.contract import BatchEnvironment
 from gps.observations import Sight
@@ -23,7 +24,9 @@ def make_problem(config: ExperimentConfig, directory: Path, environment: BatchEn
     ))  # fmt: skip
     names = [entry.name for entry in environment.state_entries]
     return Problem(
-        cost=make_cost(config, directory, environment.state_layout, dx, du, horizon, names),
+        cost=make_cost(
+            config, directory, environment.state_layout, dx, du, horizon, names, find_half_ranges(low, high)
+        ),
         dx=dx,
         du=du,
         horizon=horizon,

@@ -35,7 +35,7 @@ def require_memory(config: ExperimentConfig, problem: Problem) -> None:
         ConfigError: if they are too large for a file or for the memory, or the noise is smoothed over more than an
             episode.
     """
-    smoothing = config.algorithm.controller.smoothing
+    smoothing = config.algorithm.controller.smoothing or 0.0
     if smoothing > problem.horizon:
         raise ConfigError(
             f"algorithm.controller.smoothing: {smoothing:g} time steps are more than an episode has: {problem.horizon}"
@@ -87,7 +87,7 @@ def count_memory(config: ExperimentConfig, problem: Problem) -> dict[str, int]:
     dz, settings = dx + du, config.algorithm
     d = dx + dz
     sizes = {"the rollouts": _count_rollouts(E, problem)}
-    if settings.controller.smoothing > 0:
+    if settings.controller.noise_filter > 0:
         sizes["the weights of the noise's smoothing"] = 2 * T * T
     if isinstance(settings, ModelBasedConfig) and not isinstance(settings, PluginAlgorithmConfig):
         sizes["the second derivatives of the cost at each sample"] = 2 * E * T * dz * dz

@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="start each episode from a different seed (Gymnasium environments)"
     )
+    about = "other noise than the experiment's: a key of environment.noise or environment.randomise; repeatable"
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=about)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -49,16 +51,18 @@ def main(args: argparse.Namespace) -> int:
     note_versions(run)
     chosen: tuple[Any, ...] = ("trained", "unseen") if args.starts == "all" else (args.starts,)
     settings = (args.iteration, args.episodes, args.noise, args.seed, args.fresh)
-    results = [evaluate(run, *settings, starts, args.controller) for starts in chosen]
+    results = [evaluate(run, *settings, starts, args.controller, args.set) for starts in chosen]
     first = results[0]
     repeated = all(result.repeated for result in results)
     if args.json:
         head = {"run": str(run.path), "iteration": first.iteration, "noise": args.noise, "seed": args.seed}
         head |= {"starts": args.starts, "controller": first.player.value, "deterministic": repeated}
+        head |= {"noisy": first.noisy, "set": args.set}
         print_json(head | {"scores": [score for result in results for score in result.scores]})
         return OK
     print(run.path)
-    print(f"{first.player.short} after iteration {first.iteration}, {_describe_noise(args.noise)}, seed {args.seed}")
+    noise = _describe_noise(args.noise, first.noisy)
+    print(f"{first.player.short} after iteration {first.iteration}, {noise}, seed {args.seed}")
     for line in _make_table(results):
         print(line)
     if repeated:
@@ -69,10 +73,14 @@ def main(args: argparse.Namespace) -> int:
     return OK
 
 
-def _describe_noise(noise: Any) -> str:
+def _describe_noise(noise: Any, noisy: bool) -> str:
+    """The noise of the episodes; `noisy` if the environment has its own."""
+    under = " under the environment's noise" if noisy else ""
     if noise == "policy":
-        return "with their own exploration noise"
-    return "without noise" if noise == "none" else f"with white noise of standard deviation {noise:g} on the actions"
+        return f"with their own exploration noise{under}"
+    if noise == "none":
+        return f"without exploration{under}" if noisy else "without noise"
+    return f"with white noise of standard deviation {noise:g} on the actions{under}"
 
 
 def _make_table(results: Sequence[FreshEvaluation]) -> list[str]:

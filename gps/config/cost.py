@@ -1,8 +1,8 @@
 """`[[cost]]`: the terms of the cost, which are summed."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from gps.config.section import ListOf, NonNegative, Section, plugin_names
 
@@ -31,6 +31,29 @@ class QuadraticCostConfig(_CostConfig):
     )
     weight: NonNegative | ListOf[NonNegative] = Field(
         default=1.0, description="weight; one number, or a list with one per dimension"
+    )
+    relative: bool = Field(
+        default=False,
+        description="the weight counts for an action in units of half its range, so that it means the same in N m and "
+        'rad; only on = "action"',
+    )
+
+    @model_validator(mode="after")
+    def _relative_action(self) -> Self:
+        if self.relative and self.on != ("action",):
+            raise ValueError(f'relative: only an action has a range, so it needs on = "action", got {list(self.on)}')
+        return self
+
+
+class RateCostConfig(_CostConfig):
+    """Half the weighted square of the change of the action since the step before; the state needs "last_action"."""
+
+    name: Literal["rate"] = "rate"
+    weight: NonNegative | ListOf[NonNegative] = Field(
+        default=1.0, description="weight; one number, or a list with one per action"
+    )
+    relative: bool = Field(
+        default=False, description="the weight counts for an action in units of half its range, as in `quadratic`"
     )
 
 
@@ -87,7 +110,12 @@ class PluginCostConfig(_CostConfig):
 
 CostConfig = Annotated[
     Annotated[
-        QuadraticCostConfig | DistanceCostConfig | TaskCostConfig | RewardCostConfig | PluginCostConfig,
+        QuadraticCostConfig
+        | RateCostConfig
+        | DistanceCostConfig
+        | TaskCostConfig
+        | RewardCostConfig
+        | PluginCostConfig,
         Field(discriminator="name"),
     ],
     plugin_names("gps.costs", ("ramp", "final_weight", "weight")),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Ge
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from gps.config.noise import NoiseConfig, Ranges
 from gps.config.section import RELATIVE, ListOf, Section
 from gps.config.sizes import MOST_EPISODES, show_integer
 
@@ -61,7 +62,8 @@ class EnvironmentConfig(Section):
     state: ListOf[str] | None = Field(
         default=None,
         description="parts of the state, in order; default: the environment's own (a Gymnasium environment's parts are "
-        '"observation" or the keys of its Dict, or some entries of one: "observation[0,2]")',
+        '"observation" or the keys of its Dict, or some entries of one: "observation[0,2]"). "last_action" is the '
+        'action of the step before; ["last_action"] alone adds it to the environment\'s own state',
     )
     observation: ListOf[str] | None = Field(
         default=None,
@@ -109,6 +111,12 @@ class EnvironmentConfig(Section):
     )
     options: dict[str, Any] = Field(
         default={}, description="additional keyword arguments of the environment's constructor"
+    )
+    noise: NoiseConfig = Field(default=NoiseConfig(), description="sensor noise, action noise, delay and rate limit")
+    randomise: Ranges = Field(
+        default={},
+        description="fields of a MuJoCo model that differ in each episode, { field = { object = [lowest, highest] } }: "
+        'factors, drawn uniformly for each object; "*" for every object that is not named',
     )
     step_timeout: float = Field(
         default=60.0,

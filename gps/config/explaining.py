@@ -192,8 +192,8 @@ def _describe(hint: Any, constraints: Sequence[Any] = (), plural: bool = False) 
     ]
     if any(isinstance(c, MinLen) for c in constraints):
         word += " that is not empty"
-    if most := next((c.max_length for c in constraints if isinstance(c, MaxLen)), 0):
-        word += f" of at most {most:,} characters"
+    if longest := next((c.max_length for c in constraints if isinstance(c, MaxLen)), 0):
+        word += f" of at most {longest:,} characters"
     return f"{word} {' and '.join(bounds)}".rstrip()
 
 

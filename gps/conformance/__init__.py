@@ -105,6 +105,9 @@ def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
     yield rules.check_limits(first, built)
     if (passive := rules.check_passive(built.environment)) is not None:
         yield passive
+    noise = built.config.environment.noise
+    if noise.delay or noise.rate_limit is not None:
+        yield rules.check_memory(built)
     if built.problem.reward is not None:
         yield rules.check_reward(first)
     yield from check_cost(first, built)

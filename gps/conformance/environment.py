@@ -8,6 +8,7 @@ import numpy as np
 from gps import builders
 from gps.conformance.finding import Finding
 from gps.environments.contract import BatchEnvironment
+from gps.environments.disturbed import LAST_ACTION
 from gps.environments.parts import whole
 from gps.experiment import Experiment
 from gps.linear_gaussian.initial import zero
@@ -116,6 +117,19 @@ def check_passive(environment: BatchEnvironment) -> Finding | None:
         f"no actuator moves {', '.join(still)}, not even through other bodies",
         'unless the cost depends on them, list the other joints in environment.state: "qpos:JOINT", "qvel:JOINT"',
         warning=True,
+    )
+
+
+def check_memory(built: Experiment) -> Finding:
+    rule = "the state holds the last action, which a delay or a rate limit makes part of it"
+    if LAST_ACTION in built.environment.state_layout:
+        return Finding(rule)
+    noise = built.config.environment.noise
+    which = f"a delay of {noise.delay} steps" if noise.delay else f"a rate limit of {noise.rate_limit}"
+    return Finding(
+        rule,
+        f"{which} lets the next state depend on actions that the controllers do not see",
+        f'add "{LAST_ACTION}" to environment.state',
     )
 
 

@@ -2,6 +2,17 @@
 
 from gps.costs.expansion import evaluate_cost, expand
 from gps.costs.reward import RewardModel
-from gps.costs.terms import Distance, Quadratic, Ramp, Sum, TaskCost
+from gps.costs.terms import Cost, Distance, Quadratic, Ramp, Rate, Sum, TaskCost
 
-__all__ = ["Distance", "Quadratic", "Ramp", "RewardModel", "Sum", "TaskCost", "evaluate_cost", "expand"]
+__all__ = [
+    "Cost",
+    "Distance",
+    "Quadratic",
+    "Ramp",
+    "Rate",
+    "RewardModel",
+    "Sum",
+    "TaskCost",
+    "evaluate_cost",
+    "expand",
+]

@@ -46,6 +46,17 @@ class Quadratic(eqx.Module):
         return 0.5 * self.ramp(t) * jnp.sum(self.weight * (y - self.target) ** 2)
 
 
+class Rate(eqx.Module):
+    """½ Σ_i weight_i (u_i − v_i)², with v the action of the step before, which is part of the state."""
+
+    last: tuple[int, ...] = eqx.field(static=True)  # entries of the state
+    weight: Float[Array, "du"]
+    ramp: Ramp
+
+    def __call__(self, x, u, t):
+        return 0.5 * self.ramp(t) * jnp.sum(self.weight * (u - x[jnp.asarray(self.last)]) ** 2)
+
+
 class Distance(eqx.Module):
     """½ l2 d² + l1 √(d² + α) + ½ log · ln(d² + α), times the weight, with d the norm of chosen entries of the state.
 

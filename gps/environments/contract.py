@@ -58,6 +58,7 @@ class BatchEnvironment(Protocol):
         dt: control period in seconds; NaN if it is unknown.
         max_episode_steps: the environment's own time limit in control steps; None without a limit.
         seeded: True if a condition may have a `seed` that decides where its episodes start.
+        noisy: True if episodes from the same start differ by noise: `reset` then takes the option `episodes`.
     """
 
     num_envs: int
@@ -74,6 +75,7 @@ class BatchEnvironment(Protocol):
     dt: float = float("nan")
     max_episode_steps: int | None = None
     seeded: bool = False
+    noisy: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -108,9 +110,12 @@ class BatchEnvironment(Protocol):
             options: `conditions`, a sequence of B mappings; `reset_mask`, (B,) bool, if only some simulations start
                 an episode (the others are not used until their next reset); and `observe`, False if the caller does
                 not read the observations until the next reset. `observe` comes only with an `observation_layout`.
+                To a `noisy` environment also `episodes`, B tuples of integers: the noise of an episode depends on
+                `seed` and its tuple alone. Without them there is no noise.
 
         Returns:
-            The states, (B, dx), and the info: `observation`, (B, do), with an `observation_layout`.
+            The states, (B, dx), and the info: `observation`, (B, do), with an `observation_layout`; `action`, (B, du),
+            if known, the actions that are in effect at the start; `state` as in `step`.
 
         Raises:
             ValueError: for a condition that the environment does not understand.
@@ -124,7 +129,8 @@ class BatchEnvironment(Protocol):
             States (B, dx), rewards (B,), terminations (B,) bool, truncations (B,) bool, and the info. All entries of
             the info are optional, but for `observation`, (B, do), with an `observation_layout`: `action`, (B, du), the
             actions as applied; `success`, (B,) bool; `distance`, (B,), to the goal, in metres; `diverged`, (B,) bool;
-            `abort`, B sentences, each the reason why an episode was ended, or "".
+            `abort`, B sentences, each the reason why an episode was ended, or ""; from a `noisy` environment `state`,
+            (B, dx), the states without sensor noise.
         """
         ...
 

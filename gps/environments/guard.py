@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from gymnasium.vector import VectorEnv
-from gymnasium.vector.utils import batch_space
 
-from gps.environments.contract import BatchEnvironment, Bools, Entry, Floats
+from gps.environments.contract import BatchEnvironment, Floats
 from gps.environments.plain.recipe import describe_exception
+from gps.environments.wrapper import Wrapper
 from gps.errors import ConfigError, EnvironmentFault, SimulationFault
 
 Abort = Callable[[Floats, Floats, int], object]
@@ -23,7 +21,7 @@ Confirm = Callable[[str], bool]
 """`confirm(question)`: True to go on. It may take any time."""
 
 
-class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
+class Guarded(Wrapper):
     """A batch environment with action limits, an abort condition and a confirmation of resets.
 
     Everything is the inner environment's but the action space, `reset` and `step`.
@@ -38,9 +36,6 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         ConfigError: if no action lies within both limits.
     """
 
-    single_observation_space: Box
-    single_action_space: Box
-
     def __init__(
         self,
         env: BatchEnvironment,
@@ -48,13 +43,7 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
         abort: Abort | None = None,
         confirm: Confirm | None = None,
     ) -> None:
-        self.env = env
-        self.num_envs, self.metadata, self.render_mode = env.num_envs, env.metadata, env.render_mode
-        self.single_observation_space, self.single_action_space = env.single_observation_space, env.single_action_space
-        self.state_layout, self.observation_layout = env.state_layout, env.observation_layout
-        self.observation_shapes, self.observation_pictures = env.observation_shapes, env.observation_pictures
-        self.observation_dtype, self.mechanics, self.dt = env.observation_dtype, env.mechanics, env.dt
-        self.max_episode_steps, self.seeded = env.max_episode_steps, env.seeded
+        super().__init__(env)
         self._abort, self._confirm = abort, confirm
         self._limits: tuple[Floats, Floats] | None = None
         self._t = 0
@@ -67,49 +56,7 @@ class Guarded(VectorEnv[Any, Any, Any], BatchEnvironment):
                     f"environment.action_limits: no action lies within {limits[0].tolist()} to {limits[1].tolist()} "
                     f"and the environment's own {space.low.tolist()} to {space.high.tolist()}"
                 )
-            self.single_action_space = Box(low, high, dtype=np.float64)
-        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self.action_space = batch_space(self.single_action_space, env.num_envs)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The inner environment's."""
-        return self.env.files
-
-    @property
-    def state_entries(self) -> tuple[Entry, ...]:
-        """The inner environment's."""
-        return self.env.state_entries
-
-    @property
-    def observation_entries(self) -> tuple[Entry, ...]:
-        """The inner environment's."""
-        return self.env.observation_entries
-
-    @property
-    def action_entries(self) -> tuple[Entry, ...]:
-        """The inner environment's."""
-        return self.env.action_entries
-
-    def render(self) -> tuple[Any, ...] | None:
-        """Return the inner environment's pictures."""
-        return self.env.render()
-
-    def close_extras(self, **kwargs: Any) -> None:
-        """Close the inner environment."""
-        self.env.close(**kwargs)
-
-    def rest(self, mask: Bools) -> None:
-        """Stop stepping these simulations of the inner environment, (num_envs,) bool, until their next reset."""
-        self.env.rest(mask)
-
-    def holding_action(self, i: int) -> Floats | None:
-        """Return the inner environment's."""
-        return self.env.holding_action(i)
-
-    def snapshot(self, i: int) -> tuple[Any, Any] | None:
-        """Return the inner environment's copies of simulation `i`."""
-        return self.env.snapshot(i)
+            self.set_spaces(env.single_observation_space, Box(low, high, dtype=np.float64))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the inner environment after `confirm` agrees.

@@ -128,7 +128,7 @@ def format_policies(policies: Sequence[tuple[int, Player, PolicyRecord]]) -> lis
 
 
 def describe_evaluation(what: str, rows: Sequence[EvaluationRow]) -> list[str]:
-    """An evaluation without noise: a title, and a line for each condition.
+    """An evaluation without exploration: a title, and a line for each condition.
 
     Args:
         what: a key of `gps.players.EVALUATIONS`.
@@ -138,15 +138,16 @@ def describe_evaluation(what: str, rows: Sequence[EvaluationRow]) -> list[str]:
         f"{_format_return(row)}{_format_distance(row)}{_describe_success(row)}"
         for row in rows
     ]
-    return [_make_title(what, Player(rows[0].player)), *map(str.rstrip, lines)]
+    return [_make_title(what, Player(rows[0].player), rows[0].rollouts), *map(str.rstrip, lines)]
 
 
-def _make_title(what: str, player: Player) -> str:
+def _make_title(what: str, player: Player, rollouts: int) -> str:
+    noise = "without noise" if rollouts == 1 else f"{rollouts} episodes from each start under the environment's noise"
     if what == UNSEEN:
         return "the same from starts that were not trained on:"
     if what == FINAL and player is Player.LOCAL:
-        return "final controllers, without noise:"
-    return f"the {player.all}, without noise, from the starts that were trained on:"
+        return f"final controllers, {noise}:"
+    return f"the {player.all}, {noise}, from the starts that were trained on:"
 
 
 def _format_return(row: EvaluationRow) -> str:

@@ -50,7 +50,8 @@ class Interface(NamedTuple):
             "high": [_finite(x) for x in self.high],
             "dt": _finite(self.dt),
         }
-        return json.dumps({**self._asdict(), **finite}, indent=2, ensure_ascii=False, allow_nan=False)
+        named = {kind: [entry[:2] for entry in getattr(self, kind)] for kind in _ENTRIES}
+        return json.dumps({**self._asdict(), **named, **finite}, indent=2, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Interface:
@@ -60,7 +61,7 @@ class Interface(NamedTuple):
             ValueError, KeyError, TypeError: if it is something else.
         """
         table = json.loads(text)
-        entries = {name: tuple(Entry(*map(str, entry)) for entry in table[name]) for name in _ENTRIES}
+        entries = {kind: tuple(Entry(str(name), str(unit)) for name, unit in table[kind]) for kind in _ENTRIES}
         low, high = (
             tuple(missing if x is None else float(x) for x in table[name])
             for name, missing in (("low", -math.inf), ("high", math.inf))

@@ -39,7 +39,7 @@ def read_starts(environment: BatchEnvironment, conditions: Sequence[Mapping[str,
     holds = np.full((len(conditions), *environment.single_action_space.shape), np.nan)
     for episodes in _split(len(states), environment.num_envs):
         try:
-            first, _ = _reset(environment, conditions[episodes], None, False)
+            first, _ = _reset(environment, conditions[episodes], None, False, None)
         except SimulationFault as fault:
             raise _locate(fault, episodes, 1, "reset") from fault
         states[episodes] = first[: episodes.stop - episodes.start]
@@ -58,6 +58,7 @@ def collect(
     noise: Float[np.ndarray, "M N T du"],
     seed: int,
     observe: bool = True,
+    stream: Sequence[int] | None = None,
 ) -> Rollouts:
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
@@ -69,6 +70,8 @@ def collect(
     Args:
         observe: record the observations of an environment that has an `observation_layout`, which may take time
             (pictures). Those that the policy acts on are recorded anyway.
+        stream: integers that, with `seed`, the condition and the sample, decide the noise of a `noisy` environment
+            (see the contract); None for episodes without its noise.
 
     Raises:
         EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
@@ -79,11 +82,13 @@ def collect(
     observations = None
     if environment.observation_layout is not None and (observe or policy.observes != "state"):
         observations = ObservationLog.empty(T, M * N, Sight.of(environment), environment.observation_dtype)
-    log = Log.empty(T, M * N, environment.single_observation_space.shape[0], du, observations)
+    noisy = environment.noisy and stream is not None
+    log = Log.empty(T, M * N, environment.single_observation_space.shape[0], du, observations, noisy)
     by_step = np.ascontiguousarray(noise.reshape(M * N, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for episodes in _split(M * N, environment.num_envs):
-        _Group(environment, policy, log, M, N, episodes).run(starts[episodes], by_step[:, episodes], seed)
+        group = _Group(environment, policy, log, M, N, episodes, stream if noisy else None)
+        group.run(starts[episodes], by_step[:, episodes], seed)
     space = environment.single_action_space
     return log.to_rollouts(noise, (log.wanted < space.low) | (log.wanted > space.high))
 
@@ -94,15 +99,25 @@ def _split(episodes: int, simulations: int) -> list[slice]:
 
 
 def _reset(
-    environment: BatchEnvironment, starts: Sequence[Mapping[str, Any]], seed: int | None, observe: bool
+    environment: BatchEnvironment,
+    starts: Sequence[Mapping[str, Any]],
+    seed: int | None,
+    observe: bool,
+    numbers: Sequence[tuple[int, ...]] | None,
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Start episodes in the first simulations: the states (B, dx) and the info."""
+    """Start episodes in the first simulations: the states (B, dx) and the info.
+
+    Args:
+        numbers: of each episode, which decide the noise of the environment; None for no noise.
+    """
     idle = environment.num_envs - len(starts)
     options: dict[str, Any] = {"conditions": [*starts, *[starts[-1]] * idle]}
     if idle:
         options["reset_mask"] = np.arange(environment.num_envs) < len(starts)
     if not observe and environment.observation_layout is not None:
         options["observe"] = False
+    if numbers is not None:
+        options["episodes"] = [*numbers, *[numbers[-1]] * idle]
     return environment.reset(seed=seed, options=options)
 
 
@@ -112,6 +127,7 @@ class _Group:
 
     Args:
         episodes: their numbers.
+        stream: see `collect`.
     """
 
     environment: BatchEnvironment
@@ -120,6 +136,7 @@ class _Group:
     M: int
     N: int
     episodes: slice
+    stream: Sequence[int] | None
 
     def run(self, starts: Sequence[Mapping[str, Any]], noise: Float[np.ndarray, "T n du"], seed: int) -> None:
         """Run them from `starts` and write the log."""
@@ -130,12 +147,14 @@ class _Group:
         expected = B, log.states.shape[2]
         stage, t = "reset", 0
         try:
-            state, info = _reset(environment, starts, seed, log.observations is not None)
+            state, info = _reset(environment, starts, seed, log.observations is not None, self._number_episodes())
             stage = "step"
             for t in range(T):
                 if state.shape != expected or not isfinite(state.sum()):
                     raise EnvironmentFault(_describe_bad(state, expected, episodes, self.N, f"step {t}"))
                 log.states[t, episodes], log.mask[t, episodes] = state[:n], alive
+                if log.truth is not None:
+                    log.truth[t, episodes] = info.get("state", state)[:n]
                 if log.observations is not None:
                     alive = self._end(alive, t, *self._write_observations(log.observations, t, info))
                     if not alive.any():
@@ -177,6 +196,12 @@ class _Group:
         except Exception as error:
             message = f"the environment's {stage} raised at step {t}: {type(error).__name__}: {one_line(error)}"
             raise EnvironmentFault(message) from error
+
+    def _number_episodes(self) -> list[tuple[int, ...]] | None:
+        """What numbers each episode for the noise of the environment: the stream, its condition, its sample."""
+        if self.stream is None:
+            return None
+        return [(*self.stream, *divmod(k, self.N)) for k in range(self.episodes.start, self.episodes.stop)]
 
     def _end(
         self, alive: Bool[np.ndarray, "n"], t: int, lost: Bool[np.ndarray, "n"], why: str

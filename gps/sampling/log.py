@@ -46,10 +46,13 @@ class Log(NamedTuple):
     distance: Float[np.ndarray, "MN"]  # to the goal after the last step; NaN where the environment says none
     aborts: list[tuple[int, int, str]]  # episode, step, reason
     observations: ObservationLog | None  # None where there are none, or none are recorded
+    truth: Float[np.ndarray, "T MN dx"] | None  # the states without sensor noise; None where there is none
 
     @classmethod
-    def empty(cls, T: int, episodes: int, dx: int, du: int, observations: ObservationLog | None) -> "Log":
-        """A log without entries."""
+    def empty(
+        cls, T: int, episodes: int, dx: int, du: int, observations: ObservationLog | None = None, noisy: bool = False
+    ) -> "Log":
+        """A log without entries; `noisy` if the states may have sensor noise."""
         shape = T, episodes
         return cls(
             states=np.zeros((*shape, dx)),
@@ -61,6 +64,7 @@ class Log(NamedTuple):
             distance=np.full(episodes, np.nan),
             aborts=[],
             observations=observations,
+            truth=np.zeros((*shape, dx)) if noisy else None,
         )
 
     def view_inputs(self, M: int, observes: Observes) -> tuple[np.ndarray, ...]:
@@ -91,6 +95,7 @@ class Log(NamedTuple):
         saturated = by_condition(clipped).sum(axis=(1, 2, 3)) / np.maximum(by_condition(mask).sum(axis=(1, 2)) * du, 1)
         observed = self.observations
         images = None if observed is None else observed.images
+        truth = None if self.truth is None or np.array_equal(self.truth, self.states) else self.truth
         return Rollouts(
             states=by_condition(self.states),
             actions=by_condition(self.actions),
@@ -103,6 +108,7 @@ class Log(NamedTuple):
             observations=None if observed is None else by_condition(observed.vectors),
             images=None if images is None else by_condition(images),
             distance=None if np.isnan(self.distance).all() else self.distance.reshape(M, N),
+            truth=None if truth is None else by_condition(truth),
         )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gps.backend import jax, jnp
-from gps.costs import Distance, Quadratic, Ramp, Sum, TaskCost
+from gps.costs import Distance, Quadratic, Ramp, Rate, Sum, TaskCost
 
 T, DX, DU = 5, 4, 2
 RAMP = Ramp(T, "quadratic", jnp.asarray(3.0))
@@ -21,6 +21,7 @@ def smooth(x, u, t):
 TERMS = {
     "state": Quadratic((0, 2), jnp.array([0.5, -1.0]), jnp.array([2.0, 0.3]), RAMP),
     "action": Quadratic(None, jnp.zeros(2), jnp.array([1.0, 4.0]), RAMP),
+    "rate": Rate((1, 3), jnp.array([1.0, 4.0]), RAMP),
     "l2": Distance((1, 2, 3), one(2.0), one(1.0), one(0.0), one(0.0), one(0.1), RAMP),
     "l1": Distance((1, 2, 3), one(2.0), one(0.0), one(1.0), one(0.0), one(0.1), RAMP),
     "log": Distance((1, 2, 3), one(2.0), one(0.0), one(0.0), one(1.0), one(0.1), RAMP),
@@ -55,6 +56,7 @@ def test_values_are_those_of_the_formulas():
     expected = {
         "state": weight * 0.5 * (2.0 * 0.2**2 + 0.3 * 3.0**2),
         "action": weight * 0.5 * (1.5**2 + 4.0 * 4.0),
+        "rate": weight * 0.5 * (2.5**2 + 4.0 * 2.5**2),
         "l2": weight * 2.0 * 0.5 * d2,
         "l1": weight * 2.0 * np.sqrt(d2 + 0.1),
         "log": weight * 2.0 * 0.5 * np.log(d2 + 0.1),

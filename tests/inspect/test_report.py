@@ -424,7 +424,7 @@ def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path
         [*shown["overview"]["summary"], *(" ".join(words) for words in shown["overview"]["pieces"][1]["words"])]
     )
     assert not re.search("succeed|solve", said)
-    assert "The final controllers, without noise, cost 6.00 on average." in said
+    assert "The final controllers, under the environment's noise, cost 6.00 on average." in said
 
 
 # -- words -----------------------------------------------------------------------------------------------------------

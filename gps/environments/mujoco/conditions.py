@@ -11,6 +11,8 @@ The keys of every MuJoCo environment, none of them required:
 | `body_mass` | `{body: kg}`; the body's inertia scales with it |
 | `model` | `{field: {object: value}}`, any field of MjModel for named objects that holds real numbers: \
 `body_…`, `geom_…`, `site_…`, `jnt_…`, `dof_…` (by joint), `actuator_…`, `tendon_…` |
+| `scale` | `{field: {object: factor}}` on such fields, or a list of such tables, after the other keys; `"*"` is every \
+object, a list has one factor for each row of the field, and a body's inertia scales with its mass |
 
 Whatever a condition does not mention has the model's own value. Quaternions are normalised. A body with a free joint
 and a mocap body stand where their start says, so `body_offset`, `body_pos` and `body_quat` of one move its start.
@@ -34,7 +36,7 @@ from gps.environments.mujoco.starts import Start, find_keyframe, make_start
 
 Condition = Mapping[str, Any]
 
-KEYS = ("keyframe", "qpos", "qvel", "act", "body_offset", "body_mass", "model")
+KEYS = ("keyframe", "qpos", "qvel", "act", "body_offset", "body_mass", "model", "scale")
 """The keys of a condition, as above."""
 
 _OBJECTS = {  # prefix of an MjModel field -> the kind of object that its rows belong to
@@ -113,6 +115,12 @@ class Conditions:
             else:
                 pose[0][:] += offset
         self._read_activations(condition.get("act", {}), start)
+        given = condition.get("scale", ())
+        if not isinstance(given, Mapping | list | tuple):
+            raise ValueError(f"scale: must be a mapping, or a list of mappings, got {given!r}")
+        for table in [given] if isinstance(given, Mapping) else given:
+            for name in _read_mapping({"scale": table}, "scale"):
+                self._scale(start, name, _read_factors(model, name, table[name]))
         return start
 
     def write_starts(self, ids: NDArray[np.int32], starts: Sequence[Start]) -> None:
@@ -120,6 +128,16 @@ class Conditions:
         for name, values in self._starts.items():
             for i, start in zip(ids, starts, strict=True):
                 values[i] = getattr(start, name)
+
+    def _scale(self, start: Start, name: str, factors: Floats) -> None:
+        """Multiply the rows of a field by factors, one each, on top of the start's edits."""
+        for field_name in (name, "body_inertia") if name == "body_mass" else (name,):
+            values = getattr(self.model, field_name).astype(np.float64)
+            for edited, rows, value in start.edits:
+                if edited == field_name:
+                    values[rows] = value
+            scaled = values * factors.reshape(-1, *[1] * (values.ndim - 1))
+            start.edits.append((field_name, slice(None), scaled))
 
     def write_models(self, ids: NDArray[np.int32], starts: Sequence[Start]) -> None:
         """Give the simulations `ids` the changed values of their starts, and the model's own values elsewhere."""
@@ -176,13 +194,47 @@ class Conditions:
     def _read_edit(self, name: str, key: str, value: Any) -> tuple[str, int | slice, Floats]:
         """Read the change of one object's entry in a model field."""
         prefix = name.partition("_")[0]
-        if name not in _EDITABLE:
-            raise ValueError(f"model: unknown field {name!r}{suggest(name, _EDITABLE)}")
-        found = identify(self.model, _OBJECTS[prefix], key, f"{name}: {prefix}")
+        found = identify(self.model, _find_kind(name), key, f"{name}: {prefix}")
         rows: int | slice = joint_slice(self.model, "qvel", found) if prefix == "dof" else found
         where = f"{name} of {key!r}"
         numbers = read_numbers(value, getattr(self.model, name)[rows].shape, where)
         return name, rows, _normalize(numbers, where) if name.endswith("quat") else numbers
+
+
+def find_rows(model: mujoco.MjModel, name: str, key: str) -> NDArray[np.intp]:
+    """The rows of a model field that belong to an object; all rows for `"*"`.
+
+    Raises:
+        ValueError: for an unknown field or object.
+    """
+    kind = _find_kind(name)
+    count = len(getattr(model, name))
+    if key == "*":
+        return np.arange(count)
+    prefix = name.partition("_")[0]
+    found = identify(model, kind, key, f"{name}: {prefix}")
+    return np.arange(count)[joint_slice(model, "qvel", found)] if prefix == "dof" else np.array([found])
+
+
+def _read_factors(model: mujoco.MjModel, name: str, given: Any) -> Floats:
+    """The factor of each row of a model field; 1 where a table names no object."""
+    _find_kind(name)
+    result = np.ones(len(getattr(model, name)))
+    if isinstance(given, Mapping):
+        for key in sorted(given, key=lambda key: key != "*"):  # an object's own factor wins
+            result[find_rows(model, name, key)] = read_numbers(given[key], (), f"scale of {name} of {key!r}")
+    else:
+        result = read_numbers(given, result.shape, f"scale of {name}")
+    if name == "body_mass" and (result <= 0).any():
+        raise ValueError("scale of body_mass: a factor must be positive")
+    return result
+
+
+def _find_kind(name: str) -> mujoco.mjtObj:
+    """The kind of object that the rows of a model field belong to; ValueError unless a condition may change it."""
+    if name not in _EDITABLE:
+        raise ValueError(f"model: unknown field {name!r}{suggest(name, _EDITABLE)}")
+    return _OBJECTS[name.partition("_")[0]]
 
 
 def displace(condition: Condition, body: str, offset: Floats) -> Condition:

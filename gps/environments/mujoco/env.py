@@ -291,8 +291,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
                 False to leave out the observations until the next reset (default: True).
 
         Returns:
-            The states, (num_envs, dx), and the info: `success` if the environment reports it, and `observation`,
-            (num_envs, do), if that is not the state.
+            The states, (num_envs, dx), and the info: `success` if the environment reports it, `action`,
+            (num_envs, du), the controls at the start, and `observation`, (num_envs, do), if that is not the state.
 
         Raises:
             ValueError: names the condition, its key and what is wrong; nothing has been changed then.
@@ -315,7 +315,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         states = self._states = self._divergence.keep_last(self._state.read(), self._states)
         self._observing = observing
         self._held[ids] = self.at_goal(states)[ids]
-        return states.copy(), {**self._report_success(), **self._observe()}
+        return states.copy(), {**self._report_success(), "action": self._ctrl.copy(), **self._observe()}
 
     def step(self, actions: ArrayLike) -> tuple[Floats, Floats, Bools, Bools, dict[str, Any]]:
         """Apply the actions for one control period.

@@ -221,28 +221,30 @@ def _describe_success(facts: Facts, last: Piece) -> str:
 
 
 def _describe_final(scores: Sequence[StartScore]) -> str:
-    """The result without noise where there is no policy."""
+    """The result of the final evaluation where there is no policy."""
     player = scores[0].player
     who = "final controllers" if player is Player.LOCAL else player.all
+    noise = _describe_noise(scores)
     if any(score.successes is None for score in scores):
-        return f"The {who}, without noise, cost{player.s} {_format_mean(scores)} on average."
+        return f"The {who}, {noise}, cost{player.s} {_format_mean(scores)} on average."
     missing = [str(m) for m, score in enumerate(scores) if not score.solved]
     which = f" (not {', '.join(missing)})" if 0 < len(missing) < len(scores) else ""
     count = len(scores) - len(missing)
-    return f"The {who}, without noise, solve{player.s} {count} of {_pluralize(len(scores), 'condition')}{which}."
+    return f"The {who}, {noise}, solve{player.s} {count} of {_pluralize(len(scores), 'condition')}{which}."
 
 
 def _describe_policy_scores(trained: Sequence[StartScore], policy: PolicyFacts) -> str:
-    """The results of the policy and of its teachers without noise, from trained and from unseen starts."""
+    """The results of the policy and of its teachers in the final evaluations, from trained and from unseen starts."""
     unseen, taught, teacher = policy.unseen, policy.taught, policy.teacher
+    noise = _describe_noise(trained).capitalize()
     player = trained[0].player
     if any(score.successes is None for score in (*trained, *unseen, *taught)):
         parts = [f"the {player.all} cost{player.s} {_format_mean(trained)} from the starts that it was trained on"]
         parts += [f"{_format_mean(unseen)} from unseen starts"] if unseen else []
         parts += [f"the {teacher.all} that taught it cost{teacher.s} {_format_mean(taught)}"] if taught else []
-        return f"Without noise, {', '.join(parts)}, on average."
+        return f"{noise}, {', '.join(parts)}, on average."
     wins = sum(score.solved for score in trained)
-    text = f"Without noise, the {player.all} solve{player.s} {wins} of {_pluralize(len(trained), 'training start')}"
+    text = f"{noise}, the {player.all} solve{player.s} {wins} of {_pluralize(len(trained), 'training start')}"
     if unseen:
         text += f" and {sum(score.solved for score in unseen)} of {_pluralize(len(unseen), 'unseen start')}"
     if not taught:
@@ -254,6 +256,11 @@ def _describe_policy_scores(trained: Sequence[StartScore], policy: PolicyFacts) 
     if lost:
         text += f" The {teacher.one} succeeds where the policy does not in condition {', '.join(lost)}."
     return text
+
+
+def _describe_noise(scores: Sequence[StartScore]) -> str:
+    """The noise of an evaluation: several episodes from a start differ by the environment's own noise."""
+    return "without noise" if scores[0].rollouts == 1 else "under the environment's noise"
 
 
 def _format_mean(scores: Sequence[StartScore]) -> str:
