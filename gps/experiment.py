@@ -115,7 +115,14 @@ class Experiment:
         """N rollouts of each condition, with exploration noise."""
         noise = draw_noise(policy, self.samples, self.config.algorithm.controller.smoothing, rng)
         observe = self.algorithm.needs.observations
-        return collect(self.environment, policy, self.conditions, noise, self.config.seed, observe)
+        return self.collect(policy, self.conditions, noise, observe)
+
+    def collect(
+        self, policy: Policy, conditions: Sequence[Mapping[str, Any]], noise: np.ndarray, observe: bool
+    ) -> Rollouts:
+        """Rollouts of a policy: see `gps.sampling.collect`."""
+        whole_at = self.config.environment.whole_at
+        return collect(self.environment, policy, conditions, noise, self.config.seed, observe, whole_at)
 
     def evaluate(
         self, policy: Policy, noise: np.ndarray | None = None, conditions: Sequence[Mapping[str, Any]] | None = None
@@ -129,7 +136,7 @@ class Experiment:
         starts = self.conditions if conditions is None else conditions
         if noise is None:
             noise = np.zeros((len(starts), 1, self.horizon, self.problem.du))
-        rollouts = collect(self.environment, policy, starts, noise, self.config.seed, observe=False)
+        rollouts = self.collect(policy, starts, noise, observe=False)
         return rollouts, self.problem.costs(rollouts)
 
     def evaluations(self, state: AlgorithmState) -> Iterator[EvaluationRecord]:

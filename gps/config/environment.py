@@ -68,6 +68,12 @@ class EnvironmentConfig(Section):
         description="initial situations that are never trained on, to evaluate how a policy generalises. A number K "
         "means the K seeds after those of `conditions`",
     )
+    whole_at: Literal["success", "termination"] = Field(
+        default="success",
+        description="which episodes that the environment terminates before the horizon count as whole, their remaining "
+        "steps costing nothing: those that end with a success, or all. The others are cut short, and their cost is "
+        "unknown",
+    )
     threads: int | None = Field(
         default=None,
         ge=1,

@@ -8,7 +8,7 @@ time, so an episode has the same bits in either way.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,6 +19,10 @@ from gps.observations import Sight
 from gps.records import Rollouts
 from gps.sampling.log import Log, ObservationLog, pack_input
 from gps.sampling.policy import Policy
+
+
+WholeAt = Literal["success", "termination"]
+"""The ends after which an episode is whole, and its remaining steps cost nothing: see `collect`."""
 
 
 def read_starts(environment: BatchEnvironment, conditions: Sequence[Mapping[str, Any]]) -> Float[np.ndarray, "M dx"]:
@@ -47,6 +51,7 @@ def collect(
     noise: Float[np.ndarray, "M N T du"],
     seed: int,
     observe: bool = True,
+    whole_at: WholeAt = "success",
 ) -> Rollouts:
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
 
@@ -58,6 +63,8 @@ def collect(
     Args:
         observe: record the observations of an environment that has an `observation_layout`, which may take time
             (pictures). Those that the policy acts on are recorded anyway.
+        whole_at: which episodes that the environment terminates before step T are whole all the same: those whose
+            last step was a success, or all. A truncation before step T counts as an abort.
 
     Raises:
         EnvironmentFault: if the environment raises, hangs or dies, or returns a state, a first observation or a reward
@@ -72,7 +79,7 @@ def collect(
     by_step = np.ascontiguousarray(noise.reshape(M * N, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for episodes in _split(M * N, environment.num_envs):
-        _Group(environment, policy, log, M, N, episodes).run(starts[episodes], by_step[:, episodes], seed)
+        _Group(environment, policy, log, M, N, episodes, whole_at).run(starts[episodes], by_step[:, episodes], seed)
     space = environment.single_action_space
     return log.to_rollouts(noise, (log.wanted < space.low) | (log.wanted > space.high))
 
@@ -109,6 +116,7 @@ class _Group:
     M: int
     N: int
     episodes: slice
+    whole_at: WholeAt
 
     def run(self, starts: Sequence[Mapping[str, Any]], noise: Float[np.ndarray, "T n du"], seed: int) -> None:
         """Run them from `starts` and write the log."""
@@ -145,10 +153,7 @@ class _Group:
                     log.success[t, episodes] = info["success"][:n]
                 ended = (terminated | truncated)[:n]
                 if ended.any():
-                    aborted = info.get("abort", never)
-                    log.aborts.extend(
-                        (episodes.start + i, t, aborted[i]) for i in np.flatnonzero(ended & alive) if aborted[i]
-                    )
+                    self._record_ends(alive & ended, t, T, terminated[:n], info)
                     # The last step led to no ordinary transition where the simulation diverged.
                     log.mask[t, episodes] &= ~info.get("diverged", never)[:n]
                     alive &= ~ended
@@ -164,6 +169,27 @@ class _Group:
         except Exception as error:
             message = f"the environment's {stage} raised at step {t}: {type(error).__name__}: {one_line(error)}"
             raise EnvironmentFault(message) from error
+
+    def _record_ends(
+        self,
+        ends: Bool[np.ndarray, "n"],
+        t: int,
+        T: int,
+        terminated: Bool[np.ndarray, "n"],
+        info: Mapping[str, Any],
+    ) -> None:
+        """Record which episodes are whole, and why others were ended from outside."""
+        log, first = self.log, self.episodes.start
+        aborted, diverged = info.get("abort"), info.get("diverged")
+        for i in np.flatnonzero(ends):
+            if aborted is not None and aborted[i]:
+                log.aborts.append((first + i, t, aborted[i]))
+            elif diverged is not None and diverged[i]:
+                continue
+            elif terminated[i]:
+                log.finished[first + i] = t + 1 < T and (self.whole_at == "termination" or log.success[t, first + i] > 0)
+            elif t + 1 < T:
+                log.aborts.append((first + i, t, f"the environment truncated it; set environment.horizon = {t + 1}"))
 
     def _end(
         self, alive: Bool[np.ndarray, "n"], t: int, lost: Bool[np.ndarray, "n"], why: str

@@ -43,6 +43,7 @@ class Log(NamedTuple):
     rewards: Float[np.ndarray, "T MN"]
     success: Int[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment has no success flag
     mask: Bool[np.ndarray, "T MN"]
+    finished: Bool[np.ndarray, "MN"]  # ended early, yet whole
     aborts: list[tuple[int, int, str]]  # episode, step, reason
     observations: ObservationLog | None  # None where there are none, or none are recorded
 
@@ -57,6 +58,7 @@ class Log(NamedTuple):
             rewards=np.zeros(shape),
             success=np.full(shape, -1, dtype=np.int8),
             mask=np.zeros(shape, dtype=bool),
+            finished=np.zeros(episodes, dtype=bool),
             aborts=[],
             observations=observations,
         )
@@ -100,6 +102,7 @@ class Log(NamedTuple):
             aborts=tuple(Abort(i // N, i % N, t, reason) for i, t, reason in self.aborts),
             observations=None if observed is None else by_condition(observed.vectors),
             images=None if images is None else by_condition(images),
+            finished=self.finished.reshape(M, N) if self.finished.any() else None,
         )
 
 

@@ -142,7 +142,7 @@ class TrajOpt(ModelBasedOptimiser[LocalState]):
         The predicted change is that of the expected cost between the old controllers and the new ones, both under this
         iteration's dynamics and cost expansion.
         """
-        old, step = state.controllers, self.step_size(state, model.sample_costs, rollouts.mask)
+        old, step = state.controllers, self.step_size(state, model.sample_costs, rollouts.counted)
         problem = UpdateProblem(model, old, step.bound, self.alpha(model, rollouts))
         new = self.solve(problem, state.eta)
         result = self.judge(state, rollouts, problem, new, predict_change(model, old, new))

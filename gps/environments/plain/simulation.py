@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from gps.environments.contract import Floats
@@ -337,11 +338,15 @@ def _holds_bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bo
 
 
 def _find_limit(env: gymnasium.Env) -> int | None:
-    """The environment's time limit in steps: its specification's, or its own `max_episode_steps`."""
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return int(env.spec.max_episode_steps)
-    own = _read_attribute(env, "max_episode_steps")
-    return None if own is None else int(own)
+    """The environment's time limit in steps: that of a `TimeLimit`, its specification's, or its own attribute's."""
+    declared = None if env.spec is None else env.spec.max_episode_steps
+    limits = [_read_attribute(env, "max_episode_steps") if declared is None else declared]
+    wrapped = env
+    while isinstance(wrapped, gymnasium.Wrapper):
+        if isinstance(wrapped, TimeLimit):
+            limits.append(wrapped._max_episode_steps)
+        wrapped = wrapped.env
+    return min((int(limit) for limit in limits if limit is not None), default=None)
 
 
 def _find_period(env: gymnasium.Env) -> float:
