@@ -121,7 +121,7 @@ class _Group:
     def run(self, starts: Sequence[Mapping[str, Any]], noise: Float[np.ndarray, "T n du"], seed: int) -> None:
         """Run them from `starts` and write the log."""
         environment, policy, log, episodes = self.environment, self.policy, self.log, self.episodes
-        (T, n, du), B = noise.shape, environment.num_envs
+        (T, n, du), B, space = noise.shape, environment.num_envs, environment.single_action_space
         never, alive = np.zeros(B, dtype=bool), np.ones(n, dtype=bool)
         inputs = log.view_inputs(self.M, policy.observes)  # zeros for the groups that did not run yet
         expected = B, log.states.shape[2]
@@ -148,7 +148,8 @@ class _Group:
                 if n < B:
                     wanted = np.concatenate([wanted, np.zeros((B - n, du))])
                 state, rewards, terminated, truncated, info = environment.step(wanted)
-                log.actions[t, episodes] = info.get("action", wanted)[:n]
+                applied = info.get("applied_action")
+                log.actions[t, episodes] = (np.clip(wanted, space.low, space.high) if applied is None else applied)[:n]
                 if "success" in info:
                     log.success[t, episodes] = info["success"][:n]
                 ended = (terminated | truncated)[:n]

@@ -92,8 +92,9 @@ class Processes:
             SimulationFault: if one raises, hangs or dies.
         """
         for i, (table, seen) in self._ask("step", dict.fromkeys(actions), actions):
-            applied = table.pop("action")
-            yield i, Outcome(seen, **table, action=None if applied is None else np.array(applied))
+            for name in ("applied", "logged"):
+                table[name] = None if table[name] is None else np.array(table[name])
+            yield i, Outcome(seen, **table)
 
     def close(self, grace: float = _GRACE) -> None:
         """End the processes. After `grace` seconds, or on an interruption, kill the rest."""

@@ -83,7 +83,9 @@ def _make_answer(outcome: Outcome) -> tuple[dict[str, Any], Floats]:
     """Split an outcome into the table and the numbers of a message."""
     table = outcome._asdict()
     del table["seen"]
-    return {**table, "action": None if outcome.action is None else outcome.action.tolist()}, outcome.seen
+    for name in ("applied", "logged"):
+        table[name] = None if table[name] is None else table[name].tolist()
+    return table, outcome.seen
 
 
 def _end_with(lifeline: int) -> None:
