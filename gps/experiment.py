@@ -19,7 +19,7 @@ from gps.callbacks import Callback, CallbackList
 from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
 from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
-from gps.errors import AlgorithmFault, ConfigError, TroubleError
+from gps.errors import AlgorithmFault, ConfigError, EnvironmentFault, TroubleError
 from gps.players import FINAL, UNSEEN
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
@@ -68,12 +68,20 @@ class Experiment:
         """The state in which each condition starts, (M, dx): the environment is reset to each of them once.
 
         Raises:
-            ConfigError: if the environment does not understand a condition.
+            ConfigError: if the environment does not understand a condition, or a test condition.
         """
+        starts = self._read_starts("conditions", self.conditions)
+        if unseen := self.config.environment.test_conditions:
+            self._read_starts("test_conditions", unseen)  # a bad one is found before the training, not after it
+        return starts
+
+    def _read_starts(self, key: str, conditions: Sequence[Mapping[str, Any]]) -> np.ndarray:
         try:
-            return read_starts(self.environment, self.conditions)
+            return read_starts(self.environment, conditions)
         except ValueError as error:
-            raise ConfigError(f"environment.conditions: {error}") from error
+            raise ConfigError(f"environment.{key}: {error}") from error
+        except EnvironmentFault as fault:
+            raise EnvironmentFault(f"environment.{key}: {fault}") from fault
 
     def begin(self) -> AlgorithmState:
         """The algorithm's state before the first iteration."""

@@ -6,7 +6,13 @@ import numpy as np
 
 from gps.builders.checks import per_entry
 from gps.config import ExperimentConfig
-from gps.config.controller import FileInitialConfig, LQRInitialConfig, PDInitialConfig, ZeroInitialConfig
+from gps.config.controller import (
+    FileInitialConfig,
+    InitialConfig,
+    LQRInitialConfig,
+    PDInitialConfig,
+    ZeroInitialConfig,
+)
 from gps.errors import ConfigError
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.types import Controller
@@ -22,7 +28,7 @@ def make_first_controllers(
         ConfigError: if the chosen kind needs to know more of the environment than there is.
     """
     mechanics, T, du = problem.mechanics, problem.horizon, problem.du
-    choice = config.algorithm.controller.initial or (ZeroInitialConfig() if mechanics is None else LQRInitialConfig())
+    choice = find_initial(config, problem)
     M, dx = starts.shape
     match choice:
         case ZeroInitialConfig():
@@ -39,6 +45,12 @@ def make_first_controllers(
                 return initial.pd(starts, T, mechanics, choice.stiffness, choice.damping, choice.noise)
             gain = np.asarray(per_entry(choice.gain, du, "algorithm.controller.initial.gain"))
             return initial.lqr(starts, T, mechanics, choice.stiffness, choice.damping, gain, choice.noise)
+
+
+def find_initial(config: ExperimentConfig, problem: Problem) -> InitialConfig:
+    """The section of the first controllers: the experiment's, or its default for the problem."""
+    usual = ZeroInitialConfig() if problem.mechanics is None else LQRInitialConfig()
+    return config.algorithm.controller.initial or usual
 
 
 def _quarter_of(limits: Limits) -> np.ndarray:

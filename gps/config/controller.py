@@ -54,6 +54,9 @@ class FileInitialConfig(Section):
     )
 
 
+InitialConfig = LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig
+
+
 class ControllerConfig(Section):
     """`[algorithm.controller]`: what is executed while sampling, and the initial controllers."""
 
@@ -72,10 +75,7 @@ class ControllerConfig(Section):
         "noise",
     )
     initial: Annotated[
-        Annotated[
-            LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig, Field(discriminator="name")
-        ]
-        | None,
+        Annotated[InitialConfig, Field(discriminator="name")] | None,
         usual_name("lqr"),
         Field(
             description='the controllers of the first iteration; default: "lqr" if the environment says which entries '

@@ -1,5 +1,6 @@
 """`[environment]`: the environment and its initial situations."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -118,6 +119,16 @@ class EnvironmentConfig(Section):
         seeds = [seed for one in info.data.get("conditions", ()) if type(seed := one.get("seed")) is int]
         first = max(seeds, default=-1) + 1
         return [{"seed": seed} for seed in range(first, first + value)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for key, conditions in (("conditions", self.conditions), ("test_conditions", self.test_conditions)):
+            first: dict[str, int] = {}
+            for m, condition in enumerate(conditions):
+                same = first.setdefault(json.dumps(condition, sort_keys=True, default=str), m)
+                if same != m:
+                    raise ValueError(f"{key}.{m}: {condition} is also {key}.{same}; each must start in its own way")
+        return self
 
     @model_validator(mode="after")
     def _unseen(self) -> Self:

@@ -188,7 +188,9 @@ class _Group:
             elif diverged is not None and diverged[i]:
                 continue
             elif terminated[i]:
-                log.finished[first + i] = t + 1 < T and (self.whole_at == "termination" or log.success[t, first + i] > 0)
+                log.finished[first + i] = t + 1 < T and (
+                    self.whole_at == "termination" or log.success[t, first + i] > 0
+                )
             elif t + 1 < T:
                 log.aborts.append((first + i, t, f"the environment truncated it; set environment.horizon = {t + 1}"))
 

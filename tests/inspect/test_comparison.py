@@ -49,7 +49,7 @@ def test_a_run_as_a_member(tmp_path):
     np.testing.assert_allclose(member.returns.values, [made.rollouts.rewards.sum(axis=2).mean() for made in records])
     assert (member.episodes, member.steps, member.final_cost, len(member.solved)) == (18, 108, 12.0, 2)
     assert member.final_return == pytest.approx(run.evaluation().rollouts.rewards.sum(axis=2).mean())
-    assert member.settings["environment.conditions"] == ({}, {})
+    assert member.settings["environment.conditions"] == ({}, {"qpos": [0.6, 0.2]})
     assert member.settings["cost.0.name"] == "quadratic"
 
 

@@ -121,7 +121,9 @@ class LocalOptimiser(abc.ABC, Generic[State]):
     def teachers(self, state: State) -> tuple[Policy, ...]:
         return ()
 
-    def step_size(self, state: State, costs: Float[np.ndarray, "M N T"], counted: Bool[np.ndarray, "M N T"]) -> StepSize:
+    def step_size(
+        self, state: State, costs: Float[np.ndarray, "M N T"], counted: Bool[np.ndarray, "M N T"]
+    ) -> StepSize:
         """The bound on this iteration's update."""
         mean_cost = mean_of_whole(costs, counted)
         actual = mean_cost - state.cost
