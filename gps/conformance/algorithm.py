@@ -114,15 +114,13 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
     if troubles:
         worst = max(record.statuses, key=lambda status: (status.failed, status.severity))
         return Finding(rule, "; ".join(troubles), worst.remedy or "look at `gps report` of a short run")
-    unknown = np.flatnonzero(np.isnan(record.mean_cost))
+    unknown, rollouts = np.flatnonzero(np.isnan(record.mean_cost)), record.rollouts
     if unknown.size:
         return Finding(
             rule,
             f"every sample of condition {unknown[0]} ended early without a success, so its cost is unknown; "
-            f"the longest took {record.rollouts.mask[unknown[0]].sum(axis=1).max()} of {record.costs.shape[2]} steps",
-            suggest_ends(
-                record.rollouts, (np.arange(len(record.status)) == unknown[0])[:, None] & ~record.rollouts.whole
-            ),
+            f"the longest took {rollouts.mask[unknown[0]].sum(axis=1).max()} of {record.costs.shape[2]} steps",
+            suggest_ends(rollouts, ~rollouts.whole & np.isnan(record.mean_cost)[:, None]),
         )
     costs = ", ".join(f"{cost:.4g}" for cost in record.mean_cost)
     return Finding(f"{rule}; the first costs are {costs}")

@@ -1,7 +1,7 @@
 """What the first samples show: how they end, what the limits clip, how much they differ, and what moves.
 
-The first samples are those of the first controllers, with their noise. They are compared with rollouts of random actions,
-which show how far each entry of the state can move in a short time.
+The first samples are those of the first controllers, with their noise. They are compared with rollouts of random
+actions, which show how far each entry of the state can move in a short time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -166,11 +166,12 @@ def check_hold(quiet: Rollouts, others: Sequence[Rollouts], built: Experiment) -
     if share[worst] <= _HELD:
         return Finding(f"{rule}, within {share[worst]:.0%} of the range")
     name, unit = entries[worst]
+    distance = f"{drift[worst]:.3g} {unit}".strip()
     duration = built.horizon * built.environment.dt
     time = f"{duration:.3g} s" if np.isfinite(duration) else f"{built.horizon} steps"
     return Finding(
         rule,
-        f"{name} moves by {drift[worst]:.3g}{f' {unit}' if unit else ''} within {time}, {share[worst]:.0%} of its range",
+        f"{name} moves by {distance} within {time}, {share[worst]:.0%} of its range",
         "none is needed if the system moves by itself; else see [algorithm.controller.initial]",
         Level.NOTE,
     )

@@ -20,7 +20,6 @@ from gps.records import Rollouts
 from gps.sampling.log import Log, ObservationLog, pack_input
 from gps.sampling.policy import Policy
 
-
 WholeAt = Literal["success", "termination"]
 """The ends after which an episode is whole, and its remaining steps cost nothing: see `collect`."""
 
@@ -188,11 +187,12 @@ class _Group:
             elif diverged is not None and diverged[i]:
                 continue
             elif terminated[i]:
-                log.finished[first + i] = t + 1 < T and (
-                    self.whole_at == "termination" or log.success[t, first + i] > 0
-                )
+                whole = self.whole_at == "termination" or log.success[t, first + i] > 0
+                log.finished[first + i] = whole and t + 1 < T
             elif t + 1 < T:
-                log.aborts.append((first + i, t, f"the environment truncated it; set environment.horizon = {t + 1}"))
+                length = t + 1
+                why = f"the environment truncated the episode at step {length}; set environment.horizon = {length}"
+                log.aborts.append((first + i, t, why))
 
     def _end(
         self, alive: Bool[np.ndarray, "n"], t: int, lost: Bool[np.ndarray, "n"], why: str

@@ -137,7 +137,7 @@ def test_what_only_one_kind_has_is_not_named_beside_its_name(tmp_path):
     ("override", "message"),
     [
         ("environment.horizon=7", "environment.horizon is 6 and 7"),
-        ("environment.conditions=[{}]", r"environment.conditions is \[\{\}, \{\}\] and \[\{\}\]"),
+        ("environment.conditions=[{}]", r"environment.conditions is \[\{\}, \{'qpos': .*\}\] and \[\{\}\]"),
         ('environment.id="gps/Reacher-v0"', "environment.id is gps/PointMass-v0 and gps/Reacher-v0"),
         ("environment.frame_skip=3", "environment.frame_skip is unset and 3"),
     ],
