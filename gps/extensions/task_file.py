@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from gps.errors import ConfigError, nearest, one_line
+from gps.extensions.clash import find_clash
 
 NAME = "task.py"
 
@@ -37,5 +38,6 @@ def _load(path: Path, key: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ConfigError(f"{path}: {type(error).__name__}: {one_line(error)}") from error
+        said = "; ".join(filter(None, (one_line(error), find_clash(error))))
+        raise ConfigError(f"{path}: {type(error).__name__}: {said}") from error
     return module
