@@ -146,7 +146,7 @@ class Simulation:
         success = info.get("success", info.get("is_success"))
         success = None if success is None else bool(success)
         applied, logged = _read_action(info, "applied_action", space), None
-        if np.shape(info.get("action")) == space.shape:
+        if np.asarray(info.get("action")).shape == space.shape:
             logged = _read_action(info, "action", space)
         try:
             seen = self._flatten(observation)
