@@ -249,7 +249,7 @@ def _is_deterministic(
 def _score(evaluated: FreshEvaluation, condition: int | None, members: list[int]) -> Score:
     """The score of the conditions `members`; each is a stratum of the bootstrap."""
     rollouts, costs = evaluated.rollouts, evaluated.costs.sum(axis=2)
-    whole = np.asarray(rollouts.mask.all(axis=2))
+    whole = rollouts.whole
     episodes = len(members) * rollouts.mask.shape[1]
     successes = None if rollouts.success is None else int(rollouts.succeeded[members].sum())
     known = [costs[m][whole[m]] for m in members]

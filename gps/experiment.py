@@ -19,7 +19,7 @@ from gps.callbacks import Callback, CallbackList
 from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
 from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
-from gps.errors import AlgorithmFault, ConfigError, TroubleError
+from gps.errors import AlgorithmFault, ConfigError, EnvironmentFault, TroubleError
 from gps.first_controllers import FirstControllers
 from gps.players import FINAL, UNSEEN
 from gps.policies.interface import Interface
@@ -75,12 +75,20 @@ class Experiment:
         """The start of each condition: the environment is reset to each of them once.
 
         Raises:
-            ConfigError: if the environment does not understand a condition.
+            ConfigError: if the environment does not understand a condition, or a test condition.
         """
+        starts = self._read_starts("conditions", self.conditions)
+        if unseen := self.config.environment.test_conditions:
+            self._read_starts("test_conditions", unseen)  # a bad one is found before the training, not after it
+        return starts
+
+    def _read_starts(self, key: str, conditions: Sequence[Mapping[str, Any]]) -> Starts:
         try:
-            return read_starts(self.environment, self.conditions)
+            return read_starts(self.environment, conditions)
         except ValueError as error:
-            raise ConfigError(f"environment.conditions: {error}") from error
+            raise ConfigError(f"environment.{key}: {error}") from error
+        except EnvironmentFault as fault:
+            raise EnvironmentFault(f"environment.{key}: {fault}") from fault
 
     @functools.cached_property
     def first(self) -> FirstControllers:
@@ -128,8 +136,19 @@ class Experiment:
         """N rollouts of each condition, with exploration noise; the iteration decides the environment's own noise."""
         noise = draw_noise(policy, self.samples, self.config.algorithm.controller.noise_filter, rng)
         observe = self.algorithm.needs.observations
-        stream = (_TRAINING, iteration)
-        return collect(self.environment, policy, self.conditions, noise, self.config.seed, observe, stream)
+        return self.collect(policy, self.conditions, noise, observe, (_TRAINING, iteration))
+
+    def collect(
+        self,
+        policy: Policy,
+        conditions: Sequence[Mapping[str, Any]],
+        noise: np.ndarray,
+        observe: bool,
+        stream: Sequence[int] | None = None,
+    ) -> Rollouts:
+        """Rollouts of a policy: see `gps.sampling.collect`."""
+        whole_at = self.config.environment.whole_at
+        return collect(self.environment, policy, conditions, noise, self.config.seed, observe, whole_at, stream)
 
     def evaluate(
         self,
@@ -150,8 +169,7 @@ class Experiment:
         if noise is None:
             episodes = EPISODES_UNDER_NOISE if self.environment.noisy else 1
             noise = np.zeros((len(starts), episodes, self.horizon, self.problem.du))
-        stream = (_EVALUATION, seed)
-        rollouts = collect(self.environment, policy, starts, noise, self.config.seed, observe=False, stream=stream)
+        rollouts = self.collect(policy, starts, noise, False, (_EVALUATION, seed))
         return rollouts, self.problem.costs(rollouts.true)
 
     def evaluations(self, state: AlgorithmState) -> Iterator[EvaluationRecord]:

@@ -150,7 +150,7 @@ def make_evaluation_rows(record: EvaluationRecord) -> list[EvaluationRow]:
     import numpy as np
 
     rollouts, costs = record.rollouts, record.costs
-    whole = np.asarray(rollouts.mask.all(axis=2))
+    whole = rollouts.whole
     total = costs.sum(axis=2)
     means = [float(total[m][whole[m]].mean()) if np.any(whole[m]) else math.nan for m in range(len(total))]
     M, count = rollouts.mask.shape[:2]

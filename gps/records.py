@@ -19,7 +19,7 @@ from gps.status import PolicyStatus, Status
 
 
 class Abort(NamedTuple):
-    """An episode that was ended from outside, to keep a robot from harm."""
+    """An episode that was ended from outside: to keep a robot from harm, or by a time limit below the horizon."""
 
     condition: int
     sample: int
@@ -32,10 +32,10 @@ class Rollouts:
     """N episodes of T steps for each of M conditions.
 
     Row t holds the state at step t and the action that was applied there (after the environment's limits). `mask` is
-    False from the step on at which an episode had ended; the arrays are zero there. `observations` is None where a
-    policy sees the state itself, and `images` where it sees no pictures: see `observed`. Under sensor noise, `states`
-    and observations are measured, and `truth` has the states without it; under action noise or a delay, `actions` are
-    the commands.
+    False from the step on at which an episode had ended; the arrays are zero there. An episode that finished (it ended
+    with a success) is whole: its remaining steps cost nothing. `observations` is None where a policy sees the state
+    itself, and `images` where it sees no pictures: see `observed`. Under sensor noise, `states` and observations are
+    measured, and `truth` has the states without it; under action noise or a delay, `actions` are the commands.
     """
 
     states: Float[np.ndarray, "M N T dx"]
@@ -50,11 +50,23 @@ class Rollouts:
     images: UInt8[np.ndarray, "M N T H W C"] | None = None
     distance: Float[np.ndarray, "M N"] | None = None  # to the goal at the end, m; None where the environment says none
     truth: Float[np.ndarray, "M N T dx"] | None = None  # the states without sensor noise; None where there is none
+    finished: Bool[np.ndarray, "M N"] | None = None  # ended before T, yet whole; None where none did
 
     @property
     def true(self) -> "Rollouts":
         """The same episodes with their states as they were, not as they were measured."""
         return self if self.truth is None else dataclasses.replace(self, states=self.truth, truth=None)
+
+    @property
+    def whole(self) -> Bool[np.ndarray, "M N"]:
+        """True for each episode whose cost is known: it took all T steps, or it finished early."""
+        whole = np.asarray(self.mask.all(axis=2))
+        return whole if self.finished is None else whole | self.finished
+
+    @property
+    def counted(self) -> Bool[np.ndarray, "M N T"]:
+        """True where the cost is known: at each step taken, and after the end of a whole episode, where it is zero."""
+        return self.mask if self.finished is None else self.mask | self.finished[..., None]
 
     @property
     def observed(self) -> Num[np.ndarray, "M N T do"] | Pixels:
@@ -94,12 +106,13 @@ class Rollouts:
 
     @property
     def failed(self) -> Bool[np.ndarray, "M"]:
-        """True for each condition whose episodes all ended early without a success."""
-        return ~np.any(np.all(self.mask, axis=2) | self.succeeded, axis=1)
+        """True for each condition whose episodes all ended early: none is whole, and none a success."""
+        return ~np.any(self.whole | self.succeeded, axis=1)
 
 
 _PER_EPISODE = (
     "states", "actions", "noise", "rewards", "success", "mask", "observations", "images", "distance", "truth",
+    "finished",
 )  # fmt: skip
 
 
@@ -277,7 +290,7 @@ class IterationRecord:
     @property
     def mean_cost(self) -> Float[np.ndarray, "M"]:
         """Mean cost of each condition's whole episodes; NaN where none is whole."""
-        return mean_of_whole(self.costs, self.rollouts.mask)
+        return mean_of_whole(self.costs, self.rollouts.counted)
 
     @property
     def successes(self) -> Int[np.ndarray, "M"]:
@@ -307,8 +320,12 @@ class EvaluationRecord:
     costs: Float[np.ndarray, "M N T"]
 
 
-def mean_of_whole(costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:
-    """The mean over each condition's whole episodes of the cost of an episode; NaN where none is whole."""
-    whole = np.asarray(mask.all(axis=2))
+def mean_of_whole(costs: Float[np.ndarray, "M N T"], counted: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:
+    """The mean over each condition's whole episodes of the cost of an episode; NaN where none is whole.
+
+    Args:
+        counted: see `Rollouts.counted`.
+    """
+    whole = np.asarray(counted.all(axis=2))
     total = np.where(whole, costs.sum(axis=2), 0.0).sum(axis=1)
     return np.where(whole.any(axis=1), total / np.maximum(whole.sum(axis=1), 1), np.nan)

@@ -190,10 +190,20 @@ def test_check(tmp_path, capsys):
     (tmp_path / "experiment.toml").write_text(EXPERIMENT)
     assert cli.main(["check", str(tmp_path), "--set", "algorithm.samples=7"]) == 0
     out = capsys.readouterr().out
-    assert "samples = 7" in out
+    assert "samples = 7" not in out
     assert "2 conditions, T = 6, dx = 4, du = 2" in out
     assert "\nok    one iteration can be made; the first costs are " in out
-    assert out.splitlines()[-1] == "ok    every view shows the record"
+    assert "rules hold" in out.splitlines()[-1]
+
+
+def test_check_prints_every_key_when_asked(tmp_path, capsys):
+    (tmp_path / "experiment.toml").write_text(EXPERIMENT)
+    assert cli.main(["check", str(tmp_path), "--verbose", "--set", "algorithm.samples=7"]) == 0
+    out = capsys.readouterr().out
+    findings, settings = out.split("rules hold", 1)
+    assert "samples = 7" in settings and "samples = 7" not in findings
+    assert "[algorithm.controller.initial]\nname = " in settings  # the default, chosen for this environment
+    assert "# environment.keyframe: name of the keyframe" in settings
 
 
 # -- list and show ---------------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_overrides():
     assert isinstance(changed.algorithm.kl_step, float)
     assert changed.algorithm.solver == "gradient"
     assert changed.description == "3"
-    assert changed.environment.conditions == ({}, {"a": [1]})
+    assert changed.environment.conditions == ({}, {"qpos": [0.6, 0.2], "a": [1]})
     assert changed.cost[0].weight == (1.0, 2.5)
     assert changed.algorithm.step_multiplier.max == 20
     assert changed.environment.options == {"deep": {"er": "x y"}}
@@ -207,6 +207,10 @@ WRONG = {  # an override -> what is said of it
     "algorithm.controller.initial.gain=[1, 'a']": "algorithm.controller.initial.gain: expected a number or a list of "
     'numbers, got [1, "a"]',
     "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 1",
+    "environment.conditions=[{a=1, b=2}, {}, {b=2, a=1}]": "environment: conditions.2: {'b': 2, 'a': 1} is also "
+    "conditions.0; each must start in its own way",
+    "environment.test_conditions=[{a=1}, {a=1}]": "environment: test_conditions.1: {'a': 1} is also test_conditions.0; "
+    "each must start in its own way",
     "cost=[]": "cost: expected a list of tables, at least one, got []",
     "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "rate", "distance", "task" or "reward"',
     "cost.0.name=3": 'cost.0.name: expected "quadratic", "rate", "distance", "task" or "reward", got 3',

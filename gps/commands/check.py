@@ -9,6 +9,7 @@ from gps.commands._common import OK, USER_ERROR, add_experiment
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
+    parser.add_argument("--verbose", action="store_true", help="print every key with its value or its default, too")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -16,4 +17,6 @@ def main(args: argparse.Namespace) -> int:
 
     examination = check(args.experiment, args.set)
     print(examination)
+    if args.verbose:
+        print(f"\n{examination.settings}")
     return OK if examination.ok else USER_ERROR

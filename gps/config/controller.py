@@ -74,6 +74,9 @@ class FileInitialConfig(Section):
     )
 
 
+InitialConfig = HoldInitialConfig | LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig
+
+
 class ControllerConfig(Section):
     """`[algorithm.controller]`: what is executed while sampling, and the initial controllers."""
 
@@ -92,10 +95,7 @@ class ControllerConfig(Section):
         'noise; default: 2 with `initial` "hold", otherwise 0',
     )
     initial: Annotated[
-        Annotated[
-            HoldInitialConfig | LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig,
-            Field(discriminator="name"),
-        ],
+        Annotated[InitialConfig, Field(discriminator="name")],
         usual_name("hold"),
         Field(description="the controllers of the first iteration"),
     ] = HoldInitialConfig()

@@ -1,5 +1,6 @@
 """`[environment]`: the environment and its initial situations."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge
@@ -102,6 +103,12 @@ class EnvironmentConfig(Section):
         description="initial situations that are never trained on, to evaluate how a policy generalises. A number K "
         "means the K seeds after those of `conditions`",
     )
+    whole_at: Literal["success", "termination"] = Field(
+        default="success",
+        description="which episodes that the environment terminates before the horizon count as whole, their remaining "
+        "steps costing nothing: those that end with a success, or all. The others are cut short, and their cost is "
+        "unknown",
+    )
     threads: int | None = Field(
         default=None,
         ge=1,
@@ -153,6 +160,16 @@ class EnvironmentConfig(Section):
         seeds = [seed for one in info.data.get("conditions", ()) if type(seed := one.get("seed")) is int]
         first = max(seeds, default=-1) + 1
         return [{"seed": seed} for seed in range(first, first + value)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for key, conditions in (("conditions", self.conditions), ("test_conditions", self.test_conditions)):
+            first: dict[str, int] = {}
+            for m, condition in enumerate(conditions):
+                same = first.setdefault(json.dumps(condition, sort_keys=True, default=str), m)
+                if same != m:
+                    raise ValueError(f"{key}.{m}: {condition} is also {key}.{same}; each must start in its own way")
+        return self
 
     @model_validator(mode="after")
     def _unseen(self) -> Self:

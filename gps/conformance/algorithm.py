@@ -14,6 +14,7 @@ from gps.algorithms.algorithm import AlgorithmState
 from gps.backend import jax
 from gps.callbacks import Callback
 from gps.conformance.finding import Finding
+from gps.conformance.samples import suggest_ends
 from gps.errors import AlgorithmFault, CostFault, EnvironmentFault, ExpertFault, GpsError, PolicyError, one_line
 from gps.experiment import Experiment
 from gps.inspect.iteration import describe_iteration
@@ -25,13 +26,14 @@ from gps.sampling.policy import Policy
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
 _CONTRACT = "gps.algorithms.algorithm says what each method must do"
+_POSSIBLE = "one iteration can be made"
 _COVARIANCES = Finding(
     "exploration covariances are symmetric and positive semi-definite",
     remedy="symmetrise the covariance of the policy, and keep its eigenvalues at or above 0",
 )
 
 
-class _Iteration(NamedTuple):
+class Iteration(NamedTuple):
     """An iteration that was made."""
 
     before: AlgorithmState
@@ -44,25 +46,28 @@ class _Recorder(Callback):
     """Remembers nothing; the loop needs a callback."""
 
 
-def check_algorithm(built: Experiment) -> Iterator[Finding]:
-    """Make one iteration and examine the algorithm by it."""
-    rule = "one iteration can be made"
+def make_iteration(built: Experiment) -> Iteration | Finding:
+    """Make one iteration; what goes wrong is a finding."""
     try:
         before = built.begin()
         sampled = built.algorithm.policy(before)
         if problem := _find_bad_covariance(sampled):
-            yield _COVARIANCES._replace(problem=problem)
-            return  # nothing can be sampled
+            return _COVARIANCES._replace(problem=problem)  # nothing can be sampled
         after, record = built.iterate(before, _Recorder())
     except AlgorithmFault as fault:
-        yield Finding("the algorithm keeps its contract", str(fault), _CONTRACT)
-        return
-    except (CostFault, EnvironmentFault, ExpertFault, PolicyError) as fault:
-        yield Finding(rule, str(fault), "see the message")
-        return
-    yield _describe_iteration(rule, record)
-    made = _Iteration(before, sampled, record, after)
-    rules: tuple[tuple[str, Callable[[Experiment, _Iteration], str], str], ...] = (
+        return Finding("the algorithm keeps its contract", str(fault), _CONTRACT)
+    except EnvironmentFault as fault:
+        remedy = "return finite numbers of the declared shape from step, also where an episode ends"
+        return Finding(_POSSIBLE, str(fault), remedy)
+    except (CostFault, ExpertFault, PolicyError) as fault:
+        return Finding(_POSSIBLE, str(fault), "see the message")
+    return Iteration(before, sampled, record, after)
+
+
+def check_algorithm(built: Experiment, made: Iteration) -> Iterator[Finding]:
+    """Examine the algorithm by an iteration."""
+    yield _describe_iteration(_POSSIBLE, made.record)
+    rules: tuple[tuple[str, Callable[[Experiment, Iteration], str], str], ...] = (
         (
             _COVARIANCES.rule,
             lambda built, made: _find_bad_covariance(built.algorithm.policy(made.after)),
@@ -107,13 +112,15 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
         if status.failed
     ]
     if troubles:
-        return Finding(rule, "; ".join(troubles), "look at `gps report` of a short run")
-    unknown = [m for m, cost in enumerate(record.mean_cost) if np.isnan(cost) and not record.successes[m]]
-    if unknown:
+        worst = max(record.statuses, key=lambda status: (status.failed, status.severity))
+        return Finding(rule, "; ".join(troubles), worst.remedy or "look at `gps report` of a short run")
+    unknown, rollouts = np.flatnonzero(np.isnan(record.mean_cost)), record.rollouts
+    if unknown.size:
         return Finding(
             rule,
-            f"every sample of condition {unknown[0]} ended early without a success, so its cost is unknown",
-            "lower environment.horizon to the length of an episode, or do not end episodes early",
+            f"every sample of condition {unknown[0]} ended early without a success, so its cost is unknown; "
+            f"the longest took {rollouts.mask[unknown[0]].sum(axis=1).max()} of {record.costs.shape[2]} steps",
+            suggest_ends(rollouts, ~rollouts.whole & np.isnan(record.mean_cost)[:, None]),
         )
     costs = ", ".join(f"{cost:.4g}" for cost in record.mean_cost)
     return Finding(f"{rule}; the first costs are {costs}")
@@ -141,7 +148,7 @@ def _update(built: Experiment, state: AlgorithmState, sampled: Policy, rollouts:
     return built.algorithm.improve(state, sampled, rollouts, model)[0]
 
 
-def _find_randomness(built: Experiment, made: _Iteration) -> str:
+def _find_randomness(built: Experiment, made: Iteration) -> str:
     rollouts = made.record.rollouts
     one, two = (_update(built, made.before, made.sampled, rollouts) for _ in range(2))
     if key := _find_difference(flatten(one), flatten(two)):
@@ -155,7 +162,7 @@ def _find_randomness(built: Experiment, made: _Iteration) -> str:
     return ""
 
 
-def _find_loss(built: Experiment, made: _Iteration) -> str:
+def _find_loss(built: Experiment, made: Iteration) -> str:
     arrays = flatten(made.after)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.npz"
@@ -173,7 +180,7 @@ def _find_loss(built: Experiment, made: _Iteration) -> str:
     return ""
 
 
-def _find_bad_policy(built: Experiment, made: _Iteration) -> str:
+def _find_bad_policy(built: Experiment, made: Iteration) -> str:
     learned = built.algorithm.learned(made.after)
     built.algorithm.teachers(made.after)
     if (parameters := learned.parameters) is None:
@@ -183,7 +190,7 @@ def _find_bad_policy(built: Experiment, made: _Iteration) -> str:
     return f"{key} of learned().parameters is another once it was stored and read" if key else ""
 
 
-def _find_bad_view(built: Experiment, made: _Iteration) -> str:
+def _find_bad_view(built: Experiment, made: Iteration) -> str:
     make_rows(made.record)
     describe_iteration(made.record, range(len(made.record.statuses)))
     make_piece(made.record, None)

@@ -1,12 +1,14 @@
 """Rules for environments: starts, repeatability, independence of the batch, limits, rewards."""
 
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gps import builders
-from gps.conformance.finding import Finding
+from gps.conformance.finding import Finding, Level
 from gps.environments.contract import BatchEnvironment
 from gps.environments.disturbed import LAST_ACTION
 from gps.environments.parts import whole
@@ -21,16 +23,67 @@ STEPS = 25
 
 
 def roll_out(
-    built: Experiment, environment: BatchEnvironment | None = None, samples: int | None = None, observe: bool = True
+    built: Experiment,
+    environment: BatchEnvironment | None = None,
+    samples: int | None = None,
+    observe: bool = True,
+    alike: bool = False,
+    steps: int = STEPS,
 ) -> Rollouts:
-    """Rollouts with the same random actions in each call; the samples of a condition differ."""
+    """Rollouts with the same random actions in each call; the samples of a condition differ.
+
+    Args:
+        environment: in place of the experiment's.
+        samples: how many of each condition's samples are played; None for all.
+        alike: play the actions of the first condition in all conditions.
+    """
     space = built.environment.single_action_space
-    M, N, T, du = len(built.conditions), built.samples, min(built.horizon, STEPS), space.shape[0]
+    M, N, T, du = len(built.conditions), built.samples, min(built.horizon, steps), space.shape[0]
     low, high = np.where(np.isfinite(space.low), space.low, -1.0), np.where(np.isfinite(space.high), space.high, 1.0)
     actions = np.random.default_rng(0).uniform(low, high, (M, N, T, du))
+    if alike:
+        actions[:] = actions[:1]
     still = LocalControllers(zero(M, T, built.starts.states.shape[1], du, 0.0))
     batch = built.environment if environment is None else environment
-    return collect(batch, still, built.conditions, actions[:, :samples], built.config.seed, observe)
+    whole_at = built.config.environment.whole_at
+    return collect(batch, still, built.conditions, actions[:, :samples], built.config.seed, observe, whole_at)
+
+
+class Listener:
+    """A batch environment that compares the action in the info with the one that counts as applied.
+
+    Attributes:
+        difference: the first difference, in words; empty while there is none.
+    """
+
+    def __init__(self, environment: BatchEnvironment) -> None:
+        self._environment, self.difference = environment, ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._environment, name)
+
+    def step(self, actions: Any) -> Any:
+        *stepped, info = self._environment.step(actions)
+        logged = info.get("action")
+        if logged is not None and not self.difference:
+            space = self.single_action_space
+            applied = np.asarray(info.get("applied_action", np.clip(actions, space.low, space.high)))
+            if np.shape(logged) == applied.shape and (wrong := np.argwhere(np.asarray(logged) != applied)).size:
+                i, entry = wrong[0]
+                self.difference = f"entry {entry} was {logged[i][entry]:.4g} where {applied[i, entry]:.4g} was given"
+        return *stepped, info
+
+
+def check_log(listener: Listener) -> Iterator[Finding]:
+    """A warning where the info's `action` is not the action that was given."""
+    if listener.difference:
+        yield Finding(
+            'the info\'s "action" is the action that was given',
+            f"{listener.difference}; it counts as a log, and the given action as applied",
+            'report an action that the environment changes (a filter, a delay) as info["applied_action"]; a mere log '
+            "may stay",
+            Level.WARNING,
+        )
 
 
 def check_starts(*trials: Rollouts) -> Finding:
@@ -90,7 +143,7 @@ def check_limits(rollouts: Rollouts, built: Experiment) -> Finding:
     return Finding(
         rule,
         f"entry {entry} was {value:.4g} in condition {m}, sample {n}, step {t}",
-        'report the action as applied in info["action"], or widen the action space',
+        'report the action in the space\'s own units as info["applied_action"], or widen the action space',
     )
 
 
@@ -116,7 +169,7 @@ def check_passive(environment: BatchEnvironment) -> Finding | None:
         rule,
         f"no actuator moves {', '.join(still)}, not even through other bodies",
         'unless the cost depends on them, list the other joints in environment.state: "qpos:JOINT", "qvel:JOINT"',
-        warning=True,
+        Level.WARNING,
     )
 
 

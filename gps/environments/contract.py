@@ -127,10 +127,12 @@ class BatchEnvironment(Protocol):
 
         Returns:
             States (B, dx), rewards (B,), terminations (B,) bool, truncations (B,) bool, and the info. All entries of
-            the info are optional, but for `observation`, (B, do), with an `observation_layout`: `action`, (B, du), the
-            actions as applied; `success`, (B,) bool; `distance`, (B,), to the goal, in metres; `diverged`, (B,) bool;
-            `abort`, B sentences, each the reason why an episode was ended, or ""; from a `noisy` environment `state`,
-            (B, dx), the states without sensor noise.
+            the info are optional, but for `observation`, (B, do), with an `observation_layout`: `applied_action`,
+            (B, du), the actions as applied, without which they count as clipped to the action space; `success`, (B,)
+            bool; `distance`, (B,), to the goal, in metres; `diverged`, (B,) bool; `abort`, B sentences, each the reason
+            why an episode was ended, or ""; from a `noisy` environment `state`, (B, dx), the states without sensor
+            noise. Terminated by a success, an episode is whole. An entry `action` is a mere log: it is compared with
+            the applied actions by `gps check`.
         """
         ...
 

@@ -78,7 +78,7 @@ class Guarded(Wrapper):
         if self._abort is not None:
             reasons = list(info.get("abort", [""] * self.num_envs))
             for i in np.flatnonzero(~(terminated | truncated | self._aborted)).tolist():
-                reasons[i] = self._find_reason(i, states[i], info.get("action", actions)[i])
+                reasons[i] = self._find_reason(i, states[i], info.get("applied_action", actions)[i])
                 self._aborted[i] = bool(reasons[i])
             info["abort"] = reasons
             self.env.rest(self._aborted)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gps.errors import ConfigError, nearest, one_line
 from gps.extensions import isolated
+from gps.extensions.clash import find_clash
 
 NAME = "task.py"
 
@@ -35,4 +36,5 @@ def _load(path: Path, key: str) -> ModuleType:
         return isolated.load(path)
     except Exception as error:
         text = isolated.strip_names(one_line(error))
-        raise ConfigError(f"{path}: {type(error).__name__}: {text}") from error
+        said = "; ".join(filter(None, (text, find_clash(error))))
+        raise ConfigError(f"{path}: {type(error).__name__}: {said}") from error

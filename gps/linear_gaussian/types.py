@@ -114,6 +114,11 @@ class CostExpansion(_Batched):
         """Return the expansion of the sum of two costs."""
         return jax.tree.map(lambda one, two: one + two, self, other)
 
+    def scale(self, factor: Float[Array, "*M T"]) -> "CostExpansion":
+        """Return the expansion of the cost of each step times a factor."""
+        hessian, gradient = factor[..., None, None] * self.hessian, factor[..., None] * self.gradient
+        return CostExpansion(hessian, gradient, factor * self.constant)
+
 
 @pytree
 class Marginals(_Batched):

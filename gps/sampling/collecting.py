@@ -8,7 +8,7 @@ time, so an episode has the same bits in either way.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,6 +19,9 @@ from gps.observations import Sight
 from gps.records import Rollouts
 from gps.sampling.log import Log, ObservationLog, pack_input
 from gps.sampling.policy import Policy
+
+WholeAt = Literal["success", "termination"]
+"""The ends after which an episode is whole, and its remaining steps cost nothing: see `collect`."""
 
 
 class Starts(NamedTuple):
@@ -58,6 +61,7 @@ def collect(
     noise: Float[np.ndarray, "M N T du"],
     seed: int,
     observe: bool = True,
+    whole_at: WholeAt = "success",
     stream: Sequence[int] | None = None,
 ) -> Rollouts:
     """Run N episodes from each of M conditions, with `noise` added to the policy's actions.
@@ -70,6 +74,8 @@ def collect(
     Args:
         observe: record the observations of an environment that has an `observation_layout`, which may take time
             (pictures). Those that the policy acts on are recorded anyway.
+        whole_at: which episodes that the environment terminates before step T are whole all the same: those whose
+            last step was a success, or all. A truncation before step T counts as an abort.
         stream: integers that, with `seed`, the condition and the sample, decide the noise of a `noisy` environment
             (see the contract); None for episodes without its noise.
 
@@ -87,7 +93,7 @@ def collect(
     by_step = np.ascontiguousarray(noise.reshape(M * N, T, du).swapaxes(0, 1))
     starts = [condition for condition in conditions for _ in range(N)]
     for episodes in _split(M * N, environment.num_envs):
-        group = _Group(environment, policy, log, M, N, episodes, stream if noisy else None)
+        group = _Group(environment, policy, log, M, N, episodes, whole_at, stream if noisy else None)
         group.run(starts[episodes], by_step[:, episodes], seed)
     space = environment.single_action_space
     return log.to_rollouts(noise, (log.wanted < space.low) | (log.wanted > space.high))
@@ -136,12 +142,13 @@ class _Group:
     M: int
     N: int
     episodes: slice
+    whole_at: WholeAt
     stream: Sequence[int] | None
 
     def run(self, starts: Sequence[Mapping[str, Any]], noise: Float[np.ndarray, "T n du"], seed: int) -> None:
         """Run them from `starts` and write the log."""
         environment, policy, log, episodes = self.environment, self.policy, self.log, self.episodes
-        (T, n, du), B = noise.shape, environment.num_envs
+        (T, n, du), B, space = noise.shape, environment.num_envs, environment.single_action_space
         never, alive = np.zeros(B, dtype=bool), np.ones(n, dtype=bool)
         inputs = log.view_inputs(self.M, policy.observes)  # zeros for the groups that did not run yet
         expected = B, log.states.shape[2]
@@ -170,17 +177,15 @@ class _Group:
                 if n < B:
                     wanted = np.concatenate([wanted, np.zeros((B - n, du))])
                 state, rewards, terminated, truncated, info = environment.step(wanted)
-                log.actions[t, episodes] = info.get("action", wanted)[:n]
+                applied = info.get("applied_action")
+                log.actions[t, episodes] = (np.clip(wanted, space.low, space.high) if applied is None else applied)[:n]
                 if "success" in info:
                     log.success[t, episodes] = info["success"][:n]
                 if "distance" in info:
                     log.distance[episodes] = np.where(alive, info["distance"][:n], log.distance[episodes])
                 ended = (terminated | truncated)[:n]
                 if ended.any():
-                    aborted = info.get("abort", never)
-                    log.aborts.extend(
-                        (episodes.start + i, t, aborted[i]) for i in np.flatnonzero(ended & alive) if aborted[i]
-                    )
+                    self._record_ends(alive & ended, t, T, terminated[:n], info)
                     # The last step led to no ordinary transition where the simulation diverged.
                     log.mask[t, episodes] &= ~info.get("diverged", never)[:n]
                     alive &= ~ended
@@ -202,6 +207,30 @@ class _Group:
         if self.stream is None:
             return None
         return [(*self.stream, *divmod(k, self.N)) for k in range(self.episodes.start, self.episodes.stop)]
+
+    def _record_ends(
+        self,
+        ends: Bool[np.ndarray, "n"],
+        t: int,
+        T: int,
+        terminated: Bool[np.ndarray, "n"],
+        info: Mapping[str, Any],
+    ) -> None:
+        """Record which episodes are whole, and why others were ended from outside."""
+        log, first = self.log, self.episodes.start
+        aborted, diverged = info.get("abort"), info.get("diverged")
+        for i in np.flatnonzero(ends):
+            if aborted is not None and aborted[i]:
+                log.aborts.append((first + i, t, aborted[i]))
+            elif diverged is not None and diverged[i]:
+                continue
+            elif terminated[i]:
+                whole = self.whole_at == "termination" or log.success[t, first + i] > 0
+                log.finished[first + i] = whole and t + 1 < T
+            elif t + 1 < T:
+                length = t + 1
+                why = f"the environment truncated the episode at step {length}; set environment.horizon = {length}"
+                log.aborts.append((first + i, t, why))
 
     def _end(
         self, alive: Bool[np.ndarray, "n"], t: int, lost: Bool[np.ndarray, "n"], why: str

@@ -44,6 +44,7 @@ class Log(NamedTuple):
     success: Int[np.ndarray, "T MN"]  # 1 for yes, 0 for no, -1 where the environment has no success flag
     mask: Bool[np.ndarray, "T MN"]
     distance: Float[np.ndarray, "MN"]  # to the goal after the last step; NaN where the environment says none
+    finished: Bool[np.ndarray, "MN"]  # ended early, yet whole
     aborts: list[tuple[int, int, str]]  # episode, step, reason
     observations: ObservationLog | None  # None where there are none, or none are recorded
     truth: Float[np.ndarray, "T MN dx"] | None  # the states without sensor noise; None where there is none
@@ -62,6 +63,7 @@ class Log(NamedTuple):
             success=np.full(shape, -1, dtype=np.int8),
             mask=np.zeros(shape, dtype=bool),
             distance=np.full(episodes, np.nan),
+            finished=np.zeros(episodes, dtype=bool),
             aborts=[],
             observations=observations,
             truth=np.zeros((*shape, dx)) if noisy else None,
@@ -109,6 +111,7 @@ class Log(NamedTuple):
             images=None if images is None else by_condition(images),
             distance=None if np.isnan(self.distance).all() else self.distance.reshape(M, N),
             truth=None if truth is None else by_condition(truth),
+            finished=self.finished.reshape(M, N) if self.finished.any() else None,
         )
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
 import re
 import socket
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -22,6 +25,7 @@ PATIENCE = 10
 """Seconds within which a cluster must answer."""
 
 _IDLE = 30  # seconds after which an idle process of this machine ends
+_POLL = 1.0  # seconds between two looks at whether the parent is alive
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,20 @@ def _open_local(jobs: int | None, address: str | None) -> Iterator[Pool]:
     from joblib import parallel_config
 
     count, threads = _share_cpus(jobs)
-    yield Pool(count, threads, lambda: parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=_IDLE))
+    options = {"idle_worker_timeout": _IDLE, "initializer": end_with, "initargs": (os.getpid(),)}
+    yield Pool(count, threads, lambda: parallel_config("loky", inner_max_num_threads=1, **options))
+
+
+def end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ends; it does nothing in a process of another parent."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL)
+        os._exit(1)
+
+    if os.getppid() == parent:
+        threading.Thread(target=watch, daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from gps.algorithms.checked import CheckedAlgorithm
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jax
 from gps.config import parse
+from gps.conformance import Finding
 from gps.errors import AlgorithmFault, CostFault
 from gps.experiment import Experiment
 from gps.linear_gaussian.initial import zero
@@ -401,10 +402,12 @@ def built(tmp_path_factory):
 
 def examine(built, algorithm):
     """The findings of `check_algorithm` that are not ok, for an algorithm in place of the experiment's."""
-    from gps.conformance.algorithm import check_algorithm
+    from gps.conformance.algorithm import check_algorithm, make_iteration
 
     built.algorithm = CheckedAlgorithm(algorithm, len(built.conditions))
-    return [finding for finding in check_algorithm(built) if not finding.ok]
+    made = make_iteration(built)
+    findings = [made] if isinstance(made, Finding) else check_algorithm(built, made)
+    return [finding for finding in findings if not finding.ok]
 
 
 def test_a_sound_algorithm_breaks_no_rule(built):

@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 
 import gymnasium
 import numpy as np
@@ -13,6 +15,7 @@ from helpers.processes import python, wait_until
 
 from gps.environments.plain.adapter import GymnasiumBatch
 from gps.environments.plain.recipe import Recipe, find_spec
+from gps.environments.plain.warned import Warned, show_once
 from gps.errors import ConfigError, EnvironmentFault
 from gps.linear_gaussian.initial import zero
 from gps.policies.played import LocalControllers
@@ -316,6 +319,61 @@ def test_processes_end_with_their_parent(how):
         parent.send_signal(how)
         parent.wait(30)
     wait_until(lambda: not any(map(alive, pids)), seconds=15)
+
+
+def nursery(file: Path) -> list[int]:
+    """The processes that the environments have started."""
+    return [int(word) for word in file.read_text().split()] if file.exists() else []
+
+
+@pytest.mark.parametrize("trouble", ["", "dies", "raises"])
+def test_what_an_environment_has_started_ends_with_it(tmp_path, trouble, capfd):
+    """Also where the environment's own process has ended before. Its warning is shown once, not once in each."""
+    file = tmp_path / "ids"
+    environment = batch("helpers.plain_envs:Nursery-v0", 4, threads=2, file=str(file), trouble=trouble)
+    pids = nursery(file)
+    assert len(pids) == 8 and all(map(alive, pids))
+    if not trouble:
+        rolled(environment, 10)
+    else:
+        with pytest.raises(EnvironmentFault):
+            rolled(environment, 10, ({"seed": 1}, {"seed": 3}))
+    wait_until(lambda: not any(map(alive, pids)), seconds=15)
+    assert capfd.readouterr().err.count("RuntimeWarning: two children") <= 1  # none where an earlier case showed it
+
+
+def test_what_an_environment_has_started_ends_with_a_killed_parent(tmp_path):
+    file = tmp_path / "ids"
+    path = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+    program = (
+        HANGS.format(path=path)
+        .replace("Point-v0", "Nursery-v0")
+        .replace('"trouble"', f'"file": {str(file)!r}, "trouble"')
+    )
+    with python("-c", program, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as parent:
+        parent.stdout.readline()
+        time.sleep(0.3)
+        parent.kill()
+        parent.wait(30)
+    pids = nursery(file)
+    assert len(pids) == 4
+    wait_until(lambda: not any(map(alive, pids)), seconds=15)
+
+
+def test_a_warning_that_this_process_has_given_is_not_shown_again(capfd):
+    module = ModuleType("elsewhere")
+    module.__file__ = "/elsewhere.py"
+    warned = Warned("UserWarning", "it is old", "/elsewhere.py", 3, "/elsewhere.py:3: UserWarning: it is old\n")
+    show_once(warned)
+    show_once(warned)
+    assert capfd.readouterr().err == warned.text
+    module.__warningregistry__ = {("it is new", UserWarning, 3): True, "version": 1}
+    sys.modules["elsewhere"] = module
+    try:
+        show_once(warned._replace(message="it is new"))
+    finally:
+        del sys.modules["elsewhere"]
+    assert capfd.readouterr().err == ""
 
 
 # -- state and observation ---------------------------------------------------------------------------------------------

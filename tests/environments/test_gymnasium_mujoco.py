@@ -277,7 +277,7 @@ def test_a_diverged_simulation_ends_alone(id):
         states, rewards, terminated, _, info = env.step(action)
         assert info["diverged"].tolist() == [False, t >= 3, False]
         assert terminated[1] == (t >= 3) and np.isfinite(rewards).all() and rewards[1] * (t >= 3) == 0
-        assert all(np.isfinite(values).all() for key, values in info.items() if key != "action")
+        assert all(np.isfinite(values).all() for key, values in info.items() if key != "applied_action")
         np.testing.assert_array_equal(states[[0, 2]], expected[0][[0, 2]])
         np.testing.assert_array_equal(rewards[[0, 2]], expected[1][[0, 2]])
         last = last if t >= 3 else states

@@ -292,7 +292,7 @@ def test_actions_are_clipped_and_reported():
     env = make(1, mjcf=ARM)
     env.reset()
     clipped, *_, info = env.step([[9.0, 9.0, -9.0]])
-    np.testing.assert_array_equal(info["action"], [[1.0, 9.0, -0.5]])
+    np.testing.assert_array_equal(info["applied_action"], [[1.0, 9.0, -0.5]])
     env.reset()
     np.testing.assert_array_equal(env.step([[1.0, 9.0, -0.5]])[0], clipped)
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 
 import gymnasium
 import numpy as np
@@ -121,6 +122,21 @@ class Counted(gymnasium.Env):
     action_space = Box(-1, 1, (1,))
 
 
+class Nursery(Point):
+    """It starts two processes that outlive it, writes their ids into the file, and warns of it."""
+
+    def __init__(self, file, **options):
+        super().__init__(**options)
+        started = os.posix_spawnp("sleep", ["sleep", "600"], os.environ)
+        forked = os.fork()
+        if forked == 0:
+            time.sleep(600)
+            os._exit(0)
+        with open(file, "a") as ids:
+            ids.write(f"{started} {forked}\n")
+        warnings.warn("two children are left to themselves", RuntimeWarning, stacklevel=1)
+
+
 class Fragile(gymnasium.Env):
     def __init__(self):
         raise ConnectionRefusedError("nobody listens")
@@ -128,7 +144,7 @@ class Fragile(gymnasium.Env):
 
 IDS = {
     "Point-v0": Point, "Parted-v0": Parted, "Picture-v0": Picture, "Hidden-v0": Hidden,
-    "Photographed-v0": Photographed,    "Counted-v0": Counted, "Fragile-v0": Fragile
+    "Nursery-v0": Nursery, "Photographed-v0": Photographed,    "Counted-v0": Counted, "Fragile-v0": Fragile
 }  # fmt: skip
 
 for _id, _class in IDS.items():

@@ -164,7 +164,7 @@ class LinearEnv(VectorEnv, BatchEnvironment):
         self.state = self.state @ self.A.T + u @ self.B.T
         never = np.zeros(self.num_envs, dtype=bool)
         ended = never if self.ends is None else np.asarray(self.ends) <= len(self.applied)
-        return self.state.copy(), np.zeros(self.num_envs), ended, never, {"action": u}
+        return self.state.copy(), np.zeros(self.num_envs), ended, never, {"applied_action": u}
 
 
 def negative_log_density(controller):

@@ -23,7 +23,7 @@ from helpers.experiments import POINT_MASS, toml
 
 EXPERIMENT = toml(
     POINT_MASS,
-    environment={"horizon": 6, "conditions": [{}, {}]},
+    environment={"horizon": 6, "conditions": [{}, {"qpos": [0.6, 0.2]}]},
     algorithm={"iterations": 4},
     cost=[{"name": "quadratic"}],
 )

@@ -49,7 +49,7 @@ def test_a_run_as_a_member(tmp_path):
     np.testing.assert_allclose(member.returns.values, [made.rollouts.rewards.sum(axis=2).mean() for made in records])
     assert (member.episodes, member.steps, member.final_cost, len(member.solved)) == (18, 108, 12.0, 2)
     assert member.final_return == pytest.approx(run.evaluation().rollouts.rewards.sum(axis=2).mean())
-    assert member.settings["environment.conditions"] == ({}, {})
+    assert member.settings["environment.conditions"] == ({}, {"qpos": [0.6, 0.2]})
     assert member.settings["cost.0.name"] == "quadratic"
 
 
@@ -137,7 +137,7 @@ def test_what_only_one_kind_has_is_not_named_beside_its_name(tmp_path):
     ("override", "message"),
     [
         ("environment.horizon=7", "environment.horizon is 6 and 7"),
-        ("environment.conditions=[{}]", r"environment.conditions is \[\{\}, \{\}\] and \[\{\}\]"),
+        ("environment.conditions=[{}]", r"environment.conditions is \[\{\}, \{'qpos': .*\}\] and \[\{\}\]"),
         ('environment.id="gps/Reacher-v0"', "environment.id is gps/PointMass-v0 and gps/Reacher-v0"),
         ("environment.frame_skip=3", "environment.frame_skip is unset and 3"),
     ],

@@ -154,7 +154,7 @@ class Distillation(abc.ABC):
         self, state: DistillationState, sampled: Policy, rollouts: Rollouts, model: DistillationModel
     ) -> tuple[DistillationState, IterationRecord]:
         """Let the expert label the samples, and take the supervised step."""
-        cost = mean_of_whole(model.sample_costs, rollouts.mask)
+        cost = mean_of_whole(model.sample_costs, rollouts.counted)
         expert = self._make_expert(model.prior, cost)
         advice = label(expert, rollouts)
         missing = ~np.isfinite(advice.actions).all(axis=-1)
@@ -223,7 +223,7 @@ def _judge_advice(
     M = len(missing)
     if expert is None:
         return np.full(M, Status.NO_EXPERT), np.zeros(M, dtype=bool)
-    status, usable = judge(np.full(M, Status.OK), (), rollouts.mask)
+    status, usable = judge(np.full(M, Status.OK), (), rollouts.counted)
     some, none = missing.any(axis=(1, 2)), ~(rollouts.mask & ~missing).any(axis=(1, 2))
     status = np.where(status == Status.OK, Status.TAUGHT, status)
     status = np.where(usable & some, np.where(none, Status.NO_ADVICE, Status.ADVICE_MISSING), status)

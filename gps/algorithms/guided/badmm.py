@@ -123,7 +123,7 @@ class BADMM(Guided[TrajOpt, BADMMState]):
         """
         before, local, around = state.local, model.local, model.linearised
         old = before.controllers
-        step = self.local.step_size(before, local.sample_costs, rollouts.mask)
+        step = self.local.step_size(before, local.sample_costs, rollouts.counted)
         scale = np.where(state.scale > 0, state.scale, mean_step_cost(local.sample_costs, rollouts.mask))
         nu = np.where(state.weights > 0, state.weights, self.penalty.initial * scale[:, None])
         alpha = self.local.alpha(local, rollouts)[:, None] + (nu if state.trained else np.zeros_like(nu))

@@ -107,7 +107,7 @@ class MDGPS(MixedSampling[TrajOpt, GuidedState]):
     ) -> Float[np.ndarray, "M"]:
         """J_k(p_k) or J_k(π_k); `fitting` is the rule that fits the sampling."""
         if not state.trained or self.step_rule in (fitting, None):
-            return mean_of_whole(model.local.sample_costs, rollouts.mask)
+            return mean_of_whole(model.local.sample_costs, rollouts.counted)
         return self.compared_cost(state, fitting, model, replay)
 
     def compared_cost(

@@ -122,10 +122,10 @@ class LocalOptimiser(abc.ABC, Generic[State]):
         return ()
 
     def step_size(
-        self, state: LocalState, costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]
+        self, state: LocalState, costs: Float[np.ndarray, "M N T"], counted: Bool[np.ndarray, "M N T"]
     ) -> StepSize:
         """The bound on this iteration's update."""
-        mean_cost = mean_of_whole(costs, mask)
+        mean_cost = mean_of_whole(costs, counted)
         actual = mean_cost - state.cost
         multiplier = adapt_multiplier(
             state.multiplier, state.predicted, actual, self.min_multiplier, self.max_multiplier
@@ -179,6 +179,8 @@ def fit_local_model(
     if reward is not None:
         learned, reward = reward.fit(rollouts, seed)
         expansion, sample_costs = expansion + learned, sample_costs + reward.costs(rollouts)
+    if rollouts.finished is not None:  # a finished episode is one of the samples of a step, at no cost
+        expansion = expansion.scale(mask.sum(axis=1) / np.maximum(rollouts.counted.sum(axis=1), 1))
     transitions = Transitions.of(states, actions, mask)
     prior = None if state.prior is None else state.prior.refit(transitions, seed)
     belief = None if prior is None else prior.at(transitions)

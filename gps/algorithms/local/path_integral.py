@@ -46,15 +46,18 @@ class Weights(NamedTuple):
     trace_kl: Float[np.ndarray, "M evaluations"]
 
 
-def cost_to_go(costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M N T"]:
+def cost_to_go(costs: Float[np.ndarray, "M N T"], counted: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M N T"]:
     """S_t = Σ_{h ≥ t} c_h of each sample.
 
     An early end makes an episode neither better nor worse: a missing step counts as the mean of the samples that have
     that step.
+
+    Args:
+        counted: see `Rollouts.counted`.
     """
-    count = np.maximum(mask.sum(axis=1, keepdims=True), 1)
-    mean = np.where(mask, costs, 0.0).sum(axis=1, keepdims=True) / count
-    return np.cumsum(np.where(mask, costs, mean)[..., ::-1], axis=-1)[..., ::-1]
+    count = np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    mean = np.where(counted, costs, 0.0).sum(axis=1, keepdims=True) / count
+    return np.cumsum(np.where(counted, costs, mean)[..., ::-1], axis=-1)[..., ::-1]
 
 
 def weigh(

@@ -106,8 +106,8 @@ class PI2(LocalOptimiser[PI2State]):
         step. No dynamics predict anything; with few samples it is the hope that the best of them repeats itself.
         """
         old, mask = state.controllers, rollouts.mask
-        step = self.step_size(state, model.sample_costs, mask)
-        S = cost_to_go(model.sample_costs, mask)
+        step = self.step_size(state, model.sample_costs, rollouts.counted)
+        S = cost_to_go(model.sample_costs, rollouts.counted)
         weighed = weigh(S, mask, step.bound, temperature=self.temperature)
         new = self._refit(old, rollouts, weighed, state.floor)
         search = Search(

@@ -107,7 +107,7 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
         In the record, `kl` is the sum over both stages, and `eta` is that of stage 2.
         """
         old, mask, ran = state.controllers, rollouts.mask, sampled.controllers
-        step = self.step_size(state, model.sample_costs, mask)
+        step = self.step_size(state, model.sample_costs, rollouts.counted)
         noise = exploration(rollouts, ran)
         replay = Replay.of(rollouts, sampled.covariance, self.problem.limits)
         residual, share = split_costs(model, old, rollouts, replay)
@@ -160,9 +160,9 @@ def split_costs(
     """The residual cost-to-go S̃ of each sample, and ρ, its share of the samples' spread."""
     mask = rollouts.mask
     modelled = replay.costs(model.dynamics, model.cost, old)
-    S = cost_to_go(model.sample_costs, mask)
+    S = cost_to_go(model.sample_costs, rollouts.counted)
     with np.errstate(invalid="ignore", over="ignore"):  # of a model that diverges
-        residual = S - cost_to_go(modelled, mask)
+        residual = S - cost_to_go(np.where(mask, modelled, 0.0), rollouts.counted)
         left, whole = _spread(residual, mask), _spread(S, mask)
     useful = left < whole  # False where it is not finite
     residual = np.where(align(useful, S), residual, S)

@@ -27,6 +27,7 @@ class Replay(NamedTuple):
     starts: Float[np.ndarray, "M N dx"]
     noise: Float[np.ndarray, "M N T du"]  # ξ, standard normal; 0 where the controller had none
     present: Bool[np.ndarray, "M N"]  # False for a sample without a first step
+    charged: Bool[np.ndarray, "M N T"]  # False after the end of an episode that finished early
     limits: Limits
 
     @classmethod
@@ -35,7 +36,9 @@ class Replay(NamedTuple):
         still = ~covariance.any(axis=(-1, -2), keepdims=True)
         factor = np.linalg.cholesky(np.where(still, np.eye(covariance.shape[-1]), covariance))
         noise = np.linalg.solve(factor[:, None], rollouts.noise[..., None])[..., 0]
-        return cls(rollouts.states[:, :, 0], noise, rollouts.mask[..., 0], limits)
+        finished = np.zeros(rollouts.mask.shape[:2], bool) if rollouts.finished is None else rollouts.finished
+        charged = rollouts.mask | ~finished[..., None]
+        return cls(rollouts.states[:, :, 0], noise, rollouts.mask[..., 0], charged, limits)
 
     def costs(
         self, dynamics: LinearDynamics, cost: CostExpansion, controllers: Controller
@@ -48,7 +51,7 @@ class Replay(NamedTuple):
     ) -> Float[np.ndarray, "M"]:
         """L̂(controllers): the mean cost of an episode."""
         with np.errstate(invalid="ignore", over="ignore"):
-            total = self.costs(dynamics, cost, controllers).sum(axis=2)
+            total = np.where(self.charged, self.costs(dynamics, cost, controllers), 0.0).sum(axis=2)
             return np.where(self.present, total, 0.0).sum(axis=1) / np.maximum(self.present.sum(axis=1), 1)
 
 

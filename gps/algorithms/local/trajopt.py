@@ -118,7 +118,7 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,
-            trust=compare(replayed, problem.model.sample_costs, rollouts.mask),
+            trust=compare(replayed, problem.model.sample_costs, rollouts.counted),
             size=total_cost(problem.model.sample_costs, rollouts.mask),
             search=Search(
                 bound=problem.bound,
@@ -161,7 +161,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         replays the samples (`Replay`), under this iteration's dynamics and cost expansion. The actual one, in the next
         iteration, is that of the samples' mean cost.
         """
-        old, step = state.controllers, self.step_size(state, model.sample_costs, rollouts.mask)
+        old, step = state.controllers, self.step_size(state, model.sample_costs, rollouts.counted)
         rise = find_rise(state.accepted, step.cost)
         here = Accepted(
             iteration=np.full(len(step.cost), state.iteration),

@@ -58,7 +58,7 @@ def judge_update(
         finite: a tree of arrays (M, ...) that must be finite, in addition to the controllers.
         details: see `make_messages`.
     """
-    status, usable = judge(status, (new[0], finite), rollouts.mask)
+    status, usable = judge(status, (new[0], finite), rollouts.counted)
     unknown = np.full(len(status), np.nan)
     if trust is not None and size is not None:
         status = np.where(
@@ -89,21 +89,22 @@ def find_absurd(
 
 
 def judge(
-    status: Int[np.ndarray, "M"], parts: Any, mask: Bool[np.ndarray, "M N T"]
+    status: Int[np.ndarray, "M"], parts: Any, counted: Bool[np.ndarray, "M N T"]
 ) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
     """The status of each condition, and True where its new controller may be used.
 
     Args:
         status: of the update alone.
         parts: a tree of arrays (M, ...) that must be finite.
+        counted: see `Rollouts.counted`.
     """
     status = np.array(status)
     finite = np.array([all(np.isfinite(leaf[m]).all() for leaf in jax.tree.leaves(parts)) for m in range(len(status))])
     new = np.array([Status(code).improved for code in status])
-    status[~mask.all(axis=(1, 2)) & (status == Status.OK)] = Status.SAMPLES_DROPPED
-    status[~np.any(np.all(mask, axis=2), axis=1) & new] = Status.NONE_WHOLE
+    status[~counted.all(axis=(1, 2)) & (status == Status.OK)] = Status.SAMPLES_DROPPED
+    status[~np.any(np.all(counted, axis=2), axis=1) & new] = Status.NONE_WHOLE
     status[~finite] = Status.NOT_FINITE
-    status[~mask.any(axis=(1, 2))] = Status.NO_VALID_SAMPLES
+    status[~counted.any(axis=(1, 2))] = Status.NO_VALID_SAMPLES
     return status, np.array([Status(code).improved for code in status])
 
 
@@ -122,7 +123,7 @@ def make_messages(
             continue
         text = Status(code).sentence + details(m, code)
         if code == Status.SAMPLES_DROPPED:
-            short = (~rollouts.mask[m].all(axis=1)).sum()
+            short = (~rollouts.whole[m]).sum()
             text += f" {short} of {len(rollouts.mask[m])} ended early."
         yield text + aborts
 

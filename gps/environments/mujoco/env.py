@@ -325,8 +325,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
 
         Returns:
             States (num_envs, dx), rewards, terminations (`terminated`, or the simulation has diverged),
-            truncations, and the info: `diverged`, (num_envs,) bool, `action`, (num_envs, du), the actions as applied,
-            and `success` and `observation` as in `reset`.
+            truncations, and the info: `diverged`, (num_envs,) bool, `applied_action`, (num_envs, du), and `success` and
+            `observation` as in `reset`.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
@@ -361,7 +361,8 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         diverged = divergence.diverged.copy()
         truncated = self._elapsed >= self._limit
         rewards, terminated, info = self._judge(states, applied)
-        info = {**self._report_success(~diverged), "diverged": diverged, "action": applied, **self._observe(), **info}
+        own = {"diverged": diverged, "applied_action": applied}
+        info = {**self._report_success(~diverged), **own, **self._observe(), **info}
         return states.copy(), rewards, terminated | diverged, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:

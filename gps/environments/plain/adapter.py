@@ -125,9 +125,10 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
 
         Returns:
             States (num_envs, dx), rewards, terminations, truncations, and the info: `diverged`, (num_envs,) bool;
-            `success`, the same, if an environment has reported it; `action`, (num_envs, du), the actions as applied;
-            `abort`, a list of the reasons of aborts, "" without one; `observation` as in `reset`. After the end of its
-            episode a simulation has a reward of 0.
+            `success`, the same, if an environment has reported it; `applied_action`, (num_envs, du), the environment's
+            own `applied_action` if it reports one, or else the clipped actions; `action`, the same, if an environment
+            has logged one; `abort`, a list of the reasons of aborts, "" without one; `observation` as in `reset`. After
+            the end of its episode a simulation has a reward of 0.
 
         Raises:
             SimulationFault: if a step raises or hangs, its process dies, or its action is not finite.
@@ -144,13 +145,18 @@ class GymnasiumBatch(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
             if not np.isfinite(applied[i]).all():
                 raise SimulationFault(i, f"it was given the action {applied[i].tolist()}, which is not finite")
         rewards, aborts = np.zeros(self.num_envs), [""] * self.num_envs
+        logged: dict[int, Floats] = {}
         for i, outcome in self._simulations.step({i: applied[i] for i in stepped}):
             self._take(i, outcome)
             rewards[i], aborts[i] = outcome.reward, outcome.abort
-            if outcome.action is not None:
-                applied[i] = outcome.action
+            if outcome.applied is not None:
+                applied[i] = outcome.applied
+            if outcome.logged is not None:
+                logged[i] = outcome.logged
         self._alive &= ~(self._terminated | self._truncated)
-        info = {"diverged": self._diverged.copy(), "action": applied, "abort": aborts, **self._observe()}
+        info = {"diverged": self._diverged.copy(), "applied_action": applied, "abort": aborts, **self._observe()}
+        if logged:
+            info["action"] = np.stack([logged.get(i, action) for i, action in enumerate(applied)])
         if self._judged.any():
             info["success"] = self._success.copy()
         return self._seen[:, : self._dx].copy(), rewards, self._terminated.copy(), self._truncated.copy(), info

@@ -24,6 +24,7 @@ import tomli_w
 
 from gps.environments.plain.messages import COUNT, Channel
 from gps.environments.plain.simulation import Condition, Description, Floats, Outcome
+from gps.environments.plain.warned import Warned, show_once
 from gps.errors import ConfigError, EnvironmentFault, SimulationFault
 
 _START = "import sys; sys.path[:] = {path!r}; from gps.environments.plain.worker import main; main(*{handed!r})"
@@ -93,8 +94,9 @@ class Processes:
             SimulationFault: if one raises, hangs or dies.
         """
         for i, (table, seen) in self._ask("step", dict.fromkeys(actions), actions):
-            applied = table.pop("action")
-            yield i, Outcome(seen, **table, action=None if applied is None else np.array(applied))
+            for name in ("applied", "logged"):
+                table[name] = None if table[name] is None else np.array(table[name])
+            yield i, Outcome(seen, **table)
 
     def close(self, grace: float = _GRACE) -> None:
         """End the processes. After `grace` seconds, or on an interruption, kill the rest."""
@@ -205,7 +207,10 @@ class _Worker:
         while True:
             begun = self._read_count()
             if self.channel.ready(seconds):
-                return self.channel.receive()
+                table, numbers = self.channel.receive()
+                for warned in table.pop("warnings", ()):
+                    show_once(Warned(*warned))
+                return table, numbers
             if self._read_count() == begun:
                 raise TimeoutError
 
@@ -228,10 +233,9 @@ class _Worker:
             self.process.wait(max(seconds, 0.0))
 
     def kill(self) -> None:
-        """Kill it and all processes that it started."""
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+        """Kill it and all processes that it started, also those that have outlived it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Make sure that it has ended, and release everything."""

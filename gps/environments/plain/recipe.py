@@ -17,6 +17,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from gps.errors import ConfigError, GpsError, nearest, one_line
 from gps.extensions import task_file
+from gps.extensions.clash import find_clash
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,14 @@ def find_spec(name: str) -> EnvSpec:
 
 
 def describe_exception(error: BaseException) -> str:
-    """Describe an exception in one line, with the place of its cause: `ValueError: too hot (robot.py:12)`."""
-    text = one_line(error)
-    if isinstance(error, gymnasium.error.Error | ModuleNotFoundError):
+    """Describe an exception in one line, with the place of its cause: `ValueError: too hot (robot.py:12)`.
+
+    A package that was written for another MuJoCo is named.
+    """
+    text, clash = one_line(error), find_clash(error)
+    if not clash and isinstance(error, gymnasium.error.Error | ModuleNotFoundError):
         return text  # their messages are complete
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {text}{place}"
+    place = f"({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    described = " ".join(part for part in (f"{type(error).__name__}:", text, place) if part)
+    return f"{described}; {clash}" if clash else described

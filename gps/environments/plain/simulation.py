@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict
+from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from gps.environments import log_file
@@ -38,7 +39,8 @@ class Outcome(NamedTuple):
     success: bool | None  # None if the environment does not report it
     diverged: bool
     abort: str  # the environment's reason to end the episode, or ""
-    action: Floats | None  # (du,) as applied; None if the environment does not report it
+    applied: Floats | None  # (du,) the action as applied; None if the environment does not report it
+    logged: Floats | None  # (du,) the info's `action`, whatever it means; None without one of the action's shape
 
 
 @dataclass(frozen=True)
@@ -145,14 +147,15 @@ class Simulation:
         )
         success = info.get("success", info.get("is_success"))
         success = None if success is None else bool(success)
-        applied: Any = info.get("action")
-        applied = np.asarray(applied, np.float64).ravel() if np.shape(applied) == space.shape else None
+        applied, logged = _read_action(info, "applied_action", space), None
+        if np.asarray(info.get("action")).shape == space.shape:
+            logged = _read_action(info, "action", space)
         try:
             seen = self._flatten(observation)
         except _OtherShape as error:
             if error.part not in self._only_seen:
                 raise
-            return Outcome(self._seen, _read_reward(reward), False, True, success, False, str(error), applied)
+            return Outcome(self._seen, _read_reward(reward), False, True, success, False, str(error), applied, logged)
         terminated, truncated = bool(terminated), bool(truncated)
         finite = bool(np.isfinite(seen).all())
         if finite or not (terminated or truncated):
@@ -166,6 +169,7 @@ class Simulation:
             bool(info.get("diverged", False)) or ((terminated or truncated) and not finite),
             _read_reason(info.get("abort")),
             applied,
+            logged,
         )
 
     def render(self) -> Any:
@@ -339,11 +343,15 @@ def _holds_bytes(env: gymnasium.Env, spaces: Mapping[str, Any], part: str) -> bo
 
 
 def _find_limit(env: gymnasium.Env) -> int | None:
-    """The environment's time limit in steps: its specification's, or its own `max_episode_steps`."""
-    if env.spec is not None and env.spec.max_episode_steps is not None:
-        return int(env.spec.max_episode_steps)
-    own = _read_attribute(env, "max_episode_steps")
-    return None if own is None else int(own)
+    """The environment's time limit in steps: that of a `TimeLimit`, its specification's, or its own attribute's."""
+    declared = None if env.spec is None else env.spec.max_episode_steps
+    limits = [_read_attribute(env, "max_episode_steps") if declared is None else declared]
+    wrapped = env
+    while isinstance(wrapped, gymnasium.Wrapper):
+        if isinstance(wrapped, TimeLimit):
+            limits.append(wrapped._max_episode_steps)
+        wrapped = wrapped.env
+    return min((int(limit) for limit in limits if limit is not None), default=None)
 
 
 def _find_period(env: gymnasium.Env) -> float:
@@ -364,6 +372,16 @@ def _read_reward(reward: Any) -> float:
     if array.size != 1:
         raise ValueError(f"the reward has the shape {array.shape}, expected a number")
     return float(array.item())
+
+
+def _read_action(info: Mapping[str, Any], key: str, space: Box) -> Floats | None:
+    """The info's entry as an action, (du,); None without one. ValueError if its shape is not that of an action."""
+    if key not in info:
+        return None
+    action = np.asarray(info[key], np.float64)
+    if action.shape != space.shape:
+        raise ValueError(f'info["{key}"] has the shape {action.shape}, and an action has {space.shape}')
+    return action.ravel()
 
 
 def _read_reason(abort: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 from gps.environments.plain.messages import COUNT, Channel
 from gps.environments.plain.recipe import Recipe
 from gps.environments.plain.simulation import Floats, Outcome, Simulation, describe_fault
+from gps.environments.plain.warned import collect_warnings
 from gps.errors import GpsError
 
 _GRACE = 2.0
@@ -31,9 +33,13 @@ def main(end: int, lifeline: int, count: int) -> None:
         lifeline: file descriptor of a pipe that closes when the parent ends.
         count: file descriptor of a file that counts the makings, resets and steps that were begun.
     """
+    for handed in (end, lifeline, count):  # or else what an environment starts would keep them open after our end
+        os.set_inheritable(handed, False)
+    os.register_at_fork(after_in_child=lambda: os.closerange(end, end + 1))
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
-    channel, begun = Channel(socket.socket(fileno=end)), mmap.mmap(count, COUNT.size)
+    channel, begun = _Channel(socket.socket(fileno=end)), mmap.mmap(count, COUNT.size)
     simulations: dict[int, Simulation] = {}
+    orphaned = False
     try:
         task, _ = channel.receive()
         if not task["warns"] and not sys.warnoptions:
@@ -49,10 +55,24 @@ def main(end: int, lifeline: int, count: int) -> None:
         channel.send(simulations[i].description.to_json())
         _serve(channel, simulations, begun)
     except (EOFError, BrokenPipeError):
-        pass  # the parent has ended
+        orphaned = True
     finally:
         for simulation in simulations.values():
             simulation.close()
+        if orphaned:
+            _end_all()
+
+
+class _Channel(Channel):
+    """A channel that sends the warnings of this process along with each message."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__(end)
+        self._heard = collect_warnings()
+
+    def send(self, table: dict[str, Any], numbers: Floats | None = None) -> None:
+        super().send({**table, "warnings": list(self._heard)}, numbers)
+        self._heard.clear()
 
 
 def _serve(channel: Channel, simulations: dict[int, Simulation], begun: mmap.mmap) -> None:
@@ -87,11 +107,18 @@ def _make_answer(outcome: Outcome) -> tuple[dict[str, Any], Floats]:
     """Split an outcome into the table and the numbers of a message."""
     table = outcome._asdict()
     del table["seen"]
-    return {**table, "action": None if outcome.action is None else outcome.action.tolist()}, outcome.seen
+    for name in ("applied", "logged"):
+        table[name] = None if table[name] is None else table[name].tolist()
+    return table, outcome.seen
 
 
 def _end_with(lifeline: int) -> None:
     """End this process after the parent, even in a step that never ends."""
     os.read(lifeline, 1)
     time.sleep(_GRACE)
-    os._exit(1)
+    _end_all()
+
+
+def _end_all() -> None:
+    """End this process, which leads its own group, and the processes that its environments have started."""
+    os.killpg(0, signal.SIGKILL)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 def make_piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
     """Make the piece of an iteration, with the sides that its record has."""
     rollouts = record.rollouts
-    whole = rollouts.mask.all(axis=2)
+    whole = rollouts.whole
     totals = np.where(whole, record.costs.sum(axis=2), np.nan)
     samples = choose_samples(totals.shape[1], most=100)
     steps = choose_steps(record.costs.shape[2])
