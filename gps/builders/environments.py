@@ -101,7 +101,7 @@ def _find_constructor(config: EnvironmentConfig, directory: Path) -> Callable[..
     if config.mjcf is not None:
         from gps.environments.mujoco import MujocoEnv
 
-        path = directory / config.mjcf
+        path = (directory / config.mjcf).absolute()  # so that it is not looked up in the folder once more
         return lambda num_envs, **keywords: MujocoEnv(num_envs, mjcf=path, **keywords)
     assert config.id is not None
     origin: EnvSpec | Path
