@@ -10,14 +10,11 @@ LONGEST = 200
 """Steps that are looked at: after these the spread has settled, or the model is not worth more."""
 
 
-ROUNDS = 100
-"""Of the search for the sizes."""
+LARGEST = 4.0
+"""The largest spread of an entry of the state, in targets."""
 
-LEAST = 1.0
-"""The least noise of an action, relative to that which spreads the state to its targets alone."""
-
-LARGEST = 3.0
-"""The largest spread of an entry, in targets."""
+LEAST_MOVED = 1e-3
+"""An entry that the actions move less than this, relative to the one they move most, does not count."""
 
 
 def find_spread(
@@ -41,21 +38,23 @@ def find_spread(
 
 
 def size_noise(
-    spread: Float[np.ndarray, "du known"], target: Float[np.ndarray, "known"], most: Float[np.ndarray, "du"]
+    spread: Float[np.ndarray, "du known"],
+    target: Float[np.ndarray, "known"],
+    half: Float[np.ndarray, "du"],
+    most: Float[np.ndarray, "du"],
 ) -> Float[np.ndarray, "du"]:
-    """The standard deviation of each action's noise, with which together they spread the state to its targets.
+    """The standard deviation of each action's noise: the same share of each range.
 
-    An action is responsible for the spread of an entry of the state by its share of that entry's variance. Each action is
-    scaled until the entries that it is responsible for are at their targets on average (of logarithms): a light link that
-    a heavy one throws about spreads more, and the heavy one less. No action has more than `most`.
+    The share is that which spreads the entries of the state to their targets on average (of logarithms), none to more
+    than `LARGEST` targets. No action has more than `most`: whoever chose the actuators sized them for what they move.
+
+    Args:
+        spread: of each entry by unit noise on each action.
+        half: half the range of each action.
     """
-    effect = np.maximum((spread / target) ** 2, 1e-30)
-    alone = 1.0 / np.sqrt(effect.max(axis=1, initial=1e-30))
-    size = np.minimum(alone, most)
-    for _ in range(ROUNDS):
-        part = size[:, None] ** 2 * effect
-        together = part.sum(axis=0)
-        share = part / together
-        excess = (share * np.log(together)).sum(axis=1) / share.sum(axis=1)
-        size = np.minimum(np.maximum(size * np.exp(-0.25 * excess), LEAST * alone), most)
-    return size / max(1.0, np.sqrt(together.max(initial=0.0)) / LARGEST)
+    together = np.sqrt(np.sum((spread * half[:, None]) ** 2, axis=0)) / target
+    moved = together[together > LEAST_MOVED * together.max(initial=0.0)]
+    if not moved.size:
+        return most
+    share = min(np.exp(-np.log(moved).mean()), LARGEST / moved.max())
+    return np.minimum(share * half, most)

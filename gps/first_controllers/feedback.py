@@ -1,7 +1,7 @@
 """Feedback that holds a start with little effort, in a model that is not quite known."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gps.first_controllers.pooled import PooledModel
 
@@ -35,7 +35,7 @@ def hold_cautiously(
 
 
 def find_effort(
-    model: PooledModel, target: Float[np.ndarray, "known"], known: Float[np.ndarray, "known"], steps: int
+    model: PooledModel, target: Float[np.ndarray, "known"], known: Int[np.ndarray, "known"], steps: int
 ) -> Float[np.ndarray, "du"]:
     """The constant action that moves some entry of the state by its `target` within `steps`; inf where none does.
 

@@ -34,7 +34,7 @@ UNSTABLE = 10.0
 SURE = 5e-3
 """The model is sure if its prior is worth fewer samples than this."""
 
-SETTLING = 2.0
+SETTLING = 12.0
 """Within the horizon a deviation decays to e to the minus this."""
 
 PRICES = np.logspace(6, -3, 28)
@@ -132,7 +132,7 @@ def make_holding_controllers(
         room = np.minimum(high - hold, hold - low).min(axis=0)
         most = np.where(np.isfinite(room), MOST_NOISE * np.maximum(room, 0.2 * half), half)
         spread = find_spread(model, gain[:, entries], T, smoothing)
-        noise = size_noise(spread[:, known], target[entries][known], most)
+        noise = size_noise(spread[:, known], target[entries][known], half, most)
     if settings.noise is not None:
         noise = settings.noise
     controllers = Controller(
