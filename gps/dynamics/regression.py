@@ -38,8 +38,9 @@ def fit_dynamics(
         prior: the belief before the samples; None for least squares.
         ridge: added to the diagonal of the covariance of z, relative to each dimension's mean square deviation. It
             makes a fit with fewer samples than dimensions unique.
-        center: the point the model passes through: the posterior mean, or the samples' mean (as with a prior that
-            says nothing about the mean).
+        center: the point the model passes through: the posterior mean, or the samples' mean. `"sample"` moves only this
+            point: the covariance keeps the term of the gap z̄ − μ0 (see `joint_gaussian`), which a prior that says
+            nothing of the mean (m = 0) would not have.
     """
     transitions = Transitions.of(states, actions, mask)
     prior = no_belief(transitions) if prior is None else prior
