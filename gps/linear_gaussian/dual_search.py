@@ -131,7 +131,7 @@ class DualGradient:
         return step, point.log_eta + jnp.log(jnp.clip(1.0 + step * slope, 0.1, 10.0))
 
 
-STEP_RULES = {"secant": Secant(), "gradient": DualGradient()}
+STEP_RULES: dict[str, StepRule] = {"secant": Secant(), "gradient": DualGradient()}
 
 
 class Constraint(Protocol):
@@ -191,10 +191,7 @@ class PerStep:
 
 
 class Largest(Total):
-    """The largest KL of a step is at most ε, with one factor on the η of all steps."""
-
-    def limit(self, per_step, T):
-        return per_step
+    """The largest KL of a step is bounded, with one factor on the η of all steps."""
 
     def measure(self, kl):
         return jnp.max(kl)
@@ -257,13 +254,16 @@ class DualSearch:
     floor: Float[Array, ""]
     tolerance: float
 
-    def run(self, log_eta: Float[Array, "..."], best: Candidate, trace: Trace, spent=0, most=None) -> SearchState:
+    def run(
+        self, log_eta: Float[Array, "..."], best: Candidate, trace: Trace, spent=0, most=None, spare=0
+    ) -> SearchState:
         """Search from `log_eta`.
 
         Args:
             best: the candidate to return if none is better.
             trace: of earlier searches; it has room for all evaluations.
             spent, most: evaluations before this search, and after it at most.
+            spare: evaluations that it leaves to another search if it has found nothing within the bound.
         """
         unknown, no = jnp.full(log_eta.shape, jnp.nan), jnp.zeros((), bool)
         start = SearchState(
@@ -277,7 +277,12 @@ class DualSearch:
             inactive=no,
             trace=trace,
         )
-        return jax.lax.while_loop(lambda search: ~search.done & (search.evaluations < most), self._step, start)
+
+        def goes_on(search: SearchState):
+            left = most - search.evaluations - jnp.where(jnp.any(search.best.kl > 0), 0, spare)
+            return ~search.done & (left > 0)
+
+        return jax.lax.while_loop(goes_on, self._step, start)
 
     def _step(self, search: SearchState) -> SearchState:
         at_floor = search.next_log_eta <= self.floor

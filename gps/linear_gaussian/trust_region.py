@@ -86,7 +86,8 @@ class _Deviations(NamedTuple):
 
     def keep(self, previous: Controller, shape: tuple[int, ...]) -> Candidate:
         """Return the previous controller, at η = ∞."""
-        stay = Controller(*map(jnp.zeros_like, (previous.feedback, previous.feedforward)), previous.covariance)
+        K, k = previous.feedback, previous.feedforward
+        stay = Controller(jnp.zeros_like(K), jnp.zeros_like(k), previous.covariance)
         kl = jnp.zeros(self.cost.gradient.shape[:1])
         return Candidate(previous, forward(self.dynamics, stay), jnp.full(shape, jnp.inf), kl)
 
@@ -108,7 +109,8 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     )
     empty = jnp.full(max_evaluations, jnp.nan)
     spare = max_evaluations // 6 if shape else 0
-    found = search.run(jnp.broadcast_to(jnp.log(eta), shape), keep, Trace(empty, empty), most=max_evaluations - spare)
+    first = jnp.broadcast_to(jnp.log(eta), shape)
+    found = search.run(first, keep, Trace(empty, empty), most=max_evaluations, spare=spare)
     end = _scale_all(search, found, max_evaluations) if shape else found
     status = jnp.select(
         [found.done & found.inactive, found.done, found.feasible | end.feasible],

@@ -159,7 +159,7 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
     ) -> Float[np.ndarray, "M"]:
         """Stage 4: the factor on the moves, at most 1, within which the KL from `old` keeps its bound."""
 
-        def is_within(length):
+        def is_within(length: Float[np.ndarray, "M"]) -> Bool[np.ndarray, "M"]:
             kl = np.asarray(_kl(model.dynamics, _move(new, moves, length), old))
             return (kl.max(axis=1) if self.constraint == "per_step" else kl.mean(axis=1)) <= bound
 
