@@ -13,7 +13,8 @@ Noise looks like curvature to a few samples with many features, so the ridge gro
 priori N(0, v_j / Var φ_j), noise of the variance s² and n samples, the most probable weights have the ridge
 s² Var φ_j / (n v_j). A curvature has v = 1/f: all f features together explain the variance of −r in the pool, which is
 the unit of s². The v of a slope is larger by the ratio of the two ridges in the settings. s² comes from the errors of
-leave-one-out predictions at the step, in a first fit with the ridges of the settings.
+leave-one-out predictions at the step, in a first fit with the ridges of the settings. These errors hold the misfit of a
+reward without noise, too: in each condition, the fit that predicts left-out samples better is kept.
 
 Rewards are assumed to depend on z and not on time itself.
 """
@@ -91,8 +92,10 @@ class RewardModel:
             prior = NormalInverseWishart(mu, self.strength * covariance, count, count)
             points = _features(units.standardise(samples.points[:, :, steps]))
             parts.append(_fit_weights(points, samples.mask[:, :, steps], prior, variance, ridge))
-        weights, intercepts = zip(*parts, strict=True)
-        return np.concatenate(weights, axis=1), np.concatenate(intercepts, axis=1)
+        plain, firm = jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=1), *parts)
+        noisy = firm.noise.sum(axis=1) < plain.noise.sum(axis=1)
+        weights = np.where(noisy[:, None, None], firm.weights, plain.weights)
+        return weights, np.where(noisy[:, None], firm.intercepts, plain.intercepts)
 
 
 class _Units(NamedTuple):
@@ -125,6 +128,14 @@ def _cluster_moments(features: Float[np.ndarray, "n d"], membership: Float[np.nd
     return np.stack(means), np.stack(covariances)
 
 
+class _Fit(NamedTuple):
+    """The fit of each step, in standard units."""
+
+    weights: Float[Array, "M T f"]
+    intercepts: Float[Array, "M T"]
+    noise: Float[Array, "M T"]  # s², see `_noise`
+
+
 @jax.jit
 def _fit_weights(
     points: Float[Array, "M N T d"],
@@ -133,13 +144,17 @@ def _fit_weights(
     variance: Float[Array, "f"],
     ridge: Float[Array, "f"],
 ):
-    """Return weights (M, T, f) and intercepts (M, T) of f features; their ridges grow with the noise of the step."""
+    """Return two fits of f features, with the ridge of the settings and with one that grows with the noise."""
     mean, covariance = joint_gaussian(points, mask, prior)
     count, f = jnp.sum(mask, axis=1) + prior.degrees, ridge.size
-    noise = _noise(points, mask, mean, _add(covariance, ridge * variance), count)
-    growth = 1.0 + f * noise / (count * ridge[-1])
-    matrix, offset, _ = condition(mean, _add(covariance, growth[..., None] * ridge * variance), f)
-    return matrix[..., 0, :], offset[..., 0]
+
+    def fit(growth: Float[Array, "M T"]) -> _Fit:
+        ridged = _add(covariance, growth[..., None] * ridge * variance)
+        matrix, offset, _ = condition(mean, ridged, f)
+        return _Fit(matrix[..., 0, :], offset[..., 0], _noise(points, mask, mean, ridged, count))
+
+    plain = fit(jnp.ones_like(count))
+    return plain, fit(1.0 + f * plain.noise / (count * ridge[-1]))
 
 
 def _add(covariance: Float[Array, "... d d"], diagonal: Float[Array, "... f"]) -> Float[Array, "... d d"]:
