@@ -60,7 +60,8 @@ class DynamicsConfig(Section):
     )
     center: Literal["posterior", "sample"] = Field(
         default="posterior",
-        description="the point that the model passes through: the posterior mean or the samples' mean",
+        description="the point that the model passes through: the posterior mean or the samples' mean; the slopes are "
+        "those of the posterior in both cases, with its term of the gap between samples and prior",
     )
     prior: Annotated[
         Annotated[MixturePriorConfig | NoPriorConfig | PluginPriorConfig, Field(discriminator="name")],

@@ -9,6 +9,13 @@ sec. 3.2, for the dynamics). The Hessian is then projected to the nearest positi
 A slope or a curvature without evidence in the nearby samples is assumed small. Curvature needs stronger evidence than
 slope: a spurious curvature keeps the controller where it is, a missed one only makes a step too long.
 
+Noise looks like curvature to a few samples with many features, so the ridge grows with it. For weights that are a
+priori N(0, v_j / Var φ_j), noise of the variance s² and n samples, the most probable weights have the ridge
+s² Var φ_j / (n v_j). A curvature has v = 1/f: all f features together explain the variance of −r in the pool, which is
+the unit of s². The v of a slope is larger by the ratio of the two ridges in the settings. s² comes from the errors of
+leave-one-out predictions at the step, in a first fit with the ridges of the settings. These errors hold the misfit of a
+reward without noise, too: in each condition, the fit that predicts left-out samples better is kept.
+
 Rewards are assumed to depend on z and not on time itself.
 """
 
@@ -16,13 +23,15 @@ import dataclasses
 from typing import NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.backend import Array, jax, jnp
 from gps.costs.expansion import project_psd
-from gps.dynamics.mixture import MixturePrior
+from gps.dynamics.mixture import MixturePrior, mix_moments
 from gps.dynamics.prior import NormalInverseWishart, Transitions
 from gps.dynamics.regression import condition, joint_gaussian
+from gps.dynamics.units import positive_deviation
+from gps.linear_gaussian.linalg import psd_solve
 from gps.linear_gaussian.types import CostExpansion
 from gps.records import Rollouts
 
@@ -38,7 +47,7 @@ class RewardModel:
         mixture: over [x; u; −r], with its pool of remembered points.
         weight: factor on the reward.
         strength: pseudo-count of the prior at a step, in samples.
-        ridge: added to the variance of each linear feature, relative to its variance in the pool.
+        ridge: added to the variance of each linear feature, relative to its variance in the pool; more with noise.
         curvature_ridge: the same for the quadratic features.
     """
 
@@ -57,7 +66,7 @@ class RewardModel:
         points = np.concatenate([rollouts.states, rollouts.actions, self.costs(rollouts)[..., None]], axis=-1)
         samples = Transitions(points, rollouts.mask)
         pool = np.concatenate([*self.mixture.pool, samples.points[samples.mask]])
-        units = _Units(pool.mean(axis=0), np.maximum(pool.std(axis=0), 1e-6))
+        units = _Units(pool.mean(axis=0), positive_deviation(pool))
         model = dataclasses.replace(self, mixture=self.mixture.refit(samples, seed))
         weights, intercept = model._regress(samples, pool, units)
         return _expansion(weights, intercept, samples, units), model
@@ -69,22 +78,24 @@ class RewardModel:
         shares = np.ones((M, T, 1)) if mixture is None else self.mixture.weights(samples)
         membership = np.ones((len(pool), 1)) if mixture is None else mixture.responsibilities(pool)
         features = _features(units.standardise(pool))
-        mean, second = _cluster_moments(features, membership)
+        moments = _cluster_moments(features, membership)
         d = features.shape[1]
-        floor = np.maximum(features[:, :-1].var(axis=0), 1e-8)
-        floor *= np.where(np.arange(d - 1) < n - 1, self.ridge, self.curvature_ridge)
+        variance = np.maximum(features[:, :-1].var(axis=0), 1e-8)
+        ridge = np.where(np.arange(d - 1) < n - 1, self.ridge, self.curvature_ridge)
 
         parts = []
         length = max(1, _CHUNK_BYTES // (8 * M * d * d))  # the moments of all steps at once may not fit in memory
         for start in range(0, T, length):
             steps = slice(start, start + length)
-            mu, covariance = _mix(shares[:, steps], mean, second)
+            mu, covariance = mix_moments(shares[:, steps], *moments)
             count = np.full(mu.shape[:2], self.strength)
             prior = NormalInverseWishart(mu, self.strength * covariance, count, count)
             points = _features(units.standardise(samples.points[:, :, steps]))
-            parts.append(_fit_weights(points, samples.mask[:, :, steps], prior, floor))
-        weights, intercepts = zip(*parts, strict=True)
-        return np.concatenate(weights, axis=1), np.concatenate(intercepts, axis=1)
+            parts.append(_fit_weights(points, samples.mask[:, :, steps], prior, variance, ridge))
+        plain, firm = jax.tree.map(lambda *arrays: np.concatenate(arrays, axis=1), *parts)
+        noisy = firm.noise.sum(axis=1) < plain.noise.sum(axis=1)
+        weights = np.where(noisy[:, None, None], firm.weights, plain.weights)
+        return weights, np.where(noisy[:, None], firm.intercepts, plain.intercepts)
 
 
 class _Units(NamedTuple):
@@ -105,31 +116,73 @@ def _features(points: Float[np.ndarray, "... d"]) -> Float[np.ndarray, "... f+1"
 
 
 def _cluster_moments(features: Float[np.ndarray, "n d"], membership: Float[np.ndarray, "n K"]):
-    """Return the first and second moments of the points in each cluster, (K, d) and (K, d, d)."""
-    share = membership / np.maximum(membership.sum(axis=0), 1e-300)
-    second = []
-    for weight in share.T:
+    """Return the mean and covariance of the points in each cluster, (K, d) and (K, d, d)."""
+    means, covariances = [], []
+    for weight in membership.T:
         members = weight > _NEGLIGIBLE * weight.max()  # most points belong to only one cluster
-        own = features[members]
-        second.append((own * weight[members, None]).T @ own)
-    return share.T @ features, np.stack(second)
+        own, share = features[members], weight[members] / max(weight[members].sum(), 1e-300)
+        mean = share @ own
+        deviation = np.sqrt(share)[:, None] * (own - mean)
+        means.append(mean)
+        covariances.append(deviation.T @ deviation)
+    return np.stack(means), np.stack(covariances)
 
 
-def _mix(shares: Float[np.ndarray, "M T K"], mean, second):
-    """Return the mean (M, T, d) and covariance (M, T, d, d) of the clusters under their shares."""
-    d = mean.shape[-1]
-    mu = shares @ mean
-    covariance = (shares @ second.reshape(-1, d * d)).reshape(*mu.shape, d)
-    return mu, covariance - mu[..., :, None] * mu[..., None, :]
+class _Fit(NamedTuple):
+    """The fit of each step, in standard units."""
+
+    weights: Float[Array, "M T f"]
+    intercepts: Float[Array, "M T"]
+    noise: Float[Array, "M T"]  # s², see `_noise`
 
 
 @jax.jit
-def _fit_weights(points: Float[Array, "M N T d"], mask, prior: NormalInverseWishart, floor: Float[Array, "f"]):
+def _fit_weights(
+    points: Float[Array, "M N T d"],
+    mask: Bool[Array, "M N T"],
+    prior: NormalInverseWishart,
+    variance: Float[Array, "f"],
+    ridge: Float[Array, "f"],
+):
+    """Return two fits of f features, with the ridge of the settings and with one that grows with the noise."""
     mean, covariance = joint_gaussian(points, mask, prior)
-    f = floor.size
-    covariance = covariance.at[..., jnp.arange(f), jnp.arange(f)].add(floor)
-    matrix, offset, _ = condition(mean, covariance, f)
-    return matrix[..., 0, :], offset[..., 0]
+    count, f = jnp.sum(mask, axis=1) + prior.degrees, ridge.size
+
+    def fit(growth: Float[Array, "M T"]) -> _Fit:
+        ridged = _add(covariance, growth[..., None] * ridge * variance)
+        matrix, offset, _ = condition(mean, ridged, f)
+        return _Fit(matrix[..., 0, :], offset[..., 0], _noise(points, mask, mean, ridged, count))
+
+    plain = fit(jnp.ones_like(count))
+    return plain, fit(1.0 + f * plain.noise / (count * ridge[-1]))
+
+
+def _add(covariance: Float[Array, "... d d"], diagonal: Float[Array, "... f"]) -> Float[Array, "... d d"]:
+    """Return the covariance with `diagonal` added to that of the features."""
+    entries = jnp.arange(diagonal.shape[-1])
+    return covariance.at[..., entries, entries].add(diagonal)
+
+
+def _noise(
+    points: Float[Array, "M N T d"],
+    mask: Bool[Array, "M N T"],
+    mean: Float[Array, "M T d"],
+    covariance: Float[Array, "M T d d"],
+    count: Float[Array, "M T"],
+) -> Float[Array, "M T"]:
+    """Return the mean square error of predicting each sample from the prior and the other samples of its step.
+
+    It is the residual of the fit to all of them, divided by 1 − h, where h is the sample's leverage. The residual
+    itself says nothing of the noise, as a few samples with many features are fitted exactly.
+    """
+    f = points.shape[-1] - 1
+    deviation = jnp.moveaxis(points - mean[:, None], 1, -1)  # (M, T, d, N)
+    s, y = deviation[..., :f, :], deviation[..., f, :]
+    solved = psd_solve(covariance[..., :f, :f], jnp.concatenate([s, covariance[..., :f, f:]], axis=-1))
+    leverage = (1.0 + jnp.sum(s * solved[..., :-1], axis=-2)) / count[..., None]
+    residual = y - jnp.einsum("mtfn,mtf->mtn", s, solved[..., -1])
+    error = jnp.where(jnp.moveaxis(mask, 1, -1), residual / jnp.maximum(1.0 - leverage, 1e-6), 0.0)
+    return jnp.sum(error**2, axis=-1) / jnp.maximum(jnp.sum(mask, axis=1), 1)
 
 
 def _expansion(weights, intercept, samples: Transitions, units: _Units) -> CostExpansion:

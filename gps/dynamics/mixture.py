@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.dynamics.prior import NormalInverseWishart, Transitions
+from gps.dynamics.units import positive_deviation
 from gps.records import MixtureRecord, ModelRecord
 
 _FLOOR, _FIRM_FLOOR = 1e-6, 1e-3
@@ -45,11 +46,22 @@ class Mixture:
 
     def moments(self, weights: Float[np.ndarray, "... K"]):
         """Return the mean (..., d) and covariance (..., d, d) of the mixture under other `weights` of its clusters."""
-        K, d = self.means.shape
-        mean = weights @ self.means
-        second = self.covariances + self.means[:, :, None] * self.means[:, None, :]
-        second = (weights @ second.reshape(K, d * d)).reshape(*weights.shape[:-1], d, d)
-        return mean, second - mean[..., :, None] * mean[..., None, :]
+        return mix_moments(weights, self.means, self.covariances)
+
+
+def mix_moments(
+    weights: Float[np.ndarray, "... K"], means: Float[np.ndarray, "K d"], covariances: Float[np.ndarray, "K d d"]
+) -> tuple[Float[np.ndarray, "... d"], Float[np.ndarray, "... d d"]]:
+    """Return the mean and covariance of mixtures of the same K Gaussians; each row of `weights` sums to 1.
+
+    Σ_k w_k (Σ_k + (μ_k − μ)(μ_k − μ)ᵀ), a sum of semi-definite matrices. The difference of the second moment and μ μᵀ
+    would cancel far from the origin.
+    """
+    K, d = means.shape
+    mean = weights @ means
+    within = (weights @ covariances.reshape(K, d * d)).reshape(*weights.shape[:-1], d, d)
+    between = np.sqrt(weights)[..., None] * (means - mean[..., None, :])
+    return mean, within + between.swapaxes(-1, -2) @ between
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +105,7 @@ class MixturePrior:
         from sklearn.mixture import GaussianMixture
 
         # Standardise, so that k-means, the floor under the covariances and rounding do not depend on units and origin.
-        origin, scale = points.mean(axis=0), np.maximum(points.std(axis=0), 1e-9)
+        origin, scale = points.mean(axis=0), positive_deviation(points, at_rest=1e-4)
         start = {}
         if self.mixture is not None and len(self.mixture.weights) == clusters:
             precisions = np.linalg.inv(self.mixture.covariances / np.outer(scale, scale))

@@ -15,8 +15,12 @@ from jaxtyping import Bool, Float
 
 from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import NormalInverseWishart, Transitions
+from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.linalg import psd_solve, symmetrize
 from gps.linear_gaussian.types import LinearDynamics
+
+_AT_REST = 1e-4
+"""Least deviation of a dimension among the samples of a step, relative to its deviation over all steps."""
 
 
 def fit_dynamics(
@@ -34,8 +38,9 @@ def fit_dynamics(
         prior: the belief before the samples; None for least squares.
         ridge: added to the diagonal of the covariance of z, relative to each dimension's mean square deviation. It
             makes a fit with fewer samples than dimensions unique.
-        center: the point the model passes through: the posterior mean, or the samples' mean (as with a prior that
-            says nothing about the mean).
+        center: the point the model passes through: the posterior mean, or the samples' mean. `"sample"` moves only this
+            point: the covariance keeps the term of the gap z̄ − μ0 (see `joint_gaussian`), which a prior that says
+            nothing of the mean (m = 0) would not have.
     """
     transitions = Transitions.of(states, actions, mask)
     prior = no_belief(transitions) if prior is None else prior
@@ -51,11 +56,15 @@ def no_belief(transitions: Transitions) -> NormalInverseWishart:
 
 
 def mean_square_deviation(transitions: Transitions) -> Float[np.ndarray, "d"]:
-    """Return the mean square deviation of each dimension from its mean at each step, over all conditions and steps."""
+    """Return the mean square deviation of each dimension from its mean at each step, over all conditions and steps.
+
+    It is positive: a dimension that does not vary among the samples of a step counts as varying by a small share of
+    its deviation over all steps and conditions.
+    """
     points, weight = transitions.points, transitions.mask[..., None]
     mean = (weight * points).sum(axis=1, keepdims=True) / np.maximum(weight.sum(axis=1, keepdims=True), 1)
     square = (weight * (points - mean) ** 2).sum(axis=(0, 1, 2)) / max(weight.sum(), 1)
-    return np.maximum(square, 1e-8)  # a dimension that never varied
+    return np.maximum(square, (_AT_REST * positive_deviation(points[transitions.mask])) ** 2)
 
 
 @partial(jax.jit, static_argnames="center")

@@ -10,9 +10,6 @@ LONGEST = 200
 """Steps that are looked at: after these the spread has settled, or the model is not worth more."""
 
 
-LARGEST = 4.0
-"""The largest spread of an entry of the state, in targets."""
-
 LEAST_MOVED = 1e-3
 """An entry that the actions move less than this, relative to the one they move most, does not count."""
 
@@ -37,24 +34,12 @@ def find_spread(
     return spread
 
 
-def size_noise(
-    spread: Float[np.ndarray, "du known"],
-    target: Float[np.ndarray, "known"],
-    half: Float[np.ndarray, "du"],
-    most: Float[np.ndarray, "du"],
-) -> Float[np.ndarray, "du"]:
-    """The standard deviation of each action's noise: the same share of each range.
-
-    The share is that which spreads the entries of the state to their targets on average (of logarithms), none to more
-    than `LARGEST` targets. No action has more than `most`: whoever chose the actuators sized them for what they move.
+def find_reach(spread: Float[np.ndarray, "du known"]) -> float:
+    """The geometric mean of the spreads of the entries of the state, by all actions together.
 
     Args:
-        spread: of each entry by unit noise on each action.
-        half: half the range of each action.
+        spread: of each entry by each action's noise, in targets.
     """
-    together = np.sqrt(np.sum((spread * half[:, None]) ** 2, axis=0)) / target
+    together = np.sqrt(np.sum(spread**2, axis=0))
     moved = together[together > LEAST_MOVED * together.max(initial=0.0)]
-    if not moved.size:
-        return most
-    share = min(np.exp(-np.log(moved).mean()), LARGEST / moved.max())
-    return np.minimum(share * half, most)
+    return float(np.exp(np.log(moved).mean())) if moved.size else 0.0

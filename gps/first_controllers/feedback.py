@@ -1,7 +1,7 @@
 """Feedback that holds a start with little effort, in a model that is not quite known."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gps.first_controllers.pooled import PooledModel
 
@@ -32,21 +32,3 @@ def hold_cautiously(
             break
         K, V = gain, 0.5 * (value + value.T)
     return K
-
-
-def find_effort(
-    model: PooledModel, target: Float[np.ndarray, "known"], known: Int[np.ndarray, "known"], steps: int
-) -> Float[np.ndarray, "du"]:
-    """The constant action that moves some entry of the state by its `target` within `steps`; inf where none does.
-
-    Args:
-        known: the entries of the state that have a target.
-    """
-    impulse = np.array(model.B)
-    response = np.array(impulse)
-    for _ in range(steps - 1):
-        impulse = model.A @ impulse
-        response = response + impulse
-    reach = np.max(np.abs(response[known]) / target[:, None], axis=0, initial=0.0)
-    with np.errstate(divide="ignore"):
-        return 1.0 / reach

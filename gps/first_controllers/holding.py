@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from gps.environments.contract import BatchEnvironment
-from gps.first_controllers.excitation import find_spread, size_noise
-from gps.first_controllers.feedback import find_effort, hold_cautiously
+from gps.first_controllers.excitation import find_reach, find_spread
+from gps.first_controllers.feedback import hold_cautiously
 from gps.first_controllers.pooled import PooledModel, fit_pooled_model, fit_separate_models
 from gps.first_controllers.probe import Probe, run_probe
 from gps.linear_gaussian.mechanics import Mechanics
@@ -34,11 +34,11 @@ UNSTABLE = 10.0
 SURE = 5e-3
 """The model is sure if its prior is worth fewer samples than this."""
 
-SETTLING = 12.0
-"""Within the horizon a deviation decays to e to the minus this."""
+SHARES = np.geomspace(1e-5, 1.0, 61)
+"""The noise that is tried, as a share of half the range of each action."""
 
-PRICES = np.logspace(6, -3, 28)
-"""Of actions against deviations, from the weakest feedback to the strongest."""
+WANTED = 0.5
+"""The spread that is enough: the geometric mean over the entries of the state, in targets."""
 
 MOST_NOISE = 0.4
 """Of the distance from the held action to its limits: at 2.5 standard deviations one action in a hundred is clipped."""
@@ -125,14 +125,10 @@ def make_holding_controllers(
             environment, conditions, starts, hold, half, target, 2 * (len(entries) + du + 1), length, seed
         )
         model = identify(probe, problem.mechanics, entries, target, half, length)
-        known = np.isfinite(target[entries])
-        if settings.feedback:
-            gain[:, entries] = find_gain(model, target[entries], known, half, T)
-        growth = find_growth(model.A), find_growth(model.A + model.B @ gain[:, entries])
         room = np.minimum(high - hold, hold - low).min(axis=0)
         most = np.where(np.isfinite(room), MOST_NOISE * np.maximum(room, 0.2 * half), half)
-        spread = find_spread(model, gain[:, entries], T, smoothing)
-        noise = size_noise(spread[:, known], target[entries][known], half, most)
+        gain[:, entries], noise = find_excitation(model, target[entries], half, most, T, smoothing, settings.feedback)
+        growth = find_growth(model.A), find_growth(model.A + model.B @ gain[:, entries])
     if settings.noise is not None:
         noise = settings.noise
     controllers = Controller(
@@ -192,27 +188,38 @@ def identify(
     return model._replace(B=model.B / half, covariance=model.covariance / np.outer(scale, scale))
 
 
-def find_gain(
+class Excitation(NamedTuple):
+    """Feedback, and the standard deviation of each action's noise."""
+
+    gain: Float[np.ndarray, "du dx"]
+    noise: Float[np.ndarray, "du"]
+
+
+def find_excitation(
     model: PooledModel,
     target: Float[np.ndarray, "dx"],
-    known: Bool[np.ndarray, "dx"],
     half: Float[np.ndarray, "du"],
+    most: Float[np.ndarray, "du"],
     T: int,
-) -> Float[np.ndarray, "du dx"]:
-    """The weakest feedback with which a deviation decays within the horizon; zero where it does so by itself.
+    smoothing: float,
+    feedback: bool,
+) -> Excitation:
+    """The least noise, the same share of each range, with which the state spreads over its targets.
 
-    A deviation by the target costs one; an action costs in units of what it takes to make that deviation.
+    In the feedback, a deviation by the target costs as much as an action of one standard deviation of the noise: the
+    start is held no harder than the noise shakes it.
     """
-    slow = np.exp(-SETTLING / T)
+    known = np.isfinite(target)
     Q = np.diag(np.where(known, 1.0 / np.where(known, target, 1.0) ** 2, 0.0))
-    effort = find_effort(model, target[known], np.flatnonzero(known), max(2, T // 8))
-    effort = np.clip(effort, 1e-6 * half, half)
-    gain = np.zeros_like(model.B.T)
-    for price in PRICES:
-        if find_growth(model.A + model.B @ gain) <= slow:
+    found = Excitation(np.zeros_like(model.B.T), most)
+    for share in SHARES:
+        noise = np.minimum(share * half, most)
+        gain = hold_cautiously(model, Q, np.diag(1.0 / noise**2), max(T, 50)) if feedback else found.gain
+        spread = find_spread(model, gain, T, smoothing)
+        found = Excitation(gain, noise)
+        if find_reach(noise[:, None] * spread[:, known] / target[known]) >= WANTED:
             break
-        gain = hold_cautiously(model, Q, price * np.diag(1.0 / effort**2), max(T, 50))
-    return gain
+    return found
 
 
 def find_growth(A: Float[np.ndarray, "dx dx"]) -> float:

@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from gps.backend import Array, jnp
 from gps.linear_gaussian.linalg import logdet, psd_inverse
-from gps.linear_gaussian.types import Controller, Marginals
+from gps.linear_gaussian.riccati import forward
+from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 
 
 class Reference(NamedTuple):
@@ -46,3 +47,8 @@ def controller_kl(
     spread = jnp.sum(precision * (controller.covariance + e[:, :, None] * e[:, None, :]), axis=(1, 2))
     spread += jnp.sum((precision @ dK) * (dK @ P), axis=(1, 2))
     return 0.5 * (spread - du + reference.logdet - logdet_covariance)
+
+
+def kl_in_dynamics(dynamics: LinearDynamics, new: Controller, old: Controller) -> Float[Array, "T"]:
+    """Expected KL of `new` from `old` at each step, nats, over the states that `new` visits (one condition)."""
+    return controller_kl(new, logdet(new.covariance), Reference.of(old), forward(dynamics, new))

@@ -11,20 +11,20 @@ and the temperature α + η, which `riccati.backward` solves exactly (in deviati
 leaves a search for η: the dual is concave with slope KL(η) − bound, and KL falls as η grows (Levine & Abbeel 2014,
 sec. 3; Levine et al. 2015).
 
-The search sees only `(log η, log KL/bound)`. A `StepRule` decides how it moves; the loop is the same for all rules. A
-Quu that is not positive definite at some η raises the lower end of the bracket; it changes η in no other way. The
-returned controller is the one evaluated at the returned η, and its KL is within the bound.
+`dual_search` is that search. The returned controller is the one evaluated at the returned η, and its KL is within the
+bound. Per step, where the search finds no η for all steps at once, a common factor on all of them meets every bound.
 """
 
 import dataclasses
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from gps.backend import WHOLE_LOOPS, Array, jax, jnp
 from gps.linear_gaussian.deviations import from_deviations, to_deviations
+from gps.linear_gaussian.dual_search import CONSTRAINTS, STEP_RULES, Candidate, DualSearch, Largest, SearchState, Trace
 from gps.linear_gaussian.kl import Reference, controller_kl
 from gps.linear_gaussian.riccati import BackwardPass, backward, forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
@@ -32,177 +32,6 @@ from gps.status import Status
 
 LARGEST_SMALL = 40
 """Largest z for which each recursion is compiled into one kernel; larger matrix products are left to a library."""
-
-MAX_ETA = 1e100  # only a model that diverges needs more
-
-
-class Point(NamedTuple):
-    """One evaluation of the dual: `log_eta` (-inf for η = 0) and `excess` = log(KL / bound), NaN if infeasible.
-
-    Both have the shape of the constraint: () for the total KL, (T,) per step.
-    """
-
-    log_eta: Float[Array, "..."]
-    excess: Float[Array, "..."]
-
-
-class Bracket(NamedTuple):
-    """The nearest known points on either side of the root: excess is positive or NaN at `low`, negative at `high`."""
-
-    low: Point
-    high: Point
-
-    @classmethod
-    def unknown(cls, shape: tuple[int, ...]) -> "Bracket":
-        """The bracket before any point is known."""
-        return cls(Point(jnp.full(shape, -jnp.inf), jnp.full(shape, jnp.nan)),
-                   Point(jnp.full(shape, jnp.inf), jnp.full(shape, jnp.nan)))  # fmt: skip
-
-    def narrow(self, point: Point) -> "Bracket":
-        """Return the bracket with `point` as one of its ends, if it is nearer to the root."""
-        too_far = ~(point.excess <= 0)  # NaN counts as too far
-        low = _choose(too_far & (point.log_eta >= self.low.log_eta), point, self.low)
-        high = _choose(~too_far & (point.log_eta <= self.high.log_eta), point, self.high)
-        return Bracket(low, high)
-
-
-def _choose(condition, yes: Point, no: Point) -> Point:
-    return Point(jnp.where(condition, yes.log_eta, no.log_eta), jnp.where(condition, yes.excess, no.excess))
-
-
-class StepRule(Protocol):
-    """How the search moves: the next log η, element by element, from the last two feasible points."""
-
-    def start(self, shape: tuple[int, ...]) -> Float[Array, "..."]:
-        """Return the rule's state before the first evaluation; `shape` is that of η."""
-
-    def propose(
-        self, state: Float[Array, "..."], previous: Point, point: Point, bracket: Bracket
-    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Return the rule's new state and the next log η.
-
-        Args:
-            state: the rule's state after the last feasible point.
-            previous: the feasible point before `point`; NaN if there is none.
-            point: the newest evaluation. If it is infeasible, the proposal is discarded.
-            bracket: already narrowed to `point`.
-        """
-
-
-def _has_flipped(previous: Point, point: Point) -> Bool[Array, "..."]:
-    """True where the excess has changed its sign; False while fewer than two points are known (NaN)."""
-    return previous.excess * point.excess < 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Secant:
-    """Safeguarded secant on (log η, log KL): KL(η) is close to a power law, so a few evaluations are enough.
-
-    With the bound per step, the KL of a step depends on the η of all steps, so points found while the others moved give
-    neither a safe bracket nor an exact slope. There the exponent stays within [1/2, 3], and an element halves its moves
-    while it overshoots.
-    """
-
-    exponent: float = 0.7  # of the power law, used until two points are known
-    max_move: float = 7.0  # a factor of about 1000 in η
-
-    def start(self, shape):
-        return jnp.ones(shape)
-
-    def propose(self, gain, previous, point, bracket):
-        coupled = point.log_eta.ndim > 0
-        low, high = bracket
-        slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
-        slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also if it is NaN
-        if coupled:
-            slope = jnp.clip(slope, -3.0, -0.5)
-            gain = jnp.where(_has_flipped(previous, point), 0.5 * gain, jnp.minimum(1.2 * gain, 1.0))
-        target = point.log_eta + jnp.clip(-gain * point.excess / slope, -self.max_move, self.max_move)
-        if coupled:
-            return gain, target
-        inside = (target > low.log_eta) & (target < high.log_eta)
-        # Outside the bracket: the chord between two feasible ends (regula falsi), otherwise the middle.
-        weight = jnp.clip(low.excess / (low.excess - high.excess), 0.1, 0.9)
-        weight = jnp.where(jnp.isnan(weight), 0.5, weight)
-        return gain, jnp.where(inside, target, low.log_eta + weight * (high.log_eta - low.log_eta))
-
-
-@dataclasses.dataclass(frozen=True)
-class DualGradient:
-    """Dual gradient ascent on η: η ← η + step · (KL(η) − bound).
-
-    As in Sergey Levine, CS 294-112 Deep Reinforcement Learning (Fall 2017), lecture 11, "Model-Based Planning and
-    Control", http://rail.eecs.berkeley.edu/deeprlcourse-fa17/. The step length halves when the slope changes its sign
-    and grows by half otherwise; η changes by at most a factor of ten. A fixed step length would not work, because the
-    dual has the scale of the cost, which is not known in advance.
-    """
-
-    step: float = 1.0  # first step length, relative to η / bound
-
-    def start(self, shape):
-        return jnp.full(shape, self.step)
-
-    def propose(self, step, previous, point, bracket):
-        step = jnp.where(_has_flipped(previous, point), 0.5, jnp.where(jnp.isnan(previous.excess), 1.0, 1.5)) * step
-        slope = jnp.exp(jnp.minimum(point.excess, 50.0)) - 1.0  # (KL − bound) / bound
-        return step, point.log_eta + jnp.log(jnp.clip(1.0 + step * slope, 0.1, 10.0))
-
-
-STEP_RULES = {"secant": Secant(), "gradient": DualGradient()}
-
-
-class Constraint(Protocol):
-    """The quantity that the trust region bounds."""
-
-    def shape(self, T: int) -> tuple[int, ...]:
-        """Return the shape of η."""
-
-    def limit(self, per_step: Float[Array, ""], T: int) -> Float[Array, ""]:
-        """Return the bound on `measure` that follows from a bound of `per_step` nats per time step."""
-
-    def measure(self, kl: Float[Array, "T"]) -> Float[Array, "..."]:
-        """Return the bounded quantity, of the shape of η, from the KL divergence of each step."""
-
-    def keep_inside(self, log_eta: Float[Array, "..."], bracket: Bracket) -> Float[Array, "..."]:
-        """Return the rule's proposal, moved into the bracket if the bracket can be trusted."""
-
-
-class Total:
-    """The KL of the whole trajectory is at most T·ε, with one η."""
-
-    def shape(self, T):
-        return ()
-
-    def limit(self, per_step, T):
-        return per_step * T
-
-    def measure(self, kl):
-        return jnp.sum(kl)
-
-    def keep_inside(self, log_eta, bracket):
-        # The root is inside the bracket, and every eta below an infeasible one is infeasible.
-        low, high = bracket.low.log_eta, jnp.minimum(bracket.high.log_eta, jnp.log(MAX_ETA))
-        outside = ((log_eta <= low) | (log_eta >= high)) & jnp.isfinite(low)
-        return jnp.where(outside, 0.5 * (low + high), log_eta)
-
-
-class PerStep:
-    """The KL of each time step is at most ε, with one η per step. They are coupled, so no bracket holds."""
-
-    def shape(self, T):
-        return (T,)
-
-    def limit(self, per_step, T):
-        return per_step
-
-    def measure(self, kl):
-        return kl
-
-    def keep_inside(self, log_eta, bracket):
-        return log_eta
-
-
-CONSTRAINTS: dict[str, Constraint] = {"total": Total(), "per_step": PerStep()}
 
 
 class Update(NamedTuple):
@@ -245,28 +74,22 @@ class _Deviations(NamedTuple):
         hessian = self.cost.hessian.at[:, dx:, dx:].add(eta[:, None, None] * self.reference.precision)
         return backward(self.dynamics, dataclasses.replace(self.cost, hessian=hessian), alpha + eta)
 
+    def evaluate(self, log_eta: Float[Array, "..."], alpha, previous: Controller) -> Candidate:
+        """Return the controller of an η, in actions, and its KL from `previous`."""
+        result = self.solve(jnp.broadcast_to(jnp.exp(log_eta), self.cost.gradient.shape[:1]), alpha)
+        # The KL is that of the rounded sum, which is returned: a model that explodes magnifies its last digits.
+        new = from_deviations(result.controller, previous)
+        dK, dk = new.feedback - previous.feedback, new.feedforward - previous.feedforward
+        rounded = Controller(dK, dk, new.covariance)
+        marginals = forward(self.dynamics, rounded)
+        return Candidate(new, marginals, log_eta, controller_kl(rounded, result.logdet, self.reference, marginals))
 
-class _Candidate(NamedTuple):
-    """A controller, the η it was found at, and its KL divergence."""
-
-    controller: Controller  # in deviations
-    marginals: Marginals
-    log_eta: Float[Array, "..."]
-    kl: Float[Array, "T"]
-
-
-class _Search(NamedTuple):
-    """The state of the search for η."""
-
-    point: Point  # the last feasible one
-    bracket: Bracket
-    next_log_eta: Float[Array, "..."]
-    rule: tuple
-    best: _Candidate
-    evaluations: Int[Array, ""]
-    done: Bool[Array, ""]
-    inactive: Bool[Array, ""]
-    trace: tuple[Float[Array, "evaluations"], Float[Array, "evaluations"]]
+    def keep(self, previous: Controller, shape: tuple[int, ...]) -> Candidate:
+        """Return the previous controller, at η = ∞."""
+        K, k = previous.feedback, previous.feedforward
+        stay = Controller(jnp.zeros_like(K), jnp.zeros_like(k), previous.covariance)
+        kl = jnp.zeros(self.cost.gradient.shape[:1])
+        return Candidate(previous, forward(self.dynamics, stay), jnp.full(shape, jnp.inf), kl)
 
 
 def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule, tolerance, max_evaluations):
@@ -274,77 +97,50 @@ def _update_one(dynamics, cost, previous, bound, alpha, eta, *, constraint, rule
     T = cost.gradient.shape[0]
     shape = constraint.shape(T)
     problem = _Deviations.of(dynamics, cost, previous)
-    # Aim a little below the bound, so that a KL within the tolerance of the aim is within the bound.
-    aim = constraint.limit(bound * (1.0 - tolerance), T)
-    # Below this η, the controller equals that of η = 0 to many digits.
-    floor = jnp.log(jnp.maximum(1e-6 * jnp.min(alpha), 1e-300))
-
-    def evaluate(log_eta):
-        result = problem.solve(jnp.broadcast_to(jnp.exp(log_eta), (T,)), alpha)
-        marginals = forward(problem.dynamics, result.controller)
-        kl = controller_kl(result.controller, result.logdet, problem.reference, marginals)
-        return _Candidate(result.controller, marginals, log_eta, kl)
-
-    def step(search: _Search) -> _Search:
-        candidate = evaluate(search.next_log_eta)
-        feasible = jnp.all(jnp.isfinite(candidate.kl))
-        kl = constraint.measure(candidate.kl)
-        excess = jnp.where(feasible, jnp.log(jnp.maximum(kl, 1e-300) / aim), jnp.nan)
-        tried = Point(search.next_log_eta, excess)
-        bracket = search.bracket.narrow(tried)
-        within = jnp.all(excess <= jnp.log1p(tolerance))
-        inactive = (excess <= 0) & (tried.log_eta <= floor)
-        done = jnp.all((jnp.abs(excess) <= tolerance) | inactive)
-        # Of the controllers within the bound, keep the one that uses most of it; finally the one that converged.
-        better = within & (done | (jnp.sum(candidate.kl) >= jnp.sum(search.best.kl)))
-        best = jax.tree.map(partial(jnp.where, better), candidate, search.best)
-
-        # The rule sees only feasible points. From an infeasible one, go half the way back to the last feasible one.
-        rule_state, onward = rule.propose(search.rule, search.point, tried, bracket)
-        onward = constraint.keep_inside(onward, bracket)
-        known = search.point.log_eta
-        back = jnp.where(jnp.isnan(known), tried.log_eta + jnp.log(10.0), 0.5 * (tried.log_eta + known))
-        choose = partial(jnp.where, feasible)
-        point, rule_state = jax.tree.map(choose, (tried, rule_state), (search.point, search.rule))
-        proposal: Array = choose(onward, back)
-        proposal = jnp.minimum(jnp.where(proposal < floor, -jnp.inf, proposal), jnp.log(MAX_ETA))
-
-        worst = jnp.argmax(jnp.abs(jnp.where(inactive, 0.0, excess)))
-        trace = tuple(
-            row.at[search.evaluations].set(jnp.ravel(value)[worst])
-            for row, value in zip(search.trace, (tried.log_eta, jnp.where(feasible, kl, jnp.nan)), strict=True)
-        )
-        evaluations = search.evaluations + 1
-        return _Search(point, bracket, proposal, rule_state, best, evaluations, done, jnp.all(inactive), trace)
-
-    nothing = Point(jnp.full(shape, jnp.nan), jnp.full(shape, jnp.nan))
-    stay = Controller(*map(jnp.zeros_like, (previous.feedback, previous.feedforward)), previous.covariance)
-    keep = _Candidate(stay, forward(problem.dynamics, stay), jnp.full(shape, jnp.inf), jnp.zeros(T))
-    empty = jnp.full(max_evaluations, jnp.nan)
-    no = jnp.zeros((), bool)
-    start = _Search(
-        point=nothing,
-        bracket=Bracket.unknown(shape),
-        next_log_eta=jnp.broadcast_to(jnp.maximum(jnp.log(eta), floor), shape),
-        rule=rule.start(shape),
-        best=keep,
-        evaluations=jnp.zeros((), int),
-        done=no,
-        inactive=no,
-        trace=(empty, empty),
+    keep = problem.keep(previous, shape)
+    search = DualSearch(
+        evaluate=lambda log_eta: problem.evaluate(log_eta, alpha, previous),
+        constraint=constraint,
+        rule=rule,
+        limit=constraint.limit(bound, T),
+        # Below this η, the controller equals that of η = 0 to many digits.
+        floor=jnp.log(jnp.maximum(1e-6 * jnp.min(alpha), 1e-300)),
+        tolerance=tolerance,
     )
-    search = jax.lax.while_loop(lambda s: ~s.done & (s.evaluations < max_evaluations), step, start)
-    found = jnp.all(jnp.isfinite(search.best.log_eta) | (search.best.log_eta == -jnp.inf))
+    empty = jnp.full(max_evaluations, jnp.nan)
+    spare = max_evaluations // 6 if shape else 0
+    first = jnp.broadcast_to(jnp.log(eta), shape)
+    found = search.run(first, keep, Trace(empty, empty), most=max_evaluations, spare=spare)
+    end = _scale_all(search, found, max_evaluations) if shape else found
     status = jnp.select(
-        [search.done & search.inactive, search.done, found],
+        [found.done & found.inactive, found.done, found.feasible | end.feasible],
         [int(Status.BOUND_INACTIVE), int(Status.OK), int(Status.SEARCH_EXHAUSTED)],
         int(Status.NO_FEASIBLE_ETA),
     )
-    best = search.best
+    best = end.best
     return Update(
-        from_deviations(best.controller, previous), best.marginals, keep.marginals, jnp.exp(best.log_eta), best.kl,
-        search.evaluations, status, *search.trace,
+        best.controller, best.marginals, keep.marginals, jnp.exp(best.log_eta), best.kl, end.evaluations, status,
+        *end.trace,
     )  # fmt: skip
+
+
+def _scale_all(search: DualSearch, found: SearchState, max_evaluations: int) -> SearchState:
+    """Where the η of the steps were not `found`, search for a common factor on them that meets all the bounds.
+
+    There is always one, as every KL falls to zero when all η grow.
+    """
+    known, log_eta = found.point, jnp.where(found.feasible, found.point.log_eta, found.next_log_eta)
+    worst = jnp.argmax(known.excess)
+    scaled = dataclasses.replace(
+        search,
+        evaluate=lambda of_worst: search.evaluate(log_eta + (of_worst - log_eta[worst])),
+        constraint=Largest(),
+        rule=STEP_RULES["secant"],
+        floor=-jnp.inf,
+    )
+    start = log_eta[worst] + jnp.nan_to_num(known.excess[worst])
+    most = jnp.where(found.done, found.evaluations, max_evaluations)
+    return scaled.run(start, found.best, found.trace, spent=found.evaluations, most=most)
 
 
 def update(

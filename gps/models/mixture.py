@@ -49,7 +49,7 @@ class MixtureRegression:
         F = np.linalg.solve(zz, xz.swapaxes(1, 2)).swapaxes(1, 2)
         factors = np.linalg.cholesky(zz)
         _, overall = mixture.moments(mixture.weights)
-        variances = np.maximum(np.diagonal(overall)[:dz], 1e-12)
+        variances = np.diagonal(overall)[:dz]
         means = mixture.means[:, :dz]
         log_weights = np.log(mixture.weights) - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         arrays = means, np.linalg.inv(factors), F, mixture.means[:, dz:] - np.einsum("kij,kj->ki", F, means)

@@ -33,6 +33,7 @@ from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jnp
 from gps.dynamics.mixture import MixturePrior
 from gps.linear_gaussian.initial import zero
+from gps.linear_gaussian.linalg import gaussian_kl
 from gps.linear_gaussian.types import LinearDynamics
 from gps.status import Status
 from gps.storage.serialization import flatten, unflatten
@@ -124,8 +125,28 @@ def test_both_stages_together_stay_within_the_bound(constraint, share):
         assert (record.local.kl > 0).all()
         if constraint == "per_step":
             assert (record.local.search.kl <= record.local.search.bound[:, None] * (1 + 1e-9)).all()
+        moved, old = record.local.improved, record.local.controllers
+        for m in range(M):  # that of the controllers themselves
+            kl = kl_by_hand(record.local.dynamics[m], moved[m], old[m])
+            np.testing.assert_allclose(record.local.search.kl[m], kl, rtol=1e-6, atol=1e-9)
     if share is not None:
         np.testing.assert_array_equal(state.residual, share)
+
+
+def kl_by_hand(dynamics, new, old):
+    """The expected KL at each step: that of Gaussians at the mean state, and the term of the state's spread."""
+    m, P, kl = dynamics.initial_mean, dynamics.initial_covariance, []
+    for t in range(len(new.feedforward)):
+        K, k, S = new.feedback[t], new.feedforward[t], new.covariance[t]
+        means = K @ m + k, old.feedback[t] @ m + old.feedforward[t]
+        dK, precision = K - old.feedback[t], np.linalg.inv(old.covariance[t])
+        between = gaussian_kl(means[0], S, means[1], old.covariance[t])
+        kl.append(float(between + 0.5 * np.trace(dK.T @ precision @ dK @ P)))
+        if t + 1 < len(new.feedforward):
+            A, B = dynamics.matrix[t][:, :DX], dynamics.matrix[t][:, DX:]
+            closed = A + B @ K
+            m, P = closed @ m + B @ k + dynamics.offset[t], closed @ P @ closed.T + B @ S @ B.T + dynamics.covariance[t]
+    return np.array(kl)
 
 
 def test_the_temperature_of_the_second_stage_is_that_of_the_first_or_higher():

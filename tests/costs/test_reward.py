@@ -133,3 +133,70 @@ def test_the_weight_scales_the_cost():
     one, _ = model().fit(seen, 0)
     two, _ = model(weight=2.0).fit(seen, 0)
     np.testing.assert_allclose(two.gradient, 2.0 * one.gradient, rtol=1e-6, atol=1e-6)
+
+
+def narrow(reward, noise, *, spread=0.3, steps=30, samples=8):
+    """Samples around a path through the state space, as a policy's noise makes them; rewards with noise."""
+    rng = np.random.default_rng(0)
+    path = np.cumsum(0.2 * rng.normal(size=(M, 1, steps, DX + DU)), axis=2)
+    z = path + spread * rng.normal(size=(M, samples, steps, DX + DU))
+    shape = z.shape[:-1]
+    return Rollouts(
+        states=z[..., :DX],
+        actions=z[..., DX:],
+        noise=np.zeros((*shape, DU)),
+        rewards=reward(z) + noise * rng.normal(size=shape),
+        success=np.zeros(shape, bool),
+        mask=np.ones(shape, bool),
+        saturated=np.zeros(M),
+    )
+
+
+def curvature(expansion):
+    return np.linalg.norm(expansion.hessian, axis=(-1, -2)).mean()
+
+
+@pytest.mark.parametrize("spread", [0.1, 0.3])
+def test_noise_is_not_read_as_curvature(spread):
+    """A linear reward: without a noisy ridge, the curvature read into noise grows in proportion to it."""
+    slope = np.arange(1.0, 6.0)
+    found = {}
+    for noise in (0.0, 0.3, 1.0, 3.0, 10.0):
+        expansion, _ = model().fit(narrow(lambda z: -z @ slope, noise, spread=spread), 0)
+        found[noise] = curvature(expansion)
+    assert found[0.0] < 0.6
+    assert max(found.values()) < 4.0  # 12 to 120 otherwise, in units of a slope of 7.4
+    assert found[10.0] < 3.0 * found[0.3]
+
+
+def test_curvature_is_found_under_noise():
+    hessian, _, reward = quadratic(np.random.default_rng(1))
+    for noise, error in ((0.0, 0.35), (0.3, 0.5)):
+        expansion, _ = model().fit(narrow(reward, noise), 0)
+        missed = np.linalg.norm(expansion.hessian - hessian, axis=(-1, -2)).mean()
+        assert missed < error * np.linalg.norm(hessian)
+
+
+def test_entries_that_are_constant_in_a_condition_do_no_harm():
+    """A goal that differs between the conditions, and entries that never move: features without variance."""
+    rng = np.random.default_rng(0)
+    goal = np.broadcast_to(rng.normal(size=(2, 1, 1, 3)), (2, 8, 50, 3))
+    moving = np.cumsum(0.05 * rng.normal(size=(2, 8, 50, 3)), axis=2)
+    states = np.concatenate([moving, goal, np.zeros((2, 8, 50, 2)), np.full((2, 8, 50, 1), 1.34)], axis=-1)
+    shape = states.shape[:-1]
+    seen = Rollouts(
+        states=states,
+        actions=rng.normal(size=(*shape, 2)),
+        noise=np.zeros((*shape, 2)),
+        rewards=-np.linalg.norm(moving - goal, axis=-1),
+        success=np.zeros(shape, bool),
+        mask=np.ones(shape, bool),
+        saturated=np.zeros(2),
+    )
+    fitted = RewardModel(MixturePrior(clusters=20, memory=3))
+    for seed in range(3):
+        expansion, fitted = fitted.fit(seen, seed)
+        for field in dataclasses.fields(expansion):
+            assert np.isfinite(getattr(expansion, field.name)).all()
+        missed = values(expansion, seen) + seen.rewards
+        assert missed.std() < 0.3 * seen.rewards.std()

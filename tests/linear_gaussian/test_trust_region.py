@@ -1,5 +1,7 @@
 """The update inside a trust region: its bound, its optimality, its statuses, its entropy, and indefinite costs."""
 
+import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -232,12 +234,108 @@ def test_a_hopeless_cost_leaves_the_previous_controller_and_names_the_place():
 def test_spent_evaluations_return_the_best_controller_within_the_bound():
     problem = stack(lqr(*SIZES[0], T=T, seed=0), lqr(*SIZES[0], T=T, seed=1))
     result = solve(problem, 0.01, 1e-2, eta=[1e9, 1e-9], max_evaluations=2)
-    assert result.statuses == [Status.SEARCH_EXHAUSTED, Status.NO_FEASIBLE_ETA]
+    assert result.statuses == [Status.SEARCH_EXHAUSTED, Status.SEARCH_EXHAUSTED]
     kl = np.asarray(result.kl).sum(axis=1)
     assert 0 < kl[0] <= 0.01 * T
     assert kl[1] == 0
     controller, _ = at_eta(*stack_index(problem, 0), 1e-2, jnp.full(T, result.eta[0]))
     assert_same_controller(result.controller[0], controller, 1e-9)
+
+
+@pytest.mark.parametrize("solver", ["secant", "gradient"])
+def test_a_search_that_converged_returns_the_controller_that_converged(solver):
+    """Wherever the last evaluation lies within the tolerance: 200 bounds, close to the KL of the first eta."""
+    one, tolerance = lqr(4, 2, T=10, seed=0), 0.1
+    _, kl = at_eta(one.dynamics, one.cost, one.previous, 0.0, jnp.full(10, 5.0))
+    bounds = float(np.mean(kl)) * np.exp(np.linspace(-3 * tolerance, 3 * tolerance, 200))
+    result = solve(stack(*[one] * 200), bounds, 0.0, eta=5.0, solver=solver, tolerance=tolerance)
+    assert set(result.statuses) == {Status.OK}
+    used = np.asarray(result.kl).mean(axis=1) / bounds
+    assert (used <= 1).all()
+    assert (used >= np.exp(-2 * tolerance) * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("solver", ["secant", "gradient"])
+def test_slack_steps_take_few_evaluations_and_every_bound_is_met(solver):
+    """Many steps reach the entropy's optimum within their bounds, as others do not; the bounds hold for all."""
+    problems, bound, alpha, eta = make_problems(30, 4, 2, T=30)
+    result = solve(problems, bound, alpha, eta, constraint="per_step", solver=solver, tolerance=1e-2)
+    kl = np.asarray(result.kl)
+    assert Status.NO_FEASIBLE_ETA not in result.statuses
+    assert (kl <= bound[:, None]).all()
+    assert (kl.sum(axis=1) > 0).all()
+    slack = (np.asarray(result.eta) == 0).any(axis=1)
+    assert slack.sum() >= 5
+    converged = np.array([status.ok for status in result.statuses])
+    assert converged.mean() > 0.9
+    assert np.asarray(result.evaluations)[slack].max() <= 20
+
+
+def test_where_no_eta_is_found_a_common_factor_meets_the_bounds():
+    """Unstable models, whose steps pull at one another too much for the lecture's method."""
+    problems, bound, alpha, eta = make_problems(30, 4, 2, T=60, growth=0.5)
+    options = {"solver": "gradient", "tolerance": 1e-2, "max_evaluations": 30}
+    result = solve(problems, bound, alpha, eta, constraint="per_step", **options)
+    kl = np.asarray(result.kl)
+    exhausted = np.array([status is Status.SEARCH_EXHAUSTED for status in result.statuses])
+    assert exhausted.sum() >= 5
+    assert Status.NO_FEASIBLE_ETA not in result.statuses
+    assert (kl <= bound[:, None]).all()
+    assert (kl[exhausted].max(axis=1) > 0.5 * bound[exhausted]).mean() > 0.8
+
+
+def make_problems(count, dx, du, T, growth=0.0):
+    """Problems of all scales: cost, noise, bound, entropy, first eta; `growth` makes them unstable."""
+    rng = np.random.default_rng(4)
+    problems, settings = [], []
+    for seed in range(count):
+        one = lqr(dx, du, T=T, seed=seed, init_std=np.exp(rng.normal()))
+        matrix = one.dynamics.matrix.copy()
+        matrix[:, :, :dx] *= 1 + growth * rng.random()
+        scale = 10 ** rng.uniform(-3, 3)
+        problems.append(
+            one._replace(
+                dynamics=dataclasses.replace(one.dynamics, matrix=matrix),
+                cost=jax.tree.map(lambda array: scale * array, one.cost),  # noqa: B023
+            )
+        )
+        settings.append((10 ** rng.uniform(-2, 1), scale * 10 ** rng.uniform(-4, 1), scale * 10 ** rng.uniform(-3, 3)))
+    bound, alpha, eta = np.transpose(settings)
+    return stack(*problems), bound, alpha, np.repeat(eta[:, None], T, axis=1)
+
+
+def extended_kl(dynamics, new, old):
+    """The KL at each step in extended precision, from the marginals of the controller itself."""
+    exact = functools.partial(np.asarray, dtype=np.longdouble)
+    (T, du, dx), F, K = new.feedback.shape, exact(dynamics.matrix), exact(new.feedback)
+    m, P, kl = exact(dynamics.initial_mean), exact(dynamics.initial_covariance), []
+    for t in range(T):
+        dK, S, precision = K[t] - old.feedback[t], new.covariance[t], np.linalg.inv(old.covariance[t])
+        e = dK @ m + (exact(new.feedforward[t]) - old.feedforward[t])
+        spread = np.sum(precision * (S + np.outer(e, e))) + np.sum((precision @ dK) * (dK @ P))
+        kl.append(float(spread - du - np.linalg.slogdet(S)[1] + np.linalg.slogdet(old.covariance[t])[1]) / 2)
+        if t < T - 1:
+            B = F[t, :, dx:]
+            closed = F[t, :, :dx] + B @ K[t]
+            m = closed @ m + B @ exact(new.feedforward[t]) + dynamics.offset[t]
+            P = closed @ P @ closed.T + B @ exact(S) @ B.T + dynamics.covariance[t]
+    return np.array(kl)
+
+
+@pytest.mark.parametrize("constraint", ["total", "per_step"])
+def test_the_kl_is_that_of_the_returned_controller_even_in_a_model_that_explodes(constraint):
+    """A state of 1e20 magnifies the last digit of a gain: the KL of what is returned counts, not that of the search."""
+    problems, bound, alpha, eta = make_problems(20, 4, 2, T=100, growth=1.0)
+    eta = eta if constraint == "per_step" else eta[:, 0]
+    result = solve(problems, bound, alpha, eta, constraint=constraint, tolerance=1e-2)
+    largest = 0.0
+    for m in range(20):
+        dynamics, _, old = stack_index(problems, m)
+        kl = extended_kl(dynamics, result.controller[m].numpy(), old)
+        assert (kl.mean() if constraint == "total" else kl.max()) <= bound[m] * (1 + 1e-6)
+        np.testing.assert_allclose(kl, result.kl[m], rtol=1e-4, atol=1e-6 * bound[m])
+        largest = max(largest, np.abs(result.marginals.mean[m]).max())
+    assert largest > 1e6
 
 
 @pytest.mark.parametrize("constraint", ["total", "per_step"])

@@ -22,6 +22,8 @@ The update that PI² would make with S then factors (Chebotar et al., their sect
 
     which is the weighted maximum likelihood with the known moments of ξ as control variates (equal weights change
     nothing), and with the eigenvalues of I + (1 − λ) D_t held above a floor.
+4.  The KL of both stages is not the sum of their own: moves that agree add up. So δ_t and D_t are shortened by the
+    largest common factor with which KL(p' ‖ p), in the fitted dynamics, is within its bound ε.
 
 The share ρ adjusts itself in each iteration and condition to what the model leaves unexplained of the samples' spread,
 
@@ -32,7 +34,7 @@ so that ρ = 0 is `trajopt`. A model with which the residual varies more than th
 """
 
 import dataclasses
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -53,6 +55,8 @@ from gps.algorithms.local.pi2 import exploration, predict_gain
 from gps.algorithms.local.replay import Replay
 from gps.algorithms.local.trajopt import ModelBasedOptimiser, UpdateProblem, predict_cost
 from gps.algorithms.local.verdict import align, choose
+from gps.backend import jax
+from gps.linear_gaussian.kl import kl_in_dynamics
 from gps.linear_gaussian.types import Controller
 from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts
@@ -60,6 +64,9 @@ from gps.storage.serialization import specialise
 
 MOST = 0.99
 """Largest share of the KL bound for the residual: the model-based stage always has some of it."""
+
+BISECTIONS = 12
+"""Steps of the search for the longest move: its length is found to 0.03 %."""
 
 LEAST = 1e-12
 """Nats per step: with a smaller bound the model-free stage does nothing."""
@@ -104,7 +111,8 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
         The predicted change has two parts: that of the expected cost between the old controllers and those of stage 2,
         both under this iteration's dynamics and cost expansion; and that of the samples' mean residual between equal
         weights and those of the first step, where no dynamics enter.
-        In the record, `kl` is the sum over both stages, and `eta` is that of stage 2.
+        In the record, `kl` is that of the new controllers from the old ones in the fitted dynamics, and `eta` is that
+        of stage 2.
         """
         old, mask, ran = state.controllers, rollouts.mask, sampled.controllers
         step = self.step_size(state, model.sample_costs, rollouts.counted)
@@ -118,12 +126,13 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
         shared = np.broadcast_to(align(new.eta, mask[:, 0]), mask[:, 0].shape)
         second = share * step.bound > LEAST
         weighed = weigh(residual, mask, np.where(second, share * step.bound, LEAST), lowest=shared)
-        both = self._shift(new.controller, ran, noise, mask, weighed)
-        both = choose(second, both, new.controller)
-        kl = new.kl + np.where(second[:, None], weighed.kl, 0.0)
+        moves = self._find_moves(ran, noise, mask, weighed)
+        length = np.where(second, self._longest_move(model, old, new.controller, moves, step.bound), 0.0)
+        both = choose(length > 0, _move(new.controller, moves, length), new.controller)
+        kl = np.where(length[:, None] > 0, _kl(model.dynamics, both, old), new.kl)
         replayed = predict_cost(replay, model, old)
         change = predict_cost(replay, model, new.controller) - replayed
-        change += np.where(second, predict_gain(weighed, residual, mask), 0.0)
+        change += length * predict_gain(weighed, residual, mask)
 
         new = new._replace(controller=both, kl=kl, marginals=marginals(model.dynamics, both))
         result = self.judge(state, rollouts, problem._replace(bound=step.bound), new, change, replayed)
@@ -140,18 +149,50 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
         )  # fmt: skip
         return next_state, record
 
-    def _shift(
-        self, new: Controller, sampled: Controller, noise: np.ndarray, mask: np.ndarray, weighed: Weights
-    ) -> Controller:
-        """Stage 3: the controllers of stage 2, moved by the weights of the residual."""
+    def _find_moves(self, sampled: Controller, noise: np.ndarray, mask: np.ndarray, weighed: Weights) -> "Moves":
+        """Stage 3: the moves of the standard noise by the weights of the residual."""
         xi = np.linalg.solve(np.linalg.cholesky(sampled.covariance)[:, None], noise[..., None])[..., 0]
         delta, spread = fit_shifted_gaussian(xi, weighed.weights, mask)
-        L = np.linalg.cholesky(new.covariance)
-        k = new.feedforward + np.einsum("mtij,mtj->mti", L, delta)
         one = np.eye(delta.shape[-1])
         spread = self.covariance_damping * one + (1.0 - self.covariance_damping) * spread
         spread = apply_floor(spread, self.covariance_floor**2 * one)
-        return choose(weighed.distinct, Controller(new.feedback, k, L @ spread @ L.swapaxes(-1, -2)), new)
+        return choose(weighed.distinct, Moves(delta, spread - one), Moves(0.0 * delta, 0.0 * spread))
+
+    def _longest_move(
+        self, model: LocalModel, old: Controller, new: Controller, moves: "Moves", bound: Float[np.ndarray, "M"]
+    ) -> Float[np.ndarray, "M"]:
+        """Stage 4: the factor on the moves, at most 1, within which the KL from `old` keeps its bound."""
+
+        def is_within(length: Float[np.ndarray, "M"]) -> Bool[np.ndarray, "M"]:
+            kl = np.asarray(_kl(model.dynamics, _move(new, moves, length), old))
+            return (kl.max(axis=1) if self.constraint == "per_step" else kl.mean(axis=1)) <= bound
+
+        longest = np.ones_like(bound)
+        within = is_within(longest)
+        longest, beyond = np.where(within, 1.0, 0.0), longest
+        for _ in range(0 if within.all() else BISECTIONS):
+            middle = np.where(within, 1.0, 0.5 * (longest + beyond))
+            fits = is_within(middle)
+            longest, beyond = np.where(fits, middle, longest), np.where(fits, beyond, middle)
+        return longest
+
+
+class Moves(NamedTuple):
+    """How stage 3 moves the standard noise ξ of each step: from N(0, I) to N(δ, I + D)."""
+
+    mean: Float[np.ndarray, "M T du"]
+    covariance: Float[np.ndarray, "M T du du"]
+
+
+def _move(controllers: Controller, moves: Moves, length: Float[np.ndarray, "M"]) -> Controller:
+    """The controllers with their noise moved by `length` times the moves."""
+    delta, D = (align(length, move) * move for move in moves)
+    L = np.linalg.cholesky(controllers.covariance)
+    k = controllers.feedforward + np.einsum("mtij,mtj->mti", L, delta)
+    return Controller(controllers.feedback, k, L @ (np.eye(delta.shape[-1]) + D) @ L.swapaxes(-1, -2))
+
+
+_kl = jax.jit(jax.vmap(kl_in_dynamics))
 
 
 def split_costs(
