@@ -14,25 +14,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.environments.contract import BatchEnvironment
 from gps.first_controllers.excitation import find_reach, find_spread
 from gps.first_controllers.feedback import hold_cautiously
-from gps.first_controllers.pooled import PooledModel, fit_pooled_model, fit_separate_models
+from gps.first_controllers.pooled import PooledModel, fit_pooled_model, fit_separate_models, predict
 from gps.first_controllers.probe import Probe, run_probe
 from gps.linear_gaussian.mechanics import Mechanics
 from gps.linear_gaussian.types import Controller
 from gps.problem import Limits, Problem
 
-DRIFT = 1.0
-"""In targets: from which drift on, without noise, the start does not hold itself."""
+UNSTABLE = 3.0
+"""Growth of a deviation in an episode of the probe, from which on a start may not hold itself."""
 
-UNSTABLE = 10.0
-"""The same for the growth of a deviation in an episode of the probe, if the model is sure of it."""
-
-SURE = 5e-3
-"""The model is sure if its prior is worth fewer samples than this."""
+BETTER = 0.5
+"""The full model is taken if its errors are below this share of the separate ones'."""
 
 SHARES = np.geomspace(1e-5, 1.0, 61)
 """The noise that is tried, as a share of half the range of each action."""
@@ -167,8 +164,11 @@ def identify(
     """The linear model of the probe around the start, in units of action.
 
     The prior is that nothing changes, but for positions, which integrate their velocities. A transition counts less the
-    farther it is from the start, measured in targets: there the system is less linear. Where the start holds itself,
-    each degree of freedom is fitted by itself: slow growth in a full model of a short probe is an error of the fit.
+    farther it is from the start, measured in targets: there the system is less linear.
+
+    Most starts hold themselves, and then each degree of freedom is fitted by itself: slow growth in a full model of a short
+    probe is an error of the fit. The full model is taken where it grows within an episode and predicts episodes that it has
+    not seen much better.
     """
     x, after = probe.states[:, entries], probe.after[:, entries]
     prior, groups = np.eye(len(entries)), [np.array([i]) for i in range(len(entries))]
@@ -178,12 +178,27 @@ def identify(
         groups = [np.array([i, nv + i]) for i in range(nv)]
     known = np.isfinite(target[entries])
     far = np.abs(x[:, known] / target[entries][known]).max(axis=1, initial=0.0)
-    data = x, probe.actions / half, after, probe.condition, prior, 1.0 / (1.0 + far**2) ** 2
-    model = fit_pooled_model(*data)
-    drift = np.max(probe.drift[entries][known] / target[entries][known], initial=0.0)
-    grows = find_growth(model.A) ** length > UNSTABLE and model.strength < SURE
-    if drift < DRIFT and not grows:
-        model = fit_separate_models(*data, groups)
+    weight = 1.0 / (1.0 + far**2) ** 2
+    data = x, probe.actions / half, after, probe.condition
+
+    def fit(seen: Bool[np.ndarray, "n"], full: bool) -> PooledModel:
+        rows = *(part[seen] for part in data), prior, weight[seen]
+        return fit_pooled_model(*rows) if full else fit_separate_models(*rows, groups)
+
+    def find_error(full: bool) -> float:
+        """The median over episodes of the largest error, in targets, of a model that has not seen the episode."""
+        errors = []
+        for number in range(1, probe.episodes):
+            now = probe.episode == number
+            predicted = predict(fit(~now, full), *(part[now] for part in (data[0], data[1], data[3])))
+            error = np.abs(predicted - after[now])[:, known] / target[entries][known]
+            errors.append(np.nan_to_num(error, nan=np.inf).max(initial=0.0))
+        return float(np.median(errors))
+
+    everything = np.ones(len(x), bool)
+    model = fit(everything, True)
+    if find_growth(model.A) ** length < UNSTABLE or find_error(True) > BETTER * find_error(False):
+        model = fit(everything, False)
     scale = np.concatenate([np.ones(len(entries)), half])
     return model._replace(B=model.B / half, covariance=model.covariance / np.outer(scale, scale))
 

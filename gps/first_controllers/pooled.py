@@ -17,10 +17,11 @@ STRENGTHS = np.logspace(-10, 2, 25)
 
 
 class PooledModel(NamedTuple):
-    """The posterior: means of A and B, and the covariance of the entries of each row of [A B], σ² S."""
+    """The posterior: means of A, B and c, and the covariance of the entries of each row of [A B], σ² S."""
 
     A: Float[np.ndarray, "dx dx"]
     B: Float[np.ndarray, "dx du"]
+    c: Float[np.ndarray, "conditions dx"]
     covariance: Float[np.ndarray, "dx dz dz"]
     strength: float  # λ, samples
 
@@ -66,7 +67,7 @@ def fit_pooled_model(
     S = half @ half.T / np.outer(scale, scale)
     dz = dx + du
     covariance = explain(strength)[1][:, None, None] * S[:dz, :dz]
-    return PooledModel(prior + mean[:, :dx], mean[:, dx:dz], covariance, float(strength))
+    return PooledModel(prior + mean[:, :dx], mean[:, dx:dz], mean[:, dz:].T, covariance, float(strength))
 
 
 def fit_separate_models(
@@ -88,6 +89,7 @@ def fit_separate_models(
     """
     dx, du = states.shape[1], actions.shape[1]
     A, B, covariance = np.zeros((dx, dx)), np.zeros((dx, du)), np.zeros((dx, dx + du, dx + du))
+    c = np.zeros((condition.max() + 1, dx))
     strengths = []
     for group in groups:
         one = fit_pooled_model(
@@ -95,7 +97,22 @@ def fit_separate_models(
         )
         one = one._replace(A=one.A / max(1.0, np.abs(np.linalg.eigvals(one.A)).max()))
         both = np.r_[group, dx : dx + du]
-        A[np.ix_(group, group)], B[group] = one.A, one.B
+        A[np.ix_(group, group)], B[group], c[:, group] = one.A, one.B, one.c
         covariance[np.ix_(group, both, both)] = one.covariance
         strengths.append(one.strength)
-    return PooledModel(A, B, covariance, float(np.median(strengths)))
+    return PooledModel(A, B, c, covariance, float(np.median(strengths)))
+
+
+def predict(
+    model: PooledModel,
+    states: Float[np.ndarray, "n dx"],
+    actions: Float[np.ndarray, "n du"],
+    condition: Int[np.ndarray, "n"],
+) -> Float[np.ndarray, "n dx"]:
+    """The states after each step of one episode, predicted from its first state and its actions alone."""
+    x, predicted = states[0], []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for u, m in zip(actions, condition, strict=True):
+            x = model.A @ x + model.B @ u + (model.c[m] if m < len(model.c) else 0.0)
+            predicted.append(x)
+    return np.array(predicted)

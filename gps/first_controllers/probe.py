@@ -37,6 +37,7 @@ class Probe(NamedTuple):
     actions: Float[np.ndarray, "n du"]
     after: Float[np.ndarray, "n dx"]
     condition: Int[np.ndarray, "n"]  # the start that a transition belongs to
+    episode: Int[np.ndarray, "n"]
     drift: Float[np.ndarray, "dx"]  # largest deviation of each entry of the state without noise
     episodes: int
     steps: int
@@ -65,7 +66,7 @@ def run_probe(
     du, dx = holds.shape[1], starts.shape[1]
     rng = np.random.default_rng([seed, 0])
     known = np.isfinite(target)
-    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
+    rows: list[tuple[np.ndarray, ...]] = []
     places = np.unique(np.linspace(0, len(conditions) - 1, MOST_CONDITIONS).round().astype(int))
 
     def play(episode: int, scale: float) -> np.ndarray:
@@ -77,7 +78,8 @@ def run_probe(
         ran = collect(environment, LocalControllers(controller), [conditions[m]], noise, seed, observe=False)
         count = int(ran.mask.sum())
         x, u = ran.states[0, 0, :count] - starts[m], ran.actions[0, 0, :count] - holds[m]
-        rows.append((x[:-1], u[:-1], x[1:], np.full(max(len(x) - 1, 0), episode % len(places))))
+        count = max(len(x) - 1, 0)
+        rows.append((x[:-1], u[:-1], x[1:], np.full(count, episode % len(places)), np.full(count, len(rows))))
         return x
 
     drift = np.abs(play(0, 0.0)).max(axis=0, initial=0.0)
@@ -93,5 +95,5 @@ def run_probe(
                 scale = min(scale * np.clip(WANTED / max(reached, 1e-3), 0.1, 10.0), LARGEST)
         if found and sum(len(part[0]) for part in rows) >= transitions:
             break
-    x, u, after, condition = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    return Probe(x, u, after, condition, drift, len(rows), len(x) + len(rows))
+    x, u, after, condition, number = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return Probe(x, u, after, condition, number, drift, len(rows), len(x) + len(rows))
