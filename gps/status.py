@@ -121,8 +121,8 @@ class Status(_Outcome):
         13,
         "model wrong",
         _WARNING,
-        "The model does not reproduce the cost of its own samples, or promises more than there is to gain; the update is "
-        "worth little.",
+        "The model does not reproduce the cost of its own samples, or promises more than there is to gain; the update "
+        "is worth little.",
         "Take more samples, a prior, or less noise; a contact or a steep cost needs a smaller algorithm.kl_step.",
     )
 

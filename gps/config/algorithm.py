@@ -27,6 +27,12 @@ class StepMultiplierConfig(Section):
         return self
 
 
+class LongerStepConfig(StepMultiplierConfig):
+    """The same, for algorithms whose steps may grow while updates turn out as predicted."""
+
+    max: float = Field(default=2.0, gt=0, description="upper limit")
+
+
 OnTrouble = Literal["continue", "stop"]
 
 
@@ -85,6 +91,7 @@ class TrajOptConfig(ModelBasedConfig):
     """The local-model trajectory optimiser: maximum-entropy LQR inside a KL trust region."""
 
     name: Literal["trajopt"] = "trajopt"
+    step_multiplier: LongerStepConfig = LongerStepConfig()
 
 
 Feedback = Literal["keep", "zero"]

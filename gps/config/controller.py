@@ -17,7 +17,10 @@ class HoldInitialConfig(Section):
         "environment, else 0, or the middle of a range without 0",
     )
     spread: float = Field(
-        default=0.02, gt=0, le=1, description="share of the range of positions over which the noise spreads them"
+        default=0.025,
+        gt=0,
+        le=1,
+        description="standard deviation of the positions by the noise, as a share of their ranges, on average",
     )
     noise: float | ListOf[float] | None = Field(
         default=None,
@@ -92,7 +95,7 @@ class ControllerConfig(Section):
         default=None,
         ge=0,
         description="standard deviation of the Gaussian filter over the exploration noise, in time steps; 0: white "
-        'noise; default: 2 with `initial` "hold", otherwise 0',
+        'noise; default: 1 with `initial` "hold", otherwise 0',
     )
     initial: Annotated[
         Annotated[InitialConfig, Field(discriminator="name")],
@@ -105,4 +108,4 @@ class ControllerConfig(Section):
         """The smoothing that applies, in time steps."""
         if self.smoothing is not None:
             return self.smoothing
-        return 2.0 if isinstance(self.initial, HoldInitialConfig) else 0.0
+        return 1.0 if isinstance(self.initial, HoldInitialConfig) else 0.0

@@ -24,8 +24,8 @@ Bools = NDArray[np.bool_]
 class Entry(NamedTuple):
     """The name, the unit and the span of one entry of the state or the action.
 
-    Units are SI symbols, such as `m`, `rad/s` or `N m`; "" if the entry has none or it is unknown. The span is the width
-    of the interval in which it moves, such as a joint's range; NaN if it is unknown.
+    Units are SI symbols, such as `m`, `rad/s` or `N m`; "" if the entry has none or it is unknown. The span is the
+    width of the interval in which it moves, such as a joint's range; NaN if it is unknown.
     """
 
     name: str

@@ -34,8 +34,8 @@ BETTER = 0.5
 SHARES = np.geomspace(1e-5, 1.0, 61)
 """The noise that is tried, as a share of half the range of each action."""
 
-WANTED = 0.5
-"""The spread that is enough: the geometric mean over the entries of the state, in targets."""
+TOLERANCE = 2.0
+"""In spreads: the deviation that the feedback answers with an action of one standard deviation of the noise."""
 
 MOST_NOISE = 0.4
 """Of the distance from the held action to its limits: at 2.5 standard deviations one action in a hundred is clipped."""
@@ -53,13 +53,13 @@ class Holding:
 
     Args:
         hold: the action that keeps the start, (du,); None asks the environment.
-        spread: share of the range of a state's entry over which the noise spreads it.
+        spread: standard deviation of the entries of the state by the noise, as a share of their ranges, on average.
         noise: standard deviation of the noise, in units of action; None sizes it by `spread`.
         feedback: feed the state back where a probe can tell how.
     """
 
     hold: Float[np.ndarray, "du"] | None = None
-    spread: float = 0.02
+    spread: float = 0.025
     noise: Float[np.ndarray, "du"] | None = None
     feedback: bool = True
 
@@ -110,7 +110,8 @@ def make_holding_controllers(
     half = (high - low) / 2
     half = np.where(np.isfinite(half), half, 1.0)
     hold = choose_hold(problem.limits, holds if settings.hold is None else np.tile(settings.hold, (M, 1)))
-    target = settings.spread * np.array([entry.span for entry in problem.state_entries] or [np.nan] * dx)
+    spans = np.array([entry.span for entry in problem.state_entries] or [np.nan] * dx)
+    target = TOLERANCE * settings.spread * spans
     entries = find_identified(problem.mechanics, dx)
     gain, noise = np.zeros((du, dx)), half / 2
     probe: Probe | None = None
@@ -166,9 +167,9 @@ def identify(
     The prior is that nothing changes, but for positions, which integrate their velocities. A transition counts less the
     farther it is from the start, measured in targets: there the system is less linear.
 
-    Most starts hold themselves, and then each degree of freedom is fitted by itself: slow growth in a full model of a short
-    probe is an error of the fit. The full model is taken where it grows within an episode and predicts episodes that it has
-    not seen much better.
+    Most starts hold themselves, and then each degree of freedom is fitted by itself: slow growth in a full model of a
+    short probe is an error of the fit. The full model is taken where it grows within an episode and predicts episodes
+    that it has not seen much better.
     """
     x, after = probe.states[:, entries], probe.after[:, entries]
     prior, groups = np.eye(len(entries)), [np.array([i]) for i in range(len(entries))]
@@ -219,7 +220,7 @@ def find_excitation(
     smoothing: float,
     feedback: bool,
 ) -> Excitation:
-    """The least noise, the same share of each range, with which the state spreads over its targets.
+    """The least noise, the same share of each range, with which the state spreads as wanted.
 
     In the feedback, a deviation by the target costs as much as an action of one standard deviation of the noise: the
     start is held no harder than the noise shakes it.
@@ -232,7 +233,7 @@ def find_excitation(
         gain = hold_cautiously(model, Q, np.diag(1.0 / noise**2), max(T, 50)) if feedback else found.gain
         spread = find_spread(model, gain, T, smoothing)
         found = Excitation(gain, noise)
-        if find_reach(noise[:, None] * spread[:, known] / target[known]) >= WANTED:
+        if find_reach(noise[:, None] * spread[:, known] / target[known]) >= 1.0 / TOLERANCE:
             break
     return found
 

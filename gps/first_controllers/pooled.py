@@ -2,9 +2,10 @@
 
     x' = A x + B u + c_m + w,   w ~ N(0, diag σ² / weight),
 
-in deviations from a start and from the action that holds it. Each row of [A B c] has the prior N([A₀ B₀ 0], σ² (λ D)⁻¹),
-where D has the mean squares of the regressors on its diagonal, so that the fit has no units; λ, the number of samples that
-the prior is worth, maximises the marginal likelihood (Bishop 2006, sec. 3.5). The posterior is N(mean, σ² S) for each row.
+in deviations from the start of condition m and from the action that holds it. Each row of [A B c] has the prior
+N([A₀ 0 0], σ² (λ D)⁻¹), where D has the mean squares of the regressors on its diagonal, so that the fit has no units;
+λ, the number of samples that the prior is worth, maximises the marginal likelihood (Bishop 2006, sec. 3.5). The
+posterior of each row is N(mean, σ² S).
 """
 
 from typing import NamedTuple
@@ -81,8 +82,8 @@ def fit_separate_models(
 ) -> PooledModel:
     """The same model where the entries of the state depend only on those of their own group, and on all actions.
 
-    It has far fewer parameters, so a short probe determines it more surely. No group grows: it is for a start that holds
-    itself.
+    It has far fewer parameters, so a short probe determines it more surely. No group grows: it is for a start that
+    holds itself.
 
     Args:
         groups: the entries of each group.

@@ -1,7 +1,7 @@
 """A short probe before the first iteration: what do the actions do to the state?
 
-One episode holds a start. Some more, of few steps, add noise to the action that holds it. The noise grows until the state
-moves by a sensible share of its range, and then goes on until there is enough to fit a model to.
+One episode holds a start. Some more, of few steps, add noise to the action that holds it. The noise grows until the
+state moves by a sensible share of its range, and then goes on until there is enough to fit a model to.
 """
 
 from collections.abc import Mapping, Sequence

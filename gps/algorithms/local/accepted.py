@@ -1,10 +1,10 @@
 """Take back an update that made things worse: the last accepted controllers, and what was known around them.
 
-A trust region method that finds the cost risen goes back and takes a smaller step from where it stood (Nocedal & Wright
-2006, ch. 4). Here the cost is a mean of few samples, and it may rise a little on the way to something better, so only a
-rise by `RISE` of the cost counts. A first such rise solves the accepted problem again, under the bound that the step rule
-has shortened; no sample is wasted. A second one in a row goes back to the accepted controllers themselves, to sample them
-afresh.
+A trust region method that finds the cost risen goes back and takes a smaller step from where it stood (Nocedal &
+Wright 2006, ch. 4). Here the cost is a mean of few samples, and it may rise a little on the way to something better, so
+only a rise by `RISE` of the cost counts. A first such rise solves the accepted problem again, under the bound that the
+step rule has shortened; no sample is wasted. A second one in a row goes back to the accepted controllers themselves, to
+sample them afresh.
 """
 
 from typing import NamedTuple

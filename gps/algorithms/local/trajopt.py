@@ -145,6 +145,8 @@ class TrajOptState(LocalState[Prior], Generic[Prior]):
 class TrajOpt(ModelBasedOptimiser[TrajOptState]):
     """The trajectory optimiser; its settings are those of `ModelBasedOptimiser`."""
 
+    max_multiplier: float = 2.0
+
     @property
     def state_type(self) -> Any:
         return specialise(TrajOptState, self.prior_type)
