@@ -122,7 +122,7 @@ def make_holding_controllers(
         probe = run_probe(
             environment, conditions, starts, hold, half, target, 2 * (len(entries) + du + 1), length, seed
         )
-        model = identify(probe, problem.mechanics, entries, target, half, length)
+        model = identify_model(probe, problem.mechanics, entries, target, half, length)
         room = np.minimum(high - hold, hold - low).min(axis=0)
         most = np.where(np.isfinite(room), MOST_NOISE * np.maximum(room, 0.2 * half), half)
         gain[:, entries], noise = find_excitation(model, target[entries], half, most, T, smoothing, settings.feedback)
@@ -154,7 +154,7 @@ def find_identified(mechanics: Mechanics | None, dx: int) -> np.ndarray:
     return np.r_[mechanics.position, mechanics.velocity]
 
 
-def identify(
+def identify_model(
     probe: Probe,
     mechanics: Mechanics | None,
     entries: np.ndarray,
@@ -183,8 +183,10 @@ def identify(
     data = x, probe.actions / half, after, probe.condition
 
     def fit(seen: Bool[np.ndarray, "n"], full: bool) -> PooledModel:
-        rows = *(part[seen] for part in data), prior, weight[seen]
-        return fit_pooled_model(*rows) if full else fit_separate_models(*rows, groups)
+        states, actions, next_states, condition = (part[seen] for part in data)
+        if full:
+            return fit_pooled_model(states, actions, next_states, condition, prior, weight[seen])
+        return fit_separate_models(states, actions, next_states, condition, prior, weight[seen], groups)
 
     def find_error(full: bool) -> float:
         """The median over episodes of the largest error, in targets, of a model that has not seen the episode."""

@@ -6,8 +6,8 @@ controller that was sampled, e its noise), a controller with Σ = L Lᵀ is play
     x̂_0 = x_0,   û_t = clip(K_t x̂_t + k_t + L_t ξ_t),   x̂_{t+1} = F_t [x̂_t; û_t] + c_t,
 
 and costs what the quadratic expansion says. Two controllers that are played with the same noise can be compared with
-few samples. Without the limits a controller that relies on them, and whose linear closed loop is unstable, would seem to
-cost any amount: the limits hold the real system, so they must hold the model.
+few samples. Without the limits a controller that relies on them, and whose linear closed loop is unstable, would seem
+to cost any amount: the limits hold the real system, so they must hold the model.
 """
 
 from typing import NamedTuple

@@ -118,7 +118,7 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,
-            trust=compare(replayed, problem.model.sample_costs, rollouts.counted),
+            trust=measure_trust(replayed, problem.model.sample_costs, rollouts.counted),
             size=total_cost(problem.model.sample_costs, rollouts.mask),
             search=Search(
                 bound=problem.bound,
@@ -233,7 +233,7 @@ def total_cost(costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"
     return np.abs(np.where(mask, costs, 0.0)).sum(axis=(1, 2)) / np.maximum(mask.sum(axis=(1, 2)), 1) * mask.shape[2]
 
 
-def compare(
+def measure_trust(
     replayed: Float[np.ndarray, "M"], costs: Float[np.ndarray, "M N T"], mask: Bool[np.ndarray, "M N T"]
 ) -> Float[np.ndarray, "M"]:
     """The trust in the model, |L̂ − J| / |J|: how far the replayed cost of the samples is from their own, relative.
