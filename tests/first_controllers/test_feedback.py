@@ -43,17 +43,21 @@ def test_the_gain_of_a_step_minimises_the_expected_cost_over_the_posterior():
 
 
 def test_two_steps_cost_in_expectation_what_monte_carlo_says():
-    """The first of two gains, by a search over gains of the mean cost of models that are drawn anew in each step."""
+    """The first of two gains, for the mean cost over models that are drawn anew in each step."""
     model = make_uncertain(0.1)
     rng = np.random.default_rng(2)
-    draw = lambda: np.stack([rng.multivariate_normal(np.hstack([A, B])[i], model.covariance[i], 100_000)
-                             for i in range(DX)], axis=1)  # fmt: skip  # noqa: E731
+    F = np.hstack([A, B])
+
+    def draw():
+        rows = [rng.multivariate_normal(F[i], model.covariance[i], 100_000) for i in range(DX)]
+        return np.stack(rows, axis=1)
+
     last = hold_cautiously(model, Q, R, 1)
-    F = draw()
-    closed = F[:, :, :DX] + F[:, :, DX:] @ last
-    V = Q + last.T @ R @ last + np.einsum("sij,ik,skl->jl", closed, Q, closed) / len(F)
-    F = draw()
-    H = np.einsum("sij,ik,skl->jl", F, V, F) / len(F)
+    models = draw()
+    closed = models[:, :, :DX] + models[:, :, DX:] @ last
+    V = Q + last.T @ R @ last + np.einsum("sij,ik,skl->jl", closed, Q, closed) / len(models)
+    models = draw()
+    H = np.einsum("sij,ik,skl->jl", models, V, models) / len(models)
     gain = -np.linalg.solve(H[DX:, DX:] + R, H[DX:, :DX])
     assert_allclose(hold_cautiously(model, Q, R, 2), gain, atol=0.02)
 

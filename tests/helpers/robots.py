@@ -8,6 +8,7 @@ from gps.environments.mujoco import MujocoEnv
 from gps.linear_gaussian.types import Controller
 from gps.policies.played import LocalControllers
 from gps.sampling import collect
+from helpers.experiments import write
 
 ARM = """
 <mujoco>
@@ -61,3 +62,48 @@ def play(environment, controllers: Controller, conditions, noise=None) -> np.nda
     M, T, du = controllers.feedforward.shape
     noise = np.zeros((M, 1, T, du)) if noise is None else noise
     return collect(environment, LocalControllers(controllers), conditions, noise, 0, observe=False).states[:, 0]
+
+
+POLE = """
+<mujoco>
+  <option timestep="0.02" integrator="RK4"/>
+  <worldbody>
+    <body name="cart">
+      <joint name="slider" type="slide" axis="1 0 0" range="-1 1" limited="true" damping="1"/>
+      <geom type="capsule" size="0.05 0.1" euler="0 90 0" mass="10"/>
+      <body name="pole">
+        <joint name="hinge" type="hinge" axis="0 1 0" damping="0.1"/>
+        <geom type="capsule" fromto="0 0 0 0 0 0.6" size="0.03" mass="3"/>
+      </body>
+    </body>
+  </worldbody>
+  <actuator><motor joint="slider" gear="100" ctrlrange="-3 3" ctrllimited="true"/></actuator>
+</mujoco>
+"""
+"""A pole on a cart, upright: an unstable start."""
+
+POLE_EXPERIMENT = {
+    "environment": {
+        "mjcf": "robot.xml", "frame_skip": 2, "horizon": 100,
+        "conditions": [{"qpos": [0.0, 0.01]}, {"qpos": [0.0, -0.01]}],
+    },
+    "algorithm": {"iterations": 5, "samples": 2},
+    "cost": ({"name": "quadratic", "on": "qpos[1]", "weight": 2.0},),
+}  # fmt: skip
+
+ARM_EXPERIMENT = {
+    "environment": {
+        "mjcf": "robot.xml", "frame_skip": 5, "horizon": 50, "conditions": [{"qpos": list(POSE)}],
+        "state": ["qpos", "qvel", "site_position:tool-goal"],
+    },
+    "algorithm": {"iterations": 8, "samples": 5},
+    "cost": ({"name": "distance", "on": "site_position:tool-goal"},),
+}  # fmt: skip
+"""Bring the arm's tool to its goal within a second."""
+
+
+def write_robot(folder: Path, mjcf: str, experiment, **changes) -> Path:
+    """Write the experiment of a robot, whose model is `robot.xml`; return the folder."""
+    write(folder, experiment, **changes)
+    (folder / "robot.xml").write_text(mjcf)
+    return folder
