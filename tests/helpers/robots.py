@@ -87,7 +87,7 @@ POLE_EXPERIMENT = {
         "mjcf": "robot.xml", "frame_skip": 2, "horizon": 100,
         "conditions": [{"qpos": [0.0, 0.01]}, {"qpos": [0.0, -0.01]}],
     },
-    "algorithm": {"iterations": 5, "samples": 2},
+    "algorithm": {"iterations": 4, "samples": 2},
     "cost": ({"name": "quadratic", "on": "qpos[1]", "weight": 2.0},),
 }  # fmt: skip
 
@@ -96,7 +96,7 @@ ARM_EXPERIMENT = {
         "mjcf": "robot.xml", "frame_skip": 5, "horizon": 50, "conditions": [{"qpos": list(POSE)}],
         "state": ["qpos", "qvel", "site_position:tool-goal"],
     },
-    "algorithm": {"iterations": 8, "samples": 5},
+    "algorithm": {"iterations": 6, "samples": 5},
     "cost": ({"name": "distance", "on": "site_position:tool-goal"},),
 }  # fmt: skip
 """Bring the arm's tool to its goal within a second."""
