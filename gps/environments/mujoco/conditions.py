@@ -6,8 +6,7 @@ The keys of every MuJoCo environment, none of them required:
 |---|---|
 | `keyframe` | the name of the keyframe to start in, instead of the environment's |
 | `qpos`, `qvel` | the start: a full vector, or `{joint: value}` over the default start |
-| `act` | the activations at the start: a full vector, `{actuator: value}`, or "rest": servos hold the positions; \
-by default those of the keyframe, or "rest" where it has none |
+| `act` | the activations at the start: a full vector, `{actuator: value}`, or "rest": servos hold the positions |
 | `body_offset` | `{body: [dx, dy, dz]}`, added to the body's place, m |
 | `body_mass` | `{body: kg}`; the body's inertia scales with it |
 | `model` | `{field: {object: value}}`, any field of MjModel for named objects that holds real numbers: \
@@ -33,7 +32,7 @@ from numpy.typing import NDArray
 from gps.environments.contract import Floats
 from gps.environments.mujoco.names import identify, joint_slice, list_names, read_numbers, suggest
 from gps.environments.mujoco.resting import find_resting_activations
-from gps.environments.mujoco.starts import Start, find_keyframe, has_activations, make_start
+from gps.environments.mujoco.starts import Start, find_keyframe, make_start
 
 Condition = Mapping[str, Any]
 
@@ -115,8 +114,6 @@ class Conditions:
                 start.edits.append(("body_pos", i, model.body_pos[i] + offset))
             else:
                 pose[0][:] += offset
-        if not has_activations(model, start.keyframe):
-            start.act[:] = find_resting_activations(model, start.qpos)
         self._read_activations(condition.get("act", {}), start)
         given = condition.get("scale", ())
         if not isinstance(given, Mapping | list | tuple):

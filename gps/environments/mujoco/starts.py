@@ -66,11 +66,6 @@ def find_keyframe(model: mujoco.MjModel, name: str | None) -> int:
     return next((key for start in START_KEYFRAMES if (key := mujoco.mj_name2id(model, kind, start)) >= 0), -1)
 
 
-def has_activations(model: mujoco.MjModel, keyframe: int) -> bool:
-    """True if this is a keyframe with activations; MuJoCo fills in zeros where it has none."""
-    return keyframe >= 0 and bool(model.key_act[keyframe].any())
-
-
 def make_start(model: mujoco.MjModel, keyframe: int) -> Start:
     """The start in a keyframe, or in the reference pose at rest if its number is -1.
 
@@ -84,6 +79,6 @@ def make_start(model: mujoco.MjModel, keyframe: int) -> Start:
         bodies = bodies[np.argsort(model.body_mocapid[bodies])]
         qpos, qvel, act = model.qpos0, np.zeros(model.nv), np.zeros(model.na)
         places, turns = model.body_pos[bodies], model.body_quat[bodies]
-    if not has_activations(model, keyframe):
+    if not act.any():  # MuJoCo fills in zeros where a keyframe has none
         act = find_resting_activations(model, qpos)
     return Start(keyframe, np.array(qpos), np.array(qvel), np.array(act), np.array(places), np.array(turns))
