@@ -1,15 +1,21 @@
 """`gps check`: each way to break a rule is found and named, with a way to fix it."""
 
+import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import mujoco
+import numpy as np
 import pytest
+from helpers import records
 from helpers.experiments import write, write_slider
 
 import gps
 from gps import cli
 from gps.conformance import Level
 from gps.conformance.drives import find_kind
+from gps.conformance.samples import check_hold
+from gps.environments.contract import Entry
 from gps.errors import ConfigError
 
 EXPERIMENT = {
@@ -357,6 +363,20 @@ def test_entries_of_a_goal_conditioned_state(tmp_path):
     assert suggested == '["achieved_goal", "desired_goal", "observation[3,4,5]"]'
     smaller = gps.check(tmp_path, [f"environment.state={suggested}"])
     assert not [found for found in smaller.findings if "never changes" in found.problem or "repeats" in found.problem]
+
+
+@pytest.mark.parametrize(("motion", "level"), [(1e-15, Level.OK), (1e-6, Level.NOTE)])
+def test_what_moves_by_rounding_alone_is_held(motion, level):
+    """An entry at 0.3 that drifts by its whole range; the others move only with noise."""
+    quiet = records.rollouts(np.random.default_rng(0), dx=2)
+    still = np.broadcast_to([0.3, 0.5], quiet.states.shape)
+    drifting = still + motion * np.arange(still.shape[2])[:, None] * [1.0, 0.0]
+    noisy = dataclasses.replace(quiet, states=drifting + quiet.noise[..., :1] * [0.0, 1.0])
+    built = SimpleNamespace(
+        problem=SimpleNamespace(mechanics=None), horizon=6,
+        environment=SimpleNamespace(state_entries=(Entry("x", "m"), Entry("y", "m")), dt=0.1),
+    )  # fmt: skip
+    assert check_hold(dataclasses.replace(quiet, states=drifting), [noisy], built).level is level
 
 
 def test_what_holds_the_start_and_the_kinds_of_drive(tmp_path):

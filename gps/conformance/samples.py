@@ -21,6 +21,9 @@ _MANY = 0.5
 """The share of clipped actions above which they are many."""
 _ALIKE, _FEW = 1e-6, 0.02
 """The spread of the samples, relative to what the state can do, below which they are alike, or hardly differ."""
+_ROUNDING = 1e-12
+"""Motion below this, relative to the largest entry of the state, is rounding."""
+
 _HELD = 0.2
 """The largest drift that counts as holding the start, relative to the same."""
 
@@ -160,7 +163,9 @@ def check_hold(quiet: Rollouts, others: Sequence[Rollouts], built: Experiment) -
     held = np.zeros(len(entries), dtype=bool)
     held[slice(None) if mechanics is None else mechanics.position] = True
     drift = np.where(quiet.mask[..., None], np.abs(quiet.states - quiet.states[:, :, :1]), 0.0).max(axis=(0, 1, 2))
-    share = np.where(held & (motion.span > 0), drift / np.where(motion.span > 0, motion.span, 1.0), 0.0)
+    size = max(np.abs(motion.low).max(), np.abs(motion.high).max())
+    moves = motion.span > _ROUNDING * size
+    share = np.where(held & moves, drift / np.where(moves, motion.span, 1.0), 0.0)
     worst = int(share.argmax())
     rule = "without noise the first controllers hold the start"
     if share[worst] <= _HELD:
