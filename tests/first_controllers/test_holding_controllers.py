@@ -5,7 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from helpers.experiments import changed, write
-from helpers.robots import ARM_EXPERIMENT, POLE, POLE_EXPERIMENT, make_arm, play, write_robot
+from helpers.robots import ARM_EXPERIMENT, HEATER, HEATER_EXPERIMENT, POLE, POLE_EXPERIMENT, make_arm, play, write_robot
 
 from gps.config import load
 from gps.config.controller import HoldInitialConfig
@@ -167,33 +167,9 @@ def test_a_value_that_cannot_be_is_refused(tmp_path, initial):
 
 # -- any environment ------------------------------------------------------------------------------------------
 
-HEATER = """
-import gymnasium
-import numpy as np
-from gymnasium.spaces import Box
-
-class Heater(gymnasium.Env):
-    observation_space = Box(-50, 80, (1,), np.float32)
-    action_space = Box(15.0, 25.0, (1,), np.float32)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.room = 12.0
-        return np.array([self.room], np.float32), {}
-
-    def step(self, action):
-        self.room += 0.1 * (float(action[0]) - self.room)
-        return np.array([self.room], np.float32), -abs(self.room - 21), False, False, {}
-"""
-
 
 def test_a_range_without_zero_is_excited_around_its_middle(tmp_path):
-    experiment = {
-        "environment": {"id": "task:Heater", "horizon": 30, "conditions": [{"seed": 0}]},
-        "algorithm": {"iterations": 1, "samples": 5},
-        "cost": ({"name": "quadratic", "on": "observation", "target": 21.0},),
-    }
-    write(tmp_path, experiment, HEATER)
+    write(tmp_path, HEATER_EXPERIMENT, HEATER)
     with closing(Experiment(load(tmp_path), tmp_path)) as heater:
         rollouts = sample(heater)
         np.testing.assert_array_equal(heater.first.hold, [[20.0]])

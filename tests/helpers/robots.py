@@ -107,3 +107,30 @@ def write_robot(folder: Path, mjcf: str, experiment, **changes) -> Path:
     write(folder, experiment, **changes)
     (folder / "robot.xml").write_text(mjcf)
     return folder
+
+
+HEATER = """
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+class Heater(gymnasium.Env):
+    observation_space = Box(-50, 80, (1,), np.float32)
+    action_space = Box(15.0, 25.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.room = 12.0
+        return np.array([self.room], np.float32), {}
+
+    def step(self, action):
+        self.room += 0.1 * (float(action[0]) - self.room)
+        return np.array([self.room], np.float32), -abs(self.room - 21), False, False, {}
+"""
+"""A room that follows the set point of its radiator, in °C: zero is far outside the range of the action."""
+
+HEATER_EXPERIMENT = {
+    "environment": {"id": "task:Heater", "horizon": 30, "threads": 1},
+    "algorithm": {"iterations": 6, "samples": 6},
+    "cost": ({"name": "quadratic", "on": "observation", "target": 21.0},),
+}
