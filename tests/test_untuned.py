@@ -1,4 +1,4 @@
-"""Systems that nobody tuned, learned with the defaults: an arm in three drives, a pole, a heater, a goal in the state."""
+"""Systems that nobody tuned, learned with the defaults: an arm in three drives, a pole, a heater, a goal to reach."""
 
 import numpy as np
 import pytest
