@@ -27,7 +27,7 @@ from gps.algorithms.local.base import (
     marginals,
 )
 from gps.algorithms.local.replay import Replay
-from gps.algorithms.local.verdict import UpdateResult, choose, judge_update
+from gps.algorithms.local.verdict import OPTIMAL, UpdateResult, choose, judge_update
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
@@ -37,8 +37,6 @@ from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts, Search, mean_of_whole
 from gps.status import Status
 from gps.storage.serialization import specialise
-
-OPTIMAL = (Status.OK, Status.BOUND_INACTIVE)
 
 KL_TOLERANCE = 1e-2
 """Relative tolerance of the search for η: the model is not worth a third digit, and each evaluation has its price."""

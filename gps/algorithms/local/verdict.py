@@ -14,6 +14,9 @@ from gps.status import Status
 
 Tree = TypeVar("Tree")
 
+OPTIMAL = (Status.OK, Status.BOUND_INACTIVE)
+"""The search for the update ended as intended."""
+
 MOST_TRUST = 1.0
 """Where the replayed cost of the samples is farther from their own than this share of it, the model is wrong."""
 
@@ -66,10 +69,10 @@ def judge_update(
     absurd = np.zeros(len(status), bool)
     if trust is not None and size is not None:
         absurd = find_absurd(predicted, trust, size, search)
-    fine = np.array([Status(code).ok for code in status])
     for code, found in find_poor_samples(rollouts).items():
-        status = np.where(fine & found, code, status)
-    status = np.where(absurd & usable & (status != Status.SAMPLES_DROPPED), Status.UNTRUSTED, status)
+        status = np.where(np.isin(status, OPTIMAL) & found, code, status)
+    lost = np.isin(status, (Status.SAMPLES_DROPPED, Status.NONE_WHOLE))
+    status = np.where(absurd & usable & ~lost, Status.UNTRUSTED, status)
     controllers, planned = choose(usable, new, old)
     return UpdateResult(
         controllers,
