@@ -124,7 +124,9 @@ def test_naming_another_kind_drops_the_keys_of_the_old_one():
 
 
 def test_a_name_may_be_left_out_where_there_is_a_usual_one():
-    changed = config("algorithm.dynamics.prior.clusters=3", "algorithm.controller.initial.spread=0.5")
+    changed = parse(
+        MINIMAL, overrides=["algorithm.dynamics.prior.clusters=3", "algorithm.controller.initial.spread=0.5"]
+    )
     assert changed.algorithm.dynamics.prior.clusters == 3
     assert changed.algorithm.controller.initial.spread == 0.5
 
