@@ -33,12 +33,14 @@ class Replay(NamedTuple):
     @classmethod
     def of(cls, rollouts: Rollouts, covariance: Float[np.ndarray, "M T du du"], limits: Limits) -> "Replay":
         """The samples that were drawn with this `covariance`."""
+        du = covariance.shape[-1]
         still = ~covariance.any(axis=(-1, -2), keepdims=True)
-        factor = np.linalg.cholesky(np.where(still, np.eye(covariance.shape[-1]), covariance))
+        factor = np.linalg.cholesky(np.where(still, np.eye(du), covariance))
         noise = np.linalg.solve(factor[:, None], rollouts.noise[..., None])[..., 0]
         finished = np.zeros(rollouts.mask.shape[:2], bool) if rollouts.finished is None else rollouts.finished
         charged = rollouts.mask | ~finished[..., None]
-        return cls(rollouts.states[:, :, 0], noise, rollouts.mask[..., 0], charged, limits)
+        of_each = Limits(*(np.broadcast_to(limit, du) for limit in limits))
+        return cls(rollouts.states[:, :, 0], noise, rollouts.mask[..., 0], charged, of_each)
 
     def costs(
         self, dynamics: LinearDynamics, cost: CostExpansion, controllers: Controller
