@@ -86,6 +86,7 @@ class Secant:
     """
 
     exponent: float = 0.7  # of the power law, used until two points are known
+    flat: float = 1e-3  # where KL hardly changes any more, as it does near η = 0, the exponent is this
     max_move: float = 7.0  # a factor of about 1000 in η
 
     def start(self, shape):
@@ -95,7 +96,9 @@ class Secant:
         coupled = point.log_eta.ndim > 0
         low, high = bracket
         slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
-        slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also if it is NaN
+        flat = self.exponent if coupled else self.flat
+        slope = jnp.where(jnp.abs(slope) < self.flat, -flat, slope)
+        slope = jnp.where(slope < 0, slope, -self.exponent)  # also if it is NaN
         if coupled:
             near = jnp.max(point.excess) < 1
             slope = jnp.clip(slope, -3.0, jnp.where(near, -0.2, -0.5))

@@ -61,11 +61,8 @@ def judge_update(
     status, usable = judge(status, (new[0], finite), rollouts.counted)
     unknown = np.full(len(status), np.nan)
     if trust is not None and size is not None:
-        status = np.where(
-            find_absurd(predicted, trust, size, search) & (status != Status.SAMPLES_DROPPED) & usable,
-            Status.UNTRUSTED,
-            status,
-        )
+        cut = np.isin(status, (Status.SAMPLES_DROPPED, Status.NONE_WHOLE))
+        status = np.where(find_absurd(predicted, trust, size, search) & ~cut & usable, Status.UNTRUSTED, status)
     controllers, planned = choose(usable, new, old)
     return UpdateResult(
         controllers,
