@@ -1,7 +1,6 @@
 """Experiments on environments that are not of this library: ids of Gymnasium, classes in task.py, MJCF files."""
 
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,15 +162,17 @@ ARM = """
 """
 
 
-def test_an_own_model_needs_no_python(experiment):
+def test_an_own_model_needs_no_python(experiment, tmp_path, monkeypatch):
     part = "site_position:tip-goal"
     conditions = [{}, {"qpos": [0.2]}]
     folder = experiment(None, mjcf="arm.xml", state=["qpos", "qvel", part], conditions=conditions, on=part)
     (folder / "arm.xml").write_text(ARM)
     run = started(folder)
     assert run.iterations[0].rollouts.states.shape == (2, 3, 10, 5)
-    assert Path(run.config.environment.mjcf).is_absolute()  # so that a resume finds it from anywhere
-    resumed = gps.resume(run.path, iterations=1)
+    (folder / "arm.xml").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = gps.resume(run.path, iterations=1)  # the run has the model, and finds it from anywhere
     assert len(resumed.iterations) == 3
     (folder / "arm.xml").write_text(ARM.replace("</body>", "<body>"))
     with pytest.raises(ConfigError, match=r"environment: .*arm.xml: XML parse error .* Line number=7"):
