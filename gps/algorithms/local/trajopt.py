@@ -38,6 +38,8 @@ from gps.records import IterationRecord, Rollouts, Search, mean_of_whole
 from gps.status import Status
 from gps.storage.serialization import specialise
 
+OPTIMAL = (Status.OK, Status.BOUND_INACTIVE)
+
 KL_TOLERANCE = 1e-2
 """Relative tolerance of the search for η: the model is not worth a third digit, and each evaluation has its price."""
 
@@ -112,9 +114,11 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
             replayed: L̂ of what was sampled.
         """
         alpha = problem.alpha
+        rewards = rollouts.rewards[rollouts.mask]
+        flat = self.problem.reward is not None and rewards.size > 0 and rewards.min() == rewards.max()
         return judge_update(
             rollouts,
-            new.status,
+            np.where(flat & np.isin(new.status, OPTIMAL), Status.FLAT_REWARD, new.status),
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,

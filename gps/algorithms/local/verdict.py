@@ -17,6 +17,9 @@ Tree = TypeVar("Tree")
 MOST_TRUST = 1.0
 """Where the replayed cost of the samples is farther from their own than this share of it, the model is wrong."""
 
+MOST_CLIPPED = 0.5
+"""If the limits change more than this share of the actions, a warning says so."""
+
 ABSURD = 10.0
 """A prediction or a temperature of more than this many times the cost of an episode means nothing."""
 
@@ -60,9 +63,14 @@ def judge_update(
     """
     status, usable = judge(status, (new[0], finite), rollouts.counted)
     unknown = np.full(len(status), np.nan)
+    absurd = np.zeros(len(status), bool)
     if trust is not None and size is not None:
-        cut = np.isin(status, (Status.SAMPLES_DROPPED, Status.NONE_WHOLE))
-        status = np.where(find_absurd(predicted, trust, size, search) & ~cut & usable, Status.UNTRUSTED, status)
+        absurd = find_absurd(predicted, trust, size, search)
+    fine = np.array([Status(code).ok for code in status])
+    for code, found in find_poor_samples(rollouts).items():
+        status = np.where(fine & found, code, status)
+    cut = np.isin(status, (Status.SAMPLES_DROPPED, Status.NONE_WHOLE))
+    status = np.where(absurd & usable & ~cut, Status.UNTRUSTED, status)
     controllers, planned = choose(usable, new, old)
     return UpdateResult(
         controllers,
@@ -74,6 +82,16 @@ def judge_update(
         usable,
         tuple(make_messages(status, rollouts, details)),
     )
+
+
+def find_poor_samples(rollouts: Rollouts) -> dict[Status, Bool[np.ndarray, "M"]]:
+    """True where the samples of a condition say little, by the status that says why."""
+    both = np.concatenate([rollouts.states, rollouts.actions], axis=-1)
+    several = rollouts.mask.shape[1] > 1
+    return {
+        Status.CLIPPED: rollouts.saturated > MOST_CLIPPED,
+        Status.ALIKE: np.array([several and bool((one == one[:1]).all()) for one in both]),
+    }
 
 
 def find_absurd(
