@@ -254,7 +254,9 @@ def test_a_model_has_a_target_and_a_success_without_python(tmp_path, kind, monke
     monkeypatch.chdir(tmp_path)
     assert main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[3] for line in lines[2:4]] == ["3/3", "0/3"]
+    table = [line.split() for line in lines]
+    (header,) = (i for i, words in enumerate(table) if "success" in words)
+    assert [words[3] for words in table[header + 1 : header + 3]] == ["3/3", "0/3"]
     (run,) = (tmp_path / "runs" / "task").iterdir()
     final = load_run(run).evaluation("final").rollouts
     x = final.states[:, 0, -1, 2]  # of the state before the last step
