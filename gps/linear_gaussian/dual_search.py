@@ -86,7 +86,6 @@ class Secant:
     """
 
     exponent: float = 0.7  # of the power law, used until two points are known
-    flat: float = 1e-3  # where KL hardly changes any more, as it does near η = 0, the exponent is this
     max_move: float = 7.0  # a factor of about 1000 in η
 
     def start(self, shape):
@@ -96,9 +95,7 @@ class Secant:
         coupled = point.log_eta.ndim > 0
         low, high = bracket
         slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
-        flat = self.exponent if coupled else self.flat
-        slope = jnp.where(jnp.abs(slope) < self.flat, -flat, slope)
-        slope = jnp.where(slope < 0, slope, -self.exponent)  # also if it is NaN
+        slope = jnp.where(slope < -1e-3, slope, -self.exponent)  # also if it is NaN
         if coupled:
             near = jnp.max(point.excess) < 1
             slope = jnp.clip(slope, -3.0, jnp.where(near, -0.2, -0.5))
@@ -155,6 +152,16 @@ class Constraint(Protocol):
         """Return the rule's proposal, corrected by what is known of this constraint; `floor` is the lowest log η."""
 
 
+def _drop_slack(log_eta, previous: Point, point: Point, floor):
+    """Send an η to the floor that a straight line through two points would leave within the bound there.
+
+    log KL flattens as η falls, so the line is above it.
+    """
+    slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
+    slack = point.excess + jnp.abs(slope) * (point.log_eta - floor) < 0
+    return jnp.where(slack, floor, log_eta)
+
+
 class Total:
     """The KL of the whole trajectory is at most T·ε, with one η."""
 
@@ -169,6 +176,7 @@ class Total:
 
     def correct(self, log_eta, previous, point, bracket, floor):
         # The root is inside the bracket, and every eta below an infeasible one is infeasible.
+        log_eta = _drop_slack(log_eta, previous, point, floor)
         low, high = bracket.low.log_eta, jnp.minimum(bracket.high.log_eta, jnp.log(MAX_ETA))
         outside = ((log_eta <= low) | (log_eta >= high)) & jnp.isfinite(low)
         return jnp.where(outside, 0.5 * (low + high), log_eta)
@@ -187,10 +195,7 @@ class PerStep:
         return kl
 
     def correct(self, log_eta, previous, point, bracket, floor):
-        # log KL flattens as η falls. A step that a straight line would leave within its bound at the floor is slack.
-        slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
-        slack = point.excess + jnp.abs(slope) * (point.log_eta - floor) < 0
-        return jnp.where(slack, floor, log_eta)
+        return _drop_slack(log_eta, previous, point, floor)
 
 
 class Largest(Total):
