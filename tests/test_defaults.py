@@ -20,7 +20,7 @@ MEMORY = {"prior": 2, "learner.prior": 1, "expert.prior": 10}
 """The configured memory of each mixture, in iterations. Only the first is that of the class."""
 
 LONGEST = {"max_multiplier": 2.0, "local.max_multiplier": 1.0}
-"""The configured longest step. Only the first is that of the class: with a policy to follow, a step is not lengthened."""
+"""The configured longest step. Only the first is that of the class: a policy that follows needs shorter ones."""
 
 
 def find_differences(settings, place=""):
