@@ -146,7 +146,8 @@ def find_spans(problem: Problem) -> Float[np.ndarray, "dx"]:
 def choose_hold(limits: Limits, holds: Float[np.ndarray, "M du"]) -> Float[np.ndarray, "M du"]:
     """The known holds within the limits; elsewhere zero, or the middle of a range that does not contain zero."""
     low, high = limits
-    neutral = np.where((low < 0.0) & (high > 0.0), 0.0, 0.5 * (low + high))
+    with np.errstate(invalid="ignore"):  # −∞ + ∞, where there is no range
+        neutral = np.where((low < 0.0) & (high > 0.0), 0.0, 0.5 * (low + high))
     neutral = np.where(np.isfinite(neutral), neutral, np.clip(0.0, low, high))
     return np.clip(np.where(np.isfinite(holds), holds, neutral), low, high)
 

@@ -152,6 +152,16 @@ class Constraint(Protocol):
         """Return the rule's proposal, corrected by what is known of this constraint; `floor` is the lowest log η."""
 
 
+def _drop_slack(log_eta, previous: Point, point: Point, floor):
+    """Send an η to the floor that a straight line through two points would leave within the bound there.
+
+    log KL flattens as η falls, so the line is above it.
+    """
+    slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
+    slack = point.excess + jnp.abs(slope) * (point.log_eta - floor) < 0
+    return jnp.where(slack, floor, log_eta)
+
+
 class Total:
     """The KL of the whole trajectory is at most T·ε, with one η."""
 
@@ -166,6 +176,7 @@ class Total:
 
     def correct(self, log_eta, previous, point, bracket, floor):
         # The root is inside the bracket, and every eta below an infeasible one is infeasible.
+        log_eta = _drop_slack(log_eta, previous, point, floor)
         low, high = bracket.low.log_eta, jnp.minimum(bracket.high.log_eta, jnp.log(MAX_ETA))
         outside = ((log_eta <= low) | (log_eta >= high)) & jnp.isfinite(low)
         return jnp.where(outside, 0.5 * (low + high), log_eta)
@@ -184,10 +195,7 @@ class PerStep:
         return kl
 
     def correct(self, log_eta, previous, point, bracket, floor):
-        # log KL flattens as η falls. A step that a straight line would leave within its bound at the floor is slack.
-        slope = (point.excess - previous.excess) / (point.log_eta - previous.log_eta)
-        slack = point.excess + jnp.abs(slope) * (point.log_eta - floor) < 0
-        return jnp.where(slack, floor, log_eta)
+        return _drop_slack(log_eta, previous, point, floor)
 
 
 class Largest(Total):

@@ -38,7 +38,8 @@ class Replay(NamedTuple):
         noise = np.linalg.solve(factor[:, None], rollouts.noise[..., None])[..., 0]
         finished = np.zeros(rollouts.mask.shape[:2], bool) if rollouts.finished is None else rollouts.finished
         charged = rollouts.mask | ~finished[..., None]
-        return cls(rollouts.states[:, :, 0], noise, rollouts.mask[..., 0], charged, limits)
+        low, high = (np.broadcast_to(np.asarray(limit, float), noise.shape[-1:]) for limit in limits)
+        return cls(rollouts.states[:, :, 0], noise, rollouts.mask[..., 0], charged, Limits(low, high))
 
     def costs(
         self, dynamics: LinearDynamics, cost: CostExpansion, controllers: Controller
@@ -49,10 +50,11 @@ class Replay(NamedTuple):
     def expected_cost(
         self, dynamics: LinearDynamics, cost: CostExpansion, controllers: Controller
     ) -> Float[np.ndarray, "M"]:
-        """L̂(controllers): the mean cost of an episode."""
+        """L̂(controllers): the mean cost of an episode; NaN where the model diverges."""
         with np.errstate(invalid="ignore", over="ignore"):
             total = np.where(self.charged, self.costs(dynamics, cost, controllers), 0.0).sum(axis=2)
-            return np.where(self.present, total, 0.0).sum(axis=1) / np.maximum(self.present.sum(axis=1), 1)
+            mean = np.where(self.present, total, 0.0).sum(axis=1) / np.maximum(self.present.sum(axis=1), 1)
+        return np.where(np.isfinite(mean), mean, np.nan)
 
 
 @jax.jit
