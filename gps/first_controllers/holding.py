@@ -70,23 +70,19 @@ class FirstControllers(NamedTuple):
     controllers: Controller
     hold: Float[np.ndarray, "M du"]
     noise: Float[np.ndarray, "du"]  # standard deviations, in units of action
+    span: Float[np.ndarray, "dx"]  # the range of each entry of the state; NaN where it is unknown
     drift: Float[np.ndarray, "dx"]  # of the state where nothing is added to the hold; NaN without a probe
     growth: tuple[float, float]  # largest |eigenvalue| of the model without and with feedback; NaN without a probe
     episodes: int = 0  # of the probe
     steps: int = 0
 
     @classmethod
-    def of(cls, controllers: Controller) -> "FirstControllers":
+    def of(cls, controllers: Controller, problem: Problem) -> "FirstControllers":
         """Controllers that were given, of which no probe knows anything."""
-        noise = np.sqrt(np.diagonal(np.asarray(controllers.covariance), axis1=2, axis2=3).mean(axis=(0, 1)))
-        dx = controllers.feedback.shape[-1]
-        return cls(
-            controllers,
-            np.full_like(controllers.feedforward[:, 0], np.nan),
-            noise,
-            np.full(dx, np.nan),
-            (np.nan, np.nan),
-        )
+        controllers = controllers.numpy()
+        noise = np.sqrt(np.diagonal(controllers.covariance, axis1=2, axis2=3).mean(axis=(0, 1)))
+        unknown = np.full_like(controllers.feedforward[:, 0], np.nan)
+        return cls(controllers, unknown, noise, find_spans(problem), np.full(problem.dx, np.nan), (np.nan, np.nan))
 
 
 def make_holding_controllers(
@@ -110,8 +106,8 @@ def make_holding_controllers(
     half = (high - low) / 2
     half = np.where(np.isfinite(half), half, 1.0)
     hold = choose_hold(problem.limits, holds if settings.hold is None else np.tile(settings.hold, (M, 1)))
-    spans = np.array([entry.span for entry in problem.state_entries] or [np.nan] * dx)
-    target = TOLERANCE * settings.spread * spans
+    span = find_spans(problem)
+    target = TOLERANCE * settings.spread * span
     entries = find_identified(problem.mechanics, dx)
     gain, noise = np.zeros((du, dx)), half / 2
     probe: Probe | None = None
@@ -135,8 +131,13 @@ def make_holding_controllers(
         np.tile(np.diag(noise**2), (M, T, 1, 1)),
     )
     if probe is None:
-        return FirstControllers(controllers, hold, noise, np.full(dx, np.nan), growth, 0, 0)
-    return FirstControllers(controllers, hold, noise, probe.drift, growth, probe.episodes, probe.steps)
+        return FirstControllers(controllers, hold, noise, span, np.full(dx, np.nan), growth)
+    return FirstControllers(controllers, hold, noise, span, probe.drift, growth, probe.episodes, probe.steps)
+
+
+def find_spans(problem: Problem) -> Float[np.ndarray, "dx"]:
+    """The range of each entry of the state; NaN where it is unknown."""
+    return np.array([entry.span for entry in problem.state_entries] or [np.nan] * problem.dx)
 
 
 def choose_hold(limits: Limits, holds: Float[np.ndarray, "M du"]) -> Float[np.ndarray, "M du"]:
