@@ -170,7 +170,7 @@ def test_an_own_model_needs_no_python(experiment):
     (folder / "arm.xml").write_text(ARM)
     run = started(folder)
     assert run.iterations[0].rollouts.states.shape == (2, 3, 10, 5)
-    assert Path(run.config.environment.mjcf).is_absolute()  # so that a resume finds it from anywhere
+    assert (run.source / run.config.environment.mjcf).is_file()  # so that a resume finds it, whatever becomes of it
     resumed = gps.resume(run.path, iterations=1)
     assert len(resumed.iterations) == 3
     (folder / "arm.xml").write_text(ARM.replace("</body>", "<body>"))
