@@ -253,7 +253,8 @@ def test_a_model_has_a_target_and_a_success_without_python(tmp_path, kind, monke
     monkeypatch.chdir(tmp_path)
     assert main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[3] for line in lines[2:4]] == ["3/3", "0/3"]
+    first = next(i for i, line in enumerate(lines) if line.split()[-1:] == ["status"]) + 1
+    assert [line.split()[3] for line in lines[first : first + 2]] == ["3/3", "0/3"]
     (run,) = (tmp_path / "runs" / "task").iterdir()
     final = load_run(run).evaluation("final").rollouts
     x = final.states[:, 0, -1, 2]  # of the state before the last step
