@@ -1,7 +1,6 @@
 """Experiments on environments that are not of this library: ids of Gymnasium, classes in task.py, MJCF files."""
 
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest

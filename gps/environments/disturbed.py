@@ -56,8 +56,8 @@ class Disturbed(Wrapper):
 
     The part `last_action` of the state holds the commands that a controller must remember: the newest max(1, delay),
     newest first. With it a delayed or rate-limited system is a Markov process. It has no noise. Before the first
-    command it holds the action that is in effect at the start: `info["applied_action"]` of the inner `reset`, or else 0, or the
-    limit that is nearest to 0.
+    command it holds the action that is in effect at the start: `info["applied_action"]` of the inner `reset`, or else
+    0, or the limit that is nearest to 0.
 
     The noise of an episode depends on the `seed` of `reset` and its numbers in the option `episodes` alone, not on the
     batch, the time at which it runs, or the other disturbances. Without numbers there is no noise, and no random model.

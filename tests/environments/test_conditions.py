@@ -103,7 +103,14 @@ def test_activations_whole_and_by_actuator():
 
 
 @pytest.mark.parametrize(
-    "condition", [{}, {"qpos": {"hinge": 0.6}, "act": "rest"}, {"keyframe": "hover", "act": "rest"}]
+    "condition",
+    [
+        {},
+        {"qpos": {"hinge": 0.6}},
+        {"qpos": {"hinge": 0.6}, "act": "rest"},
+        {"keyframe": "hover"},
+        {"keyframe": "hover", "act": "rest"},
+    ],
 )
 def test_a_servo_at_rest_holds_its_joint_against_gravity(condition):
     mjcf = SCENE if "keyframe" in condition else STILL
