@@ -381,7 +381,7 @@ def test_the_held_action_and_the_probe_are_told(tmp_path):
 def test_without_a_range_of_the_state_there_is_no_probe(experiment):
     examination = gps.check(experiment(("Box(-1.0, 1.0, (1,))", "Box(15.0, 25.0, (1,))")))
     lines = dict(line.split(maxsplit=1) for line in examination.summary)
-    assert lines["hold"].endswith(": 20, 0 or the middle of the range, as nobody knows better")
+    assert lines["hold"].endswith(": 20, by default, as the environment tells none")
     assert lines["first"].startswith("hold without a probe, as no range of the state is known; noise 2.5 ")
 
 
@@ -392,13 +392,12 @@ def test_a_spread_is_a_share_of_the_range_of_a_joint(tmp_path):
 
     def find_share(extent: float) -> float:
         (tmp_path / "slider.xml").write_text(model.replace("<worldbody>", f'<statistic extent="{extent}"/><worldbody>'))
-        (found,) = (
-            finding.rule for finding in gps.check(tmp_path).findings if "samples of a condition" in finding.rule
-        )
+        rules = [finding.rule for finding in gps.check(tmp_path).findings]
+        (found,) = [rule for rule in rules if rule.startswith("the first samples of a condition differ, ")]
         assert found.endswith("% of the range of qpos:x")
         return float(found.split()[-6].rstrip("%"))
 
-    assert find_share(1.0) == pytest.approx(10 * find_share(10.0), rel=0.02)
+    assert find_share(1.0) == pytest.approx(10 * find_share(10.0), rel=0.1)
 
 
 def test_errors_of_rounding_are_no_motion(tmp_path):

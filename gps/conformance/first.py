@@ -46,19 +46,20 @@ def _find_source(built: Experiment, choice: HoldInitialConfig) -> str:
     known = np.isfinite(built.starts.holds).all(axis=1)
     if known.all():
         return "from the model"
-    return "where the model gives none" if known.any() else "0 or the middle of the range, as nobody knows better"
+    return "where the model tells none, by default" if known.any() else "by default, as the environment tells none"
 
 
 def check_strength(built: Experiment) -> Iterator[Finding]:
     """A note on an action that would hold a start and is at its limit: the drive may be too weak."""
-    low, high = built.problem.limits
     hold = built.first.hold
+    low, high = (np.broadcast_to(limit, hold.shape) for limit in built.problem.limits)
     if not np.isfinite(built.starts.holds).any() or not np.isfinite(hold).all():
         return
-    room = np.minimum(hold - low, high - hold)
+    width = np.where(np.isfinite(high - low), high - low, 1.0)
+    room = np.minimum(hold - low, high - hold) / width
     m, i = np.unravel_index(np.argmin(room), room.shape)
     rule = "the limits leave room around the action that holds the start"
-    if room[m, i] > 1e-4 * (high - low)[i]:
+    if room[m, i] > 1e-4:
         yield Finding(rule)
         return
     name, unit, _ = built.environment.action_entries[i]

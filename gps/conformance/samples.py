@@ -159,7 +159,7 @@ def _check_spread(random: Rollouts, first: Rollouts, built: Experiment) -> Findi
     if largest[m] > _FEW:
         of_range = (spread / ranges[moves])[m]
         name = built.environment.state_entries[np.flatnonzero(moves)[of_range.argmax()]].name
-        return Finding(f"{rule}, by up to {of_range.max():.2%} of the range of {name}")
+        return Finding(f"{rule}, by up to {of_range.max():.1%} of the range of {name}")
     if largest[m] > _ALIKE:
         return Finding(rule, f"in condition {m} by at most {largest[m]:.1%} of what moves", remedy, Level.WARNING)
     weight = Level.WARNING if isinstance(built.config.algorithm, DistillationBase) else Level.FAILURE
@@ -190,7 +190,7 @@ def check_hold(quiet: Rollouts, others: Sequence[Rollouts], built: Experiment) -
     worst = int(moved.argmax())
     rule = "without noise the first controllers hold the start"
     if moved[worst] <= _HELD:
-        return Finding(f"{rule}, within {share.max():.1%} of the range")
+        return Finding(f"{rule}, within {share.max():.0%} of the range")
     name, unit, _ = entries[worst]
     distance = f"{drift[worst]:.3g} {unit}".strip()
     duration = built.horizon * built.environment.dt
