@@ -28,6 +28,9 @@ from gps.problem import Limits, Problem
 UNSTABLE = 3.0
 """Growth of a deviation in an episode of the probe, from which on a start may not hold itself."""
 
+DRIFT = 0.2
+"""In targets: a start that drifts farther without noise does not hold itself."""
+
 BETTER = 0.5
 """The full model is taken if its errors are below this share of the separate ones'."""
 
@@ -59,7 +62,7 @@ class Holding:
     """
 
     hold: Float[np.ndarray, "du"] | None = None
-    spread: float = 0.025
+    spread: float = 0.03
     noise: Float[np.ndarray, "du"] | None = None
     feedback: bool = True
 
@@ -169,8 +172,8 @@ def identify_model(
     farther it is from the start, measured in targets: there the system is less linear.
 
     Most starts hold themselves, and then each degree of freedom is fitted by itself: slow growth in a full model of a
-    short probe is an error of the fit. The full model is taken where it grows within an episode and predicts episodes
-    that it has not seen much better.
+    short probe is an error of the fit. The full model is taken where it grows within an episode, and the start drifts
+    without noise or the model predicts episodes that it has not seen much better.
     """
     x, after = probe.states[:, entries], probe.after[:, entries]
     prior, groups = np.eye(len(entries)), [np.array([i]) for i in range(len(entries))]
@@ -201,7 +204,9 @@ def identify_model(
 
     everything = np.ones(len(x), bool)
     model = fit(everything, True)
-    if find_growth(model.A) ** length < UNSTABLE or find_error(True) > BETTER * find_error(False):
+    drift = np.max(probe.drift[entries][known] / target[entries][known], initial=0.0)
+    grows = find_growth(model.A) ** length > UNSTABLE
+    if not (grows and (drift > DRIFT or find_error(True) < BETTER * find_error(False))):
         model = fit(everything, False)
     scale = np.concatenate([np.ones(len(entries)), half])
     return model._replace(B=model.B / half, covariance=model.covariance / np.outer(scale, scale))

@@ -18,10 +18,10 @@ def describe_first(first: FirstControllers) -> list[str]:
     """What a probe found, in a line or two; nothing without one."""
     if not first.episodes:
         return []
-    limits = np.asarray(first.noise)
+    feedback = np.asarray(first.controllers.feedback).any()
     lines = [
-        f"probe: {first.episodes} short episodes, {first.steps} steps; noise {_format_range(limits)} "
-        f"{'with' if np.asarray(first.controllers.feedback).any() else 'without'} feedback"
+        f"a probe of {first.episodes} short episodes ({first.steps} steps) set the noise of the actions, "
+        f"{_format_range(np.asarray(first.noise))}{', and the feedback' if feedback else ''}"
     ]
     open_loop, closed = first.growth
     share = np.asarray(first.drift) / np.where(np.isfinite(first.span), first.span, np.inf)
