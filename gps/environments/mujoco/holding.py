@@ -28,7 +28,7 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
             value, and its control is zero.
 
     Returns:
-        The action; None if the actuators are too weak to hold the pose.
+        The action, at a limit where an actuator is too weak; None if the forces in this pose are not finite.
     """
     data.qvel[:] = 0.0
     start = np.array(data.act)
@@ -45,7 +45,7 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
 
 
 def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
-    """The action (nu,) whose forces balance gravity and all passive and constraint forces; None if it is too strong.
+    """The action (nu,) whose forces balance gravity and all passive and constraint forces; None if they are not finite.
 
     The force of an actuator is affine in its control (or in an activation that has come to rest), so the balance is a
     least-squares problem within the limits. What the actuators cannot reach (an unactuated joint) stays unbalanced.
@@ -73,8 +73,7 @@ def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
     scale[scale == 0.0] = 1.0
     rows = np.concatenate([effect / scale, _RIDGE * np.eye(model.nu)])
     found = lsq_linear(rows, np.concatenate([wanted - rest, np.zeros(model.nu)]), (low * scale, high * scale))
-    action = found.x / scale
-    return action if (low < action).all() and (action < high).all() else None
+    return found.x / scale
 
 
 def _set_controls(model: mujoco.MjModel, data: mujoco.MjData, start: Floats, control: Floats) -> None:
