@@ -6,6 +6,8 @@ from pydantic import Field
 
 from gps.config.section import RELATIVE, ListOf, Section, usual_name
 
+_Positive = Annotated[float, Field(gt=0)]
+
 
 class HoldInitialConfig(Section):
     """Hold the start, feed back as a short probe of the system suggests, and spread the states."""
@@ -22,7 +24,7 @@ class HoldInitialConfig(Section):
         le=1,
         description="standard deviation of the positions by the noise, as a share of their ranges, on average",
     )
-    noise: float | ListOf[float] | None = Field(
+    noise: _Positive | ListOf[_Positive] | None = Field(
         default=None,
         description="standard deviation of the exploration noise, in units of action; one number, or a list with one "
         "per action; default: by `spread`, or a quarter of the range where no range of the state is known",

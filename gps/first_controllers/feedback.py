@@ -15,20 +15,20 @@ def hold_cautiously(
 
         E[x'ᵀ V x'] = zᵀ [A B]ᵀ V [A B] z + Σ_i V_ii zᵀ S_i z + const,
 
-    S_i the covariance of the i-th row of [A B]:
-
-    where the model is uncertain, feedback costs more (cautious control; Åström & Wittenmark 1995, ch. 7).
+    S_i the covariance of the i-th row of [A B]: where the model is uncertain, feedback costs more (cautious control;
+    Åström & Wittenmark 1995, ch. 7).
     """
     dx = len(model.A)
     F = np.concatenate([model.A, model.B], axis=1)
     C = np.zeros((F.shape[1],) * 2)
     C[:dx, :dx], C[dx:, dx:] = Q, R
     V, K = np.array(Q), np.zeros((F.shape[1] - dx, dx))
-    for _ in range(steps):
-        H = C + F.T @ V @ F + np.einsum("i,ijk->jk", np.diag(V), model.covariance)
-        gain = -np.linalg.solve(H[dx:, dx:], H[dx:, :dx])
-        value = H[:dx, :dx] + H[:dx, dx:] @ gain
-        if not np.isfinite(value).all():
-            break
-        K, V = gain, 0.5 * (value + value.T)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(steps):
+            H = C + F.T @ V @ F + np.einsum("i,ijk->jk", np.diag(V), model.covariance)
+            if not np.isfinite(H).all():  # a state that no action holds: its cost has grown beyond all numbers
+                break
+            K = -np.linalg.solve(H[dx:, dx:], H[dx:, :dx])
+            value = H[:dx, :dx] + H[:dx, dx:] @ K
+            V = 0.5 * (value + value.T)
     return K

@@ -268,6 +268,17 @@ def test_a_search_that_converged_returns_the_controller_that_converged(solver):
 
 
 @pytest.mark.parametrize("solver", ["secant", "gradient"])
+def test_a_bound_that_is_little_slack_is_found_inactive_in_few_evaluations(solver):
+    """log KL flattens towards its value at eta = 0, a little below the bound: small steps would never end."""
+    one = lqr(4, 2, T=10, seed=0)
+    _, kl = at_eta(one.dynamics, one.cost, one.previous, 1e-2, jnp.zeros(10))
+    bounds = float(np.mean(kl)) * np.array([1.025, 1.05, 1.2])
+    result = solve(stack(*[one] * 3), bounds, 1e-2, eta=0.02, solver=solver, tolerance=1e-2)
+    assert set(result.statuses) == {Status.BOUND_INACTIVE}
+    assert np.asarray(result.evaluations).max() <= 20
+
+
+@pytest.mark.parametrize("solver", ["secant", "gradient"])
 def test_slack_steps_take_few_evaluations_and_every_bound_is_met(solver):
     """Many steps reach the entropy's optimum within their bounds, as others do not; the bounds hold for all."""
     problems, bound, alpha, eta = make_problems(30, 4, 2, T=30)

@@ -10,11 +10,18 @@ from scipy.optimize import lsq_linear
 
 from gps.environments.contract import Floats
 
-_STEADY = {mujoco.mjtDyn.mjDYN_FILTER, mujoco.mjtDyn.mjDYN_FILTEREXACT, mujoco.mjtDyn.mjDYN_MUSCLE}
+_STEADY = {
+    mujoco.mjtDyn.mjDYN_FILTER.value,
+    mujoco.mjtDyn.mjDYN_FILTEREXACT.value,
+    mujoco.mjtDyn.mjDYN_MUSCLE.value,
+}
 """Activation dynamics whose activation comes to rest at the control."""
 
 _RIDGE = 1e-9
 """Of the least squares, relative to the largest singular value: it shares a force among redundant actuators."""
+
+_LOST = 1e-3
+"""Where the limits cost more of the forces than this share, the actuators are too weak."""
 
 
 def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
@@ -72,8 +79,11 @@ def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
     scale = np.linalg.norm(effect, axis=0)
     scale[scale == 0.0] = 1.0
     rows = np.concatenate([effect / scale, _RIDGE * np.eye(model.nu)])
-    found = lsq_linear(rows, np.concatenate([wanted - rest, np.zeros(model.nu)]), (low * scale, high * scale))
-    return found.x / scale
+    forces = np.concatenate([wanted - rest, np.zeros(model.nu)])
+    found = lsq_linear(rows, forces, (low * scale, high * scale)).x
+    free = np.linalg.lstsq(rows, forces, rcond=None)[0]
+    lost = np.linalg.norm(rows @ (found - free))
+    return found / scale if lost <= _LOST * np.linalg.norm(rows @ free) + 1e-12 else None
 
 
 def _set_controls(model: mujoco.MjModel, data: mujoco.MjData, start: Floats, control: Floats) -> None:
