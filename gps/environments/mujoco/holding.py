@@ -35,7 +35,7 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
             value, and its control is zero.
 
     Returns:
-        The action, at a limit where an actuator is too weak; None if the forces in this pose are not finite.
+        The action; None if the actuators are too weak, or MuJoCo finds no forces in this pose.
     """
     data.qvel[:] = 0.0
     start = np.array(data.act)
@@ -52,7 +52,7 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
 
 
 def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
-    """The action (nu,) whose forces balance gravity and all passive and constraint forces; None if they are not finite.
+    """The action (nu,) whose forces balance gravity and all passive and constraint forces; None if it is too strong.
 
     The force of an actuator is affine in its control (or in an activation that has come to rest), so the balance is a
     least-squares problem within the limits. What the actuators cannot reach (an unactuated joint) stays unbalanced.
