@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -28,6 +29,9 @@ from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
 from gps.runs.run import unusable_policy
 from gps.sampling import Policy, Starts, collect, draw_noise, read_starts
+
+FEWEST = 3
+"""The fewest samples of a condition that the first iteration takes where a probe was made."""
 
 EPISODES_UNDER_NOISE = 10
 """Episodes of each start in an evaluation, where the environment is noisy."""
@@ -93,9 +97,10 @@ class Experiment:
     @functools.cached_property
     def first(self) -> FirstControllers:
         """The first controllers; those that hold their starts probe the environment once."""
-        return builders.make_first_controllers(
-            self.config, self._directory, self.problem, self.environment, self.starts
-        )
+        with threadpool_limits(1):
+            return builders.make_first_controllers(
+                self.config, self._directory, self.problem, self.environment, self.starts
+            )
 
     def begin(self) -> AlgorithmState:
         """The algorithm's state before the first iteration."""
@@ -130,11 +135,15 @@ class Experiment:
         watch.on_stage(iteration, "improve")
         state, record = algorithm.improve(state, sampled, rollouts, model)
         clock.append(time.perf_counter())
-        return state, dataclasses.replace(record, seconds=Seconds(*np.diff(clock).tolist()))
+        steps = record.environment_steps + self.first.steps
+        return state, dataclasses.replace(record, environment_steps=steps, seconds=Seconds(*np.diff(clock).tolist()))
 
     def sample(self, policy: Policy, rng: np.random.Generator, iteration: int) -> Rollouts:
         """N rollouts of each condition, with exploration noise; the iteration decides the environment's own noise."""
-        noise = draw_noise(policy, self.samples, self.config.algorithm.controller.noise_filter, rng)
+        samples = self.samples
+        if iteration == 0 and samples > FEWEST:  # the probe is paid for by samples of the first iteration
+            samples = max(FEWEST, samples - math.ceil(self.first.steps / (len(self.conditions) * self.horizon)))
+        noise = draw_noise(policy, samples, self.config.algorithm.controller.noise_filter, rng)
         observe = self.algorithm.needs.observations
         return self.collect(policy, self.conditions, noise, observe, (_TRAINING, iteration))
 
@@ -248,6 +257,7 @@ def run(
             group=group,
             files=environment.files,
             interface=Interface.of(environment, built.horizon),
+            first=built.first,
         )
         with new:
             _loop(new, built, state, config.algorithm.iterations, callbacks)
@@ -268,6 +278,8 @@ def rebuild(run: Run, config: ExperimentConfig, confirm: Confirm | None = None) 
     built = Experiment(config, run.source, confirm)
     try:
         run.require_unchanged(built.environment.files)
+        if run.first is not None:
+            built.first = run.first  # what the probe found when the run began
     except BaseException:
         built.close()
         raise

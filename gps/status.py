@@ -140,6 +140,28 @@ class Status(_Outcome):
         "Take more samples or a prior, or lower algorithm.kl_step.",
     )
 
+    CLIPPED = (
+        16,
+        "clipped",
+        _WARNING,
+        "The limits changed most of the actions, so the samples say little about what the actions do.",
+        "Lower the noise of the first controllers (initial.spread, initial.noise), or give the actions a larger cost.",
+    )
+    ALIKE = (
+        17,
+        "alike",
+        _WARNING,
+        "All samples are the same, so nothing can be learned from how they differ.",
+        'Let the controllers explore: algorithm.controller.execute = "max_entropy" or "fixed_noise".',
+    )
+    FLAT_REWARD = (
+        18,
+        "no reward",
+        _WARNING,
+        "The reward was the same in every step of every sample, so there is nothing to improve.",
+        "Let the first controllers reach where the reward differs, or write a cost with a formula.",
+    )
+
     @property
     def failed(self) -> bool:
         """True if a new controller (or advice) was due and there is none."""

@@ -100,7 +100,7 @@ def priced(cost: str, half_ranges=None):
     """The cost of a state of qpos (2) and last_action (2 steps of 2 actions), as a function."""
     config = parse(f'[environment]\nid = "x"\n[[cost]]\n{cost}\n')
     layout = {"qpos": slice(0, 2), "last_action": slice(2, 6)}
-    return make_cost(config, Path(), layout, 6, 2, 3, half_ranges)
+    return make_cost(config, Path(), layout, 6, 2, 3, half_ranges=half_ranges)
 
 
 def test_a_rate_is_that_of_the_newest_command():

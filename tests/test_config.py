@@ -36,7 +36,7 @@ def test_every_key_has_a_default():
     assert minimal.algorithm.iterations == 10
     assert minimal.algorithm.dynamics.prior.name == "gmm"
     assert minimal.environment.conditions == ({},)
-    assert minimal.algorithm.controller.initial is None
+    assert minimal.algorithm.controller.initial.name == "hold"
     assert minimal.cost[0].ramp == "constant"
 
 
@@ -68,7 +68,7 @@ def test_round_trip(overrides, tmp_path):
 
 
 def test_the_resolved_file_is_complete():
-    text = parse(MINIMAL, overrides=["algorithm.controller.initial.name=lqr"]).to_toml()
+    text = parse(MINIMAL, overrides=["algorithm.controller={initial='lqr', smoothing=1}"]).to_toml()
     for kind in (TrajOptConfig, DynamicsConfig, MixturePriorConfig, ControllerConfig, LQRInitialConfig,
                  QuadraticCostConfig):  # fmt: skip
         for key in kind.model_fields:
@@ -124,9 +124,11 @@ def test_naming_another_kind_drops_the_keys_of_the_old_one():
 
 
 def test_a_name_may_be_left_out_where_there_is_a_usual_one():
-    changed = config("algorithm.dynamics.prior.clusters=3", "algorithm.controller.initial.stiffness=2")
+    changed = parse(
+        MINIMAL, overrides=["algorithm.dynamics.prior.clusters=3", "algorithm.controller.initial.spread=0.5"]
+    )
     assert changed.algorithm.dynamics.prior.clusters == 3
-    assert changed.algorithm.controller.initial.stiffness == 2
+    assert changed.algorithm.controller.initial.spread == 0.5
 
 
 def test_a_number_of_test_conditions_stands_for_the_seeds_that_follow():
@@ -200,13 +202,15 @@ WRONG = {  # an override -> what is said of it
     "distance, within, from",
     "algorithm.solver=secan": 'algorithm.solver: expected "secant" or "gradient", got "secan"; '
     "did you mean 'secant'?",
-    "algorithm.controller.initial.name=qlr": 'algorithm.controller.initial.name: expected "lqr", "pd", "zero" or '
-    "\"file\", got \"qlr\"; did you mean 'lqr'?",
+    "algorithm.controller.initial.name=qlr": 'algorithm.controller.initial.name: expected "hold", "lqr", "pd", '
+    '"zero" or "file", got "qlr"; did you mean \'lqr\'?',
     "algorithm.controller.initial={name='file'}": "algorithm.controller.initial.path: missing; expected a string (a "
     "run directory, relative to the experiment's directory)",
-    "algorithm.controller.initial.gain=[1, 'a']": "algorithm.controller.initial.gain: expected a number or a list of "
-    'numbers, got [1, "a"]',
-    "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 1",
+    "algorithm.controller.initial={name='lqr', gain=[1, 'a']}": "algorithm.controller.initial.gain: expected a number "
+    'or a list of numbers, got [1, "a"]',
+    "algorithm.controller.initial.gain=2": 'algorithm.controller.initial.gain: "hold" has no such key; it is one of '
+    '"lqr"',
+    "algorithm.step_multiplier.min=4": "algorithm.step_multiplier: expected min <= initial <= max, got 4, 1, 2",
     "environment.conditions=[{a=1, b=2}, {}, {b=2, a=1}]": "environment: conditions.2: {'b': 2, 'a': 1} is also "
     "conditions.0; each must start in its own way",
     "environment.test_conditions=[{a=1}, {a=1}]": "environment: test_conditions.1: {'a': 1} is also test_conditions.0; "
@@ -368,7 +372,7 @@ def test_a_wrong_bare_name_is_explained(override, message):
 
 def test_a_wrong_bare_name_in_a_file_is_explained():
     for text, message in [
-        ('"pdd"', 'algorithm.controller.initial: expected "lqr", "pd", "zero" or "file", got "pdd"'),
+        ('"pdd"', 'algorithm.controller.initial: expected "hold", "lqr", "pd", "zero" or "file", got "pdd"'),
         ('"file"', "algorithm.controller.initial.path: missing; expected a string"),
     ]:
         with pytest.raises(ConfigError) as caught:

@@ -36,7 +36,7 @@ def find_wrappers(hint: Any) -> Iterator[Any]:
 
 
 NUMBERS = [
-    (kind, key, wrap)
+    (kind, field.alias or key, wrap)
     for kind in sorted(subclasses(Section), key=lambda kind: kind.__name__)
     for key, field in kind.model_fields.items()
     for wrap in find_wrappers(field.annotation)

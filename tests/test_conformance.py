@@ -1,21 +1,15 @@
 """`gps check`: each way to break a rule is found and named, with a way to fix it."""
 
-import dataclasses
 from pathlib import Path
-from types import SimpleNamespace
 
 import mujoco
-import numpy as np
 import pytest
-from helpers import records
 from helpers.experiments import write, write_slider
 
 import gps
 from gps import cli
 from gps.conformance import Level
 from gps.conformance.drives import find_kind
-from gps.conformance.samples import check_hold
-from gps.environments.contract import Entry
 from gps.errors import ConfigError
 
 EXPERIMENT = {
@@ -365,18 +359,56 @@ def test_entries_of_a_goal_conditioned_state(tmp_path):
     assert not [found for found in smaller.findings if "never changes" in found.problem or "repeats" in found.problem]
 
 
-@pytest.mark.parametrize(("motion", "level"), [(1e-15, Level.OK), (1e-6, Level.NOTE)])
-def test_what_moves_by_rounding_alone_is_held(motion, level):
-    """An entry at 0.3 that drifts by its whole range; the others move only with noise."""
-    quiet = records.rollouts(np.random.default_rng(0), dx=2)
-    still = np.broadcast_to([0.3, 0.5], quiet.states.shape)
-    drifting = still + motion * np.arange(still.shape[2])[:, None] * [1.0, 0.0]
-    noisy = dataclasses.replace(quiet, states=drifting + quiet.noise[..., :1] * [0.0, 1.0])
-    built = SimpleNamespace(
-        problem=SimpleNamespace(mechanics=None), horizon=6,
-        environment=SimpleNamespace(state_entries=(Entry("x", "m"), Entry("y", "m")), dt=0.1),
-    )  # fmt: skip
-    assert check_hold(dataclasses.replace(quiet, states=drifting), [noisy], built).level is level
+def test_the_held_action_and_the_probe_are_told(tmp_path):
+    """A slider that gravity pulls with 4 N, and then with more than the 5 N of its motor."""
+    hold_it = {"controller": {"initial": {"name": "hold"}}}
+    write_slider(tmp_path, algorithm=hold_it)
+    model = (tmp_path / "slider.xml").read_text().replace('timestep="0.01"', 'timestep="0.01" gravity="-4 0 0"')
+    (tmp_path / "slider.xml").write_text(model)
+    lines = dict(line.split(maxsplit=1) for line in gps.check(tmp_path).summary)
+    assert lines["hold"] == "x: 0.8, from the model"
+    assert lines["first"].startswith("probe: ") and " short episodes, " in lines["first"]
+    given = gps.check(tmp_path, ["algorithm.controller.initial.hold=[0.5]"])
+    assert "hold          x: 0.5, as given" in given.summary
+    (tmp_path / "slider.xml").write_text(model.replace("-4 0 0", "-9.81 0 0"))
+    weak = gps.check(tmp_path)
+    found = only(weak, "the limits leave room around the action that holds the start")
+    assert found.level is Level.NOTE and "x is at its limit of 1 in condition 0" in found.problem
+    (drifts,) = [finding for finding in weak.findings if "controllers hold the start" in finding.rule]
+    assert drifts.level is Level.NOTE and "algorithm.controller.initial.hold" in drifts.remedy
+
+
+def test_without_a_range_of_the_state_there_is_no_probe(experiment):
+    examination = gps.check(experiment(("Box(-1.0, 1.0, (1,))", "Box(15.0, 25.0, (1,))")))
+    lines = dict(line.split(maxsplit=1) for line in examination.summary)
+    assert lines["hold"].endswith(": 20, by default, as the environment tells none")
+    assert lines["first"].startswith("hold without a probe, as no range of the state is known; noise 2.5 ")
+
+
+def test_a_spread_is_a_share_of_the_range_of_a_joint(tmp_path):
+    """Where the joint has limits 100 m apart, the same samples differ by a smaller share."""
+    write_slider(tmp_path, algorithm={"controller": {"initial": {"name": "zero", "noise": 0.3}}})
+    model = (tmp_path / "slider.xml").read_text()
+
+    def find_share(extent: float) -> float:
+        (tmp_path / "slider.xml").write_text(model.replace("<worldbody>", f'<statistic extent="{extent}"/><worldbody>'))
+        rules = [finding.rule for finding in gps.check(tmp_path).findings]
+        (found,) = [rule for rule in rules if rule.startswith("the first samples of a condition differ, ")]
+        assert found.endswith("% of the range of qpos:x")
+        return float(found.split()[-6].rstrip("%"))
+
+    assert find_share(1.0) == pytest.approx(10 * find_share(10.0), rel=0.1)
+
+
+def test_errors_of_rounding_are_no_motion(tmp_path):
+    task = GOAL.replace("0.0, *self.v", "1e-15 * self.v[0], *self.v")
+    base = {
+        "environment": {"id": "task:Reach", "horizon": 10, "threads": 1, "conditions": 2},
+        "algorithm": {"iterations": 1, "samples": 3},
+        "cost": [{"name": "quadratic", "on": "achieved_goal"}],
+    }
+    examination = gps.check(write(tmp_path, base, task))
+    assert any("observation[2] never changes" in found.problem for found in examination.findings)
 
 
 def test_what_holds_the_start_and_the_kinds_of_drive(tmp_path):

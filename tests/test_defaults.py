@@ -7,6 +7,7 @@ import pytest
 from helpers.algorithms import SECTIONS
 from helpers.experiments import POINT_MASS, toml
 
+from gps.algorithms.local.trajopt import TrajOpt
 from gps.builders import make_algorithm
 from gps.config import parse
 from gps.dynamics.mixture import MixturePrior
@@ -18,6 +19,9 @@ PARTS = ("local", "learner", "options", "expert")
 MEMORY = {"prior": 2, "learner.prior": 1, "expert.prior": 10}
 """The configured memory of each mixture, in iterations. Only the first is that of the class."""
 
+LONGEST = {"max_multiplier": 2.0, "local.max_multiplier": 1.0}
+"""The configured longest step. Only the first is that of the class: a policy that follows needs shorter ones."""
+
 
 def find_differences(settings, place=""):
     """Yield each field whose value is not the default of its class, and that is not a part of the problem."""
@@ -25,6 +29,8 @@ def find_differences(settings, place=""):
         value, name = getattr(settings, field.name), place + field.name
         if field.name == "prior":  # by hand there is none unless it is given; configured, there is a mixture
             assert value == MixturePrior(memory=MEMORY[name.removeprefix("local.")]), name
+        elif name in LONGEST and isinstance(settings, TrajOpt):
+            assert value == LONGEST[name], name
         elif field.name in PARTS:
             yield from find_differences(value, name + ".")
         elif field.default is not dataclasses.MISSING:
@@ -42,3 +48,4 @@ def test_an_algorithm_has_the_same_defaults_in_the_configuration_and_by_hand(nam
     config = parse(toml(POINT_MASS, algorithm=None), overrides=[f"algorithm.name={name}"])
     problem = Problem(cost=lambda x, u, t: x @ x + u @ u, dx=4, du=2, horizon=12)
     assert list(find_differences(make_algorithm(config, Path(), problem))) == []
+    assert TrajOpt(problem).max_multiplier == LONGEST["max_multiplier"]

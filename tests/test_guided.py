@@ -191,7 +191,7 @@ def test_training_that_diverges_does_not_end_a_run(folder, capsys):
     ("override", "message"),
     [
         ("algorithm.policy.hiden=[3]", "algorithm.policy.hiden: unknown key; did you mean 'hidden'?"),
-        ("algorithm.policy.hidden=[0]", "algorithm.policy.hidden.0: expected an integer >= 1, got 0"),
+        ("algorithm.policy.hidden=[0]", "algorithm.policy.hidden.0: expected an integer >= 1 and <= 10000, got 0"),
         ("algorithm.policy.held_out=1.0", "algorithm.policy.held_out: expected a number >= 0 and <= 0.9, got 1.0"),
         ("algorithm.sampling=onpolicy", 'algorithm.sampling: expected "on_policy" or "off_policy", got "onpolicy"'),
         ("algorithm.step_rule=local", 'algorithm.step_rule: expected "classic" or "global", got "local"'),

@@ -71,6 +71,7 @@ CAMERAS = """
     </body>
     {outside}
   </worldbody>
+  <actuator><motor joint="x"/></actuator>
 </mujoco>
 """
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gps.backend import jax
 from gps.builders.checks import per_entry
 from gps.config import ExperimentConfig
 from gps.config.controller import (
@@ -17,6 +18,7 @@ from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError
 from gps.first_controllers import FirstControllers, Holding, make_holding_controllers
 from gps.linear_gaussian import initial
+from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller
 from gps.problem import Limits, Problem
 from gps.sampling.collecting import Starts
@@ -36,7 +38,10 @@ def make_first_controllers(
     """
     choice, du = config.algorithm.controller.initial, problem.du
     if not isinstance(choice, HoldInitialConfig):
-        return FirstControllers.of(_make_given_controllers(choice, directory, problem, starts.states))
+        plays_plan = config.algorithm.controller.execute == "open_loop"
+        return FirstControllers.of(
+            _make_given_controllers(choice, directory, problem, starts.states, plays_plan), problem
+        )
     where = "algorithm.controller.initial"
     settings = Holding(
         hold=None if choice.hold is None else np.asarray(per_entry(choice.hold, du, f"{where}.hold"), float),
@@ -56,15 +61,16 @@ def _make_given_controllers(
     directory: Path,
     problem: Problem,
     starts: np.ndarray,
+    plays_plan: bool,
 ) -> Controller:
-    """Controllers that need no probe."""
+    """Controllers that need no probe; with `plays_plan` stored ones are their planned actions alone."""
     mechanics, T, du = problem.mechanics, problem.horizon, problem.du
     M, dx = starts.shape
     match choice:
         case ZeroInitialConfig():
             return initial.zero(M, T, dx, du, _quarter_of(problem.limits) if choice.noise is None else choice.noise)
         case FileInitialConfig():
-            return _stored_controllers(choice, directory, (M, T, du, dx))
+            return _stored_controllers(choice, directory, (M, T, du, dx), plays_plan)
         case LQRInitialConfig() | PDInitialConfig():
             if mechanics is None:
                 raise ConfigError(
@@ -83,7 +89,9 @@ def _quarter_of(limits: Limits) -> np.ndarray:
     return np.where(np.isfinite(width), width / 4, 1.0)
 
 
-def _stored_controllers(choice: FileInitialConfig, directory: Path, shape: tuple[int, ...]) -> Controller:
+def _stored_controllers(
+    choice: FileInitialConfig, directory: Path, shape: tuple[int, ...], plays_plan: bool
+) -> Controller:
     from gps.runs import load_run
 
     run = load_run(directory / choice.path)
@@ -97,4 +105,12 @@ def _stored_controllers(choice: FileInitialConfig, directory: Path, shape: tuple
             f"algorithm.controller.initial.path: {run.path} has controllers of shape (M, T, du, dx) = "
             f"{stored.feedback.shape}, and this experiment needs {shape}"
         )
-    return stored
+    if not plays_plan:
+        return stored
+    if local.dynamics is None:
+        raise ConfigError(
+            f'algorithm.controller.initial.path: {run.path} has no model, and so no plan for execute = "open_loop"'
+        )
+    expected = jax.vmap(forward)(local.dynamics, stored).numpy().mean
+    actions = np.einsum("mtij,mtj->mti", stored.feedback, expected) + stored.feedforward
+    return Controller(np.zeros_like(stored.feedback), actions, stored.covariance)

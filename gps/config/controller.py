@@ -19,7 +19,7 @@ class HoldInitialConfig(Section):
         "environment, else 0, or the middle of a range without 0",
     )
     spread: float = Field(
-        default=0.025,
+        default=0.03,
         gt=0,
         le=1,
         description="standard deviation of the positions by the noise, as a share of their ranges, on average",

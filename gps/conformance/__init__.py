@@ -24,6 +24,7 @@ from gps.conformance.conditions import check_conditions
 from gps.conformance.cost import check_cost
 from gps.conformance.drives import describe_drives
 from gps.conformance.finding import Finding, Level
+from gps.conformance.first import check_strength, describe_first_controllers
 from gps.conformance.samples import check_entries, check_hold, check_samples, play_quietly
 from gps.conformance.settings import describe_settings
 from gps.environments.contract import Entry
@@ -90,7 +91,7 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
         require_memory(config, built.problem)
         _ = built.starts  # a condition that cannot be is an error, not a finding
         findings = sorted(_examine(built, directory), key=lambda finding: finding.level)
-        summary = _summarize(built, config)
+        summary = _summarize(built, config, made="first" in vars(built))
     return Examination(config, summary, tuple(findings))
 
 
@@ -103,7 +104,12 @@ def _lighten(algorithm: Any, sampling: str) -> Any:
     return algorithm.model_copy(update=fewer)
 
 
-def _summarize(built: Experiment, config: ExperimentConfig) -> tuple[str, ...]:
+def _summarize(built: Experiment, config: ExperimentConfig, made: bool) -> tuple[str, ...]:
+    """The experiment in lines.
+
+    Args:
+        made: True if the first controllers could be made.
+    """
     environment, problem, algorithm = built.environment, built.problem, config.algorithm
     layouts = {"state": environment.state_layout, "observation": environment.observation_layout}
     period = f", dt = {environment.dt:g} s" if np.isfinite(environment.dt) else ""
@@ -119,7 +125,9 @@ def _summarize(built: Experiment, config: ExperimentConfig) -> tuple[str, ...]:
     )
     actions = f"action        {'; '.join(_describe_actions(environment.action_entries, problem))}"
     kinds = (f"drives        {drives}",) if drives else ()
-    return f"environment   {size}", *listed, actions, *kinds, f"algorithm     {learning}, {steps:,} environment steps"
+    first = describe_first_controllers(built) if made else ()
+    learned = f"algorithm     {learning}, {steps:,} environment steps"
+    return f"environment   {size}", *listed, actions, *kinds, *first, learned
 
 
 def _describe_actions(entries: Sequence[Entry], problem: Problem) -> Iterator[str]:
@@ -171,6 +179,7 @@ def _examine(built: Experiment, directory: Path) -> Iterator[Finding]:
     first = made.record.rollouts
     yield from check_samples(random, first, built)
     yield from check_entries(random, first, built)
+    yield from check_strength(built)
     if not robot:
         yield check_hold(play_quietly(made.sampled, built), (random, first), built)
     yield from check_algorithm(built, made)

@@ -13,9 +13,10 @@ from gps.records import Rollouts
 def check_conditions(built: Experiment) -> Finding:
     """Play the same actions from every condition and compare what happens, for as long as it takes to differ."""
     rule = "the conditions differ"
-    trial = roll_out(built, samples=1, alike=True)
+    observe = built.algorithm.needs.observations
+    trial = roll_out(built, samples=1, observe=observe, alike=True)
     if _find_alike(trial) is not None:
-        trial = roll_out(built, samples=1, alike=True, steps=built.horizon)
+        trial = roll_out(built, samples=1, observe=observe, alike=True, steps=built.horizon)
     if (pair := _find_alike(trial)) is None:
         return Finding(rule)
     first, second = pair

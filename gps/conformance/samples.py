@@ -11,21 +11,21 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gps.config.algorithm import DistillationBase
+from gps.config.controller import HoldInitialConfig
 from gps.conformance.finding import Finding, Level
 from gps.environments.parts import name_part
 from gps.experiment import Experiment
 from gps.records import Rollouts
 from gps.sampling import Policy
 
-_MANY = 0.5
+_MANY = 0.2
 """The share of clipped actions above which they are many."""
 _ALIKE, _FEW = 1e-6, 0.02
 """The spread of the samples, relative to what the state can do, below which they are alike, or hardly differ."""
+_HELD, _NEAR = 0.2, 0.01
+"""The largest drift that counts as holding the start, relative to the same, and relative to the range of a joint."""
 _ROUNDING = 1e-12
-"""Motion below this, relative to the largest entry of the state, is rounding."""
-
-_HELD = 0.2
-"""The largest drift that counts as holding the start, relative to the same."""
+"""A motion below this, in an entry of size 1 or less, is an error of rounding."""
 
 
 class _Motion(NamedTuple):
@@ -46,12 +46,25 @@ class _Motion(NamedTuple):
     @property
     def span(self) -> Float[np.ndarray, "dx"]:
         """The largest range of an entry within a condition."""
-        return np.maximum(self.high - self.low, 0.0).max(axis=0)
+        return self._round(np.maximum(self.high - self.low, 0.0).max(axis=0))
 
     @property
     def total(self) -> Float[np.ndarray, "dx"]:
         """The range of an entry over all conditions."""
-        return np.maximum(self.high.max(axis=0) - self.low.min(axis=0), 0.0)
+        return self._round(np.maximum(self.high.max(axis=0) - self.low.min(axis=0), 0.0))
+
+    def _round(self, motion: Float[np.ndarray, "dx"]) -> Float[np.ndarray, "dx"]:
+        size = np.maximum(np.abs(self.low), np.abs(self.high)).max(axis=0)
+        return np.where(motion > _ROUNDING * np.maximum(size, 1.0), motion, 0.0)
+
+
+def _find_ranges(motion: _Motion, built: Experiment) -> Float[np.ndarray, "dx"]:
+    """The range of each entry of the state that moves: the known one of a joint, or else as far as it was seen to move.
+
+    0 where nothing moves.
+    """
+    known = built.first.span
+    return np.where((motion.span > 0) & np.isfinite(known) & (known > 0), known, motion.span)
 
 
 def _find_spread(rollouts: Rollouts) -> Float[np.ndarray, "M dx"]:
@@ -131,18 +144,22 @@ def _check_spread(random: Rollouts, first: Rollouts, built: Experiment) -> Findi
     """The spread of the entry that spreads most, relative to its range, in the condition where that is least."""
     rule = "the first samples of a condition differ"
     motion = _Motion.of(random).join(_Motion.of(first))
-    moves = motion.span > 0
+    ranges = _find_ranges(motion, built)
+    moves = ranges > 0
+    known = moves & np.isfinite(built.first.span)
+    moves = known if known.any() else moves
     remedy = "raise the noise of the first controllers ([algorithm.controller])"
     if first.saturated.max() > _MANY:
         remedy = "bring the first controllers within the limits ([algorithm.controller.initial]), which clip them all"
     if not moves.any():
         return Finding(rule, "no entry of the state moves, whatever the actions", "let step apply the action")
-    share = _find_spread(first)[:, moves] / motion.span[moves]
+    spread = _find_spread(first)[:, moves]
+    share = spread / motion.span[moves]
     largest, m = share.max(axis=1), int(share.max(axis=1).argmin())
     if largest[m] > _FEW:
-        entry = np.flatnonzero(moves)[share[m].argmax()]
-        name = built.environment.state_entries[entry].name
-        return Finding(f"{rule}, by up to {largest[m]:.0%} of the range of {name}")
+        of_range = (spread / ranges[moves])[m]
+        name = built.environment.state_entries[np.flatnonzero(moves)[of_range.argmax()]].name
+        return Finding(f"{rule}, by up to {of_range.max():.1%} of the range of {name}")
     if largest[m] > _ALIKE:
         return Finding(rule, f"in condition {m} by at most {largest[m]:.1%} of what moves", remedy, Level.WARNING)
     weight = Level.WARNING if isinstance(built.config.algorithm, DistillationBase) else Level.FAILURE
@@ -160,16 +177,20 @@ def check_hold(quiet: Rollouts, others: Sequence[Rollouts], built: Experiment) -
     for rollouts in others:
         motion = motion.join(_Motion.of(rollouts))
     mechanics, entries = built.problem.mechanics, built.environment.state_entries
-    held = np.zeros(len(entries), dtype=bool)
-    held[slice(None) if mechanics is None else mechanics.position] = True
+    held = np.isfinite(built.first.span)
+    if mechanics is not None:
+        held[mechanics.position] = True
+    elif not held.any():
+        held[:] = True
     drift = np.where(quiet.mask[..., None], np.abs(quiet.states - quiet.states[:, :, :1]), 0.0).max(axis=(0, 1, 2))
-    size = max(np.abs(motion.low).max(), np.abs(motion.high).max())
-    moves = motion.span > _ROUNDING * size
-    share = np.where(held & moves, drift / np.where(moves, motion.span, 1.0), 0.0)
-    worst = int(share.argmax())
+    ranges = _find_ranges(motion, built)
+    far = held & (motion.span > 0) & (drift > _NEAR * ranges)
+    share = np.where(held & (ranges > 0), drift / np.where(ranges > 0, ranges, 1.0), 0.0)
+    moved = np.where(far, drift / np.where(far, motion.span, 1.0), 0.0)
+    worst = int(moved.argmax())
     rule = "without noise the first controllers hold the start"
-    if share[worst] <= _HELD:
-        return Finding(f"{rule}, within {share[worst]:.0%} of the range")
+    if moved[worst] <= _HELD:
+        return Finding(f"{rule}, within {share.max():.0%} of the range")
     name, unit, _ = entries[worst]
     distance = f"{drift[worst]:.3g} {unit}".strip()
     duration = built.horizon * built.environment.dt
@@ -177,7 +198,10 @@ def check_hold(quiet: Rollouts, others: Sequence[Rollouts], built: Experiment) -
     return Finding(
         rule,
         f"{name} moves by {distance} within {time}, {share[worst]:.0%} of its range",
-        "none is needed if the system moves by itself; else see [algorithm.controller.initial]",
+        "none is needed if the system moves by itself; else set algorithm.controller.initial.hold to the action that "
+        "keeps the start"
+        if isinstance(built.config.algorithm.controller.initial, HoldInitialConfig)
+        else 'none is needed if the system moves by itself; else choose algorithm.controller.initial.name = "hold"',
         Level.NOTE,
     )
 
@@ -209,7 +233,7 @@ def check_entries(random: Rollouts, first: Rollouts, built: Experiment) -> Itera
     if undriven.any():
         yield Finding(
             "the actions drive every entry of the state that moves",
-            f"no action changes {_list(built, undriven)}",
+            f"no action changes {_list(built, undriven, 'any of')}",
             "name the others in environment.state, unless the cost needs it",
             Level.WARNING,
         )
@@ -227,11 +251,11 @@ def _find_twins(trials: Sequence[Rollouts], among: Bool[np.ndarray, "dx"]) -> Bo
     return twins
 
 
-def _list(built: Experiment, chosen: Bool[np.ndarray, "dx"]) -> str:
+def _list(built: Experiment, chosen: Bool[np.ndarray, "dx"], several: str = "each of") -> str:
     """The names of some entries of the state."""
     names = [built.environment.state_entries[i].name for i in np.flatnonzero(chosen)]
     shown = names if len(names) <= 6 else [*names[:5], f"{len(names) - 5} others"]
-    return shown[0] if len(shown) == 1 else f"each of {', '.join(shown)}"
+    return shown[0] if len(shown) == 1 else f"{several} {', '.join(shown)}"
 
 
 def _suggest_state(built: Experiment, dropped: Bool[np.ndarray, "dx"]) -> str:

@@ -50,14 +50,14 @@ class Disturbed(Wrapper):
     """A batch environment with sensor noise, action noise, a delay and a rate limit of actions, and a random model.
 
     A command is the action that a controller wants, within the limits of the action space and of the rate. It takes
-    effect `delay` steps later, with noise; `info["action"]` is the command, because a controller knows no more.
+    effect `delay` steps later, with noise; `info["applied_action"]` is the command, because a controller knows no more.
     The returned states are measured, with noise; `info["state"]` are the true ones, from which the inner environment
     computes its reward, its ends and its success.
 
     The part `last_action` of the state holds the commands that a controller must remember: the newest max(1, delay),
     newest first. With it a delayed or rate-limited system is a Markov process. It has no noise. Before the first
-    command it holds the action that is in effect at the start: `info["action"]` of the inner `reset`, or else 0, or the
-    limit that is nearest to 0.
+    command it holds the action that is in effect at the start: `info["applied_action"]` of the inner `reset`, or else
+    0, or the limit that is nearest to 0.
 
     The noise of an episode depends on the `seed` of `reset` and its numbers in the option `episodes` alone, not on the
     batch, the time at which it runs, or the other disturbances. Without numbers there is no noise, and no random model.
@@ -140,7 +140,7 @@ class Disturbed(Wrapper):
             options.pop("condition", None)
             options["conditions"] = conditions
         states, info = self.env.reset(seed=seed, options=options)
-        begun = info.get("action", np.zeros_like(self._commands[:, 0]))
+        begun = info.get("applied_action", np.zeros_like(self._commands[:, 0]))
         self._commands[started] = np.clip(begun, self._low, self._high)[started, None]
         return self._measure(states, info, self._draw())
 
@@ -155,9 +155,9 @@ class Disturbed(Wrapper):
             applied = applied + size.action * draws[:, : len(self._low)]
         states, rewards, terminated, truncated, info = self.env.step(applied)
         if not size.blurs_actions:  # what the inner environment made of them, such as rounded numbers
-            commands = info.get("action", commands)
+            commands = info.get("applied_action", commands)
         self._commands = np.concatenate([commands[:, None], self._commands[:, :-1]], axis=1)
-        states, info = self._measure(states, {**info, "action": commands}, draws)
+        states, info = self._measure(states, {**info, "applied_action": commands}, draws)
         return states, rewards, terminated, truncated, info
 
     def _draw(self) -> Floats | None:

@@ -28,6 +28,9 @@ from gps.problem import Limits, Problem
 UNSTABLE = 3.0
 """Growth of a deviation in an episode of the probe, from which on a start may not hold itself."""
 
+DRIFT = 0.2
+"""In targets: a start that drifts farther without noise does not hold itself."""
+
 BETTER = 0.5
 """The full model is taken if its errors are below this share of the separate ones'."""
 
@@ -59,7 +62,7 @@ class Holding:
     """
 
     hold: Float[np.ndarray, "du"] | None = None
-    spread: float = 0.025
+    spread: float = 0.03
     noise: Float[np.ndarray, "du"] | None = None
     feedback: bool = True
 
@@ -70,23 +73,19 @@ class FirstControllers(NamedTuple):
     controllers: Controller
     hold: Float[np.ndarray, "M du"]
     noise: Float[np.ndarray, "du"]  # standard deviations, in units of action
+    span: Float[np.ndarray, "dx"]  # the range of each entry of the state; NaN where it is unknown
     drift: Float[np.ndarray, "dx"]  # of the state where nothing is added to the hold; NaN without a probe
     growth: tuple[float, float]  # largest |eigenvalue| of the model without and with feedback; NaN without a probe
     episodes: int = 0  # of the probe
     steps: int = 0
 
     @classmethod
-    def of(cls, controllers: Controller) -> "FirstControllers":
+    def of(cls, controllers: Controller, problem: Problem) -> "FirstControllers":
         """Controllers that were given, of which no probe knows anything."""
-        noise = np.sqrt(np.diagonal(np.asarray(controllers.covariance), axis1=2, axis2=3).mean(axis=(0, 1)))
-        dx = controllers.feedback.shape[-1]
-        return cls(
-            controllers,
-            np.full_like(controllers.feedforward[:, 0], np.nan),
-            noise,
-            np.full(dx, np.nan),
-            (np.nan, np.nan),
-        )
+        controllers = controllers.numpy()
+        noise = np.sqrt(np.diagonal(controllers.covariance, axis1=2, axis2=3).mean(axis=(0, 1)))
+        unknown = np.full_like(controllers.feedforward[:, 0], np.nan)
+        return cls(controllers, unknown, noise, find_spans(problem), np.full(problem.dx, np.nan), (np.nan, np.nan))
 
 
 def make_holding_controllers(
@@ -110,8 +109,8 @@ def make_holding_controllers(
     half = (high - low) / 2
     half = np.where(np.isfinite(half), half, 1.0)
     hold = choose_hold(problem.limits, holds if settings.hold is None else np.tile(settings.hold, (M, 1)))
-    spans = np.array([entry.span for entry in problem.state_entries] or [np.nan] * dx)
-    target = TOLERANCE * settings.spread * spans
+    span = find_spans(problem)
+    target = TOLERANCE * settings.spread * span
     entries = find_identified(problem.mechanics, dx)
     gain, noise = np.zeros((du, dx)), half / 2
     probe: Probe | None = None
@@ -135,14 +134,20 @@ def make_holding_controllers(
         np.tile(np.diag(noise**2), (M, T, 1, 1)),
     )
     if probe is None:
-        return FirstControllers(controllers, hold, noise, np.full(dx, np.nan), growth, 0, 0)
-    return FirstControllers(controllers, hold, noise, probe.drift, growth, probe.episodes, probe.steps)
+        return FirstControllers(controllers, hold, noise, span, np.full(dx, np.nan), growth)
+    return FirstControllers(controllers, hold, noise, span, probe.drift, growth, probe.episodes, probe.steps)
+
+
+def find_spans(problem: Problem) -> Float[np.ndarray, "dx"]:
+    """The range of each entry of the state; NaN where it is unknown."""
+    return np.array([entry.span for entry in problem.state_entries] or [np.nan] * problem.dx)
 
 
 def choose_hold(limits: Limits, holds: Float[np.ndarray, "M du"]) -> Float[np.ndarray, "M du"]:
     """The known holds within the limits; elsewhere zero, or the middle of a range that does not contain zero."""
     low, high = limits
-    neutral = np.where((low < 0.0) & (high > 0.0), 0.0, 0.5 * (low + high))
+    with np.errstate(invalid="ignore"):  # −∞ + ∞, where there is no range
+        neutral = np.where((low < 0.0) & (high > 0.0), 0.0, 0.5 * (low + high))
     neutral = np.where(np.isfinite(neutral), neutral, np.clip(0.0, low, high))
     return np.clip(np.where(np.isfinite(holds), holds, neutral), low, high)
 
@@ -168,8 +173,8 @@ def identify_model(
     farther it is from the start, measured in targets: there the system is less linear.
 
     Most starts hold themselves, and then each degree of freedom is fitted by itself: slow growth in a full model of a
-    short probe is an error of the fit. The full model is taken where it grows within an episode and predicts episodes
-    that it has not seen much better.
+    short probe is an error of the fit. The full model is taken where it grows within an episode, and the start drifts
+    without noise or the model predicts episodes that it has not seen much better.
     """
     x, after = probe.states[:, entries], probe.after[:, entries]
     prior, groups = np.eye(len(entries)), [np.array([i]) for i in range(len(entries))]
@@ -200,7 +205,9 @@ def identify_model(
 
     everything = np.ones(len(x), bool)
     model = fit(everything, True)
-    if find_growth(model.A) ** length < UNSTABLE or find_error(True) > BETTER * find_error(False):
+    drift = np.max(probe.drift[entries][known] / target[entries][known], initial=0.0)
+    grows = find_growth(model.A) ** length > UNSTABLE
+    if not (grows and (drift > DRIFT or find_error(True) < BETTER * find_error(False))):
         model = fit(everything, False)
     scale = np.concatenate([np.ones(len(entries)), half])
     return model._replace(B=model.B / half, covariance=model.covariance / np.outer(scale, scale))

@@ -75,6 +75,11 @@ class Progress(Callback):
             self._print(f"note: {note}")
         if change := describe_change(run.versions):
             self._print(f"note: {change}")
+        if run.first is not None and not len(run.iterations):
+            from gps.inspect.first import describe_first
+
+            for text in describe_first(run.first):
+                self._print(text)
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:
@@ -99,6 +104,10 @@ class Progress(Callback):
                 self._print(trouble, style="yellow")
         for text in describe_policy(record.policy):
             self._print(text)
+        if record.iteration == 0 and self.run is not None and self.run.first is not None:
+            from gps.inspect.first import describe_first_samples
+
+            self._print(f"{'':10}{describe_first_samples(self.run.first, record)}")
         if record.iteration + 1 == self._total:
             self._say("evaluating what was learned")
 

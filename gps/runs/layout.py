@@ -2,6 +2,7 @@
 
     runs/NAME/20300131T120000Z-seed0/
         run.json  experiment.toml  command.txt  versions.json  interface.json  SHA256SUMS      written once
+        first.npz                         the first controllers, and what the probe before them found
         source/                           the experiment's own files: task.py, modules and data beside it, the model
         metrics.csv                       a row for each iteration and condition: a view of the iterations
         iterations/000/ …                 one folder each
@@ -21,7 +22,7 @@ a name is the leftover of a killed process: it is ignored, and removed when the 
 `timing.npz`, `metrics.csv` and the checksums are byte for byte the same for equal runs.
 """
 
-FORMAT = 3
+FORMAT = 4
 """The version of the layout above."""
 
 INFO = "run.json"
@@ -29,6 +30,7 @@ SOURCE = "source"
 INTERFACE, VERSIONS = "interface.json", "versions.json"
 ITERATIONS = "iterations"
 LOCK = "run.lock"
+FIRST = "first.npz"
 METRICS, STATE, POLICY = "metrics.csv", "state.npz", "policy.npz"
 
 SIDES = {"local": "local.npz", "policy": "training.npz", "model": "model.npz", "planner": "planner.npz"}

@@ -22,6 +22,7 @@ from gps.runs.iterations import Iterations
 from gps.runs.layout import (
     CORE_FILES,
     EVALUATION_FILES,
+    FIRST,
     FORMAT,
     INFO,
     INTERFACE,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
     import numpy as np
 
     from gps.config import ExperimentConfig
+    from gps.first_controllers import FirstControllers
     from gps.linear_gaussian.types import Controller
     from gps.policies.interface import Interface
     from gps.policies.neural import NeuralPolicy
@@ -109,6 +111,7 @@ class Run:
         group: str = "",
         files: Sequence[Path] = (),
         interface: Interface | None = None,
+        first: FirstControllers | None = None,
     ) -> Run:
         """Make a new directory `out/name/group/<UTC time>-seed<k>`.
 
@@ -121,11 +124,13 @@ class Run:
             group: a folder of runs that belong together, such as those of a sweep; empty for none.
             files: those that the environment has read; see `BatchEnvironment.files`.
             interface: names, units and limits for `gps export`; None if they are unknown.
+            first: the first controllers; None where nothing is known of them.
 
         Raises:
             RunError: if it cannot be written.
         """
         from gps.config import replace_settings
+        from gps.storage.serialization import flatten, write_npz
 
         folder = (Path("runs") if out is None else Path(out)) / name / group
         now = datetime.now(UTC)
@@ -148,6 +153,8 @@ class Run:
                 write(fresh / VERSIONS, json.dumps(list_versions(), indent=2) + "\n")
                 if interface is not None:
                     write(fresh / INTERFACE, interface.to_json() + "\n")
+                if first is not None:
+                    write_npz(fresh / FIRST, flatten(first))
                 (fresh / ITERATIONS).mkdir()
                 write_sums(fresh)
                 path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
@@ -202,6 +209,25 @@ class Run:
             raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
         except (ValueError, KeyError, TypeError):
             raise RunError(f"{self.path / INTERFACE}: not what gps wrote") from None
+
+    @functools.cached_property
+    def first(self) -> FirstControllers | None:
+        """The first controllers, and what the probe before them found; None where nothing is known of them.
+
+        Raises:
+            RunError: if they are damaged.
+        """
+        from gps.first_controllers import FirstControllers
+        from gps.storage.serialization import CorruptFile, read_npz, unflatten
+
+        if not has_sum(self.path, FIRST):
+            return None
+        try:
+            return unflatten(FirstControllers, read_npz(check_file(self.path, FIRST)))
+        except Damage as damage:
+            raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
+        except CorruptFile as error:
+            raise RunError(f"{self.path / FIRST}: {error}") from None
 
     @property
     def versions(self) -> dict[str, str]:

@@ -29,6 +29,7 @@ from helpers.linear_system import (
 
 import gps
 from gps.algorithms.local.pilqr import MOST, PILQR, split_costs
+from gps.algorithms.local.replay import Replay
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.backend import jnp
 from gps.dynamics.mixture import MixturePrior
@@ -67,11 +68,11 @@ def test_with_an_exact_model_of_a_quadratic_problem_it_is_trajopt(constraint):
     model = one.fit(state, rollouts, 0)
     model = model._replace(dynamics=exact(model.dynamics))
 
-    noise = rollouts.actions  # the controller's mean is zero
-    residual, share = split_costs(model, state.controllers, rollouts, noise)
+    sampled = one.policy(state)
+    replay = Replay.of(rollouts, sampled.covariance, problem.limits)
+    residual, share = split_costs(model, state.controllers, rollouts, replay)
     np.testing.assert_allclose(residual, 0.0, atol=1e-10)
     assert (share < 1e-20).all()
-    sampled = one.policy(state)
     after, record = one.improve(state, sampled, rollouts, model)
     expected, reference = other.improve(other.begin(state.controllers, STARTS), sampled, rollouts, model)
     same(after.controllers, expected.controllers, rtol=1e-9, atol=1e-9)
@@ -163,7 +164,8 @@ def test_a_model_that_misses_more_than_there_is_explains_nothing(factor):
     rollouts = roll_out(algorithm.policy(state))
     model = algorithm.fit(state, rollouts, 0)
     wild = model._replace(dynamics=dataclasses.replace(model.dynamics, matrix=factor * model.dynamics.matrix))
-    residual, share = split_costs(wild, state.controllers, rollouts, rollouts.actions)
+    replay = Replay.of(rollouts, FIRST.covariance, algorithm.problem.limits)
+    residual, share = split_costs(wild, state.controllers, rollouts, replay)
     np.testing.assert_array_equal(share, MOST)
     np.testing.assert_allclose(residual[..., 0], model.sample_costs.sum(axis=2))
 

@@ -69,9 +69,10 @@ def test_a_fault_while_importing_names_the_clash(package, text, tmp_path):
     with pytest.raises(ConfigError, match="cannot be imported") as caught:
         find_spec("oldarms:Arm-v0")
     assert NAMED in str(caught.value)
-    (tmp_path / "task.py").write_text("import oldarms\n")
+    (tmp_path / "experiment").mkdir()  # not beside the package, which would be a module of its own then
+    (tmp_path / "experiment" / "task.py").write_text("import oldarms\n")
     with pytest.raises(ConfigError) as caught:
-        task_file.find(tmp_path / "task.py", "Arm", "environment.id")
+        task_file.find(tmp_path / "experiment" / "task.py", "Arm", "environment.id")
     assert NAMED in str(caught.value)
 
 

@@ -103,7 +103,14 @@ def test_activations_whole_and_by_actuator():
 
 
 @pytest.mark.parametrize(
-    "condition", [{}, {"qpos": {"hinge": 0.6}, "act": "rest"}, {"keyframe": "hover", "act": "rest"}]
+    "condition",
+    [
+        {},
+        {"qpos": {"hinge": 0.6}},
+        {"qpos": {"hinge": 0.6}, "act": "rest"},
+        {"keyframe": "hover"},
+        {"keyframe": "hover", "act": "rest"},
+    ],
 )
 def test_a_servo_at_rest_holds_its_joint_against_gravity(condition):
     mjcf = SCENE if "keyframe" in condition else STILL
@@ -113,6 +120,24 @@ def test_a_servo_at_rest_holds_its_joint_against_gravity(condition):
     for _ in range(100):
         state, *_ = env.step(np.zeros((1, 3)))
     assert state[0, 0] == pytest.approx(part["qpos"][0, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize(("angle", "held"), [(0.8, True), (0.0, False)])
+def test_a_motor_holds_its_joint_as_far_as_it_can(angle, held):
+    """Gravity pulls with m g l cos(angle): the motor's 1 N m is too weak where that is more."""
+    mjcf = """
+    <mujoco>
+      <worldbody>
+        <body><joint name="hinge" axis="0 -1 0"/><geom size="0.1" pos="0.3 0 0" mass="0.4"/></body>
+      </worldbody>
+      <actuator><motor joint="hinge" ctrllimited="true" ctrlrange="-1 1"/></actuator>
+    </mujoco>
+    """
+    env = MujocoEnv(1, mjcf=mjcf, state=["qpos", "qvel"])
+    env.reset(options={"condition": {"qpos": [angle]}})
+    needed = 0.4 * 9.81 * 0.3 * np.cos(angle)
+    assert (needed < 1) == held
+    np.testing.assert_allclose(env.holding_action(0), [min(needed, 1.0)], atol=1e-6)
 
 
 def test_rest_stays_within_the_limits_of_the_activation():

@@ -121,7 +121,7 @@ def test_entries_are_named_after_their_part():
 
 def test_names_and_units_of_a_state():
     env = MujocoEnv(1, mjcf=ARM, state=STATE)
-    entries = dict(env.state_entries)
+    entries = {entry.name: entry.unit for entry in env.state_entries}
     box = [f"qpos:box[{i}]" for i in range(7)]
     assert [entry.name for entry in env.state_entries] == [
         *box, *(f"qpos:ball[{i}]" for i in range(4)), "qpos:rail", "qpos:elbow", "qpos[13]",
@@ -155,7 +155,8 @@ def test_the_name_of_an_entry_is_a_part_with_the_same_values():
 
 
 def test_names_and_units_of_actions():
-    assert MujocoEnv(1, mjcf=ARM, state=["qpos"]).action_entries == (
+    entries = MujocoEnv(1, mjcf=ARM, state=["qpos"]).action_entries
+    assert [(entry.name, entry.unit) for entry in entries] == [
         ("push", "N"),
         ("elbow", "N m"),  # the joint's name: the actuator has none
         ("geared", ""),  # in units of 20 N m
@@ -168,7 +169,7 @@ def test_names_and_units_of_actions():
         ("strong", ""),
         ("thrust", "N"),
         ("tip", "N m"),
-    )
+    ]
 
 
 def test_actuators_without_a_unique_name_are_numbered():
@@ -210,7 +211,7 @@ class Still(VectorEnv, BatchEnvironment):
 @pytest.mark.parametrize(
     ("kind", "missing"),
     [
-        (Bare, r"`observation_layout`, .*`dt`, .*`state_entries`, .*`rest`, `snapshot`"),
+        (Bare, r"`observation_layout`, .*`dt`, .*`state_entries`, .*`rest`, `holding_action`, `snapshot`"),
         (Unlaid, "`state_layout`"),
         (Still, "`reset`, `step`"),
     ],

@@ -125,7 +125,7 @@ def test_a_urdf_with_position_servos_goes_where_it_is_told():
 
 def test_velocity_servos_on_chosen_joints():
     env = MujocoEnv(1, mjcf=URDF, actuators={"kind": "velocity", "kv": 5, "range": [-1, 1], "joints": ["j2"]})
-    assert env.action_entries == (("j2", "m/s"),)
+    assert [(entry.name, entry.unit) for entry in env.action_entries] == [("j2", "m/s")]
     np.testing.assert_array_equal(env.single_action_space.high, [1])
 
 

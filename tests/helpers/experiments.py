@@ -14,7 +14,7 @@ TO_THE_RIGHT = ({"name": "quadratic", "on": "qpos", "target": [1.0, 0.0]}, {"nam
 
 POINT_MASS = {
     "environment": {"id": "gps/PointMass-v0", "horizon": 12, "conditions": [{}, {"qpos": [0.6, 0.2]}]},
-    "algorithm": {"iterations": 2, "samples": 3},
+    "algorithm": {"iterations": 2, "samples": 3, "controller": {"initial": {"name": "lqr"}}},
     "cost": TO_THE_RIGHT,
 }  # dx = 4, du = 2
 

@@ -95,6 +95,26 @@ def advance(algorithm, state, change=lambda rollouts: rollouts, seed=0, **option
     return improve(algorithm, state, rollouts, seed)
 
 
+def play_again(dynamics, cost, controllers, rollouts, covariance, low=-np.inf, high=np.inf):
+    """The costs (M, N, T) of the samples played again in the dynamics, by hand.
+
+    Args:
+        covariance: (M, T, du, du), of the controllers that were sampled.
+    """
+    (M, N, T), dx = rollouts.mask.shape, rollouts.states.shape[-1]
+    costs = np.zeros((M, N, T))
+    for m, n in np.ndindex(M, N):
+        x = rollouts.states[m, n, 0]
+        for t in range(T):
+            xi = np.linalg.solve(np.linalg.cholesky(covariance[m, t]), rollouts.noise[m, n, t])
+            u = controllers.feedback[m, t] @ x + controllers.feedforward[m, t]
+            u = np.clip(u + np.linalg.cholesky(controllers.covariance[m, t]) @ xi, low, high)
+            z = np.concatenate([x, u])
+            costs[m, n, t] = 0.5 * z @ cost.hessian[m, t] @ z + cost.gradient[m, t] @ z + cost.constant[m, t]
+            x = dynamics.matrix[m, t] @ z + dynamics.offset[m, t] if t + 1 < T else np.full(dx, np.nan)
+    return costs
+
+
 def learn(algorithm, iterations, samples=N, ends=None, first=FIRST):
     """The state after some iterations, and their records."""
     state, records = algorithm.begin(first, STARTS), []

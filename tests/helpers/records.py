@@ -108,6 +108,7 @@ def record(
         last=Change(unknown, unknown) if iteration == 0 else Change(-rng.random(M), -rng.random(M)),
         entropy=rng.normal(size=M),
         predicted=-rng.random(M),
+        trust=rng.random(M),
     )
     return IterationRecord(
         iteration=iteration,

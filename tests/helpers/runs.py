@@ -46,7 +46,7 @@ def make_run(
     """A run; `change` alters its records, `sizes` are M, N, T, dx and du."""
     source = folder / "e"
     source.mkdir(exist_ok=True)
-    conditions = ", ".join("{}" for _ in range(sizes.get("M", 2)))
+    conditions = ", ".join(f"{{ qpos = [{i}.0, {i}.0] }}" for i in range(sizes.get("M", 2)))
     described = config("description=A <made-up> run.", f"environment.conditions=[{conditions}]", *overrides)
     run = Run.create(folder / "runs", "e", 1, described, source, "gps run e", layout)
     with run:

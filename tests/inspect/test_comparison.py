@@ -133,6 +133,15 @@ def test_what_only_one_kind_has_is_not_named_beside_its_name(tmp_path):
     ]
 
 
+def test_other_defaults_are_not_named_beside_the_name_that_brings_them(tmp_path):
+    make(tmp_path, 0)
+    make(tmp_path, 0, "algorithm.name=pi2")  # another default of step_multiplier.max
+    assert [group.label for group in compare([tmp_path / "runs"]).groups] == ["name=trajopt", "name=pi2"]
+    make(tmp_path, 0, "algorithm.name=pi2", "algorithm.step_multiplier.max=1.5")
+    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
+    assert [label.partition("max=")[2] for label in labels] == ["2", "1", "1.5"]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -160,6 +160,18 @@ def test_an_inactive_bound_gives_the_maximum_entropy_controller(constraint):
         np.testing.assert_allclose(result.controller.covariance[m], Sigma, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("factor", [1.03, 1.1])
+def test_a_bound_a_little_above_the_optimum_is_found_inactive_soon(factor):
+    """There KL hardly answers to eta any more, and the secant must not creep."""
+    problem = stack(*(lqr(*SIZES[0], T=T, seed=seed) for seed in (0, 1)))
+    free = solve(problem, 1e6, 1e-2)
+    bound = factor * np.asarray(free.kl).mean(axis=1)
+    result = solve(problem, bound, 1e-2, tolerance=1e-2)
+    assert result.statuses == [Status.BOUND_INACTIVE] * 2
+    assert (np.asarray(result.evaluations) <= 15).all()
+    assert_same_controller(result.controller, free.controller, 1e-9)
+
+
 def test_repeated_updates_keep_their_entropy():
     """With alpha > 0 they end at the maximum-entropy controller; without it the entropy falls without end."""
     one = lqr(*SIZES[0], T=T, seed=0)

@@ -23,9 +23,10 @@ The step rule
 -------------
 The multiplier of ε follows the predicted and the actual change of the cost. p_k is the local controller with which
 iteration k begins (made by the C-step of iteration k − 1), π_k the global policy with which it begins (made by the
-S-step of k − 1). Let L_k(q) be the expected cost of q under the local dynamics and the cost expansion of iteration k,
-and J_k(q) the mean cost of the samples of iteration k if q is what was sampled, else L_k(q), with π_k linearised around
-the samples. What iteration k − 1 predicted, and what iteration k finds:
+S-step of k − 1). Let L_k(q) be the cost of q where the local dynamics and the cost expansion of iteration k play its
+samples again (`gps.algorithms.local.replay`), and J_k(q) the mean cost of the samples of iteration k if q is what was
+sampled, else L_k(q), with π_k linearised around the samples. What iteration k − 1 predicted, and what iteration k
+finds:
 
               predicted                          actual
     classic   L_{k−1}(p_k) − L_{k−1}(p_{k−1})    J_k(p_k) − J_{k−1}(p_{k−1})

@@ -27,7 +27,7 @@ from gps.algorithms.local.base import (
     marginals,
 )
 from gps.algorithms.local.replay import Replay
-from gps.algorithms.local.verdict import UpdateResult, choose, judge_update
+from gps.algorithms.local.verdict import OPTIMAL, UpdateResult, choose, judge_update
 from gps.backend import jax
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
@@ -112,9 +112,11 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
             replayed: L̂ of what was sampled.
         """
         alpha = problem.alpha
+        rewards = rollouts.rewards[rollouts.mask]
+        flat = self.problem.reward is not None and rewards.size > 0 and rewards.min() == rewards.max()
         return judge_update(
             rollouts,
-            new.status,
+            np.where(flat & np.isin(new.status, OPTIMAL), Status.FLAT_REWARD, new.status),
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,

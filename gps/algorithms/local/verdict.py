@@ -14,8 +14,14 @@ from gps.status import Status
 
 Tree = TypeVar("Tree")
 
+OPTIMAL = (Status.OK, Status.BOUND_INACTIVE)
+"""The search for the update ended as intended."""
+
 MOST_TRUST = 1.0
 """Where the replayed cost of the samples is farther from their own than this share of it, the model is wrong."""
+
+MOST_CLIPPED = 0.5
+"""If the limits change more than this share of the actions, a warning says so."""
 
 ABSURD = 10.0
 """A prediction or a temperature of more than this many times the cost of an episode means nothing."""
@@ -60,12 +66,13 @@ def judge_update(
     """
     status, usable = judge(status, (new[0], finite), rollouts.counted)
     unknown = np.full(len(status), np.nan)
+    absurd = np.zeros(len(status), bool)
     if trust is not None and size is not None:
-        status = np.where(
-            find_absurd(predicted, trust, size, search) & (status != Status.SAMPLES_DROPPED) & usable,
-            Status.UNTRUSTED,
-            status,
-        )
+        absurd = find_absurd(predicted, trust, size, search)
+    for code, found in find_poor_samples(rollouts).items():
+        status = np.where(np.isin(status, OPTIMAL) & found, code, status)
+    lost = np.isin(status, (Status.SAMPLES_DROPPED, Status.NONE_WHOLE))
+    status = np.where(absurd & usable & ~lost, Status.UNTRUSTED, status)
     controllers, planned = choose(usable, new, old)
     return UpdateResult(
         controllers,
@@ -77,6 +84,16 @@ def judge_update(
         usable,
         tuple(make_messages(status, rollouts, details)),
     )
+
+
+def find_poor_samples(rollouts: Rollouts) -> dict[Status, Bool[np.ndarray, "M"]]:
+    """True where the samples of a condition say little, by the status that says why."""
+    both = np.concatenate([rollouts.states, rollouts.actions], axis=-1)
+    several = rollouts.mask.shape[1] > 1
+    return {
+        Status.CLIPPED: rollouts.saturated > MOST_CLIPPED,
+        Status.ALIKE: np.array([several and bool((one == one[:1]).all()) for one in both]),
+    }
 
 
 def find_absurd(

@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from gps.environments.contract import Bools, Floats
 from gps.environments.mujoco.conditions import Condition
+from gps.environments.mujoco.entries import name_state
 from gps.environments.mujoco.env import MujocoEnv
+from gps.environments.mujoco.mechanics import find_mechanics
 from gps.environments.mujoco.names import identify, suggest
 from gps.environments.mujoco.stages import STAGE_ACC, STAGE_NONE
 from gps.environments.mujoco.starts import Start
@@ -118,6 +120,8 @@ class GymnasiumMujocoEnv(MujocoEnv, abc.ABC):
                 threads=threads,
                 max_episode_steps=self.spec.max_episode_steps if max_episode_steps == "default" else max_episode_steps,
             )
+        if (whole := self._find_joints()) is not None:
+            self._reveal_joints(*whole)
 
     # -- to be defined ---------------------------------------------------------------------------------------
 
@@ -201,6 +205,36 @@ class GymnasiumMujocoEnv(MujocoEnv, abc.ABC):
         self._place = np.array(self.place())
         self.velocity = np.zeros_like(self._place)
         return {"observation": self._original}
+
+    def _find_joints(self) -> tuple[int, int] | None:
+        """Where the state, if it is the whole observation, holds all positions and all velocities; None if it does not.
+
+        Nobody lists them: numbers that occur nowhere else show where they go.
+        """
+        nq, nv = self.model.nq, self.model.nv
+        if list(self.state_layout) != ["observation"] or nq != nv:
+            return None
+        before = self._qpos[0].copy(), self._qvel[0].copy()
+        marks = 0.1 + np.arange(nq + nv) / np.pi
+        self._qpos[0], self._qvel[0] = marks[:nq], marks[nq:]
+        seen = np.concatenate(self.observation(), axis=1)[0]
+        self._qpos[0], self._qvel[0] = before
+        windows = np.lib.stride_tricks.sliding_window_view(seen, min(nq, len(seen)))
+        places = [np.flatnonzero((windows == part).all(axis=1)) for part in (marks[:nq], marks[nq:])]
+        return None if not all(len(place) for place in places) else (int(places[0][0]), int(places[1][0]))
+
+    def _reveal_joints(self, position: int, velocity: int) -> None:
+        """Say which entries of the observation are the positions and the velocities."""
+        whole = {"qpos": slice(0, self.model.nq), "qvel": slice(self.model.nq, 2 * self.model.nq)}
+        known = name_state(self.model, whole, {part: part for part in whole}, {})
+        entries = list(self._state_entries)
+        for first, part in ((position, whole["qpos"]), (velocity, whole["qvel"])):
+            for i, entry in enumerate(known[part]):
+                entries[first + i] = entry._replace(name=entries[first + i].name)
+        self._state_entries = tuple(entries)
+        nv = self.model.nv
+        places = {"qpos": slice(position, position + nv), "qvel": slice(velocity, velocity + nv)}
+        self.mechanics = find_mechanics(self.model, places, self.dt)
 
     def _record_start(self, ids: NDArray[np.int32]) -> None:
         self.contact_forces[ids] = 0.0  # as after `mj_resetData`

@@ -92,6 +92,8 @@ class Conditions:
             start = replace(make_start(model, self.keyframe), qpos=qpos.copy(), qvel=qvel.copy())
         self._read_joints("qpos", condition.get("qpos", {}), start.qpos)
         self._read_joints("qvel", condition.get("qvel", {}), start.qvel)
+        if start.resting:
+            start.act[:] = find_resting_activations(model, start.qpos)
         for name in _read_mapping(condition, "model"):
             for key, value in _read_mapping(condition["model"], name).items():
                 _, rows, numbers = edit = self._read_edit(name, key, value)

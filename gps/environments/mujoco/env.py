@@ -315,7 +315,7 @@ class MujocoEnv(VectorEnv[Floats, Floats, NDArray[Any]], BatchEnvironment):
         states = self._states = self._divergence.keep_last(self._state.read(), self._states)
         self._observing = observing
         self._held[ids] = self.at_goal(states)[ids]
-        return states.copy(), {**self._report_success(), "action": self._ctrl.copy(), **self._observe()}
+        return states.copy(), {**self._report_success(), "applied_action": self._ctrl.copy(), **self._observe()}
 
     def step(self, actions: ArrayLike) -> tuple[Floats, Floats, Bools, Bools, dict[str, Any]]:
         """Apply the actions for one control period.

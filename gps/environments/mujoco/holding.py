@@ -35,7 +35,7 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
             value, and its control is zero.
 
     Returns:
-        The action; None if the actuators are too weak to hold the pose.
+        The action; None if the actuators are too weak, or MuJoCo finds no forces in this pose.
     """
     data.qvel[:] = 0.0
     start = np.array(data.act)

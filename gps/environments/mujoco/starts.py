@@ -26,6 +26,7 @@ class Start:
         qpos: (nq,) positions.
         qvel: (nv,) velocities.
         act: (na,) activations.
+        resting: True if they are those with which the servos are at rest in `qpos`.
         mocap_pos, mocap_quat: (nmocap, 3) and (nmocap, 4), the poses of the mocap bodies.
         edits: changes of the model in order: field, rows, values.
     """
@@ -34,6 +35,7 @@ class Start:
     qpos: Floats
     qvel: Floats
     act: Floats
+    resting: bool
     mocap_pos: Floats
     mocap_quat: Floats
     edits: list[tuple[str, int | slice, Floats]] = field(default_factory=list)
@@ -79,6 +81,6 @@ def make_start(model: mujoco.MjModel, keyframe: int) -> Start:
         bodies = bodies[np.argsort(model.body_mocapid[bodies])]
         qpos, qvel, act = model.qpos0, np.zeros(model.nv), np.zeros(model.na)
         places, turns = model.body_pos[bodies], model.body_quat[bodies]
-    if not act.any():  # MuJoCo fills in zeros where a keyframe has none
+    if resting := not act.any():  # MuJoCo fills in zeros where a keyframe has none
         act = find_resting_activations(model, qpos)
-    return Start(keyframe, np.array(qpos), np.array(qvel), np.array(act), np.array(places), np.array(turns))
+    return Start(keyframe, np.array(qpos), np.array(qvel), np.array(act), resting, np.array(places), np.array(turns))

@@ -99,7 +99,7 @@ def _find_differing(members: Sequence[Member]) -> dict[str, list[str]]:
     """Return, for each experiment, the settings that define its groups.
 
     These are the experiment itself, if there are several, and the settings that differ between its runs, except those
-    that exist only in some kinds of a table and follow from the table's `name`.
+    that exist only in some kinds of a table, or have other defaults there, and follow from the table's `name`.
     """
     by_name: dict[str, list[Member]] = {}
     for member in members:
@@ -114,8 +114,12 @@ def _find_differing(members: Sequence[Member]) -> dict[str, list[str]]:
 
 
 def _is_implied(key: str, differing: Sequence[str], members: Sequence[Member]) -> bool:
-    """True if some members lack the key and the `name` of an enclosing table determines the value of each member."""
-    if all(key in member.settings for member in members):
+    """True if the `name` of an enclosing table determines the value of each member.
+
+    Some members lack the key, or all have the default of their kind: a value that was chosen does not follow.
+    """
+    lacking = any(key not in member.settings for member in members)
+    if not lacking and not all(key in member.usual for member in members):
         return False
     parts = key.split(".")
     around = {".".join([*parts[:n], "name"]) for n in range(1, len(parts))} & set(differing) - {key}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gps.config.section import Section
 from gps.errors import RunError
 from gps.inspect.statistics import Curve
 from gps.metrics import Row, make_evaluation_rows
@@ -47,6 +48,7 @@ class Member:
     path: Path
     seed: int
     settings: Mapping[str, Any]  # dotted key -> value, including the experiment's name
+    usual: frozenset[str]  # the keys of those that have the default of their table's kind
     cost: Curve  # sum of an episode's costs
     success: Curve | None  # share of the samples; None if the environment does not report success
     returns: Curve | None  # sum of an episode's rewards; None if all are zero
@@ -105,6 +107,7 @@ def read_member(run: Run) -> Member:
         path=run.path,
         seed=run.seed,
         settings=_collect_settings(run),
+        usual=frozenset(_find_usual(run.config)),
         cost=Curve(steps, np.array([np.mean([item.cost for item in row]) for row in rows])),
         success=_make_curve(steps, [_compute_share(row) for row in rows]),
         returns=Curve(steps, returns) if rewarded else None,
@@ -148,6 +151,16 @@ def _compute_return(rollouts: Rollouts) -> float:
 def _collect_settings(run: Run) -> dict[str, Any]:
     # The files may hold the cost, the environment or the model.
     return {EXPERIMENT: run.name, **_flatten(run.config.model_dump()), "files": run.kept.digest[:8]}
+
+
+def _find_usual(section: Section, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a table, and of the tables in it, that have the default of the table's kind."""
+    for name, field in type(section).model_fields.items():
+        value, key = getattr(section, name), f"{prefix}{field.alias or name}"
+        if isinstance(value, Section):
+            yield from _find_usual(value, f"{key}.")
+        elif value == field.default:
+            yield key
 
 
 def _flatten(value: Any, key: str = "") -> dict[str, Any]:

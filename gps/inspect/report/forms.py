@@ -102,6 +102,7 @@ class Facts:
     players: dict[str, Role]  # by the value of a `Player`
     evaluation: list[StartScore]  # of what was learned, from the conditions; empty before the evaluation
     conditions: list[str]  # in words
+    first: list[str]  # what the probe and the first samples found, in words
     policy: PolicyFacts | None
     environment: str
     experiment: str  # TOML
@@ -122,6 +123,7 @@ class LocalPiece:
     kl_steps: Packed  # (M, T, 1), nats
     eta: Numbers
     trace: list[list[list[Number]]]  # η and KL of each evaluation; KL None: no controller
+    trust: Numbers  # |L̂ − J| / |J|: how far the model's cost of the samples is from their own
     entropy: Numbers  # nats, mean over time
     multiplier: Numbers
     fitted: bool  # True if there are fitted dynamics

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gps.config.algorithm import PluginAlgorithmConfig
+from gps.inspect.first import describe_first, describe_first_samples
 from gps.inspect.iteration import search_trace
 from gps.inspect.report.forms import (
     Axes,
@@ -88,6 +89,7 @@ def _make_local_piece(
         kl_steps=pack(np.asarray(local.search.kl)[:, steps, None]),
         eta=round_numbers(np.asarray(local.search.eta).reshape(M, -1).max(axis=1)),
         trace=[round_numbers(search_trace(local, m)) for m in range(M)],
+        trust=round_numbers(local.trust),
         entropy=round_numbers(local.entropy),
         multiplier=round_numbers(local.multiplier),
         fitted=local.dynamics is not None,
@@ -187,6 +189,7 @@ def collect_facts(run: Run, first: IterationRecord | None) -> Facts:
         players={player.value: Role.of(player) for player in Player},
         evaluation=_make_scores(run.evaluation_rows()),
         conditions=[_format_condition(condition) for condition in config.environment.conditions],
+        first=_describe_beginning(run, first),
         policy=None if first is None or first.policy is None else _collect_policy_facts(run, first.policy.teacher),
         environment=config.environment.id or str(config.environment.mjcf),
         experiment=config.to_toml(),
@@ -194,6 +197,13 @@ def collect_facts(run: Run, first: IterationRecord | None) -> Facts:
         versions=json.loads((run.path / "versions.json").read_text(encoding="utf-8")),
         axes=None if first is None else _describe_axes(run, first),
     )
+
+
+def _describe_beginning(run: Run, first: IterationRecord | None) -> list[str]:
+    if run.first is None:
+        return []
+    said = describe_first(run.first)
+    return said if first is None else [*said, describe_first_samples(run.first, first)]
 
 
 def _collect_policy_facts(run: Run, teacher: Player) -> PolicyFacts:

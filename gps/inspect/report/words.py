@@ -164,6 +164,7 @@ def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Remark]) ->
         return [f"{facts.name}, seed {facts.seed}: no iteration has been written yet."]
     text = [
         _describe_size(facts.axes, pieces),
+        *(f"{said[0].upper()}{said[1:]}." for said in facts.first),
         _describe_end(facts, len(pieces)),
         _describe_cost(pieces),
         _describe_success(facts, pieces[-1]),
@@ -183,7 +184,7 @@ def _describe_size(axes: Axes, pieces: Sequence[Piece]) -> str:
     sizes, last = axes.sizes, pieces[-1]
     seconds = sum(sum(value or 0.0 for value in item.seconds) for item in pieces)
     return (
-        f"{_pluralize(sizes.M, 'condition')}, {_pluralize(sizes.N, 'sample')} of each, {sizes.T} time steps: "
+        f"{_pluralize(sizes.M, 'condition')}, {_pluralize(last.samples, 'sample')} of each, {sizes.T} time steps: "
         f"{_pluralize(last.episodes, 'episode')} and {last.steps:,} environment steps "
         f"in {_pluralize(len(pieces), 'iteration')}, {seconds:.1f} s."
     )
@@ -331,6 +332,8 @@ def _describe_update(local: LocalPiece, m: int) -> list[str]:
     text = []
     if (error := local.model_error[m]) is not None:
         text.append(f"The last iteration's model missed these steps by {100 * error:.0f} % of the samples' spread.")
+    if (trust := local.trust[m]) is not None:
+        text.append(f"Its own model reproduces the cost of the samples to {100 * trust:.2g} %.")
     kl, bound, eta = local.kl[m], local.bound[m], local.eta[m]
     if kl is not None and bound is not None:
         evaluations = _pluralize(len(local.trace[m]), "evaluation")
