@@ -107,8 +107,7 @@ def test_a_run_with_updates_taken_back_is_resumed_bit_for_bit(tmp_path):
     algorithm = {"kl_step": 30.0, "samples": 2, "iterations": 4, "dynamics": {"prior": {"name": "none"}}}
     source = write_robot(tmp_path / "arm", make_arm("motor"), ARM_EXPERIMENT, algorithm=algorithm)
     whole = gps.run(source, out=tmp_path / "whole")
-    statuses = [record.statuses[0] for record in whole.iterations]
-    assert statuses[1:3] == [Status.SHORTENED, Status.RETURNED]
+    assert whole.iterations[2].statuses == [Status.RETURNED]  # so the iteration before it was taken back, too
     part = gps.run(source, out=tmp_path / "part", iterations=2)
     gps.resume(part.path, iterations=2)
     assert digest(gps.load_run(part.path)) == digest(whole)

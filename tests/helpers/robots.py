@@ -96,7 +96,7 @@ ARM_EXPERIMENT = {
         "mjcf": "robot.xml", "frame_skip": 5, "horizon": 50, "conditions": [{"qpos": list(POSE)}],
         "state": ["qpos", "qvel", "site_position:tool-goal"],
     },
-    "algorithm": {"iterations": 6, "samples": 5},
+    "algorithm": {"iterations": 8, "samples": 5},
     "cost": ({"name": "distance", "on": "site_position:tool-goal"},),
 }  # fmt: skip
 """Bring the arm's tool to its goal within a second."""
