@@ -20,9 +20,6 @@ _STEADY = {
 _RIDGE = 1e-9
 """Of the least squares, relative to the largest singular value: it shares a force among redundant actuators."""
 
-_LOST = 1e-3
-"""Where the limits cost more of the forces than this share, the actuators are too weak."""
-
 
 def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
     """The action (nu,) that accelerates a simulation least, from rest in this pose.
@@ -35,7 +32,7 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
             value, and its control is zero.
 
     Returns:
-        The action; None if the actuators are too weak, or MuJoCo finds no forces in this pose.
+        The action, at its limit where an actuator is too weak; None if MuJoCo finds no forces in this pose.
     """
     data.qvel[:] = 0.0
     start = np.array(data.act)
@@ -52,7 +49,7 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
 
 
 def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
-    """The action (nu,) whose forces balance gravity and all passive and constraint forces; None if it is too strong.
+    """The action (nu,) whose forces balance gravity and all passive and constraint forces; None if there are none.
 
     The force of an actuator is affine in its control (or in an activation that has come to rest), so the balance is a
     least-squares problem within the limits. What the actuators cannot reach (an unactuated joint) stays unbalanced.
@@ -80,10 +77,7 @@ def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
     scale[scale == 0.0] = 1.0
     rows = np.concatenate([effect / scale, _RIDGE * np.eye(model.nu)])
     forces = np.concatenate([wanted - rest, np.zeros(model.nu)])
-    found = lsq_linear(rows, forces, (low * scale, high * scale)).x
-    free = np.linalg.lstsq(rows, forces, rcond=None)[0]
-    lost = np.linalg.norm(rows @ (found - free))
-    return found / scale if lost <= _LOST * np.linalg.norm(rows @ free) + 1e-12 else None
+    return lsq_linear(rows, forces, (low * scale, high * scale)).x / scale
 
 
 def _set_controls(model: mujoco.MjModel, data: mujoco.MjData, start: Floats, control: Floats) -> None:
