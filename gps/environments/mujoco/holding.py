@@ -17,6 +17,9 @@ _STEADY = {
 }
 """Activation dynamics whose activation comes to rest at the control."""
 
+_WORTHWHILE = 0.9
+"""An action must lower the acceleration to this share of that without any."""
+
 _RIDGE = 1e-9
 """Of the least squares, relative to the largest singular value: it shares a force among redundant actuators."""
 
@@ -24,8 +27,8 @@ _RIDGE = 1e-9
 def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
     """The action (nu,) that accelerates a simulation least, from rest in this pose.
 
-    It is the balance of forces (see `_balance`), or the controls of a keyframe with this pose if these accelerate less:
-    a walking robot, whose contacts hold it, may have better ones than the balance.
+    It is the balance of forces (see `_balance`), or the controls of a keyframe with this pose, or nothing at all, whatever
+    accelerates least: a walking robot, whose contacts hold it, may have better ones than the balance.
 
     Args:
         model, data: copies of a simulation, which are changed. An activation that integrates its control keeps its
@@ -39,13 +42,18 @@ def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | 
     balance = _balance(copy.copy(model), data)
     poses = [key for key in range(model.nkey) if np.allclose(model.key_qpos[key], data.qpos, atol=1e-9)]
     known = [np.array(model.key_ctrl[key]) for key in poses if model.key_ctrl[key].any()]
-    candidates = [action for action in (balance, *known) if action is not None]
+    limited = model.actuator_ctrllimited.astype(bool)
+    nothing = np.where(limited, np.clip(0.0, *model.actuator_ctrlrange.T), 0.0)
+    candidates = [nothing, *(action for action in (balance, *known) if action is not None)]
     acceleration = []
     for action in candidates:
         _set_controls(model, data, start, action)
         mujoco.mj_forward(model, data)
         acceleration.append(np.linalg.norm(data.qacc))
-    return min(zip(acceleration, candidates, strict=True), key=lambda pair: pair[0])[1] if candidates else None
+    if not np.isfinite(acceleration).any():
+        return None
+    acceleration[0] *= _WORTHWHILE
+    return candidates[int(np.nanargmin(acceleration))]
 
 
 def _balance(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
