@@ -367,7 +367,7 @@ def test_the_held_action_and_the_probe_are_told(tmp_path):
     (tmp_path / "slider.xml").write_text(model)
     lines = dict(line.split(maxsplit=1) for line in gps.check(tmp_path).summary)
     assert lines["hold"] == "x: 0.8, from the model"
-    assert lines["first"].startswith("probe: ") and " short episodes, " in lines["first"]
+    assert lines["first"].startswith("a probe of ") and " short episodes (" in lines["first"]
     given = gps.check(tmp_path, ["algorithm.controller.initial.hold=[0.5]"])
     assert "hold          x: 0.5, as given" in given.summary
     (tmp_path / "slider.xml").write_text(model.replace("-4 0 0", "-9.81 0 0"))

@@ -43,8 +43,9 @@ def describe_first_samples(first: FirstControllers, record: IterationRecord) -> 
     if known.any() and rollouts.mask.shape[1] > 1 and rollouts.mask.all():
         spread = rollouts.states[..., known].std(axis=1, ddof=1).max(axis=1).mean(axis=0) / first.span[known]
         parts.append(f"positions spread over {np.exp(np.log(np.maximum(spread, 1e-12)).mean()):.1%} of their ranges")
-    if record.local is not None and np.isfinite(record.local.trust).any():
-        parts.append(f"the model's cost of them is off by {np.nanmax(record.local.trust):.1%}")
+    local = record.local
+    if local is not None and local.dynamics is not None and np.isfinite(local.trust).any():
+        parts.append(f"the model's cost of them is off by {np.nanmax(local.trust):.1%}")
     return "first samples: " + ", ".join(parts)
 
 

@@ -137,7 +137,8 @@ def test_gps_check_finds_nothing_wrong(case):
     assert [str(finding) for finding in examination.findings if not finding.ok] == []
     assert examination.ok
     names = [finding.rule for finding in examination.findings]
-    assert names[-ALGORITHM_RULES].startswith("one iteration can be made; the first costs are ")
+    (made,) = [k for k, name in enumerate(names) if name.startswith("one iteration can be made; the first costs are ")]
+    assert len(names) - made >= ALGORITHM_RULES
 
 
 def test_three_iterations_are_one_and_two_resumed_bit_for_bit(case):

@@ -265,7 +265,7 @@ def test_a_run_that_plans_in_a_global_model(page, tmp_path):
     assert (curve(page, "planner", 0), curve(page, "planner", 1)) == ([2.0] * 3, [4.0, 5.0, 6.0])
     assert (curve(page, "model-loss", 1), curve(page, "model-loss", 2)) == ([3.0] * 3, [-1.0] * 3)
     assert curve(page, "ahead", 0) == [1.0, 5.0, 9.0, 13.0, 17.0, 21.0]
-    assert "The planner, without noise, solves" in page.locator("#summary").inner_text()
+    assert "The planner, under the environment's noise, solves" in page.locator("#summary").inner_text()
     assert page.errors == []
 
 

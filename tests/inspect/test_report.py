@@ -438,7 +438,7 @@ def pieces_of(*changes: dict) -> list[Piece]:
     local = LocalPiece(
         expected=[9.0, 9.0], predicted=[-1.0, -1.0], kl=[5.0, 5.0], bound=[6.0, 6.0], per_step=False,
         kl_steps=pack(np.zeros((2, 20, 1))), eta=[0.1, 0.1], trace=[[[1.0, 2.0]], [[1.0, 2.0]]], entropy=[1.0, 1.0],
-        multiplier=[1.0, 1.0], fitted=True, model_error=[0.2, 0.2],
+        trust=[0.01, 0.01], multiplier=[1.0, 1.0], fitted=True, model_error=[0.2, 0.2],
     )  # fmt: skip
     calm = Piece(
         iteration=0, steps=1000, episodes=10, player=Player.LOCAL, costs=[[10.0] * 5] * 2, succeeded=[[0] * 5, [1] * 5],
@@ -468,7 +468,7 @@ def facts_of(evaluation: list[StartScore], policy: PolicyFacts | None = None) ->
     axes = Axes(Sizes(M=3, N=5, T=20, dx=4, du=2), list(range(20)), [], [], [], [])
     return Facts(
         name="e", description="", path="", seed=1, started="", algorithm="trajopt", execute="max_entropy", planned=2,
-        state="finished", players={}, evaluation=evaluation, conditions=[], policy=policy, environment="",
+        state="finished", players={}, evaluation=evaluation, conditions=[], first=[], policy=policy, environment="",
         experiment="", command="", versions={}, axes=axes,
     )  # fmt: skip
 

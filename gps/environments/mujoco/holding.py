@@ -27,8 +27,8 @@ _RIDGE = 1e-9
 def find_holding_action(model: mujoco.MjModel, data: mujoco.MjData) -> Floats | None:
     """The action (nu,) that accelerates a simulation least, from rest in this pose.
 
-    It is the balance of forces (see `_balance`), or the controls of a keyframe with this pose, or nothing at all, whatever
-    accelerates least: a walking robot, whose contacts hold it, may have better ones than the balance.
+    It is the balance of forces (see `_balance`), the controls of a keyframe with this pose, or no action at all,
+    whichever accelerates least: a walking robot, whose contacts hold it, may need others than the balance.
 
     Args:
         model, data: copies of a simulation, which are changed. An activation that integrates its control keeps its

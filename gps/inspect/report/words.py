@@ -332,7 +332,7 @@ def _describe_update(local: LocalPiece, m: int) -> list[str]:
     text = []
     if (error := local.model_error[m]) is not None:
         text.append(f"The last iteration's model missed these steps by {100 * error:.0f} % of the samples' spread.")
-    if (trust := local.trust[m]) is not None:
+    if local.fitted and (trust := local.trust[m]) is not None:
         text.append(f"Its own model reproduces the cost of the samples to {100 * trust:.2g} %.")
     kl, bound, eta = local.kl[m], local.bound[m], local.eta[m]
     if kl is not None and bound is not None:
