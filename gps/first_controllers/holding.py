@@ -105,6 +105,7 @@ def make_holding_controllers(
         smoothing: of the noise.
     """
     (M, dx), du, T = starts.shape, problem.du, problem.horizon
+    length = min(T, max(10, T // 5), LONGEST_PROBE)
     low, high = (np.broadcast_to(limit, du) for limit in problem.limits)
     half = (high - low) / 2
     half = np.where(np.isfinite(half), half, 1.0)
@@ -117,10 +118,10 @@ def make_holding_controllers(
     growth = np.nan, np.nan
     wanted = settings.feedback or settings.noise is None
     if wanted and np.isfinite(target[entries]).any() and len(entries) <= LARGEST_STATE:
-        length = min(T, max(10, T // 5), LONGEST_PROBE)
         probe = run_probe(
             environment, conditions, starts, hold, half, target, 2 * (len(entries) + du + 1), length, seed
         )
+    if probe is not None and len(probe.states) > du:  # some systems end every episode at once
         model = identify_model(probe, problem.mechanics, entries, target, half, length)
         room = np.minimum(high - hold, hold - low).min(axis=0)
         most = np.where(np.isfinite(room), MOST_NOISE * np.maximum(room, 0.2 * half), half)
@@ -139,8 +140,9 @@ def make_holding_controllers(
 
 
 def find_spans(problem: Problem) -> Float[np.ndarray, "dx"]:
-    """The range of each entry of the state; NaN where it is unknown."""
-    return np.array([entry.span for entry in problem.state_entries] or [np.nan] * problem.dx)
+    """The range of each entry of the state; NaN where it is unknown or nothing."""
+    span = np.array([entry.span for entry in problem.state_entries] or [np.nan] * problem.dx)
+    return np.where(span > 0, span, np.nan)
 
 
 def choose_hold(limits: Limits, holds: Float[np.ndarray, "M du"]) -> Float[np.ndarray, "M du"]:

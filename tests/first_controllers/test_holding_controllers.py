@@ -178,6 +178,32 @@ def test_a_range_without_zero_is_excited_around_its_middle(tmp_path):
     assert 1.0 < rollouts.actions.std() < 4.0
 
 
+SHORT = """
+import numpy as np
+
+from gps.environments.mujoco import MujocoEnv
+
+
+class Short(MujocoEnv):
+    def __init__(self, num_envs, **options):
+        super().__init__(num_envs, mjcf="robot.xml", **options)
+
+    def terminated(self, states):
+        return np.ones(self.num_envs, dtype=bool)
+"""
+
+
+def test_episodes_that_end_at_once_say_nothing_and_break_nothing(tmp_path):
+    (tmp_path / "task.py").write_text(SHORT)
+    environment = {"mjcf": None, "id": "task:Short", "success": None, "keyframe": None}
+    write_robot(tmp_path, make_arm("motor"), changed(ARM_EXPERIMENT, environment=environment))
+    with closing(Experiment(load(tmp_path), tmp_path)) as arm:
+        first = arm.first
+    assert first.steps == first.episodes > 0
+    assert not first.controllers.feedback.any()
+    np.testing.assert_allclose(first.noise, 0.5)  # a quarter of each range
+
+
 # -- bits -------------------------------------------------------------------------------------------------------
 
 
