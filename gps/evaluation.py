@@ -187,7 +187,7 @@ def prepare(
     policy = _find_policy(built, state, player)
     if noise == "policy":
         policy = _add_exploration(built, state, policy)
-        smoothing = built.config.algorithm.controller.noise_filter
+        smoothing = built.smoothing
         # Only a policy that carries over is run from another number of starts: its noise is the same from each.
         return policy, draw_noise(policy.repeat(-(-M // len(built.conditions))), episodes, smoothing, rng)[:M]
     shape = M, episodes, built.horizon, built.problem.du

@@ -102,6 +102,11 @@ class Experiment:
                 self.config, self._directory, self.problem, self.environment, self.starts
             )
 
+    @property
+    def smoothing(self) -> float:
+        """The smoothing of the exploration noise, in time steps."""
+        return self.config.algorithm.controller.smooth(probed=self.first.episodes > 0)
+
     def begin(self) -> AlgorithmState:
         """The algorithm's state before the first iteration."""
         return self.algorithm.begin(self.first.controllers, self.starts.states)
@@ -143,7 +148,7 @@ class Experiment:
         samples = self.samples
         if iteration == 0 and samples > FEWEST:  # the probe is paid for by samples of the first iteration
             samples = max(FEWEST, samples - math.ceil(self.first.steps / (len(self.conditions) * self.horizon)))
-        noise = draw_noise(policy, samples, self.config.algorithm.controller.noise_filter, rng)
+        noise = draw_noise(policy, samples, self.smoothing, rng)
         observe = self.algorithm.needs.observations
         return self.collect(policy, self.conditions, noise, observe, (_TRAINING, iteration))
 

@@ -49,7 +49,7 @@ def make_first_controllers(
         noise=None if choice.noise is None else np.broadcast_to(per_entry(choice.noise, du, f"{where}.noise"), du),
         feedback=choice.feedback,
     )
-    smoothing = config.algorithm.controller.noise_filter
+    smoothing = config.algorithm.controller.smooth(probed=True)
     conditions = config.environment.conditions
     return make_holding_controllers(
         environment, problem, conditions, starts.states, starts.holds, settings, smoothing, config.seed

@@ -87,7 +87,7 @@ def count_memory(config: ExperimentConfig, problem: Problem) -> dict[str, int]:
     dz, settings = dx + du, config.algorithm
     d = dx + dz
     sizes = {"the rollouts": _count_rollouts(E, problem)}
-    if settings.controller.noise_filter > 0:
+    if settings.controller.smooth(probed=True) > 0:
         sizes["the weights of the noise's smoothing"] = 2 * T * T
     if isinstance(settings, ModelBasedConfig) and not isinstance(settings, PluginAlgorithmConfig):
         sizes["the second derivatives of the cost at each sample"] = 2 * E * T * dz * dz

@@ -97,7 +97,7 @@ class ControllerConfig(Section):
         default=None,
         ge=0,
         description="standard deviation of the Gaussian filter over the exploration noise, in time steps; 0: white "
-        'noise; default: 1 with `initial` "hold", otherwise 0',
+        "noise; default: 1 where a probe sized the noise, otherwise 0",
     )
     initial: Annotated[
         Annotated[InitialConfig, Field(discriminator="name")],
@@ -105,9 +105,8 @@ class ControllerConfig(Section):
         Field(description="the controllers of the first iteration"),
     ] = HoldInitialConfig()
 
-    @property
-    def noise_filter(self) -> float:
-        """The smoothing that applies, in time steps."""
+    def smooth(self, probed: bool) -> float:
+        """The smoothing of the noise, in time steps; `probed` if a probe sized it."""
         if self.smoothing is not None:
             return self.smoothing
-        return 1.0 if isinstance(self.initial, HoldInitialConfig) else 0.0
+        return 1.0 if probed else 0.0
