@@ -31,7 +31,7 @@ def make_first_controllers(
     environment: BatchEnvironment,
     starts: Starts,
 ) -> FirstControllers:
-    """The controllers of iteration 0, for the M conditions that begin in `starts`; those that hold may need a probe.
+    """Make the controllers of iteration 0 for M conditions. Controllers that hold the start may need a probe.
 
     Raises:
         ConfigError: if the chosen kind needs to know more of the environment than there is.

@@ -66,7 +66,7 @@ class Examination:
 
     @property
     def verdict(self) -> str:
-        """How many findings need attention, in one line."""
+        """Count the findings that need attention, in one line."""
         counts = {level: sum(finding.level is level for finding in self.findings) for level in Level}
         words = ((Level.FAILURE, "failure"), (Level.WARNING, "warning"), (Level.NOTE, "note"))
         said = [_count(counts[level], word) for level, word in words if counts[level]]

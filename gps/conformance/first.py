@@ -1,4 +1,4 @@
-"""What the first controllers are: the actions that hold the starts, and what a probe found."""
+"""Describe the first controllers: the actions that hold the starts, and the findings of the probe."""
 
 from collections.abc import Iterator
 from itertools import groupby

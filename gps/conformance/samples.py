@@ -1,4 +1,4 @@
-"""What the first samples show: how they end, what the limits clip, how much they differ, and what moves.
+"""Rules for the first samples: their ends, the share that the limits clip, their spread, and their motion.
 
 The first samples are those of the first controllers, with their noise. They are compared with rollouts of random
 actions, which show how far each entry of the state can move in a short time.
@@ -29,7 +29,7 @@ _ROUNDING = 1e-12
 
 
 class _Motion(NamedTuple):
-    """How far each entry of the state moves."""
+    """The motion of each entry of the state."""
 
     low: Float[np.ndarray, "M dx"]
     high: Float[np.ndarray, "M dx"]
@@ -167,7 +167,7 @@ def _check_spread(random: Rollouts, first: Rollouts, built: Experiment) -> Findi
 
 
 def check_hold(quiet: Rollouts, others: Sequence[Rollouts], built: Experiment) -> Finding:
-    """Whether the start is held where nothing disturbs it: the drift of the positions without noise.
+    """Check that the first controllers hold the start: the drift of the positions without noise.
 
     Args:
         quiet: rollouts of the first controllers without noise.

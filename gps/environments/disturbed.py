@@ -1,4 +1,4 @@
-"""What a real system does to a controller: noise, delay, a rate limit, a model that differs from episode to episode."""
+"""The disturbances of a real system: noise, delay, a rate limit, a model that differs from episode to episode."""
 
 from __future__ import annotations
 

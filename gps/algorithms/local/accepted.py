@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, pytree
 
 RISE = 0.25
-"""Of the mean absolute cost of an episode: a larger rise takes an update back."""
+"""The rise of the cost that takes an update back, as a share of the mean absolute cost of an episode."""
 
 RETURNS = 2
 """After so many rises in a row the accepted controllers themselves are sampled again."""
@@ -37,7 +37,7 @@ class Accepted:
 
 
 class Rise(NamedTuple):
-    """Where the cost has risen much since the accepted controllers."""
+    """The conditions whose cost has risen much since their accepted controllers."""
 
     shorten: Bool[np.ndarray, "M"]  # take a smaller step from them
     back: Bool[np.ndarray, "M"]  # go back to them

@@ -178,7 +178,7 @@ class PILQR(ModelBasedOptimiser[PILQRState]):
 
 
 class Moves(NamedTuple):
-    """How stage 3 moves the standard noise ξ of each step: from N(0, I) to N(δ, I + D)."""
+    """The change of the standard noise ξ of each step by stage 3: from N(0, I) to N(δ, I + D)."""
 
     mean: Float[np.ndarray, "M T du"]
     covariance: Float[np.ndarray, "M T du du"]

@@ -22,7 +22,7 @@ from gps.records import Rollouts
 
 
 class Replay(NamedTuple):
-    """What is played again: starts, noise, and the limits of the actions."""
+    """The samples to play again: their starts, their noise, and the limits of the actions."""
 
     starts: Float[np.ndarray, "M N dx"]
     noise: Float[np.ndarray, "M N T du"]  # ξ, standard normal; 0 where the controller had none

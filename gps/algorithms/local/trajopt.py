@@ -203,7 +203,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
 
 def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
     """The result where the update starts from the accepted controllers, or goes back to them."""
-    fine = np.array([Status(code).ok for code in result.status])
+    fine = np.isin(result.status, (*OPTIMAL, Status.CLIPPED))
     status = np.where(rise.shorten & fine, Status.SHORTENED, np.where(rise.back, Status.RETURNED, result.status))
     messages = tuple(
         f"{Status(code).sentence} It is that of iteration {base.iteration[m]}."

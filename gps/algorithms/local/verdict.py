@@ -18,7 +18,7 @@ OPTIMAL = (Status.OK, Status.BOUND_INACTIVE)
 """The search for the update ended as intended."""
 
 MOST_TRUST = 1.0
-"""Where the replayed cost of the samples is farther from their own than this share of it, the model is wrong."""
+"""The largest trust of a usable model: beyond it the replayed cost of the samples is too far from their own."""
 
 MOST_CLIPPED = 0.5
 """If the limits change more than this share of the actions, a warning says so."""

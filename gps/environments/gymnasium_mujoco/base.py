@@ -207,7 +207,7 @@ class GymnasiumMujocoEnv(MujocoEnv, abc.ABC):
         return {"observation": self._original}
 
     def _find_joints(self) -> tuple[int, int] | None:
-        """Where the state, if it is the whole observation, holds all positions and all velocities; None if it does not.
+        """Find the first position and the first velocity in the state; None unless it holds all of them in a row each.
 
         Nobody lists them: numbers that occur nowhere else show where they go.
         """

@@ -84,7 +84,7 @@ def _shorten(name: str) -> str:
 
 
 def _find_folders(environment: type) -> list[Path]:
-    """The folders of the files that define a class and those that it derives from, without this library's."""
+    """The folders of the source files of a class and of its base classes, except those of this library."""
     files = [
         member.__globals__.get("__file__")  # a module loaded from a path is not in `sys.modules`
         for base in environment.__mro__

@@ -1,4 +1,4 @@
-"""Find the joints of a model that have no actuator, and those that no action can ever move."""
+"""Find the joints without an actuator, and the joints that no action can move."""
 
 from __future__ import annotations
 

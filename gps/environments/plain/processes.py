@@ -233,7 +233,7 @@ class _Worker:
             self.process.wait(max(seconds, 0.0))
 
     def kill(self) -> None:
-        """Kill it and all processes that it started, also those that have outlived it."""
+        """Kill the process and all processes that it started, including those that outlived it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):  # the group is empty
             os.killpg(self.process.pid, signal.SIGKILL)
 
