@@ -74,8 +74,8 @@ class EnsembleLearner:
         if self.warm and self.model is not None:
             start, steps = self.model.convert(encoding, differences).members, self.options.warm_steps
         else:
-            key = jax.random.key(seed)
-            start, steps = GaussianNetwork.create(encoding.size, self.dx, self.options, key), self.options.steps
+            start = GaussianNetwork.create(regression, self.options, jax.random.key(seed))
+            steps = self.options.steps
         fit = train_members(start, regression, self.options, seed, steps)
         if fit.status is ModelStatus.DIVERGED:
             return self._keep(data, fit.status, fit)

@@ -84,9 +84,9 @@ class RewardLearner:
         return learner._fit(used, encoding, mean, scale, seed)
 
     def _fit(self, used: Dataset, encoding: Encoding, mean: float, scale: float, seed: int) -> Self:
-        start = GaussianNetwork.create(encoding.size, 1, self.options, jax.random.key(seed))
         targets = (used.successors - mean) / scale
         regression = Regression(encoding.encode_all(used), targets, np.array([True]), used.episodes)
+        start = GaussianNetwork.create(regression, self.options, jax.random.key(seed))
         fit = train_members(start, regression, self.options, seed, self.options.steps)
         if fit.status is ModelStatus.DIVERGED:
             return dataclasses.replace(self, status=fit.status)
