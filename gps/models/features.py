@@ -37,14 +37,16 @@ NO_TRANSFORMS = StateTransforms()
 class Encoding:
     """The inputs of a model: the encoded z = [x; u], less its mean, over its deviation; 0 for constant ones.
 
+    Arrays with a leading axis E are a batch, for `vmap`.
+
     Args:
         mean: of the encoded data.
         weight: 1 / deviation; 0 where an input is constant in the data.
         transforms: see `StateTransforms`.
     """
 
-    mean: Float[Array, "df"]
-    weight: Float[Array, "df"]
+    mean: Float[Array, "*E df"]
+    weight: Float[Array, "*E df"]
     transforms: StateTransforms = dataclasses.field(metadata={"static": True})
 
     @classmethod
@@ -79,8 +81,8 @@ class Differences:
         transforms: angles differ by the shortest way; quaternions are compared with the same sign.
     """
 
-    mean: Float[Array, "dx"]
-    deviation: Float[Array, "dx"]
+    mean: Float[Array, "*E dx"]
+    deviation: Float[Array, "*E dx"]
     transforms: StateTransforms = dataclasses.field(metadata={"static": True})
 
     @classmethod

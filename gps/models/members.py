@@ -134,7 +134,7 @@ class GaussianNetwork:
 
     def __call__(self, inputs: Float[Array, "df"]) -> tuple[Float[Array, "dy"], Float[Array, "dy"]]:
         """Return the means and the log-variances for one input of one network (JAX, float32)."""
-        f = inputs.astype(np.float32)
+        f = inputs.astype(self.low.dtype)
         h = self.network.compute_hidden(f)
         mean = self.offset + f @ self.linear + self.unit * self.read_mean(h)
         return mean, self.read_log_variance(h) + 2.0 * jnp.log(self.unit)
@@ -368,4 +368,5 @@ def _mean_of_running(losses: list[Float[np.ndarray, "_"]]) -> Float[np.ndarray, 
     """The mean at each check over the members that still trained."""
     most = max(map(len, losses))
     padded = np.array([np.pad(loss, (0, most - len(loss)), constant_values=np.nan) for loss in losses])
-    return np.nanmean(padded, axis=0)
+    running = np.isfinite(padded)
+    return np.where(running, padded, 0.0).sum(axis=0) / np.where(running.any(axis=0), running.sum(axis=0), np.nan)
