@@ -6,9 +6,10 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 
 class HangingPendulum(PendulumEnv):
-    """Pendulum-v1, but for the start: hanging at rest, or at the option `angle` (rad, 0 upright) and `velocity` (rad/s).
+    """Pendulum-v1, but for the start: hanging at rest.
 
-    Success: within 0.2 rad of upright now.
+    Options of a reset: `angle` (rad, 0 upright) and `velocity` (rad/s), to start elsewhere. Success: within 0.2 rad of
+    upright now.
     """
 
     max_episode_steps = 100

@@ -68,7 +68,7 @@ def test_the_reachers_gripper_is_where_a_chain_of_rotations_puts_it():
 
 
 def test_the_arms_weigh_what_the_originals_weigh():
-    """The sums over the originals' bodies, with 1000 and 300 kg/m³; the pusher's cylinder moves as if it had 0.04 kg."""
+    """The sums over the originals' bodies, with 1000 and 300 kg/m³; the cylinder moves as if it had 0.04 kg."""
     assert make("Reacher").model.body_mass.sum() == pytest.approx(46.186883)
     model = make("Pusher").model
     assert model.body_mass.sum() - model.body("object").mass[0] == pytest.approx(13.672997)

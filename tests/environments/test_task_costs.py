@@ -121,20 +121,18 @@ def test_a_car_that_rocks_reaches_the_flag_and_five_steps_are_five_of_the_origin
     state, _ = env.reset(options={"position": -0.5})
     original.reset(seed=0)
     original.state = np.array([-0.5, 0.0])
-    total = 0.0
-    for t in range(40):
+    total, steps, terminated = 0.0, 0, False
+    while not terminated and steps < 40:
         action = np.array([1.0 if state[1] >= 0 else -1.0])
         state, reward, terminated, _, info = env.step(action)
-        total += reward
+        total, steps = total + reward, steps + 1
         for _ in range(5):
             expected, _, ended, *_ = original.step(action)
             if ended:
                 break
         np.testing.assert_array_equal(state, expected)
         assert info["success"] == terminated
-        if terminated:
-            break
-    assert terminated and 10 < t < 40 and 85 < total < 95
+    assert terminated and 10 < steps < 40 and 85 < total < 95
 
 
 def test_the_cars_cost_falls_towards_the_flag():
