@@ -20,7 +20,7 @@ from scipy.spatial.distance import cdist
 from gps.backend import Array, jax, jnp
 from gps.linear_gaussian.types import pytree
 from gps.models.data import Dataset
-from gps.models.features import Differences, Encoding, StateTransforms, encode_input
+from gps.models.features import Differences, Encoding, encode_input
 from gps.models.marginal_likelihood import Hyperparameters, pad_rows, pad_size
 from gps.models.moment_matching import encode_moments, match_moments
 from gps.models.pathwise import PathwiseFunction, draw_functions
@@ -192,9 +192,7 @@ def condition(
     )
 
 
-def factorise(
-    matrix: Float[np.ndarray, "n n"], noise: float, unit: float
-) -> tuple[Float[np.ndarray, "n n"], float]:
+def factorise(matrix: Float[np.ndarray, "n n"], noise: float, unit: float) -> tuple[Float[np.ndarray, "n n"], float]:
     """Return the Cholesky factor of matrix + (noise + jitter · unit) I, and the smallest jitter that allows it (NumPy).
 
     The jitter is 0, or a power of ten.

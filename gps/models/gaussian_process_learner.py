@@ -125,7 +125,7 @@ class GaussianProcessLearner:
         """Return the last hyperparameters in the units of new data; the signal is 0 where an output never varied."""
         if self.learned is None:
             return None
-        model, (dx, df) = self.model, self.learned.hyperparameters.lengthscales.shape
+        model = self.model
         assert model is not None
         both = (encoding.weight > 0) & (model.encoding.weight > 0)
         shrink = np.where(both, encoding.weight, 1.0) / np.where(both, model.encoding.weight, 1.0)
@@ -147,9 +147,7 @@ class GaussianProcessLearner:
     def _keep(self, status: ModelStatus, message: str = "") -> Self:
         """Return the learner with the last model, and the reason why there is no new one."""
         points = None if self.learned is None else self.learned.points
-        return dataclasses.replace(
-            self, record=ModelRecord(name=_NAME, points=points, status=status, message=message)
-        )
+        return dataclasses.replace(self, record=ModelRecord(name=_NAME, points=points, status=status, message=message))
 
 
 def _fit_slopes(

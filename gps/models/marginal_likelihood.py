@@ -74,7 +74,7 @@ class Fit(NamedTuple):
 
 def pad_size(n: int, most: int) -> int:
     """Return the size to which n points are padded: the next of a few, at most `most`."""
-    fitting = _SIZES[_SIZES >= n]
+    fitting = _SIZES[n <= _SIZES]
     size = int(fitting[0]) if len(fitting) else -(-n // 256) * 256
     return max(n, min(size, most))
 

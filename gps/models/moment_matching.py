@@ -33,6 +33,7 @@ def match_moments(
     The covariance of inputs and targets is `covariance` times the transposed mean slope (Stein's lemma), so that no
     inverse of `covariance` is needed: it may be singular.
     """
+    process = jax.tree.map(jnp.asarray, process)  # the loop below indexes it by traced numbers
     h = process.hyperparameters
     offsets = process.points - mean
     centre, slope = jax.vmap(_match_mean, (None, None, 0, 0, 0))(
@@ -150,7 +151,9 @@ def encode_moments(
 
     unit = jnp.eye(len(mean))
     # E ∂encoded/∂z, transposed: cov(z, encoded) is `covariance` times it (Stein's lemma).
-    slope = jnp.concatenate([unit[:, plain], unit[:, angles] * cosine, -unit[:, angles] * sine, unit[:, action]], axis=1)
+    slope = jnp.concatenate(
+        [unit[:, plain], unit[:, angles] * cosine, -unit[:, angles] * sine, unit[:, action]], axis=1
+    )
     cross = covariance @ slope
     spread = slope.T @ cross  # exact but for pairs of sines and cosines
     places = len(plain) + np.arange(2 * len(angles))

@@ -1,4 +1,4 @@
-"""Whole functions drawn from a Gaussian process, by pathwise conditioning (Wilson et al. 2020, eq. 13; Matheron's rule).
+"""Whole functions drawn from a Gaussian process by pathwise conditioning (Wilson et al. 2020, eq. 13; Matheron's rule).
 
 A draw of the prior is a sum of random Fourier features, φ(ξ)ᵀ w; a data-dependent term then moves it to the posterior,
 
