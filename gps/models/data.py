@@ -7,7 +7,6 @@ from jaxtyping import Float, Int
 
 from gps.dynamics.prior import Transitions
 
-
 _LARGEST = 1e100
 
 

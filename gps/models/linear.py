@@ -203,13 +203,14 @@ class LinearLearner:
     def refit(self, transitions: Transitions, seed: int = 0) -> Self:
         """Return the learner that has also seen `transitions`. Nothing in it is random."""
         new = Dataset.of(transitions, self.dx)
+        if not new.bounded:
+            message = "The new transitions exploded, and were left out."
+            return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
         data = new if self.data is None else self.data.add(new)
         seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message="")
         if data.size < _FEWEST:
             message = f"A linear model needs {_FEWEST} transitions, and there are {data.size}."
             return dataclasses.replace(seen, status=ModelStatus.TOO_FEW_POINTS, message=message)
-        if not data.bounded:
-            return dataclasses.replace(seen, status=ModelStatus.NOT_FINITE)
         used = data.thin(self.max_points)
         encoding, differences = Encoding.of(used, self.transforms), Differences.of(used, self.transforms)
         if not (differences.varies.any() or encoding.weight.any()):

@@ -163,6 +163,9 @@ def _factor(covariances: Float[np.ndarray, "K dx dx"]) -> Float[np.ndarray, "K d
     return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
 
 
+_USUAL = MixturePrior(memory=1, em_steps=50, max_points=20_000)
+
+
 @dataclasses.dataclass(frozen=True)
 class MixtureLearner:
     """Learns a `MixtureRegression` from all transitions so far. A `gps.models.model.ModelLearner`.
@@ -176,7 +179,7 @@ class MixtureLearner:
 
     dx: int
     du: int
-    mixture: MixturePrior = MixturePrior(memory=1, em_steps=50, max_points=20_000)
+    mixture: MixturePrior = _USUAL
     data: Dataset | None = None
     model: MixtureRegression | None = None
     status: ModelStatus = ModelStatus.OK
@@ -185,13 +188,14 @@ class MixtureLearner:
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the learner that has also seen `transitions`. It is deterministic in `seed`."""
         new = Dataset.of(transitions, self.dx)
+        if not new.bounded:
+            message = "The new transitions exploded, and were left out."
+            return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
         data = new if self.data is None else self.data.add(new)
         seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message="")
         if data.size < self.mixture.points_per_cluster:
             message = f"A cluster needs {self.mixture.points_per_cluster} transitions, and there are {data.size}."
             return dataclasses.replace(seen, status=ModelStatus.TOO_FEW_POINTS, message=message)
-        if not data.bounded:
-            return dataclasses.replace(seen, status=ModelStatus.NOT_FINITE)
         points = np.concatenate([data.inputs, data.successors], axis=1)
         if (points == points[0]).all():
             return dataclasses.replace(seen, status=ModelStatus.NO_VARIATION)
