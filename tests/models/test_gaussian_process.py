@@ -10,7 +10,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from gps.backend import jax, jnp
 from gps.dynamics.prior import Transitions
 from gps.models.data import Dataset
-from gps.models.features import Differences, Encoding, StateTransforms
+from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
 from gps.models.gaussian_process import GaussianProcess, condition, factorise
 from gps.models.gaussian_process_learner import GaussianProcessLearner
 from gps.models.marginal_likelihood import (
@@ -43,7 +43,7 @@ def as_transitions(data):
     return Transitions(points[None, None], np.ones((1, 1, data.size), bool))
 
 
-def make_process(data, h=H, most=1000, slopes=None, transforms=StateTransforms()):
+def make_process(data, h=H, most=1000, slopes=None, transforms=NO_TRANSFORMS):
     encoding, differences = Encoding.of(data, transforms), Differences.of(data, transforms)
     slopes = np.zeros((differences.mean.size, encoding.size)) if slopes is None else slopes
     return condition(data, encoding, differences, h, slopes, most)[0]

@@ -8,11 +8,11 @@ from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding
 from gps.models.gaussian_process import condition
 from gps.models.marginal_likelihood import Hyperparameters
-from gps.models.pathwise import draw_functions
+from gps.models.pathwise import draw_functions, evaluate_path
 
 H = Hyperparameters(np.array([[0.7, 1.5], [2.0, 0.9]]), np.array([1.3, 0.8]), np.array([0.1, 0.3]))
 SLOPES = np.array([[0.5, 0.0], [0.0, -0.5]])
-COUNT = 4000
+COUNT = 2000
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +99,23 @@ def test_any_number_of_frequencies_gives_the_variance_of_the_process(process):
     few = np.asarray(evaluate(draw_functions(process, jax.random.key(7), COUNT, frequencies=4)))
     expected = np.diag(compute_joint(process, 0))
     np.testing.assert_allclose(few[..., 0].var(axis=0), expected, rtol=0.25)
+
+
+def test_the_slope_of_a_function_is_that_of_its_formula_also_by_its_parts(process):
+    function = jax.tree.map(lambda array: array[0], process.draw(jax.random.key(8), 1))
+    parts = function.scales, function.frequencies, function.features, function.coordinates, function.updates
+
+    def formula(inputs, scales, frequencies, features, coordinates, updates):
+        phase = (scales * inputs) @ frequencies
+        distance = (inputs - coordinates.T) * scales[:, None]
+        prior = jnp.sum(features[:, 0] * jnp.sin(phase) + features[:, 1] * jnp.cos(phase), axis=-1)
+        return prior + jnp.sum(updates * jnp.exp(-0.5 * jnp.sum(distance**2, axis=-1)), axis=-1)
+
+    def differentiate(f):
+        inputs = jnp.array([0.3, -0.2, 0.5])
+        by_input = f(inputs, *parts), jax.jacfwd(f)(inputs, *parts), jax.jacrev(f)(inputs, *parts)
+        return *by_input, *jax.jacrev(f, (1, 5))(inputs, *parts)
+
+    found, expected = jax.jit(lambda: (differentiate(evaluate_path), differentiate(formula)))()
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
