@@ -9,7 +9,8 @@ variances, while the plain likelihood weights the data by the variance, so that 
 spoils the mean (Stirn et al. 2023, faithful heteroscedastic regression). `low` and `high` bound s softly; they are
 learned and drawn together, so that far from the data the variance stays within what was seen (Chua et al. 2018, app.
 A.1). Training errors are too small a measure of the variance, so each target's variance is finally scaled to the
-errors on what was held out. A *deterministic* member has a constant variance, the mean square of these errors.
+errors on what was held out. A *deterministic* member has a constant variance,
+from these errors alone.
 """
 
 import dataclasses
@@ -34,6 +35,12 @@ _DRAWN_TOGETHER = 0.01
 _MOST_EXCESS = 20.0
 """Largest change of a log-variance by the errors on what was held out."""
 
+_LEAST_NOISE = 0.05
+"""Least share of a member's squared error that is noise, however large the spread of the members."""
+
+_MOST_DECAY = 3.0
+"""Largest weight decay by the shrinkage: a larger one leaves no function."""
+
 _FEW_EPISODES = 5
 """With fewer, runs of consecutive rows are held out instead of whole episodes."""
 
@@ -46,6 +53,8 @@ class EnsembleOptions(FitOptions):
         hidden: sizes of the hidden layers.
         members: E; 1 for a single network.
         probabilistic: True to learn the variance as a function of the inputs.
+        shrinkage: weight decay times the number of samples, added to `weight_decay`: a prior towards small weights,
+            which counts less the more data there are.
         bootstrap: True to train each of several members on rows drawn with replacement.
         warm_steps: largest number of mini-batches of a fit that starts from an earlier one.
         batch: samples in a mini-batch; with few data, a quarter of them.
@@ -57,6 +66,7 @@ class EnsembleOptions(FitOptions):
     hidden: tuple[int, ...] = (200, 200)
     members: int = 5
     probabilistic: bool = True
+    shrinkage: float = 300.0
     bootstrap: bool = True
     steps: int = 2000
     warm_steps: int = 1000
@@ -67,6 +77,8 @@ class EnsembleOptions(FitOptions):
         super().__post_init__()
         if min(self.members, self.warm_steps, *self.hidden) < 1:
             raise PolicyError("members, warm_steps and the sizes of the hidden layers must be at least 1")
+        if not self.shrinkage >= 0:
+            raise PolicyError("need shrinkage >= 0")
 
 
 @pytree
@@ -170,7 +182,7 @@ class MembersFit(NamedTuple):
     training_loss: Float[np.ndarray, "checks"]  # mean over the mini-batches since the last check
     held_out_loss: Float[np.ndarray, "looks"]  # half the squared error, at the start and at each check
     error: Float[np.ndarray, "dy"]  # root mean square of each member's error on what it did not see, over all members
-    coverage: Float[np.ndarray, "2"]  # share of these errors within 1σ and 2σ of the member's own prediction
+    coverage: Float[np.ndarray, "2"]  # share of these errors within 1σ and 2σ, of noise and spread
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -188,6 +200,7 @@ def train_members(
     splits = split_members(regression.episodes, options, rng)
     batch = min(options.batch, max(16, 1 << (n // 4).bit_length() - 1))
     trained = _Trained(start.network, start.low - np.float32(_LOW), start.high - np.float32(_HIGH))
+    decay = options.weight_decay + min(options.shrinkage / n, _MOST_DECAY)
     zeros = jax.tree.map(np.zeros_like, trained)
     counts = np.zeros(options.members, np.int32)
     ends = fit_members(
@@ -196,7 +209,7 @@ def train_members(
         (np.float32(regression.inputs), np.float32(regression.targets)),
         splits,
         rng,
-        dataclasses.replace(options, steps=steps, batch=batch),
+        dataclasses.replace(options, steps=steps, batch=batch, weight_decay=decay),
         context=np.float32(regression.varies),
         usual_loss=_usual_loss,
         check_loss=_squared_error,
@@ -263,33 +276,38 @@ def _usual_loss(varies: Array, samples: tuple[Array, Array], weights: Array) -> 
 
 
 @jax.jit
-def _predict(members: GaussianNetwork, inputs: Float[Array, "E h df"]) -> tuple[Array, Array]:
-    def predict(one, f):
-        mean, s = jax.vmap(one)(f)
-        return mean, jnp.broadcast_to(s, mean.shape)
-
-    return jax.vmap(predict)(members, inputs)
+def _predict(members: GaussianNetwork, inputs: Float[Array, "h df"]) -> tuple[Array, Array]:
+    return jax.vmap(members.predict_each, out_axes=1)(inputs)  # (E, h, dy) each
 
 
 def _look_at_held_out(
     members: GaussianNetwork, ends: list[FittedParameters], regression: Regression, splits: list[Split]
 ) -> MembersFit:
-    """Measure each member's errors on what it did not see, and scale its variances to them."""
+    """Measure each member's errors on what it did not see, and scale its variances to them.
+
+    A member's error has its own doubt, which the spread of the members adds to every prediction, and the noise. The
+    noise is what remains.
+    """
     size = 1 << (max(len(split.held) for split in splits) - 1).bit_length()
-    held, varies = np.stack([np.resize(split.held, size) for split in splits]), regression.varies
-    mean, s = (np.asarray(array, float) for array in _predict(members, np.float32(regression.inputs[held])))
-    e = np.where(varies, regression.targets[held] - mean, 0.0)
-    excess = np.log(np.maximum((e**2 * np.exp(-s)).mean(axis=1), np.exp(-_MOST_EXCESS)))
-    excess = np.where(varies, np.minimum(excess, _MOST_EXCESS), 0.0)
-    sizes = np.abs(e) * np.exp(-0.5 * (s + excess[:, None]))
+    excess, errors, sizes = [], [], []
+    for member, split in enumerate(splits):
+        held = np.resize(split.held, size)
+        mean, s = (np.asarray(array, float) for array in _predict(members, np.float32(regression.inputs[held])))
+        square = np.where(regression.varies, regression.targets[held] - mean[member], 0.0) ** 2
+        spread, own = mean.var(axis=0), np.exp(s[member])
+        noise, whole = ((square - spread) / own).mean(axis=0), (square / own).mean(axis=0)
+        factor = np.clip(np.maximum(noise, _LEAST_NOISE * whole), np.exp(-_MOST_EXCESS), np.exp(_MOST_EXCESS))
+        excess.append(np.where(regression.varies, np.log(factor), 0.0))
+        errors.append(square)
+        sizes.append((square / (own * factor + spread))[:, regression.varies])
     status = ModelStatus.STOPPED_EARLY if all(end.stopped_early for end in ends) else ModelStatus.OK
     return MembersFit(
-        members.scale_variance(excess),
+        members.scale_variance(np.array(excess)),
         ModelStatus.DIVERGED if any(end.diverged for end in ends) else status,
         _mean_of_running([end.training_loss for end in ends]),
         _mean_of_running([end.held_out_loss for end in ends]),
-        np.sqrt((e**2).mean(axis=(0, 1))),
-        np.array([(sizes[..., varies] <= one).mean() for one in (1.0, 2.0)]),
+        np.sqrt(np.mean(errors, axis=(0, 1))),
+        np.array([np.mean(np.array(sizes) <= one**2) for one in (1.0, 2.0)]),
     )
 
 
