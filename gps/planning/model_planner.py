@@ -18,11 +18,10 @@ from gps.backend import Array, jax
 from gps.costs.terms import Cost
 from gps.environments.cpus import count_threads
 from gps.models.model import GlobalModel
-from gps.planning.fallback import find_troubles, replace_failed
 from gps.planning.objective import Course, Propagation, average_course, roll_out, total_costs
-from gps.planning.searching import search_compiled, search_outside
-from gps.planning.sequence_plans import SequencePlans
-from gps.planning.sequences import ActionRange, Found, SequenceOptimiser, widen_guesses
+from gps.planning.searching import make_key, search_compiled, search_outside
+from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
+from gps.planning.sequences import ActionRange, Found, SequenceOptimiser
 
 _AFTER = 2**31 - 1
 """The number of the round in which the plan itself is evaluated."""
@@ -87,7 +86,11 @@ class ModelPlanner:
     def plan(self, states: Float[np.ndarray, "B dx"], t: int, last: SequencePlans | None) -> SequencePlans:
         """The plans of B states at step t; see `Planner.plan`. A plan that fails is replaced, see `fallback`."""
         before = None if last is None else last.shift()
-        begun = self._begin(len(states)) if before is None else before.guesses
+        begun = (
+            begin_guesses(self.range, self._still, len(states), self.horizon, self.optimiser.guesses)
+            if before is None
+            else before.guesses
+        )
         states = np.asarray(states, float)
         setting, where = self._setting, [_Where(x, np.int32(t), np.int32(row)) for row, x in enumerate(states)]
         if before is None:
@@ -98,7 +101,7 @@ class ModelPlanner:
                 answers = list(pool.map(partial(self._run, setting, threads=1), where, begun))
         else:
             answers = [self._run(setting, *pair, threads=count_threads()) for pair in zip(where, begun, strict=True)]
-        return self._assemble(answers, before)
+        return assemble_plans(answers, before, self.range, self._still, self.seconds)
 
     @property
     def _setting(self) -> _Setting:
@@ -113,12 +116,6 @@ class ModelPlanner:
     def _still(self) -> Float[np.ndarray, "du"]:
         return np.asarray(self.range.idle if self.hold is None else self.hold, float)
 
-    def _begin(self, count: int) -> Float[np.ndarray, "B G H du"]:
-        """Guesses in units for `count` states without a last plan."""
-        still = np.asarray(self.range.to_units(self._still))
-        sequence = np.broadcast_to(still, (count, self.horizon, len(still)))
-        return widen_guesses(sequence, self.optimiser.guesses)
-
     def _run(
         self, setting: _Setting, where: _Where, guesses: Float[np.ndarray, "G H du"], threads: int
     ) -> tuple[Found, Course, float]:
@@ -131,35 +128,10 @@ class ModelPlanner:
         found, course = jax.tree.map(np.asarray, answer)
         return found, course, time.perf_counter() - began
 
-    def _assemble(self, answers: list[tuple[Found, Course, float]], before: SequencePlans | None) -> SequencePlans:
-        found: Found = jax.tree.map(lambda *rows: np.stack(rows), *[answer[0] for answer in answers])
-        course: Course = jax.tree.map(lambda *rows: np.stack(rows), *[answer[1] for answer in answers])
-        seconds = np.array([answer[2] for answer in answers])
-        troubles = find_troubles(course.total, found.actions, seconds, self.seconds)
-        failed = troubles > 0
-        actions = replace_failed(failed, found.actions, None if before is None else before.actions, self._still)
-        instead = widen_guesses(np.asarray(self.range.to_units(actions)), self.optimiser.guesses)
-        guesses = np.where(failed[:, None, None, None], instead, found.guesses)
-        flat = 1e-12 * np.eye(actions.shape[-1])
-        sound = np.isfinite(found.curvature).all(axis=(1, 2), keepdims=True) & ~failed[:, None, None]
-        return SequencePlans(
-            actions=actions,
-            guesses=guesses,
-            curvature=np.where(sound, found.curvature, flat),
-            costs=course.costs,
-            states=course.states,
-            deviations=course.deviations,
-            effective=found.effective,
-            seconds=seconds,
-            troubles=troubles,
-        )
-
 
 def _draw(setting: _Setting, where: _Where) -> tuple[Any, Array]:
     """Return the functions that the particles follow, and the key of the search."""
-    key = jax.random.key(setting.seed)
-    key = jax.random.fold_in(jax.random.fold_in(key, where.t), where.row)
-    to_draw, to_search = jax.random.split(key)
+    to_draw, to_search = jax.random.split(make_key(setting.seed, where.t, where.row))
     if setting.propagation == "mean":
         return jax.tree.map(lambda array: array[None], eqx.filter(setting.model, eqx.is_array)), to_search
     return setting.model.draw(to_draw, setting.particles), to_search

@@ -13,6 +13,11 @@ from gps.planning.sequences import Found, SequenceOptimiser, count_rounds
 S = TypeVar("S")
 
 
+def make_key(seed: Array, t: Array, row: Array) -> PRNGKeyArray:
+    """Return the key of the search for episode `row` at step t (JAX)."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), t), row)
+
+
 def search_compiled(
     optimiser: SequenceOptimiser[S],
     objective: Callable[[Float[Array, "count H du"], PRNGKeyArray], Float[Array, "count"]],

@@ -14,7 +14,10 @@ from gps.planning.model_planner import ModelPlanner
 from gps.planning.shooting import RandomShooting
 
 
-def planner(optimiser=CEM(samples=200, elites=20, rounds=25), **settings) -> ModelPlanner:
+OPTIMISER = CEM(samples=200, elites=20, rounds=25)
+
+
+def planner(optimiser=OPTIMISER, **settings) -> ModelPlanner:
     given = {"model": lq.LinearModel.of(), "range": lq.WIDE, "end": lq.T, "horizon": lq.T, "particles": 2}
     return ModelPlanner(cost=lq.quadratic, optimiser=optimiser, **(given | settings))
 
