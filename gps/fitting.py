@@ -145,9 +145,9 @@ class _Stays:
 class _GoesOn:
     """The prediction x' = x + (x − p) of the state and the one before, [x; p]."""
 
-    def mean(self, x: Float[Array, "2dx"], u: Float[Array, "du"]) -> Float[Array, "2dx"]:
+    def mean(self, x: Float[Array, "dxdx"], u: Float[Array, "du"]) -> Float[Array, "dxdx"]:
         now, before = jnp.split(x, 2)
         return jnp.concatenate([2 * now - before, now])
 
-    def deviation(self, x: Float[Array, "2dx"], u: Float[Array, "du"]) -> Float[Array, "2dx"]:
+    def deviation(self, x: Float[Array, "dxdx"], u: Float[Array, "du"]) -> Float[Array, "dxdx"]:
         return jnp.zeros_like(x)

@@ -37,20 +37,20 @@ def describe_fit(name: str, report: ModelReport) -> list[str]:
         "",
         *_describe_horizon(report),
         "",
-        describe_coverage(report.model.coverage),
+        *describe_coverage(report.model.coverage),
     ]
 
 
-def describe_coverage(coverage: np.ndarray | None) -> str:
-    """How well a model knows its own error, in words; empty where nothing is known."""
-    if coverage is None or not np.isfinite(coverage).all():
-        return "Coverage: unknown, as nothing varies in these episodes."
+def describe_coverage(coverage: np.ndarray) -> list[str]:
+    """How well a model knows its own error, in words."""
+    if not np.isfinite(coverage).all():
+        return ["Coverage: unknown, as nothing varies in these episodes."]
     one, two = (100 * float(share) for share in coverage)
     text = (
         f"Coverage: {one:.0f} % of the next states are within one standard deviation of the prediction, {two:.0f} % "
-        "within two"
+        "within two."
     )
-    return f"{text} (68 % and 95 % would be right): {judge_coverage(coverage)}."
+    return [text, f"68 % and 95 % would be right: {judge_coverage(coverage)}."]
 
 
 def judge_coverage(coverage: np.ndarray) -> str:

@@ -1,8 +1,8 @@
 """Global models as files: an `.npz` of plain arrays with a format, a checksum, and a prediction to check it by.
 
 The file holds the learner, so that a loaded model can go on learning. Nothing in it is trusted: its size is bounded, a
-checksum covers every byte of every array, each array must have the type and the number of axes that the learner's
-class declares, and the model must predict at a stored point what it predicted when it was written.
+checksum covers every byte of every array, the recorded data must be finite and fit together, and the model must predict
+at a stored point what it predicted when it was written.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gps.errors import StoredModelError, nearest
+from gps.errors import StoredModelError, nearest, one_line
 from gps.models.model import GlobalModel, ModelLearner
 from gps.storage.folders import open_regular, replace_file
 from gps.storage.serialization import Arrays, CorruptFile, flatten, read_npz, unflatten, write_npz
@@ -110,11 +110,6 @@ def save_model(path: str | Path, learner: ModelLearner, system: System, point: n
             write_npz(temporary, arrays | {"checksum": _sum(arrays)})
 
 
-def load_model(path: str | Path) -> ModelLearner:
-    """Read a learner with its model; see `read_model`, which also says of which system it is."""
-    return read_model(path).learner
-
-
 def read_model(path: str | Path) -> StoredModel:
     """Read what `save_model` wrote.
 
@@ -140,7 +135,8 @@ def read_model(path: str | Path) -> StoredModel:
         header = unflatten(_Header, own)
         learner = unflatten(_find_class(path, header.kind), parts)
     except (CorruptFile, ValueError, TypeError, AssertionError) as error:
-        raise StoredModelError(f"{path}: not what gps wrote: {error}") from None
+        raise StoredModelError(f"{path}: not what gps wrote: {one_line(error)}") from None
+    _check_data(path, parts, header.system)
     _check_prediction(path, header, learner)
     return StoredModel(header.kind, learner, header.system)
 
@@ -208,6 +204,16 @@ def _predict(model: GlobalModel, z: np.ndarray, dx: int) -> np.ndarray:
     return np.stack([np.asarray(model.mean(x, u), float), np.asarray(model.deviation(x, u), float)])
 
 
+def _check_data(path: Path, parts: Arrays, system: System) -> None:
+    """StoredModelError if the recorded transitions are not finite or do not fit together."""
+    data = {key.removeprefix("data."): array for key, array in parts.items() if key.startswith("data.")}
+    widths = {"states": (system.dx,), "successors": (system.dx,), "actions": (system.du,), "episodes": ()}
+    fits = all(name not in data or data[name].shape[1:] == width for name, width in widths.items())
+    same = len({array.shape[:1] for array in data.values()}) <= 1
+    if not (fits and same and all(np.isfinite(array).all() for array in data.values())):
+        raise StoredModelError(f"{path}: not what gps wrote: its data are not finite or do not fit together")
+
+
 def _check_prediction(path: Path, header: _Header, learner: ModelLearner) -> None:
     """StoredModelError if the model does not predict what it predicted when it was written."""
     dx, du = header.system.dx, header.system.du
@@ -216,7 +222,9 @@ def _check_prediction(path: Path, header: _Header, learner: ModelLearner) -> Non
     try:
         now = _predict(learner.model, header.point, dx)
     except Exception as error:  # whatever arrays of other shapes make of the formulas
-        raise StoredModelError(f"{path}: not what gps wrote: its arrays do not fit together: {error}") from None
+        raise StoredModelError(
+            f"{path}: not what gps wrote: its arrays do not fit together: {one_line(error)}"
+        ) from None
     scale = np.abs(header.point[:dx]) + np.abs(header.answer).max(axis=0) + 1.0
     if now.shape != (2, dx) or not (np.abs(now - header.answer) <= _SAME * scale).all():
         raise StoredModelError(

@@ -25,6 +25,8 @@ def read_array_file(path: Path) -> Recording:
     except CorruptFile as error:
         raise RecordingError(f"{path}: {error}") from None
     place = str(path)
+    if "checksum" in arrays and "kind" in arrays:
+        raise RecordingError(f"{place}: a model, not recorded episodes")
     for name in ("states", "actions"):
         if name not in arrays:
             raise RecordingError(f"{place}: no array {name!r}{nearest(name, arrays)}; it has {_list(arrays)}")
