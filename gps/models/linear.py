@@ -28,8 +28,8 @@ from gps.status import ModelStatus
 _STRENGTHS = np.logspace(-12, 2, 57)
 """The values of λ that are tried, per point."""
 
-_FLOOR = 1e-20
-"""Added to the variances of the noise, in units of the targets: noise of rounding, so that its Cholesky exists."""
+_FLOOR = 1e-12
+"""Added to the variances of the noise, as a share of the largest: noise of rounding, so that its Cholesky exists."""
 
 _FEWEST = 3
 """Fewest transitions for a model."""
@@ -244,8 +244,9 @@ def _fit(
     weights = Vt.T @ (coordinates / (s**2 + ridge)[:, None])
     residual = Y - phi @ weights
     freedom = max(n - float(np.sum(s**2 / (s**2 + ridge))), 1.0)
-    noise = np.linalg.cholesky(residual.T @ residual / freedom + _FLOOR * np.eye(dx))
-    return _Fit(weights, Vt.T / np.sqrt(s**2 + ridge), noise, ridge)
+    noise = residual.T @ residual / freedom
+    floor = max(_FLOOR * float(noise.diagonal().max()), 1e-30)
+    return _Fit(weights, Vt.T / np.sqrt(s**2 + ridge), np.linalg.cholesky(noise + floor * np.eye(dx)), ridge)
 
 
 def _score(ridge: float, s: np.ndarray, coordinates: np.ndarray, Y: np.ndarray) -> float:
