@@ -24,11 +24,11 @@ from gps.models.physics.simulator import Simulator
 from gps.models.physics.windows import Windows
 from gps.status import ModelStatus
 
-_STEP = 1e-6  # of a coordinate, in the slopes that the search uses
+_STEP = 1e-7  # of a coordinate, in the slopes that the search uses
 _FINE_STEP = 1e-4  # in the central differences of the belief
 _STATE_STEP = 1e-6  # of an entry of the state, as a share of its size or of 1
-_PULL = 1e-4  # towards the start, in the first round: it decides only what the data leave open
-_FAR = 10.0  # deviation of the same pull in the second round, in widths of the bounds
+_PULL = 1e-2  # towards the start, in the first round: it decides only what the data leave open
+_FAR = 3.0  # deviation of the same pull in the second round, in widths of the bounds
 _LARGE = 1e3  # the error of a window that diverges; larger errors count as this
 _ROUNDS = 2  # of weighting by the noise
 _MARGIN_OF_BOUND = 1e-6

@@ -6,8 +6,8 @@ predicted from its first recorded state, so its error after h steps is, to first
     r_h = v_h − Φ(h, 0) v_0 + Σ_{j=1..h} Φ(h, j) w_j,    Φ(h, j) = F_{h−1} … F_j,
 
 with the slopes F of f. The errors of a window are correlated, and so are those of neighbours, which share a recorded
-state. R and Q are diagonal and found from the second moments of the errors, which are linear in them; the errors are
-then whitened by the Cholesky factor of their covariance, which is block tridiagonal over the windows.
+state. R and Q are diagonal and found by their likelihood; the errors are then whitened by the Cholesky factor of their
+covariance, which is block tridiagonal over the windows.
 """
 
 from typing import NamedTuple
@@ -17,8 +17,14 @@ import scipy.linalg
 import scipy.optimize
 from jaxtyping import Bool, Float
 
-_PASSES = 3
-"""How often the moments are weighted anew by their variances."""
+_PASSES = 8
+"""Steps of the scoring."""
+
+_SHRINK = 0.01
+"""The least factor on a variance in one step: one that falls to zero could not rise again."""
+
+_NEGLIGIBLE = 1e-6
+"""Noise of the measurements below this share of the errors' variance counts as none."""
 
 _FLOOR = 1e-8
 """The least noise, as a share of the changes of an entry: data of a simulator have none."""
@@ -57,41 +63,53 @@ def estimate_noise(
     scales: Float[np.ndarray, "ds"],
     surplus: float = 1.0,
 ) -> NoiseSizes:
-    """Find R and Q from the products r_g r_h of the errors at two steps of a window, by weighted least squares.
+    """Find the R and Q under which the errors of the windows are most likely, by Fisher scoring.
+
+    The covariance of a window's errors is Σ_k θ_k V_k, linear in the variances θ = (R, Q). With S that of the present
+    θ, scoring solves A θ = b for θ ≥ 0, A_kl = Σ tr(S⁻¹ V_k S⁻¹ V_l), b_k = Σ rᵀ S⁻¹ V_k S⁻¹ r (Harville 1977,
+    section 4). Neighbouring windows count as independent here.
 
     Args:
         errors: of the predictions, zero where masked.
         scales: typical changes of the entries.
         surplus: factor on the variances for the parameters that were fitted to the same errors, n / (n − dp).
     """
-    H, ds = errors.shape[1:]
-    factors, floor = propagation.factors, (_FLOOR * scales) ** 2
-    pairs = [(g, h) for g in range(H) for h in range(g, H)]
-    rows, moments, counts, where = [], [], [], []
-    for g, h in pairs:
-        count = max(int(mask[:, h].sum()), 1)
-        both = (factors[:, g] * factors[:, h]).sum(axis=0) / count  # (J, ds, ds)
-        R = both[0] + (np.eye(ds) if g == h else 0.0)
-        rows.append(np.concatenate([R, both[1:].sum(axis=0)], axis=1))
-        moments.append(surplus * (errors[:, g] * errors[:, h]).sum(axis=0) / count)
-        counts.append(count)
-        where.append((g, h))
-    design, target = np.stack(rows), np.stack(moments)  # (pairs, ds, 2 ds), (pairs, ds)
-    diagonal = {g: i for i, (g, h) in enumerate(where) if g == h}
-    variances = np.maximum(target[list(diagonal.values())], floor)  # (H, ds)
-    sizes = np.zeros(2 * ds)
+    W, H, ds = errors.shape
+    n, floor = H * ds, np.tile((_FLOOR * scales) ** 2, 2)
+    parts = _list_components(propagation, mask)  # (W, n, K, c)
+    K, c = parts.shape[2:]
+    masked = np.repeat(~mask, ds, axis=1).reshape(W, n)
+    spread = np.sqrt(surplus * (errors**2).sum(axis=(0, 1)) / max(mask.sum(), 1))
+    sizes = np.maximum(np.tile(0.3 * spread**2, 2), floor)
     for _ in range(_PASSES):
-        product = np.stack([np.sqrt(variances[g] * variances[h]) for g, h in where])
-        weights = np.sqrt(np.array(counts))[:, None] / product
-        unit = np.concatenate([scales, scales]) ** 2
-        A = (design * weights[..., None] * unit).reshape(-1, 2 * ds)
-        size = np.linalg.norm(A, axis=0)
-        size = np.where(size > 0, size, 1.0)
-        found, _ = scipy.optimize.nnls(A / size, (target * weights).ravel(), maxiter=100 * len(size))
-        sizes = found / size * unit
-        predicted = np.stack([design[diagonal[g]] @ sizes for g in range(H)])
-        variances = np.maximum(predicted, floor)
-    return NoiseSizes(sizes[:ds], np.maximum(sizes[ds:], floor))
+        weighted = (parts * np.sqrt(sizes)[:, None]).reshape(W, n, K * c)
+        S = weighted @ weighted.swapaxes(1, 2)
+        S[:, np.arange(n), np.arange(n)] += np.where(masked, 1.0, 1e-12 * floor.min())
+        factors = np.linalg.cholesky(S)
+        # in units of the present sizes, so that A is well scaled
+        Z = np.linalg.solve(factors, np.concatenate([weighted, errors.reshape(W, n, 1)], axis=2))
+        Z, r = Z[..., :-1], Z[..., -1]
+        A = ((Z.swapaxes(1, 2) @ Z) ** 2).reshape(W, K, c, K, c).sum(axis=(0, 2, 4))
+        b = surplus * ((r[:, None] @ Z)[:, 0] ** 2).reshape(W, K, c).sum(axis=(0, 2))
+        root = np.linalg.cholesky(A + 1e-10 * np.trace(A) / K * np.eye(K))
+        found, _ = scipy.optimize.nnls(root.T, scipy.linalg.solve_triangular(root, b, lower=True), maxiter=100 * K)
+        sizes = np.maximum(sizes * np.clip(found, _SHRINK, 1.0 / _SHRINK), floor)
+    negligible = sizes[:ds] <= _NEGLIGIBLE * spread**2
+    return NoiseSizes(np.where(negligible, 0.0, sizes[:ds]), sizes[ds:])
+
+
+def _list_components(
+    propagation: Propagation, mask: Bool[np.ndarray, "W H"]
+) -> Float[np.ndarray, "W n K c"]:
+    """Return a factor G of each component V = G Gᵀ of the covariance of a window's errors, first R, then Q."""
+    factors = propagation.factors  # (W, H, J, ds, ds)
+    W, H, _, ds, _ = factors.shape
+    parts = np.zeros((W, H, ds, 2 * ds, H + 1))
+    for j in range(ds):
+        parts[:, np.arange(H), j, j, np.arange(H)] = mask
+    parts[..., :ds, H] = factors[:, :, 0]
+    parts[..., ds:, :H] = factors[:, :, 1:].transpose(0, 1, 3, 4, 2)
+    return parts.reshape(W, H * ds, 2 * ds, H + 1)
 
 
 class Whitener(NamedTuple):
