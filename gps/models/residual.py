@@ -94,13 +94,13 @@ class ResidualLearner(Generic[B, R]):
         base: the learner of the base model.
         fresh: the learner of the residual before it has seen anything.
         residual: the same after the last fit; None before it.
-        seen: all transitions so far, each with the shape (M, N, T-1, d); rollouts of other shapes are other items.
+        seen: all transitions so far, as episodes of one condition; None before the first.
     """
 
     base: B
     fresh: R
     residual: R | None = None
-    seen: tuple[Transitions, ...] = ()
+    seen: Transitions | None = None
 
     @property
     def model(self) -> ResidualModel | None:
@@ -110,10 +110,10 @@ class ResidualLearner(Generic[B, R]):
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the learner that has also seen `transitions`. It is as deterministic as its parts."""
-        base, seen = self.base.refit(transitions, seed), (*self.seen, transitions)
-        residual = self.residual
+        base, residual = self.base.refit(transitions, seed), self.residual
+        seen = _pool([transitions] if self.seen is None else [self.seen, transitions])
         if base.model is not None:
-            residual = self.fresh.refit(_pool([_subtract(base.model, part) for part in seen]), seed)
+            residual = self.fresh.refit(_subtract(base.model, seen), seed)
         return dataclasses.replace(self, base=base, residual=residual, seen=seen)
 
     def make_record(self) -> ModelRecord | None:

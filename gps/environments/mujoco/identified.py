@@ -28,6 +28,8 @@ from gps.models.physics.parameters import Parameter, make_parameter, require_dis
 
 _INDEX = re.compile(r"(\w+)(?:\[(?:([xyz])|(\d+))\])?")
 
+_GRAVITY = "opt.gravity"
+
 _SIGNED = {"servo_gain": (("actuator_gainprm", 0, 1.0), ("actuator_biasprm", 1, -1.0))}
 
 
@@ -53,8 +55,9 @@ class Place(NamedTuple):
 
     def read(self, model: mujoco.MjModel) -> float:
         """The model's own value, of the first row."""
-        array = _get(model, self.field)
-        row = array[self.rows[0]]
+        if self.field == _GRAVITY:
+            return float(np.linalg.norm(model.opt.gravity))
+        row = getattr(model, self.field)[self.rows[0]]
         return float(row if self.column is None else row[self.column]) / self.factor
 
 
@@ -85,7 +88,7 @@ class ModelParameters:
             for key, value in objects.items():
                 name = f"{field}:{key}" if key else field
                 places = _find_places(model, field, key, name)
-                parameters.append(_read_parameter(name, value, places[0].read(model) if field != "gravity" else _pull(model)))
+                parameters.append(_read_parameter(name, value, places[0].read(model)))
                 self._places.append(places)
         require_distinct_names(parameters)
         self.parameters = tuple(parameters)
@@ -106,8 +109,8 @@ class ModelParameters:
         """Write the values (n, dp) of the simulations `ids` into the arrays of the fields, (B, …) each."""
         for k, places in enumerate(self._places):
             for place in places:
-                if place.field == "opt.gravity":
-                    arrays["opt.gravity"][ids] = values[:, k, None] * _direction(self._model)
+                if place.field == _GRAVITY:
+                    arrays[_GRAVITY][ids] = values[:, k, None] * _find_direction(self._model)
                 else:
                     place.write(arrays[place.field], ids, values[:, k])
         for k, body in self._masses:
@@ -122,7 +125,8 @@ class ModelParameters:
             if places[0].field == "body_mass":
                 body = int(places[0].rows[0])
                 if not self.parameters[k].low > 0 or not self._model.body_mass[body] > 0:
-                    raise ConfigError(f"{self.parameters[k].name}: a mass must be positive, in the bounds and the model")
+                    name = self.parameters[k].name
+                    raise ConfigError(f"{name}: a mass must be positive, in the bounds and the model")
                 if body not in chosen:
                     found.append((k, body))
         return found
@@ -131,7 +135,7 @@ class ModelParameters:
 def _find_places(model: mujoco.MjModel, field: str, key: str, name: str) -> tuple[Place, ...]:
     """Find the numbers of the model that a parameter sets."""
     if field == "gravity":
-        return (Place("opt.gravity", np.array([0]), None),)
+        return (Place(_GRAVITY, np.array([0]), None),)
     match = _INDEX.fullmatch(field)
     base, letter, digits = match.groups() if match else (field, None, None)
     try:
@@ -175,16 +179,7 @@ def _read_parameter(name: str, value: Any, own: float) -> Parameter:
     return make_parameter(name, low, high, start)
 
 
-def _pull(model: mujoco.MjModel) -> float:
-    """The strength of the model's gravity, m/s²."""
-    return float(np.linalg.norm(model.opt.gravity))
-
-
-def _direction(model: mujoco.MjModel) -> Floats:
+def _find_direction(model: mujoco.MjModel) -> Floats:
     """The direction of gravity; down in a model without any."""
-    pull = _pull(model)
+    pull = np.linalg.norm(model.opt.gravity)
     return np.array(model.opt.gravity) / pull if pull > 0 else np.array([0.0, 0.0, -1.0])
-
-
-def _get(model: mujoco.MjModel, field: str) -> NDArray[Any]:
-    return np.asarray(getattr(model.opt, field[4:]) if field.startswith("opt.") else getattr(model, field))

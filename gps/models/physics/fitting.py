@@ -7,8 +7,6 @@ state's noise too, which the second round's weights know of: the intervals then 
 of the measurements as with noise of the system.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,7 +29,7 @@ _PULL = 1e-2  # towards the start, in the first round: it decides only what the 
 _FAR = 3.0  # deviation of the same pull in the second round, in widths of the bounds
 _LARGE = 1e3  # the error of a window that diverges; larger errors count as this
 _ROUNDS = 2  # of weighting by the noise
-_MARGIN_OF_BOUND = 1e-6
+_AT_BOUND = 1e-6  # a coordinate at this distance from a bound, in widths of the bounds, is at it
 
 
 class FitSettings(NamedTuple):
@@ -46,6 +44,9 @@ class FitSettings(NamedTuple):
     length: int = 5
     most_windows: int = 400
     evaluations: int = 60
+
+
+DEFAULTS = FitSettings()
 
 
 class PhysicsFit(NamedTuple):
@@ -79,7 +80,7 @@ class PhysicsFit(NamedTuple):
     loss: float
 
 
-class Outcome(NamedTuple):
+class FitResult(NamedTuple):
     """A fit, or None with the reason."""
 
     fit: PhysicsFit | None
@@ -90,9 +91,9 @@ class Outcome(NamedTuple):
 def fit_parameters(
     simulator: Simulator,
     data: Dataset,
-    settings: FitSettings = FitSettings(),  # noqa: B008  (immutable)
+    settings: FitSettings = DEFAULTS,
     start: Float[np.ndarray, "dp"] | None = None,
-) -> Outcome:
+) -> FitResult:
     """Fit the parameters of a simulator to data. It is deterministic.
 
     Args:
@@ -102,19 +103,19 @@ def fit_parameters(
     windows = _thin(Windows.cut(data, settings.length), settings.most_windows)
     dp, used = len(coordinates.low), np.array(simulator.determining)
     if windows.mask.sum() * len(used) <= dp:
-        return Outcome(None, ModelStatus.TOO_FEW_POINTS, "")
+        return FitResult(None, ModelStatus.TOO_FEW_POINTS, "")
     problem = _Problem(simulator, windows, coordinates)
     if not problem.scales.any():
-        return Outcome(None, ModelStatus.NO_VARIATION, "")
+        return FitResult(None, ModelStatus.NO_VARIATION, "")
     begin = coordinates.move_off_bounds(coordinates.encode(np.array([p.start for p in simulator.parameters])))
     begin = problem.choose([begin] if start is None else [begin, coordinates.move_off_bounds(start)])
     found, first = problem.search(begin, problem.scale, _PULL / coordinates.widths, settings.evaluations)
     kept = np.isfinite(problem.predict(found[None])[0]).all(axis=(1, 2))
     if not kept.any():
-        return Outcome(None, ModelStatus.NOT_FINITE, "every window diverges in simulation, wherever the search went")
+        return FitResult(None, ModelStatus.NOT_FINITE, "every window diverges in simulation, wherever the search went")
     problem = problem.take(kept)
     if problem.windows.mask.sum() * len(used) <= dp:
-        return Outcome(None, ModelStatus.TOO_FEW_POINTS, f"{int((~kept).sum())} windows diverge in simulation")
+        return FitResult(None, ModelStatus.TOO_FEW_POINTS, f"{int((~kept).sum())} windows diverge in simulation")
     iterations, done = first, first < settings.evaluations
     for _ in range(_ROUNDS):
         weigh = problem.weigh(found, dp)
@@ -122,8 +123,8 @@ def fit_parameters(
         iterations, done = iterations + more, done and more < settings.evaluations
     fit = _conclude(problem, weigh, found, data, len(kept), int((~kept).sum()), iterations)
     if fit is None:
-        return Outcome(None, ModelStatus.NOT_FINITE, "")
-    return Outcome(fit, *_judge(fit, simulator, coordinates, done))
+        return FitResult(None, ModelStatus.NOT_FINITE, "")
+    return FitResult(fit, *_judge(fit, simulator, coordinates, done))
 
 
 class _Weights(NamedTuple):
@@ -139,12 +140,12 @@ class _Problem:
 
     def __init__(self, simulator: Simulator, windows: Windows, coordinates: Coordinates) -> None:
         self.simulator, self.windows, self.coordinates = simulator, windows, coordinates
-        self.used: Int[np.ndarray, "ds"] = np.array(simulator.determining)
+        self.used: Int[np.ndarray, ds] = np.array(simulator.determining)
         changes = (windows.successors - windows.states)[..., self.used][windows.mask]
         self.scales = np.sqrt((changes**2).mean(axis=0))
         self.scales = np.where(self.scales > 0, self.scales, self.scales.max(initial=0.0))
 
-    def take(self, chosen: Bool[np.ndarray, "W"]) -> _Problem:
+    def take(self, chosen: Bool[np.ndarray, "W"]) -> "_Problem":
         return self if chosen.all() else _Problem(self.simulator, self.windows.take(chosen), self.coordinates)
 
     def predict(self, points: Float[np.ndarray, "m dp"]) -> Float[np.ndarray, "m W H ds"]:
@@ -305,9 +306,9 @@ def _judge(fit: PhysicsFit, simulator: Simulator, coordinates: Coordinates, done
     if len(fit.loose):
         said.append(explain_loose(fit.loose, simulator.parameters))
     low, high = coordinates.bounds
-    near = _MARGIN_OF_BOUND * coordinates.widths
+    near = _AT_BOUND * coordinates.widths
     at_bound = (fit.coordinates <= low + near) | (fit.coordinates >= high - near)
-    said += [f"{p.name} is at its bound" for p, is_there in zip(simulator.parameters, at_bound, strict=True) if is_there]
+    said += [f"{simulator.parameters[i].name} is at its bound" for i in np.flatnonzero(at_bound)]
     if fit.diverged:
         said.append(f"{fit.diverged} of {fit.windows} windows diverge in simulation and were left out")
     if not done:

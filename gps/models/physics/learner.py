@@ -11,7 +11,7 @@ from gps.backend import jax
 from gps.dynamics.prior import Transitions
 from gps.errors import ConfigError
 from gps.models.data import Dataset
-from gps.models.physics.fitting import FitSettings, PhysicsFit, fit_parameters
+from gps.models.physics.fitting import DEFAULTS, FitSettings, PhysicsFit, fit_parameters
 from gps.models.physics.model import PhysicsModel
 from gps.models.physics.parameters import Coordinates, Parameter
 from gps.models.physics.simulator import Simulator
@@ -44,7 +44,7 @@ class PhysicsLearner:
     """
 
     parameters: tuple[Parameter, ...]
-    settings: FitSettings = FitSettings()
+    settings: FitSettings = DEFAULTS
     data: Dataset | None = None
     fit: PhysicsFit | None = None
     status: ModelStatus | None = None
@@ -54,7 +54,7 @@ class PhysicsLearner:
     simulator: Simulator | None = dataclasses.field(default=None, init=False, compare=False)
 
     @classmethod
-    def of(cls, simulator: Simulator, settings: FitSettings = FitSettings()) -> Self:  # noqa: B008  (immutable)
+    def of(cls, simulator: Simulator, settings: FitSettings = DEFAULTS) -> Self:
         """The learner that has seen nothing yet.
 
         Raises:

@@ -98,9 +98,7 @@ def estimate_noise(
     return NoiseSizes(np.where(negligible, 0.0, sizes[:ds]), sizes[ds:])
 
 
-def _list_components(
-    propagation: Propagation, mask: Bool[np.ndarray, "W H"]
-) -> Float[np.ndarray, "W n K c"]:
+def _list_components(propagation: Propagation, mask: Bool[np.ndarray, "W H"]) -> Float[np.ndarray, "W n K c"]:
     """Return a factor G of each component V = G Gᵀ of the covariance of a window's errors, first R, then Q."""
     factors = propagation.factors  # (W, H, J, ds, ds)
     W, H, _, ds, _ = factors.shape
