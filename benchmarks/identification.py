@@ -16,7 +16,7 @@ from benchmarks.timing import print_table, time_in_turn
 from gps.environments.mujoco import MujocoEnv
 from gps.environments.mujoco.simulator import MujocoSimulator
 from gps.models.data import Dataset
-from gps.models.physics.fitting import fit_parameters
+from gps.models.physics.fitting import fit_physics
 from gps.models.physics.parameters import Coordinates
 
 ARM = """<mujoco model="arm">
@@ -45,12 +45,13 @@ STEPS = 200
 
 def declare() -> dict[str, Any]:
     """The table of the unknown parameters."""
-    keys = ("upper", "lower", "shoulder", "elbow", "shoulder", "")
     each = [{"bounds": [low, high], "start": s} for low, high, s in zip(LOW, HIGH, STARTS, strict=True)]
-    table: dict[str, Any] = {"body_mass": {}, "dof_damping": {}, "dof_armature": {}}
-    for field, key, value in zip(("body_mass",) * 2 + ("dof_damping",) * 2 + ("dof_armature",), keys, each[:5]):
-        table[field][key] = value
-    return {**table, "gravity": each[5]}
+    return {
+        "body_mass": {"upper": each[0], "lower": each[1]},
+        "dof_damping": {"shoulder": each[2], "elbow": each[3]},
+        "dof_armature": {"shoulder": each[4]},
+        "gravity": each[5],
+    }
 
 
 def draw_torques(seed: int, steps: int = STEPS) -> np.ndarray:
@@ -118,7 +119,7 @@ def main(draws: int = 100, rounds: int = 5) -> None:
     simulator = MujocoSimulator(MujocoEnv(1, mjcf=ARM), declare(), threads=2)
     scale = Coordinates.of(simulator.parameters)
     data = record_arm(simulator, NOISE)
-    functions: dict[str, Callable[[], object]] = {"gps": lambda: fit_parameters(simulator, data)}
+    functions: dict[str, Callable[[], object]] = {"gps": lambda: fit_physics(simulator, data)}
     toolbox = prepare_toolbox(0)
     if toolbox is not None:
         functions["mujoco.sysid"] = toolbox
@@ -128,12 +129,12 @@ def main(draws: int = 100, rounds: int = 5) -> None:
 
     errors, inside = [], []
     for seed in range(draws):
-        fit = fit_parameters(simulator, record_arm(simulator, NOISE, seed)).fit
+        fit = fit_physics(simulator, record_arm(simulator, NOISE, seed)).fit
         assert fit is not None
         errors.append(np.abs(scale.decode(fit.coordinates) / TRUTH - 1.0))
         deviation = np.linalg.norm(fit.factor, axis=1)
         inside.append(np.abs(fit.coordinates - scale.encode(TRUTH)) < 1.96 * deviation)
-    exact = fit_parameters(simulator, record_arm(simulator, 0.0)).fit
+    exact = fit_physics(simulator, record_arm(simulator, 0.0)).fit
     assert exact is not None
     rows: list[list[object]] = [
         ["gps", seconds["gps"], 100 * np.max(errors, axis=0)[:2].max(), f"{100 * np.mean(inside):.1f} %"]

@@ -25,6 +25,8 @@ from gps.status import ModelStatus
 _STEP = 1e-7  # of a coordinate, in the slopes that the search uses
 _FINE_STEP = 1e-4  # in the central differences of the belief
 _STATE_STEP = 1e-6  # of an entry of the state, as a share of its size or of 1
+_TOLERANCE = 1e-7  # of the coordinates: a search ends with a smaller step
+_DAMPING = {"mu_min": 1e-4, "mu_max": 1e4, "mu_factor": 10.0}  # of the scaled problem, whose Hessian has the diagonal 1
 _PULL = 1e-2  # towards the start, in the first round: it decides only what the data leave open
 _FAR = 3.0  # deviation of the same pull in the second round, in widths of the bounds
 _LARGE = 1e3  # the error of a window that diverges; larger errors count as this
@@ -88,7 +90,7 @@ class FitResult(NamedTuple):
     message: str
 
 
-def fit_parameters(
+def fit_physics(
     simulator: Simulator,
     data: Dataset,
     settings: FitSettings = DEFAULTS,
@@ -186,7 +188,8 @@ class _Problem:
             residual,
             bounds=list(self.coordinates.bounds),
             eps=_STEP,
-            mu_factor=10.0**0.5,
+            xtol=_TOLERANCE,
+            **_DAMPING,
             max_iter=most,
             verbose=minimize.Verbosity.SILENT,
             x_scale="jac",

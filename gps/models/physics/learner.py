@@ -11,7 +11,7 @@ from gps.backend import jax
 from gps.dynamics.prior import Transitions
 from gps.errors import ConfigError
 from gps.models.data import Dataset
-from gps.models.physics.fitting import DEFAULTS, FitSettings, PhysicsFit, fit_parameters
+from gps.models.physics.fitting import DEFAULTS, FitSettings, PhysicsFit, fit_physics
 from gps.models.physics.model import PhysicsModel
 from gps.models.physics.parameters import Coordinates, Parameter
 from gps.models.physics.simulator import Simulator
@@ -101,7 +101,7 @@ class PhysicsLearner:
         data = new if self.data is None else self.data.add(new)
         error, coverage = self._judge(new)
         start = None if self.fit is None else self.fit.coordinates
-        found = fit_parameters(simulator, data, self.settings, start)
+        found = fit_physics(simulator, data, self.settings, start)
         return dataclasses.replace(
             self,
             data=data,
