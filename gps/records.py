@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Num, UInt8
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 from gps.observations import Pixels
 from gps.players import Player
-from gps.status import PolicyStatus, Status
+from gps.status import ModelStatus, PolicyStatus, Status
 
 
 class Abort(NamedTuple):
@@ -230,6 +230,11 @@ class ModelRecord:
     held_out_loss: Float[np.ndarray, "looks"] | None = None  # before the first step, and at each check
     one_step_error: Float[np.ndarray, "dx"] | None = None  # root mean square on the new samples, units of the state
     horizon_error: Float[np.ndarray, "H dx"] | None = None  # the same of predictions H steps ahead
+    name: str = ""  # the kind of model, in words; empty for the mixture
+    points: int | None = None  # transitions that it was fitted to
+    coverage: Float[np.ndarray, "2"] | None = None  # share of the new samples within 1σ and 2σ of the prediction
+    status: ModelStatus = ModelStatus.OK  # how the fit ended
+    message: str = ""  # a sentence, where there is more to say than the status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,6 +243,9 @@ class PlannerRecord:
 
     predicted: Float[np.ndarray, "M"]  # cost of an episode as planned at its start, mean over the samples
     actual: Float[np.ndarray, "M"]  # cost of the same episodes
+    planned_states: Float[np.ndarray, "M h dx"] | None = None  # by the first plan of sample 0, mean of the particles
+    effective_samples: Float[np.ndarray, "M K"] | None = None  # that decided, at each step at which plans were made
+    fallbacks: Int[np.ndarray, "M"] | None = None  # plans that were replaced, being late or not finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +255,7 @@ class Seconds:
     sample: float
     fit: float
     improve: float
+    plan: float = float("nan")  # of one plan, mean; NaN where nothing was planned
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -161,6 +161,13 @@ class Status(_Outcome):
         "The reward was the same in every step of every sample, so there is nothing to improve.",
         "Let the first controllers reach where the reward differs, or write a cost with a formula.",
     )
+    LEARNED = 19, "ok", _OK, "The model learned from the samples; the next plans are made in it."
+    NO_MODEL = (
+        20,
+        "no model",
+        _NOTE,
+        "The model has too few samples to plan in it yet; the base policy goes on.",
+    )
 
     @property
     def failed(self) -> bool:
@@ -226,3 +233,57 @@ class PolicyStatus(_Outcome):
         "Raise algorithm.entropy, so that the teachers keep some noise.",
     )
     WARM_UP = 8, "warm up", _OK, "Its teachers learn alone at first; the policy was not trained."
+
+
+class ModelStatus(_Outcome):
+    """How the last fit of a global model ended."""
+
+    OK = 0, "ok", _OK, "The model was fitted to all data."
+    STOPPED_EARLY = 1, "stopped early", _OK, "The held-out loss fell no more; the model of the lowest one was kept."
+    TOO_FEW_POINTS = (
+        2,
+        "too few points",
+        _NOTE,
+        "There are too few transitions for a model yet.",
+        "Collect more episodes, or longer ones.",
+    )
+    DIVERGED = (
+        3,
+        "diverged",
+        _ERROR,
+        "The training loss exploded or was not finite; the last good model was kept.",
+        "Lower the model's learning_rate; look for very large states.",
+    )
+    NO_VARIATION = (
+        4,
+        "no variation",
+        _WARNING,
+        "The data never vary, so there is nothing to learn from them; the last good model was kept.",
+        "Let the first episodes explore.",
+    )
+    JITTERED = (
+        5,
+        "jittered",
+        _NOTE,
+        "A kernel matrix was not positive definite, as near duplicates make it; its diagonal was raised.",
+    )
+    NOT_IDENTIFIABLE = (
+        6,
+        "not identifiable",
+        _WARNING,
+        "The data do not fix some combination of the parameters.",
+        "Fit fewer parameters, give some of them narrower bounds, or excite the system in other ways.",
+    )
+    NOT_CONVERGED = (
+        7,
+        "not converged",
+        _WARNING,
+        "The fit spent its evaluations; the best parameters so far were kept.",
+    )
+    NOT_FINITE = (
+        8,
+        "not finite",
+        _ERROR,
+        "The fit was not finite; the last good model was kept.",
+        "Look for very large states or actions in the data.",
+    )

@@ -1,16 +1,22 @@
 """The protocols of a global model of the dynamics, a model of x' given z = [x; u] that holds everywhere.
 
-A model is an immutable JAX pytree. Except for `refit`, its methods are JAX functions of one state and one action, to be
+A *model* predicts. It is an immutable JAX pytree, and its methods are JAX functions of one state and one action, to be
 used under `vmap`, `scan` and `jit`: a planner, a policy trained through the model and a rollout all map them as they
-need.
+need. A *learner* holds the settings, the data and the model that was fitted to them; it is an immutable record of
+NumPy arrays that `gps.storage.serialization` can store.
+
+What a model does not know has two parts: the noise of the system, and its own doubt. `draw` separates them: a drawn
+function is one belief about the system, and each call of it adds the system's noise.
 """
 
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from jaxtyping import Float, PRNGKeyArray
+from typing_extensions import TypeVar
 
 from gps.backend import Array
 from gps.dynamics.prior import Transitions
+from gps.records import ModelRecord
 
 
 class PlanningModel(Protocol):
@@ -29,22 +35,29 @@ class PlanningModel(Protocol):
         """
 
 
-class GlobalModel(Protocol):
-    """A model of the dynamics that is fitted to transitions and predicts the next state anywhere."""
+class Function(Protocol):
+    """One system drawn from a model's belief; a JAX pytree. `draw` returns a batch, with a leading axis."""
 
-    def refit(self, transitions: Transitions, seed: int) -> Self:
-        """Return the model that has also seen `transitions`. It is deterministic in `seed`."""
+    def __call__(
+        self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "dx"]:
+        """Return the next state, with a draw of the system's noise if there is a `key`, without noise otherwise."""
+
+
+class GlobalModel(PlanningModel, Protocol):
+    """A model of the dynamics that predicts the next state anywhere, and says how sure it is."""
 
     def mean(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
         """Return the expected next state."""
 
-    def sample(self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray) -> Float[Array, "dx"]:
-        """Return a draw of the next state, with the model's noise and, if it has any, its own uncertainty."""
+    def deviation(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
+        """Return the standard deviation of each entry of the next state: noise and doubt together."""
 
-    def linearise(
-        self, x: Float[Array, "dx"], u: Float[Array, "du"]
-    ) -> tuple[Float[Array, "dx dz"], Float[Array, "dx"]]:
-        """Return the slope F and the offset c of x' = F [x; u] + c around [x; u], where F [x; u] + c is the mean."""
+    def sample(self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray) -> Float[Array, "dx"]:
+        """Return a draw of the next state, with the system's noise and the model's doubt."""
+
+    def draw(self, key: PRNGKeyArray, count: int) -> Any:
+        """Return a batch of `count` drawn functions, a `Function` whose arrays have a leading axis."""
 
 
 class MomentMatching(Protocol):
@@ -54,3 +67,23 @@ class MomentMatching(Protocol):
         self, mean: Float[Array, "dz"], covariance: Float[Array, "dz dz"]
     ) -> tuple[Float[Array, "dx"], Float[Array, "dx dx"], Float[Array, "dz dx"]]:
         """Return the mean of x', its covariance, and the covariance of z with x', for z ~ N(mean, covariance)."""
+
+
+M = TypeVar("M", bound=GlobalModel, default=GlobalModel, covariant=True)
+
+
+class ModelLearner(Protocol[M]):
+    """The settings of a kind of model, the data so far, and the model that was fitted to them."""
+
+    @property
+    def model(self) -> M | None:
+        """The model; None while the data are too few for any."""
+
+    def refit(self, transitions: Transitions, seed: int) -> Self:
+        """Return the learner that has also seen `transitions`. It is deterministic in `seed`.
+
+        Where the new fit fails, the last good model stays, and the record's status says so.
+        """
+
+    def make_record(self) -> ModelRecord | None:
+        """The summary of the last fit for the records and views, or None before the first."""

@@ -1,0 +1,97 @@
+"""The inputs and targets of learned models."""
+
+import numpy as np
+import pytest
+
+from gps.backend import jax, jnp
+from gps.dynamics.prior import Transitions
+from gps.models.data import Dataset
+from gps.models.features import Differences, Encoding, StateTransforms
+
+
+def quaternions(rng, n):
+    q = rng.normal(size=(n, 4))
+    return q / np.linalg.norm(q, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(50, 3)), rng.normal(size=(50, 2)) * 5.0 + 2.0
+    return Dataset(x, u, x + 0.1 * rng.normal(size=x.shape), np.repeat(np.arange(5), 10))
+
+
+def test_inputs_and_targets_have_mean_zero_and_deviation_one(data):
+    for encoded in (Encoding.of(data).encode_all(data), Differences.of(data).encode_all(data)):
+        np.testing.assert_allclose(encoded.mean(axis=0), 0.0, atol=1e-12)
+        np.testing.assert_allclose(encoded.std(axis=0), 1.0, rtol=1e-12)
+
+
+def test_decoding_a_target_gives_the_successor(data):
+    differences = Differences.of(data)
+    targets = differences.encode_all(data)
+    np.testing.assert_allclose(jax.vmap(differences.decode)(data.states, targets), data.successors, atol=1e-12)
+
+
+def test_constant_entries_are_left_out_wherever_they_stand():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=40), np.full(40, 1e6 + 1 / 3)])
+    data = Dataset(x, np.full((40, 1), 0.1), x + [0.3, 0.0], np.zeros(40, int))
+    encoding, differences = Encoding.of(data), Differences.of(data)
+    assert (encoding.weight > 0).tolist() == [True, False, False]
+    assert differences.varies.tolist() == [False, False]
+    after = differences.decode(jnp.asarray(x[0]), jnp.zeros(2))
+    np.testing.assert_allclose(after, x[0] + [0.3, 0.0], rtol=1e-12)
+
+
+def test_an_angle_enters_without_its_turns_and_differs_by_the_shortest_way():
+    transforms, turn = StateTransforms(angles=(0,)), 2 * np.pi
+    x = np.array([[3.1, 1.0], [-3.1, -1.0], [0.2, 0.5]])
+    after = np.array([[-3.1, 1.0], [3.1, -1.0], [0.3, 0.5]])
+    data = Dataset(x, np.array([[0.0], [1.0], [2.0]]), after, np.zeros(3, int))
+    encoding = Encoding.of(data, transforms)
+    turned = data._replace(states=x + np.array([turn, 0.0]))
+    np.testing.assert_allclose(encoding.encode_all(data), encoding.encode_all(turned), atol=1e-12)
+    np.testing.assert_allclose(encoding(x[0], data.actions[0]), encoding.encode_all(data)[0], atol=1e-12)
+    differences = Differences.of(data, transforms)
+    raw = differences.encode_all(data) * differences.deviation + differences.mean
+    np.testing.assert_allclose(raw[:, 0], [turn - 6.2, 6.2 - turn, 0.1], atol=1e-12)
+
+
+def test_the_sign_of_a_quaternion_does_not_matter():
+    rng = np.random.default_rng(1)
+    q, after = quaternions(rng, 30), quaternions(rng, 30)
+    after = np.where((q * after).sum(axis=1, keepdims=True) < 0, -after, after)
+    transforms = StateTransforms(quaternions=(0,))
+    data = Dataset(q, np.zeros((30, 1)), after, np.zeros(30, int))
+    flipped = data._replace(successors=-after)
+    differences = Differences.of(data, transforms)
+    np.testing.assert_allclose(differences.encode_all(data), differences.encode_all(flipped), atol=1e-12)
+    encoding = Encoding.of(data, transforms)
+    np.testing.assert_allclose(encoding.encode_all(data), encoding.encode_all(data._replace(states=-q)), atol=1e-12)
+    decoded = np.asarray(jax.vmap(differences.decode)(q, differences.encode_all(data) * 1.3))
+    np.testing.assert_allclose(np.linalg.norm(decoded, axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(jax.vmap(differences.decode)(q, differences.encode_all(data)), after, atol=1e-12)
+
+
+def test_a_rotation_matrix_is_one_of_the_quaternion():
+    from scipy.spatial.transform import Rotation
+
+    from gps.models.features import _rotation
+
+    q = quaternions(np.random.default_rng(2), 1)[0]
+    expected = Rotation.from_quat(q, scalar_first=True).as_matrix()
+    np.testing.assert_allclose(_rotation(jnp.asarray(q)), expected, atol=1e-12)
+
+
+def test_the_pool_keeps_what_is_finite_and_numbers_its_episodes():
+    points = np.arange(2 * 1 * 3 * 5, dtype=float).reshape(2, 1, 3, 5)
+    points[0, 0, 1, 0] = np.nan
+    mask = np.ones((2, 1, 3), bool)
+    mask[1, 0, 2] = False
+    data = Dataset.of(Transitions(points, mask), 2)
+    assert data.size == 4 and data.episodes.tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(data.successors[0], points[0, 0, 0, 3:])
+    both = Dataset.empty(2, 1).add(data).add(data)
+    assert both.episodes.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert both.thin(4).size == 4 and both.thin(100).size == 8
