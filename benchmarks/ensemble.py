@@ -117,7 +117,9 @@ def measure_prediction() -> None:
     }
     functions = {"products": lambda: _multiply(SEQUENCES * H * PARTICLES, SEQUENCES)}
     for name, function in kinds.items():
-        functions[f"{name}, one thread"] = lambda f=function: jax.block_until_ready(f(model, actions, jax.random.key(0)))
+        functions[f"{name}, one thread"] = lambda f=function: jax.block_until_ready(
+            f(model, actions, jax.random.key(0))
+        )
         functions[f"{name}, two threads"] = lambda f=function: in_two_threads(f)
     seconds = time_in_turn(functions, rounds=9)
     floor = seconds["products"]

@@ -37,16 +37,14 @@ NO_TRANSFORMS = StateTransforms()
 class Encoding:
     """The inputs of a model: the encoded z = [x; u], less its mean, over its deviation; 0 for constant ones.
 
-    Arrays with a leading axis E are a batch, for `vmap`.
-
     Args:
         mean: of the encoded data.
         weight: 1 / deviation; 0 where an input is constant in the data.
         transforms: see `StateTransforms`.
     """
 
-    mean: Float[Array, "*E df"]
-    weight: Float[Array, "*E df"]
+    mean: Float[Array, "*count df"]
+    weight: Float[Array, "*count df"]
     transforms: StateTransforms = dataclasses.field(metadata={"static": True})
 
     @classmethod
@@ -81,8 +79,8 @@ class Differences:
         transforms: angles differ by the shortest way; quaternions are compared with the same sign.
     """
 
-    mean: Float[Array, "*E dx"]
-    deviation: Float[Array, "*E dx"]
+    mean: Float[Array, "*count dx"]
+    deviation: Float[Array, "*count dx"]
     transforms: StateTransforms = dataclasses.field(metadata={"static": True})
 
     @classmethod

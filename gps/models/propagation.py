@@ -112,7 +112,9 @@ def _prepare(
     """Return the particles at the start, and the function that takes them from a step to the next."""
     names = get_args(Propagation)
     if propagation not in names:
-        raise PolicyError(f"propagation {propagation!r}: expected one of {', '.join(names)}{nearest(propagation, names)}")
+        raise PolicyError(
+            f"propagation {propagation!r}: expected one of {', '.join(names)}{nearest(propagation, names)}"
+        )
     P, S = 1 if propagation == "mean" else particles, len(actions)
     first = jnp.broadcast_to(jnp.asarray(start, float), (P, S, len(start)))
     if propagation == "mean":
