@@ -1,5 +1,6 @@
 """Ensembles of networks: training and prediction, compared with their matrix products alone."""
 
+import itertools
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,7 +38,7 @@ def _multiply(samples: int, rows: int) -> None:
     """Do the float32 matrix products of networks forwards for a number of inputs, by NumPy's BLAS."""
     sizes = (DX + DU, WIDTH, WIDTH, 2 * DX)
     inputs = [np.ones((rows, n), np.float32) for n in sizes[:-1]]
-    weights = [np.ones(pair, np.float32) for pair in zip(sizes[:-1], sizes[1:], strict=True)]
+    weights = [np.ones(pair, np.float32) for pair in itertools.pairwise(sizes)]
     outputs = [np.empty((rows, n), np.float32) for n in sizes[1:]]
     for _ in range(samples // rows):
         for x, W, out in zip(inputs, weights, outputs, strict=True):

@@ -12,7 +12,7 @@ from gps.errors import PolicyError
 from gps.models.data import Dataset
 from gps.models.ensemble import NetworkEnsemble
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
-from gps.models.members import EnsembleOptions, GaussianNetwork, MembersFit, Regression, train_members
+from gps.models.members import DEFAULTS, EnsembleOptions, GaussianNetwork, MembersFit, Regression, train_members
 from gps.records import ModelRecord
 from gps.status import ModelStatus
 
@@ -42,7 +42,7 @@ class EnsembleLearner:
     """
 
     dx: int
-    options: EnsembleOptions = EnsembleOptions()
+    options: EnsembleOptions = DEFAULTS
     max_points: int = 100_000
     transforms: StateTransforms = NO_TRANSFORMS
     warm: bool = True

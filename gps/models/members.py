@@ -94,6 +94,9 @@ class EnsembleOptions(FitOptions):
             raise PolicyError("need shrinkage >= 0")
 
 
+DEFAULTS = EnsembleOptions()
+
+
 @pytree
 class GaussianNetwork:
     """The Gaussian of dy separate targets, `offset + f linear + unit network(f)`. With leading axes E it is a batch.

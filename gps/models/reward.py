@@ -18,6 +18,10 @@ from gps.models.members import EnsembleOptions, GaussianNetwork, Regression, tra
 from gps.status import ModelStatus
 
 
+DETERMINISTIC = EnsembleOptions(probabilistic=False, members=3)
+"""The options of a cost by default."""
+
+
 @pytree
 class LearnedCost:
     """The cost −r̂(x, u), the mean of an ensemble: a JAX function of (x, u, t)."""
@@ -47,7 +51,7 @@ class RewardLearner:
         status: how the last fit ended.
     """
 
-    options: EnsembleOptions = EnsembleOptions(probabilistic=False, members=3)
+    options: EnsembleOptions = DETERMINISTIC
     max_points: int = 100_000
     transforms: StateTransforms = NO_TRANSFORMS
     data: Dataset | None = None
@@ -66,7 +70,7 @@ class RewardLearner:
 
         Points that are not finite are left out, so a step after the end of an episode may hold NaN.
         """
-        N, T, dx = states.shape
+        N, T = rewards.shape
         x, u, r = (array.reshape(N * T, -1) for array in (states, actions, rewards))
         known = np.isfinite(np.concatenate([x, u, r], axis=1)).all(axis=1)
         new = Dataset(x[known], u[known], r[known], np.repeat(np.arange(N), T)[known])
