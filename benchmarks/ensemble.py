@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.timing import print_table, time_in_turn
 
@@ -16,8 +17,9 @@ MEASURED_STEPS = 400
 
 
 def main() -> None:
-    measure_training()
-    measure_prediction()
+    with threadpool_limits(1):
+        measure_training()
+        measure_prediction()
 
 
 def _make_data(n: int):
