@@ -12,9 +12,10 @@ from jaxtyping import Float
 
 from gps.backend import jax
 from gps.dynamics.prior import Transitions
+from gps.models.conditioning import condition
 from gps.models.data import Dataset
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
-from gps.models.gaussian_process import GaussianProcess, condition
+from gps.models.gaussian_process import GaussianProcess
 from gps.models.marginal_likelihood import Fit, Hyperparameters, fit_hyperparameters
 from gps.records import ModelRecord
 from gps.status import ModelStatus
@@ -38,7 +39,7 @@ class GaussianProcessLearner:
         dx: the size of the state.
         transforms: the entries of the state that are angles or quaternions.
         linear: the prior mean of the change is linear in the inputs (by least squares), rather than constant.
-        max_points: the process is given at most this many points.
+        max_points: of the process; with more data it is projected on so many (see `gps.models.conditioning`).
         likelihood_points: the hyperparameters are fitted to at most this many points, evenly spread.
         restarts: searches for the hyperparameters of each output: from those of the last fit or from a guess, then
             from draws around the guess.
@@ -93,7 +94,7 @@ class GaussianProcessLearner:
         model, jitter = self._condition(learned)
         if not np.isfinite(model.weights).all():
             return self._keep(ModelStatus.NOT_FINITE)
-        learner = dataclasses.replace(self, learned=learned, record=_summarise(found, model, jitter))
+        learner = dataclasses.replace(self, learned=learned, record=_summarise(found, data.size, jitter))
         learner.__dict__["model"] = model  # fills the cached property
         return learner
 
@@ -140,9 +141,7 @@ class GaussianProcessLearner:
         data = self.data.take(np.arange(learned.points))
         encoding, differences = Encoding.of(data, self.transforms), Differences.of(data, self.transforms)
         slopes = _fit_slopes(encoding.encode_all(data), differences.encode_all(data), self.linear)
-        few = data.thin(self.max_points)
-        process, jitter = condition(few, encoding, differences, learned.hyperparameters, slopes, self.max_points)
-        return dataclasses.replace(process, deviations=data.inputs.std(axis=0)), jitter
+        return condition(data, encoding, differences, learned.hyperparameters, slopes, self.max_points)
 
     def _keep(self, status: ModelStatus, message: str = "") -> Self:
         """Return the learner with the last model, and the reason why there is no new one."""
@@ -180,9 +179,8 @@ def _stack(fits: dict[int, Fit], dx: int, df: int) -> Hyperparameters:
     return Hyperparameters(lengthscales, signal, noise)
 
 
-def _summarise(fits: dict[int, Fit], model: GaussianProcess, jitter: float) -> ModelRecord:
+def _summarise(fits: dict[int, Fit], points: int, jitter: float) -> ModelRecord:
     """Return the record of a fit that went well, or not quite."""
-    n = int(np.count_nonzero(np.any(model.whiteners != 0, axis=(0, 2))))
     loss = np.array([sum(fit.loss for fit in fits.values())])
     unfinished = [a for a, fit in fits.items() if not fit.converged]
     status, message = ModelStatus.OK, ""
@@ -193,4 +191,4 @@ def _summarise(fits: dict[int, Fit], model: GaussianProcess, jitter: float) -> M
         entries = ", ".join(map(str, unfinished))
         status = ModelStatus.NOT_CONVERGED
         message = f"the search for the hyperparameters of entries {entries} of the state spent its iterations"
-    return ModelRecord(training_loss=loss, name=_NAME, points=n, status=status, message=message)
+    return ModelRecord(training_loss=loss, name=_NAME, points=points, status=status, message=message)
