@@ -122,7 +122,7 @@ def draw_functions(
         prior = jnp.einsum("anm,am->an", jnp.sin(phase), w[:, 0]) + jnp.einsum("anm,am->an", jnp.cos(phase), w[:, 1])
         noise = jax.random.normal(third, (dx, n))
         if process.shares is None:
-            prior, moved = prior + h.noise[:, None] * noise, 0.0
+            prior, moved = prior + h.noise[:, None] * noise, jnp.zeros((dx, n))
         else:
             moved = jnp.einsum("aji,aj->ai", process.whiteners, process.shares * noise)
         update = process.weights - jnp.einsum("aij,aj->ai", process.precisions, prior) - moved
