@@ -7,9 +7,9 @@ import pytest
 
 from gps.backend import jax, jnp
 from gps.errors import ConfigError
+from gps.models.conditioning import condition
 from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding, StateTransforms, encode_input
-from gps.models.gaussian_process import condition
 from gps.models.marginal_likelihood import Hyperparameters
 from gps.models.moment_matching import encode_moments, match_moments, sum_pairs
 
