@@ -18,7 +18,7 @@ from jaxtyping import Float, Int, PRNGKeyArray
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 
-Propagation = Literal["ts1", "ts_infinity", "mean"]
+Propagation = Literal["ts1", "tsinf", "mean"]
 
 FAR = 1e10
 """A state entry beyond it has exploded."""
