@@ -30,7 +30,8 @@ def make_planner(cls, live, **settings) -> SimulatorPlanner:
     space = live.single_action_space
     given = {"cost": nothing, "optimiser": MPPI(samples=6), "end": 50, "horizon": 5, "reward_weight": 1.0}
     return SimulatorPlanner(
-        live=live, copies=Copies(lambda count: cls(count, threads=1)), range=ActionRange.of(space.low, space.high, np.ones(space.shape[0])),
+        live=live, copies=Copies(lambda count: cls(count, threads=1)),
+        range=ActionRange.of(space.low, space.high, np.ones(space.shape[0])),
         **(given | settings),
     )  # fmt: skip
 
