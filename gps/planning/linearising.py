@@ -16,7 +16,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.models.model import PlanningModel
 from gps.planning.ilqr import FIRST, Plan, PlanningProblem, draw_guesses, improve_plans
-from gps.planning.objective import Course, average_course, roll_out
+from gps.planning.objective import Course, average_course, roll_out_particles
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found
 
@@ -120,6 +120,6 @@ def _predict(
     key = jax.random.key(0)
 
     def predict(x: Array, plan: Array) -> Course:
-        return average_course(*roll_out(function, False, False, cost, x, plan[None], idle, t, end, key))
+        return average_course(*roll_out_particles(function, False, False, cost, x, plan[None], idle, t, end, key))
 
     return jax.vmap(predict)(states, actions)

@@ -18,7 +18,7 @@ from gps.backend import Array, jax
 from gps.costs.terms import Cost
 from gps.environments.cpus import count_threads
 from gps.models.model import GlobalModel
-from gps.planning.objective import Course, Propagation, average_course, roll_out, total_costs
+from gps.planning.objective import Course, Propagation, average_course, roll_out_particles, total_costs
 from gps.planning.searching import make_key, search_compiled, search_outside
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found, SequenceOptimiser
@@ -106,7 +106,7 @@ class ModelPlanner:
     @property
     def _setting(self) -> _Setting:
         particles = 1 if self.propagation == "mean" else self.particles
-        end, seed = np.int32(self.end), np.int32(self.seed)
+        end, seed = np.int32(self.end), np.uint32(self.seed % 2**32)
         kinds = str(jax.tree.structure((self.model, self.cost)))
         return _Setting(
             self.model, self.cost, self.optimiser, self.range, end, seed, particles, self.propagation, kinds
@@ -140,10 +140,10 @@ def _draw(setting: _Setting, where: _Where) -> tuple[Any, Array]:
 def _evaluate(
     setting: _Setting, where: _Where, functions: Any, sequences: Float[Array, "S H du"], key: Array
 ) -> tuple[Array, Array]:
-    """Return `roll_out`'s costs and states of sequences in units."""
+    """Return `roll_out_particles`'s costs and states of sequences in units."""
     mean = setting.propagation == "mean"
     follow = functions if not mean else _Mean(functions)
-    return roll_out(
+    return roll_out_particles(
         follow,
         setting.propagation == "ts1",
         not mean,

@@ -33,7 +33,7 @@ class Course(NamedTuple):
     deviations: Float[Array, "h dx"]  # over the particles
 
 
-def roll_out(
+def roll_out_particles(
     functions: Any,
     permute: bool,
     noise: bool,

@@ -166,9 +166,9 @@ class SimulatorPlanner:
             flight = self.copies.fly(snapshot, self._to_actions(np.asarray(sequences)))
             return _sum_costs(self._charge(flight, t), flight)
 
-        key = _make_key(np.int32(self.seed), np.int32(t), np.int32(row))
-        bounds = tuple(np.asarray(bound) for bound in self.range.bounds)
-        found = jax.tree.map(np.asarray, search_outside(self.optimiser, objective, guesses, bounds, key))
+        key = _make_key(np.uint32(self.seed % 2**32), np.int32(t), np.int32(row))
+        low, high = self.range.bounds
+        found = jax.tree.map(np.asarray, search_outside(self.optimiser, objective, guesses, (low, high), key))
         actions = self._to_actions(found.actions)
         flight = self.copies.fly(snapshot, actions[None])
         costs = self._charge(flight, t)
