@@ -16,7 +16,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.models.model import PlanningModel
 from gps.planning.ilqr import FIRST, Plan, PlanningProblem, draw_guesses, improve_plans
-from gps.planning.objective import Course, average_course, roll_out_particles
+from gps.planning.objective import Course, average_course, follow_mean, roll_out_particles
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found
 
@@ -101,25 +101,19 @@ class LinearisingPlanner:
         return plan, jax.tree.map(np.asarray, course)
 
 
-class _Prediction(eqx.Module):
-    """A model as a function that follows the prediction of its linearisation."""
-
-    model: PlanningModel
-
-    def __call__(self, x: Array, u: Array, key: Array | None = None) -> Array:
-        F, c = self.model.linearise(x, u)
-        return F @ jnp.concatenate([x, u]) + c
-
-
 @eqx.filter_jit
 def _predict(
     model: PlanningModel, cost: Cost, states: Array, actions: Array, idle: Array, t: Array, end: Array
 ) -> Course:
     """Return the course of each plan (JAX)."""
-    function = _Prediction(jax.tree.map(lambda array: jnp.asarray(array)[None], model))
     key = jax.random.key(0)
 
+    def follow_slope(x: Array, u: Array) -> Array:
+        F, c = model.linearise(x, u)
+        return F @ jnp.concatenate([x, u]) + c
+
     def predict(x: Array, plan: Array) -> Course:
-        return average_course(*roll_out_particles(function, False, False, cost, x, plan[None], idle, t, end, key))
+        advance = follow_mean(follow_slope)
+        return average_course(*roll_out_particles(advance, 1, cost, x, plan[None], idle, t, end, key))
 
     return jax.vmap(predict)(states, actions)

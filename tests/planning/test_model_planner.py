@@ -11,6 +11,7 @@ from gps.linear_gaussian.types import pytree
 from gps.planning.cem import CEM
 from gps.planning.fallback import Trouble, describe_troubles
 from gps.planning.model_planner import ModelPlanner
+from gps.planning.replanner import Replanner
 
 OPTIMISER = CEM(samples=200, elites=20, rounds=25)
 
@@ -89,6 +90,13 @@ def test_the_curvature_is_about_that_of_the_cost_to_go():
     for curvature in planner().plan(lq.STARTS, 0, None).curvature:
         assert (np.linalg.eigvalsh(curvature) > 0).all()
         assert 0.3 < np.trace(curvature) / np.trace(expected) < 3.0
+
+
+def test_it_is_an_expert_that_knows_how_sure_it_is():
+    advice = Replanner(planner(), 0.5).advise(lq.STARTS, 0)
+    plans = planner().plan(lq.STARTS, 0, None)
+    np.testing.assert_array_equal(advice.actions, plans.actions[:, 0])
+    np.testing.assert_array_equal(advice.precisions, plans.curvature / 0.5)
 
 
 @pytree
