@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError
-from gps.inspect.report.detail import make_detail, read_detail, read_ends
+from gps.inspect.report.detail import choose_earlier, make_detail, read_detail, read_ends, thin_states
 from gps.inspect.report.forms import Ends, Facts, Overview, Piece
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.thinning import choose_iterations, fits
 from gps.inspect.report.words import collect_findings, describe_condition, summarize
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gps.runs import Run
 
 SCRIPTS = ("base.js", "overview.js", "detail.js", "app.js")
@@ -47,11 +49,15 @@ def make_report(run: Run) -> str:
     details: dict[int, str] = {}
     size, first = 0, run.iterations[0]
     previous = None
+    states: dict[int, np.ndarray] = {}  # some of each iteration with a planner
     for k in range(count):
         record = first if k == 0 else run.iterations[k]
+        if record.planner is not None:
+            states[k] = thin_states(record.rollouts)
         pieces.append(add_words(make_piece(record, previous), pieces[-1] if pieces else None))
         if previous is not None and fits(k * size):
-            details[k - 1] = to_json(make_detail(previous, record))
+            seen = [states[j] for j in choose_earlier(k - 1) if j in states]
+            details[k - 1] = to_json(make_detail(previous, record, seen))
             size = max(size, len(details[k - 1]))
         previous = record
     shown = make_overview(collect_facts(run, first), pieces)
