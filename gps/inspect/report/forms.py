@@ -81,10 +81,10 @@ class Axes:
     sizes: Sizes
     times: list[int]  # the time steps that are kept
     entries: list[str]  # the names of the state's entries
-    units: list[str]  # their units; "" where there is none or it is unknown
     groups: list[EntryGroup]
     points: list[SpatialPoint]
     actions: list[str]  # the names of the action's entries
+    units: list[str] = dataclasses.field(default_factory=list)  # of the state's entries; "" for none or an unknown one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +210,7 @@ class Piece:
     model: ModelPiece | None = None
     planner: PlannerPiece | None = None
     words: list[list[str]] = dataclasses.field(default_factory=list)  # sentences for each condition
+    model_words: list[str] = dataclasses.field(default_factory=list)  # sentences about the global model
 
 
 @dataclasses.dataclass(frozen=True)

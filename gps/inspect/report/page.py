@@ -15,7 +15,7 @@ from gps.inspect.report.detail import choose_earlier, make_detail, read_detail, 
 from gps.inspect.report.forms import Ends, Facts, Overview, Piece
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.thinning import choose_iterations, fits
-from gps.inspect.report.words import collect_findings, describe_condition, summarize
+from gps.inspect.report.words import collect_findings, describe_condition, describe_global_model, summarize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +32,9 @@ def make_overview(facts: Facts, pieces: list[Piece]) -> Overview:
 
 
 def add_words(item: Piece, before: Piece | None) -> Piece:
-    """Add to a piece its sentences, for each condition."""
-    return dataclasses.replace(item, words=[describe_condition(item, before, m) for m in range(len(item.status))])
+    """Add to a piece its sentences, for each condition and about the global model."""
+    words = [describe_condition(item, before, m) for m in range(len(item.status))]
+    return dataclasses.replace(item, words=words, model_words=describe_global_model(item.model))
 
 
 def make_report(run: Run) -> str:

@@ -215,7 +215,7 @@ def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Remark]) ->
         _describe_cost(pieces),
         _describe_success(facts, pieces[-1]),
         _describe_training(pieces[-1]),
-        *_describe_model(pieces[-1].model),
+        *describe_global_model(pieces[-1].model),
     ]
     errors = sum(finding.severity == "error" for finding in found)
     warnings = sum(finding.severity == "warning" for finding in found)
@@ -355,7 +355,6 @@ def describe_condition(item: Piece, before: Piece | None, m: int) -> list[str]:
         text.append(f"The environment's limits changed {100 * share:.2g} % of the actions.")
     if item.local is not None:
         text += _describe_update(item.local, m)
-    text += _describe_model(item.model)
     text += _describe_planner(item, m)
     if item.policy is not None:
         text += _describe_policy(item, item.policy, m)
@@ -390,7 +389,7 @@ def _describe_update(local: LocalPiece, m: int) -> list[str]:
     return text
 
 
-def _describe_model(model: ModelPiece | None) -> list[str]:
+def describe_global_model(model: ModelPiece | None) -> list[str]:
     """How the global model's last fit ended, and how well it knows its error."""
     if model is None or not model.name:
         return []

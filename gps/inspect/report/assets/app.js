@@ -114,11 +114,8 @@ function applicable(id) {
   if (id in SIDE_OF && !view.sides[SIDE_OF[id]]) return false;
   if (id in END) return Boolean(view.ends) && (id !== "map" || Boolean(view.facts.policy.places)) && (id !== "end-space" || view.facts.points.length > 0);
   if (id === "space") return view.facts.points.length > 0;
-  if (id === "plan" || id === "plan-distance") {
-    const plan = view.detail.plan, has = Boolean(id === "plan" ? plan : plan?.planned);
-    $(id).closest("figure").hidden = !has;
-    return has;
-  }
+  if (id === "plan") return Boolean(view.detail.plan);
+  if (id === "plan-distance") return Boolean(view.detail.plan?.planned);
   if (id === "noise") return !($("noise-figure").hidden = view.actionIndices.length < 2);
   if (id !== "model" && id !== "mixture") return true;
   const has = Boolean(view.detail[id]) && (id === "mixture" || view.detail.model.overall[view.m] !== null);
@@ -166,6 +163,8 @@ async function showDetail() {
     `The figures with trajectories, controllers, models and clusters show iteration ${k}, the nearest of them; gps view shows all.`;
   const left = view.facts.sizes.N - view.detail.samples.numbers.length;
   $("samples-left-out").textContent = left > 0 ? `(${left} of ${view.facts.sizes.N} samples are left out)` : "";
+  $("plan").closest("figure").hidden = !view.detail.plan;
+  $("plan-distance").closest("figure").hidden = !view.detail.plan?.planned;
   document.body.dataset.shown = `${view.k}-${view.m}`;
   showRoles();
   redraw(DETAIL);
@@ -185,13 +184,9 @@ function showWords() {
 
 // Says what the global model is, how its last fit ended, and what to do about it.
 function showModel(model) {
-  if (!model?.name) { $("model-status").replaceChildren(); return; }
   const element = (tag, className, textContent) => Object.assign(document.createElement(tag), {className, textContent});
-  const points = model.points === null ? "" : `, ${model.points.toLocaleString("en")} transitions`;
-  const told = [element("b", model.ok ? "" : "bad", `${model.name[0].toUpperCase()}${model.name.slice(1)}${points}.`), ` ${model.sentence}`];
-  if (model.message && model.message !== model.sentence) told.push(` ${model.message}`);
-  if (model.remedy) told.push(element("span", "muted", ` ${model.remedy}`));
-  $("model-status").replaceChildren(...told);
+  const [named, ...rest] = view.piece.model_words;
+  $("model-status").replaceChildren(...(named ? [named, " ", element("span", model.ok ? "" : "bad", rest.join(" ")), element("span", "muted", ` ${model.remedy}`)] : []));
 }
 
 // Says who was sampled, and what the two colours are.
