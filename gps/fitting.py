@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from gps.config.model import LearnedModelConfig, LinearModelConfig, ModelConfig
 from gps.errors import RecordingError
 from gps.linear_gaussian.types import pytree
 from gps.models.calibration import Calibration, calibrate
-from gps.models.model import ModelLearner
+from gps.models.model import GlobalModel, ModelLearner
 from gps.models.stored import save_model
 from gps.recordings import Recording
 from gps.records import ModelRecord
@@ -117,11 +117,12 @@ def _judge(
     if enough:
         x, u, mask = x[:, :, 1:], u[:, :, 1:], later
     assert learner.model is not None
-    model, stays = (calibrate(what, x, u, mask, horizon, angles) for what in (learner.model, _Stays()))
+    model = calibrate(learner.model, x, u, mask, horizon, angles)
+    stays = calibrate(cast(GlobalModel, _Stays()), x, u, mask, horizon, angles)
     if not enough:
         unknown = Calibration(*(np.full_like(part, np.nan) for part in stays))
         return model, stays, unknown
-    goes_on = calibrate(_GoesOn(), both, u, mask, horizon, angles)
+    goes_on = calibrate(cast(GlobalModel, _GoesOn()), both, u, mask, horizon, angles)
     dx = recording.dx
     return (
         model,

@@ -7,7 +7,7 @@ from annotated_types import Ge, Le
 from pydantic import Field, Strict, model_validator
 
 from gps.config.explaining import UsualName
-from gps.config.section import RELATIVE, ListOf, Section, plugin_names, usual_name
+from gps.config.section import RELATIVE, ListOf, Section, plugin_names
 from gps.config.sizes import require_weights
 
 Bounds = Annotated[tuple[float, float], Strict(False)]
@@ -153,10 +153,12 @@ USUAL = "linear"
 
 
 def _usual_model(table: Any) -> Any:
-    """A path alone is a stored model."""
-    if isinstance(table, dict) and "path" in table and "name" not in table:
-        return {"name": "stored", **table}
-    return usual_name(USUAL).func(table)
+    """Give a table without a name the usual one; a path alone is a stored model."""
+    if isinstance(table, str):
+        return {"name": table}
+    if not isinstance(table, dict):
+        return table
+    return {"name": "stored" if "path" in table else USUAL, **table}
 
 
 ModelConfig = Annotated[
