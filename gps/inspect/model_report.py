@@ -85,7 +85,7 @@ def _describe_learning(report: ModelReport) -> str:
     return (
         f"{record.name or 'model'}: fitted to{points} {_count(len(report.learned), 'episode')} in "
         f"{report.seconds:.2f} s. {ended}"
-    )
+    ).rstrip()
 
 
 def _describe_one_step(report: ModelReport) -> list[str]:
