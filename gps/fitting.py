@@ -10,6 +10,7 @@ from jaxtyping import Float
 from gps.backend import Array, jnp
 from gps.builders.models import Modelled, find_transforms, make_model
 from gps.config.model import LearnedModelConfig, LinearModelConfig, ModelConfig
+from gps.environments.contract import BatchEnvironment
 from gps.errors import RecordingError
 from gps.linear_gaussian.types import pytree
 from gps.models.calibration import Calibration, calibrate
@@ -58,6 +59,7 @@ def fit_model(
     seed: int = 0,
     horizon: int = 20,
     held_out: float = 0.2,
+    environment: BatchEnvironment | None = None,
 ) -> ModelReport:
     """Fit a model to most of the episodes, and calibrate it on the others.
 
@@ -66,12 +68,13 @@ def fit_model(
         seed: of the choice of the episodes and of the fit.
         horizon: the largest number of steps ahead that is judged.
         held_out: share of the episodes that the model does not see; at least one of two or more, unless it is 0.
+        environment: of the system that was recorded, with the names and units of its entries; physics needs it.
 
     Raises:
         ConfigError: if the settings do not fit the state.
         RecordingError: if no model could be learned from the data.
     """
-    modelled = Modelled(recording.state_entries, recording.action_entries, dt=recording.dt)
+    modelled = _describe_system(recording, environment)
     learner = make_model(config, modelled, directory, "model")
     learned, kept = _split(recording.episodes, held_out, seed)
     began = time.perf_counter()
@@ -97,6 +100,23 @@ def write_model(report: ModelReport, path: str | Path) -> None:
     e, t = np.argwhere(recording.mask[:, :-1] & recording.mask[:, 1:])[0]
     point = np.concatenate([recording.states[e, t], recording.actions[e, t]])
     save_model(path, report.learner, modelled.system, point)
+
+
+def _describe_system(recording: Recording, environment: BatchEnvironment | None) -> Modelled:
+    """What was recorded, with the names of the environment if there is one.
+
+    Raises:
+        RecordingError: if the episodes are of another system.
+    """
+    if environment is None:
+        return Modelled(recording.state_entries, recording.action_entries, dt=recording.dt)
+    states, actions = environment.state_entries, environment.action_entries
+    if (recording.dx, recording.du) != (len(states), len(actions)):
+        raise RecordingError(
+            f"the episodes have {recording.dx} states and {recording.du} actions, and the experiment has {len(states)} "
+            f"and {len(actions)}"
+        )
+    return Modelled(states, actions, environment.state_layout, environment.dt, environment=environment)
 
 
 def _split(episodes: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
