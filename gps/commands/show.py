@@ -63,6 +63,9 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     policies = [(k, players[k], policy) for k in sorted(players) if (policy := run.policy_record(k)) is not None]
     for line in tables.format_policies(policies):
         print(line)
+    models = [(k, model) for k in sorted(players) if (model := run.model_record(k)) is not None]
+    for line in tables.format_models(models):
+        print(line)
     for what, found in evaluations.items():
         for line in tables.describe_evaluation(what, found) if found else []:
             print(line)
@@ -83,4 +86,5 @@ def _show_iteration(run: Run, args: argparse.Namespace) -> None:
     if args.json:
         print_json({"run": str(run.path), "iteration": iteration, "conditions": export_iteration(record, conditions)})
     else:
-        print(describe_iteration(record, conditions))
+        entries = () if run.interface is None else run.interface.state
+        print(describe_iteration(record, conditions, entries))

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gps.callbacks import Callback
 from gps.errors import GpsError, RunError
-from gps.inspect.report.detail import make_detail, read_ends
+from gps.inspect.report.detail import make_detail, read_earlier, read_ends
 from gps.inspect.report.forms import Piece
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.page import add_words, make_overview, render_page, to_json
@@ -97,7 +97,8 @@ class Watched:
                 while len(self._details) >= _KEPT_DETAILS:
                     del self._details[next(iter(self._details))]
                 following = self._read_record(k + 1) if len(key) > 2 else None
-                self._details[key] = to_json(make_detail(self._read_record(k), following))
+                record = self._read_record(k)
+                self._details[key] = to_json(make_detail(record, following, read_earlier(self.run, record)))
             return self._details[key]
 
     def ends(self) -> str:

@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
     from gps.linear_gaussian.types import Controller
     from gps.policies.interface import Interface
     from gps.policies.neural import NeuralPolicy
-    from gps.records import EvaluationRecord, IterationRecord, PolicyRecord, Rollouts
+    from gps.records import EvaluationRecord, IterationRecord, ModelRecord, PolicyRecord, Rollouts
 
 _MAX_TEXT_BYTES = 64 << 20
 
@@ -304,6 +304,14 @@ class Run:
         self.iterations.require(iteration)
         with self.explain_damage():
             return files.read_side(self.folder(iteration), "policy")
+
+    def model_record(self, iteration: int) -> ModelRecord | None:
+        """The global model's side of one iteration, without the rest of its record; None if it has none."""
+        from gps.runs import iteration_files as files
+
+        self.iterations.require(iteration)
+        with self.explain_damage():
+            return files.read_side(self.folder(iteration), "model")
 
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""

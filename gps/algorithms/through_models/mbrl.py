@@ -198,10 +198,20 @@ def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> P
     return PlannerRecord(
         predicted,
         actual,
-        planned_states=planned.states[:, 0],
-        effective_samples=planned.effective.mean(axis=1),
+        planned_states=_spread(planned.states[:, 0], np.arange(planned.states.shape[2]), costs.shape[2]),
+        effective_samples=_spread(planned.effective.mean(axis=1), planned.steps, costs.shape[2]),
         fallbacks=(planned.troubles > 0).sum(axis=(1, 2)),
     )
+
+
+def _spread(
+    values: Float[np.ndarray, "M K *rest"], steps: Int[np.ndarray, "K"], T: int
+) -> Float[np.ndarray, "M T *rest"]:
+    """The values at their steps of an episode; NaN at the others."""
+    spread = np.full((len(values), T, *values.shape[2:]), np.nan)
+    there = steps < T
+    spread[:, steps[there]] = values[:, there]
+    return spread
 
 
 def measure_planning(sampled: Policy) -> float:
