@@ -251,10 +251,10 @@ def _replace_each(point: Float[np.ndarray, "dp"], other: Float[np.ndarray, "dp"]
 
 def _thin(windows: Windows, most: int) -> Windows:
     """At most `most` windows, evenly spread."""
-    if windows.count <= most:
+    if windows.size <= most:
         return windows
-    chosen = np.zeros(windows.count, dtype=bool)
-    chosen[np.linspace(0, windows.count - 1, most).round().astype(int)] = True
+    chosen = np.zeros(windows.size, dtype=bool)
+    chosen[np.linspace(0, windows.size - 1, most).round().astype(int)] = True
     return windows.take(chosen)
 
 

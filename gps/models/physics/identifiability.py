@@ -63,7 +63,7 @@ def explain_loose(loose: Float[np.ndarray, "loose dp"], parameters: Sequence[Par
 
 
 def _explain_one(weights: Float[np.ndarray, "dp"], parameters: Sequence[Parameter]) -> str:
-    taking = np.flatnonzero(np.abs(weights) > _SMALL * np.abs(weights).max())
+    taking = np.flatnonzero(np.abs(weights) > _SMALL * np.abs(weights).max()).tolist()
     names = [parameters[i].name for i in taking]
     if len(taking) == 1:
         return f"the data do not fix {names[0]}"
