@@ -20,6 +20,9 @@ from jaxtyping import Bool, Float
 _PASSES = 8
 """Steps of the scoring."""
 
+_MOST_WINDOWS = 100
+"""More windows than these are thinned to find the sizes of the noise."""
+
 _SHRINK = 0.01
 """The least factor on a variance in one step: one that falls to zero could not rise again."""
 
@@ -74,6 +77,8 @@ def estimate_noise(
         scales: typical changes of the entries.
         surplus: factor on the variances for the parameters that were fitted to the same errors, n / (n − dp).
     """
+    few = np.linspace(0, len(errors) - 1, min(len(errors), _MOST_WINDOWS)).round().astype(int)
+    errors, mask, propagation = errors[few], mask[few], Propagation(propagation.factors[few])
     W, H, ds = errors.shape
     n, floor = H * ds, np.tile((_FLOOR * scales) ** 2, 2)
     parts = _list_components(propagation, mask)  # (W, n, K, c)
