@@ -1,9 +1,10 @@
 """Fit the unknown parameters of a simulator to recorded transitions, by least squares over short windows.
 
-Two rounds of `mujoco.minimize.least_squares`: the first weights each entry of the state by its typical change, the
-second by the noise that the first one's errors show (`gps.models.physics.noise`). All perturbed parameters and all
+Rounds of `mujoco.minimize.least_squares`: by predictions of one step, which lead from a bad start to the neighbourhood;
+by windows, each entry of the state weighted by its typical change; and by windows weighted by the noise that their
+errors show (`gps.models.physics.noise`). All perturbed parameters and all
 windows are one batch of simulations. A window is predicted from its first recorded state, so its errors hold that
-state's noise too, which the second round's weights know of: the intervals then hold what they promise, with noise
+state's noise too, which the last weights know of: the intervals then hold what they promise, with noise
 of the measurements as with noise of the system.
 """
 
@@ -26,6 +27,7 @@ _STEP = 1e-7  # of a coordinate, in the slopes that the search uses
 _FINE_STEP = 1e-4  # in the central differences of the belief
 _STATE_STEP = 1e-6  # of an entry of the state, as a share of its size or of 1
 _TOLERANCE = 1e-7  # of the coordinates: a search ends with a smaller step
+_ROUGH = 1e-3  # the same of a search that another one follows
 _DAMPING = {"mu_min": 1e-4, "mu_max": 1e4, "mu_factor": 10.0}  # of the scaled problem, whose Hessian has the diagonal 1
 _PULL = 1e-2  # towards the start, in the first round: it decides only what the data leave open
 _FAR = 3.0  # deviation of the same pull in the second round, in widths of the bounds
@@ -111,6 +113,7 @@ def fit_physics(
         return FitResult(None, ModelStatus.NO_VARIATION, "")
     begin = coordinates.move_off_bounds(coordinates.encode(np.array([p.start for p in simulator.parameters])))
     begin = problem.choose([begin] if start is None else [begin, coordinates.move_off_bounds(start)])
+    begin, iterations = _approach(problem, data, begin, settings)
     found, first = problem.search(begin, problem.scale, _PULL / coordinates.widths, settings.evaluations)
     kept = np.isfinite(problem.predict(found[None])[0]).all(axis=(1, 2))
     if not kept.any():
@@ -118,7 +121,7 @@ def fit_physics(
     problem = problem.take(kept)
     if problem.windows.mask.sum() * len(used) <= dp:
         return FitResult(None, ModelStatus.TOO_FEW_POINTS, f"{int((~kept).sum())} windows diverge in simulation")
-    iterations, done = first, first < settings.evaluations
+    iterations, done = iterations + first, first < settings.evaluations
     for _ in range(_ROUNDS):
         weigh = problem.weigh(found, dp)
         found, more = problem.search(found, weigh.whiten, 1.0 / (_FAR * coordinates.widths), settings.evaluations)
@@ -127,6 +130,22 @@ def fit_physics(
     if fit is None:
         return FitResult(None, ModelStatus.NOT_FINITE, "")
     return FitResult(fit, *_judge(fit, simulator, coordinates, done))
+
+
+def _approach(
+    problem: "_Problem", data: Dataset, start: Float[np.ndarray, "dp"], settings: FitSettings
+) -> tuple[Float[np.ndarray, "dp"], int]:
+    """Search by predictions of one step, and return the better start with the number of iterations.
+
+    One step is nearly linear in masses and forces. From a bad start the errors of several steps, above all with
+    contacts, have local minima where one step has none.
+    """
+    single = _Problem(problem.simulator, _thin(Windows.cut(data, 1), settings.length * settings.most_windows),
+                      problem.coordinates)  # fmt: skip
+    found, iterations = single.search(
+        start, single.scale, _PULL / problem.coordinates.widths, settings.evaluations, _ROUGH
+    )
+    return problem.choose([start, found]), iterations
 
 
 class _Weights(NamedTuple):
@@ -175,6 +194,7 @@ class _Problem:
         weigh: Callable[[Float[np.ndarray, "m W H ds"]], Float[np.ndarray, "m n"]],
         pull: Float[np.ndarray, "dp"],
         most: int,
+        tolerance: float = _TOLERANCE,
     ) -> tuple[Float[np.ndarray, "dp"], int]:
         """Minimise the weighted errors within the bounds; return the point and the number of iterations."""
 
@@ -188,7 +208,7 @@ class _Problem:
             residual,
             bounds=list(self.coordinates.bounds),
             eps=_STEP,
-            xtol=_TOLERANCE,
+            xtol=tolerance,
             **_DAMPING,
             max_iter=most,
             verbose=minimize.Verbosity.SILENT,
