@@ -17,7 +17,7 @@ from mujoco import minimize
 
 from gps.models.data import Dataset
 from gps.models.physics.identifiability import Belief, explain_loose, form_belief
-from gps.models.physics.noise import Propagation, Whitener, estimate_noise
+from gps.models.physics.noise import NoiseSizes, Propagation, Whitener, estimate_noise
 from gps.models.physics.parameters import Coordinates
 from gps.models.physics.simulator import Simulator
 from gps.models.physics.windows import Windows
@@ -31,6 +31,7 @@ _ROUGH = 1e-3  # the same of a search that another one follows
 _DAMPING = {"mu_min": 1e-4, "mu_max": 1e4, "mu_factor": 10.0}  # of the scaled problem, whose Hessian has the diagonal 1
 _PULL = 1e-2  # towards the start, in the first round: it decides only what the data leave open
 _FAR = 3.0  # deviation of the same pull in the second round, in widths of the bounds
+_SOFT = 0.03  # errors above this share of an entry's typical change count linearly in the first rounds
 _LARGE = 1e3  # the error of a window that diverges; larger errors count as this
 _ROUNDS = 2  # of weighting by the noise
 _AT_BOUND = 1e-6  # a coordinate at this distance from a bound, in widths of the bounds, is at it
@@ -122,11 +123,13 @@ def fit_physics(
     if problem.windows.mask.sum() * len(used) <= dp:
         return FitResult(None, ModelStatus.TOO_FEW_POINTS, f"{int((~kept).sum())} windows diverge in simulation")
     iterations, done = iterations + first, first < settings.evaluations
+    weights: _Weights | None = None
     for _ in range(_ROUNDS):
-        weigh = problem.weigh(found, dp)
-        found, more = problem.search(found, weigh.whiten, 1.0 / (_FAR * coordinates.widths), settings.evaluations)
+        weights = problem.weigh(found, weights)
+        found, more = problem.search(found, weights.whiten, 1.0 / (_FAR * coordinates.widths), settings.evaluations)
         iterations, done = iterations + more, done and more < settings.evaluations
-    fit = _conclude(problem, weigh, found, data, len(kept), int((~kept).sum()), iterations)
+    assert weights is not None
+    fit = _conclude(problem, weights, found, data, len(kept), int((~kept).sum()), iterations)
     if fit is None:
         return FitResult(None, ModelStatus.NOT_FINITE, "")
     return FitResult(fit, *_judge(fit, simulator, coordinates, done))
@@ -152,8 +155,7 @@ class _Weights(NamedTuple):
     """The whitening of the errors, and the noise that it is made from."""
 
     whiten: Callable[[Float[np.ndarray, "m W H ds"]], Float[np.ndarray, "m n"]]
-    measurement: Float[np.ndarray, "ds"]
-    process: Float[np.ndarray, "ds"]
+    noise: NoiseSizes
 
 
 class _Problem:
@@ -180,8 +182,14 @@ class _Problem:
         return np.where(self.windows.mask[..., None], errors, 0.0)
 
     def scale(self, errors: Float[np.ndarray, "m W H ds"]) -> Float[np.ndarray, "m n"]:
-        """Return the errors in units of the entries' typical changes."""
-        return (errors / self.scales).reshape(len(errors), -1)
+        """Return the errors in units of the entries' typical changes, softened.
+
+        Half their square is the pseudo-Huber loss: a contact that opens by the noise of a recorded state makes a few
+        errors very large.
+        """
+        square = (errors / (_SOFT * self.scales)) ** 2
+        soft = _SOFT * np.sqrt(2.0 * square / (np.sqrt(1.0 + square) + 1.0))
+        return (np.sign(errors) * soft).reshape(len(errors), -1)
 
     def choose(self, starts: list[Float[np.ndarray, "dp"]]) -> Float[np.ndarray, "dp"]:
         """Return the start whose errors are smallest."""
@@ -216,13 +224,18 @@ class _Problem:
         )
         return found, len(trace) - 1
 
-    def weigh(self, point: Float[np.ndarray, "dp"], dp: int) -> _Weights:
-        """Find the noise that the errors at a point show, and whiten by it."""
+    def weigh(self, point: Float[np.ndarray, "dp"], before: _Weights | None) -> _Weights:
+        """Find the noise that the errors at a point show, and whiten by it.
+
+        Args:
+            before: the weights at a point nearby; None without any.
+        """
         mask, ds = self.windows.mask, len(self.used)
         errors = self.predict(point[None])[0]
         propagation = Propagation.of(self.find_state_slopes(point), mask)
-        n = mask.sum() * ds
-        noise = estimate_noise(errors, mask, propagation, self.scales, n / max(n - dp, 1))
+        n, start = mask.sum() * ds, None if before is None else before.noise
+        surplus = n / max(n - len(point), 1)
+        noise = estimate_noise(errors, mask, propagation, self.scales, surplus, start)
         whitener = Whitener.of(noise, propagation, mask, self.windows.follows)
 
         def whiten(errors: Float[np.ndarray, "m W H ds"]) -> Float[np.ndarray, "m n"]:
@@ -230,7 +243,7 @@ class _Problem:
             stacked = errors.reshape(m, W, -1).transpose(1, 2, 0)
             return whitener.whiten(stacked).transpose(2, 0, 1).reshape(m, -1)
 
-        return _Weights(whiten, np.sqrt(noise.measurement), np.sqrt(noise.process))
+        return _Weights(whiten, noise)
 
     def find_state_slopes(self, point: Float[np.ndarray, "dp"]) -> Float[np.ndarray, "W H ds ds"]:
         """Return the slope of one step in the determining entries, at every recorded state; zero where not finite."""
@@ -293,9 +306,9 @@ def _conclude(
         return None
     count = int(problem.windows.mask.sum()) * len(problem.used)
     surplus = max(float(whitened @ whitened) / max(count - len(found), 1), 1e-12)
-    belief: Belief = form_belief(
-        problem.find_slopes(found, weights.whiten) / np.sqrt(max(surplus, 1.0)), problem.coordinates
-    )
+    slopes = problem.find_slopes(found, weights.whiten)
+    scores = (slopes * whitened[:, None]).reshape(len(problem.windows.mask), -1, len(found)).sum(axis=1)
+    belief: Belief = form_belief(slopes / np.sqrt(max(surplus, 1.0)), problem.coordinates, scores)
     inputs = problem.windows.mask
     z = np.concatenate([problem.windows.states[inputs], problem.windows.actions[inputs]], axis=1)
     return PhysicsFit(
@@ -304,8 +317,8 @@ def _conclude(
         noise=_measure_noise(problem, found),
         deviations=z.std(axis=0),
         loose=belief.loose,
-        measurement=weights.measurement,
-        process=weights.process,
+        measurement=np.sqrt(weights.noise.measurement),
+        process=np.sqrt(weights.noise.process),
         points=int(inputs.sum()),
         diverged=diverged,
         windows=windows,
