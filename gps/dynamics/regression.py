@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gps.backend import Array, jax, jnp
-from gps.dynamics.prior import NormalInverseWishart, Transitions
+from gps.dynamics.belief import NormalInverseWishart, Transitions
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.linalg import psd_solve, symmetrize
 from gps.linear_gaussian.types import LinearDynamics

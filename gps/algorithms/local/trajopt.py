@@ -70,9 +70,9 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
     entropy: float = 1e-3
 
     @property
-    def prior_type(self) -> type:
+    def prior_type(self) -> Any:
         """The type of the prior in the state."""
-        return MixturePrior if self.prior is None else type(self.prior)
+        return MixturePrior if self.prior is None else self.prior.stored_type
 
     def make_first_state(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> LocalState:
         """The fields of the state that all of these optimisers have, before the first iteration."""
