@@ -36,7 +36,6 @@ from jaxtyping import Float, Int
 
 from gps.dynamics.belief import Transitions
 from gps.linear_gaussian.linalg import symmetrize
-from gps.linear_gaussian.types import LinearDynamics
 
 LEAST, MOST = 1e-3, 1e4
 """The range of the strength and of the degrees."""

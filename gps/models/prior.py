@@ -8,6 +8,7 @@ what a call with a key adds is the system's noise. The covariance of its slopes 
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, Generic, Literal, Self
 
 import equinox as eqx
@@ -36,6 +37,9 @@ _LEAST_NOISE = 1e-6
 _ROUNDING = 1e-6
 """Least deviation of the noise, relative to the deviation of the state."""
 
+_SURE = 1e-9
+"""A doubt whose variance is below this share of the noise is rounding: the model has none."""
+
 L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 
 
@@ -60,7 +64,7 @@ class ModelPrior(DynamicsPrior, Generic[L]):
     """
 
     learner: L
-    before: MixturePrior | None = MixturePrior()
+    before: MixturePrior | None = None
     strength: float | None = None
     degrees: float | None = None
     report: PriorReport | None = None
@@ -149,7 +153,8 @@ def believe(model: GlobalModel, transitions: Transitions, dx: int, seed: int) ->
     spread = positive_deviation(points[mask]) if mask.any() else np.ones(d)
     noise = np.where(noise.any(axis=(0, 1)), noise, square)
     noise = np.maximum(noise, np.maximum(_LEAST_NOISE * square, (_ROUNDING * spread[dz:]) ** 2))
-    sure = ~(doubt.any(axis=(0, 1)) | slopes.any(axis=(0, 1, 3, 4)))
+    explained = doubt + np.einsum("msijj,j->msi", slopes, spread[:dz] ** 2)
+    sure = (explained <= _SURE * noise).all(axis=(0, 1))
     doubt = np.where(sure, noise, doubt)
     slopes = np.where(sure[:, None, None], noise[..., None, None] * np.diag(spread[:dz] ** -2.0), slopes)
     return ModelBelief(values, centers, J.reshape(M, S, dx, dz), noise, doubt, slopes, at_points.reshape(M, S, dx))
@@ -188,14 +193,16 @@ def _evaluate(model: Any, inputs: Array, centers: Array, key: Array, dx: int) ->
         if isinstance(model, SlopeBelief):
             slopes = model.slope_covariance(x, u)
         else:
-            slopes = slope_spread(
-                jax.vmap(lambda function: jax.jacfwd(lambda z: function(z[:dx], z[dx:]))(z))(functions)
-            )
+            slopes = slope_spread(jax.vmap(lambda function: jax.jacfwd(partial(_call, function, dx))(z))(functions))
         J, _ = model.linearise(x, u)
         return model.mean(x, u), J, jnp.mean((noisy - drawn) ** 2, axis=0), jnp.var(drawn, axis=0, ddof=1), slopes
 
     values = jax.vmap(lambda z: model.mean(z[:dx], z[dx:]))(inputs)
     return values, *jax.vmap(at)(centers, jax.random.split(call, len(centers)))
+
+
+def _call(function: Any, dx: int, z: Array) -> Array:
+    return function(z[:dx], z[dx:])
 
 
 def _make_report(transitions: Transitions, belief: ModelBelief, residuals: Residuals, weights: Weights) -> PriorReport:

@@ -23,7 +23,7 @@ def make_samples(rng, N=N):
 
 
 def affine_belief(rng, transitions, common=True, value=1.0):
-    """A model that is affine at each step, and the same covariance of slopes, relative to the noise, for all outputs."""
+    """A model that is affine at each step, and the same belief, relative to the noise, for all outputs."""
     z = transitions.points[..., :DZ]
     mask = transitions.mask[..., None]
     J, c = rng.normal(size=(M, S, DX, DZ)), rng.normal(size=(M, S, DX))
@@ -69,7 +69,7 @@ def test_each_output_has_its_own_regression_where_their_beliefs_differ():
     states, actions, mask = make_samples(rng)
     transitions = Transitions.of(states, actions, mask)
     belief, m = affine_belief(rng, transitions, common=False), 1.7
-    F, c, W = Residuals.of(transitions, belief).fit(Weights(m, 2.0))
+    F, _, W = Residuals.of(transitions, belief).fit(Weights(m, 2.0))
     for s in range(S):
         D = transitions.points[0, :, s, :DZ] - belief.points[0, s]
         X = np.column_stack([np.ones(N), D])
@@ -107,7 +107,7 @@ def test_a_step_without_samples_is_the_models_own_and_the_others_are_not():
     transitions = Transitions.of(states, actions, mask)
     belief = affine_belief(rng, transitions)
     F, _, _ = Residuals.of(transitions, belief).fit(Weights(1.0, 1.0))
-    same = (F == belief.slopes).all(axis=(-1, -2))
+    same = (belief.slopes == F).all(axis=(-1, -2))
     np.testing.assert_array_equal(same, ~transitions.mask.any(axis=1))
 
 
