@@ -80,7 +80,7 @@ class Residuals(NamedTuple):
     rotated: Float[np.ndarray, "M S dx N"]  # Qᵀ r_i
     weight: Float[np.ndarray, "M S N"]  # 1 for a sample, 0 where masked
     mean: Float[np.ndarray, "M S dx"]  # of the residuals
-    count: Int[np.ndarray, "M S"]  # N of each step
+    counts: Int[np.ndarray, "M S"]  # N of each step
 
     @classmethod
     def of(cls, transitions: Transitions, belief: ModelBelief) -> Self:
@@ -109,7 +109,7 @@ class Residuals(NamedTuple):
         from scipy.special import gammaln
 
         m, n0 = weights
-        N, W0 = self.count[..., None], self.belief.noise
+        N, W0 = self.counts[..., None], self.belief.noise
         quadratic = (self.rotated**2 / (1.0 + self.values / m)).sum(axis=-1)
         shape = 0.5 * (n0 + 2.0 + N)
         terms = (
@@ -127,7 +127,7 @@ class Residuals(NamedTuple):
         Strength and degrees are searched in turn, each in its logarithm, unless they are given.
         """
         m, n0 = (1.0 if given is None else given for given in (strength, degrees))
-        for _ in range(_ROUNDS if self.count.any() else 0):
+        for _ in range(_ROUNDS if self.counts.any() else 0):
             if strength is None:
                 m = _maximise(partial(self._log_likelihood_of_logs, log_degrees=np.log(n0)))
             if degrees is None:
@@ -148,7 +148,7 @@ class Residuals(NamedTuple):
         if not counts.any():
             return 0.0
         share = float((self.values[counts] / (strength + self.values[counts])).mean())
-        return float(self.count[self.count > 0].mean()) * (1.0 - share) / share
+        return float(self.counts[self.counts > 0].mean()) * (1.0 - share) / share
 
     def fit(
         self, weights: Weights, center: Literal["posterior", "sample"] = "posterior"
@@ -159,7 +159,7 @@ class Residuals(NamedTuple):
             center: the point that the dynamics pass through: (z̄, f̄ + b̂), or the samples' mean (z̄, x̄').
         """
         m, n0 = weights
-        belief, N = self.belief, self.count[..., None]
+        belief, N = self.belief, self.counts[..., None]
         shrunk = 1.0 + self.values / m
         alpha = np.einsum("msinj,msij->msin", self.vectors, self.rotated / shrunk)  # K⁻¹ r
         b = belief.doubt / belief.noise * np.einsum("msn,msin->msi", self.weight, alpha) / m

@@ -1,14 +1,11 @@
 """A global model as the prior of local dynamics.
 
 The local dynamics of an iteration are the model's own, corrected by a regression of its residuals on the samples
-(`gps.dynamics.residual`). The model was trained on the iterations before: it would otherwise have seen the residuals
-that are to tell how far to trust it. Its belief comes from its drawn functions: how far they differ is its doubt, and
-what a call with a key adds is the system's noise. The covariance of its slopes is stated by the model where it can
-(`SlopeBelief`), and is that of the drawn functions otherwise.
+(`gps.dynamics.residual`), with the model's belief at each step as prior (`gps.models.belief`). The model was trained on
+the iterations before: it would otherwise have seen the residuals that are to tell how far to trust it.
 """
 
-import dataclasses
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, Self
 
 import equinox as eqx
@@ -16,20 +13,17 @@ import numpy as np
 from jaxtyping import Float
 from typing_extensions import TypeVar
 
-from gps.backend import Array, jax, jnp
+from gps.backend import Array, jax
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior, LocalFit, Transitions
 from gps.dynamics.regression import fit_dynamics, fit_first_state, mean_square_deviation
 from gps.dynamics.residual import ModelBelief, Residuals, Weights
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.types import LinearDynamics
+from gps.models.belief import DRAWS, PointBelief, believe_at
 from gps.models.model import GlobalModel, ModelLearner
-from gps.models.slopes import SlopeBelief, slope_spread
 from gps.records import ModelRecord
 from gps.storage.serialization import specialise
-
-DRAWS = 32
-"""Functions drawn from the model: its doubt and its noise are known to an eighth."""
 
 _LEAST_NOISE = 1e-6
 """Least variance of the noise, relative to the mean square residual."""
@@ -37,13 +31,12 @@ _LEAST_NOISE = 1e-6
 _ROUNDING = 1e-6
 """Least deviation of the noise, relative to the deviation of the state."""
 
-_SURE = 1e-9
-"""A doubt whose variance is below this share of the noise is rounding: the model has none."""
+Center = Literal["posterior", "sample"]
 
 L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class PriorReport:
     """How the last fit under the model went."""
 
@@ -52,7 +45,7 @@ class PriorReport:
     coverage: Float[np.ndarray, "2"] | None = None  # share of the residuals within 1σ and 2σ
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ModelPrior(DynamicsPrior, Generic[L]):
     """A prior of local dynamics from a global model.
 
@@ -75,7 +68,7 @@ class ModelPrior(DynamicsPrior, Generic[L]):
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the prior whose model has also seen `transitions`."""
-        return dataclasses.replace(self, learner=self.learner.refit(transitions, seed))
+        return replace(self, learner=self.learner.refit(transitions, seed))
 
     def fit(
         self,
@@ -84,33 +77,56 @@ class ModelPrior(DynamicsPrior, Generic[L]):
         mask: np.ndarray,
         seed: int,
         ridge: float = 1e-6,
-        center: Literal["posterior", "sample"] = "posterior",
+        center: Center = "posterior",
     ) -> LocalFit:
         """Fit the local dynamics under the model of the iterations before, then let the model see the samples.
 
         The regression needs no ridge; `ridge` is that of the first state, and of the fit without a model.
         """
         transitions = Transitions.of(states, actions, mask)
-        model = self.learner.model
-        belief = None if model is None else believe(model, transitions, states.shape[-1], seed)
-        if belief is None or not all(np.isfinite(array).all() for array in belief):
-            why = "There is no model yet" if belief is None else "The model's prediction was not finite"
-            report = PriorReport(f"{why}; the local dynamics were fitted {self._otherwise}.")
-            before = self.before
-            if before is None:
-                dynamics = fit_dynamics(states, actions, mask, None, ridge, center)
+        if self.learner.model is None:
+            fit = self._fit_otherwise("There is no model yet", states, actions, mask, seed, ridge, center)
+        else:
+            belief = believe(self.learner.model, transitions, states.shape[-1], seed)
+            if all(np.isfinite(array).all() for array in belief):
+                fit = self._fit_under(belief, states, mask, transitions, ridge, center)
             else:
-                dynamics, before = before.fit(states, actions, mask, seed, ridge, center)
-            seen = dataclasses.replace(self, before=before, report=report)
-            return LocalFit(dynamics, seen.refit(transitions, seed))
+                fit = self._fit_otherwise("The prediction was not finite", states, actions, mask, seed, ridge, center)
+        return fit._replace(prior=fit.prior.refit(transitions, seed))
+
+    def _fit_under(
+        self,
+        belief: ModelBelief,
+        states: np.ndarray,
+        mask: np.ndarray,
+        transitions: Transitions,
+        ridge: float,
+        center: Center,
+    ) -> LocalFit:
         residuals = Residuals.of(transitions, belief)
         weights = residuals.choose_weights(self.strength, self.degrees)
-        F, c, W = residuals.fit(weights, center)
         floor = ridge * mean_square_deviation(transitions)[: states.shape[-1]]
         start = fit_first_state(states[:, :, 0], mask[:, :, 0], floor)
-        dynamics = LinearDynamics(F, c, W, *start)
-        seen = dataclasses.replace(self, report=_make_report(transitions, belief, residuals, weights))
-        return LocalFit(dynamics, seen.refit(transitions, seed))
+        dynamics = LinearDynamics(*residuals.fit(weights, center), *start)
+        return LocalFit(dynamics, replace(self, report=_make_report(transitions, belief, residuals, weights)))
+
+    def _fit_otherwise(
+        self,
+        why: str,
+        states: np.ndarray,
+        actions: np.ndarray,
+        mask: np.ndarray,
+        seed: int,
+        ridge: float,
+        center: Center,
+    ) -> LocalFit:
+        how = "by least squares" if self.before is None else "under the mixture"
+        report = PriorReport(f"{why}; the local dynamics were fitted {how}.")
+        if self.before is None:
+            dynamics = fit_dynamics(states, actions, mask, None, ridge, center)
+            return LocalFit(dynamics, replace(self, report=report))
+        dynamics, before = self.before.fit(states, actions, mask, seed, ridge, center)
+        return LocalFit(dynamics, replace(self, before=before, report=report))
 
     def make_record(self) -> ModelRecord | None:
         """The record of the model, with the strength in words, and its error on the samples that it had not seen."""
@@ -119,45 +135,35 @@ class ModelPrior(DynamicsPrior, Generic[L]):
             return record
         record = record or ModelRecord()
         error, coverage = record.one_step_error, record.coverage
-        return dataclasses.replace(
+        return replace(
             record,
             message=" ".join(filter(None, (record.message, report.message))),
             one_step_error=report.one_step_error if error is None else error,
             coverage=report.coverage if coverage is None else coverage,
         )
 
-    @property
-    def _otherwise(self) -> str:
-        return "by least squares" if self.before is None else "under the mixture"
-
 
 def believe(model: GlobalModel, transitions: Transitions, dx: int, seed: int) -> ModelBelief:
     """Return what a model says of the samples of each condition and step. It is deterministic in `seed`.
 
-    An output about which the drawn functions do not differ, as those of a single network, is given the belief that
-    one sample would leave: a doubt as large as the noise, and slopes that explain as much over the spread of the data.
-    An output without noise is given that of the residuals.
+    An output without doubt is given some: see `PointBelief.complete`. One without noise is given that of the residuals.
     """
     mask, points = transitions.mask, transitions.points
     M, N, S, d = points.shape
     dz = d - dx
     centers = find_centers(transitions, dz)
     inputs = np.where(mask[..., None], points[..., :dz], centers[:, None])
-    arrays = _evaluate(model, inputs.reshape(-1, dz), centers.reshape(-1, dz), jax.random.key(seed), dx)
-    values, at_points, J, noise, doubt, slopes = (np.asarray(array) for array in arrays)
+    values, at = _evaluate(model, inputs.reshape(-1, dz), centers.reshape(-1, dz), jax.random.key(seed), dx)
+    values = np.asarray(values).reshape(M, N, S, dx)
 
-    values, noise, doubt = values.reshape(M, N, S, dx), noise.reshape(M, S, dx), doubt.reshape(M, S, dx)
-    slopes = slopes.reshape(M, S, dx, dz, dz)
     residuals = (points[..., dz:] - values)[mask]
-    square = (residuals**2).mean(axis=0) if len(residuals) else noise.mean(axis=(0, 1))
+    square = (residuals**2).mean(axis=0) if len(residuals) else np.zeros(dx)
     spread = positive_deviation(points[mask]) if mask.any() else np.ones(d)
-    noise = np.where(noise.any(axis=(0, 1)), noise, square)
-    noise = np.maximum(noise, np.maximum(_LEAST_NOISE * square, (_ROUNDING * spread[dz:]) ** 2))
-    explained = doubt + np.einsum("msijj,j->msi", slopes, spread[:dz] ** 2)
-    sure = (explained <= _SURE * noise).all(axis=(0, 1))
-    doubt = np.where(sure, noise, doubt)
-    slopes = np.where(sure[:, None, None], noise[..., None, None] * np.diag(spread[:dz] ** -2.0), slopes)
-    return ModelBelief(values, centers, J.reshape(M, S, dx, dz), noise, doubt, slopes, at_points.reshape(M, S, dx))
+    share = np.where(np.any(at.noise, axis=0), _LEAST_NOISE, 1.0)
+    least = np.maximum(share * square, (_ROUNDING * spread[dz:]) ** 2)
+    belief = _complete(at, least, spread[:dz])
+    value, slope, noise, doubt, covariances = (np.asarray(a).reshape(M, S, *a.shape[1:]) for a in belief)
+    return ModelBelief(values, centers, slope, noise, doubt, covariances, value)
 
 
 def find_centers(transitions: Transitions, dz: int) -> Float[np.ndarray, "M S dz"]:
@@ -181,28 +187,16 @@ def find_centers(transitions: Transitions, dz: int) -> Float[np.ndarray, "M S dz
 
 
 @eqx.filter_jit
-def _evaluate(model: Any, inputs: Array, centers: Array, key: Array, dx: int) -> tuple[Array, ...]:
-    """Return f at the inputs; f, its slope, noise, doubt and covariance of slopes at the centres."""
+def _evaluate(model: Any, inputs: Array, centers: Array, key: Array, dx: int) -> tuple[Array, PointBelief]:
+    """Return f at the inputs, and the belief at the centres."""
     draw, call = jax.random.split(key)
     functions = model.draw(draw, DRAWS)
-
-    def at(z: Array, key: Array) -> tuple[Array, ...]:
-        x, u = z[:dx], z[dx:]
-        drawn = jax.vmap(lambda function: function(x, u))(functions)
-        noisy = jax.vmap(lambda function, key: function(x, u, key))(functions, jax.random.split(key, DRAWS))
-        if isinstance(model, SlopeBelief):
-            slopes = model.slope_covariance(x, u)
-        else:
-            slopes = slope_spread(jax.vmap(lambda function: jax.jacfwd(partial(_call, function, dx))(z))(functions))
-        J, _ = model.linearise(x, u)
-        return model.mean(x, u), J, jnp.mean((noisy - drawn) ** 2, axis=0), jnp.var(drawn, axis=0, ddof=1), slopes
-
     values = jax.vmap(lambda z: model.mean(z[:dx], z[dx:]))(inputs)
-    return values, *jax.vmap(at)(centers, jax.random.split(call, len(centers)))
+    keys = jax.random.split(call, len(centers))
+    return values, jax.vmap(lambda z, key: believe_at(model, functions, z[:dx], z[dx:], key))(centers, keys)
 
 
-def _call(function: Any, dx: int, z: Array) -> Array:
-    return function(z[:dx], z[dx:])
+_complete = jax.jit(jax.vmap(PointBelief.complete, (0, None, None)))
 
 
 def _make_report(transitions: Transitions, belief: ModelBelief, residuals: Residuals, weights: Weights) -> PriorReport:
@@ -212,7 +206,7 @@ def _make_report(transitions: Transitions, belief: ModelBelief, residuals: Resid
         return PriorReport("There are no samples; the local dynamics are the model's own.")
     square = (transitions.points[..., -dx:] - belief.values) ** 2
     variance = (belief.noise + belief.doubt)[:, None]
-    coverage = np.array([(square <= k**2 * variance)[mask].mean() for k in (1, 2)])
+    coverage = np.array([np.mean((square <= k**2 * variance), where=mask[..., None]) for k in (1, 2)])
     count = residuals.count_samples(weights.strength)
     message = f"The model was trusted like {_say(count)}, and its noise like {_say(weights.degrees)}."
     return PriorReport(message, np.sqrt(square[mask].mean(axis=0)), coverage)

@@ -14,8 +14,8 @@ from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import Transitions
 from gps.dynamics.regression import fit_dynamics
 from gps.dynamics.residual import Residuals
+from gps.models.belief import slope_spread
 from gps.models.prior import ModelPrior, believe, find_centers
-from gps.models.slopes import slope_spread
 from gps.storage.serialization import flatten, unflatten
 
 M, S, DX, DU = 2, 12, 3, 2
