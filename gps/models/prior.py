@@ -205,8 +205,8 @@ def _make_report(transitions: Transitions, belief: ModelBelief, residuals: Resid
     if not mask.any():
         return PriorReport("There are no samples; the local dynamics are the model's own.")
     square = (transitions.points[..., -dx:] - belief.values) ** 2
-    variance = (belief.noise + belief.doubt)[:, None]
-    coverage = np.array([np.mean((square <= k**2 * variance), where=mask[..., None]) for k in (1, 2)])
+    sigmas = np.sqrt(square / (belief.noise + belief.doubt)[:, None])[mask]
+    coverage = np.array([np.mean(sigmas <= k) for k in (1, 2)])
     count = residuals.count_samples(weights.strength)
     message = f"The model was trusted like {_say(count)}, and its noise like {_say(weights.degrees)}."
     return PriorReport(message, np.sqrt(square[mask].mean(axis=0)), coverage)
