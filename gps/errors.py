@@ -9,6 +9,8 @@ GpsError
 ├── CostFault         a cost raised or is not finite: condition, sample and step
 ├── TroubleError      an iteration failed, and the experiment stops the run on trouble
 ├── RunError          a run directory is missing, incomplete, altered, or of another version
+├── RecordingError    recorded episodes: a file, row or column, what was expected
+├── StoredModelError  a file of a model is missing, damaged, of another version or for another system
 ├── DrawingError      a picture or a video cannot be made: no OpenGL, nothing to draw, a missing package
 ├── BackendError      JAX cannot start on the platform that JAX_PLATFORMS names
 ├── PolicyError       a neural policy: observations, images or training data do not fit, or the export is impossible
@@ -66,6 +68,14 @@ class RunError(GpsError):
 
 class FormatError(RunError):
     """A run directory was written in another format than this version reads."""
+
+
+class RecordingError(GpsError):
+    """A file of recorded episodes is missing or not laid out as documented, or there is too little in it."""
+
+
+class StoredModelError(GpsError):
+    """A file of a global model is missing, damaged, or does not fit."""
 
 
 class DrawingError(GpsError):

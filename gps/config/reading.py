@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,6 +18,8 @@ from gps.storage.folders import open_regular
 FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20
 """Largest size of an experiment file."""
+
+T = TypeVar("T", bound=Section)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -61,15 +63,28 @@ def parse(text: str, place: str = FILE_NAME, overrides: Sequence[str] = ()) -> E
         raise ConfigError(f"{place}: an integer has too many digits") from None
     except RecursionError:
         raise ConfigError(f"{place}: nested too deeply") from None
+    return validate(ExperimentConfig, raw, place, overrides)
+
+
+def validate(model: type[T], raw: dict[str, Any], place: str, overrides: Sequence[str] = ()) -> T:
+    """Apply overrides to a table, which changes it, and return it as a section.
+
+    Args:
+        model: the section at the top: `ExperimentConfig`, or that of a command.
+        place: where the table is from, for messages.
+
+    Raises:
+        ConfigError: with one line for each error.
+    """
     places: dict[KeyPath, str] = {}
     for override in overrides:
-        places[_apply_override(raw, override, places)] = f"--set {override}"
+        places[_apply_override(model, raw, override, places)] = f"--set {override}"
     try:
-        return ExperimentConfig.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         lines = [
             ": ".join(filter(None, (_find_override(path, places) or place, ".".join(map(str, path)), message)))
-            for path, message in explain(error, ExperimentConfig, raw)
+            for path, message in explain(error, model, raw)
         ]
         raise ConfigError("\n".join(lines)) from None
 
@@ -97,7 +112,7 @@ def _explain_syntax(error: tomllib.TOMLDecodeError) -> str:
     return f"{where.rstrip(')')}: {message[:1].lower()}{message[1:]}" if message else str(error)
 
 
-def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
+def _apply_override(model: type[Section], raw: dict[str, Any], override: str, earlier: Iterable[KeyPath]) -> KeyPath:
     """Write an override into the table; return its path.
 
     The bare name of a table's kind (`algorithm=pi2`) stands for `algorithm.name=pi2`, also in the file.
@@ -110,7 +125,7 @@ def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPat
         raise ConfigError(f"--set {override}: expected section.key=value")
     value = parse_value(text)
     place = tuple(int(part) if part.isdecimal() else part for part in parts)
-    bare = isinstance(value, str) and has_kinds(ExperimentConfig, place)
+    bare = isinstance(value, str) and has_kinds(model, place)
     if bare:
         parts.append("name")
     node: Any = raw
@@ -127,11 +142,11 @@ def _apply_override(raw: dict[str, Any], override: str, earlier: Iterable[KeyPat
         path += (key,)
         if len(path) < len(parts):
             inner = node[key] if isinstance(node, list) else node.setdefault(key, {})
-            if isinstance(inner, str) and has_kinds(ExperimentConfig, path):
+            if isinstance(inner, str) and has_kinds(model, path):
                 inner = node[key] = {"name": inner}
             node = inner
-    if key == "name" and len(kinds := kinds_at(ExperimentConfig, path[:-1])) > 1:
-        old = node.get("name", usual_at(ExperimentConfig, path[:-1]) or value)
+    if key == "name" and len(kinds := kinds_at(model, path[:-1])) > 1:
+        old = node.get("name", usual_at(model, path[:-1]) or value)
         if old != value:
             keep = _shared_keys(*(kinds.get(str(name), kinds.get("plugin")) for name in (old, value)))
             keep |= {

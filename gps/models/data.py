@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 
 from gps.dynamics.prior import Transitions
 
+_LARGEST = 1e100
+
 
 class Dataset(NamedTuple):
     """n transitions, and the number of the episode that each belongs to."""
@@ -33,6 +35,12 @@ class Dataset(NamedTuple):
     @property
     def size(self) -> int:
         return len(self.states)
+
+    @property
+    def bounded(self) -> bool:
+        """True if no number is so large that its square overflows, as those of rollouts that exploded."""
+        arrays = self.states, self.actions, self.successors
+        return all(np.abs(array).max(initial=0.0) < _LARGEST for array in arrays)
 
     @property
     def inputs(self) -> Float[np.ndarray, "n dz"]:

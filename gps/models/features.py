@@ -43,8 +43,8 @@ class Encoding:
         transforms: see `StateTransforms`.
     """
 
-    mean: Float[Array, "df"]
-    weight: Float[Array, "df"]
+    mean: Float[Array, "*count df"]
+    weight: Float[Array, "*count df"]
     transforms: StateTransforms = dataclasses.field(metadata={"static": True})
 
     @classmethod
@@ -79,8 +79,8 @@ class Differences:
         transforms: angles differ by the shortest way; quaternions are compared with the same sign.
     """
 
-    mean: Float[Array, "dx"]
-    deviation: Float[Array, "dx"]
+    mean: Float[Array, "*count dx"]
+    deviation: Float[Array, "*count dx"]
     transforms: StateTransforms = dataclasses.field(metadata={"static": True})
 
     @classmethod

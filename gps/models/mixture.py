@@ -4,35 +4,54 @@ Given z = [x; u], each cluster k predicts x' = F_k z + c_k, the regression of it
 their mean under the clusters' responsibilities r_k(z) (Ghahramani & Jordan 1994). The slope of the prediction is taken
 to be Σ r_k F_k. The slopes of r_k are left out: they are large where clusters of different levels overlap, and carry no
 information about the system.
+
+The next state is a mixture too: of N(F_k z + c_k, S_k), with S_k the covariance of x' given z in cluster k. The doubt
+about F_k and c_k is that of a regression on the N_k points of the cluster, their posterior under a flat prior:
+cov(F_k z + c_k) = S_k (1 + d_k²) / N_k, with d_k the distance of z from the cluster in its own deviations.
 """
 
-from typing import Self
+import dataclasses
+from typing import NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
 
-from gps.backend import Array, jnp
-from gps.dynamics.mixture import Mixture
+from gps.backend import Array, jax, jnp
+from gps.dynamics.mixture import Mixture, MixturePrior
+from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import pytree
+from gps.models.data import Dataset
+from gps.records import MixtureRecord, ModelRecord
+from gps.status import ModelStatus
+
+
+class _Near(NamedTuple):
+    """The clusters as one z = [x; u] sees them."""
+
+    responsibilities: Float[Array, "K"]
+    means: Float[Array, "K dx"]  # F_k z + c_k
+    doubt: Float[Array, "K"]  # (1 + d_k²) / N_k
 
 
 @pytree
 class MixtureRegression:
-    """x' = Σ_k r_k(z) (F_k z + c_k), with K clusters. A `gps.models.model.PlanningModel`.
+    """x' = Σ_k r_k(z) (F_k z + c_k), with K clusters. A `gps.models.model.GlobalModel`.
 
-    It is made from a mixture and has no `refit`: refit the mixture (`gps.dynamics.mixture.MixturePrior`), which also
-    serves as a prior of local dynamics, and make a new one. It has no `sample`: it keeps no covariances of x'.
+    It is made from a mixture and has no `refit`: `MixtureLearner` makes a new one, and so does who refits a
+    `gps.dynamics.mixture.MixturePrior`, which also serves as a prior of local dynamics.
     """
 
-    log_weights: Float[Array, "K"]  # including the normalisation of the densities of z
-    means: Float[Array, "K dz"]
-    whiteners: Float[Array, "K dz dz"]  # L⁻¹ of the covariances L Lᵀ of z
-    matrices: Float[Array, "K dx dz"]  # F_k
-    offsets: Float[Array, "K dx"]  # c_k
-    deviations: Float[Array, "dz"]  # standard deviations of z under the mixture
+    log_weights: Float[Array, "*count K"]  # including the normalisation of the densities of z
+    means: Float[Array, "*count K dz"]
+    whiteners: Float[Array, "*count K dz dz"]  # L⁻¹ of the covariances L Lᵀ of z
+    matrices: Float[Array, "*count K dx dz"]  # F_k
+    offsets: Float[Array, "*count K dx"]  # c_k
+    deviations: Float[Array, "*count dz"]  # standard deviations of z under the mixture
+    factors: Float[Array, "*count K dx dx"]  # L with S_k = L Lᵀ, the covariances of x' given z
+    counts: Float[Array, "*count K"]  # N_k, the points of each cluster; infinite where F_k and c_k are beyond doubt
 
     @classmethod
-    def of(cls, mixture: Mixture, dx: int, clusters: int = 0) -> Self:
+    def of(cls, mixture: Mixture, dx: int, clusters: int = 0, points: float = np.inf) -> Self:
         """Return the regression of x' on [x; u] in a mixture over [x; u; x'] (NumPy arrays).
 
         The floor under the variances of x counts as variation that x' follows: where a cluster has no evidence about an
@@ -40,6 +59,7 @@ class MixtureRegression:
 
         Args:
             clusters: pad to this many clusters, so that mixtures of different sizes share their compiled functions.
+            points: that the mixture was fitted to; without a number nothing is in doubt but the next state's noise.
         """
         K, d = mixture.means.shape
         dz = d - dx
@@ -52,13 +72,15 @@ class MixtureRegression:
         variances = np.diagonal(overall)[:dz]
         means = mixture.means[:, :dz]
         log_weights = np.log(mixture.weights) - np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-        arrays = means, np.linalg.inv(factors), F, mixture.means[:, dz:] - np.einsum("kij,kj->ki", F, means)
+        offsets = mixture.means[:, dz:] - np.einsum("kij,kj->ki", F, means)
+        left = _factor(mixture.covariances[:, dz:, dz:] - F @ zz @ F.swapaxes(1, 2))
+        arrays = means, np.linalg.inv(factors), F, offsets, left, mixture.weights * points
         missing = max(clusters - K, 0)
-        means, whiteners, slopes, offsets = (
+        means, whiteners, slopes, offsets, left, counts = (
             np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) for array in arrays
         )
         log_weights = np.concatenate([log_weights, np.full(missing, -np.inf)])
-        return cls(log_weights, means, whiteners, slopes, offsets, np.sqrt(variances))
+        return cls(log_weights, means, whiteners, slopes, offsets, np.sqrt(variances), left, counts)
 
     def mean(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
         """Return the predicted next state (JAX)."""
@@ -74,3 +96,128 @@ class MixtureRegression:
         r = jnp.exp(log_joint - jnp.max(log_joint))
         r = r / jnp.sum(r)
         return jnp.tensordot(r, self.matrices, 1), r @ self.offsets
+
+    def deviation(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
+        """Return the standard deviation of each entry of the next state: within the clusters and between them (JAX)."""
+        r, means, doubt = self._look(x, u)
+        within = jnp.sum(jnp.asarray(self.factors) ** 2, axis=-1) * (1.0 + doubt[:, None])
+        return jnp.sqrt(r @ (within + (means - r @ means) ** 2))
+
+    def sample(self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray) -> Float[Array, "dx"]:
+        """Return a draw of the next state: of a cluster, of its regression, and of its noise (JAX)."""
+        r, means, doubt = self._look(x, u)
+        k, error = _draw_cluster(key, r, jnp.asarray(self.factors))
+        return means[k] + jnp.sqrt(1.0 + doubt[k]) * error
+
+    def draw(self, key: PRNGKeyArray, count: int) -> "MixtureFunction":
+        """Return `count` systems, each with slopes and offsets drawn from the posterior of each cluster (JAX)."""
+        of_slopes, of_offsets = jax.random.split(key)
+        K, dx, dz = self.matrices.shape
+        L = jnp.asarray(self.factors) / jnp.sqrt(jnp.asarray(self.counts))[:, None, None]
+        whitened = jax.random.normal(of_slopes, (count, K, dx, dz)) @ jnp.asarray(self.whiteners)
+        slopes = L @ whitened  # rows of F vary as S_k / N_k, columns as the inverse covariance of z
+        level = jnp.einsum("kij,nkj->nki", L, jax.random.normal(of_offsets, (count, K, dx)))
+        shared = jax.tree.map(lambda array: jnp.broadcast_to(array, (count, *np.shape(array))), self)
+        drawn = dataclasses.replace(
+            shared,
+            matrices=self.matrices + slopes,
+            offsets=self.offsets + level - jnp.einsum("nkij,kj->nki", slopes, self.means),
+        )
+        return MixtureFunction(drawn)
+
+    def _look(self, x: Array, u: Array) -> _Near:
+        z = jnp.concatenate([x, u])
+        whitened = jnp.einsum("kij,kj->ki", self.whiteners, z - self.means)
+        distance = jnp.sum(whitened**2, axis=-1)
+        r = jax.nn.softmax(self.log_weights - 0.5 * distance)
+        return _Near(r, jnp.asarray(self.matrices) @ z + self.offsets, (1.0 + distance) / self.counts)
+
+
+@pytree
+class MixtureFunction:
+    """One system of a mixture's belief: its own slopes and offsets. A `gps.models.model.Function`."""
+
+    regression: MixtureRegression
+
+    def __call__(
+        self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "dx"]:
+        """Return the mean of the next state; with a `key` a draw of a cluster and of its noise."""
+        if key is None:
+            return self.regression.mean(x, u)
+        r, means, _ = self.regression._look(x, u)
+        k, error = _draw_cluster(key, r, self.regression.factors)
+        return means[k] + error
+
+
+def _draw_cluster(key: PRNGKeyArray, r: Float[Array, "K"], factors: Float[Array, "K dx dx"]) -> tuple[Array, Array]:
+    """Return the index of a cluster, and a draw of its noise, (dx,)."""
+    of_cluster, of_noise = jax.random.split(key)
+    k = jax.random.categorical(of_cluster, jnp.log(r))
+    return k, factors[k] @ jax.random.normal(of_noise, factors.shape[-1:])
+
+
+def _factor(covariances: Float[np.ndarray, "K dx dx"]) -> Float[np.ndarray, "K dx dx"]:
+    """Return L with L Lᵀ = Σ of matrices that are semi-definite up to rounding."""
+    values, vectors = np.linalg.eigh(0.5 * (covariances + covariances.swapaxes(1, 2)))
+    return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
+
+
+_USUAL = MixturePrior(memory=1, em_steps=50, max_points=20_000)
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureLearner:
+    """Learns a `MixtureRegression` from all transitions so far. A `gps.models.model.ModelLearner`.
+
+    Args:
+        dx, du: dimensions of state and action.
+        mixture: settings of the mixture, and the last one, from which the next fit starts.
+        data: learned: the transitions so far; None for none.
+        model: learned: the model; None while there are too few transitions.
+    """
+
+    dx: int
+    du: int
+    mixture: MixturePrior = _USUAL
+    data: Dataset | None = None
+    model: MixtureRegression | None = None
+    status: ModelStatus = ModelStatus.OK
+    message: str = ""
+
+    def refit(self, transitions: Transitions, seed: int) -> Self:
+        """Return the learner that has also seen `transitions`. It is deterministic in `seed`."""
+        new = Dataset.of(transitions, self.dx)
+        if not new.bounded:
+            message = "The new transitions exploded, and were left out."
+            return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
+        data = new if self.data is None else self.data.add(new)
+        seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message="")
+        if data.size < self.mixture.points_per_cluster:
+            message = f"A cluster needs {self.mixture.points_per_cluster} transitions, and there are {data.size}."
+            return dataclasses.replace(seen, status=ModelStatus.TOO_FEW_POINTS, message=message)
+        points = np.concatenate([data.inputs, data.successors], axis=1)
+        if (points == points[0]).all():
+            return dataclasses.replace(seen, status=ModelStatus.NO_VARIATION)
+        fresh = dataclasses.replace(self.mixture, memory=1, pool=())
+        try:
+            fitted = fresh.refit(Transitions(points[None, None], np.ones((1, 1, len(points)), bool)), seed)
+            assert fitted.mixture is not None
+            count = min(data.size, self.mixture.max_points)
+            model = MixtureRegression.of(fitted.mixture, self.dx, self.mixture.clusters, count)
+        except (ValueError, np.linalg.LinAlgError):  # scikit-learn found no positive definite covariance
+            return dataclasses.replace(seen, status=ModelStatus.NOT_FINITE)
+        return dataclasses.replace(seen, mixture=fitted, model=model)
+
+    def make_record(self) -> ModelRecord | None:
+        """The summary of the last fit; None before the first."""
+        if self.data is None:
+            return None
+        mixture = self.mixture.mixture
+        return ModelRecord(
+            mixture=None if mixture is None else MixtureRecord(mixture.weights, mixture.means, mixture.covariances),
+            name="mixture of Gaussians",
+            points=min(self.data.size, self.mixture.max_points),
+            status=self.status,
+            message=self.message,
+        )

@@ -13,12 +13,14 @@ over the checks. Numbers of samples are padded to a coarser grid, so that calls 
 loop. Small perceptrons are trained in float64: their compiled step is bound by overheads, so that float32 would save a
 fifth to a third of the time and make stiff losses noisy.
 
-**Ensembles.** Call `fit_parameters` once for each member, with a separate generator and, for a bootstrap, separate
-weights. Members of equal shapes share one compiled loop if they use the same loss function.
+**Ensembles.** `fit_members` trains networks of equal shapes in the same loop, mapped over the members: each has its own
+start, mini-batches (of rows that may repeat, as in a bootstrap) and checks, and stops for itself. One half of the
+members trains in one thread and the other half in another, whatever the number of cores, so that the bits are the same.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -126,12 +128,69 @@ def fit_parameters(
     indices = _draw_batches(rows, (blocks, options.check_every, options.batch), rng)
     numbers = _Numbers(options.learning_rate, options.weight_decay, np.int32(options.patience))
     padded = _pad((samples, weights))
-    end = _minimise(loss, usual_loss, gather_by_batch, context, start, padded, held, indices, numbers)
-    end = jax.tree.map(np.asarray, end)
-    checks, diverged = int(end.block), bool(end.diverged)
+    end = _minimise(loss, loss, usual_loss, gather_by_batch, context, start, padded, held, indices, numbers)
+    return _summarise(jax.tree.map(np.asarray, end), options)
+
+
+class Split(NamedTuple):
+    """The samples that one member of an ensemble trains on, and those that it is checked on."""
+
+    rows: Int[np.ndarray, "k"]  # a row that stands r times is drawn r times as often
+    held: Int[np.ndarray, "h"]
+
+
+def fit_members(
+    loss: Loss,
+    starts: AdamState,
+    samples: Any,
+    splits: Sequence[Split],
+    rng: np.random.Generator,
+    options: FitOptions,
+    *,
+    context: Any,
+    usual_loss: UsualLoss,
+    check_loss: Loss | None = None,
+) -> list[FittedParameters]:
+    """Minimise the mean loss over the parameters of each member of an ensemble; return the members' results in order.
+
+    The same arguments give the same bits.
+
+    Args:
+        loss: of one member; see `fit_parameters`.
+        starts: where to begin, each array with a leading axis E.
+        samples: a pytree of arrays, n samples along the leading axis of each, which the members share.
+        splits: what each of the E members sees; `options.held_out` is not used.
+        rng: draws the mini-batches.
+        check_loss: what the checks compare, by default the loss.
+    """
+    check_loss = loss if check_loss is None else check_loss
+    blocks = -(-options.steps // options.check_every)
+    shape = (blocks, options.check_every, options.batch)
+    indices = np.stack([_draw_batches(split.rows, shape, rng) for split in splits])
+    held = _stack_held([rng.permutation(split.held)[: options.check_at_most] for split in splits])
+    n = len(jax.tree.leaves(samples)[0])
+    shared = _pad((samples, np.ones(n)), 1 << (n - 1).bit_length())
+    numbers = _Numbers(options.learning_rate, options.weight_decay, np.int32(options.patience))
+
+    def minimise(members: slice) -> "_Progress":
+        start, own_held, own_indices = jax.tree.map(lambda array: array[members], (starts, held, indices))
+        return jax.tree.map(
+            np.asarray, _minimise_members(loss, check_loss, usual_loss, context, start, shared, own_held, own_indices, numbers)
+        )
+
+    half = -(-len(splits) // 2)
+    halves = [slice(0, half), slice(half, len(splits))][: len(splits)]
+    with ThreadPoolExecutor(len(halves)) as pool:
+        ends = list(pool.map(minimise, halves))
+    each = [jax.tree.map(lambda array: array[e], end) for end in ends for e in range(len(end.block))]  # noqa: B023
+    return [_summarise(end, options) for end in each]
+
+
+def _summarise(end: "_Progress", options: FitOptions) -> FittedParameters:
+    checks, blocks = int(end.block), len(end.training_loss)
     return FittedParameters(
         end.best,
-        diverged,
+        bool(end.diverged),
         checks < blocks,
         steps=checks * options.check_every,
         training_loss=end.training_loss[:checks],
@@ -181,10 +240,22 @@ def _round_up(n: int) -> int:
     return -(-n // step) * step
 
 
-def _pad(samples: tuple[Any, Float[np.ndarray, "n"]]) -> tuple[Any, Float[np.ndarray, "size"]]:
-    """Pad samples and weights with zeros to a rounded number."""
+def _stack_held(
+    held: list[Int[np.ndarray, "_"]],
+) -> tuple[Int[np.ndarray, "E checked"], Float[np.ndarray, "E checked"]]:
+    """Return the members' checked samples and their weights, padded to one number with samples of weight 0."""
+    size = _round_up(max(map(len, held)))
+    padded = np.stack([np.concatenate([rows, np.zeros(size - len(rows), int)]) for rows in held])
+    weights = np.arange(size) < np.array([[len(rows)] for rows in held])
+    return padded.astype(np.int32), weights.astype(float)
+
+
+def _pad(
+    samples: tuple[Any, Float[np.ndarray, "n"]], size: int | None = None
+) -> tuple[Any, Float[np.ndarray, "size"]]:
+    """Pad samples and weights with zeros to a number, by default a rounded one."""
     n = len(samples[1])
-    size = _round_up(n)
+    size = _round_up(n) if size is None else size
     if size == n:
         return samples
     return jax.tree.map(
@@ -215,9 +286,10 @@ class _Progress(NamedTuple):
     held_out_loss: Array
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _minimise(
     loss: Loss,
+    check_loss: Loss,
     usual_loss: UsualLoss,
     gather_by_batch: bool,
     context: Any,
@@ -252,7 +324,7 @@ def _minimise(
     held_samples = jax.tree.map(lambda array: array[rows], data[0])
 
     def check(parameters):
-        return loss(parameters, context, held_samples, held_weights) / jnp.sum(held_weights)
+        return check_loss(parameters, context, held_samples, held_weights) / jnp.sum(held_weights)
 
     usual = usual_loss(context, held_samples, held_weights)
     at_start = check(start.parameters)
@@ -283,3 +355,23 @@ def _minimise(
     )  # fmt: skip
     go_on = lambda at: (at.block < blocks) & (at.checks_since_best < numbers.patience) & ~at.diverged  # noqa: E731
     return jax.lax.while_loop(go_on, train_block, begin)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _minimise_members(
+    loss: Loss,
+    check_loss: Loss,
+    usual_loss: UsualLoss,
+    context: Any,
+    starts: AdamState,
+    data: tuple[Any, Array],
+    held: tuple[Array, Array],
+    indices: Int[Array, "E blocks per_block batch"],
+    numbers: _Numbers,
+) -> _Progress:
+    """`_minimise` for each member, on the samples that all share. A member that has stopped waits for the others."""
+
+    def minimise(start, own_held, own_indices):
+        return _minimise(loss, check_loss, usual_loss, False, context, start, data, own_held, own_indices, numbers)
+
+    return jax.vmap(minimise)(starts, held, indices)

@@ -18,10 +18,13 @@ from gps.observations import Pixels
 
 @pytree
 class MLP:
-    """A multi-layer perceptron; with no hidden layer, an affine map. Its inputs are vectors (..., dv)."""
+    """A multi-layer perceptron; with no hidden layer, an affine map. Its inputs are vectors (..., dv).
 
-    weights: tuple[Float[Array, "fan_in fan_out"], ...]
-    biases: tuple[Float[Array, "fan_out"], ...]
+    Perceptrons whose arrays have a leading axis E are a batch of E of them, for `vmap`.
+    """
+
+    weights: tuple[Float[Array, "*E fan_in fan_out"], ...]
+    biases: tuple[Float[Array, "*E fan_out"], ...]
     activation: str = dataclasses.field(metadata={"static": True})
 
     max_batch: ClassVar[int] = 1 << 20
@@ -63,11 +66,11 @@ class MLP:
 
     @property
     def vector_size(self) -> int:
-        return self.weights[0].shape[0]
+        return self.weights[0].shape[-2]
 
     @property
     def action_size(self) -> int:
-        return self.biases[-1].shape[0]
+        return self.biases[-1].shape[-1]
 
     @property
     def image_shape(self) -> None:
@@ -86,11 +89,15 @@ class MLP:
         return function(inputs)
 
     def __call__(self, inputs: Float[Array, "dv"], /) -> Float[Array, "du"]:
+        return self.compute_hidden(inputs) @ self.weights[-1] + self.biases[-1]
+
+    def compute_hidden(self, inputs: Float[Array, "dv"]) -> Float[Array, "fan_in"]:
+        """Return what the last layer, which is linear, takes in for one input (JAX)."""
         function = ACTIVATIONS[self.activation].jax
         h = inputs.astype(self.biases[0].dtype)
         for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
             h = function(h @ W + b)
-        return h @ self.weights[-1] + self.biases[-1]
+        return h
 
     def evaluate(self, inputs: Float[np.ndarray, "... dv"], /) -> Float[np.ndarray, "... du"]:
         # A stack of vector-matrix products, one for each input.

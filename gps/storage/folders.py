@@ -150,9 +150,16 @@ def append(path: Path, content: str) -> None:
 
 def replace(path: Path, content: str) -> None:
     """Write a file atomically, in place of an earlier one."""
+    with replace_file(path) as temporary:
+        write(temporary, content)
+
+
+@contextlib.contextmanager
+def replace_file(path: Path) -> Iterator[Path]:
+    """Yield a hidden path, and rename what was written there to `path`, atomically; delete it after an error."""
     temporary = path.with_name(f"{_NEW}{path.name}-{secrets.token_hex(4)}")
     try:
-        write(temporary, content)
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

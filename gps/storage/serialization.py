@@ -221,10 +221,13 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         os.fsync(stream.fileno())
 
 
-def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Arrays:
+def read_npz(path: Path, max_bytes: int = MAX_BYTES, text: bool = False) -> Arrays:
     """Read arrays of numbers, each with its memory layout.
 
     The sizes are checked before memory is allocated, and pickles are never read.
+
+    Args:
+        text: True to read arrays of strings too.
 
     Raises:
         CorruptFile: if the file is too large, damaged, or holds anything except arrays of numbers.
@@ -238,19 +241,21 @@ def read_npz(path: Path, max_bytes: int = MAX_BYTES) -> Arrays:
             arrays: Arrays = {}
             for member in members:
                 with archive.open(member) as stream:
-                    arrays[member.filename.removesuffix(".npy")] = _read_array(stream, member.file_size)
+                    arrays[member.filename.removesuffix(".npy")] = _read_array(stream, member.file_size, text)
             return arrays
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise CorruptFile(f"not a file of arrays: {error}") from None
 
 
-def _read_array(stream: IO[bytes], size: int) -> np.ndarray:
+def _read_array(stream: IO[bytes], size: int, text: bool) -> np.ndarray:
     content = stream.read()
     if len(content) > size:
         raise CorruptFile("an array whose size does not match its shape")
     wide = content[6:7] != b"\x01"  # from the format 2.0 on, the length of the header takes four bytes
     start = (12 if wide else 10) + int.from_bytes(content[8 : 12 if wide else 10], "little")
     shape, fortran, dtype = _read_header(content[:start])
+    if dtype.kind not in ("biufcU" if text else "biufc"):
+        raise CorruptFile(f"an array of {dtype}, not of numbers (pickles are never read)")
     content = content[start:]
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise CorruptFile("an array whose size does not match its shape")
@@ -266,6 +271,4 @@ def _read_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise CorruptFile(f"an array of the format {version}")
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(stream)
-    if dtype.kind not in "biufc":
-        raise CorruptFile(f"an array of {dtype}, not of numbers (pickles are never read)")
     return shape, fortran, dtype

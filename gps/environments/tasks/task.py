@@ -36,7 +36,7 @@ class Task(MujocoEnv):
         steps = self.default_max_episode_steps if max_episode_steps == "default" else max_episode_steps
         super().__init__(
             num_envs,
-            mjcf=models.read(self.model_name),
+            mjcf=self.read_model(),
             state=self.default_state if state is None else state,
             observation=observation,
             image_size=image_size,
@@ -44,3 +44,8 @@ class Task(MujocoEnv):
             threads=threads,
             max_episode_steps=steps,
         )
+
+    @classmethod
+    def read_model(cls) -> str:
+        """The XML of the task's model; a subclass may change it, where two tasks share one model."""
+        return models.read(cls.model_name)

@@ -1,0 +1,189 @@
+"""Build the learner of a global model from `[algorithm.model]` or from the options of `gps fit`.
+
+One table, `_MAKERS`, says which learner belongs to which section of `gps.config.model`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from gps.builders.checks import call_factory
+from gps.config.model import (
+    GaussianProcessModelConfig,
+    LearnedModelConfig,
+    LinearModelConfig,
+    MixtureModelConfig,
+    ModelConfig,
+    NeuralModelConfig,
+    PluginModelConfig,
+    StoredModelConfig,
+)
+from gps.dynamics.mixture import MixturePrior
+from gps.environments.contract import Entry
+from gps.environments.parts import Layout, find_entries
+from gps.errors import ConfigError, nearest
+from gps.extensions import plugins
+from gps.models.features import StateTransforms
+from gps.models.linear import LinearLearner
+from gps.models.mixture import MixtureLearner
+from gps.models.model import ModelLearner
+from gps.models.stored import System, read_model, require_system
+from gps.problem import Problem
+
+_TURN = 2 * np.pi - 1e-6
+"""An angle that moves in a narrower interval cannot turn around."""
+
+
+class Modelled(NamedTuple):
+    """What a model is learned of: an experiment's system, or that of recorded episodes.
+
+    Args:
+        state_entries, action_entries: dx and du of them.
+        layout: the slice of each part in the state; empty where it is unknown.
+        dt: control period in seconds; NaN where it is unknown.
+        problem: the control problem; None for recorded episodes.
+    """
+
+    state_entries: tuple[Entry, ...]
+    action_entries: tuple[Entry, ...]
+    layout: Layout = {}  # noqa: RUF012  (never changed)
+    dt: float = np.nan
+    problem: Problem | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """The system of a problem, with names of its own where it has none."""
+        states = problem.state_entries or tuple(Entry(f"x{i}") for i in range(problem.dx))
+        actions = problem.action_entries or tuple(Entry(f"u{i}") for i in range(problem.du))
+        return cls(states, actions, problem.state_layout, problem.dt, problem)
+
+    @property
+    def system(self) -> System:
+        """The same as a stored model knows it."""
+        x, u = self.state_entries, self.action_entries
+        names = (tuple(entry.name for entry in entries) for entries in (x, u))
+        units = (tuple(entry.unit for entry in entries) for entries in (x, u))
+        state_names, action_names = names
+        state_units, action_units = units
+        return System(len(x), len(u), state_names, state_units, action_names, action_units, self.dt)
+
+
+def make_model(
+    config: ModelConfig, modelled: Modelled, directory: Path = Path(), key: str = "algorithm.model"
+) -> ModelLearner:
+    """The learner as configured.
+
+    Args:
+        directory: of the experiment, to which paths are relative.
+        key: the place of the section, for messages.
+
+    Raises:
+        ConfigError: if an entry of the state is unknown, or the model of another package cannot be built.
+        StoredModelError: if a stored model is damaged or of another system.
+    """
+    if isinstance(config, StoredModelConfig):
+        stored = read_model(directory / config.path)
+        require_system(f"{key}.path: {config.path}", stored, modelled.system)
+        return stored.learner
+    if isinstance(config, PluginModelConfig):
+        factory = plugins.load("gps.models", config.plugin, f"{key}.name")
+        return call_factory(factory, f"{key}: {config.plugin}", modelled, **config.options)
+    if type(config) not in _MAKERS:
+        raise ConfigError(f"{key}.name: a model of the kind {config.name!r} cannot be built here")
+    return _MAKERS[type(config)](config, modelled, key)
+
+
+def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) -> StateTransforms:
+    """The angles and quaternions of the state, by their indices.
+
+    "auto" takes the entries in rad whose span is unknown or a whole turn.
+
+    Raises:
+        ConfigError: for an unknown name, a quaternion that does not have four entries, or an entry that is both.
+    """
+    entries = modelled.state_entries
+    if config.angles == "auto":
+        angles = [i for i, entry in enumerate(entries) if entry.unit == "rad" and not entry.span < _TURN]
+    else:
+        names = () if config.angles == "none" else config.angles
+        angles = [i for name in names for i in _find(name, modelled, f"{key}.angles")]
+    firsts, of_quaternions = [], set()
+    for name in config.quaternions:
+        found = _find(name, modelled, f"{key}.quaternions")
+        if len(found) != 4 or found != list(range(found[0], found[0] + 4)):
+            raise ConfigError(f"{key}.quaternions: {name!r} has {len(found)} entries; expected four, w, x, y, z")
+        firsts.append(found[0])
+        of_quaternions |= set(found)
+    if config.angles == "auto":
+        angles = [i for i in angles if i not in of_quaternions]
+    if both := sorted(of_quaternions & set(angles)):
+        raise ConfigError(f"{key}: {entries[both[0]].name!r} is in both angles and quaternions")
+    return StateTransforms(tuple(sorted(set(angles))), tuple(firsts))
+
+
+def _find(name: str, modelled: Modelled, key: str) -> list[int]:
+    """The indices of an entry, or of a part of the state."""
+    names = [entry.name for entry in modelled.state_entries]
+    if name in names:
+        return [names.index(name)]
+    try:
+        return find_entries(name, modelled.layout, names)
+    except ValueError:
+        raise ConfigError(
+            f"{key}: unknown entry {name!r} of the state{nearest(name, [*names, *modelled.layout])}; known: "
+            f"{_list([*names, *modelled.layout])}"
+        ) from None
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+# -- one function for each kind --------------------------------------------------------------------------------------
+
+
+def _make_linear(config: LinearModelConfig, modelled: Modelled, key: str) -> LinearLearner:
+    return LinearLearner(
+        dx=len(modelled.state_entries),
+        du=len(modelled.action_entries),
+        transforms=find_transforms(config, modelled, key),
+        ridge=config.ridge,
+        max_points=config.max_points,
+    )
+
+
+def _make_mixture(config: MixtureModelConfig, modelled: Modelled, key: str) -> MixtureLearner:
+    prior = MixturePrior(memory=1, **config.model_dump(exclude={"name"}))
+    return MixtureLearner(len(modelled.state_entries), len(modelled.action_entries), prior)
+
+
+def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> ModelLearner:
+    from gps.models.ensemble_learner import EnsembleLearner
+    from gps.models.members import EnsembleOptions
+
+    given = config.model_dump(exclude={"name", "angles", "quaternions", "max_points", "likelihood"})
+    return EnsembleLearner(
+        dx=len(modelled.state_entries),
+        options=EnsembleOptions(**given, probabilistic=config.likelihood == "gaussian"),
+        max_points=config.max_points,
+        transforms=find_transforms(config, modelled, key),
+    )
+
+
+def _make_gaussian_process(config: GaussianProcessModelConfig, modelled: Modelled, key: str) -> ModelLearner:
+    from gps.models.gaussian_process_learner import GaussianProcessLearner
+
+    given = config.model_dump(exclude={"name", "angles", "quaternions"})
+    return GaussianProcessLearner(
+        dx=len(modelled.state_entries), transforms=find_transforms(config, modelled, key), **given
+    )
+
+
+_MAKERS: Mapping[type, Callable[[Any, Modelled, str], ModelLearner]] = {
+    LinearModelConfig: _make_linear,
+    MixtureModelConfig: _make_mixture,
+    NeuralModelConfig: _make_neural,
+    GaussianProcessModelConfig: _make_gaussian_process,
+}

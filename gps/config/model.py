@@ -1,0 +1,182 @@
+"""`[algorithm.model]`, and `--model` of `gps fit`: a global model of the dynamics."""
+
+import itertools
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Ge, Le
+from pydantic import Field, Strict, model_validator
+
+from gps.config.explaining import UsualName
+from gps.config.section import RELATIVE, ListOf, Section, plugin_names, usual_name
+from gps.config.sizes import require_weights
+
+Bounds = Annotated[tuple[float, float], Strict(False)]
+"""The least and the greatest value."""
+
+
+class LearnedModelConfig(Section):
+    """A model that is learned from transitions x, u → x'."""
+
+    angles: Literal["auto", "none"] | ListOf[str] = Field(
+        default="auto",
+        description="entries of the state that are angles in rad, which enter by sine and cosine: their names; "
+        '"auto" takes those in rad that can turn around, "none" none',
+    )
+    quaternions: ListOf[str] = Field(
+        default=(), description="parts of the state that are unit quaternions (w, x, y, z), by the name of the part"
+    )
+    max_points: int = Field(
+        default=100_000, ge=1, description="largest number of transitions of a fit; more are thinned evenly"
+    )
+
+
+class LinearModelConfig(LearnedModelConfig):
+    """A linear model of all states, by ridge regression: the baseline."""
+
+    name: Literal["linear"] = "linear"
+    ridge: float | None = Field(
+        default=None,
+        gt=0,
+        description="strength of the prior that holds the weights near 0, in points; default: by marginal likelihood",
+    )
+
+
+class MixtureModelConfig(Section):
+    """A Gaussian mixture over the points [x; u; x']. Angles are numbers like others to it."""
+
+    name: Literal["gmm"] = "gmm"
+    clusters: int = Field(default=20, ge=1, le=10_000, description="largest number of clusters")
+    points_per_cluster: int = Field(
+        default=40,
+        ge=1,
+        description="smallest number of points per cluster; with fewer points, fewer clusters are used",
+    )
+    em_steps: int = Field(default=50, ge=1, le=10_000, description="largest number of steps of EM in each fit")
+    max_points: int = Field(
+        default=20_000, ge=1, description="largest number of transitions of a fit; more are thinned evenly"
+    )
+
+
+class NeuralModelConfig(LearnedModelConfig):
+    """An ensemble of neural networks that predict the change of the state."""
+
+    name: Literal["neural"] = "neural"
+    members: int = Field(default=5, ge=1, le=100, description="number of networks; more than one say what they doubt")
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(200, 200), min_length=1, max_length=100, description="units of each hidden layer"
+    )
+    likelihood: Literal["gaussian", "squared"] = Field(
+        default="gaussian",
+        description='loss: "gaussian" learns the noise as a function of state and action, "squared" one noise for all',
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="learning rate of Adam at the start of a fit")
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay per step, relative to the learning rate")
+    batch: int = Field(default=256, ge=1, description="transitions per mini-batch")
+    steps: int = Field(default=2000, ge=1, description="largest number of mini-batches of the first fit")
+    warm_steps: int = Field(
+        default=1000, ge=1, description="largest number of mini-batches of a fit that starts from the last one"
+    )
+    check_every: int = Field(default=100, ge=1, description="steps between two evaluations of the held-out loss")
+    patience: int = Field(
+        default=8, ge=1, description="stop training after this many evaluations without a new lowest loss"
+    )
+    held_out: float = Field(
+        default=0.1, ge=0, le=0.9, description="share of the data held out from training to validate it"
+    )
+
+    @model_validator(mode="after")
+    def _few_weights(self) -> Self:
+        require_weights(self.members * sum(a * b for a, b in itertools.pairwise(self.hidden)))
+        return self
+
+
+class GaussianProcessModelConfig(LearnedModelConfig):
+    """A Gaussian process for each entry of the change of the state."""
+
+    name: Literal["gp"] = "gp"
+    max_points: int = Field(
+        default=1000, ge=1, le=20_000, description="largest number of transitions; more are thinned evenly"
+    )
+    likelihood_points: int = Field(
+        default=300, ge=2, le=5000, description="largest number of transitions that the hyperparameters are fitted to"
+    )
+    linear: bool = Field(default=False, description="true for a prior mean that is linear, instead of constant")
+    restarts: int = Field(default=2, ge=1, le=1000, description="searches for the hyperparameters of each output")
+    iterations: int = Field(default=100, ge=1, le=100_000, description="largest number of iterations of a search")
+    noise_floor: float = Field(
+        default=1e-3, gt=0, description="smallest noise, in standard deviations of the change of the state"
+    )
+
+
+class PhysicsModelConfig(Section):
+    """The simulator itself, with some of its parameters fitted to the data."""
+
+    name: Literal["physics"] = "physics"
+    parameters: dict[str, Bounds] = Field(
+        default={}, description='the least and the greatest value of each, as "body_mass:cup" = [0.1, 10.0]'
+    )
+    window: int = Field(
+        default=5, ge=1, le=1000, description="steps that are simulated from a recorded state, and compared"
+    )
+    max_windows: int = Field(default=400, ge=1, description="largest number of windows; more are thinned evenly")
+    evaluations: int = Field(default=60, ge=1, description="largest number of iterations of the search")
+    residual: Literal["none", "gp"] = Field(
+        default="none", description='what is added to the simulator: "none", or "gp" learned from its errors'
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name, (low, high) in self.parameters.items():
+            if not low < high:
+                raise ValueError(f"{name!r}: expected the least value before the greatest, got [{low}, {high}]")
+        return self
+
+
+class StoredModelConfig(Section):
+    """A model that `gps fit` has written. New transitions are added to its own."""
+
+    name: Literal["stored"] = "stored"
+    path: Annotated[str, RELATIVE] = Field(
+        min_length=1, description="file that `gps fit` wrote, relative to the experiment's directory"
+    )
+
+
+class PluginModelConfig(Section):
+    """A model from another package, named by its entry point in the group `gps.models`."""
+
+    name: Literal["plugin"] = "plugin"
+    plugin: str = Field(description="name of the entry point")
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the entry point's factory")
+
+
+USUAL = "linear"
+
+
+def _usual_model(table: Any) -> Any:
+    """A path alone is a stored model."""
+    if isinstance(table, dict) and "path" in table and "name" not in table:
+        return {"name": "stored", **table}
+    return usual_name(USUAL).func(table)
+
+
+ModelConfig = Annotated[
+    Annotated[
+        LinearModelConfig
+        | MixtureModelConfig
+        | NeuralModelConfig
+        | GaussianProcessModelConfig
+        | PhysicsModelConfig
+        | StoredModelConfig
+        | PluginModelConfig,
+        Field(discriminator="name"),
+    ],
+    plugin_names("gps.models"),
+    UsualName(_usual_model, usual=USUAL),
+    Field(description="the global model of the dynamics"),
+]
+
+
+class FitConfig(Section):
+    """What `gps fit` takes by `--set`: the table `model`."""
+
+    model: ModelConfig = LinearModelConfig()

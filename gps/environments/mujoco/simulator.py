@@ -1,0 +1,263 @@
+"""A MuJoCo environment as a simulator of its system for any values of unknown parameters.
+
+A simulation starts from a state vector: the joints' positions and velocities, and activations, are set from its
+entries. Parts that follow from them, such as a site's position, are computed and never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch, SimulationError
+from numpy.typing import NDArray
+
+from gps.environments.contract import BatchEnvironment, Bools, Floats
+from gps.environments.cpus import count_threads
+from gps.environments.mujoco.cameras import Cameras
+from gps.environments.mujoco.env import MujocoEnv
+from gps.environments.mujoco.identified import ModelParameters
+from gps.environments.mujoco.names import joint_slice
+from gps.environments.mujoco.parts import PartReader
+from gps.environments.mujoco.stages import STAGE_NONE
+from gps.environments.parts import Layout, find_entries
+from gps.environments.wrapper import Wrapper
+from gps.errors import ConfigError, nearest
+from gps.models.physics.parameters import Parameter
+
+_MOST = 1024
+"""The most simulations at once; more are simulated in turns."""
+
+_FEWEST = 64
+
+_WARNINGS = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADCTRL.value + 1)
+
+
+class MujocoSimulator:
+    """A `gps.models.physics.simulator.Simulator` of the system of a `MujocoEnv`.
+
+    It has its own simulations, and the model, the time and the bodies without joints of simulation 0 of the
+    environment as it is now: reset that with a condition first, if one changes them.
+
+    Args:
+        environment: a `MujocoEnv`, perhaps with wrappers around it that leave its state as it is.
+        parameters: the table of unknown parameters, see `gps.environments.mujoco.identified`; empty for none.
+        assumed: values of entries that the state lacks and that do not matter, such as `{"qpos:rootx": 0.0}`.
+        threads: worker threads; None as for `MujocoEnv`. No number depends on it.
+
+    Raises:
+        ConfigError: for an environment that is no `MujocoEnv`, a state that lacks a position, a velocity or an
+            activation (it names what is missing), and see `ModelParameters`.
+    """
+
+    def __init__(
+        self,
+        environment: BatchEnvironment,
+        parameters: Mapping[str, Any],
+        *,
+        assumed: Mapping[str, float] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        inner = environment
+        while isinstance(inner, Wrapper):
+            inner = inner.env
+        if not isinstance(inner, MujocoEnv):
+            raise ConfigError(f"physics can be fitted to a MuJoCo environment; {type(inner).__name__} is none")
+        if dict(environment.state_layout) != dict(inner.state_layout):
+            raise ConfigError("physics needs the environment's own state, without `last_action`")
+        self._model, data = inner.snapshot(0)
+        self._threads = threads or count_threads()
+        self._frame_skip, self._layout = inner.nsubsteps, inner.state_layout
+        self._unknown = ModelParameters(self._model, parameters) if parameters else None
+        self._low, self._high = inner.single_action_space.low, inner.single_action_space.high
+        self._template = np.empty(mujoco.mj_stateSize(self._model, mujoco.mjtState.mjSTATE_INTEGRATION.value))
+        data.qacc_warmstart[:] = 0.0
+        mujoco.mj_getState(self._model, data, self._template, mujoco.mjtState.mjSTATE_INTEGRATION.value)
+        self.dx, self.du = inner.single_observation_space.shape[0], self._model.nu
+        self._columns = _find_columns(self._model, self._layout, assumed or {})
+        self.determining: tuple[int, ...] = tuple(
+            sorted(int(i) for sources, _ in self._columns.values() for i in sources if i >= 0)
+        )
+        self._slots: _Slots | None = None
+        self._reserve(_FEWEST)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return () if self._unknown is None else self._unknown.parameters
+
+    def simulate(self, states: Floats, actions: Floats, values: Floats) -> Floats:
+        """Return the states after each of H control periods, (B, H, dx); NaN from where a simulation diverges.
+
+        Args:
+            states: (B, dx).
+            actions: (B, H, du), each for one control period; clipped to the limits of the actuators.
+            values: of the parameters, (B, dp).
+        """
+        B, H = actions.shape[:2]
+        result = np.full((B, H, self.dx), np.nan)
+        slots = self._reserve(B)
+        for first in range(0, B, _MOST):
+            part = slice(first, first + _MOST)
+            slots.run(states[part], np.clip(actions[part], self._low, self._high), values[part], result[part])
+        return result
+
+    def _reserve(self, count: int) -> _Slots:
+        """Return slots for at least `count` simulations, or for `_MOST`."""
+        size = _FEWEST
+        while size < min(count, _MOST):
+            size *= 2
+        if self._slots is None or self._slots.batch.nsim < size:
+            self._slots = _Slots(self, size)
+        return self._slots
+
+
+class _Slots:
+    """A batch of simulations that are set to given states and parameters."""
+
+    def __init__(self, owner: MujocoSimulator, size: int) -> None:
+        self._template, self._columns, self._frame_skip = owner._template, owner._columns, owner._frame_skip
+        self.batch = batch = Batch(owner._model, size, owner._threads)
+        reader = PartReader(batch, Cameras(batch, (1, 1)), STAGE_NONE, {})
+        try:
+            self._parts = reader.resolve(list(owner._layout), "state")
+        except ValueError as error:
+            raise ConfigError(f"physics needs a state of the model's own parts: {error}") from None
+        self._stage = reader.stage
+        self._arrays = {name: batch.bind(name) for name in owner._columns}
+        self._ctrl = batch.bind("ctrl")
+        self._turns = _find_quaternions(owner._model)
+        self._physics = batch.state[:, : 1 + owner._model.nq + owner._model.nv + owner._model.na]
+        self._warnings = batch.warning[:, _WARNINGS, 1]
+        self._unknown = owner._unknown
+        if self._unknown is not None:
+            self._fields = {name: batch.expand(name) for name in self._unknown.fields}
+            self._values = np.full((size, len(self._unknown.parameters)), np.nan)
+
+    def run(self, states: Floats, actions: Floats, values: Floats, result: Floats) -> None:
+        """Simulate, and write the states into `result`, (n, H, dx), where they are finite."""
+        n = len(states)
+        sound = np.isfinite(states).all(axis=1) & np.isfinite(values).all(axis=1)
+        self._set_parameters(np.flatnonzero(sound), values)
+        ids = np.flatnonzero(sound).astype(np.int32)
+        dirty = np.flatnonzero(self._warnings.any(axis=1)).astype(np.int32)
+        if len(dirty):
+            self.batch.reset(dirty, stage=STAGE_NONE)  # clears the warnings
+        self._set_states(ids, states)
+        for h in range(actions.shape[1]):
+            ids = ids[np.isfinite(actions[ids, h]).all(axis=1)]
+            if not len(ids):
+                return
+            self._ctrl[ids] = actions[ids, h]
+            failed: Bools = np.zeros(n, dtype=bool)
+            try:
+                self.batch.step(ids, nstep=self._frame_skip, stage=self._stage)
+            except SimulationError as error:
+                failed[error.ids] = True
+            reached = self._parts.read()[:n]
+            bad = failed[ids] | self._warnings[ids].any(axis=1)
+            bad |= ~(np.abs(self._physics[ids]).max(axis=1) < mujoco.mjMAXVAL)
+            bad |= ~np.isfinite(reached[ids]).all(axis=1)
+            ids = ids[~bad]
+            result[ids, h] = reached[ids]
+
+    def _set_parameters(self, ids: NDArray[np.intp], values: Floats) -> None:
+        """Give the simulations `ids` their parameters, and the constants that MuJoCo derives from them."""
+        if self._unknown is None:
+            return
+        changed = ids[(self._values[ids] != values[ids]).any(axis=1)]
+        if not len(changed):
+            return
+        self._unknown.write(self._fields, changed, values[changed])
+        self._values[changed] = values[changed]
+        if self._unknown.derives:
+            self.batch.set_const(changed.astype(np.int32))
+
+    def _set_states(self, ids: NDArray[np.int32], states: Floats) -> None:
+        """Set the simulations `ids` to their states."""
+        self.batch.state[ids] = self._template
+        for name, (sources, defaults) in self._columns.items():
+            given = sources >= 0
+            rows = np.tile(defaults, (len(ids), 1))
+            rows[:, given] = states[np.ix_(ids, sources[given])]
+            if name == "qpos":
+                for first in self._turns:
+                    quaternion = rows[:, first : first + 4]
+                    length = np.linalg.norm(quaternion, axis=1, keepdims=True)
+                    rows[:, first : first + 4] = quaternion / np.where(length > mujoco.mjMINVAL, length, 1.0)
+            self._arrays[name][ids] = rows
+
+
+Columns = dict[str, tuple[NDArray[np.intp], Floats]]
+"""For each of `qpos`, `qvel` and `act` the entry of the state that gives each number, -1 for none, and the default."""
+
+
+def _find_columns(model: mujoco.MjModel, layout: Layout, assumed: Mapping[str, float]) -> Columns:
+    """Find the entries of the state from which a simulation is set."""
+    wholes = {"qpos": model.nq, "qvel": model.nv, "act": model.na}
+    inner = _find_joints(model)
+    sources = {name: np.full(width, -1) for name, width in wholes.items()}
+    defaults = {name: np.full(width, np.nan) for name, width in wholes.items()}
+    for part, where in layout.items():
+        found = _locate(part, wholes, inner)
+        for i, (name, k) in enumerate(found or ()):
+            sources[name][k] = where.start + i
+    for part, value in assumed.items():
+        found = _locate(part, wholes, inner)
+        if found is None or not np.isfinite(value):
+            raise ConfigError(f"assumed: {part!r} = {value!r}: expected a number for a position or velocity"
+                              f"{nearest(part, [*wholes, *inner])}")  # fmt: skip
+        for name, k in found:
+            defaults[name][k] = value
+    missing = [
+        _name(name, k, inner)
+        for name, width in wholes.items()
+        for k in range(width)
+        if sources[name][k] < 0 and np.isnan(defaults[name][k])
+    ]
+    if missing:
+        raise ConfigError(
+            f"the state does not determine the simulation: it lacks {', '.join(missing)}; add the parts to "
+            "environment.state, or assume values for those that do not matter"
+        )
+    return {name: (sources[name], defaults[name]) for name, width in wholes.items() if width}
+
+
+def _find_joints(model: mujoco.MjModel) -> dict[str, tuple[str, int, int]]:
+    """The parts `qpos:JOINT` and `qvel:JOINT`: the array, and its first and last + 1 entry."""
+    found = {}
+    for joint in range(model.njnt):
+        if name := model.joint(joint).name:
+            for kind in ("qpos", "qvel"):
+                where = joint_slice(model, kind, joint)
+                found[f"{kind}:{name}"] = kind, where.start, where.stop
+    return found
+
+
+def _locate(
+    part: str, wholes: Mapping[str, int], inner: Mapping[str, tuple[str, int, int]]
+) -> list[tuple[str, int]] | None:
+    """The array and the number within it of each entry of a part; None for a part that is computed."""
+    spans = {name: (name, 0, width) for name, width in wholes.items()} | dict(inner)
+    name = part if part in spans else part.rpartition("[")[0]
+    if name not in spans:
+        return None
+    array, first, last = spans[name]
+    entries = find_entries(part, {name: slice(0, last - first)})
+    return [(array, first + k) for k in entries]
+
+
+def _name(array: str, k: int, inner: Mapping[str, tuple[str, int, int]]) -> str:
+    """Name a number of `qpos`, `qvel` or `act` as a part."""
+    for part, (kind, first, last) in inner.items():
+        if kind == array and first <= k < last:
+            return part if last - first == 1 else f"{part}[{k - first}]"
+    return f"{array}[{k}]"
+
+
+def _find_quaternions(model: mujoco.MjModel) -> list[int]:
+    """The first entry of each quaternion in `qpos`."""
+    free, ball = mujoco.mjtJoint.mjJNT_FREE.value, mujoco.mjtJoint.mjJNT_BALL.value
+    kinds = zip(model.jnt_type.tolist(), model.jnt_qposadr.tolist(), strict=True)
+    return [first + (3 if kind == free else 0) for kind, first in kinds if kind in (free, ball)]

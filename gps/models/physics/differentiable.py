@@ -1,0 +1,124 @@
+"""A simulator as a JAX function of state, action and parameters, with slopes by central differences.
+
+JAX calls the simulator on the host. Under `vmap` a call is one batch of simulations, also for the perturbations of its
+slopes. There are first derivatives, forward and backward, and no second ones.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Float
+
+from gps.backend import Array, jax, jnp
+from gps.models.physics.simulator import Simulator
+
+STEP = 1e-5
+"""Of an entry of the state or action, or of a parameter, as a share of its size or of 1."""
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def simulate_step(
+    simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
+) -> Float[Array, "dx"]:
+    """Return the next state (JAX); NaN where the simulation diverges.
+
+    Args:
+        values: of the simulator's parameters, in their own units.
+    """
+    shape = jax.ShapeDtypeStruct((simulator.dx,), jnp.float64)
+    return _call(functools.partial(_simulate, simulator), shape, x, u, values)
+
+
+def _differentiate(simulator: Simulator, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    x, u, values = primals
+    tx, tu, tv = tangents
+    after = simulate_step(simulator, x, u, values)
+    change = jnp.zeros_like(after)
+    if not (isinstance(tx, SymbolicZero) and isinstance(tu, SymbolicZero)):
+        F = find_slopes(simulator, x, u, values)
+        dx = x.shape[-1]
+        change = change + F[:, :dx] @ _dense(tx) + F[:, dx:] @ _dense(tu)
+    if not isinstance(tv, SymbolicZero):
+        change = change + find_parameter_slopes(simulator, x, u, values) @ tv
+    return after, change
+
+
+simulate_step.defjvp(_differentiate, symbolic_zeros=True)
+
+
+def find_slopes(
+    simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
+) -> Float[Array, "dx dz"]:
+    """Return the slope of the next state in z = [x; u] (JAX). Computed entries of the state have the slope zero."""
+    shape = jax.ShapeDtypeStruct((simulator.dx, simulator.dx + simulator.du), jnp.float64)
+    return _call(functools.partial(_find_slopes, simulator), shape, x, u, values)
+
+
+def find_parameter_slopes(
+    simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
+) -> Float[Array, "dx dp"]:
+    """Return the slope of the next state in the parameters, in their own units (JAX)."""
+    shape = jax.ShapeDtypeStruct((simulator.dx, len(simulator.parameters)), jnp.float64)
+    return _call(functools.partial(_find_parameter_slopes, simulator), shape, x, u, values)
+
+
+def _dense(tangent: Any) -> Array:
+    return jnp.zeros(tangent.shape, tangent.dtype) if isinstance(tangent, SymbolicZero) else tangent
+
+
+def _call(function: Any, shape: jax.ShapeDtypeStruct, *arguments: Array) -> Array:
+    return jax.pure_callback(function, shape, *arguments, vmap_method="expand_dims")
+
+
+def _flatten(*arguments: Any) -> tuple[tuple[int, ...], list[np.ndarray]]:
+    """Broadcast vectors over their leading axes and flatten these; return the axes and the (B, width) arrays."""
+    arrays = [np.asarray(argument, np.float64) for argument in arguments]
+    batch = np.broadcast_shapes(*(array.shape[:-1] for array in arrays))
+    return batch, [np.broadcast_to(a, (*batch, a.shape[-1])).reshape(-1, a.shape[-1]) for a in arrays]
+
+
+def _simulate(simulator: Simulator, *arguments: Any) -> np.ndarray:
+    batch, (x, u, values) = _flatten(*arguments)
+    return simulator.simulate(x, u[:, None], values)[:, 0].reshape(*batch, -1)
+
+
+def _find_slopes(simulator: Simulator, *arguments: Any) -> np.ndarray:
+    batch, (x, u, values) = _flatten(*arguments)
+    dx = x.shape[1]
+    columns = np.array([*simulator.determining, *range(dx, dx + u.shape[1])])
+    z = np.concatenate([x, u], axis=1)
+    ahead, behind, steps = _perturb(z, columns)
+    both = np.concatenate([ahead, behind])  # (2 k, B, dz)
+    flat = both.reshape(-1, z.shape[1])
+    after = simulator.simulate(flat[:, :dx], flat[:, None, dx:], np.tile(values, (len(both), 1)))[:, 0]
+    result = np.zeros((len(x), dx, z.shape[1]))
+    result[:, :, columns] = _difference(after.reshape(len(both), len(x), -1), steps)
+    return result.reshape(*batch, *result.shape[1:])
+
+
+def _find_parameter_slopes(simulator: Simulator, *arguments: Any) -> np.ndarray:
+    batch, (x, u, values) = _flatten(*arguments)
+    ahead, behind, steps = _perturb(values, np.arange(values.shape[1]))
+    both = np.concatenate([ahead, behind])
+    count = len(both)
+    after = simulator.simulate(np.tile(x, (count, 1)), np.tile(u, (count, 1))[:, None], both.reshape(-1, both.shape[2]))
+    result = _difference(after[:, 0].reshape(count, len(x), -1), steps)
+    return result.reshape(*batch, *result.shape[1:])
+
+
+def _perturb(points: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return copies of the points (B, d) with one column moved forward, and back, (k, B, d), and the distances."""
+    steps = STEP * np.maximum(np.abs(points[:, columns].T), 1.0)  # (k, B)
+    ahead, behind = (np.repeat(points[None], len(columns), axis=0) for _ in range(2))
+    index = np.arange(len(columns))
+    ahead[index, :, columns] += steps
+    behind[index, :, columns] -= steps
+    return ahead, behind, ahead[index, :, columns] - behind[index, :, columns]
+
+
+def _difference(after: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Return the slopes (B, dx, k) from the states after 2 k perturbations, (2 k, B, dx)."""
+    k = len(steps)
+    return ((after[:k] - after[k:]) / steps[..., None]).transpose(1, 2, 0)

@@ -1,0 +1,150 @@
+"""Learn the parameters of a simulator from rollouts."""
+
+import copy
+import dataclasses
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float
+
+from gps.backend import jax
+from gps.dynamics.prior import Transitions
+from gps.errors import ConfigError
+from gps.models.data import Dataset
+from gps.models.physics.fitting import DEFAULTS, FitSettings, PhysicsFit, fit_physics
+from gps.models.physics.model import PhysicsModel
+from gps.models.physics.parameters import Coordinates, Parameter
+from gps.models.physics.simulator import Simulator
+from gps.records import ModelRecord
+from gps.status import ModelStatus
+
+_MOST_JUDGED = 256
+"""The new transitions on which the model is judged; more are thinned."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PhysicsLearner:
+    """The parameters of a simulator, learned from all data so far. A `gps.models.model.ModelLearner`.
+
+    It is a record of arrays, which `gps.storage.serialization` stores without the simulator. A learner that was read
+    from a file gets it back by `attach`.
+
+    Args:
+        parameters: those of the simulator.
+        settings: of the fit.
+        data: all transitions so far; None before the first.
+        fit: the last good one; None before it.
+        status: of the last fit; None before the first.
+        message: what there is to say about the last fit.
+        one_step_error: of the model before the last data, on these; None without either.
+        coverage: the share of these data within 1σ and 2σ of its predictions.
+
+    Attributes:
+        simulator: None in a learner that was read from a file, until it is attached.
+    """
+
+    parameters: tuple[Parameter, ...]
+    settings: FitSettings = DEFAULTS
+    data: Dataset | None = None
+    fit: PhysicsFit | None = None
+    status: ModelStatus | None = None
+    message: str = ""
+    one_step_error: Float[np.ndarray, "dx"] | None = None
+    coverage: Float[np.ndarray, "2"] | None = None
+    simulator: Simulator | None = dataclasses.field(default=None, init=False, compare=False)
+
+    @classmethod
+    def of(cls, simulator: Simulator, settings: FitSettings = DEFAULTS) -> Self:
+        """The learner that has seen nothing yet.
+
+        Raises:
+            ConfigError: if the simulator has no unknown parameters, or a setting is out of range.
+        """
+        if not simulator.parameters:
+            raise ConfigError("no parameter is to be fitted: choose at least one")
+        for name, value in settings._asdict().items():
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
+        return cls(simulator.parameters, settings)._with(simulator)
+
+    def attach(self, simulator: Simulator) -> Self:
+        """Return the learner with its simulator, after it was read from a file.
+
+        Raises:
+            ConfigError: if the simulator has other parameters, or other bounds, than the learner has learned.
+        """
+        if simulator.parameters != self.parameters:
+            own, given = ([p.name for p in ps] for ps in (self.parameters, simulator.parameters))
+            raise ConfigError(f"the stored parameters {own} are not those of the simulator, {given}, or their bounds")
+        return self._with(simulator)
+
+    @property
+    def model(self) -> PhysicsModel | None:
+        """The model of the last good fit; None before it."""
+        return None if self.fit is None else PhysicsModel.of(self.fit, self._attached)
+
+    @property
+    def values(self) -> dict[str, tuple[float, float]]:
+        """The estimate and the standard error of each parameter, in its own unit; empty before the first fit."""
+        if self.fit is None:
+            return {}
+        scale = Coordinates.of(self.parameters)
+        values = scale.decode(self.fit.coordinates)
+        chain = np.where(scale.logarithmic, values, scale.high - scale.low)
+        errors = chain * np.linalg.norm(self.fit.factor, axis=1)
+        return {p.name: (float(v), float(e)) for p, v, e in zip(self.parameters, values, errors, strict=True)}
+
+    def refit(self, transitions: Transitions, seed: int) -> Self:
+        """Return the learner that has also seen `transitions`. Nothing is random, so `seed` has no effect."""
+        simulator = self._attached
+        new = Dataset.of(transitions, simulator.dx)
+        data = new if self.data is None else self.data.add(new)
+        error, coverage = self._judge(new)
+        start = None if self.fit is None else self.fit.coordinates
+        found = fit_physics(simulator, data, self.settings, start)
+        return dataclasses.replace(
+            self,
+            data=data,
+            fit=self.fit if found.fit is None else found.fit,
+            status=found.status,
+            message=found.message,
+            one_step_error=error,
+            coverage=coverage,
+        )._with(simulator)
+
+    def make_record(self) -> ModelRecord | None:
+        """The summary of the last fit, or None before the first."""
+        if self.status is None:
+            return None
+        estimates = [f"{name} {value:.4g} ± {error:.2g}" for name, (value, error) in self.values.items()]
+        return ModelRecord(
+            one_step_error=self.one_step_error,
+            name="physics",
+            points=None if self.fit is None else self.fit.points,
+            coverage=self.coverage,
+            status=self.status,
+            message="; ".join([*([self.message] if self.message else []), *estimates]),
+        )
+
+    def _judge(self, new: Dataset) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return the one-step error of the present model on new data, and the share within 1σ and 2σ."""
+        model, data = self.model, new.thin(_MOST_JUDGED)
+        if model is None or not data.size:
+            return None, None
+        errors = data.successors - model.predict(data.states, data.actions)
+        deviations = np.asarray(jax.vmap(model.deviation)(data.states, data.actions))
+        with np.errstate(invalid="ignore"):
+            shares = [float((np.abs(errors) <= k * deviations).mean()) for k in (1, 2)]
+        sound = np.isfinite(errors).all(axis=1)
+        return np.sqrt((errors[sound] ** 2).mean(axis=0)) if sound.any() else None, np.array(shares)
+
+    @property
+    def _attached(self) -> Simulator:
+        if self.simulator is None:
+            raise ConfigError("this learner was read from a file: attach its simulator first")
+        return self.simulator
+
+    def _with(self, simulator: Simulator) -> Self:
+        new = copy.copy(self)
+        object.__setattr__(new, "simulator", simulator)
+        return new

@@ -1,0 +1,139 @@
+"""Physics with fitted parameters as a global model of the dynamics."""
+
+import dataclasses
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from gps.backend import Array, jax, jnp
+from gps.linear_gaussian.types import pytree
+from gps.models.physics.differentiable import STEP, find_parameter_slopes, find_slopes, simulate_step
+from gps.models.physics.fitting import PhysicsFit
+from gps.models.physics.parameters import Coordinates
+from gps.models.physics.simulator import Simulator
+
+_LEAST_STEP = 1e-3
+"""The least step, in coordinates, of the slope of a slope: a smaller one would drown in rounding."""
+
+
+@pytree
+class PhysicsModel:
+    """x' = f(x, u; θ) + w with a simulator f, θ ~ N(θ̂, L Lᵀ) in the coordinates of their fit, and independent noise w.
+
+    A `gps.models.model.GlobalModel`. Where a simulation diverges, its state is NaN.
+
+    Args:
+        coordinates: θ̂.
+        factor: L.
+        noise: deviation of w; as measured, it also holds what the simulator lacks.
+        deviations: of each entry of z in the data.
+        simulator: f; two models of one simulator share their compiled functions.
+    """
+
+    coordinates: Float[Array, "dp"]
+    factor: Float[Array, "dp dp"]
+    noise: Float[Array, "dx"]
+    deviations: Float[Array, "dz"]
+    simulator: Simulator = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def of(cls, fit: PhysicsFit, simulator: Simulator) -> Self:
+        """The model of a fit."""
+        return cls(fit.coordinates, fit.factor, fit.noise, fit.deviations, simulator)
+
+    @property
+    def scale(self) -> Coordinates:
+        """The map between the parameters and their coordinates."""
+        return Coordinates.of(self.simulator.parameters)
+
+    @property
+    def values(self) -> Float[Array, "dp"]:
+        """The estimated parameters, in their own units (JAX)."""
+        return self.scale.decode(self.coordinates, jnp)
+
+    def predict(
+        self, states: Float[np.ndarray, "B dx"], actions: Float[np.ndarray, "B du"]
+    ) -> Float[np.ndarray, "B dx"]:
+        """Return the expected next states of a batch (NumPy)."""
+        values = np.tile(self.scale.decode(np.asarray(self.coordinates)), (len(states), 1))
+        return self.simulator.simulate(np.asarray(states), np.asarray(actions)[:, None], values)[:, 0]
+
+    def mean(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
+        """Return the next state under the estimated parameters (JAX)."""
+        return simulate_step(self.simulator, x, u, self.values)
+
+    def deviation(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
+        """Return the deviation of the next state: measured noise, and the doubt about the parameters (JAX)."""
+        doubt = self.parameter_slopes(x, u) @ self.factor
+        return jnp.sqrt(self.noise**2 + jnp.sum(doubt**2, axis=-1))
+
+    def linearise(
+        self, x: Float[Array, "dx"], u: Float[Array, "du"]
+    ) -> tuple[Float[Array, "dx dz"], Float[Array, "dx"]]:
+        """Return F and c of x' = F z + c at one z = [x; u] (JAX). Computed entries of x have columns of zeros."""
+        F = find_slopes(self.simulator, x, u, self.values)
+        return F, self.mean(x, u) - F @ jnp.concatenate([x, u])
+
+    def sample(self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray) -> Float[Array, "dx"]:
+        """Return a draw of the next state, with drawn parameters and noise (JAX)."""
+        of_parameters, of_noise = jax.random.split(key)
+        values = self._draw_values(jax.random.normal(of_parameters, self.coordinates.shape))
+        return simulate_step(self.simulator, x, u, values) + self.noise * jax.random.normal(of_noise, self.noise.shape)
+
+    def draw(self, key: PRNGKeyArray, count: int) -> "SimulatedFunction":
+        """Return `count` systems with drawn parameters, within their bounds (JAX)."""
+        values = self._draw_values(jax.random.normal(key, (count, *self.coordinates.shape)))
+        return SimulatedFunction(values, jnp.tile(jnp.asarray(self.noise), (count, 1)), self.simulator)
+
+    def parameter_slopes(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx dp"]:
+        """Return the slope of the next state in the coordinates of the parameters (JAX)."""
+        scale, values = self.scale, self.values
+        chain = jnp.where(scale.logarithmic, values, scale.high - scale.low)
+        return find_parameter_slopes(self.simulator, x, u, values) * chain
+
+    def slope_covariance(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx dz dz"]:
+        """Return the covariance of each row of the slope F under the doubt about the parameters (JAX).
+
+        Row i has Σ_k D_k D_kᵀ, D_k the slope of the row along the k-th column of L, by central differences.
+        """
+        size = jnp.linalg.norm(self.factor, axis=0)
+        step = jnp.maximum(size, _LEAST_STEP)  # along unit directions
+        along = (self.factor / jnp.where(size > 0, size, 1.0)).T * step[:, None]
+        low, high = self.scale.bounds
+        ahead = jnp.clip(self.coordinates + along, low, high)
+        behind = jnp.clip(self.coordinates - along, low, high)
+        slopes = jax.vmap(lambda point: find_slopes(self.simulator, x, u, self.scale.decode(point, jnp)))
+        both = slopes(jnp.concatenate([ahead, behind]))
+        dp = len(size)
+        moved = jnp.sum((ahead - behind) * along, axis=1) / jnp.maximum(step**2, STEP**2)  # 2 away from the bounds
+        D = (both[:dp] - both[dp:]) * (size / step / jnp.where(moved > 0, moved, 1.0))[:, None, None]
+        return jnp.einsum("kij,kil->ijl", D, D)
+
+    def _draw_values(self, normal: Float[Array, "*B dp"]) -> Float[Array, "*B dp"]:
+        """Turn standard normal numbers into values of the parameters within their bounds."""
+        low, high = self.scale.bounds
+        drawn = jnp.clip(self.coordinates + normal @ jnp.asarray(self.factor).T, low, high)
+        return self.scale.decode(drawn, jnp)
+
+
+@pytree
+class SimulatedFunction:
+    """One system of a belief about a simulator's parameters. A `gps.models.model.Function`.
+
+    Args:
+        values: of the parameters, in their own units.
+        noise: deviation of each entry of the next state.
+        simulator: the simulator.
+    """
+
+    values: Float[Array, "*B dp"]
+    noise: Float[Array, "*B dx"]
+    simulator: Simulator = dataclasses.field(metadata={"static": True})
+
+    def __call__(
+        self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray | None = None
+    ) -> Float[Array, "dx"]:
+        """Return the next state, with noise if there is a `key` (JAX)."""
+        after = simulate_step(self.simulator, x, u, self.values)
+        return after if key is None else after + self.noise * jax.random.normal(key, self.noise.shape)

@@ -1,0 +1,39 @@
+"""The protocol of a simulator with unknown parameters. Environments implement it; models know nothing else of them."""
+
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from gps.models.physics.parameters import Parameter
+
+
+class Simulator(Protocol):
+    """A simulator of an environment's system for any values of its parameters. It is compared by identity.
+
+    The result depends on the arguments alone: neither on earlier calls nor on the other simulations of a call.
+    """
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its unknown parameters, dp of them."""
+
+    @property
+    def determining(self) -> tuple[int, ...]:
+        """The entries of the state that determine the next one. The others follow from them, as a site's position."""
+
+    @property
+    def dx(self) -> int:
+        """The number of entries of the state."""
+
+    @property
+    def du(self) -> int:
+        """The number of entries of the action."""
+
+    def simulate(
+        self,
+        states: Float[np.ndarray, "B dx"],
+        actions: Float[np.ndarray, "B H du"],
+        values: Float[np.ndarray, "B dp"],
+    ) -> Float[np.ndarray, "B H dx"]:
+        """Return the states after each of H control periods. From the step on at which one diverges they are NaN."""
