@@ -62,7 +62,7 @@ class ModelBelief(NamedTuple):
     at_points: Float[np.ndarray, "M S dx"]  # f(z̄), which stands for f̄ where there are no samples
 
 
-class Weights(NamedTuple):
+class Trust(NamedTuple):
     """How far a prior is trusted."""
 
     strength: float  # m, of the prediction, relative to the model's own belief
@@ -104,7 +104,7 @@ class Residuals(NamedTuple):
         mean = residuals.sum(axis=2) / np.maximum(count, 1)[..., None]
         return cls(belief, deviations, projected, vectors, np.maximum(values, 0.0), rotated, weight, mean, count)
 
-    def log_likelihood(self, weights: Weights) -> float:
+    def log_likelihood(self, weights: Trust) -> float:
         """Return the logarithm of the marginal likelihood of all residuals under a prior with these weights."""
         from scipy.special import gammaln
 
@@ -121,7 +121,7 @@ class Residuals(NamedTuple):
         )
         return float(terms.sum())
 
-    def choose_weights(self, strength: float | None = None, degrees: float | None = None) -> Weights:
+    def choose_weights(self, strength: float | None = None, degrees: float | None = None) -> Trust:
         """Return the weights of the largest marginal likelihood, within `LEAST` and `MOST`; 1 where nothing is known.
 
         Strength and degrees are searched in turn, each in its logarithm, unless they are given.
@@ -132,10 +132,10 @@ class Residuals(NamedTuple):
                 m = _maximise(partial(self._log_likelihood_of_logs, log_degrees=np.log(n0)))
             if degrees is None:
                 n0 = _maximise(partial(self._log_likelihood_of_logs, np.log(m)))
-        return Weights(m, n0)
+        return Trust(m, n0)
 
     def _log_likelihood_of_logs(self, log_strength: float, log_degrees: float) -> float:
-        return self.log_likelihood(Weights(np.exp(log_strength), np.exp(log_degrees)))
+        return self.log_likelihood(Trust(np.exp(log_strength), np.exp(log_degrees)))
 
     def count_samples(self, strength: float) -> float:
         """Return how many samples the model's prediction is worth at this strength; 0 without samples.
@@ -151,7 +151,7 @@ class Residuals(NamedTuple):
         return float(self.counts[self.counts > 0].mean()) * (1.0 - share) / share
 
     def fit(
-        self, weights: Weights, center: Literal["posterior", "sample"] = "posterior"
+        self, weights: Trust, center: Literal["posterior", "sample"] = "posterior"
     ) -> tuple[Float[np.ndarray, "M S dx dz"], Float[np.ndarray, "M S dx"], Float[np.ndarray, "M S dx dx"]]:
         """Return F, c and W of x' = F z + c + w at each step.
 

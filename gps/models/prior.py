@@ -17,7 +17,7 @@ from gps.backend import Array, jax
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior, LocalFit, Transitions
 from gps.dynamics.regression import fit_dynamics, fit_first_state, mean_square_deviation
-from gps.dynamics.residual import ModelBelief, Residuals, Weights
+from gps.dynamics.residual import ModelBelief, Residuals, Trust
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.types import LinearDynamics
 from gps.models.belief import DRAWS, PointBelief, believe_at
@@ -199,7 +199,7 @@ def _evaluate(model: Any, inputs: Array, centers: Array, key: Array, dx: int) ->
 _complete = jax.jit(jax.vmap(PointBelief.complete, (0, None, None)))
 
 
-def _make_report(transitions: Transitions, belief: ModelBelief, residuals: Residuals, weights: Weights) -> PriorReport:
+def _make_report(transitions: Transitions, belief: ModelBelief, residuals: Residuals, weights: Trust) -> PriorReport:
     """Say in words how far the model was trusted, and how far off it was on samples that it had not seen."""
     mask, dx = transitions.mask, belief.noise.shape[-1]
     if not mask.any():

@@ -6,7 +6,7 @@ import pytest
 from gps.backend import jax, jnp
 from gps.dynamics.adaptation import Evidence, correct
 from gps.dynamics.belief import Transitions
-from gps.dynamics.residual import ModelBelief, Residuals, Weights
+from gps.dynamics.residual import ModelBelief, Residuals, Trust
 
 DX, DU = 3, 2
 DZ = DX + DU
@@ -31,7 +31,7 @@ def test_without_forgetting_the_recursion_is_the_regression_of_all_samples_at_on
     z, r = rng.normal(size=(40, DZ)) + 3.0, rng.normal(size=(40, DX))
     noise, doubt, covariances = make_belief(rng)
     center = z.mean(axis=0)
-    weights = Weights(1.3, 2.1)
+    weights = Trust(1.3, 2.1)
     found = correct(feed(z, r, 1.0, scale), center, noise, doubt, covariances, *weights)
 
     points = np.concatenate([z, r], axis=1)[None, :, None]

@@ -6,7 +6,7 @@ from scipy.stats import multivariate_t
 
 from gps.dynamics.belief import NormalInverseWishart, Transitions
 from gps.dynamics.regression import fit_dynamics
-from gps.dynamics.residual import LEAST, MOST, ModelBelief, Residuals, Weights
+from gps.dynamics.residual import LEAST, MOST, ModelBelief, Residuals, Trust
 
 M, N, S, DX, DU = 2, 5, 6, 3, 2
 DZ = DX + DU
@@ -55,7 +55,7 @@ def test_an_affine_model_whose_outputs_share_their_belief_gives_todays_bayesian_
     rng = np.random.default_rng(count)
     states, actions, mask = make_samples(rng, count)
     transitions = Transitions.of(states, actions, mask)
-    belief, weights = affine_belief(rng, transitions, value=0.7), Weights(2.3, 4.1)
+    belief, weights = affine_belief(rng, transitions, value=0.7), Trust(2.3, 4.1)
     F, c, W = Residuals.of(transitions, belief).fit(weights, center)
     other = fit_dynamics(states, actions, mask, conjugate(belief, weights), ridge=0.0, center=center)
     np.testing.assert_allclose(F, other.matrix, rtol=1e-8, atol=1e-8)
@@ -69,7 +69,7 @@ def test_each_output_has_its_own_regression_where_their_beliefs_differ():
     states, actions, mask = make_samples(rng)
     transitions = Transitions.of(states, actions, mask)
     belief, m = affine_belief(rng, transitions, common=False), 1.7
-    F, _, W = Residuals.of(transitions, belief).fit(Weights(m, 2.0))
+    F, _, W = Residuals.of(transitions, belief).fit(Trust(m, 2.0))
     for s in range(S):
         D = transitions.points[0, :, s, :DZ] - belief.points[0, s]
         X = np.column_stack([np.ones(N), D])
@@ -106,7 +106,7 @@ def test_a_step_without_samples_is_the_models_own_and_the_others_are_not():
     mask[0, :, 4:] = False
     transitions = Transitions.of(states, actions, mask)
     belief = affine_belief(rng, transitions)
-    F, _, _ = Residuals.of(transitions, belief).fit(Weights(1.0, 1.0))
+    F, _, _ = Residuals.of(transitions, belief).fit(Trust(1.0, 1.0))
     same = (belief.slopes == F).all(axis=(-1, -2))
     np.testing.assert_array_equal(same, ~transitions.mask.any(axis=1))
 
@@ -119,7 +119,7 @@ def test_as_strength_and_degrees_vanish_the_fit_tends_to_least_squares():
     belief = affine_belief(rng, transitions, common=False)
     gaps = []
     for strength in (1e-2, 1e-4, 1e-6):
-        F, c, W = Residuals.of(transitions, belief).fit(Weights(strength, strength))
+        F, c, W = Residuals.of(transitions, belief).fit(Trust(strength, strength))
         gaps.append(np.abs(F - least.matrix).max())
     assert gaps[0] > 50 * gaps[1] > 50 * 50 * gaps[2]
     np.testing.assert_allclose(F, least.matrix, atol=1e-5)
@@ -131,7 +131,7 @@ def test_as_the_strength_grows_the_fit_tends_to_the_model():
     rng = np.random.default_rng(3)
     transitions = Transitions.of(*make_samples(rng))
     belief = affine_belief(rng, transitions, common=False)
-    F, c, _ = Residuals.of(transitions, belief).fit(Weights(1e9, 1.0))
+    F, c, _ = Residuals.of(transitions, belief).fit(Trust(1e9, 1.0))
     np.testing.assert_allclose(F, belief.slopes, atol=1e-6)
     np.testing.assert_allclose(c + np.einsum("msiz,msz->msi", F, belief.points), belief.at_points, atol=1e-6)
 
@@ -141,7 +141,7 @@ def test_the_marginal_likelihood_is_that_of_a_multivariate_t():
     states, actions, mask = make_samples(rng)
     mask[1, 3:] = False
     transitions = Transitions.of(states, actions, mask)
-    belief, (m, n0) = affine_belief(rng, transitions, common=False), Weights(0.6, 3.0)
+    belief, (m, n0) = affine_belief(rng, transitions, common=False), Trust(0.6, 3.0)
     total = 0.0
     for a in range(M):
         there = transitions.mask[a, :, 0]
@@ -152,7 +152,7 @@ def test_the_marginal_likelihood_is_that_of_a_multivariate_t():
                 prior = belief.doubt[a, s, i] + D @ belief.slope_covariances[a, s, i] @ D.T
                 shape = n0 / (n0 + 2) * (belief.noise[a, s, i] * np.eye(len(r)) + prior / m)
                 total += multivariate_t(np.zeros(len(r)), shape, df=n0 + 2).logpdf(r)
-    assert np.isclose(Residuals.of(transitions, belief).log_likelihood(Weights(m, n0)), total, rtol=1e-10)
+    assert np.isclose(Residuals.of(transitions, belief).log_likelihood(Trust(m, n0)), total, rtol=1e-10)
 
 
 def test_the_likelihood_is_the_largest_at_the_chosen_weights():
@@ -163,7 +163,7 @@ def test_the_likelihood_is_the_largest_at_the_chosen_weights():
     reached = residuals.log_likelihood(best)
     for m in np.geomspace(LEAST, MOST, 15):
         for n0 in np.geomspace(LEAST, MOST, 15):
-            assert residuals.log_likelihood(Weights(m, n0)) <= reached + 0.5
+            assert residuals.log_likelihood(Trust(m, n0)) <= reached + 0.5
 
 
 @pytest.mark.parametrize("strength", [0.2, 3.0, 50.0])
@@ -198,7 +198,7 @@ def test_the_fit_in_other_units_and_from_another_origin_is_the_same(scale, shift
     )
     one, two = Residuals.of(transitions, belief), Residuals.of(moved, other)
     np.testing.assert_allclose(two.choose_weights(), one.choose_weights(), rtol=1e-4)
-    weights = Weights(0.8, 1.2)
+    weights = Trust(0.8, 1.2)
     F, c, W = one.fit(weights)
     F2, c2, W2 = two.fit(weights)
     np.testing.assert_allclose(F2 * z_units / units[:, None], F, rtol=1e-6, atol=1e-6)
@@ -214,8 +214,8 @@ def test_the_fit_does_not_depend_on_the_order_of_the_samples():
     order = rng.permutation(N)
     shuffled = Transitions(transitions.points[:, order], transitions.mask[:, order])
     fits = [
-        Residuals.of(transitions, belief).fit(Weights(1.0, 1.0)),
-        Residuals.of(shuffled, belief._replace(values=belief.values[:, order])).fit(Weights(1.0, 1.0)),
+        Residuals.of(transitions, belief).fit(Trust(1.0, 1.0)),
+        Residuals.of(shuffled, belief._replace(values=belief.values[:, order])).fit(Trust(1.0, 1.0)),
     ]
     for one, two in zip(*fits, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-10)
