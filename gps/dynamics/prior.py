@@ -36,6 +36,10 @@ class DynamicsPrior(Protocol):
         """The type by which the prior is read from a stored state; a generic prior adds its type arguments."""
         return type(self)
 
+    def restore(self, stored: Self) -> Self:
+        """Return a prior that was read from a file, with what this one has and cannot be stored (a simulator)."""
+        return stored
+
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the prior that has also seen `transitions`. It is deterministic in `seed`."""
 

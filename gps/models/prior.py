@@ -6,11 +6,11 @@ the iterations before: it would otherwise have seen the residuals that are to te
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Literal, Self
+from typing import Any, Generic, Literal, Protocol, Self, runtime_checkable
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PRNGKeyArray
 from typing_extensions import TypeVar
 
 from gps.backend import Array, jax
@@ -34,6 +34,16 @@ _ROUNDING = 1e-6
 Center = Literal["posterior", "sample"]
 
 L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
+
+
+@runtime_checkable
+class SimulatorLearner(Protocol):
+    """A learner whose simulator is not stored with it, as that of `gps.models.physics`."""
+
+    simulator: Any
+
+    def attach(self, simulator: Any) -> Any:
+        """Return the learner with a simulator, after it was read from a file."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,12 @@ class ModelPrior(DynamicsPrior, Generic[L]):
     @property
     def stored_type(self) -> Any:
         return specialise(ModelPrior, type(self.learner))
+
+    def restore(self, stored: Self) -> Self:
+        """Return a prior that was read from a file, with the simulator of this one's learner if it has one."""
+        if not isinstance(self.learner, SimulatorLearner) or self.learner.simulator is None:
+            return stored
+        return replace(stored, learner=stored.learner.attach(self.learner.simulator))
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the prior whose model has also seen `transitions`."""
@@ -153,8 +169,10 @@ def believe(model: GlobalModel, transitions: Transitions, dx: int, seed: int) ->
     dz = d - dx
     centers = find_centers(transitions, dz)
     inputs = np.where(mask[..., None], points[..., :dz], centers[:, None])
-    values, at = _evaluate(model, inputs.reshape(-1, dz), centers.reshape(-1, dz), jax.random.key(seed), dx)
-    values = np.asarray(values).reshape(M, N, S, dx)
+    values = np.stack([_predict(model, z.reshape(-1, dz), dx) for z in inputs.swapaxes(0, 1)], axis=1)
+    values = values.reshape(M, S, N, dx).swapaxes(1, 2)
+    draw, call = jax.random.split(jax.random.key(seed))
+    at = _believe(model, _draw(model, draw), centers.reshape(-1, dz), call, dx)
 
     residuals = (points[..., dz:] - values)[mask]
     square = (residuals**2).mean(axis=0) if len(residuals) else np.zeros(dx)
@@ -186,14 +204,22 @@ def find_centers(transitions: Transitions, dz: int) -> Float[np.ndarray, "M S dz
     return mean
 
 
+# Compiled apart, and for the samples of all steps at a time: none of it is compiled anew for another N.
+
+
 @eqx.filter_jit
-def _evaluate(model: Any, inputs: Array, centers: Array, key: Array, dx: int) -> tuple[Array, PointBelief]:
-    """Return f at the inputs, and the belief at the centres."""
-    draw, call = jax.random.split(key)
-    functions = model.draw(draw, DRAWS)
-    values = jax.vmap(lambda z: model.mean(z[:dx], z[dx:]))(inputs)
-    keys = jax.random.split(call, len(centers))
-    return values, jax.vmap(lambda z, key: believe_at(model, functions, z[:dx], z[dx:], key))(centers, keys)
+def _predict(model: Any, inputs: Float[Array, "n dz"], dx: int) -> Float[Array, "n dx"]:
+    return jax.vmap(lambda z: model.mean(z[:dx], z[dx:]))(inputs)
+
+
+@eqx.filter_jit
+def _draw(model: Any, key: PRNGKeyArray) -> Any:
+    return model.draw(key, DRAWS)
+
+
+@eqx.filter_jit
+def _believe(model: Any, functions: Any, centers: Float[Array, "n dz"], key: PRNGKeyArray, dx: int) -> PointBelief:
+    return jax.lax.map(lambda z: believe_at(model, functions, z[:dx], z[dx:], key), centers)
 
 
 _complete = jax.jit(jax.vmap(PointBelief.complete, (0, None, None)))

@@ -226,3 +226,26 @@ def test_two_samples_are_enough_to_learn_on_under_a_model():
             state, record = advance(optimiser, state, seed=i, samples=2)
         costs.append(record.mean_cost.mean())
     assert costs[0] < 0.8 * costs[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulated(FixedLearner):
+    """A learner with a simulator that is not stored."""
+
+    simulator: str | None = dataclasses.field(default=None, init=False)
+
+    def attach(self, simulator):
+        new = dataclasses.replace(self)
+        object.__setattr__(new, "simulator", simulator)
+        return new
+
+
+def test_a_prior_that_was_read_gets_the_simulator_of_the_configured_one_back():
+    learner = Simulated(make_model(np.random.default_rng(9))).attach("a simulator")
+    configured = ModelPrior(learner)
+    read = unflatten(configured.stored_type, flatten(ModelPrior(learner, strength=2.0)))
+    assert read.learner.simulator is None
+    restored = configured.restore(read)
+    assert restored.learner.simulator == "a simulator" and restored.strength == 2.0
+    plain = ModelPrior(AffineLearner())
+    assert ModelPrior(AffineLearner(0.5)).restore(plain) is plain

@@ -81,6 +81,8 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
 
     def fit(self, state: State, rollouts: Rollouts, seed: int) -> LocalModel:
         """Fit the local model around the samples."""
+        if self.prior is not None and state.prior is not None:
+            state = dataclasses.replace(state, prior=self.prior.restore(state.prior))
         return fit_local_model(self.problem, state, rollouts, seed, self.ridge, self.center)
 
     def alpha(self, model: LocalModel, rollouts: Rollouts) -> Float[np.ndarray, "M"]:
