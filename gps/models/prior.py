@@ -219,7 +219,8 @@ def _draw(model: Any, key: PRNGKeyArray) -> Any:
 
 @eqx.filter_jit
 def _believe(model: Any, functions: Any, centers: Float[Array, "n dz"], key: PRNGKeyArray, dx: int) -> PointBelief:
-    return jax.lax.map(lambda z: believe_at(model, functions, z[:dx], z[dx:], key), centers)
+    keys = jax.random.split(key, len(centers))
+    return jax.lax.map(lambda at: believe_at(model, functions, at[0][:dx], at[0][dx:], at[1]), (centers, keys))
 
 
 _complete = jax.jit(jax.vmap(PointBelief.complete, (0, None, None)))

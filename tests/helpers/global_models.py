@@ -112,7 +112,7 @@ class AffineLearner:
 class FixedLearner:
     """A learner whose model never changes; it counts what it has seen."""
 
-    model: AffineModel | SureOfSlopes
+    model: SureOfSlopes
     seen: int = 0
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
