@@ -141,7 +141,8 @@ class Experiment:
         state, record = algorithm.improve(state, sampled, rollouts, model)
         clock.append(time.perf_counter())
         steps = record.environment_steps + self.first.steps
-        return state, dataclasses.replace(record, environment_steps=steps, seconds=Seconds(*np.diff(clock).tolist()))
+        seconds = dataclasses.replace(Seconds(*np.diff(clock).tolist()), plan=record.seconds.plan)
+        return state, dataclasses.replace(record, environment_steps=steps, seconds=seconds)
 
     def sample(self, policy: Policy, rng: np.random.Generator, iteration: int) -> Rollouts:
         """N rollouts of each condition, with exploration noise; the iteration decides the environment's own noise."""

@@ -243,6 +243,9 @@ class PlannerRecord:
 
     predicted: Float[np.ndarray, "M"]  # cost of an episode as planned at its start, mean over the samples
     actual: Float[np.ndarray, "M"]  # cost of the same episodes
+    planned_states: Float[np.ndarray, "M h dx"] | None = None  # by the first plan of sample 0, mean of the particles
+    effective_samples: Float[np.ndarray, "M K"] | None = None  # that decided, at each step at which plans were made
+    fallbacks: Int[np.ndarray, "M"] | None = None  # plans that were replaced, being late or not finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,6 +255,7 @@ class Seconds:
     sample: float
     fit: float
     improve: float
+    plan: float = float("nan")  # of one plan, mean; NaN where nothing was planned
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

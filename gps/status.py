@@ -161,6 +161,13 @@ class Status(_Outcome):
         "The reward was the same in every step of every sample, so there is nothing to improve.",
         "Let the first controllers reach where the reward differs, or write a cost with a formula.",
     )
+    LEARNED = 19, "ok", _OK, "The model learned from the samples; the next plans are made in it."
+    NO_MODEL = (
+        20,
+        "no model",
+        _NOTE,
+        "The model has too few samples to plan in it yet; the base policy goes on.",
+    )
 
     @property
     def failed(self) -> bool:

@@ -14,8 +14,11 @@ from gps.algorithms.local.execution import Execution
 from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
+from gps.algorithms.through_models.mbrl import MBRL
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
+from gps.builders.models import Modelled, make_model
+from gps.builders.planners import make_planner_source
 from gps.builders.policies import make_learner
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
@@ -24,6 +27,7 @@ from gps.dynamics.prior import DynamicsPrior
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
+from gps.models.reward import RewardLearner
 from gps.policies.learner import Learner
 from gps.problem import Problem
 
@@ -173,6 +177,19 @@ def _distilled(settings: sections.DistillationBase, parts: Parts) -> _Distilled:
     }
 
 
+def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
+    problem = parts.problem
+    return MBRL(
+        problem,
+        learner=make_model(settings.model, Modelled.of(problem), parts.directory),
+        planner=make_planner_source(settings.planner, parts.config.seed),
+        version=settings.version,
+        base_iterations=settings.base_iterations,
+        noise=settings.noise,
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
 def _plugin(settings: sections.PluginAlgorithmConfig, parts: Parts) -> AnyAlgorithm:
     factory = plugins.load("gps.algorithms", settings.plugin, "algorithm.name")
     return call_factory(factory, f"algorithm: {settings.plugin}", parts.problem, parts.config)
@@ -192,6 +209,7 @@ BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
     sections.PLATOConfig: lambda settings, parts: PLATO(
         parts.problem, _learner(settings, parts), **_distilled(settings, parts), adaptation=settings.adaptation
     ),
+    sections.MBRLConfig: _mbrl,
     sections.PluginAlgorithmConfig: _plugin,
 }
 """Section of `[algorithm]` -> the function that builds its algorithm. A new algorithm adds a line."""

@@ -4,9 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gps.config.controller import ControllerConfig
+from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
+from gps.config.model import ModelConfig, NeuralModelConfig
+from gps.config.planner import ICEMPlannerConfig, PlannerConfig
 from gps.config.policy import PolicyConfig
 from gps.config.section import Section, plugin_names, usual_name
 
@@ -266,6 +268,29 @@ class PLATOConfig(DistillationBase):
     )
 
 
+class MBRLConfig(AlgorithmBase):
+    """Model-based reinforcement learning: plan in a global model that is learned from all samples."""
+
+    name: Literal["mbrl"] = "mbrl"
+    samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
+    version: Literal["0.5", "1.0", "1.5"] = Field(
+        default="1.5",
+        description="0.5: learn from the base policy's samples alone; 1.0: add the samples of the plans, each of "
+        "which is followed to its end; 1.5: and replan at every step",
+    )
+    base_iterations: int = Field(
+        default=1, ge=0, description="first iterations that sample the base policy, which is controller.initial"
+    )
+    noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="standard deviation of the noise on the planned actions, relative to half their range",
+    )
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: ModelConfig = NeuralModelConfig()
+    planner: PlannerConfig = ICEMPlannerConfig()
+
+
 class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
     """An algorithm from another package, by the name of its entry point in the group `gps.algorithms`.
 
@@ -288,6 +313,7 @@ AlgorithmConfig = Annotated[
         | PILQRGPSConfig
         | DAggerConfig
         | PLATOConfig
+        | MBRLConfig
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],

@@ -110,3 +110,13 @@ class ControllerConfig(Section):
         if self.smoothing is not None:
             return self.smoothing
         return 1.0 if probed else 0.0
+
+
+class BasePolicyConfig(ControllerConfig):
+    """The same, for algorithms whose first controllers only collect data: they are random unless it says otherwise."""
+
+    initial: Annotated[
+        Annotated[InitialConfig, Field(discriminator="name")],
+        usual_name("zero"),
+        Field(description="the base policy"),
+    ] = ZeroInitialConfig()

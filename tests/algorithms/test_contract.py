@@ -44,6 +44,8 @@ SMALL = {
     "policy": {"hidden": [4], "steps": 20, "check_every": 10, "prior": {"name": "gmm", **MIXTURE}},
     "dynamics": {"prior": {"name": "gmm", **MIXTURE}},
     "expert": {"name": "planner", "horizon": 3, "rounds": 1, "first_rounds": 2, "guesses": 1, "dynamics": MIXTURE},
+    "model": {"name": "linear"},
+    "planner": {"name": "icem", "horizon": 3, "samples": 20, "particles": 2, "elites": 4},
 }
 """Small settings of the parts that some algorithms have."""
 

@@ -108,3 +108,16 @@ def test_a_seed_draws_the_start_and_always_the_same_one(name, spread):
     np.testing.assert_allclose(drawn.std(axis=0), spread, rtol=0.2)
     with pytest.raises(ValueError, match="condition: seed: must be a whole number, 0 or more, got -1"):
         env.reset(options={"condition": {"seed": -1}})
+
+
+@pytest.mark.parametrize(
+    ("name", "still", "shaken"),
+    [("CartPole", (0, 5), (-10, 0)), ("Pusher", (-160, -130), (-340, -240)), ("Reacher", (-230, -90), (-1600, -1400))],
+)
+def test_an_episode_without_and_with_random_actions_pays_what_it_should(name, still, shaken):
+    env, rng = make(name, 10), np.random.default_rng(0)
+    for size, (low, high) in ((0.0, still), (1.0, shaken)):
+        env.reset(options={"conditions": [{"seed": i} for i in range(10)]})
+        actions = size * rng.uniform(-1, 1, (env.max_episode_steps, *env.action_space.shape))
+        returns = sum(env.step(action)[1] for action in actions)
+        assert (returns > low).all() and (returns < high).all()

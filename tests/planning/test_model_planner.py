@@ -13,7 +13,6 @@ from gps.planning.fallback import Trouble, describe_troubles
 from gps.planning.model_planner import ModelPlanner
 from gps.planning.shooting import RandomShooting
 
-
 OPTIMISER = CEM(samples=200, elites=20, rounds=25)
 
 

@@ -72,5 +72,6 @@ def play_finely(task: type[DoublePendulum], actions: Floats) -> tuple[Floats, Fl
     torques = np.zeros((len(states), 2))
     torques[:, env.model.joint(task.driven).dofadr[0]] = TORQUE * np.append(applied[:, 0], applied[-1:, 0])
     env.close()
-    recorded = np.asarray(states)
-    return env.dt * np.arange(len(states)), recorded[:, :2], recorded[:, 2:], torques
+    recorded = np.asarray(states, np.float64)
+    times = np.asarray(env.dt * np.arange(len(states)), np.float64)
+    return times, recorded[:, :2], recorded[:, 2:], torques

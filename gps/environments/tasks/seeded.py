@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class SeededTask(Task, abc.ABC):
     keys of the condition change the start that was drawn.
     """
 
-    condition_keys = ("seed",)
+    condition_keys: ClassVar[tuple[str, ...]] = ("seed",)
     seeded = True
 
     @abc.abstractmethod

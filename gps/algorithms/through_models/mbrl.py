@@ -1,0 +1,218 @@
+"""Model-based reinforcement learning by planning: versions 0.5, 1.0 and 1.5 of Sergey Levine, CS 294-112 Deep
+Reinforcement Learning (Fall 2017), lecture 11, "Model-Based Planning and Control".
+
+Each iteration:
+
+    sample    the base policy (the first controllers), and once there is a model the planner that plans in it
+    fit       the model learns x' = f(x, u) from all samples so far
+    improve   nothing but the model changes: the next plans are made in the new one
+
+    version 0.5   only the base policy is sampled; the planner is evaluated at the end, and goes where no data are
+    version 1.0   the samples of the planner join the data; each plan is followed to its end
+    version 1.5   a new plan is made at every step, from the state that came of the last one (Nagabandi et al. 2018;
+                  PETS, Chua et al. 2018)
+
+The new samples judge the old model before it learns from them: the errors and the coverage of a record are those on
+episodes that the model had not seen.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any, ClassVar, Generic, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from typing_extensions import TypeVar
+
+from gps.algorithms.algorithm import Needs
+from gps.algorithms.local.verdict import judge, make_messages
+from gps.costs.terms import Cost, Sum
+from gps.dynamics.prior import Transitions
+from gps.linear_gaussian.types import Controller
+from gps.models.calibration import calibrate
+from gps.models.model import ModelLearner
+from gps.models.reward import RewardLearner
+from gps.planning.played import PlannerPolicy
+from gps.planning.sequences import ActionRange
+from gps.planning.sources import PlannerSource
+from gps.players import Player
+from gps.policies.played import LocalControllers
+from gps.problem import Problem
+from gps.records import IterationRecord, ModelRecord, PlannerRecord, Rollouts, Seconds
+from gps.sampling.policy import Policy
+from gps.status import Status
+from gps.storage.serialization import specialise
+
+Version = Literal["0.5", "1.0", "1.5"]
+
+L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class MBRLState(Generic[L]):
+    """Everything that the next iteration needs, for M conditions."""
+
+    iteration: int
+    environment_steps: int
+    first: Controller  # the base policy
+    learner: L  # of the dynamics, with all data so far
+    reward: RewardLearner | None  # where the cost has no formula
+
+
+class FittedModels(NamedTuple):
+    """The result of `fit`."""
+
+    learner: ModelLearner
+    reward: RewardLearner | None
+    record: ModelRecord | None
+    sample_costs: Float[np.ndarray, "M N T"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MBRL:
+    """The algorithm.
+
+    Args:
+        problem: see `Problem`.
+        learner: of the dynamics, before the first samples; it may have learned from recorded data.
+        planner: makes a planner from a model.
+        version: see above.
+        base_iterations: iterations that sample the base policy; more than these only while there is no model.
+        noise: standard deviation of the exploration around the plans, relative to half the range of each action
+            (two standard deviations of the data where it has no limits).
+        horizon: steps ahead of the model's recorded error.
+        reward: learner of the reward where it is part of the cost.
+    """
+
+    problem: Problem = dataclasses.field(kw_only=False)
+    learner: ModelLearner
+    planner: PlannerSource
+    version: Version = "1.5"
+    base_iterations: int = 1
+    noise: float = 0.0
+    horizon: int = 20
+    reward: RewardLearner | None = None
+
+    needs: ClassVar[Needs] = Needs(derivatives=False)
+
+    @property
+    def state_type(self) -> Any:
+        return specialise(MBRLState, type(self.learner))
+
+    def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MBRLState:
+        return MBRLState(0, 0, controllers.numpy(), self.learner, self.reward)
+
+    def policy(self, state: MBRLState) -> Policy:
+        """The policy to sample: the base policy, or the planner in the model."""
+        if self.version == "0.5" or state.iteration < self.base_iterations:
+            return self._base_policy(state)
+        return self._planner(state, self.noise) or self._base_policy(state)
+
+    def fit(self, state: MBRLState, rollouts: Rollouts, seed: int) -> FittedModels:
+        """Judge the old model by the new samples, and let the models learn from them."""
+        x, u, mask = rollouts.states, rollouts.actions, rollouts.mask
+        old = state.learner.model
+        learner = state.learner.refit(Transitions.of(x, u, mask), seed)
+        record = learner.make_record()
+        if record is not None and old is not None:
+            seen = calibrate(old, x, u, mask, self.horizon)
+            record = dataclasses.replace(record, **seen._asdict())
+        reward = state.reward and _learn_reward(state.reward, rollouts, seed)
+        return FittedModels(learner, reward, record, self.problem.costs(rollouts))
+
+    def improve(
+        self, state: MBRLState, sampled: Policy, rollouts: Rollouts, model: FittedModels
+    ) -> tuple[MBRLState, IterationRecord]:
+        """Take over the models, and compare the plans with what happened."""
+        steps = state.environment_steps + rollouts.steps
+        status = _judge_samples(model.learner, rollouts)
+        record = IterationRecord(
+            iteration=state.iteration,
+            environment_steps=steps,
+            player=sampled.player,
+            rollouts=rollouts,
+            costs=model.sample_costs,
+            status=status,
+            messages=_add_troubles(make_messages(status, rollouts, lambda m, code: ""), sampled),
+            model=model.record,
+            planner=make_planner_record(sampled, model.sample_costs),
+            seconds=Seconds(0.0, 0.0, 0.0, measure_planning(sampled)),
+        )
+        after = dataclasses.replace(
+            state,
+            iteration=state.iteration + 1,
+            environment_steps=steps,
+            learner=model.learner,
+            reward=model.reward,
+        )
+        return after, record
+
+    def learned(self, state: MBRLState) -> Policy:
+        """The planner in the last model; the base policy while there is none."""
+        return self._planner(state, 0.0) or self._base_policy(state, quiet=True)
+
+    def teachers(self, state: MBRLState) -> tuple[Policy, ...]:
+        return ()
+
+    def _planner(self, state: MBRLState, noise: float) -> PlannerPolicy | None:
+        """The planner's policy; None while there is no model."""
+        model = state.learner.model
+        cost: Cost | None = self.problem.cost
+        if state.reward is not None:
+            cost = None if state.reward.cost is None else Sum((self.problem.cost, state.reward.cost))
+        if model is None or cost is None:
+            return None
+        replans = self.version == "1.5"
+        planner = self.planner.make_planner(self.problem, model, cost, whole=not replans)
+        deviations = np.asarray(model.deviations)[-self.problem.du :]
+        covariance = np.diag(noise * ActionRange.of(*self.problem.limits, deviations).width) ** 2
+        shape = *state.first.feedforward.shape[:2], *covariance.shape
+        return PlannerPolicy(planner, np.broadcast_to(covariance, shape), 1 if replans else None)
+
+    def _base_policy(self, state: MBRLState, quiet: bool = False) -> LocalControllers:
+        first = state.first
+        if quiet:
+            first = dataclasses.replace(first, covariance=np.zeros_like(first.covariance))
+        return LocalControllers(first, Player.FIRST)
+
+
+def _learn_reward(reward: RewardLearner, rollouts: Rollouts, seed: int) -> RewardLearner:
+    M, N, T = rollouts.mask.shape
+    x, u = (array.reshape(M * N, T, -1) for array in (rollouts.states, rollouts.actions))
+    return reward.refit(x, u, np.where(rollouts.mask, rollouts.rewards, np.nan).reshape(M * N, T), seed)
+
+
+def _judge_samples(learner: ModelLearner, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
+    """The status of each condition: its samples taught the model, or there is none yet."""
+    status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
+    good = Status.LEARNED if learner.model is not None else Status.NO_MODEL
+    return np.where(status == Status.OK, good, status)
+
+
+def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
+    """The planner's side of a record, if a planner with forecasts was sampled."""
+    planned = sampled.planned if isinstance(sampled, PlannerPolicy) else None
+    if planned is None:
+        return None
+    predicted, actual = planned.compare(costs)
+    return PlannerRecord(
+        predicted,
+        actual,
+        planned_states=planned.states[:, 0],
+        effective_samples=planned.effective.mean(axis=1),
+        fallbacks=(planned.troubles > 0).sum(axis=(1, 2)),
+    )
+
+
+def measure_planning(sampled: Policy) -> float:
+    """The mean time of a plan in seconds; NaN where nothing was planned."""
+    planned = sampled.planned if isinstance(sampled, PlannerPolicy) else None
+    return np.nan if planned is None else float(planned.seconds.mean())
+
+
+def _add_troubles(messages: Iterable[str], sampled: Policy) -> tuple[str, ...]:
+    """The messages of the conditions, and what is to be said of plans that failed."""
+    planned = sampled.planned if isinstance(sampled, PlannerPolicy) else None
+    if planned is None:
+        return tuple(messages)
+    return tuple(" ".join(filter(None, pair)) for pair in zip(messages, planned.describe_troubles(), strict=True))
