@@ -5,7 +5,7 @@ The local dynamics of an iteration are the model's own, corrected by a regressio
 the iterations before: it would otherwise have seen the residuals that are to tell how far to trust it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, Self, runtime_checkable
 
 import equinox as eqx
@@ -61,13 +61,15 @@ class ModelPrior(DynamicsPrior, Generic[L]):
 
     Args:
         learner: learns the model.
-        before: the prior while there is no model, and where its prediction is not finite; None is least squares.
+        before: the prior while there is no model, and where its prediction is not finite; None is least squares. Among
+            the samples of the first iteration alone, a mixture needs two per step where least squares need ten (the
+            cart-pole: an error of .045 against 1.13 deviations with two).
         strength, degrees: see `gps.dynamics.residual`; None chooses them in each iteration by marginal likelihood.
         report: of the last fit.
     """
 
     learner: L
-    before: MixturePrior | None = None
+    before: MixturePrior | None = field(default_factory=MixturePrior)
     strength: float | None = None
     degrees: float | None = None
     report: PriorReport | None = None
@@ -190,7 +192,7 @@ def find_centers(transitions: Transitions, dz: int) -> Float[np.ndarray, "M S dz
     A condition without any samples has the mean of all others; 0 without any at all.
     """
     mask, z = transitions.mask, transitions.points[..., :dz]
-    known = mask.any(axis=1)
+    known = np.asarray(mask.any(axis=1))
     total = np.where(mask[..., None], z, 0.0).sum(axis=1)
     mean = total / np.maximum(mask.sum(axis=1), 1)[..., None]
     everywhere = z[mask].mean(axis=0) if mask.any() else np.zeros(dz)

@@ -172,7 +172,8 @@ def _advance_one(
     key: Array,
 ) -> _Memory:
     strength, degrees, forgetting, least_noise = weights
-    model, scale, dx = planning.model, memory.evidence.scale, len(x)
+    model: Any = planning.model  # global
+    scale, dx = memory.evidence.scale, len(x)
     evidence = memory.evidence.add(memory.last, x - memory.predicted, forgetting)
     u = memory.plans.actions[0]
     belief = believe_at(model, functions, x, u, key).complete((least_noise * scale[:dx]) ** 2, scale)

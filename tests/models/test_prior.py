@@ -168,7 +168,7 @@ def test_a_prediction_that_is_not_finite_is_not_used():
     rng = np.random.default_rng(6)
     broken = dataclasses.replace(make_model(rng), value=np.array([0.0, np.nan, 0.0]))
     samples = split(make_samples(make_model(rng), rng, 6)[0])
-    dynamics, prior = ModelPrior(FixedLearner(broken)).fit(*samples, seed=0)
+    dynamics, prior = ModelPrior(FixedLearner(broken), None).fit(*samples, seed=0)
     assert_same_bits(dynamics.numpy(), fit_dynamics(*samples).numpy())
     assert "not finite" in prior.make_record().message
 
