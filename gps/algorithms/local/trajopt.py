@@ -70,9 +70,9 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
     entropy: float = 1e-3
 
     @property
-    def prior_type(self) -> type:
+    def prior_type(self) -> Any:
         """The type of the prior in the state."""
-        return MixturePrior if self.prior is None else type(self.prior)
+        return MixturePrior if self.prior is None else self.prior.stored_type
 
     def make_first_state(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> LocalState:
         """The fields of the state that all of these optimisers have, before the first iteration."""
@@ -81,6 +81,8 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
 
     def fit(self, state: State, rollouts: Rollouts, seed: int) -> LocalModel:
         """Fit the local model around the samples."""
+        if self.prior is not None and state.prior is not None:
+            state = dataclasses.replace(state, prior=self.prior.restore(state.prior))
         return fit_local_model(self.problem, state, rollouts, seed, self.ridge, self.center)
 
     def alpha(self, model: LocalModel, rollouts: Rollouts) -> Float[np.ndarray, "M"]:
