@@ -206,7 +206,7 @@ def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
     fine = np.isin(result.status, (*OPTIMAL, Status.CLIPPED))
     status = np.where(rise.shorten & fine, Status.SHORTENED, np.where(rise.back, Status.RETURNED, result.status))
     messages = tuple(
-        f"{Status(code).sentence} It is that of iteration {base.iteration[m]}."
+        _describe_taken_back(Status(code), int(base.iteration[m]))
         if rise.any[m] and code in (Status.SHORTENED, Status.RETURNED)
         else message
         for m, (code, message) in enumerate(zip(status, result.messages, strict=True))
@@ -218,6 +218,12 @@ def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
     return result._replace(
         controllers=controllers, planned=planned, predicted=predicted, status=status, messages=messages
     )
+
+
+def _describe_taken_back(status: Status, iteration: int) -> str:
+    """The sentence of an update taken back; a view that knows the run writes its path in the place of RUN."""
+    text = f"{status.sentence} It is that of iteration {iteration}"
+    return f"{text}; to go back to it: `gps resume RUN --from {iteration}`" if status is Status.RETURNED else f"{text}."
 
 
 def temperature(

@@ -49,7 +49,7 @@ def make_report(run: Run) -> str:
     previous = None
     for k in range(count):
         record = first if k == 0 else run.iterations[k]
-        pieces.append(add_words(make_piece(record, previous), pieces[-1] if pieces else None))
+        pieces.append(add_words(make_piece(record, previous, run.path), pieces[-1] if pieces else None))
         if previous is not None and fits(k * size):
             details[k - 1] = to_json(make_detail(previous, record))
             size = max(size, len(details[k - 1]))
