@@ -116,7 +116,7 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
         flat = self.problem.reward is not None and rewards.size > 0 and rewards.min() == rewards.max()
         return judge_update(
             rollouts,
-            np.where(flat & np.isin(new.status, OPTIMAL), Status.FLAT_REWARD, new.status),
+            np.where(flat & np.isin(new.status, (*OPTIMAL, Status.SEARCH_EXHAUSTED)), Status.FLAT_REWARD, new.status),
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,
