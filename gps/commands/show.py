@@ -34,6 +34,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _show_run(run: Run, args: argparse.Namespace) -> None:
     from gps.inspect import tables
+    from gps.inspect.formatting import name_run
     from gps.players import EVALUATIONS, FINAL, UNSEEN, Player
 
     last = run.last_whole()
@@ -58,7 +59,7 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
         print(config.description)
     print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
     for line in tables.format_rows(rows):
-        print(line)
+        print(name_run(line, run.path))
     players = {row.iteration: Player(row.player) for row in rows}
     policies = [(k, players[k], policy) for k in sorted(players) if (policy := run.policy_record(k)) is not None]
     for line in tables.format_policies(policies):
@@ -75,6 +76,7 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
 
 
 def _show_iteration(run: Run, args: argparse.Namespace) -> None:
+    from gps.inspect.formatting import name_run
     from gps.inspect.iteration import describe_iteration, export_iteration
 
     iteration = run.iterations.resolve(args.iteration)
@@ -87,4 +89,4 @@ def _show_iteration(run: Run, args: argparse.Namespace) -> None:
         print_json({"run": str(run.path), "iteration": iteration, "conditions": export_iteration(record, conditions)})
     else:
         entries = () if run.interface is None else run.interface.state
-        print(describe_iteration(record, conditions, entries))
+        print(name_run(describe_iteration(record, conditions, entries), run.path))

@@ -90,6 +90,7 @@ class Progress(Callback):
         self._say(text)
 
     def on_iteration(self, record: IterationRecord) -> None:
+        from gps.inspect.formatting import name_run
         from gps.inspect.tables import (
             describe_model,
             describe_policy,
@@ -108,7 +109,7 @@ class Progress(Callback):
         for row in rows:
             self._print(format_row(row, updates=self._updates))
             if (trouble := describe_trouble(row)) is not None:
-                self._print(trouble, style="yellow")
+                self._print(name_run(trouble, None if self.run is None else self.run.path), style="yellow")
         for text in [*describe_model(record.model), *describe_policy(record.policy)]:
             self._print(text)
         if record.iteration == 0 and self.run is not None and self.run.first is not None:

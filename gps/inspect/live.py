@@ -119,7 +119,7 @@ class Watched:
             del self._stamps[same:], self._pieces[same:]
         for k in range(same, len(now)):
             record = self._read_record(k)
-            item = make_piece(record, self._read_record(k - 1) if k else None)
+            item = make_piece(record, self._read_record(k - 1) if k else None, self.run.path)
             self._pieces.append(add_words(item, self._pieces[-1] if k else None))
             self._stamps.append(now[k])
             self._first = record if k == 0 else self._first

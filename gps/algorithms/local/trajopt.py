@@ -118,7 +118,7 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
         flat = self.problem.reward is not None and rewards.size > 0 and rewards.min() == rewards.max()
         return judge_update(
             rollouts,
-            np.where(flat & np.isin(new.status, OPTIMAL), Status.FLAT_REWARD, new.status),
+            np.where(flat & np.isin(new.status, (*OPTIMAL, Status.SEARCH_EXHAUSTED)), Status.FLAT_REWARD, new.status),
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,
@@ -208,7 +208,7 @@ def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
     fine = np.isin(result.status, (*OPTIMAL, Status.CLIPPED))
     status = np.where(rise.shorten & fine, Status.SHORTENED, np.where(rise.back, Status.RETURNED, result.status))
     messages = tuple(
-        f"{Status(code).sentence} It is that of iteration {base.iteration[m]}."
+        _describe_taken_back(Status(code), int(base.iteration[m]))
         if rise.any[m] and code in (Status.SHORTENED, Status.RETURNED)
         else message
         for m, (code, message) in enumerate(zip(status, result.messages, strict=True))
@@ -220,6 +220,12 @@ def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
     return result._replace(
         controllers=controllers, planned=planned, predicted=predicted, status=status, messages=messages
     )
+
+
+def _describe_taken_back(status: Status, iteration: int) -> str:
+    """The sentence of an update taken back; a view that knows the run writes its path in the place of RUN."""
+    text = f"{status.sentence} It is that of iteration {iteration}"
+    return f"{text}; to go back to it: `gps resume RUN --from {iteration}`" if status is Status.RETURNED else f"{text}."
 
 
 def temperature(

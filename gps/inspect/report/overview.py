@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gps.config.algorithm import PluginAlgorithmConfig
 from gps.inspect.first import describe_first, describe_first_samples
+from gps.inspect.formatting import name_run
 from gps.inspect.iteration import search_trace
 from gps.inspect.report.forms import (
     Axes,
@@ -44,8 +46,12 @@ if TYPE_CHECKING:
 # -- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def make_piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
-    """Make the piece of an iteration, with the sides that its record has."""
+def make_piece(record: IterationRecord, previous: IterationRecord | None, run: Path | None = None) -> Piece:
+    """Make the piece of an iteration, with the sides that its record has.
+
+    Args:
+        run: its directory, for the commands in its messages.
+    """
     rollouts = record.rollouts
     whole = rollouts.whole
     totals = np.where(whole, record.costs.sum(axis=2), np.nan)
@@ -66,7 +72,7 @@ def make_piece(record: IterationRecord, previous: IterationRecord | None) -> Pie
         saturated=round_numbers(rollouts.saturated),
         status=[status.name for status in record.statuses],
         ok=[status.ok for status in record.statuses],
-        message=list(record.messages),
+        message=[name_run(text, run) for text in record.messages],
         seconds=round_numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
         local=None if record.local is None else _make_local_piece(record, record.local, previous, steps),
         policy=None if record.policy is None else _make_policy_piece(record.policy, steps),

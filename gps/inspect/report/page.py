@@ -55,7 +55,7 @@ def make_report(run: Run) -> str:
         record = first if k == 0 else run.iterations[k]
         if record.planner is not None:
             states[k] = thin_states(record.rollouts)
-        pieces.append(add_words(make_piece(record, previous), pieces[-1] if pieces else None))
+        pieces.append(add_words(make_piece(record, previous, run.path), pieces[-1] if pieces else None))
         if previous is not None and fits(k * size):
             seen = [states[j] for j in choose_earlier(k - 1) if j in states]
             details[k - 1] = to_json(make_detail(previous, record, seen))
