@@ -33,6 +33,9 @@ from gps.models.model import ModelLearner
 from gps.models.stored import System, read_model, require_system
 from gps.problem import Problem
 
+_SHARED = ("name", "angles", "quaternions")
+"""Keys of all learned models that are not settings of their learners."""
+
 _TURN = 2 * np.pi - 1e-6
 """An angle that moves in a narrower interval cannot turn around."""
 
@@ -93,7 +96,8 @@ def make_model(
     if isinstance(config, PluginModelConfig):
         factory = plugins.load("gps.models", config.plugin, f"{key}.name")
         return call_factory(factory, f"{key}: {config.plugin}", modelled, **config.options)
-    return _MAKERS[type(config)](config, modelled, key)
+    make = next(make for section, make in _MAKERS.items() if isinstance(config, section))
+    return make(config, modelled, key)
 
 
 def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) -> StateTransforms:
@@ -164,7 +168,7 @@ def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> Mod
     from gps.models.ensemble_learner import EnsembleLearner
     from gps.models.members import EnsembleOptions
 
-    given = config.model_dump(exclude={"name", "angles", "quaternions", "max_points", "likelihood"})
+    given = config.model_dump(include=set(NeuralModelConfig.model_fields) - {*_SHARED, "max_points", "likelihood"})
     return EnsembleLearner(
         dx=len(modelled.state_entries),
         options=EnsembleOptions(**given, probabilistic=config.likelihood == "gaussian"),
@@ -176,7 +180,7 @@ def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> Mod
 def _make_gaussian_process(config: GaussianProcessModelConfig, modelled: Modelled, key: str) -> ModelLearner:
     from gps.models.gaussian_process_learner import GaussianProcessLearner
 
-    given = config.model_dump(exclude={"name", "angles", "quaternions"})
+    given = config.model_dump(include=set(GaussianProcessModelConfig.model_fields) - set(_SHARED))
     return GaussianProcessLearner(
         dx=len(modelled.state_entries), transforms=find_transforms(config, modelled, key), **given
     )

@@ -6,7 +6,7 @@ the iterations before: it would otherwise have seen the residuals that are to te
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Generic, Literal, Self
 
 import equinox as eqx
 import numpy as np
@@ -21,7 +21,7 @@ from gps.dynamics.residual import ModelBelief, Residuals, Trust
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.types import LinearDynamics
 from gps.models.belief import DRAWS, PointBelief, believe_at
-from gps.models.model import GlobalModel, ModelLearner
+from gps.models.model import GlobalModel, ModelLearner, restore_learner
 from gps.records import ModelRecord
 from gps.storage.serialization import specialise
 
@@ -34,16 +34,6 @@ _ROUNDING = 1e-6
 Center = Literal["posterior", "sample"]
 
 L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
-
-
-@runtime_checkable
-class SimulatorLearner(Protocol):
-    """A learner whose simulator is not stored with it, as that of `gps.models.physics`."""
-
-    simulator: Any
-
-    def attach(self, simulator: Any) -> Any:
-        """Return the learner with a simulator, after it was read from a file."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +70,7 @@ class ModelPrior(DynamicsPrior, Generic[L]):
 
     def restore(self, stored: Self) -> Self:
         """Return a prior that was read from a file, with the simulator of this one's learner if it has one."""
-        if not isinstance(self.learner, SimulatorLearner) or self.learner.simulator is None:
-            return stored
-        return replace(stored, learner=stored.learner.attach(self.learner.simulator))
+        return replace(stored, learner=restore_learner(stored.learner, self.learner))
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the prior whose model has also seen `transitions`."""

@@ -17,7 +17,6 @@ from gps.models.features import NO_TRANSFORMS, Encoding, StateTransforms
 from gps.models.members import EnsembleOptions, GaussianNetwork, Regression, train_members
 from gps.status import ModelStatus
 
-
 DETERMINISTIC = EnsembleOptions(probabilistic=False, members=3)
 """The options of a cost by default."""
 
