@@ -122,14 +122,17 @@ def _correlate(
     return h.signal**2 * np.exp(-0.5 * distance)
 
 
-def choose_spread(inputs: Float[np.ndarray, "n df"], count: int) -> Int[np.ndarray, "count"]:
-    """Return the rows of `count` points that lie far from each other: each is the farthest from those before it."""
+def choose_spread(inputs: Float[np.ndarray, "n df"], count: int) -> Int[np.ndarray, "some"]:
+    """Return the rows of `count` points that lie far from each other: each is the farthest from those before it.
+
+    There are fewer where the data have fewer distinct points.
+    """
     chosen = np.zeros(count, int)
     nearest = ((inputs - inputs[0]) ** 2).sum(axis=1)
     for i in range(1, count):
         chosen[i] = nearest.argmax()
         nearest = np.minimum(nearest, ((inputs - inputs[chosen[i]]) ** 2).sum(axis=1))
-    return np.sort(chosen)
+    return np.unique(chosen)
 
 
 def factorise(matrix: Float[np.ndarray, "n n"], noise: float, unit: float) -> tuple[Float[np.ndarray, "n n"], float]:

@@ -76,6 +76,14 @@ def test_chosen_points_are_distinct_and_spread():
     assert len(set(chosen)) == 10 and {50, 51} <= set(chosen.tolist())
 
 
+def test_duplicates_do_not_count_as_points(data):
+    few = data.take(np.repeat(np.arange(10), 5))
+    process = make_process(few, 20)
+    assert len(choose_spread(Encoding.of(few).encode_all(few), 20)) == 10 and process.shares is not None
+    mean = jax.vmap(process.mean)(few.states, few.actions)
+    np.testing.assert_allclose(mean, few.successors, atol=0.5)
+
+
 def test_jitter_is_the_least_that_is_needed():
     factor, jitter = factorise(np.eye(3), 0.1, 1.0)
     assert jitter == 0 and np.allclose(factor @ factor.T, 1.1 * np.eye(3))
