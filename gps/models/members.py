@@ -126,7 +126,10 @@ class GaussianNetwork:
         low = np.full((options.members, dy), _LOW if options.probabilistic else 0.0, np.float32)
         high = np.full_like(low, _HIGH if options.probabilistic else 0.0)
         linear = psd_solve(f.T @ f + _RIDGE * np.eye(df), f.T @ y) if options.linear else np.zeros((df, dy))
-        repeat = lambda array: np.repeat(np.float32(array)[None], options.members, axis=0)  # noqa: E731
+
+        def repeat(array: Array) -> np.ndarray:
+            return np.repeat(_float32(array)[None], options.members, axis=0)
+
         networks = jax.tree.map(lambda *arrays: np.stack(arrays), *networks)
         unit = measure_unit(y - f @ np.asarray(linear), regression.varies)
         return cls(networks, low, high, repeat(linear), repeat(np.zeros(dy)), repeat(unit))
@@ -167,7 +170,7 @@ class GaussianNetwork:
 
     def scale_variance(self, excess: Float[np.ndarray, "E dy"]) -> Self:
         """Return the batch of networks whose log-variances are larger by `excess` (NumPy)."""
-        network, excess = self.network, np.float32(excess)
+        network, excess = self.network, _float32(excess)
         if self.is_probabilistic:
             W, b = network.output_layer
             network = network.with_output_layer(W, b + np.concatenate([np.zeros_like(excess), excess], axis=1))
@@ -178,8 +181,8 @@ class GaussianNetwork:
         W, b = self.network.output_layer
         ratio = np.asarray(self.unit[0], float) / unit
         both = np.concatenate([ratio, np.ones(b.shape[-1] - len(ratio))])
-        network = self.network.with_output_layer(np.float32(W * both), np.float32(b * both))
-        moved = dataclasses.replace(self, network=network, unit=np.repeat(np.float32(unit)[None], len(b), axis=0))
+        network = self.network.with_output_layer(_float32(W * both), _float32(b * both))
+        moved = dataclasses.replace(self, network=network, unit=np.repeat(_float32(unit)[None], len(b), axis=0))
         return moved.scale_variance(np.broadcast_to(2.0 * np.log(ratio), self.low.shape))
 
     def rescale(
@@ -202,10 +205,14 @@ class GaussianNetwork:
             self.network.with_input_layer(*(array.astype(np.float32) for array in first)),
             self.low,
             self.high,
-            np.float32(input_ratio[:, None] * linear * output_ratio),
-            np.float32((self.offset + input_shift @ linear) * output_ratio + output_shift),
-            np.float32(self.unit * output_ratio),
+            _float32(input_ratio[:, None] * linear * output_ratio),
+            _float32((self.offset + input_shift @ linear) * output_ratio + output_shift),
+            _float32(self.unit * output_ratio),
         )
+
+
+def _float32(array: Array) -> np.ndarray:
+    return np.asarray(array, np.float32)
 
 
 class Regression(NamedTuple):
@@ -252,11 +259,11 @@ def train_members(
     ends = fit_members(
         _loss if start.is_probabilistic else _squared_error,
         AdamState(trained, zeros, zeros, counts, counts),
-        (np.float32(regression.inputs), np.float32(rest / unit)),
+        (_float32(regression.inputs), _float32(rest / unit)),
         splits,
         rng,
         dataclasses.replace(options, steps=steps, batch=batch, weight_decay=decay),
-        context=np.float32(regression.varies),
+        context=_float32(regression.varies),
         usual_loss=_usual_loss,
         check_loss=_squared_error,
     )
@@ -348,7 +355,7 @@ def _look_at_held_out(
     excess, errors, sizes = [], [], []
     for member, split in enumerate(splits):
         held = np.resize(split.held, size)
-        mean, s = (np.asarray(array, float) for array in _predict(members, np.float32(regression.inputs[held])))
+        mean, s = (np.asarray(array, float) for array in _predict(members, _float32(regression.inputs[held])))
         square = np.where(regression.varies, regression.targets[held] - mean[member], 0.0) ** 2
         spread, own = mean.var(axis=0), np.exp(s[member])
         noise, whole = ((square - spread) / own).mean(axis=0), (square / own).mean(axis=0)

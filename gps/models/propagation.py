@@ -50,7 +50,7 @@ def propagate(
     """
     first, step = _prepare(model, start, actions, key, particles, propagation, noise)
 
-    def go(x, at):
+    def go(x: Array, at: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         after = step(x, *at)
         return after, after
 
@@ -84,7 +84,7 @@ def accumulate_costs(
     price = jax.vmap(jax.vmap(cost, (0, 0, None)), (0, None, None))
     total = jnp.zeros(x.shape[:2])
 
-    def go(carry, at):
+    def go(carry: tuple[Array, Array], at: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
         (x, total), (t, u, _) = carry, at
         return (step(x, *at), total + price(x, u, begin + t)), None
 
@@ -121,7 +121,7 @@ def _prepare(
         return first, lambda x, t, u, key: jax.vmap(model.mean)(x[0], u)[None]
     functions = model.draw(jax.random.fold_in(key, 0), P)
 
-    def advance(x, t, u, key):
+    def advance(x: Array, t: Array, u: Array, key: Array) -> Array:
         shuffling, noises = jax.random.split(key)
         if propagation == "ts1":
             x = _shuffle(x, shuffling)
