@@ -32,6 +32,7 @@ _FINE_STEP = 1e-4  # in the central differences of the belief
 _STATE_STEP = 1e-6  # of an entry of the state, as a share of its size or of 1
 _TOLERANCE = 1e-7  # of the coordinates: a search ends with a smaller step
 _ROUGH = 1e-3  # the same of a search that another one follows
+_SETTLED = 1e-5  # a search came to rest if its last iteration gained no more than this share
 _DAMPING = {"mu_min": 1e-4, "mu_max": 1e4, "mu_factor": 10.0}  # of the scaled problem, whose Hessian has the diagonal 1
 _PULL = 1e-2  # towards the start, in the first round: it decides only what the data leave open
 _FAR = 3.0  # deviation of the same pull in the second round, in widths of the bounds
@@ -120,24 +121,25 @@ def fit_physics(
     begin = coordinates.move_off_bounds(coordinates.encode(np.array([p.start for p in simulator.parameters])))
     begin = problem.choose([begin] if start is None else [begin, coordinates.move_off_bounds(start)])
     begin, iterations = _approach(problem, data, begin, settings)
-    found, first = problem.search(begin, problem.scale, _PULL / coordinates.widths, settings.evaluations)
-    kept = np.isfinite(problem.predict(found[None])[0]).all(axis=(1, 2))
+    search = problem.search(begin, problem.scale, _PULL / coordinates.widths, settings.evaluations)
+    kept = np.isfinite(problem.predict(search.point[None])[0]).all(axis=(1, 2))
     if not kept.any():
         return FitResult(None, ModelStatus.NOT_FINITE, "every window diverges in simulation, wherever the search went")
     problem = problem.take(kept)
     if problem.windows.mask.sum() * len(used) <= dp:
         return FitResult(None, ModelStatus.TOO_FEW_POINTS, f"{int((~kept).sum())} windows diverge in simulation")
-    iterations, done = iterations + first, first < settings.evaluations
+    iterations += search.iterations
     weights: _Weights | None = None
     for _ in range(_ROUNDS):
-        weights = problem.weigh(found, weights)
-        found, more = problem.search(found, weights.whiten, 1.0 / (_FAR * coordinates.widths), settings.evaluations)
-        iterations, done = iterations + more, done and more < settings.evaluations
+        weights = problem.weigh(search.point, weights)
+        pull = 1.0 / (_FAR * coordinates.widths)
+        search = problem.search(search.point, weights.whiten, pull, settings.evaluations)
+        iterations += search.iterations
     assert weights is not None
-    fit = _conclude(problem, weights, found, data, len(kept), int((~kept).sum()), iterations)
+    fit = _conclude(problem, weights, search.point, len(kept), int((~kept).sum()), iterations)
     if fit is None:
         return FitResult(None, ModelStatus.NOT_FINITE, "")
-    return FitResult(fit, *_judge(fit, simulator, coordinates, done))
+    return FitResult(fit, *_judge(fit, simulator, coordinates, search.settled))
 
 
 def _approach(
@@ -148,12 +150,19 @@ def _approach(
     One step is nearly linear in masses and forces. From a bad start the errors of several steps, above all with
     contacts, have local minima where one step has none.
     """
-    single = _Problem(problem.simulator, _thin(Windows.cut(data, 1), settings.length * settings.most_windows),
-                      problem.coordinates)  # fmt: skip
-    found, iterations = single.search(
-        start, single.scale, _PULL / problem.coordinates.widths, settings.evaluations, _ROUGH
-    )
+    windows = _thin(Windows.cut(data, 1), settings.length * settings.most_windows)
+    single = _Problem(problem.simulator, windows, problem.coordinates)
+    pull = _PULL / problem.coordinates.widths
+    found, iterations, _ = single.search(start, single.scale, pull, settings.evaluations, _ROUGH)
     return problem.choose([start, found]), iterations
+
+
+class _Search(NamedTuple):
+    """The point that a search found, its iterations, and whether it came to rest."""
+
+    point: Float[np.ndarray, "dp"]
+    iterations: int
+    settled: bool
 
 
 class _Weights(NamedTuple):
@@ -206,8 +215,8 @@ class _Problem:
         pull: Float[np.ndarray, "dp"],
         most: int,
         tolerance: float = _TOLERANCE,
-    ) -> tuple[Float[np.ndarray, "dp"], int]:
-        """Minimise the weighted errors within the bounds; return the point and the number of iterations."""
+    ) -> "_Search":
+        """Minimise the weighted errors within the bounds."""
 
         def residual(x: Float[np.ndarray, "dp m"]) -> Float[np.ndarray, "n m"]:
             points = x.reshape(len(start), -1).T
@@ -225,7 +234,9 @@ class _Problem:
             verbose=minimize.Verbosity.SILENT,
             x_scale="jac",
         )
-        return found, len(trace) - 1
+        last = trace[max(len(trace) - 2, 0)]
+        settled = len(trace) - 1 < most or bool(last.reduction <= _SETTLED * last.objective)
+        return _Search(found, len(trace) - 1, settled)
 
     def weigh(self, point: Float[np.ndarray, "dp"], before: _Weights | None) -> _Weights:
         """Find the noise that the errors at a point show, and whiten by it.
@@ -304,7 +315,6 @@ def _conclude(
     problem: _Problem,
     weights: _Weights,
     found: Float[np.ndarray, "dp"],
-    data: Dataset,
     windows: int,
     diverged: int,
     iterations: int,
