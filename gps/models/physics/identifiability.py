@@ -56,13 +56,13 @@ def form_belief(
     limits = reach / np.sqrt(12.0)
     with np.errstate(divide="ignore"):
         deviations = 1.0 / values
-    loose = (values <= _RANK * values.max(initial=0.0)) | (deviations > _WIDE * reach)
+    flat = values <= _RANK * values.max(initial=0.0)
+    loose = flat | (deviations > _WIDE * reach)
     if scores is not None:
         pulls = ((scores @ rows.T) ** 2).sum(axis=0)
-        deviations = deviations * np.sqrt(
-            np.where(pulls > _MISFIT * values**2, pulls / np.maximum(values, _TINY) ** 2, 1)
-        )
-    deviations = np.minimum(np.where(loose & (values <= _RANK * values.max(initial=0.0)), np.inf, deviations), limits)
+        ratios = pulls / np.maximum(values**2, _TINY)
+        deviations = deviations * np.sqrt(np.where(ratios > _MISFIT, ratios, 1.0))
+    deviations = np.minimum(np.where(flat, np.inf, deviations), limits)
     return Belief(rows.T * deviations, _sparsen(rows[loose]))
 
 
