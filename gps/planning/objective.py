@@ -19,7 +19,7 @@ from jaxtyping import Float, Int, PRNGKeyArray
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 
-Propagation = Literal["ts1", "tsinf", "mean"]
+Propagation = Literal["ts1", "ts_infinity", "mean"]
 
 Advance = Callable[[Array, Array, Array, Array], Array]
 """From states (P, S, dx) and actions (S, du), an order of the particles (P,) and their keys (P,) to the next states."""
