@@ -37,7 +37,7 @@ class Course(NamedTuple):
     deviations: Float[Array, "h dx"]  # over the particles
 
 
-def follow(functions: Any, permute: bool) -> Advance:
+def follow_functions(functions: Any, permute: bool) -> Advance:
     """Return the step of particles that follow P drawn functions, with the system's noise; TS1 if `permute`.
 
     The functions are the outer axis, so that XLA sees products of matrices in a batch.
