@@ -1,7 +1,7 @@
 """Planning: seconds of each planner, compared in the same run with a floor that no planner can go below.
 
-The model is an ensemble of 5 networks with two layers of 200 units in float32, of the size of the half-cheetah: the
-floor of a round is its matrix products alone, on one core. On the true simulator the floor is `mujoco.rollout`.
+The model is an ensemble of 5 networks with two layers of 200 units, of the size of the half-cheetah: the floor of a
+round is its matrix products alone, in float32 on one core. On the true simulator the floor is `mujoco.rollout`.
 """
 
 import time
@@ -34,40 +34,20 @@ def main() -> None:
 
 
 def make_model():
-    """Return an untrained ensemble with the methods of a global model that planners need."""
-    import jax.nn
+    """Return an untrained ensemble in the units of random data."""
+    from gps.backend import jax
+    from gps.models.data import Dataset
+    from gps.models.ensemble import NetworkEnsemble
+    from gps.models.features import Differences, Encoding
+    from gps.models.members import EnsembleOptions, GaussianNetwork
 
-    from gps.backend import jax as backend_jax
-    from gps.backend import jnp
-    from gps.linear_gaussian.types import pytree
-
-    @pytree
-    class Member:
-        """A network that predicts the change of the state, with noise."""
-
-        weights: tuple
-        biases: tuple
-
-        def __call__(self, x, u, key=None):
-            y = jnp.concatenate([x, u]).astype(jnp.float32)
-            for W, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
-                y = jax.nn.swish(y @ W + b)
-            after = x + 0.1 * (y @ self.weights[-1] + self.biases[-1])
-            return after if key is None else after + 0.01 * backend_jax.random.normal(key, x.shape)
-
-    @pytree
-    class Ensemble:
-        """As many members as are drawn."""
-
-        members: Member
-
-        def draw(self, key, count):
-            return self.members
-
-    rng, sizes = np.random.default_rng(0), (DX + DU, WIDTH, WIDTH, DX)
-    pairs = list(pairwise(sizes))
-    weights = tuple((rng.normal(size=(MEMBERS, m, n)) / np.sqrt(m)).astype(np.float32) for m, n in pairs)
-    return Ensemble(Member(weights, tuple(np.zeros((MEMBERS, n), np.float32) for _, n in pairs)))
+    rng, n = np.random.default_rng(0), 1000
+    x, u = rng.normal(size=(n, DX)), rng.uniform(-1, 1, (n, DU))
+    data = Dataset(x, u, x + 0.1 * rng.normal(size=x.shape), np.zeros(n, int))
+    encoding, differences = Encoding.of(data), Differences.of(data)
+    options = EnsembleOptions(hidden=(WIDTH, WIDTH), members=MEMBERS)
+    members = GaussianNetwork.create(encoding.size, DX, options, jax.random.key(0))
+    return NetworkEnsemble(members, encoding, differences, data.inputs.std(axis=0))
 
 
 def make_planner(model, optimiser, **settings):
@@ -85,11 +65,12 @@ def make_planner(model, optimiser, **settings):
     )  # fmt: skip
 
 
-def make_products(model, sequences: int):
+def make_products(sequences: int):
     """Return a function that computes the matrix products of a round alone."""
     from gps.backend import jax, jnp
 
-    weights = model.members.weights
+    sizes = (DX + DU, WIDTH, WIDTH, 2 * DX)
+    weights = [np.ones((MEMBERS, *shape), np.float32) for shape in pairwise(sizes)]
     start = jnp.ones((MEMBERS, sequences, DX + DU), jnp.float32)
 
     @jax.jit
@@ -97,7 +78,7 @@ def make_products(model, sequences: int):
         def step(y, _):
             for W in weights:
                 y = jnp.einsum("psi,pij->psj", y, W)
-            return jnp.concatenate([y, y[..., :DU]], axis=-1), None
+            return y[..., : DX + DU], None
 
         return jax.lax.scan(step, y, None, HORIZON)[0]
 
@@ -116,7 +97,7 @@ def measure_model() -> None:
         ("iCEM, an action, 3 rounds of 100", 300, 1, ICEM(samples=100, elites=10, rounds=3, decay=1.0)),
     ):
         planners = {parts: make_planner(model, optimiser, parts=parts) for parts in (1, 2)}
-        ways: dict[str, Callable[[], object]] = {"floor": make_products(model, sequences)}
+        ways: dict[str, Callable[[], object]] = {"floor": make_products(sequences)}
         for parts, planner in planners.items():
             ways[f"{parts}"] = partial(planner.plan, x, 1, planner.plan(x, 0, None))
         divide = {"floor": 1, "1": rounds, "2": rounds}

@@ -91,6 +91,7 @@ class LinearisingPlanner:
         low, high = np.asarray(self.range.low), np.asarray(self.range.high)
         du = len(low)
         scale = np.asarray(self.model.deviations)
+        scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)  # 0 where the data never vary
         problem = PlanningProblem(self.model, low, high, scale, np.int32(self.end))
         actions = np.asarray(self.range.to_actions(units[:, 0]))
         plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))

@@ -22,7 +22,7 @@ from gps.planning.objective import (
     Course,
     Propagation,
     average_course,
-    follow,
+    follow_functions,
     follow_mean,
     roll_out_particles,
     total_costs,
@@ -148,7 +148,11 @@ def _evaluate(
     setting: _Setting, where: _Where, functions: Any, sequences: Float[Array, "S H du"], key: Array
 ) -> tuple[Array, Array]:
     """Return `roll_out_particles`' costs and states of sequences in units."""
-    advance = follow_mean(setting.model.mean) if functions is None else follow(functions, setting.propagation == "ts1")
+    advance = (
+        follow_mean(setting.model.mean)
+        if functions is None
+        else follow_functions(functions, setting.propagation == "ts1")
+    )
     actions, idle = setting.range.to_actions(sequences), setting.range.idle
     return roll_out_particles(
         advance, setting.particles, setting.cost, where.x, actions, idle, where.t, setting.end, key

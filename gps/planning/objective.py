@@ -19,7 +19,7 @@ from jaxtyping import Float, Int, PRNGKeyArray
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 
-Propagation = Literal["ts1", "tsinf", "mean"]
+Propagation = Literal["ts1", "ts_infinity", "mean"]
 
 Advance = Callable[[Array, Array, Array, Array], Array]
 """From states (P, S, dx) and actions (S, du), an order of the particles (P,) and their keys (P,) to the next states."""
@@ -37,7 +37,7 @@ class Course(NamedTuple):
     deviations: Float[Array, "h dx"]  # over the particles
 
 
-def follow(functions: Any, permute: bool) -> Advance:
+def follow_functions(functions: Any, permute: bool) -> Advance:
     """Return the step of particles that follow P drawn functions, with the system's noise; TS1 if `permute`.
 
     The functions are the outer axis, so that XLA sees products of matrices in a batch.
