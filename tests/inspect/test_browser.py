@@ -280,7 +280,7 @@ def test_a_run_that_plans_in_a_global_model(page, tmp_path):
     assert curve(page, "effective", 1) == pytest.approx([7.0] * 6)
     assert len(curve(page, "plan-distance", 1)) == 6 and min(curve(page, "plan-distance", 1)) > 0
     said = page.locator("#model-status").inner_text()
-    assert said.startswith("The global model is an ensemble of 5 networks, of 120 transitions.")
+    assert said.startswith("Global model: ensemble of 5 networks, fitted to 120 transitions.")
     assert "Member 2 diverged." in said and ModelStatus.DIVERGED.remedy in said
     assert "the global model: Member 2 diverged." in page.locator("#findings li.error").inner_text()
     assert (curve(page, "planner", 0), curve(page, "planner", 1)) == ([2.0] * 3, [4.0, 5.0, 6.0])

@@ -657,7 +657,7 @@ def with_model(item, **changed):
 
 def test_a_model_is_described_with_its_status_and_what_it_knows_of_its_error():
     said = " ".join(describe_global_model(make_piece(with_model(record(1)), None).model))
-    assert said.startswith("The global model is a linear model, of 1,200 transitions.")
+    assert said.startswith("Global model: linear, fitted to 1,200 transitions.")
     assert "66 % of the new states were within one deviation" in said and said.endswith(
         "the model knows its own error."
     )

@@ -394,21 +394,15 @@ def describe_global_model(model: ModelPiece | None) -> list[str]:
     if model is None or not model.name:
         return []
     status = ModelStatus[model.status]
-    points = "" if model.points is None else f", of {_pluralize(model.points, 'transition')}"
+    points = "" if model.points is None else f", fitted to {_pluralize(model.points, 'transition')}"
     ended = model.message or ("" if status is ModelStatus.OK else status.sentence)
-    text = [f"The global model is {_name_model(model.name)}{points}.", *([ended] if ended else [])]
+    text = [f"Global model: {model.name}{points}.", *([ended] if ended else [])]
     if (within := _get_coverage(model)) is not None:
         one, two = (100 * share for share in within)
         verdict = judge_coverage(within)
         share = f"{one:.0f} % of the new states were within one deviation of its prediction, {two:.0f} % within two"
         text.append(f"{share}: {verdict}.")
     return text
-
-
-def _name_model(name: str) -> str:
-    """A kind of model with its article: `a linear model`, `an ensemble of 5 probabilistic networks`."""
-    named = f"{name} model" if name == "linear" else name
-    return f"{'an' if named[0].lower() in 'aeiou' else 'a'} {named}"
 
 
 def _describe_planner(item: Piece, m: int) -> list[str]:
