@@ -4,14 +4,11 @@ import itertools
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, model_validator
 
 from gps.config.explaining import UsualName
-from gps.config.section import RELATIVE, ListOf, Section, plugin_names, usual_name
+from gps.config.section import RELATIVE, ListOf, Section, plugin_names
 from gps.config.sizes import require_weights
-
-Bounds = Annotated[tuple[float, float], Strict(False)]
-"""The least and the greatest value."""
 
 
 class LearnedModelConfig(Section):
@@ -112,9 +109,12 @@ class PhysicsModelConfig(Section):
     """The simulator itself, with some of its parameters fitted to the data."""
 
     name: Literal["physics"] = "physics"
-    parameters: dict[str, Bounds] = Field(
-        default={}, description='the least and the greatest value of each, as "body_mass:cup" = [0.1, 10.0]'
+    parameters: dict[str, Any] = Field(
+        default={},
+        description="the least and the greatest value of each unknown one, as `body_mass = { cup = [0.1, 1.0] }`; also "
+        "`gravity` and `delay`, which are those of the whole system",
     )
+    delay: float = Field(default=0.0, ge=0, description="known delay of the commands in seconds")
     window: int = Field(
         default=5, ge=1, le=1000, description="steps that are simulated from a recorded state, and compared"
     )
@@ -123,13 +123,6 @@ class PhysicsModelConfig(Section):
     residual: Literal["none", "gp"] = Field(
         default="none", description='what is added to the simulator: "none", or "gp" learned from its errors'
     )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        for name, (low, high) in self.parameters.items():
-            if not low < high:
-                raise ValueError(f"{name!r}: expected the least value before the greatest, got [{low}, {high}]")
-        return self
 
 
 class StoredModelConfig(Section):
@@ -153,10 +146,12 @@ USUAL = "linear"
 
 
 def _usual_model(table: Any) -> Any:
-    """A path alone is a stored model."""
-    if isinstance(table, dict) and "path" in table and "name" not in table:
-        return {"name": "stored", **table}
-    return usual_name(USUAL).func(table)
+    """Give a table without a name the usual one; a path alone is a stored model."""
+    if isinstance(table, str):
+        return {"name": table}
+    if not isinstance(table, dict):
+        return table
+    return {"name": "stored" if "path" in table else USUAL, **table}
 
 
 ModelConfig = Annotated[

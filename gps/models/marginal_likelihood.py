@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tinygp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 from tinygp import kernels, transforms
 
@@ -103,7 +102,7 @@ def evaluate_likelihood(
     padding = 0.5 * np.log(2.0 * np.pi) * jnp.sum(1.0 - present)  # each padded target has the density of N(0; 0, 1)
     loss = -process.log_probability(targets) - padding
 
-    half = solve_triangular(process.solver.scale_tril, jnp.eye(len(inputs)), lower=True)
+    half = process.solver.solve_triangular(jnp.eye(len(inputs)))  # L⁻¹
     alpha = half.T @ (half @ targets)
     G = 0.5 * (half.T @ half - jnp.outer(alpha, alpha))
     A = G * K

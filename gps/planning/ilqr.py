@@ -57,6 +57,21 @@ class Plan(NamedTuple):
         return self._replace(actions=actions, mu=np.minimum(self.mu, FIRST))
 
 
+def draw_guesses(problem: PlanningProblem, horizon: int, count: int, t: int) -> Float[np.ndarray, "G H du"]:
+    """Sequences of two actions, each held for a while; the same ones in each call for step t.
+
+    They lie within the limits or, where there are none, within three standard deviations of the samples' actions.
+    """
+    du = len(problem.low)
+    rng, far = np.random.default_rng(t), 3.0 * np.asarray(problem.scale)[-du:]
+    low = np.where(np.isfinite(problem.low), problem.low, -far)
+    high = np.where(np.isfinite(problem.high), problem.high, far)
+    size = rng.random((count, 1, 1))
+    first, second = rng.uniform(low, high, (2, count, 1, du)) * size
+    early = np.arange(horizon)[None, :, None] < rng.integers(1, horizon + 1, (count, 1, 1))
+    return np.where(early, first, second)
+
+
 class _Path(NamedTuple):
     """A plan rolled out in the model."""
 
@@ -91,12 +106,13 @@ def improve_plans(
 def _improve_all(
     problem: PlanningProblem, cost: Cost, states: Array, t: Array, plans: Plan, rounds: Array, guesses: Array
 ) -> Plan:
-    return jax.vmap(partial(_improve_one, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
+    return jax.vmap(partial(improve_plan, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
 
 
-def _improve_one(
+def improve_plan(
     problem: PlanningProblem, cost: Cost, x: Array, t: Array, plan: Plan, rounds: Array, guesses: Array
 ) -> Plan:
+    """Improve the plan of one state: the JAX function that `improve_plans` maps over all states."""
     H, du = plan.actions.shape
     dx = x.shape[-1]
     times = t + jnp.arange(H)

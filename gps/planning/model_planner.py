@@ -18,7 +18,15 @@ from gps.backend import Array, jax
 from gps.costs.terms import Cost
 from gps.environments.cpus import count_threads
 from gps.models.model import GlobalModel
-from gps.planning.objective import Course, Propagation, average_course, roll_out, total_costs
+from gps.planning.objective import (
+    Course,
+    Propagation,
+    average_course,
+    follow_functions,
+    follow_mean,
+    roll_out_particles,
+    total_costs,
+)
 from gps.planning.searching import make_key, search_compiled, search_outside
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found, SequenceOptimiser
@@ -106,7 +114,7 @@ class ModelPlanner:
     @property
     def _setting(self) -> _Setting:
         particles = 1 if self.propagation == "mean" else self.particles
-        end, seed = np.int32(self.end), np.int32(self.seed)
+        end, seed = np.int32(self.end), np.uint32(self.seed % 2**32)
         kinds = str(jax.tree.structure((self.model, self.cost)))
         return _Setting(
             self.model, self.cost, self.optimiser, self.range, end, seed, particles, self.propagation, kinds
@@ -130,40 +138,25 @@ class ModelPlanner:
 
 
 def _draw(setting: _Setting, where: _Where) -> tuple[Any, Array]:
-    """Return the functions that the particles follow, and the key of the search."""
+    """Return the functions that the particles follow (None for the mean), and the key of the search."""
     to_draw, to_search = jax.random.split(make_key(setting.seed, where.t, where.row))
-    if setting.propagation == "mean":
-        return jax.tree.map(lambda array: array[None], eqx.filter(setting.model, eqx.is_array)), to_search
-    return setting.model.draw(to_draw, setting.particles), to_search
+    mean = setting.propagation == "mean"
+    return None if mean else setting.model.draw(to_draw, setting.particles), to_search
 
 
 def _evaluate(
     setting: _Setting, where: _Where, functions: Any, sequences: Float[Array, "S H du"], key: Array
 ) -> tuple[Array, Array]:
-    """Return `roll_out`'s costs and states of sequences in units."""
-    mean = setting.propagation == "mean"
-    follow = functions if not mean else _Mean(functions)
-    return roll_out(
-        follow,
-        setting.propagation == "ts1",
-        not mean,
-        setting.cost,
-        where.x,
-        setting.range.to_actions(sequences),
-        setting.range.idle,
-        where.t,
-        setting.end,
-        key,
+    """Return `roll_out_particles`' costs and states of sequences in units."""
+    advance = (
+        follow_mean(setting.model.mean)
+        if functions is None
+        else follow_functions(functions, setting.propagation == "ts1")
     )
-
-
-class _Mean(eqx.Module):
-    """A model as a function that follows its mean."""
-
-    model: Any
-
-    def __call__(self, x: Array, u: Array, key: Array | None = None) -> Array:
-        return self.model.mean(x, u)
+    actions, idle = setting.range.to_actions(sequences), setting.range.idle
+    return roll_out_particles(
+        advance, setting.particles, setting.cost, where.x, actions, idle, where.t, setting.end, key
+    )
 
 
 def _conclude(setting: _Setting, where: _Where, functions: Any, found: Found, key: Array) -> tuple[Found, Course]:

@@ -11,6 +11,7 @@ action, so that a short plan sees where it ends. A sequence whose state or cost 
 ±1e10 (where MuJoCo calls a simulation diverged), costs +inf: NaN goes no further.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from jaxtyping import Float, Int, PRNGKeyArray
@@ -19,6 +20,9 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 
 Propagation = Literal["ts1", "ts_infinity", "mean"]
+
+Advance = Callable[[Array, Array, Array, Array], Array]
+"""From states (P, S, dx) and actions (S, du), an order of the particles (P,) and their keys (P,) to the next states."""
 
 FAR = 1e10
 """A state entry beyond it has exploded."""
@@ -33,10 +37,27 @@ class Course(NamedTuple):
     deviations: Float[Array, "h dx"]  # over the particles
 
 
-def roll_out(
-    functions: Any,
-    permute: bool,
-    noise: bool,
+def follow_functions(functions: Any, permute: bool) -> Advance:
+    """Return the step of particles that follow P drawn functions, with the system's noise; TS1 if `permute`.
+
+    The functions are the outer axis, so that XLA sees products of matrices in a batch.
+    """
+
+    def advance(X: Array, U: Array, order: Array, keys: Array) -> Array:
+        X = X[order] if permute else X
+        return jax.vmap(lambda f, x, key: jax.vmap(f, (0, 0, None))(x, U, key))(functions, X, keys)
+
+    return advance
+
+
+def follow_mean(predict: Callable[[Float[Array, "dx"], Float[Array, "du"]], Float[Array, "dx"]]) -> Advance:
+    """Return the step of a single particle by a prediction without noise."""
+    return lambda X, U, order, keys: jax.vmap(predict)(X[0], U)[None]
+
+
+def roll_out_particles(
+    advance: Advance,
+    particles: int,
     cost: Cost,
     x: Float[Array, "dx"],
     actions: Float[Array, "S H du"],
@@ -45,18 +66,14 @@ def roll_out(
     end: Int[Array, ""],
     key: PRNGKeyArray,
 ) -> tuple[Float[Array, "h P S"], Float[Array, "h P S dx"]]:
-    """Return the costs and the states of P particles along S sequences (JAX).
+    """Return the costs and the states of P particles along S sequences, h = H + 1 of each (JAX).
 
     Args:
-        functions: P drawn functions.
-        permute: True for TS1.
-        noise: True if each step adds the system's noise.
         idle: the action that the state after the plan counts with.
         t: the step of the first action.
         end: T; the cost is zero from this step on.
     """
-    P = len(jax.tree.leaves(functions)[0])
-    S, H, du = actions.shape
+    P, (S, H, du) = particles, actions.shape
     bits = jax.random.bits(key, (H, P, 3), "uint32")  # drawn at once: each draw takes time to compile
     orders, keys = jnp.argsort(bits[..., 2], axis=1), jax.random.wrap_key_data(bits[..., :2])
 
@@ -65,22 +82,13 @@ def roll_out(
         return jnp.where(time < end, at_each, 0.0)
 
     def step(X: Array, at_h: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
-        U, time, order, noise_keys = at_h
-        charged = charge(X, U, time)
-        after = _advance(functions, X[order] if permute else X, U, noise_keys if noise else None)
-        return after.astype(X.dtype), (charged, X)
+        U, time, order, noise = at_h
+        return advance(X, U, order, noise).astype(X.dtype), (charge(X, U, time), X)
 
     start = jnp.broadcast_to(x, (P, S, len(x)))
     last, (costs, states) = jax.lax.scan(step, start, (actions.swapaxes(0, 1), t + jnp.arange(H), orders, keys))
     after = charge(last, jnp.broadcast_to(idle, (S, du)), t + H)
     return jnp.concatenate([costs, after[None]]), jnp.concatenate([states, last[None]])
-
-
-def _advance(functions: Any, X: Float[Array, "P S dx"], U: Float[Array, "S du"], keys: Array | None) -> Array:
-    """Return the next states. The functions are the outer axis, so that XLA sees products of matrices in a batch."""
-    if keys is None:
-        return jax.vmap(lambda f, x: jax.vmap(f)(x, U))(functions, X)
-    return jax.vmap(lambda f, x, key: jax.vmap(f, (0, 0, None))(x, U, key))(functions, X, keys)
 
 
 def total_costs(costs: Float[Array, "h P S"], states: Float[Array, "h P S dx"]) -> Float[Array, "S"]:

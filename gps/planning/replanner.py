@@ -15,7 +15,7 @@ from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
 from gps.experts.contract import Advice
 from gps.models.mixture import MixtureRegression
-from gps.planning.ilqr import Plan, PlanningProblem, improve_plans
+from gps.planning.ilqr import Plan, PlanningProblem, draw_guesses, improve_plans
 from gps.planning.planner import P, Planner
 from gps.problem import Problem
 
@@ -66,21 +66,8 @@ class ILQRPlanner:
             plans, rounds = Plan.none(len(states), horizon, problem.du), settings.first_rounds
         else:
             plans, rounds = last.shift(), settings.rounds
-        return improve_plans(self.planning, problem.cost, states, t, plans, rounds, self._guess(horizon, t))
-
-    def _guess(self, horizon: int, t: int) -> Float[np.ndarray, "G H du"]:
-        """Two actions, each held for a while; the same ones in each call for step t.
-
-        They lie within the limits or, where there are none, within three standard deviations of the samples' actions.
-        """
-        rng, count, du = np.random.default_rng(t), self.settings.guesses, self.settings.problem.du
-        far = 3.0 * np.asarray(self.planning.scale)[-du:]
-        low = np.where(np.isfinite(self.planning.low), self.planning.low, -far)
-        high = np.where(np.isfinite(self.planning.high), self.planning.high, far)
-        size = rng.random((count, 1, 1))
-        first, second = rng.uniform(low, high, (2, count, 1, du)) * size
-        early = np.arange(horizon)[None, :, None] < rng.integers(1, horizon + 1, (count, 1, 1))
-        return np.where(early, first, second)
+        guesses = draw_guesses(self.planning, horizon, settings.guesses, t)
+        return improve_plans(self.planning, problem.cost, states, t, plans, rounds, guesses)
 
 
 class Replanner(Generic[P]):

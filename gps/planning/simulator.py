@@ -99,8 +99,9 @@ class Copies:
         batch.set_models(snapshot.model)
         states, _ = environment.reset(options={"condition": snapshot.condition})
         batch.state[...] = snapshot.numbers
-        batch.forward(stage=STAGE_VEL)
-        batch.state[...] = snapshot.numbers
+        if batch.persistent:  # it would go on from the stages that the reset computed
+            batch.forward(stage=STAGE_VEL)
+            batch.state[...] = snapshot.numbers
         return states
 
     def close(self) -> None:
@@ -146,7 +147,7 @@ class SimulatorPlanner:
                 f"same time; the environment has {self.live.num_envs}"
             )
         before = None if last is None else last.shift()
-        still = np.asarray(self.range.idle if self.hold is None else self.hold, float)
+        still = self._idle if self.hold is None else np.asarray(self.hold, float)
         if before is None:
             guesses = begin_guesses(self.range, still, len(states), self.horizon, self.optimiser.guesses)
             if self.seconds is not None:
@@ -162,28 +163,40 @@ class SimulatorPlanner:
         snapshot = take_snapshot(self.live, row)
 
         def objective(sequences: Array, key: Array) -> Float[np.ndarray, "S"]:
-            flight = self.copies.fly(snapshot, np.asarray(self.range.to_actions(sequences)))
+            flight = self.copies.fly(snapshot, self._to_actions(np.asarray(sequences)))
             return _sum_costs(self._charge(flight, t), flight)
 
-        key = make_key(np.int32(self.seed), np.int32(t), np.int32(row))
-        bounds = tuple(np.asarray(bound) for bound in self.range.bounds)
-        found = jax.tree.map(np.asarray, search_outside(self.optimiser, objective, guesses, bounds, key))
-        actions = np.asarray(self.range.to_actions(found.actions))
+        key = _make_key(np.uint32(self.seed % 2**32), np.int32(t), np.int32(row))
+        low, high = self.range.bounds
+        found = jax.tree.map(np.asarray, search_outside(self.optimiser, objective, guesses, (low, high), key))
+        actions = self._to_actions(found.actions)
         flight = self.copies.fly(snapshot, actions[None])
         costs = self._charge(flight, t)
         course = Course(_sum_costs(costs, flight)[0], costs[0], flight.states[0], np.zeros_like(flight.states[0]))
         curvature = found.curvature / np.outer(self.range.width, self.range.width)
         return found._replace(actions=actions, curvature=curvature), course, time.perf_counter() - began
 
+    @property
+    def _idle(self) -> Float[np.ndarray, "du"]:
+        return np.clip(0.0, self.range.low, self.range.high)
+
+    def _to_actions(self, units: Float[np.ndarray, "*batch du"]) -> Float[np.ndarray, "*batch du"]:
+        """`ActionRange.to_actions` in NumPy: a call of JAX costs more than the numbers."""
+        low, high, middle, width = self.range
+        return np.clip(middle + width * units, low, high)
+
     def _charge(self, flight: Flight, t: int) -> Float[np.ndarray, "S h"]:
         """The cost of each step, and of the state after the last one."""
         S = len(flight.actions)
-        idle = np.broadcast_to(np.asarray(self.range.idle), (S, 1, flight.actions.shape[-1]))
+        idle = np.broadcast_to(self._idle, (S, 1, flight.actions.shape[-1]))
         actions = np.concatenate([flight.actions, idle], axis=1)
         counts = flight.going & (t + np.arange(self.horizon + 1) < self.end)
         costs = np.where(counts, np.asarray(_charge_all(self.cost, flight.states, actions, np.int32(t))), 0.0)
         costs[:, :-1] -= self.reward_weight * np.where(counts[:, :-1], flight.rewards, 0.0)
         return costs
+
+
+_make_key = jax.jit(make_key)
 
 
 @eqx.filter_jit

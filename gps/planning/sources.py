@@ -7,6 +7,7 @@ import numpy as np
 
 from gps.costs.terms import Cost
 from gps.models.model import GlobalModel
+from gps.planning.linearising import LinearisingPlanner
 from gps.planning.model_planner import ModelPlanner
 from gps.planning.objective import Propagation
 from gps.planning.planner import Planner
@@ -57,7 +58,7 @@ class SequencePlanning:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ILQRPlanning:
-    """Iterative LQR; see `gps.planning.ilqr`."""
+    """Iterative LQR; see `gps.planning.linearising`."""
 
     horizon: int = 25
     rounds: int = 2
@@ -66,5 +67,16 @@ class ILQRPlanning:
     seconds: float | None = None
     seed: int = 0
 
-    def make_planner(self, problem: Problem, model: GlobalModel, cost: Cost, whole: bool) -> ModelPlanner:
-        raise NotImplementedError
+    def make_planner(self, problem: Problem, model: GlobalModel, cost: Cost, whole: bool) -> LinearisingPlanner:
+        low, high = problem.limits
+        return LinearisingPlanner(
+            model=model,
+            cost=cost,
+            range=ActionRange.of(low, high, np.asarray(model.deviations)[-problem.du :]),
+            end=problem.horizon,
+            horizon=problem.horizon if whole else min(self.horizon, problem.horizon),
+            rounds=self.rounds,
+            first_rounds=self.first_rounds,
+            tries=self.guesses,
+            seconds=self.seconds,
+        )

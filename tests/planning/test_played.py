@@ -1,18 +1,55 @@
 """The planner as a sampler runs it."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from helpers import planning as lq
 
+from gps.environments.tasks.pendulum import PendulumSwingUp
 from gps.planning.cem import CEM
 from gps.planning.model_planner import ModelPlanner
 from gps.planning.played import PlannerPolicy
+from gps.planning.sequences import ActionRange
+from gps.planning.simulator import Copies, SimulatorPlanner
+from gps.players import Player
+from gps.sampling import collect
 
 M, N = 2, 2
 PLANNER = ModelPlanner(
     model=lq.LinearModel.of(), cost=lq.quadratic, optimiser=CEM(samples=60, elites=10, rounds=10), range=lq.WIDE,
     end=lq.T, horizon=lq.T, particles=1, propagation="mean",
 )  # fmt: skip
+
+
+class Both(NamedTuple):
+    """An environment and the planner on it."""
+
+    environment: PendulumSwingUp
+    planner: SimulatorPlanner
+
+
+@pytest.fixture
+def pendulum():
+    live, copies = PendulumSwingUp(4), Copies(lambda count: PendulumSwingUp(count, threads=1))
+    planner = SimulatorPlanner(
+        live=live, copies=copies, cost=lambda x, u, t: 0.0 * x[0], reward_weight=1.0,
+        optimiser=CEM(samples=8, elites=2), range=ActionRange.of(-1.0, 1.0, np.ones(1)), end=8, horizon=8,
+    )  # fmt: skip
+    yield Both(live, planner)
+    copies.close()
+    live.close()
+
+
+def test_the_sampler_plays_it_and_its_forecast_on_the_true_simulator_is_exact(pendulum):
+    policy = PlannerPolicy(pendulum.planner, np.zeros((2, 8, 1, 1)), None)
+    rollouts = collect(pendulum.environment, policy, [{}, {"qpos": [1.0]}], np.zeros((2, 2, 8, 1)), 0)
+    planned = policy.planned
+    np.testing.assert_array_equal(planned.states[:, :, :8], rollouts.states)
+    np.testing.assert_array_equal(planned.costs[:, :, :8], -rollouts.rewards)
+    predicted, actual = planned.compare(-rollouts.rewards)
+    np.testing.assert_array_equal(predicted, actual)
+    assert policy.player is Player.PLANNER
 
 
 def run(policy: PlannerPolicy, noise: float = 0.0):

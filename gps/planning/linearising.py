@@ -1,0 +1,120 @@
+"""The planner that linearises any model along its plan: iterative LQR with limits, see `gps.planning.ilqr`.
+
+It needs the model's slopes and its cost's derivatives, and is then far quicker than a search by samples; where small
+changes of the plan do not help, it finds no way out but by its random guesses.
+"""
+
+import dataclasses
+import time
+from typing import Self
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from gps.backend import Array, jax, jnp
+from gps.costs.terms import Cost
+from gps.models.model import PlanningModel
+from gps.planning.ilqr import FIRST, Plan, PlanningProblem, draw_guesses, improve_plans
+from gps.planning.objective import Course, average_course, follow_mean, roll_out_particles
+from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
+from gps.planning.sequences import ActionRange, Found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearisedPlans(SequencePlans):
+    """Plans by iterative LQR, with the damping μ that the next search begins with. Their curvature is Quu itself."""
+
+    mu: Float[np.ndarray, "B"]
+
+    def shift(self, steps: int = 1) -> Self:
+        return dataclasses.replace(super().shift(steps), mu=np.minimum(self.mu, FIRST))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LinearisingPlanner:
+    """Iterative LQR in a model, as a `gps.planning.planner.Planner`; the seconds are those of all plans over B.
+
+    Args:
+        model: see `gps.models.model.PlanningModel`; a `GlobalModel` is one.
+        rounds, first_rounds: of linearisation, LQR and rollout, at each step and at the first one.
+        tries: random sequences that are tried at each step.
+        cost, range, end, horizon, seconds, hold: see `gps.planning.model_planner.ModelPlanner`.
+    """
+
+    model: PlanningModel
+    cost: Cost
+    range: ActionRange
+    end: int
+    horizon: int = 25
+    rounds: int = 2
+    first_rounds: int = 20
+    tries: int = 8
+    seconds: float | None = None
+    hold: Float[np.ndarray, "du"] | None = None
+
+    def plan(self, states: Float[np.ndarray, "B dx"], t: int, last: LinearisedPlans | None) -> LinearisedPlans:
+        """The plans of B states at step t; see `Planner.plan`. A plan that fails is replaced, see `fallback`."""
+        states = np.asarray(states, float)
+        before = None if last is None else last.shift()
+        still = np.asarray(self.range.idle if self.hold is None else self.hold, float)
+        if before is None:
+            units, mu = begin_guesses(self.range, still, len(states), self.horizon, 1), np.full(len(states), FIRST)
+            if self.seconds is not None:
+                self._improve(states, t, units, mu, 0)  # compiles outside of the time limit
+        else:
+            units, mu = before.guesses, before.mu
+        began = time.perf_counter()
+        plan, course = self._improve(states, t, units, mu, self.first_rounds if before is None else self.rounds)
+        seconds = (time.perf_counter() - began) / len(states)
+        guesses = np.asarray(self.range.to_units(plan.actions))[:, None]
+        answers = [
+            (
+                Found(plan.actions[row], guesses[row], plan.curvature[row], np.float64(1.0)),
+                jax.tree.map(lambda array, row=row: array[row], course),
+                seconds,
+            )
+            for row in range(len(states))
+        ]
+        made = assemble_plans(answers, before, self.range, still, self.seconds)
+        return LinearisedPlans(**vars(made), mu=np.where(made.troubles > 0, FIRST, plan.mu))
+
+    def _improve(
+        self,
+        states: Float[np.ndarray, "B dx"],
+        t: int,
+        units: Float[np.ndarray, "B 1 H du"],
+        mu: Float[np.ndarray, "B"],
+        rounds: int,
+    ) -> tuple[Plan, Course]:
+        """Improve plans, and predict their course."""
+        low, high = np.asarray(self.range.low), np.asarray(self.range.high)
+        du = len(low)
+        scale = np.asarray(self.model.deviations)
+        scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)  # 0 where the data never vary
+        problem = PlanningProblem(self.model, low, high, scale, np.int32(self.end))
+        actions = np.asarray(self.range.to_actions(units[:, 0]))
+        plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))
+        tries = draw_guesses(problem, self.horizon, self.tries, t)
+        plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries)
+        idle, end = np.clip(0.0, low, high), np.int32(self.end)
+        course = _predict(self.model, self.cost, states, plan.actions, idle, np.int32(t), end)
+        return plan, jax.tree.map(np.asarray, course)
+
+
+@eqx.filter_jit
+def _predict(
+    model: PlanningModel, cost: Cost, states: Array, actions: Array, idle: Array, t: Array, end: Array
+) -> Course:
+    """Return the course of each plan (JAX)."""
+    key = jax.random.key(0)
+
+    def follow_slope(x: Array, u: Array) -> Array:
+        F, c = model.linearise(x, u)
+        return F @ jnp.concatenate([x, u]) + c
+
+    def predict(x: Array, plan: Array) -> Course:
+        advance = follow_mean(follow_slope)
+        return average_course(*roll_out_particles(advance, 1, cost, x, plan[None], idle, t, end, key))
+
+    return jax.vmap(predict)(states, actions)
