@@ -42,7 +42,7 @@ def make_transitions(n: int):
 
 
 def fit_by_scikit_learn(inputs: np.ndarray, targets: np.ndarray) -> float:
-    """Fit each output by scikit-learn from the same guess; return the sum of negative log likelihoods."""
+    """LikelihoodFit each output by scikit-learn from the same guess; return the sum of negative log likelihoods."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help=about)
     about = "file for the model; use it by --set algorithm.model.path=MODEL"
     parser.add_argument("-o", "--output", type=_model_file, required=True, metavar="MODEL.npz", help=about)
-    about = "kind of model, such as linear, gmm, neural or gp; default: linear"
+    about = "kind of model, such as linear, gmm, neural or gp; default: neural"
     parser.add_argument("--model", metavar="KIND", help=about)
     about = "override a setting of the model; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="model.KEY=VALUE", help=about)

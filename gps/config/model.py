@@ -66,8 +66,14 @@ class NeuralModelConfig(LearnedModelConfig):
         default="gaussian",
         description='loss: "gaussian" learns the noise as a function of state and action, "squared" one noise for all',
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="learning rate of Adam at the start of a fit")
-    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay per step, relative to the learning rate")
+    linear: bool = Field(
+        default=True, description="true to learn only what a linear map of the inputs leaves, false to learn all"
+    )
+    learning_rate: float = Field(default=3e-3, gt=0, description="learning rate of Adam at the start of a fit")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay per step, relative to the learning rate")
+    shrinkage: float = Field(
+        default=300.0, ge=0, description="a further weight decay, times the number of transitions: it fades with data"
+    )
     batch: int = Field(default=256, ge=1, description="transitions per mini-batch")
     steps: int = Field(default=2000, ge=1, description="largest number of mini-batches of the first fit")
     warm_steps: int = Field(
@@ -92,7 +98,10 @@ class GaussianProcessModelConfig(LearnedModelConfig):
 
     name: Literal["gp"] = "gp"
     max_points: int = Field(
-        default=1000, ge=1, le=20_000, description="largest number of transitions; more are thinned evenly"
+        default=1000,
+        ge=1,
+        le=20_000,
+        description="largest number of points that the process is given; with more transitions, it is projected",
     )
     likelihood_points: int = Field(
         default=300, ge=2, le=5000, description="largest number of transitions that the hyperparameters are fitted to"
@@ -142,7 +151,7 @@ class PluginModelConfig(Section):
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the entry point's factory")
 
 
-USUAL = "linear"
+USUAL = "neural"
 
 
 def _usual_model(table: Any) -> Any:

@@ -43,7 +43,7 @@ class Posterior(NamedTuple):
     jitter: float  # in units of the signal's variance
 
 
-def condition(
+def condition_process(
     data: Dataset,
     encoding: Encoding,
     differences: Differences,

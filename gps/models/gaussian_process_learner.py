@@ -14,11 +14,11 @@ from gps.backend import jax
 from gps.dynamics.prior import Transitions
 from gps.errors import ConfigError
 from gps.models.calibration import calibrate
-from gps.models.conditioning import condition
+from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
 from gps.models.gaussian_process import GaussianProcess
-from gps.models.marginal_likelihood import Fit, Hyperparameters, fit_hyperparameters
+from gps.models.marginal_likelihood import Hyperparameters, LikelihoodFit, fit_hyperparameters
 from gps.records import ModelRecord
 from gps.status import ModelStatus
 
@@ -140,7 +140,7 @@ class GaussianProcessLearner:
         differences: Differences,
         slopes: Float[np.ndarray, "dx df"],
         seed: int,
-    ) -> dict[int, Fit | None]:
+    ) -> dict[int, LikelihoodFit | None]:
         """Return the fit of each entry of the state whose change varies."""
         few = data.thin(self.likelihood_points)
         inputs = encoding.encode_all(few)
@@ -176,7 +176,7 @@ class GaussianProcessLearner:
         data = self.data.take(np.arange(learned.points))
         encoding, differences = Encoding.of(data, self.transforms), Differences.of(data, self.transforms)
         slopes = _fit_slopes(encoding.encode_all(data), differences.encode_all(data), self.linear)
-        return condition(data, encoding, differences, learned.hyperparameters, slopes, self.max_points)
+        return condition_process(data, encoding, differences, learned.hyperparameters, slopes, self.max_points)
 
     def _keep(self, status: ModelStatus, message: str = "") -> Self:
         """Return the learner with the last model, and the reason why there is no new one."""
@@ -216,7 +216,7 @@ def _scatter(guess: Hyperparameters, rng: np.random.Generator) -> Hyperparameter
     return Hyperparameters(lengthscales, guess.signal, np.exp(rng.uniform(np.log(0.01), np.log(0.5))))
 
 
-def _stack(fits: dict[int, Fit], dx: int, df: int) -> Hyperparameters:
+def _stack(fits: dict[int, LikelihoodFit], dx: int, df: int) -> Hyperparameters:
     """Return the hyperparameters of all outputs; those that never vary have signal and noise 1, which are not used."""
     lengthscales, signal, noise = np.ones((dx, df)), np.ones(dx), np.ones(dx)
     for a, fit in fits.items():
@@ -225,7 +225,7 @@ def _stack(fits: dict[int, Fit], dx: int, df: int) -> Hyperparameters:
     return Hyperparameters(lengthscales, signal, noise)
 
 
-def _summarise(fits: dict[int, Fit], points: int, jitter: float) -> ModelRecord:
+def _summarise(fits: dict[int, LikelihoodFit], points: int, jitter: float) -> ModelRecord:
     """Return the record of a fit that went well, or not quite."""
     loss = np.array([sum(fit.loss for fit in fits.values())])
     unfinished = [a for a, fit in fits.items() if not fit.converged]

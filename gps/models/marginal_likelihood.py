@@ -62,7 +62,7 @@ class Hyperparameters:
         return self.signal**2 * transforms.Linear(1.0 / self.lengthscales, kernels.ExpSquared())
 
 
-class Fit(NamedTuple):
+class LikelihoodFit(NamedTuple):
     """The hyperparameters of one output, and how their search ended."""
 
     hyperparameters: Hyperparameters
@@ -119,7 +119,7 @@ def fit_hyperparameters(
     noise_floor: float,
     iterations: int,
     most: int,
-) -> Fit | None:
+) -> LikelihoodFit | None:
     """Return the best local optimum of the marginal likelihood of one output, by L-BFGS-B from each start.
 
     Args:
@@ -151,5 +151,5 @@ def fit_hyperparameters(
         found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         if found.fun < _FAILED and (best is None or found.fun < best.loss):
             hyperparameters = jax.tree.map(np.asarray, Hyperparameters.of_logarithms(found.x))
-            best = Fit(hyperparameters, float(found.fun), found.status != 1, int(found.nfev))
+            best = LikelihoodFit(hyperparameters, float(found.fun), found.status != 1, int(found.nfev))
     return best

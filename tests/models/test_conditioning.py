@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gps.backend import jax
-from gps.models.conditioning import choose_spread, condition, factorise
+from gps.models.conditioning import choose_spread, condition_process, factorise
 from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding
 from gps.models.marginal_likelihood import Hyperparameters
@@ -20,7 +20,7 @@ def make_data(n, seed=0, noise=0.1):
 
 
 def make_process(data, most):
-    return condition(data, Encoding.of(data), Differences.of(data), H, np.zeros((2, 3)), most)[0]
+    return condition_process(data, Encoding.of(data), Differences.of(data), H, np.zeros((2, 3)), most)[0]
 
 
 @pytest.fixture(scope="module")

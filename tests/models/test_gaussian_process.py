@@ -10,14 +10,14 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from gps.backend import jax, jnp
 from gps.dynamics.prior import Transitions
 from gps.errors import ConfigError
-from gps.models.conditioning import condition
+from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
 from gps.models.gaussian_process import GaussianProcess
 from gps.models.gaussian_process_learner import GaussianProcessLearner
 from gps.models.marginal_likelihood import (
-    Fit,
     Hyperparameters,
+    LikelihoodFit,
     evaluate_likelihood,
     fit_hyperparameters,
     pad_rows,
@@ -48,7 +48,7 @@ def as_transitions(data):
 def make_process(data, h=H, most=1000, slopes=None, transforms=NO_TRANSFORMS):
     encoding, differences = Encoding.of(data, transforms), Differences.of(data, transforms)
     slopes = np.zeros((differences.mean.size, encoding.size)) if slopes is None else slopes
-    return condition(data, encoding, differences, h, slopes, most)[0]
+    return condition_process(data, encoding, differences, h, slopes, most)[0]
 
 
 def make_regressor(h, a):
@@ -301,7 +301,7 @@ def test_a_fit_that_fails_keeps_the_last_model_and_a_stored_learner_knows_it(mon
 
 
 def test_a_kernel_matrix_that_cannot_be_factored_is_jittered_and_the_record_says_so(monkeypatch):
-    tiny = Fit(Hyperparameters(np.full(3, 50.0), np.array(10.0), np.array(1e-12)), 0.0, True, 1)
+    tiny = LikelihoodFit(Hyperparameters(np.full(3, 50.0), np.array(10.0), np.array(1e-12)), 0.0, True, 1)
     monkeypatch.setattr("gps.models.gaussian_process_learner.fit_hyperparameters", lambda *arguments: tiny)
     data = make_data(10).take(np.repeat(np.arange(10), 3))
     learner = GaussianProcessLearner(2).refit(as_transitions(data), 0)

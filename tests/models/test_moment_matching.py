@@ -7,7 +7,7 @@ import pytest
 
 from gps.backend import jax, jnp
 from gps.errors import ConfigError
-from gps.models.conditioning import condition
+from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding, StateTransforms, encode_input
 from gps.models.marginal_likelihood import Hyperparameters
@@ -25,7 +25,7 @@ def make_process(slopes=None, n=25):
     after = x + np.stack([np.sin(2.0 * x[:, 0]) + u[:, 0], x[:, 1] * u[:, 0]], axis=1)
     data = Dataset(x, u, after, np.zeros(n, int))
     slopes = np.zeros((2, 3)) if slopes is None else slopes
-    return condition(data, Encoding.of(data), Differences.of(data), H, slopes, 1000)[0]
+    return condition_process(data, Encoding.of(data), Differences.of(data), H, slopes, 1000)[0]
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +177,9 @@ def test_a_process_with_an_angle_has_moments():
     transforms = StateTransforms(angles=(0,))
     data = Dataset(x, u, x + np.stack([x[:, 1], np.sin(x[:, 0])], axis=1) * 0.1, np.zeros(25, int))
     h = Hyperparameters(np.full((2, 4), 2.0), np.ones(2), np.full(2, 0.1))
-    process = condition(data, Encoding.of(data, transforms), Differences.of(data, transforms), h, np.zeros((2, 4)), 99)[
-        0
-    ]
+    process = condition_process(
+        data, Encoding.of(data, transforms), Differences.of(data, transforms), h, np.zeros((2, 4)), 99
+    )[0]
     small = 1e-4 * COVARIANCE
     mean, covariance, cross = process.moments(MEAN, small)
     F, _ = process.linearise(MEAN[:2], MEAN[2:])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gps.backend import jax, jnp
-from gps.models.conditioning import condition
+from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding
 from gps.models.marginal_likelihood import Hyperparameters
@@ -33,7 +33,7 @@ def make_process(n, most):
     data = Dataset(x, u, x + rng.normal(size=x.shape), np.zeros(n, int))
     h = Hyperparameters(np.insert(H.lengthscales, 1, 1.0, axis=1), H.signal, H.noise)
     slopes = np.insert(SLOPES, 1, 0.0, axis=1)
-    return condition(data, Encoding.of(data), Differences.of(data), h, slopes, most)[0]
+    return condition_process(data, Encoding.of(data), Differences.of(data), h, slopes, most)[0]
 
 
 X = jnp.array([[0.1, 0.0], [0.5, 0.0], [-1.0, 0.0], [4.0, 0.0]])

@@ -142,7 +142,18 @@ def test_the_command_prints_a_report_and_writes_a_model(tmp_path, capsys):
     save(tmp_path / "swing.npz", swing())
     model = tmp_path / "model.npz"
     code = cli.main(
-        ["fit", str(tmp_path / "swing.npz"), "-o", str(model), "--set", "model.ridge=1e-3", "--horizon", "5"]
+        [
+            "fit",
+            str(tmp_path / "swing.npz"),
+            "-o",
+            str(model),
+            "--model",
+            "linear",
+            "--set",
+            "model.ridge=1e-3",
+            "--horizon",
+            "5",
+        ]
     )
     lines = capsys.readouterr().out.splitlines()
     assert code == 0 and lines[-1] == str(model)
@@ -165,7 +176,7 @@ def test_the_command_prints_a_report_and_writes_a_model(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--model", "linaer"], "did you mean 'linear'"),
-        (["--set", "model.ridg=1"], "unknown key; did you mean 'ridge'"),
+        (["--set", "model.membrs=1"], "unknown key; did you mean 'members'"),
         (["--set", "model.path=data.csv"], "not a model of gps"),
     ],
 )
