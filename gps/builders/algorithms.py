@@ -15,6 +15,7 @@ from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.mbrl import MBRL
+from gps.algorithms.through_models.mppigps import MPPIGPS, Search
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
 from gps.builders.models import Modelled, make_model
@@ -25,6 +26,7 @@ from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
 from gps.dynamics.prior import DynamicsPrior
 from gps.environments.contract import BatchEnvironment
+from gps.environments.parts import find_entries
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
@@ -130,7 +132,9 @@ def make_pilqr(settings: sections.PILQRBase, parts: Parts) -> PILQR:
     )
 
 
-def _learner(settings: sections.GuidedBase | sections.DistillationBase, parts: Parts) -> Learner:
+def _learner(
+    settings: sections.GuidedBase | sections.DistillationBase | sections.MPPIGPSConfig, parts: Parts
+) -> Learner:
     return make_learner(settings.policy, parts.problem, parts.config.seed)
 
 
@@ -197,6 +201,42 @@ def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
     )
 
 
+def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
+    problem = parts.problem
+    return MPPIGPS(
+        problem,
+        _learner(settings, parts),
+        model=make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory),
+        search=Search(**settings.search.model_dump()),
+        kl_step=settings.kl_step,
+        policy_weight=settings.policy_weight,
+        observed=find_observed_entries(problem, parts.environment),
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
+def find_observed_entries(problem: Problem, environment: BatchEnvironment | None) -> tuple[int, ...]:
+    """The entry of the state that each entry of the policy's observation is.
+
+    Raises:
+        ConfigError: if the policy observes something else, for then no model of the state can tell how it would act.
+    """
+    layout = None if environment is None else environment.observation_layout
+    if layout is None and problem.sight.image_shape is None and len(problem.sight.numbers) == problem.dx:
+        return tuple(range(problem.dx))
+    names = [entry.name for entry in problem.state_entries]
+    entries: list[int] = []
+    for part in layout or ["it"]:
+        try:
+            entries += find_entries(part, problem.state_layout, names)
+        except ValueError as error:
+            raise ConfigError(
+                f"environment.observation: {part} is no part of the state. mppigps rolls its policy out in a model of "
+                "the state, so the policy can observe nothing else: list parts of environment.state only"
+            ) from error
+    return tuple(entries)
+
+
 def _plugin(settings: sections.PluginAlgorithmConfig, parts: Parts) -> AnyAlgorithm:
     factory = plugins.load("gps.algorithms", settings.plugin, "algorithm.name")
     return call_factory(factory, f"algorithm: {settings.plugin}", parts.problem, parts.config)
@@ -217,6 +257,7 @@ BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
         parts.problem, _learner(settings, parts), **_distilled(settings, parts), adaptation=settings.adaptation
     ),
     sections.MBRLConfig: _mbrl,
+    sections.MPPIGPSConfig: _mppigps,
     sections.PluginAlgorithmConfig: _plugin,
 }
 """Section of `[algorithm]` -> the function that builds its algorithm. A new algorithm adds a line."""

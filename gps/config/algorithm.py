@@ -1,5 +1,6 @@
 """`[algorithm]`: the algorithm and its settings. One model per algorithm; base classes hold shared keys."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,7 +9,7 @@ from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
 from gps.config.model import ModelConfig, NeuralModelConfig
-from gps.config.planner import ICEMPlannerConfig, PlannerConfig
+from gps.config.planner import Count, ICEMPlannerConfig, PlannerConfig
 from gps.config.policy import PolicyConfig
 from gps.config.section import Section, plugin_names, usual_name
 
@@ -291,6 +292,57 @@ class MBRLConfig(AlgorithmBase):
     planner: PlannerConfig = ICEMPlannerConfig()
 
 
+class PathIntegralSearchConfig(Section):
+    """`[algorithm.search]`: the search by MPPI in each state that the policy visits."""
+
+    samples: Count = Field(default=128, description="sequences of actions, around the policy's own")
+    horizon: int = Field(default=20, ge=1, description="length of a sequence in time steps; it ends with the episode")
+    spread: float = Field(
+        default=0.3, gt=0, description="standard deviation of the noise, relative to half the range of an action"
+    )
+    beta: float = Field(default=1.0, ge=0, le=10, description="exponent of the noise's spectrum; 0: white noise")
+    particles: int = Field(
+        default=3, ge=1, le=10_000, description="predictions of each sequence, each by a function drawn from the model"
+    )
+    propagation: Literal["ts1", "ts_infinity", "mean"] = Field(
+        default="ts1",
+        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; mean: "
+        "one prediction by the model's mean",
+    )
+
+
+class MPPIGPSConfig(AlgorithmBase):
+    """Guided policy search through a model: path integrals improve on the policy in each state that it visits."""
+
+    name: Literal["mppigps"] = "mppigps"
+    kl_step: float = Field(
+        default=1.0,
+        ge=1e-9,
+        description="KL divergence of the weights of a state's sequences from equal weights, in nats; below the "
+        "logarithm of their number",
+    )
+    policy_weight: float = Field(
+        default=0.01,
+        ge=0,
+        description="weight of the policy's log-probability in the cost of a sequence, in units of the mean absolute "
+        "cost of a step per nat; 0: ignore it",
+    )
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: ModelConfig = NeuralModelConfig()
+    search: PathIntegralSearchConfig = PathIntegralSearchConfig()
+    policy: PolicyConfig = PolicyConfig()
+
+    @model_validator(mode="after")
+    def _attainable(self) -> Self:
+        most = math.log(self.search.samples)
+        if self.kl_step >= most:
+            raise ValueError(
+                f"kl_step = {self.kl_step:g} is not below the logarithm of search.samples, {most:.3g}: a single "
+                "sequence would decide"
+            )
+        return self
+
+
 class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
     """An algorithm from another package, by the name of its entry point in the group `gps.algorithms`.
 
@@ -314,6 +366,7 @@ AlgorithmConfig = Annotated[
         | DAggerConfig
         | PLATOConfig
         | MBRLConfig
+        | MPPIGPSConfig
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],

@@ -46,6 +46,7 @@ SMALL = {
     "expert": {"name": "planner", "horizon": 3, "rounds": 1, "first_rounds": 2, "guesses": 1, "dynamics": MIXTURE},
     "model": {"name": "linear"},
     "planner": {"name": "icem", "horizon": 3, "samples": 20, "particles": 2, "elites": 4},
+    "search": {"horizon": 3, "samples": 20, "particles": 2},
 }
 """Small settings of the parts that some algorithms have."""
 
@@ -125,7 +126,7 @@ def test_the_record_has_the_sides_of_the_algorithm(case):
         for side, file in SIDES.items():
             there = (case.run.path / "iterations" / f"{k:03d}" / file).exists()
             assert (getattr(record, side) is not None) == there, side
-        assert (record.local is not None) == ("kl_step" in section)
+        assert (record.local is not None) == ("step_multiplier" in section)
         assert (record.policy is not None) == ("policy" in section)
         if record.local is not None:
             assert (record.local.dynamics is not None) == ("dynamics" in section)

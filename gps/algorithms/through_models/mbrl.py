@@ -110,16 +110,9 @@ class MBRL:
 
     def fit(self, state: MBRLState, rollouts: Rollouts, seed: int) -> FittedModels:
         """Judge the old model by the new samples, and let the models learn from them."""
-        x, u, mask = rollouts.states, rollouts.actions, rollouts.mask
         before = restore_learner(state.learner, self.learner)
-        old = before.model
-        learner = before.refit(Transitions.of(x, u, mask), seed)
-        record = learner.make_record()
-        if record is not None and old is not None:
-            seen = calibrate(old, x, u, mask, self.horizon)
-            record = dataclasses.replace(record, **seen._asdict())
-        reward = state.reward and _learn_reward(state.reward, rollouts, seed)
-        return FittedModels(learner, reward, record, self.problem.costs(rollouts))
+        learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
+        return FittedModels(*learned, self.problem.costs(rollouts))
 
     def improve(
         self, state: MBRLState, sampled: Policy, rollouts: Rollouts, model: FittedModels
@@ -158,9 +151,7 @@ class MBRL:
     def _planner(self, state: MBRLState, noise: float) -> PlannerPolicy | None:
         """The planner's policy; None while there is no model."""
         model = restore_learner(state.learner, self.learner).model
-        cost: Cost | None = self.problem.cost
-        if state.reward is not None:
-            cost = None if state.reward.cost is None else Sum((self.problem.cost, state.reward.cost))
+        cost = complete_cost(self.problem.cost, state.reward)
         if model is None or cost is None:
             return None
         replans = self.version == "1.5"
@@ -175,6 +166,26 @@ class MBRL:
         if quiet:
             first = dataclasses.replace(first, covariance=np.zeros_like(first.covariance))
         return LocalControllers(first, Player.FIRST)
+
+
+def learn_models(
+    before: ModelLearner, reward: RewardLearner | None, rollouts: Rollouts, seed: int, horizon: int
+) -> tuple[ModelLearner, RewardLearner | None, ModelRecord | None]:
+    """Let the models learn from samples; the record judges the old model by them, up to `horizon` steps ahead."""
+    x, u, mask = rollouts.states, rollouts.actions, rollouts.mask
+    learner = before.refit(Transitions.of(x, u, mask), seed)
+    record = learner.make_record()
+    if record is not None and before.model is not None:
+        seen = calibrate(before.model, x, u, mask, horizon)
+        record = dataclasses.replace(record, **seen._asdict())
+    return learner, reward and _learn_reward(reward, rollouts, seed), record
+
+
+def complete_cost(cost: Cost, reward: RewardLearner | None) -> Cost | None:
+    """The cost with the part that is learned from rewards; None while nothing is known of that."""
+    if reward is None:
+        return cost
+    return None if reward.cost is None else Sum((cost, reward.cost))
 
 
 def _learn_reward(reward: RewardLearner, rollouts: Rollouts, seed: int) -> RewardLearner:
