@@ -15,7 +15,8 @@ from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.mbrl import MBRL
-from gps.algorithms.through_models.mppigps import MPPIGPS, Search
+from gps.algorithms.through_models.mppigps import MPPIGPS
+from gps.algorithms.through_models.policy_search import Search
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
 from gps.builders.models import Modelled, make_model

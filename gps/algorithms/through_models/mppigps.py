@@ -40,7 +40,6 @@ on with.
 import dataclasses
 from typing import Any, ClassVar, Generic, NamedTuple
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from typing_extensions import TypeVar
@@ -50,20 +49,15 @@ from gps.algorithms.guided.base import make_policy_record
 from gps.algorithms.guided.lessons import flatten_samples
 from gps.algorithms.local.verdict import judge, make_messages
 from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, learn_models
-from gps.backend import Array, jax, jnp
-from gps.costs.terms import Cost
+from gps.algorithms.through_models.policy_search import Search, Setting, Targets, find_targets, forecast
+from gps.backend import jax
 from gps.linear_gaussian.types import Controller
-from gps.models.model import GlobalModel, ModelLearner, restore_learner
+from gps.models.model import ModelLearner, restore_learner
 from gps.models.reward import RewardLearner
-from gps.planning.colour import draw_coloured
-from gps.planning.mppi import weigh_with_policy
-from gps.planning.objective import Propagation, follow_functions, follow_mean, roll_out_particles, total_costs
-from gps.planning.searching import make_key
-from gps.planning.sequences import ActionRange
 from gps.players import Player
 from gps.policies.imitation import imitation_kl, mean_over_samples
 from gps.policies.learner import Learner
-from gps.policies.neural import Network, NeuralPolicy, mean_of_one
+from gps.policies.neural import Network
 from gps.policies.played import GlobalPolicy, LocalControllers
 from gps.policies.supervised import Fit, Samples, Training, not_trained, train
 from gps.problem import Problem
@@ -73,9 +67,6 @@ from gps.status import PolicyStatus, Status
 from gps.storage.serialization import specialise
 
 L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
-
-_INDIFFERENT = 1e-6
-"""Weights whose divergence from equal ones is below it say nothing, nats."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,45 +89,6 @@ class Fitted(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
-    """The settings of the search in a visited state.
-
-    Args:
-        samples: S, sequences; the policy's own plan is one of them.
-        horizon: H, steps of a sequence.
-        spread: s, the standard deviation of the noise, in units of `gps.planning.sequences.ActionRange`.
-        beta: the exponent of the noise's spectrum; 0 for white noise.
-        particles, propagation: of a sequence, see `gps.planning.objective`.
-    """
-
-    samples: int = 128
-    horizon: int = 20
-    spread: float = 0.3
-    beta: float = 1.0
-    particles: int = 3
-    propagation: Propagation = "ts1"
-
-
-class Targets(NamedTuple):
-    """The improved action distributions in the visited states. NaN where no sequence has a finite cost."""
-
-    actions: Float[np.ndarray, "M N T du"]
-    precisions: Float[np.ndarray, "M N T du du"]
-    kl: Float[np.ndarray, "M N T"]  # KL(w ‖ equal weights), nats
-    effective: Float[np.ndarray, "M N T"]  # 1 / Σ w²
-
-    @property
-    def known(self) -> Bool[np.ndarray, "M N T"]:
-        """True where there is an action."""
-        return np.isfinite(self.actions).all(axis=-1) & np.isfinite(self.precisions).all(axis=(-1, -2))
-
-    @property
-    def informed(self) -> Bool[np.ndarray, "M N T"]:
-        """True where the weights prefer some sequences to others."""
-        return self.known & (self.kl > _INDIFFERENT)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class MPPIGPS:
     """The algorithm.
 
@@ -156,7 +108,7 @@ class MPPIGPS:
     problem: Problem = dataclasses.field(kw_only=False)
     learner: Learner = dataclasses.field(kw_only=False)
     model: ModelLearner
-    search: Search = Search()
+    search: Search
     kl_step: float = 1.0
     policy_weight: float = 0.01
     observed: tuple[int, ...]
@@ -228,49 +180,21 @@ class MPPIGPS:
 
     def _find_targets(self, state: MPPIGPSState, rollouts: Rollouts, fitted: Fitted) -> Targets | None:
         """The improved actions in all visited states; None while there is no model to plan in."""
-        models, (M, N, T) = fitted.models, rollouts.mask.shape
-        setting = self._make_setting(state, models.learner, models.reward, fitted.seed)
+        models = fitted.models
+        setting = self._make_setting(state, models.learner, models.reward)
         if setting is None:
             return None
-        size = np.abs(models.sample_costs[rollouts.mask])
-        unit = float(size.mean()) if size.any() else 1.0
-        followed = np.minimum(np.arange(T)[:, None] + np.arange(self._steps), T - 1)  # the rest of each episode
-        where = _Where(
-            flatten_samples(rollouts.states),
-            np.tile(np.arange(T, dtype=np.int32), M * N),
-            np.repeat(np.arange(M * N, dtype=np.int32), T),
-            flatten_samples(rollouts.actions[:, :, followed]),
-        )
-        found = _search_all(setting._replace(policy_weight=np.asarray(self.policy_weight * unit)), where)
-        targets = Targets(*(np.asarray(array).reshape(M, N, T, *array.shape[1:]) for array in found))
-        return targets._replace(actions=np.where(rollouts.mask[..., None], targets.actions, 0.0))
+        sizes = np.abs(models.sample_costs[rollouts.mask])
+        unit = float(sizes.mean()) if sizes.any() else 1.0
+        return find_targets(setting, rollouts, self.policy_weight * unit, fitted.seed)
 
-    @property
-    def _steps(self) -> int:
-        """H, at most an episode."""
-        return min(self.search.horizon, self.problem.horizon)
-
-    def _make_setting(
-        self, state: MPPIGPSState, learner: ModelLearner, reward: RewardLearner | None, seed: int
-    ) -> "_Setting | None":
-        """What is to be compiled; None while there is no model or no cost."""
+    def _make_setting(self, state: MPPIGPSState, learner: ModelLearner, reward: RewardLearner | None) -> Setting | None:
+        """The setting of the search; None while there is no model or no cost."""
         model, cost = learner.model, complete_cost(self.problem.cost, reward)
         if model is None or cost is None:
             return None
         policy = state.training.policy if state.training.trained else None
-        return _Setting(
-            model=model,
-            cost=cost,
-            policy=policy,
-            range=ActionRange.of(*self.problem.limits, np.asarray(model.deviations)[-self.problem.du :]),
-            end=np.int32(self.problem.horizon),
-            seed=np.uint32(seed % 2**32),
-            kl_step=np.asarray(self.kl_step),
-            policy_weight=np.zeros(()),
-            observed=np.array(self.observed, int),
-            search=dataclasses.replace(self.search, horizon=self._steps),
-            kinds=str(jax.tree.structure((model, cost, policy))),
-        )
+        return Setting.of(self.problem, model, cost, policy, self.search, self.kl_step, self.observed)
 
     def _teach(
         self, state: MPPIGPSState, rollouts: Rollouts, targets: Targets | None, usable: Bool[np.ndarray, "M"]
@@ -292,9 +216,9 @@ class MPPIGPS:
         """How the search went, and what the model before these samples said that the policy would do."""
         mask = rollouts.mask
         predicted, planned = np.full(len(mask), np.nan), None
-        old = self._make_setting(state, restore_learner(state.model, self.model), state.reward, 0)
+        old = self._make_setting(state, restore_learner(state.model, self.model), state.reward)
         if old is not None and sampled.player is Player.POLICY:
-            costs, states = (np.asarray(array) for array in _forecast(old, rollouts.states[:, :, 0], rollouts.noise))
+            costs, states = (np.asarray(array) for array in forecast(old, rollouts.states[:, :, 0], rollouts.noise))
             predicted = np.where(mask, costs, 0.0).sum(axis=2).mean(axis=1)
             predicted = np.where(np.isfinite(predicted), predicted, np.nan)
             planned = np.where(np.isfinite(states[:, 0]), states[:, 0], np.nan)
@@ -305,123 +229,6 @@ class MPPIGPS:
             effective_samples=mean_over_samples(targets.effective, mask & targets.known),
             fallbacks=(mask & ~targets.known).sum(axis=(1, 2)),
         )
-
-
-# -- the search in the visited states --------------------------------------------------------------------------------
-
-
-class _Setting(NamedTuple):
-    """What the compiled functions need: a pytree whose other leaves are static."""
-
-    model: GlobalModel
-    cost: Cost
-    policy: NeuralPolicy | None
-    range: ActionRange
-    end: Int[Any, ""]  # T
-    seed: Any
-    kl_step: Float[Any, ""]
-    policy_weight: Float[Any, ""]  # λ_π, cost per nat
-    observed: Int[Any, "do"]
-    search: Search
-    kinds: str  # the classes in model, cost and policy, which JAX does not tell apart if they have equally many fields
-
-
-class _Where(NamedTuple):
-    """Visited states: with a leading axis of B, or one of them."""
-
-    x: Any  # (dx,)
-    t: Any
-    row: Any  # the number of the episode
-    followed: Any  # (H, du), the actions that the episode went on with
-
-
-@eqx.filter_jit
-def _search_all(setting: _Setting, where: _Where) -> tuple[Array, Array, Array, Array]:
-    """Return `Targets` for B visited states, one after another."""
-    return jax.lax.map(lambda one: _search(setting, one), where)
-
-
-def _search(setting: _Setting, where: _Where) -> tuple[Array, Array, Array, Array]:
-    """Return the mean, precision, divergence and effective size of the weighted first actions in one state."""
-    search, units = setting.search, setting.range
-    to_draw, to_propose, to_evaluate = jax.random.split(make_key(setting.seed, where.t, where.row), 3)
-    mean = search.propagation == "mean"
-    particles = 1 if mean else search.particles
-    advance = (
-        follow_mean(setting.model.mean)
-        if mean
-        else follow_functions(setting.model.draw(to_draw, particles), search.propagation == "ts1")
-    )
-    plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x)
-    noise = draw_coloured(to_propose, search.samples, plan.shape, search.beta).at[0].set(0.0)
-    actions = units.to_actions(units.to_units(plan) + search.spread * noise)
-    costs, states = roll_out_particles(
-        advance, particles, setting.cost, where.x, actions, units.idle, where.t, setting.end, to_evaluate
-    )
-    likely = _log_probability(setting, actions, states[:-1], where.t)
-    soft = weigh_with_policy(total_costs(costs, states), likely, setting.policy_weight, setting.kl_step)
-    return *_summarise(setting, actions[:, 0], soft.weights, soft.effective), soft.kl, soft.effective
-
-
-def _roll_out_policy(setting: _Setting, x: Float[Array, "dx"]) -> Float[Array, "H du"]:
-    """Return the policy's actions, within the limits, along its own rollout in the model's mean."""
-
-    def step(x: Array, _: None) -> tuple[Array, Array]:
-        u = _act(setting, x)
-        return setting.model.mean(x, u).astype(x.dtype), u
-
-    return jax.lax.scan(step, x, None, setting.search.horizon)[1]
-
-
-def _act(setting: _Setting, x: Float[Array, "dx"], noise: Float[Array, "du"] | float = 0.0) -> Float[Array, "du"]:
-    assert setting.policy is not None
-    return jnp.clip(mean_of_one(setting.policy, x[setting.observed]) + noise, setting.range.low, setting.range.high)
-
-
-def _log_probability(
-    setting: _Setting, actions: Float[Array, "S H du"], states: Float[Array, "H P S dx"], t: Int[Array, ""]
-) -> Float[Array, "S"]:
-    """Return log π of each sequence up to a constant, mean over the particles; 0 before there is a policy."""
-    if setting.policy is None:
-        return jnp.zeros(len(actions))
-    act = jax.vmap(jax.vmap(jax.vmap(lambda x: _act(setting, x))))
-    errors = actions.swapaxes(0, 1)[:, None] - act(states)
-    factor = jnp.linalg.cholesky(jnp.asarray(setting.policy.covariance))
-    white = jax.scipy.linalg.solve_triangular(factor, errors.reshape(-1, errors.shape[-1]).T, lower=True)
-    squares = jnp.sum(white**2, axis=0).reshape(errors.shape[:-1])
-    counts = t + jnp.arange(len(squares)) < setting.end
-    return -0.5 * jnp.mean(jnp.sum(jnp.where(counts[:, None, None], squares, 0.0), axis=0), axis=0)
-
-
-def _summarise(
-    setting: _Setting, first: Float[Array, "S du"], weights: Float[Array, "S"], effective: Float[Array, ""]
-) -> tuple[Float[Array, "du"], Float[Array, "du du"]]:
-    """Return the weighted mean of the first actions and the inverse of C; NaN where all weights are 0."""
-    units, du = setting.range, first.shape[1]
-    action = jnp.where(effective > 0, weights @ first, jnp.nan)
-    deviations = (first - action) / units.width
-    prior = setting.search.spread**2 * jnp.eye(du)
-    scatter = effective * (weights[:, None] * deviations).T @ deviations
-    covariance = (scatter + (du + 1) * prior) / (effective + du + 1)
-    half = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), jnp.eye(du), lower=True)
-    return action, half.T @ half / (units.width[:, None] * units.width)
-
-
-@eqx.filter_jit
-def _forecast(
-    setting: _Setting, starts: Float[Array, "M N dx"], noise: Float[Array, "M N T du"]
-) -> tuple[Array, Array]:
-    """Return the costs (M, N, T) and the states of the policy's episodes in the model's mean, with their noise."""
-
-    def step(x: Array, now: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        e, t = now
-        u = _act(setting, x, e)
-        return setting.model.mean(x, u).astype(x.dtype), (setting.cost(x, u, t), x)
-
-    def follow(x: Array, e: Array) -> tuple[Array, Array]:
-        return jax.lax.scan(step, x, (e, jnp.arange(len(e))))[1]
-
-    return jax.vmap(jax.vmap(follow))(starts, noise)
 
 
 # -- the record ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,227 @@
+"""MPPI around a policy: improve its action distribution in each of many visited states, in a model.
+
+It is the search of `gps.algorithms.through_models.mppigps`, which has the equations. Each state's search is a
+computation of its own with its own noise, so that the errors of neighbouring targets are independent, and a policy that
+imitates them averages them out.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple, Self
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from gps.algorithms.guided.lessons import flatten_samples
+from gps.backend import Array, jax, jnp
+from gps.costs.terms import Cost
+from gps.models.model import GlobalModel
+from gps.planning.colour import draw_coloured
+from gps.planning.mppi import weigh_with_policy
+from gps.planning.objective import Propagation, follow_functions, follow_mean, roll_out_particles, total_costs
+from gps.planning.searching import make_key
+from gps.planning.sequences import ActionRange
+from gps.policies.neural import NeuralPolicy, mean_of_one
+from gps.problem import Problem
+from gps.records import Rollouts
+
+_INDIFFERENT = 1e-6
+"""Weights whose divergence from equal ones is below it say nothing, nats."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search:
+    """The settings of the search in a visited state.
+
+    Args:
+        samples: S, sequences; the policy's own plan is one of them.
+        horizon: H, steps of a sequence.
+        spread: s, the standard deviation of the noise, in units of `gps.planning.sequences.ActionRange`.
+        beta: the exponent of the noise's spectrum; 0 for white noise.
+        particles, propagation: of a sequence, see `gps.planning.objective`.
+    """
+
+    samples: int = 128
+    horizon: int = 20
+    spread: float = 0.3
+    beta: float = 1.0
+    particles: int = 3
+    propagation: Propagation = "ts1"
+
+
+class Targets(NamedTuple):
+    """The improved action distributions in the visited states. NaN where no sequence has a finite cost."""
+
+    actions: Float[np.ndarray, "M N T du"]
+    precisions: Float[np.ndarray, "M N T du du"]
+    kl: Float[np.ndarray, "M N T"]  # KL(w ‖ equal weights), nats
+    effective: Float[np.ndarray, "M N T"]  # 1 / Σ w²
+
+    @property
+    def known(self) -> Bool[np.ndarray, "M N T"]:
+        """True where there is an action."""
+        return np.isfinite(self.actions).all(axis=-1) & np.isfinite(self.precisions).all(axis=(-1, -2))
+
+    @property
+    def informed(self) -> Bool[np.ndarray, "M N T"]:
+        """True where the weights prefer some sequences to others."""
+        return self.known & (self.kl > _INDIFFERENT)
+
+
+class Setting(NamedTuple):
+    """What the search needs besides the states: a pytree whose other leaves are static."""
+
+    model: GlobalModel
+    cost: Cost
+    policy: NeuralPolicy | None  # None before there is one
+    range: ActionRange
+    end: Int[Any, ""]  # T
+    kl_step: Float[Any, ""]  # ε, nats
+    observed: Int[Any, "do"]  # the entry of the state that each entry of the policy's observation is
+    search: Search
+    kinds: str  # the classes in model, cost and policy, which JAX does not tell apart if they have equally many fields
+
+    @classmethod
+    def of(
+        cls,
+        problem: Problem,
+        model: GlobalModel,
+        cost: Cost,
+        policy: NeuralPolicy | None,
+        search: Search,
+        kl_step: float,
+        observed: tuple[int, ...],
+    ) -> Self:
+        """The setting for a problem, with the complete `cost`; sequences are at most as long as an episode."""
+        return cls(
+            model=model,
+            cost=cost,
+            policy=policy,
+            range=ActionRange.of(*problem.limits, np.asarray(model.deviations)[-problem.du :]),
+            end=np.int32(problem.horizon),
+            kl_step=np.asarray(float(kl_step)),
+            observed=np.array(observed, int),
+            search=dataclasses.replace(search, horizon=min(search.horizon, problem.horizon)),
+            kinds=str(jax.tree.structure((model, cost, policy))),
+        )
+
+
+def find_targets(setting: Setting, rollouts: Rollouts, policy_weight: float, seed: int) -> Targets:
+    """Improve the action distribution in each visited state; it is deterministic in `seed`.
+
+    Args:
+        policy_weight: λ_π, cost per nat; it does not matter before there is a policy.
+    """
+    M, N, T = rollouts.mask.shape
+    followed = np.minimum(np.arange(T)[:, None] + np.arange(setting.search.horizon), T - 1)
+    where = _Where(
+        flatten_samples(rollouts.states),
+        np.tile(np.arange(T, dtype=np.int32), M * N),
+        np.repeat(np.arange(M * N, dtype=np.int32), T),
+        flatten_samples(rollouts.actions[:, :, followed]),
+    )
+    found = _search_all(setting, where, np.asarray(float(policy_weight)), np.uint32(seed % 2**32))
+    targets = Targets(*(np.asarray(array).reshape(M, N, T, *array.shape[1:]) for array in found))
+    return targets._replace(actions=np.where(rollouts.mask[..., None], targets.actions, 0.0))
+
+
+@eqx.filter_jit
+def forecast(
+    setting: Setting, starts: Float[Array, "M N dx"], noise: Float[Array, "M N T du"]
+) -> tuple[Float[Array, "M N T"], Float[Array, "M N T dx"]]:
+    """Return the costs and the states of the policy's episodes in the model's mean, with the noise in their actions."""
+
+    def step(x: Array, now: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+        e, t = now
+        u = _act(setting, x, e)
+        return setting.model.mean(x, u).astype(x.dtype), (setting.cost(x, u, t), x)
+
+    def follow(x: Array, e: Array) -> tuple[Array, Array]:
+        return jax.lax.scan(step, x, (e, jnp.arange(len(e))))[1]
+
+    return jax.vmap(jax.vmap(follow))(starts, noise)
+
+
+class _Where(NamedTuple):
+    """Visited states: with a leading axis of B, or one of them."""
+
+    x: Any  # (dx,)
+    t: Any
+    row: Any  # the number of the episode
+    followed: Any  # (H, du), the actions that the episode went on with
+
+
+@eqx.filter_jit
+def _search_all(
+    setting: Setting, where: _Where, policy_weight: Float[Array, ""], seed: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return `Targets` for B visited states, one after another."""
+    return jax.lax.map(lambda one: _search(setting, one, policy_weight, seed), where)
+
+
+def _search(
+    setting: Setting, where: _Where, policy_weight: Float[Array, ""], seed: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return the mean, precision, divergence and effective size of the weighted first actions in one state."""
+    search, units = setting.search, setting.range
+    to_draw, to_propose, to_evaluate = jax.random.split(make_key(seed, where.t, where.row), 3)
+    mean = search.propagation == "mean"
+    particles = 1 if mean else search.particles
+    advance = (
+        follow_mean(setting.model.mean)
+        if mean
+        else follow_functions(setting.model.draw(to_draw, particles), search.propagation == "ts1")
+    )
+    plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x)
+    noise = draw_coloured(to_propose, search.samples, plan.shape, search.beta).at[0].set(0.0)
+    actions = units.to_actions(units.to_units(plan) + search.spread * noise)
+    costs, states = roll_out_particles(
+        advance, particles, setting.cost, where.x, actions, units.idle, where.t, setting.end, to_evaluate
+    )
+    likely = _log_probability(setting, actions, states[:-1], where.t)
+    soft = weigh_with_policy(total_costs(costs, states), likely, policy_weight, setting.kl_step)
+    return *_summarise(setting, actions[:, 0], soft.weights, soft.effective), soft.kl, soft.effective
+
+
+def _roll_out_policy(setting: Setting, x: Float[Array, "dx"]) -> Float[Array, "H du"]:
+    """Return the policy's actions, within the limits, along its own rollout in the model's mean."""
+
+    def step(x: Array, _: None) -> tuple[Array, Array]:
+        u = _act(setting, x)
+        return setting.model.mean(x, u).astype(x.dtype), u
+
+    return jax.lax.scan(step, x, None, setting.search.horizon)[1]
+
+
+def _act(setting: Setting, x: Float[Array, "dx"], noise: Float[Array, "du"] | float = 0.0) -> Float[Array, "du"]:
+    assert setting.policy is not None
+    return jnp.clip(mean_of_one(setting.policy, x[setting.observed]) + noise, setting.range.low, setting.range.high)
+
+
+def _log_probability(
+    setting: Setting, actions: Float[Array, "S H du"], states: Float[Array, "H P S dx"], t: Int[Array, ""]
+) -> Float[Array, "S"]:
+    """Return log π of each sequence up to a constant, mean over the particles; 0 before there is a policy."""
+    if setting.policy is None:
+        return jnp.zeros(len(actions))
+    act = jax.vmap(jax.vmap(jax.vmap(lambda x: _act(setting, x))))
+    errors = actions.swapaxes(0, 1)[:, None] - act(states)
+    factor = jnp.linalg.cholesky(jnp.asarray(setting.policy.covariance))
+    white = jax.scipy.linalg.solve_triangular(factor, errors.reshape(-1, errors.shape[-1]).T, lower=True)
+    squares = jnp.sum(white**2, axis=0).reshape(errors.shape[:-1])
+    counts = t + jnp.arange(len(squares)) < setting.end
+    return -0.5 * jnp.mean(jnp.sum(jnp.where(counts[:, None, None], squares, 0.0), axis=0), axis=0)
+
+
+def _summarise(
+    setting: Setting, first: Float[Array, "S du"], weights: Float[Array, "S"], effective: Float[Array, ""]
+) -> tuple[Float[Array, "du"], Float[Array, "du du"]]:
+    """Return the weighted mean of the first actions and the inverse of C; NaN where all weights are 0."""
+    units, du = setting.range, first.shape[1]
+    action = jnp.where(effective > 0, weights @ first, jnp.nan)
+    deviations = (first - action) / units.width
+    prior = setting.search.spread**2 * jnp.eye(du)
+    scatter = effective * (weights[:, None] * deviations).T @ deviations
+    covariance = (scatter + (du + 1) * prior) / (effective + du + 1)
+    half = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), jnp.eye(du), lower=True)
+    return action, half.T @ half / (units.width[:, None] * units.width)
