@@ -295,7 +295,10 @@ class MBRLConfig(AlgorithmBase):
 class PathIntegralSearchConfig(Section):
     """`[algorithm.search]`: the search by MPPI in each state that the policy visits."""
 
-    samples: Count = Field(default=128, description="sequences of actions, around the policy's own")
+    samples: Count = Field(default=128, description="sequences of actions in each round, around the plan so far")
+    rounds: Count = Field(
+        default=3, description="rounds of a search, the first around the policy's own plan: draw, evaluate, move"
+    )
     horizon: int = Field(default=20, ge=1, description="length of a sequence in time steps; it ends with the episode")
     spread: float = Field(
         default=0.3, gt=0, description="standard deviation of the noise, relative to half the range of an action"
@@ -316,9 +319,9 @@ class MPPIGPSConfig(AlgorithmBase):
 
     name: Literal["mppigps"] = "mppigps"
     kl_step: float = Field(
-        default=1.0,
+        default=3.0,
         ge=1e-9,
-        description="KL divergence of the weights of a state's sequences from equal weights, in nats; below the "
+        description="KL divergence of the weights of a round's sequences from equal weights, in nats; below the "
         "logarithm of their number",
     )
     policy_weight: float = Field(

@@ -46,7 +46,7 @@ SMALL = {
     "expert": {"name": "planner", "horizon": 3, "rounds": 1, "first_rounds": 2, "guesses": 1, "dynamics": MIXTURE},
     "model": {"name": "linear"},
     "planner": {"name": "icem", "horizon": 3, "samples": 20, "particles": 2, "elites": 4},
-    "search": {"horizon": 3, "samples": 20, "particles": 2},
+    "search": {"horizon": 3, "samples": 30, "particles": 2},
 }
 """Small settings of the parts that some algorithms have."""
 

@@ -41,7 +41,7 @@ from gps.status import PolicyStatus, Status
 
 N = 4
 FIRST = zero(M, T, DX, DU, 0.5)
-SEARCH = Search(samples=64, horizon=T, particles=1, propagation="mean")
+SEARCH = Search(samples=64, rounds=3, horizon=T, particles=1, propagation="mean")
 STILL = zero(M, T, DX, DU, 0.0)
 
 
@@ -69,7 +69,7 @@ def test_on_a_linear_system_the_policy_comes_near_the_optimum(learned):
     made, state, records = learned
     best = jax.tree.map(lambda array: np.tile(array, (M, *(1,) * array.ndim)), optimum())
     first, least, reached = (cost_without_noise(policy).sum() for policy in (STILL, best, made.learned(state)))
-    assert reached - least < 0.1 * (first - least)
+    assert reached - least < 0.03 * (first - least)
     assert records[-1].mean_cost.sum() < 0.3 * records[0].mean_cost.sum()  # with the noise of sampling
     assert [record.player for record in records] == [Player.FIRST] + [Player.POLICY] * 6
     for record in records:
@@ -163,7 +163,7 @@ def test_a_target_is_the_gaussian_of_the_bounded_update_in_closed_form(policy_we
     rollouts = cut(roll_out(make_algorithm().policy(make_algorithm().begin(FIRST, STARTS)), samples=1), 1, 1)
     arrays = {name: getattr(rollouts, name)[:, :, :1] for name in ("states", "actions", "noise", "rewards", "mask")}
     rollouts = dataclasses.replace(rollouts, **arrays)
-    search = Search(samples=40_000, horizon=1, spread=spread, particles=1, propagation="mean")
+    search = Search(samples=40_000, rounds=1, horizon=1, spread=spread, particles=1, propagation="mean")
     setting = Setting.of(problem, Still(), bowl, policy, search, epsilon, tuple(range(DX)))
     targets = find_targets(setting, rollouts, policy_weight, seed=3)
     np.testing.assert_allclose(targets.kl[:, :, 0], epsilon, rtol=1e-6)

@@ -6,11 +6,12 @@ global model takes the place of the local controller. Each iteration, for M cond
 
     sample    the policy with its noise,  u = μ(o) + e,  e ~ N(0, Σ_π), within the environment's limits
     fit       the global model learns x' = f(x, u) from all samples so far
-    improve   in each visited state x_t, by S sequences of H actions in the model:
-                  ū = μ along the policy's own rollout from x_t
-                  U_i = ū + s ξ_i,  ξ_i coloured noise of variance 1, within the limits
-                  w_i ∝ exp(−(S_i − λ_π log π_i) / λ),   λ such that KL(w ‖ 1/S) = ε      (`weigh_with_policy`)
-                  p(· | x_t) = N(Σ_i w_i u_i, C),  with the first action u_i of U_i, and C below
+    improve   in each visited state x_t, by rounds of S sequences of H actions in the model:
+                  Ū = μ along the policy's own rollout from x_t
+                  R times:  U_i = Ū + s ξ_i,  ξ_i coloured noise of variance 1, within the limits
+                            w_i ∝ exp(−(S_i − λ_π log π_i) / λ),  λ such that KL(w ‖ 1/S) = ε     (`weigh_with_policy`)
+                            Ū ← Σ_i w_i U_i
+                  p(· | x_t) = N(ū, C),  with the first action ū of Ū, and C below
     imitate   π ← argmin Σ KL(π(· | o) ‖ p(· | x)) over the visited states: `gps.policies.supervised`, with a warm start
 
 S_i is the expected cost of the sequence in the model, and log π_i the policy's log-probability of it:
@@ -18,16 +19,17 @@ S_i is the expected cost of the sequence in the model, and log π_i the policy's
     log π_i = −½ Σ_h (u_ih − μ(x_ih))ᵀ Σ_π⁻¹ (u_ih − μ(x_ih)) + const,   x_ih along the sequence's own rollout
 
 At λ = λ_π they are the weights p ∝ π exp(−S / λ_π) of the optimum of E_p[S] + λ_π KL(p ‖ π), for proposals that are
-equally likely. ε, in nats, bounds how far a state's action distribution moves away from the proposals: it is at most
-log S, where one sequence alone counts. λ_π has the unit of a cost per nat; the settings give it in mean absolute costs
-of a step. It keeps the targets where one policy can follow them: among equally cheap sequences, those that the policy
-would follow itself weigh more.
+equally likely. ε, in nats, bounds how far a round moves the distribution of sequences away from its proposals: it is at
+most log S, where one sequence alone counts. In one round of few samples each single action moves little; with three,
+the policy of a linear system was after three iterations where it was after eight with one. λ_π has the unit of a cost
+per nat; the settings give it in mean absolute costs of a step. It keeps the targets where one policy can follow them:
+among equally cheap sequences, those that the policy would follow itself weigh more.
 
 The policy is sampled, and not the planner: the states to be taught in are those that the policy visits (Ross, Gordon &
 Bagnell 2011), the costs of a record are the policy's own, and acting stays as cheap as a network.
 
-The covariance C is the weighted one of the first actions. So few samples decide that it is drawn to the proposal's, as
-the inverse-Wishart prior of du + 1 samples does, n = 1 / Σ w²:
+The covariance C is the weighted one of the first actions u_i in the last round. So few samples decide that it is drawn
+to the proposal's, as the inverse-Wishart prior of du + 1 samples does, n = 1 / Σ w²:
 
     C = (n Σ_i w_i δ_i δ_iᵀ + (du + 1) s² I) / (n + du + 1),   δ_i = u_i − Σ_j w_j u_j
 
@@ -97,7 +99,7 @@ class MPPIGPS:
         learner: the policy and its training.
         model: learner of the dynamics, before the first samples; it may have learned from recorded data.
         search: see `Search`.
-        kl_step: ε, nats.
+        kl_step: ε, nats; below log S.
         policy_weight: λ_π, in mean absolute costs of a step per nat; 0 ignores the policy.
         observed: the entry of the state that each entry of the policy's observation is, so that the policy can be
             rolled out in the model.
@@ -109,7 +111,7 @@ class MPPIGPS:
     learner: Learner = dataclasses.field(kw_only=False)
     model: ModelLearner
     search: Search
-    kl_step: float = 1.0
+    kl_step: float = 3.0
     policy_weight: float = 0.01
     observed: tuple[int, ...]
     horizon: int = 20

@@ -17,7 +17,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.models.model import GlobalModel
 from gps.planning.colour import draw_coloured
-from gps.planning.mppi import weigh_with_policy
+from gps.planning.mppi import SoftMinimum, weigh_with_policy
 from gps.planning.objective import Propagation, follow_functions, follow_mean, roll_out_particles, total_costs
 from gps.planning.searching import make_key
 from gps.planning.sequences import ActionRange
@@ -34,7 +34,8 @@ class Search:
     """The settings of the search in a visited state.
 
     Args:
-        samples: S, sequences; the policy's own plan is one of them.
+        samples: S, sequences in each round; the plan itself is one of them.
+        rounds: R, in each of which the plan moves to the weighted mean of the sequences.
         horizon: H, steps of a sequence.
         spread: s, the standard deviation of the noise, in units of `gps.planning.sequences.ActionRange`.
         beta: the exponent of the noise's spectrum; 0 for white noise.
@@ -42,6 +43,7 @@ class Search:
     """
 
     samples: int = 128
+    rounds: int = 3
     horizon: int = 20
     spread: float = 0.3
     beta: float = 1.0
@@ -173,13 +175,22 @@ def _search(
         else follow_functions(setting.model.draw(to_draw, particles), search.propagation == "ts1")
     )
     plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x)
-    noise = draw_coloured(to_propose, search.samples, plan.shape, search.beta).at[0].set(0.0)
-    actions = units.to_actions(units.to_units(plan) + search.spread * noise)
-    costs, states = roll_out_particles(
-        advance, particles, setting.cost, where.x, actions, units.idle, where.t, setting.end, to_evaluate
-    )
-    likely = _log_probability(setting, actions, states[:-1], where.t)
-    soft = weigh_with_policy(total_costs(costs, states), likely, policy_weight, setting.kl_step)
+
+    def weigh(plan: Array, number: Array | int) -> tuple[Float[Array, "S H du"], SoftMinimum]:
+        noise = draw_coloured(jax.random.fold_in(to_propose, number), search.samples, plan.shape, search.beta)
+        actions = units.to_actions(units.to_units(plan) + search.spread * noise.at[0].set(0.0))
+        costs, states = roll_out_particles(
+            advance, particles, setting.cost, where.x, actions, units.idle, where.t, setting.end, to_evaluate
+        )
+        likely = _log_probability(setting, actions, states[:-1], where.t)
+        return actions, weigh_with_policy(total_costs(costs, states), likely, policy_weight, setting.kl_step)
+
+    def move(number: Array, plan: Array) -> Array:
+        actions, soft = weigh(plan, number)
+        return jnp.where(soft.effective > 0, jnp.einsum("s,shi->hi", soft.weights, actions), plan)
+
+    plan = jax.lax.fori_loop(0, search.rounds - 1, move, plan)
+    actions, soft = weigh(plan, search.rounds - 1)
     return *_summarise(setting, actions[:, 0], soft.weights, soft.effective), soft.kl, soft.effective
 
 
