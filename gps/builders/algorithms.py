@@ -16,7 +16,7 @@ from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.mbrl import MBRL
 from gps.algorithms.through_models.mppigps import MPPIGPS
-from gps.algorithms.through_models.policy_search import Search
+from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
 from gps.builders.models import Modelled, make_model
@@ -208,7 +208,7 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
         problem,
         _learner(settings, parts),
         model=make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory),
-        search=Search(**settings.search.model_dump()),
+        search=PathIntegralSearch(**settings.search.model_dump()),
         kl_step=settings.kl_step,
         policy_weight=settings.policy_weight,
         observed=find_observed_entries(problem, parts.environment),

@@ -26,7 +26,7 @@ from helpers.linear_system import (
 from scipy.optimize import brentq
 
 from gps.algorithms.through_models.mppigps import MPPIGPS
-from gps.algorithms.through_models.policy_search import Search, Setting, find_targets, forecast
+from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, find_targets, forecast
 from gps.backend import jax, jnp
 from gps.builders.algorithms import find_observed_entries
 from gps.config import load
@@ -41,7 +41,7 @@ from gps.status import PolicyStatus, Status
 
 N = 4
 FIRST = zero(M, T, DX, DU, 0.5)
-SEARCH = Search(samples=64, rounds=3, horizon=T, particles=1, propagation="mean")
+SEARCH = PathIntegralSearch(samples=64, rounds=3, horizon=T, particles=1, propagation="mean")
 STILL = zero(M, T, DX, DU, 0.0)
 
 
@@ -163,7 +163,7 @@ def test_a_target_is_the_gaussian_of_the_bounded_update_in_closed_form(policy_we
     rollouts = cut(roll_out(make_algorithm().policy(make_algorithm().begin(FIRST, STARTS)), samples=1), 1, 1)
     arrays = {name: getattr(rollouts, name)[:, :, :1] for name in ("states", "actions", "noise", "rewards", "mask")}
     rollouts = dataclasses.replace(rollouts, **arrays)
-    search = Search(samples=40_000, rounds=1, horizon=1, spread=spread, particles=1, propagation="mean")
+    search = PathIntegralSearch(samples=40_000, rounds=1, horizon=1, spread=spread, particles=1, propagation="mean")
     setting = Setting.of(problem, Still(), bowl, policy, search, epsilon, tuple(range(DX)))
     targets = find_targets(setting, rollouts, policy_weight, seed=3)
     np.testing.assert_allclose(targets.kl[:, :, 0], epsilon, rtol=1e-6)

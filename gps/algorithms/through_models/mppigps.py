@@ -51,7 +51,7 @@ from gps.algorithms.guided.base import make_policy_record
 from gps.algorithms.guided.lessons import flatten_samples
 from gps.algorithms.local.verdict import judge, make_messages
 from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, learn_models
-from gps.algorithms.through_models.policy_search import Search, Setting, Targets, find_targets, forecast
+from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, Targets, find_targets, forecast
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
 from gps.models.model import ModelLearner, restore_learner
@@ -98,7 +98,7 @@ class MPPIGPS:
         problem: see `Problem`.
         learner: the policy and its training.
         model: learner of the dynamics, before the first samples; it may have learned from recorded data.
-        search: see `Search`.
+        search: see `PathIntegralSearch`.
         kl_step: ε, nats; below log S.
         policy_weight: λ_π, in mean absolute costs of a step per nat; 0 ignores the policy.
         observed: the entry of the state that each entry of the policy's observation is, so that the policy can be
@@ -110,7 +110,7 @@ class MPPIGPS:
     problem: Problem = dataclasses.field(kw_only=False)
     learner: Learner = dataclasses.field(kw_only=False)
     model: ModelLearner
-    search: Search
+    search: PathIntegralSearch
     kl_step: float = 3.0
     policy_weight: float = 0.01
     observed: tuple[int, ...]

@@ -30,7 +30,7 @@ _INDIFFERENT = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
+class PathIntegralSearch:
     """The settings of the search in a visited state.
 
     Args:
@@ -80,7 +80,7 @@ class Setting(NamedTuple):
     end: Int[Any, ""]  # T
     kl_step: Float[Any, ""]  # ε, nats
     observed: Int[Any, "do"]  # the entry of the state that each entry of the policy's observation is
-    search: Search
+    search: PathIntegralSearch
     kinds: str  # the classes in model, cost and policy, which JAX does not tell apart if they have equally many fields
 
     @classmethod
@@ -90,7 +90,7 @@ class Setting(NamedTuple):
         model: GlobalModel,
         cost: Cost,
         policy: NeuralPolicy | None,
-        search: Search,
+        search: PathIntegralSearch,
         kl_step: float,
         observed: tuple[int, ...],
     ) -> Self:
@@ -215,8 +215,11 @@ def _log_probability(
     """Return log π of each sequence up to a constant, mean over the particles; 0 before there is a policy."""
     if setting.policy is None:
         return jnp.zeros(len(actions))
-    act = jax.vmap(jax.vmap(jax.vmap(lambda x: _act(setting, x))))
-    errors = actions.swapaxes(0, 1)[:, None] - act(states)
+
+    def act(x: Float[Array, "dx"]) -> Float[Array, "du"]:
+        return _act(setting, x)
+
+    errors = actions.swapaxes(0, 1)[:, None] - jax.vmap(jax.vmap(jax.vmap(act)))(states)
     factor = jnp.linalg.cholesky(jnp.asarray(setting.policy.covariance))
     white = jax.scipy.linalg.solve_triangular(factor, errors.reshape(-1, errors.shape[-1]).T, lower=True)
     squares = jnp.sum(white**2, axis=0).reshape(errors.shape[:-1])
