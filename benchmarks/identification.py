@@ -2,8 +2,8 @@
 
 Six parameters, 200 steps in 2 s, starts that are off by five times, and noise of 1e-3 rad and rad/s on every recorded
 position and velocity: seconds, the error of the masses, and how often the intervals of 95 % hold the truth. The toolbox
-`mujoco.sysid` predicts the whole recording from its true first state, of which it is told. Its recordings are as many
-as fit into a minute.
+`mujoco.sysid` predicts the whole recording from its true first state, of which it is told. It fits fewer recordings,
+as some take it many seconds.
 """
 
 import contextlib

@@ -66,7 +66,7 @@ class Experiment:
         try:
             self.horizon = builders.find_horizon(config.environment, self.environment)
             self.problem = builders.make_problem(config, directory, self.environment, self.horizon)
-            algorithm = builders.make_algorithm(config, directory, self.problem)
+            algorithm = builders.make_algorithm(config, directory, self.problem, self.environment)
             self.algorithm = CheckedAlgorithm(algorithm, len(self.conditions))
             if self.algorithm.needs.observations:
                 builders.require_room(self.problem.sight, len(self.conditions) * self.samples, self.horizon)

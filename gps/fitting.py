@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -10,10 +10,11 @@ from jaxtyping import Float
 from gps.backend import Array, jnp
 from gps.builders.models import Modelled, find_transforms, make_model
 from gps.config.model import LearnedModelConfig, LinearModelConfig, ModelConfig
+from gps.environments.contract import BatchEnvironment
 from gps.errors import RecordingError
 from gps.linear_gaussian.types import pytree
 from gps.models.calibration import Calibration, calibrate
-from gps.models.model import ModelLearner
+from gps.models.model import GlobalModel, ModelLearner
 from gps.models.stored import save_model
 from gps.recordings import Recording
 from gps.records import ModelRecord
@@ -58,6 +59,7 @@ def fit_model(
     seed: int = 0,
     horizon: int = 20,
     held_out: float = 0.2,
+    environment: BatchEnvironment | None = None,
 ) -> ModelReport:
     """Fit a model to most of the episodes, and calibrate it on the others.
 
@@ -66,12 +68,13 @@ def fit_model(
         seed: of the choice of the episodes and of the fit.
         horizon: the largest number of steps ahead that is judged.
         held_out: share of the episodes that the model does not see; at least one of two or more, unless it is 0.
+        environment: of the system that was recorded, with the names and units of its entries; physics needs it.
 
     Raises:
         ConfigError: if the settings do not fit the state.
         RecordingError: if no model could be learned from the data.
     """
-    modelled = Modelled(recording.state_entries, recording.action_entries, dt=recording.dt)
+    modelled = _describe_system(recording, environment)
     learner = make_model(config, modelled, directory, "model")
     learned, kept = _split(recording.episodes, held_out, seed)
     began = time.perf_counter()
@@ -99,6 +102,23 @@ def write_model(report: ModelReport, path: str | Path) -> None:
     save_model(path, report.learner, modelled.system, point)
 
 
+def _describe_system(recording: Recording, environment: BatchEnvironment | None) -> Modelled:
+    """What was recorded, with the names of the environment if there is one.
+
+    Raises:
+        RecordingError: if the episodes are of another system.
+    """
+    if environment is None:
+        return Modelled(recording.state_entries, recording.action_entries, dt=recording.dt)
+    states, actions = environment.state_entries, environment.action_entries
+    if (recording.dx, recording.du) != (len(states), len(actions)):
+        raise RecordingError(
+            f"the episodes have {recording.dx} states and {recording.du} actions, and the experiment has {len(states)} "
+            f"and {len(actions)}"
+        )
+    return Modelled(states, actions, environment.state_layout, environment.dt, environment=environment)
+
+
 def _split(episodes: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The episodes to learn from, and those to hold out."""
     count = 0 if share == 0 or episodes < 2 else min(max(1, round(share * episodes)), episodes - 1)
@@ -117,11 +137,12 @@ def _judge(
     if enough:
         x, u, mask = x[:, :, 1:], u[:, :, 1:], later
     assert learner.model is not None
-    model, stays = (calibrate(what, x, u, mask, horizon, angles) for what in (learner.model, _Stays()))
+    model = calibrate(learner.model, x, u, mask, horizon, angles)
+    stays = calibrate(cast(GlobalModel, _Stays()), x, u, mask, horizon, angles)
     if not enough:
         unknown = Calibration(*(np.full_like(part, np.nan) for part in stays))
         return model, stays, unknown
-    goes_on = calibrate(_GoesOn(), both, u, mask, horizon, angles)
+    goes_on = calibrate(cast(GlobalModel, _GoesOn()), both, u, mask, horizon, angles)
     dx = recording.dx
     return (
         model,

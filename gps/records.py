@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Num, UInt8
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 from gps.observations import Pixels
 from gps.players import Player
-from gps.status import ModelStatus, PolicyStatus, Status
+from gps.status import ModelStatus, PolicyStatus, Severity, Status
 
 
 class Abort(NamedTuple):
@@ -239,13 +239,13 @@ class ModelRecord:
 
 @dataclasses.dataclass(frozen=True)
 class PlannerRecord:
-    """The planner's side of an iteration: what it planned against what happened."""
+    """The planner's side of an iteration: what it planned against what happened. None where nothing is known."""
 
     predicted: Float[np.ndarray, "M"]  # cost of an episode as planned at its start, mean over the samples
     actual: Float[np.ndarray, "M"]  # cost of the same episodes
-    planned_states: Float[np.ndarray, "M h dx"] | None = None  # by the first plan of sample 0, mean of the particles
-    effective_samples: Float[np.ndarray, "M K"] | None = None  # that decided, at each step at which plans were made
-    fallbacks: Int[np.ndarray, "M"] | None = None  # plans that were replaced, being late or not finite
+    planned_states: Float[np.ndarray, "M T dx"] | None = None  # expected in the first sample; NaN: no plan
+    effective_samples: Float[np.ndarray, "M T"] | None = None  # candidates that weigh in a plan; NaN: no plan
+    fallbacks: Int[np.ndarray, "M"] | None = None  # actions for which there was no plan in time, or none that is finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,7 +285,7 @@ class IterationRecord:
         """The problems of the iteration, in words.
 
         Conditions without a new controller, or of which every episode failed; a policy that was not trained, or only
-        in part.
+        in part; a global model that could not be fitted.
         """
         troubles = [
             f"condition {m}: {self.messages[m] or status.sentence}"
@@ -294,6 +294,8 @@ class IterationRecord:
         ]
         if self.policy is not None and not self.policy.status.ok:
             troubles.append(f"policy: {self.policy.message or self.policy.status.sentence}")
+        if self.model is not None and self.model.status.severity is Severity.ERROR:
+            troubles.append(f"model: {self.model.message or self.model.status.sentence}")
         return troubles
 
     @property

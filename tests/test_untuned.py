@@ -14,6 +14,8 @@ from helpers.robots import (
 )
 
 import gps
+from gps import cli
+from gps.status import Status
 
 
 @pytest.mark.parametrize("drive", ["motor", "position", "velocity"])
@@ -85,3 +87,40 @@ def test_goals_that_the_state_names_are_reached(tmp_path):
     distance = np.linalg.norm(states[..., :2] - states[..., 2:4], axis=-1)
     assert (distance[:, -1] < 0.5 * distance[:, 0]).all()
     assert not any(status.failed for record in run.iterations for status in record.statuses)
+
+
+SPARSE = """
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+
+class Puck(gymnasium.Env):
+    observation_space, action_space = Box(-np.inf, np.inf, (2,)), Box(-1.0, 1.0, (1,))
+
+    def __init__(self, goal=0.0):
+        self.goal = goal
+
+    def reset(self, *, seed=None, options=None):
+        self.x = np.zeros(2)
+        return self.x.copy(), {}
+
+    def step(self, action):
+        self.x = self.x + 0.1 * np.array([self.x[1], action[0]])
+        return self.x.copy(), float(abs(self.x[0] - self.goal) < 0.05), False, False, {}
+"""
+
+
+@pytest.mark.parametrize(("goal", "flat"), [(50.0, True), (0.0, False)])
+def test_a_reward_that_nobody_reaches_is_reported(tmp_path, capsys, goal, flat):
+    experiment = {
+        "environment": {"id": "task:Puck", "horizon": 15, "threads": 1, "options": {"goal": goal}},
+        "algorithm": {"iterations": 2, "samples": 4},
+        "cost": "reward",
+    }
+    folder = write(tmp_path / "puck", experiment, SPARSE)
+    assert cli.main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 0
+    said = capsys.readouterr().out
+    run = gps.load_run(said.strip().splitlines()[-1])
+    for record in run.iterations:
+        assert (record.statuses == [Status.FLAT_REWARD]) == flat
+    assert (Status.FLAT_REWARD.sentence in said) == flat

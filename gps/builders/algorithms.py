@@ -24,6 +24,7 @@ from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
 from gps.dynamics.prior import DynamicsPrior
+from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
@@ -38,10 +39,16 @@ class Parts(NamedTuple):
     config: ExperimentConfig
     directory: Path
     problem: Problem
+    environment: BatchEnvironment | None  # the simulator of a physics model
 
 
-def make_algorithm(config: ExperimentConfig, directory: Path, problem: Problem) -> AnyAlgorithm:
+def make_algorithm(
+    config: ExperimentConfig, directory: Path, problem: Problem, environment: BatchEnvironment | None = None
+) -> AnyAlgorithm:
     """The algorithm as configured.
+
+    Args:
+        environment: the simulator of a physics model.
 
     Raises:
         ConfigError: if the algorithm, its expert, or its policy's network does not fit.
@@ -49,7 +56,7 @@ def make_algorithm(config: ExperimentConfig, directory: Path, problem: Problem) 
     settings = config.algorithm
     if settings.options and not isinstance(settings, sections.PluginAlgorithmConfig):
         raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
-    return BUILDERS[type(settings)](settings, Parts(config, directory, problem))
+    return BUILDERS[type(settings)](settings, Parts(config, directory, problem, environment))
 
 
 class _Bounded(TypedDict):
@@ -82,10 +89,10 @@ class _ModelBased(TypedDict):
     entropy: float
 
 
-def _model_based(settings: sections.ModelBasedConfig, problem: Problem) -> _ModelBased:
+def _model_based(settings: sections.ModelBasedConfig, parts: Parts) -> _ModelBased:
     """The settings of the optimisers that use a local model."""
     return {
-        "prior": make_prior(settings.dynamics, problem),
+        "prior": make_prior(settings.dynamics, parts.problem, parts.directory, parts.environment),
         "ridge": settings.dynamics.ridge,
         "center": settings.dynamics.center,
         "constraint": settings.constraint,
@@ -94,9 +101,9 @@ def _model_based(settings: sections.ModelBasedConfig, problem: Problem) -> _Mode
     }
 
 
-def make_trajopt(settings: sections.ModelBasedConfig, problem: Problem) -> TrajOpt:
+def make_trajopt(settings: sections.ModelBasedConfig, parts: Parts) -> TrajOpt:
     """The trajectory optimiser, alone or within a guided algorithm."""
-    return TrajOpt(problem, **_bounded(settings), **_model_based(settings, problem))
+    return TrajOpt(parts.problem, **_bounded(settings), **_model_based(settings, parts))
 
 
 def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Feedback = "keep") -> PI2:
@@ -111,12 +118,12 @@ def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Fe
     )
 
 
-def make_pilqr(settings: sections.PILQRBase, problem: Problem) -> PILQR:
+def make_pilqr(settings: sections.PILQRBase, parts: Parts) -> PILQR:
     """PILQR, alone or within a guided algorithm."""
     return PILQR(
-        problem,
+        parts.problem,
         **_bounded(settings),
-        **_model_based(settings, problem),
+        **_model_based(settings, parts),
         covariance_damping=settings.covariance_damping,
         covariance_floor=settings.covariance_floor,
         residual_share=settings.residual_share,
@@ -129,7 +136,7 @@ def _learner(settings: sections.GuidedBase | sections.DistillationBase, parts: P
 
 def _mdgps(settings: sections.MDGPSConfig, parts: Parts) -> MDGPS:
     return MDGPS(
-        make_trajopt(settings, parts.problem),
+        make_trajopt(settings, parts),
         _learner(settings, parts),
         warm_up=settings.warm_up,
         on_policy=settings.sampling == "on_policy",
@@ -139,7 +146,7 @@ def _mdgps(settings: sections.MDGPSConfig, parts: Parts) -> MDGPS:
 
 def _badmm(settings: sections.BADMMConfig, parts: Parts) -> BADMM:
     return BADMM(
-        make_trajopt(settings, parts.problem),
+        make_trajopt(settings, parts),
         _learner(settings, parts),
         warm_up=settings.warm_up,
         penalty=Penalty(**settings.penalty.model_dump()),
@@ -151,7 +158,7 @@ def _pigps(settings: sections.PIGPSConfig | sections.PILQRGPSConfig, parts: Part
     return PIGPS(
         make_pi2(settings, parts.problem)
         if isinstance(settings, sections.PIGPSConfig)
-        else make_pilqr(settings, parts.problem),
+        else make_pilqr(settings, parts),
         _learner(settings, parts),
         warm_up=settings.warm_up,
         on_policy=settings.sampling == "on_policy",
@@ -169,7 +176,7 @@ class _Distilled(TypedDict):
 def _distilled(settings: sections.DistillationBase, parts: Parts) -> _Distilled:
     """The settings of every distillation."""
     return {
-        "expert": make_expert_source(settings, *parts),
+        "expert": make_expert_source(settings, parts.config, parts.directory, parts.problem),
         "memory": settings.memory,
         "deviation": settings.deviation,
         "execution": settings.controller.execute,
@@ -181,7 +188,7 @@ def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
     problem = parts.problem
     return MBRL(
         problem,
-        learner=make_model(settings.model, Modelled.of(problem), parts.directory),
+        learner=make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory),
         planner=make_planner_source(settings.planner, parts.config.seed),
         version=settings.version,
         base_iterations=settings.base_iterations,
@@ -196,9 +203,9 @@ def _plugin(settings: sections.PluginAlgorithmConfig, parts: Parts) -> AnyAlgori
 
 
 BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
-    sections.TrajOptConfig: lambda settings, parts: make_trajopt(settings, parts.problem),
+    sections.TrajOptConfig: make_trajopt,
     sections.PI2Config: lambda settings, parts: make_pi2(settings, parts.problem, settings.feedback),
-    sections.PILQRConfig: lambda settings, parts: make_pilqr(settings, parts.problem),
+    sections.PILQRConfig: make_pilqr,
     sections.MDGPSConfig: _mdgps,
     sections.BADMMConfig: _badmm,
     sections.PIGPSConfig: _pigps,

@@ -17,11 +17,12 @@ from gps.config.model import (
     MixtureModelConfig,
     ModelConfig,
     NeuralModelConfig,
+    PhysicsModelConfig,
     PluginModelConfig,
     StoredModelConfig,
 )
 from gps.dynamics.mixture import MixturePrior
-from gps.environments.contract import Entry
+from gps.environments.contract import BatchEnvironment, Entry
 from gps.environments.parts import Layout, find_entries
 from gps.errors import ConfigError, nearest
 from gps.extensions import plugins
@@ -31,6 +32,9 @@ from gps.models.mixture import MixtureLearner
 from gps.models.model import ModelLearner
 from gps.models.stored import System, read_model, require_system
 from gps.problem import Problem
+
+_SHARED = ("name", "angles", "quaternions")
+"""Keys of all learned models that are not settings of their learners."""
 
 _TURN = 2 * np.pi - 1e-6
 """An angle that moves in a narrower interval cannot turn around."""
@@ -44,6 +48,7 @@ class Modelled(NamedTuple):
         layout: the slice of each part in the state; empty where it is unknown.
         dt: control period in seconds; NaN where it is unknown.
         problem: the control problem; None for recorded episodes.
+        environment: of the experiment, as physics needs it; None where there is none.
     """
 
     state_entries: tuple[Entry, ...]
@@ -51,13 +56,14 @@ class Modelled(NamedTuple):
     layout: Layout = {}  # noqa: RUF012  (never changed)
     dt: float = np.nan
     problem: Problem | None = None
+    environment: BatchEnvironment | None = None
 
     @classmethod
-    def of(cls, problem: Problem) -> Self:
+    def of(cls, problem: Problem, environment: BatchEnvironment | None = None) -> Self:
         """The system of a problem, with names of its own where it has none."""
         states = problem.state_entries or tuple(Entry(f"x{i}") for i in range(problem.dx))
         actions = problem.action_entries or tuple(Entry(f"u{i}") for i in range(problem.du))
-        return cls(states, actions, problem.state_layout, problem.dt, problem)
+        return cls(states, actions, problem.state_layout, problem.dt, problem, environment)
 
     @property
     def system(self) -> System:
@@ -84,15 +90,14 @@ def make_model(
         StoredModelError: if a stored model is damaged or of another system.
     """
     if isinstance(config, StoredModelConfig):
-        stored = read_model(directory / config.path)
+        stored = read_model(directory / config.path, lambda learner: _attach(learner, modelled, f"{key}.path"))
         require_system(f"{key}.path: {config.path}", stored, modelled.system)
         return stored.learner
     if isinstance(config, PluginModelConfig):
         factory = plugins.load("gps.models", config.plugin, f"{key}.name")
         return call_factory(factory, f"{key}: {config.plugin}", modelled, **config.options)
-    if type(config) not in _MAKERS:
-        raise ConfigError(f"{key}.name: a model of the kind {config.name!r} cannot be built here")
-    return _MAKERS[type(config)](config, modelled, key)
+    make = next(make for section, make in _MAKERS.items() if isinstance(config, section))
+    return make(config, modelled, key)
 
 
 def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) -> StateTransforms:
@@ -163,7 +168,7 @@ def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> Mod
     from gps.models.ensemble_learner import EnsembleLearner
     from gps.models.members import EnsembleOptions
 
-    given = config.model_dump(exclude={"name", "angles", "quaternions", "max_points", "likelihood"})
+    given = config.model_dump(include=set(NeuralModelConfig.model_fields) - {*_SHARED, "max_points", "likelihood"})
     return EnsembleLearner(
         dx=len(modelled.state_entries),
         options=EnsembleOptions(**given, probabilistic=config.likelihood == "gaussian"),
@@ -175,10 +180,51 @@ def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> Mod
 def _make_gaussian_process(config: GaussianProcessModelConfig, modelled: Modelled, key: str) -> ModelLearner:
     from gps.models.gaussian_process_learner import GaussianProcessLearner
 
-    given = config.model_dump(exclude={"name", "angles", "quaternions"})
+    given = config.model_dump(include=set(GaussianProcessModelConfig.model_fields) - set(_SHARED))
     return GaussianProcessLearner(
         dx=len(modelled.state_entries), transforms=find_transforms(config, modelled, key), **given
     )
+
+
+def _make_physics(config: PhysicsModelConfig, modelled: Modelled, key: str) -> ModelLearner:
+    from gps.models.physics.fitting import FitSettings
+    from gps.models.physics.learner import PhysicsLearner
+
+    simulator = _make_simulator(modelled, config.parameters, config.delay, f"{key}.parameters")
+    settings = FitSettings(config.window, config.max_windows, config.evaluations)
+    learner: ModelLearner = PhysicsLearner.of(simulator, settings)
+    if config.residual == "gp":
+        from gps.models.gaussian_process_learner import GaussianProcessLearner
+        from gps.models.residual import ResidualLearner
+
+        return ResidualLearner(learner, GaussianProcessLearner(dx=len(modelled.state_entries)))
+    return learner
+
+
+def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], delay: float, key: str) -> Any:
+    from gps.environments.mujoco.simulator import MujocoSimulator
+
+    if modelled.environment is None:
+        raise ConfigError(f"{key}: a physics model needs the experiment's simulator, and these data have none")
+    try:
+        return MujocoSimulator(modelled.environment, parameters, delay=delay)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
+def _attach(learner: Any, modelled: Modelled, key: str) -> Any:
+    """The learner with a simulator, if it needs one."""
+    if type(learner).__name__ != "PhysicsLearner":
+        return learner
+    table: dict[str, Any] = {}
+    for parameter in learner.parameters:
+        field, _, name = parameter.name.partition(":")
+        bounds = {"bounds": [parameter.low, parameter.high], "start": parameter.start}
+        if name:
+            table.setdefault(field, {})[name] = bounds
+        else:
+            table[field] = bounds
+    return learner.attach(_make_simulator(modelled, table, 0.0, key))
 
 
 _MAKERS: Mapping[type, Callable[[Any, Modelled, str], ModelLearner]] = {
@@ -186,4 +232,5 @@ _MAKERS: Mapping[type, Callable[[Any, Modelled, str], ModelLearner]] = {
     MixtureModelConfig: _make_mixture,
     NeuralModelConfig: _make_neural,
     GaussianProcessModelConfig: _make_gaussian_process,
+    PhysicsModelConfig: _make_physics,
 }

@@ -1,18 +1,31 @@
 """Build the prior of the local dynamics from `[algorithm.dynamics]`."""
 
+from pathlib import Path
+
 from gps.builders.checks import call_factory
-from gps.config.dynamics import DynamicsConfig, MixturePriorConfig, PluginPriorConfig
+from gps.builders.models import Modelled, make_model
+from gps.config.dynamics import DynamicsConfig, MixturePriorConfig, ModelPriorKeys, PluginPriorConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
+from gps.environments.contract import BatchEnvironment
 from gps.extensions import plugins
+from gps.models.prior import ModelPrior
 from gps.problem import Problem
 
+_KEY = "algorithm.dynamics.prior"
 
-def make_prior(dynamics: DynamicsConfig, problem: Problem) -> DynamicsPrior | None:
+
+def make_prior(
+    dynamics: DynamicsConfig, problem: Problem, directory: Path, environment: BatchEnvironment | None = None
+) -> DynamicsPrior | None:
     """The prior as configured; None fits by least squares.
 
+    Args:
+        directory: of the experiment, to which paths are relative.
+        environment: the simulator of a physics model.
+
     Raises:
-        ConfigError: if the prior of another package cannot be built.
+        ConfigError: if the prior's model, or the prior of another package, cannot be built.
     """
     match dynamics.prior:
         case _ if dynamics.fit == "least_squares":
@@ -20,6 +33,9 @@ def make_prior(dynamics: DynamicsConfig, problem: Problem) -> DynamicsPrior | No
         case MixturePriorConfig():
             return MixturePrior(**dynamics.prior.model_dump(exclude={"name"}))
         case PluginPriorConfig(plugin=name, options=options):
-            factory = plugins.load("gps.dynamics", name, "algorithm.dynamics.prior.name")
-            return call_factory(factory, f"algorithm.dynamics.prior: {name}", problem, **options)
+            factory = plugins.load("gps.dynamics", name, f"{_KEY}.name")
+            return call_factory(factory, f"{_KEY}: {name}", problem, **options)
+        case ModelPriorKeys(strength=strength, degrees=degrees):
+            learner = make_model(dynamics.prior, Modelled.of(problem, environment), directory, _KEY)
+            return ModelPrior(learner, strength=strength, degrees=degrees)
     return None

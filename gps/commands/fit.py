@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gps.commands._common import OK, integer, parse_float
+
+if TYPE_CHECKING:
+    from gps.environments.contract import BatchEnvironment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help=about)
     about = "file for the model; use it by --set algorithm.model.path=MODEL"
     parser.add_argument("-o", "--output", type=_model_file, required=True, metavar="MODEL.npz", help=about)
-    about = "kind of model, such as linear, gmm, neural or gp; default: linear"
+    about = "kind of model, such as linear, gmm, neural or gp; default: neural"
     parser.add_argument("--model", metavar="KIND", help=about)
     about = "override a setting of the model; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="model.KEY=VALUE", help=about)
+    about = "experiment whose simulator a physics model fits; default: that of a run given as DATA"
+    parser.add_argument("--experiment", metavar="DIR", help=about)
     about = "seed of the fit and of the choice of the episodes that are held out; default: 0"
     parser.add_argument("--seed", type=integer(minimum=0), default=0, metavar="N", help=about)
     about = "number of steps ahead that the model is judged for; default: 20"
@@ -36,12 +44,38 @@ def main(args: argparse.Namespace) -> int:
     raw = {} if args.model is None else {"model": {"name": args.model}}
     config = validate(FitConfig, raw, "gps fit", args.set).model
     recording = read_recording(args.data)
-    report = fit_model(config, recording, Path(), args.seed, args.horizon, args.held_out)
+    with _open_environment(args, config.name) as environment:
+        report = fit_model(config, recording, Path(), args.seed, args.horizon, args.held_out, environment)
     for line in describe_fit(Path(args.data).name or args.data, report):
         print(line)
     write_model(report, args.output)
     print(args.output)
     return OK
+
+
+@contextlib.contextmanager
+def _open_environment(args: argparse.Namespace, kind: str) -> Iterator[BatchEnvironment | None]:
+    """The environment of `--experiment`, or of the run that is the data where the model may need it."""
+    from gps.builders import make_environment
+    from gps.config import load
+    from gps.runs import load_run
+
+    if args.experiment is not None:
+        directory = Path(args.experiment)
+        section = load(directory).environment
+        directory = directory if directory.is_dir() else directory.parent
+    elif kind in ("physics", "stored") and Path(args.data).is_dir():
+        run = load_run(args.data)
+        section, directory = run.config.environment, run.source
+    else:
+        yield None
+        return
+    environment = make_environment(section, directory, 1)
+    try:
+        environment.reset(options={"conditions": [dict(section.conditions[0])]})
+        yield environment
+    finally:
+        environment.close()
 
 
 def _model_file(text: str) -> Path:

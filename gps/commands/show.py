@@ -34,6 +34,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _show_run(run: Run, args: argparse.Namespace) -> None:
     from gps.inspect import tables
+    from gps.inspect.formatting import name_run
     from gps.players import EVALUATIONS, FINAL, UNSEEN, Player
 
     last = run.last_whole()
@@ -58,10 +59,13 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
         print(config.description)
     print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
     for line in tables.format_rows(rows):
-        print(line)
+        print(name_run(line, run.path))
     players = {row.iteration: Player(row.player) for row in rows}
     policies = [(k, players[k], policy) for k in sorted(players) if (policy := run.policy_record(k)) is not None]
     for line in tables.format_policies(policies):
+        print(line)
+    models = [(k, model) for k in sorted(players) if (model := run.model_record(k)) is not None]
+    for line in tables.format_models(models):
         print(line)
     for what, found in evaluations.items():
         for line in tables.describe_evaluation(what, found) if found else []:
@@ -72,6 +76,7 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
 
 
 def _show_iteration(run: Run, args: argparse.Namespace) -> None:
+    from gps.inspect.formatting import name_run
     from gps.inspect.iteration import describe_iteration, export_iteration
 
     iteration = run.iterations.resolve(args.iteration)
@@ -83,4 +88,5 @@ def _show_iteration(run: Run, args: argparse.Namespace) -> None:
     if args.json:
         print_json({"run": str(run.path), "iteration": iteration, "conditions": export_iteration(record, conditions)})
     else:
-        print(describe_iteration(record, conditions))
+        entries = () if run.interface is None else run.interface.state
+        print(name_run(describe_iteration(record, conditions, entries), run.path))

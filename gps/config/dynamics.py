@@ -4,6 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from gps.config.model import (
+    GaussianProcessModelConfig,
+    LinearModelConfig,
+    NeuralModelConfig,
+    PhysicsModelConfig,
+    StoredModelConfig,
+)
 from gps.config.section import Section, plugin_names, usual_name
 
 
@@ -46,6 +53,40 @@ class PluginPriorConfig(Section):
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the entry point")
 
 
+class ModelPriorKeys(Section):
+    """Keys of the priors that are global models, in addition to those of the model."""
+
+    strength: float | None = Field(
+        default=None,
+        gt=0,
+        description="trust in the model's prediction and slopes; 1: as it claims; default: by the samples' marginal "
+        "likelihood, in each iteration",
+    )
+    degrees: float | None = Field(
+        default=None, gt=0, description="trust in the model's noise, in samples; default: by marginal likelihood"
+    )
+
+
+class LinearPriorConfig(ModelPriorKeys, LinearModelConfig):
+    """A linear model of all states as the prior."""
+
+
+class NeuralPriorConfig(ModelPriorKeys, NeuralModelConfig):
+    """An ensemble of neural networks as the prior."""
+
+
+class GaussianProcessPriorConfig(ModelPriorKeys, GaussianProcessModelConfig):
+    """A Gaussian process as the prior."""
+
+
+class PhysicsPriorConfig(ModelPriorKeys, PhysicsModelConfig):
+    """The simulator with fitted parameters as the prior."""
+
+
+class StoredPriorConfig(ModelPriorKeys, StoredModelConfig):
+    """A model that `gps fit` has written as the prior."""
+
+
 class DynamicsConfig(Section):
     """`[algorithm.dynamics]`: how to fit the local dynamics."""
 
@@ -64,7 +105,17 @@ class DynamicsConfig(Section):
         "those of the posterior in both cases, with its term of the gap between samples and prior",
     )
     prior: Annotated[
-        Annotated[MixturePriorConfig | NoPriorConfig | PluginPriorConfig, Field(discriminator="name")],
+        Annotated[
+            MixturePriorConfig
+            | NoPriorConfig
+            | LinearPriorConfig
+            | NeuralPriorConfig
+            | GaussianProcessPriorConfig
+            | PhysicsPriorConfig
+            | StoredPriorConfig
+            | PluginPriorConfig,
+            Field(discriminator="name"),
+        ],
         plugin_names("gps.dynamics"),
         usual_name("gmm"),
         Field(description="prior of the dynamics at a time step"),

@@ -4,14 +4,11 @@ import itertools
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, model_validator
 
 from gps.config.explaining import UsualName
-from gps.config.section import RELATIVE, ListOf, Section, plugin_names, usual_name
+from gps.config.section import RELATIVE, ListOf, Section, plugin_names
 from gps.config.sizes import require_weights
-
-Bounds = Annotated[tuple[float, float], Strict(False)]
-"""The least and the greatest value."""
 
 
 class LearnedModelConfig(Section):
@@ -69,8 +66,14 @@ class NeuralModelConfig(LearnedModelConfig):
         default="gaussian",
         description='loss: "gaussian" learns the noise as a function of state and action, "squared" one noise for all',
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="learning rate of Adam at the start of a fit")
-    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay per step, relative to the learning rate")
+    linear: bool = Field(
+        default=True, description="true to learn only what a linear map of the inputs leaves, false to learn all"
+    )
+    learning_rate: float = Field(default=3e-3, gt=0, description="learning rate of Adam at the start of a fit")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay per step, relative to the learning rate")
+    shrinkage: float = Field(
+        default=300.0, ge=0, description="a further weight decay, times the number of transitions: it fades with data"
+    )
     batch: int = Field(default=256, ge=1, description="transitions per mini-batch")
     steps: int = Field(default=2000, ge=1, description="largest number of mini-batches of the first fit")
     warm_steps: int = Field(
@@ -95,7 +98,10 @@ class GaussianProcessModelConfig(LearnedModelConfig):
 
     name: Literal["gp"] = "gp"
     max_points: int = Field(
-        default=1000, ge=1, le=20_000, description="largest number of transitions; more are thinned evenly"
+        default=1000,
+        ge=1,
+        le=20_000,
+        description="largest number of points that the process is given; with more transitions, it is projected",
     )
     likelihood_points: int = Field(
         default=300, ge=2, le=5000, description="largest number of transitions that the hyperparameters are fitted to"
@@ -112,9 +118,12 @@ class PhysicsModelConfig(Section):
     """The simulator itself, with some of its parameters fitted to the data."""
 
     name: Literal["physics"] = "physics"
-    parameters: dict[str, Bounds] = Field(
-        default={}, description='the least and the greatest value of each, as "body_mass:cup" = [0.1, 10.0]'
+    parameters: dict[str, Any] = Field(
+        default={},
+        description="the least and the greatest value of each unknown one, as `body_mass = { cup = [0.1, 1.0] }`; also "
+        "`gravity` and `delay`, which are those of the whole system",
     )
+    delay: float = Field(default=0.0, ge=0, description="known delay of the commands in seconds")
     window: int = Field(
         default=5, ge=1, le=1000, description="steps that are simulated from a recorded state, and compared"
     )
@@ -123,13 +132,6 @@ class PhysicsModelConfig(Section):
     residual: Literal["none", "gp"] = Field(
         default="none", description='what is added to the simulator: "none", or "gp" learned from its errors'
     )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        for name, (low, high) in self.parameters.items():
-            if not low < high:
-                raise ValueError(f"{name!r}: expected the least value before the greatest, got [{low}, {high}]")
-        return self
 
 
 class StoredModelConfig(Section):
@@ -149,14 +151,16 @@ class PluginModelConfig(Section):
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the entry point's factory")
 
 
-USUAL = "linear"
+USUAL = "neural"
 
 
 def _usual_model(table: Any) -> Any:
-    """A path alone is a stored model."""
-    if isinstance(table, dict) and "path" in table and "name" not in table:
-        return {"name": "stored", **table}
-    return usual_name(USUAL).func(table)
+    """Give a table without a name the usual one; a path alone is a stored model."""
+    if isinstance(table, str):
+        return {"name": table}
+    if not isinstance(table, dict):
+        return table
+    return {"name": "stored" if "path" in table else USUAL, **table}
 
 
 ModelConfig = Annotated[

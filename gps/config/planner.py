@@ -51,6 +51,7 @@ class ShootingPlannerConfig(SequencePlannerConfig):
 class GaussianPlannerConfig(SequencePlannerConfig):
     """Keys of the planners that move a Gaussian to the best sequences."""
 
+    samples: Count = Field(default=100, description="sequences in the first round")
     elites: Count = Field(default=10, description="number of best sequences that the Gaussian moves to")
     rounds: Count = Field(default=3, description="rounds of a search: draw, evaluate, move")
     momentum: Share = Field(default=0.1, description="share of the old Gaussian in the new one")
@@ -62,7 +63,7 @@ class GaussianPlannerConfig(SequencePlannerConfig):
 
     @model_validator(mode="after")
     def _fewer_elites(self) -> Self:
-        if self.elites > getattr(self, "samples", self.elites):
+        if self.elites > self.samples:
             raise ValueError(f"elites = {self.elites} are more than the samples")
         return self
 
@@ -81,7 +82,6 @@ class ICEMPlannerConfig(GaussianPlannerConfig):
     """The improved cross-entropy method: coloured noise, kept elites, few samples."""
 
     name: Literal["icem"] = "icem"
-    samples: Count = Field(default=100, description="sequences in the first round")
     kept: Count = Field(default=3, description="best sequences that take part in the next round, and in the next step")
     decay: float = Field(default=1.25, ge=1, description="factor by which the samples become fewer in each round")
     beta: float = Field(default=2.0, ge=0, le=10, description="exponent of the noise's spectrum; 0: white noise")

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 
-from gps.dynamics.prior import NormalInverseWishart, Transitions
+from gps.dynamics.prior import DynamicsPrior, NormalInverseWishart, Transitions
 from gps.dynamics.units import positive_deviation
 from gps.records import MixtureRecord, ModelRecord
 
@@ -65,7 +65,7 @@ def mix_moments(
 
 
 @dataclasses.dataclass(frozen=True)
-class MixturePrior:
+class MixturePrior(DynamicsPrior):
     """A prior from a Gaussian mixture: its settings, and the content learned from the transitions seen so far.
 
     Args:

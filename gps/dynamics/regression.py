@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from gps.backend import Array, jax, jnp
-from gps.dynamics.prior import NormalInverseWishart, Transitions
+from gps.dynamics.belief import NormalInverseWishart, Transitions
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.linalg import psd_solve, symmetrize
 from gps.linear_gaussian.types import LinearDynamics
@@ -75,12 +75,19 @@ def _fit(first, present, transitions, prior, floor, center) -> LinearDynamics:
     covariance = covariance.at[..., jnp.arange(dz), jnp.arange(dz)].add(floor[:dz])
     matrix, offset, noise = condition(mean, covariance, dz)
 
+    return LinearDynamics(matrix, offset, noise, *fit_first_state(first, present, floor[:dx]))
+
+
+def fit_first_state(
+    first: Float[Array, "M N dx"], present: Bool[Array, "M N"], floor: Float[Array, "dx"]
+) -> tuple[Float[Array, "M dx"], Float[Array, "M dx dx"]]:
+    """Return the mean and covariance of the first states, with a floor added to the variances."""
     weight = present[..., None].astype(float)
     count = jnp.maximum(jnp.sum(weight, axis=1), 1.0)
-    initial_mean = jnp.sum(weight * first, axis=1) / count
-    deviation = weight * (first - initial_mean[:, None])
-    initial_covariance = jnp.einsum("mni,mnj->mij", deviation, deviation) / count[..., None]
-    return LinearDynamics(matrix, offset, noise, initial_mean, initial_covariance + jnp.diag(floor[:dx]))
+    mean = jnp.sum(weight * first, axis=1) / count
+    deviation = weight * (first - mean[:, None])
+    covariance = jnp.einsum("mni,mnj->mij", deviation, deviation) / count[..., None]
+    return mean, covariance + jnp.diag(floor)
 
 
 def joint_gaussian(

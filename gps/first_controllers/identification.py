@@ -1,9 +1,9 @@
 """From a probe to a linear model of the system around its starts."""
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from gps.first_controllers.pooled import PooledModel, fit_pooled_model, fit_separate_models, predict
+from gps.first_controllers.pooled import Deviations, PooledModel, fit_pooled_model, fit_separate_models, predict
 from gps.first_controllers.probe import Probe
 from gps.linear_gaussian.mechanics import Mechanics
 
@@ -50,25 +50,21 @@ def identify_model(
     known = np.isfinite(target[entries])
     far = np.abs(x[:, known] / target[entries][known]).max(axis=1, initial=0.0)
     weight = 1.0 / (1.0 + far**2) ** 2
-    data = x, probe.actions / half, after, probe.condition
+    everything = Deviations(x, probe.actions / half, after, probe.condition, weight)
 
-    def fit(seen: Bool[np.ndarray, "n"], full: bool) -> PooledModel:
-        states, actions, next_states, condition = (part[seen] for part in data)
-        if full:
-            return fit_pooled_model(states, actions, next_states, condition, prior, weight[seen])
-        return fit_separate_models(states, actions, next_states, condition, prior, weight[seen], groups)
+    def fit(seen: Deviations, full: bool) -> PooledModel:
+        return fit_pooled_model(seen, prior) if full else fit_separate_models(seen, prior, groups)
 
     def find_error(full: bool) -> float:
         """The median over episodes of the largest error, in targets, of a model that has not seen the episode."""
         errors = []
         for number in range(1, probe.episodes):
             now = probe.episode == number
-            predicted = predict(fit(~now, full), *(part[now] for part in (data[0], data[1], data[3])))
+            predicted = predict(fit(everything.select(~now), full), everything.select(now))
             error = np.abs(predicted - after[now])[:, known] / target[entries][known]
             errors.append(np.nan_to_num(error, nan=np.inf).max(initial=0.0))
         return float(np.median(errors))
 
-    everything = np.ones(len(x), bool)
     model = fit(everything, True)
     drift = np.max(probe.drift[entries][known] / target[entries][known], initial=0.0)
     grows = find_growth(model.A) ** length > UNSTABLE

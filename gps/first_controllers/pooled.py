@@ -11,7 +11,7 @@ posterior of each row is N(mean, σ² S).
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 STRENGTHS = np.logspace(-10, 2, 25)
 """The values of λ that are compared."""
@@ -27,21 +27,31 @@ class PooledModel(NamedTuple):
     strength: float  # λ, samples
 
 
-def fit_pooled_model(
-    states: Float[np.ndarray, "n dx"],
-    actions: Float[np.ndarray, "n du"],
-    after: Float[np.ndarray, "n dx"],
-    condition: Int[np.ndarray, "n"],
-    prior: Float[np.ndarray, "dx dx"],
-    weight: Float[np.ndarray, "n"],
-) -> PooledModel:
-    """Fit the model to n transitions from `states` to `after`.
+class Deviations(NamedTuple):
+    """n transitions from `states` to `after`, in deviations from the starts and from the actions that hold them."""
+
+    states: Float[np.ndarray, "n dx"]
+    actions: Float[np.ndarray, "n du"]
+    after: Float[np.ndarray, "n dx"]
+    condition: Int[np.ndarray, "n"]  # m, the start that a transition belongs to; each has its own c
+    weight: Float[np.ndarray, "n"]  # in (0, 1]; lower where the system is less linear
+
+    def select(self, chosen: Bool[np.ndarray, "n"]) -> "Deviations":
+        """Some of the transitions."""
+        return Deviations(*(part[chosen] for part in self))
+
+    def restrict(self, entries: Int[np.ndarray, "k"]) -> "Deviations":
+        """Some entries of the state."""
+        return self._replace(states=self.states[:, entries], after=self.after[:, entries])
+
+
+def fit_pooled_model(transitions: Deviations, prior: Float[np.ndarray, "dx dx"]) -> PooledModel:
+    """Fit the model to transitions.
 
     Args:
-        condition: m, the start that a transition belongs to; each has its own c.
         prior: A₀; the prior means of B and c are zero.
-        weight: of each transition, in (0, 1]; lower where the system is less linear.
     """
+    states, actions, after, condition, weight = transitions
     dx, du = states.shape[1], actions.shape[1]
     root = np.sqrt(weight)[:, None]
     residual = root * (after - states @ prior.T)
@@ -72,13 +82,7 @@ def fit_pooled_model(
 
 
 def fit_separate_models(
-    states: Float[np.ndarray, "n dx"],
-    actions: Float[np.ndarray, "n du"],
-    after: Float[np.ndarray, "n dx"],
-    condition: Int[np.ndarray, "n"],
-    prior: Float[np.ndarray, "dx dx"],
-    weight: Float[np.ndarray, "n"],
-    groups: list[np.ndarray],
+    transitions: Deviations, prior: Float[np.ndarray, "dx dx"], groups: list[np.ndarray]
 ) -> PooledModel:
     """The same model where the entries of the state depend only on those of their own group, and on all actions.
 
@@ -86,16 +90,15 @@ def fit_separate_models(
     holds itself.
 
     Args:
+        prior: A₀, as in `fit_pooled_model`.
         groups: the entries of each group.
     """
-    dx, du = states.shape[1], actions.shape[1]
+    dx, du = transitions.states.shape[1], transitions.actions.shape[1]
     A, B, covariance = np.zeros((dx, dx)), np.zeros((dx, du)), np.zeros((dx, dx + du, dx + du))
-    c = np.zeros((condition.max() + 1, dx))
+    c = np.zeros((transitions.condition.max() + 1, dx))
     strengths = []
     for group in groups:
-        one = fit_pooled_model(
-            states[:, group], actions, after[:, group], condition, prior[np.ix_(group, group)], weight
-        )
+        one = fit_pooled_model(transitions.restrict(group), prior[np.ix_(group, group)])
         one = one._replace(A=one.A / max(1.0, np.abs(np.linalg.eigvals(one.A)).max()))
         both = np.r_[group, dx : dx + du]
         A[np.ix_(group, group)], B[group], c[:, group] = one.A, one.B, one.c
@@ -104,16 +107,11 @@ def fit_separate_models(
     return PooledModel(A, B, c, covariance, float(np.median(strengths)))
 
 
-def predict(
-    model: PooledModel,
-    states: Float[np.ndarray, "n dx"],
-    actions: Float[np.ndarray, "n du"],
-    condition: Int[np.ndarray, "n"],
-) -> Float[np.ndarray, "n dx"]:
+def predict(model: PooledModel, episode: Deviations) -> Float[np.ndarray, "n dx"]:
     """The states after each step of one episode, predicted from its first state and its actions alone."""
-    x, predicted = states[0], []
+    x, predicted = episode.states[0], []
     with np.errstate(over="ignore", invalid="ignore"):
-        for u, m in zip(actions, condition, strict=True):
+        for u, m in zip(episode.actions, episode.condition, strict=True):
             x = model.A @ x + model.B @ u + (model.c[m] if m < len(model.c) else 0.0)
             predicted.append(x)
     return np.array(predicted)

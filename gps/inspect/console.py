@@ -90,7 +90,15 @@ class Progress(Callback):
         self._say(text)
 
     def on_iteration(self, record: IterationRecord) -> None:
-        from gps.inspect.tables import describe_policy, describe_trouble, format_header, format_row, has_updates
+        from gps.inspect.formatting import name_run
+        from gps.inspect.tables import (
+            describe_model,
+            describe_policy,
+            describe_trouble,
+            format_header,
+            format_row,
+            has_updates,
+        )
         from gps.metrics import make_rows
 
         rows = make_rows(record)
@@ -101,8 +109,8 @@ class Progress(Callback):
         for row in rows:
             self._print(format_row(row, updates=self._updates))
             if (trouble := describe_trouble(row)) is not None:
-                self._print(trouble, style="yellow")
-        for text in describe_policy(record.policy):
+                self._print(name_run(trouble, None if self.run is None else self.run.path), style="yellow")
+        for text in [*describe_model(record.model), *describe_policy(record.policy)]:
             self._print(text)
         if record.iteration == 0 and self.run is not None and self.run.first is not None:
             from gps.inspect.first import describe_first_samples

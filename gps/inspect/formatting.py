@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from gps.inspect.statistics import Estimate
+
+
+def name_run(text: str, run: Path | None) -> str:
+    """The text with the path of the run in its commands, where it is known."""
+    return text if run is None else text.replace("`gps resume RUN", f"`gps resume {shlex.quote(str(run))}")
 
 
 def format_number(value: float | None) -> str:

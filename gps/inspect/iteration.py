@@ -5,25 +5,36 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gps.inspect.formatting import format_number, format_span, sparkline
+from gps.inspect.model_report import judge_coverage
 from gps.metrics import Row, make_rows
 from gps.players import Player
 from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord
 from gps.status import Status
 
+if TYPE_CHECKING:
+    from gps.environments.contract import Entry
 
-def describe_iteration(record: IterationRecord, conditions: Sequence[int]) -> str:
-    """An iteration in words and numbers: the conditions, then each side that the algorithm has."""
+_MOST_NAMED = 12
+"""With more entries of the state their errors are not listed one by one."""
+
+
+def describe_iteration(record: IterationRecord, conditions: Sequence[int], entries: Sequence[Entry] = ()) -> str:
+    """An iteration in words and numbers: the conditions, then each side that the algorithm has.
+
+    Args:
+        entries: the name and unit of each entry of the state; empty where they are unknown.
+    """
     rows = make_rows(record)
     parts = [_describe_condition(record, rows[m], m) for m in conditions]
-    if record.model is not None and (text := _describe_model(record.model)):
+    if record.model is not None and (text := _describe_model(record.model, entries)):
         parts.append(text)
     if record.planner is not None:
-        parts.append(_describe_planner(record.planner, conditions))
+        parts.append(_describe_planner(record.planner, record.seconds.plan, conditions))
     if record.policy is not None:
         parts.append(_describe_policy(record.policy, record.player))
     return "\n\n".join(parts)
@@ -104,8 +115,13 @@ def _describe_policy(policy: PolicyRecord, player: Player) -> str:
     return "\n".join([*text, *([f"  trouble     {policy.message}"] if policy.message else [])])
 
 
-def _describe_model(model: ModelRecord) -> str:
+def _describe_model(model: ModelRecord, entries: Sequence[Entry]) -> str:
     text = []
+    if model.name:
+        status = model.status
+        text += [f"  status      {' '.join(dict.fromkeys([status.sentence, *filter(None, [model.message])]))}"]
+        text += [f"  remedy      {status.remedy}"] if status.remedy else []
+        text += [] if model.points is None else [f"  fitted to   {model.points:,} transitions"]
     if model.mixture is not None:
         text.append(
             f"  mixture     {len(model.mixture.weights)} clusters, weights {format_span(model.mixture.weights)}"
@@ -113,19 +129,45 @@ def _describe_model(model: ModelRecord) -> str:
     if model.held_out_loss is not None:
         text.append(f"  loss        {sparkline(model.held_out_loss)}  at each check")
     if model.one_step_error is not None:
-        text.append(f"  one step    error {format_span(model.one_step_error)}, in units of the state")
+        text.append(f"  one step    error {_format_errors(model.one_step_error, entries)}")
     if model.horizon_error is not None:
-        text.append(f"  {len(model.horizon_error):<3} steps   error {format_span(model.horizon_error[-1])}")
-    return "\n".join(["the global model:", *text]) if text else ""
+        text.append(f"  {len(model.horizon_error):<3} steps   error {_format_errors(model.horizon_error[-1], entries)}")
+    if model.coverage is not None and np.isfinite(model.coverage).all():
+        one, two = (f"{100 * share:.0f} %" for share in model.coverage)
+        text.append(f"  coverage    {one} within 1σ, {two} within 2σ: {judge_coverage(model.coverage)}")
+    title = f"the global model, {model.name}:" if model.name else "the global model:"
+    return "\n".join([title, *text]) if text else ""
 
 
-def _describe_planner(planner: PlannerRecord, conditions: Sequence[int]) -> str:
+def _format_errors(errors: np.ndarray, entries: Sequence[Entry]) -> str:
+    """`angle 0.012 rad, speed 0.2 rad/s`; the span where the entries are many or have no names."""
+    if len(entries) != len(errors) or len(errors) > _MOST_NAMED:
+        return f"{format_span(errors)}, in units of the state"
+    return ", ".join(
+        f"{entry.name} {format_number(float(error))} {entry.unit}".rstrip()
+        for entry, error in zip(entries, errors, strict=True)
+    )
+
+
+def _describe_planner(planner: PlannerRecord, seconds: float, conditions: Sequence[int]) -> str:
     lines = [
         f"  condition {m:<2} cost {format_number(planner.predicted[m])} planned, "
         f"{format_number(planner.actual[m])} actual"
         for m in conditions
     ]
+    if np.isfinite(seconds):
+        lines.append(f"  plan        {format_number(1000 * seconds)} ms")
+    if planner.effective_samples is not None:
+        lines.append(f"  effective   {sparkline(_mean(planner.effective_samples))}  candidates that weigh")
+    if planner.fallbacks is not None and (count := int(np.sum(planner.fallbacks))):
+        lines.append(f"  trouble     {count} actions had no plan in time, or none that was finite")
     return "\n".join(["the planner:", *lines])
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """The mean over the first axis of what is finite; NaN where nothing is."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
 
 
 # -- numbers of one condition ----------------------------------------------------------------------------------------
@@ -169,6 +211,8 @@ def export_iteration(record: IterationRecord, conditions: Sequence[int]) -> list
             | {"sentence": record.statuses[m].sentence}
             | ({} if record.local is None else _export_local(record.local, m))
             | ({} if record.policy is None else {"policy": _export_policy(record.policy, record.player, m)})
+            | ({} if record.model is None or not record.model.name else {"model": _export_model(record.model)})
+            | ({} if record.planner is None else {"planner": _export_planner(record.planner, m)})
             for m in conditions
         ]
     )
@@ -203,6 +247,18 @@ def _export_policy(policy: PolicyRecord, player: Player, m: int) -> dict[str, An
         "kl_per_step": policy.kl[m],
         "linearised": None if policy.linearised is None else policy.linearised[m],
     }
+
+
+def _export_model(model: ModelRecord) -> dict[str, Any]:
+    """The global model's side, without the clusters of a mixture."""
+    shared = {field.name: getattr(model, field.name) for field in dataclasses.fields(model) if field.name != "mixture"}
+    return shared | {"status": model.status.name, "sentence": model.status.sentence}
+
+
+def _export_planner(planner: PlannerRecord, m: int) -> dict[str, Any]:
+    """The planner's side of one condition."""
+    sides = {field.name: getattr(planner, field.name) for field in dataclasses.fields(planner)}
+    return {name: None if side is None else side[m] for name, side in sides.items()}
 
 
 def to_plain(value: Any) -> Any:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gps.callbacks import Callback
 from gps.errors import GpsError, RunError
-from gps.inspect.report.detail import make_detail, read_ends
+from gps.inspect.report.detail import make_detail, read_earlier, read_ends
 from gps.inspect.report.forms import Piece
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.page import add_words, make_overview, render_page, to_json
@@ -97,7 +97,8 @@ class Watched:
                 while len(self._details) >= _KEPT_DETAILS:
                     del self._details[next(iter(self._details))]
                 following = self._read_record(k + 1) if len(key) > 2 else None
-                self._details[key] = to_json(make_detail(self._read_record(k), following))
+                record = self._read_record(k)
+                self._details[key] = to_json(make_detail(record, following, read_earlier(self.run, record)))
             return self._details[key]
 
     def ends(self) -> str:
@@ -118,7 +119,7 @@ class Watched:
             del self._stamps[same:], self._pieces[same:]
         for k in range(same, len(now)):
             record = self._read_record(k)
-            item = make_piece(record, self._read_record(k - 1) if k else None)
+            item = make_piece(record, self._read_record(k - 1) if k else None, self.run.path)
             self._pieces.append(add_words(item, self._pieces[-1] if k else None))
             self._stamps.append(now[k])
             self._first = record if k == 0 else self._first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ def describe_coverage(coverage: np.ndarray) -> list[str]:
     return [text, f"68 % and 95 % would be right: {judge_coverage(coverage)}."]
 
 
-def judge_coverage(coverage: np.ndarray) -> str:
+def judge_coverage(coverage: Sequence[float] | np.ndarray) -> str:
     """A verdict on the coverage within 1σ and 2σ."""
     if coverage[1] < 0.75:
         return "the model is far too sure of itself"
@@ -84,7 +85,7 @@ def _describe_learning(report: ModelReport) -> str:
     return (
         f"{record.name or 'model'}: fitted to{points} {_count(len(report.learned), 'episode')} in "
         f"{report.seconds:.2f} s. {ended}"
-    )
+    ).rstrip()
 
 
 def _describe_one_step(report: ModelReport) -> list[str]:

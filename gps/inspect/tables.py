@@ -12,7 +12,7 @@ import numpy as np
 from gps.inspect.formatting import align_columns, format_number, format_span
 from gps.metrics import EvaluationRow, Row, count_solved
 from gps.players import FINAL, UNSEEN, Player
-from gps.records import PolicyRecord
+from gps.records import ModelRecord, PolicyRecord
 from gps.status import Status
 
 # -- iterations ------------------------------------------------------------------------------------------------------
@@ -122,6 +122,52 @@ def format_policies(policies: Sequence[tuple[int, Player, PolicyRecord]]) -> lis
             policy.message,
         ))  # fmt: skip
     return ["global policy:", *align_columns(table)]
+
+
+# -- the global model ------------------------------------------------------------------------------------------------
+
+
+def describe_model(model: ModelRecord | None) -> list[str]:
+    """The fit of the global model in one iteration, below the lines of its conditions; empty for a mere prior."""
+    if model is None or not model.name:
+        return []
+    known = [model.name]
+    if model.points is not None:
+        known.append(f"{model.points:,} transitions")
+    if model.one_step_error is not None:
+        known.append(f"one-step error {format_span(model.one_step_error)}")
+    if model.coverage is not None:
+        known.append(f"{_format_coverage(model)} within 1σ and 2σ")
+    text = [f"{'':10}model: {'; '.join([*known, model.status.label])}"]
+    trouble = model.message or ("" if model.status.ok else model.status.sentence)
+    return [*text, *([f"{'':10}model: {trouble}"] if trouble and not model.status.ok else [])]
+
+
+def format_models(models: Sequence[tuple[int, ModelRecord]]) -> list[str]:
+    """The global model in the course of a run: the iteration and the record of each fit."""
+    named = [(iteration, model) for iteration, model in models if model.name]
+    if not named:
+        return []
+    table = [("iter", "transitions", "loss before → after", "one-step error", "within 1σ, 2σ", "status", "")]
+    for iteration, model in named:
+        losses = np.asarray([] if model.held_out_loss is None else model.held_out_loss)
+        losses = losses[np.isfinite(losses)]
+        table.append((
+            f"{iteration:>4}",
+            "-" if model.points is None else f"{model.points:,}",
+            f"{format_number(losses[0]):>7} → {format_number(losses.min())}" if losses.size else "-",
+            "-" if model.one_step_error is None else format_span(model.one_step_error),
+            _format_coverage(model),
+            model.status.label,
+            model.message,
+        ))  # fmt: skip
+    return [f"global model, {named[-1][1].name}:", *align_columns(table)]
+
+
+def _format_coverage(model: ModelRecord) -> str:
+    if model.coverage is None or not np.isfinite(model.coverage).all():
+        return "-"
+    return " and ".join(f"{100 * share:.0f} %" for share in model.coverage)
 
 
 # -- evaluations -----------------------------------------------------------------------------------------------------

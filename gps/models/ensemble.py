@@ -90,7 +90,7 @@ class NetworkEnsemble:
         """Return the slope of each member's mean; their spread is the doubt about the slope."""
         z = jnp.concatenate([x, u])
 
-        def predict_each(at):
+        def predict_each(at: Array) -> Array:
             targets, _ = self.members.predict_each(self.encoding(at[: len(x)], at[len(x) :]))
             return jax.vmap(self.differences.decode, (None, 0))(at[: len(x)], targets)
 

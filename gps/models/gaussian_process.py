@@ -7,26 +7,18 @@ prior mean of the change is its mean in the data, or linear in the inputs. Given
     E f(ξ) = k(ξ, P) α,   var f(ξ) = s² − k(ξ, P) M k(P, ξ),   α = M y,   M = (k(P, P) + σ² I)⁻¹ = L⁻ᵀ L⁻¹
 
 (Rasmussen & Williams 2006, eq. 2.25 and 2.26). L⁻¹ and M are kept, so that a prediction is a product of matrices.
-Padded points have zeros in α, L⁻¹ and M: they change nothing.
+Padded points have zeros in α, L⁻¹ and M: they change nothing. `gps.models.conditioning` computes them; of many data it
+makes α, M and a root of M for few points, and all that is written here holds.
 """
 
-import dataclasses
-
-import numpy as np
 from jaxtyping import Float, PRNGKeyArray
-from scipy.linalg import solve_triangular
-from scipy.spatial.distance import cdist
 
 from gps.backend import Array, jax, jnp
 from gps.linear_gaussian.types import pytree
-from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding, encode_input
-from gps.models.marginal_likelihood import Hyperparameters, pad_rows, pad_size
+from gps.models.marginal_likelihood import Hyperparameters
 from gps.models.moment_matching import encode_moments, match_moments
 from gps.models.pathwise import PathwiseFunction, draw_functions
-
-_FIRST_JITTER = 1e-12
-"""The first jitter that is tried, in units of the signal's variance; it is raised tenfold until the factor exists."""
 
 
 @pytree
@@ -38,8 +30,10 @@ class GaussianProcess:
         slopes: B, of the prior mean; zero unless it is linear.
         points: P, normalised inputs.
         weights: α.
-        whiteners: L⁻¹.
+        whiteners: W = L⁻¹, or another root of M = Wᵀ W.
         precisions: M.
+        shares: of a process projected on few points: s of the noise Wᵀ (s ∘ e), e ~ N(0, I), in a draw of α; None for
+            an exact one.
     """
 
     encoding: Encoding
@@ -51,6 +45,7 @@ class GaussianProcess:
     weights: Float[Array, "dx n"]
     whiteners: Float[Array, "dx n n"]
     precisions: Float[Array, "dx n n"]
+    shares: Float[Array, "dx n"] | None = None
 
     def mean(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx"]:
         """Return the expected next state (JAX)."""
@@ -149,57 +144,3 @@ def correlate(
     """Return k(ξ, P) of each output (JAX)."""
     distance = (inputs - points) / hyperparameters.lengthscales[:, None]
     return hyperparameters.signal[:, None] ** 2 * jnp.exp(-0.5 * jnp.sum(distance**2, axis=-1))
-
-
-def condition(
-    data: Dataset,
-    encoding: Encoding,
-    differences: Differences,
-    hyperparameters: Hyperparameters,
-    slopes: Float[np.ndarray, "dx df"],
-    most: int,
-) -> tuple[GaussianProcess, float]:
-    """Return the process given all points of `data` (NumPy arrays), and the largest jitter of its outputs.
-
-    A kernel matrix that cannot be factored has its diagonal raised: the jitter, in units of the signal's variance,
-    counts as noise of the model.
-
-    Args:
-        most: the largest size to pad the points to.
-    """
-    inputs, targets = encoding.encode_all(data), differences.encode_all(data)
-    targets = targets - inputs @ slopes.T
-    n, size = len(inputs), pad_size(len(inputs), most)
-    dx = targets.shape[1]
-    weights, noise = np.zeros((dx, size)), np.array(hyperparameters.noise)
-    whiteners, precisions = np.zeros((dx, size, size)), np.zeros((dx, size, size))
-    largest = 0.0
-    for a in np.flatnonzero(differences.varies):
-        signal = hyperparameters.signal[a]
-        distance = cdist(*[inputs / hyperparameters.lengthscales[a]] * 2, "sqeuclidean")
-        factor, jitter = factorise(signal**2 * np.exp(-0.5 * distance), noise[a] ** 2, signal**2)
-        noise[a] = np.sqrt(noise[a] ** 2 + jitter * signal**2)
-        half = solve_triangular(factor, np.eye(n), lower=True)
-        whiteners[a, :n, :n], precisions[a, :n, :n] = half, half.T @ half
-        weights[a, :n] = half.T @ (half @ targets[:, a])
-        largest = max(largest, jitter)
-    deviations = data.inputs.std(axis=0)
-    h = dataclasses.replace(hyperparameters, noise=noise)
-    points = pad_rows(inputs, size)
-    return (
-        GaussianProcess(encoding, differences, deviations, h, slopes, points, weights, whiteners, precisions),
-        largest,
-    )
-
-
-def factorise(matrix: Float[np.ndarray, "n n"], noise: float, unit: float) -> tuple[Float[np.ndarray, "n n"], float]:
-    """Return the Cholesky factor of matrix + (noise + jitter · unit) I, and the smallest jitter that allows it (NumPy).
-
-    The jitter is 0, or a power of ten.
-    """
-    jitter = 0.0
-    while True:
-        try:
-            return np.linalg.cholesky(matrix + (noise + jitter * unit) * np.eye(len(matrix))), jitter
-        except np.linalg.LinAlgError:
-            jitter = 10.0 * jitter if jitter else _FIRST_JITTER

@@ -5,17 +5,20 @@ The hyperparameters of the last fit, in units of the state, are the first start 
 
 import dataclasses
 import functools
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Float
 
 from gps.backend import jax
 from gps.dynamics.prior import Transitions
+from gps.errors import ConfigError
+from gps.models.calibration import calibrate
+from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
-from gps.models.gaussian_process import GaussianProcess, condition
-from gps.models.marginal_likelihood import Fit, Hyperparameters, fit_hyperparameters
+from gps.models.gaussian_process import GaussianProcess
+from gps.models.marginal_likelihood import Hyperparameters, LikelihoodFit, fit_hyperparameters
 from gps.records import ModelRecord
 from gps.status import ModelStatus
 
@@ -38,12 +41,20 @@ class GaussianProcessLearner:
         dx: the size of the state.
         transforms: the entries of the state that are angles or quaternions.
         linear: the prior mean of the change is linear in the inputs (by least squares), rather than constant.
-        max_points: the process is given at most this many points.
+        max_points: of the process; with more data it is projected on so many (see `gps.models.conditioning`).
         likelihood_points: the hyperparameters are fitted to at most this many points, evenly spread.
         restarts: searches for the hyperparameters of each output: from those of the last fit or from a guess, then
             from draws around the guess.
         iterations: of each search.
-        noise_floor: the smallest noise, in deviations of the change: it bounds the signal-to-noise ratio.
+        noise_floor: the smallest noise, in deviations of the change: it bounds the signal-to-noise ratio, and so the
+            weights. A tenth of the default predicts noise-free data that are nearly linear ten times better, and other
+            data no better; its weights are ten times as large, which costs moments their last digits.
+        data: the transitions so far.
+        learned: the last good fit.
+        record: of the last fit.
+
+    Raises:
+        ConfigError: if a number is out of range.
     """
 
     dx: int
@@ -58,6 +69,15 @@ class GaussianProcessLearner:
     learned: Learned | None = None
     record: ModelRecord | None = None
 
+    def __post_init__(self) -> None:
+        counts = self.dx, self.max_points, self.restarts, self.iterations
+        if min(counts) < 1 or self.likelihood_points < _FEWEST or not self.noise_floor > 0:
+            raise ConfigError(
+                f"a Gaussian process needs dx, max_points, restarts and iterations of at least 1, at least {_FEWEST} "
+                f"likelihood_points and a positive noise_floor; got {self.dx}, {self.max_points}, {self.restarts}, "
+                f"{self.iterations}, {self.likelihood_points} and {self.noise_floor}"
+            )
+
     @functools.cached_property
     def model(self) -> GaussianProcess | None:
         """The process (NumPy arrays); None while the data are too few. It is computed when it is first asked for."""
@@ -70,17 +90,33 @@ class GaussianProcessLearner:
         """
         new = Dataset.of(transitions, self.dx)
         data = new if self.data is None else self.data.add(new)
-        return dataclasses.replace(self, data=data)._fit(data, seed)
+        learner = self._change(data=data)._fit(data, seed)
+        if self.model is None or not new.size or learner.record is None:
+            return learner
+        error, coverage = _judge(self.model, new)
+        if not np.isfinite(error).all():  # the new data are absurd, and the status of the fit says so
+            return learner
+        return learner._change(record=dataclasses.replace(learner.record, one_step_error=error, coverage=coverage))
 
     def make_record(self) -> ModelRecord | None:
-        """The summary of the last fit, or None before the first."""
+        """The summary of the last fit, or None before the first; errors are the last model's on the new data."""
         return self.record
+
+    def _change(self, **changes: Any) -> Self:
+        """Return the learner with other data or another record, and the same model: it is not computed again."""
+        learner = dataclasses.replace(self, **changes)
+        if "model" in self.__dict__:
+            learner.__dict__["model"] = self.__dict__["model"]
+        return learner
 
     def _fit(self, data: Dataset, seed: int) -> Self:
         """Return the learner with the model fitted to `data`, or with the last one and the reason."""
         if data.size < _FEWEST:
             return self._keep(ModelStatus.TOO_FEW_POINTS, f"there are {data.size} transitions, fewer than {_FEWEST}")
-        encoding, differences = Encoding.of(data, self.transforms), Differences.of(data, self.transforms)
+        with np.errstate(over="ignore", invalid="ignore"):  # the variance of entries near the largest float
+            encoding, differences = Encoding.of(data, self.transforms), Differences.of(data, self.transforms)
+        if not all(np.isfinite(array).all() for array in jax.tree.leaves((encoding, differences))):
+            return self._keep(ModelStatus.NOT_FINITE, "the variance of the data is not finite")
         if not differences.varies.any():
             return self._keep(ModelStatus.NO_VARIATION)
         slopes = _fit_slopes(encoding.encode_all(data), differences.encode_all(data), self.linear)
@@ -93,7 +129,7 @@ class GaussianProcessLearner:
         model, jitter = self._condition(learned)
         if not np.isfinite(model.weights).all():
             return self._keep(ModelStatus.NOT_FINITE)
-        learner = dataclasses.replace(self, learned=learned, record=_summarise(found, model, jitter))
+        learner = dataclasses.replace(self, learned=learned, record=_summarise(found, data.size, jitter))
         learner.__dict__["model"] = model  # fills the cached property
         return learner
 
@@ -104,7 +140,7 @@ class GaussianProcessLearner:
         differences: Differences,
         slopes: Float[np.ndarray, "dx df"],
         seed: int,
-    ) -> dict[int, Fit | None]:
+    ) -> dict[int, LikelihoodFit | None]:
         """Return the fit of each entry of the state whose change varies."""
         few = data.thin(self.likelihood_points)
         inputs = encoding.encode_all(few)
@@ -140,14 +176,23 @@ class GaussianProcessLearner:
         data = self.data.take(np.arange(learned.points))
         encoding, differences = Encoding.of(data, self.transforms), Differences.of(data, self.transforms)
         slopes = _fit_slopes(encoding.encode_all(data), differences.encode_all(data), self.linear)
-        few = data.thin(self.max_points)
-        process, jitter = condition(few, encoding, differences, learned.hyperparameters, slopes, self.max_points)
-        return dataclasses.replace(process, deviations=data.inputs.std(axis=0)), jitter
+        return condition_process(data, encoding, differences, learned.hyperparameters, slopes, self.max_points)
 
     def _keep(self, status: ModelStatus, message: str = "") -> Self:
         """Return the learner with the last model, and the reason why there is no new one."""
         points = None if self.learned is None else self.learned.points
-        return dataclasses.replace(self, record=ModelRecord(name=_NAME, points=points, status=status, message=message))
+        return self._change(record=ModelRecord(name=_NAME, points=points, status=status, message=message))
+
+
+def _judge(model: GaussianProcess, data: Dataset) -> tuple[Float[np.ndarray, "dx"], Float[np.ndarray, "2"]]:
+    """Return the one-step error of a model on new data, and its coverage."""
+    some = data.thin(1 << (data.size.bit_length() - 1))  # a power of two, so that few sizes are compiled
+    states = np.stack([some.states, some.successors], axis=1)[:, None]
+    actions = np.stack([some.actions, some.actions], axis=1)[:, None]
+    angles = model.encoding.transforms.angles
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = calibrate(model, states, actions, np.ones(states.shape[:3], bool), horizon=1, angles=angles)
+    return found.one_step_error, found.coverage
 
 
 def _fit_slopes(
@@ -171,7 +216,7 @@ def _scatter(guess: Hyperparameters, rng: np.random.Generator) -> Hyperparameter
     return Hyperparameters(lengthscales, guess.signal, np.exp(rng.uniform(np.log(0.01), np.log(0.5))))
 
 
-def _stack(fits: dict[int, Fit], dx: int, df: int) -> Hyperparameters:
+def _stack(fits: dict[int, LikelihoodFit], dx: int, df: int) -> Hyperparameters:
     """Return the hyperparameters of all outputs; those that never vary have signal and noise 1, which are not used."""
     lengthscales, signal, noise = np.ones((dx, df)), np.ones(dx), np.ones(dx)
     for a, fit in fits.items():
@@ -180,9 +225,8 @@ def _stack(fits: dict[int, Fit], dx: int, df: int) -> Hyperparameters:
     return Hyperparameters(lengthscales, signal, noise)
 
 
-def _summarise(fits: dict[int, Fit], model: GaussianProcess, jitter: float) -> ModelRecord:
+def _summarise(fits: dict[int, LikelihoodFit], points: int, jitter: float) -> ModelRecord:
     """Return the record of a fit that went well, or not quite."""
-    n = int(np.count_nonzero(np.any(model.whiteners != 0, axis=(0, 2))))
     loss = np.array([sum(fit.loss for fit in fits.values())])
     unfinished = [a for a, fit in fits.items() if not fit.converged]
     status, message = ModelStatus.OK, ""
@@ -193,4 +237,4 @@ def _summarise(fits: dict[int, Fit], model: GaussianProcess, jitter: float) -> M
         entries = ", ".join(map(str, unfinished))
         status = ModelStatus.NOT_CONVERGED
         message = f"the search for the hyperparameters of entries {entries} of the state spent its iterations"
-    return ModelRecord(training_loss=loss, name=_NAME, points=n, status=status, message=message)
+    return ModelRecord(training_loss=loss, name=_NAME, points=points, status=status, message=message)

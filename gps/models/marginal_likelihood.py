@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import tinygp
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Float
 from tinygp import kernels, transforms
 
@@ -63,7 +62,7 @@ class Hyperparameters:
         return self.signal**2 * transforms.Linear(1.0 / self.lengthscales, kernels.ExpSquared())
 
 
-class Fit(NamedTuple):
+class LikelihoodFit(NamedTuple):
     """The hyperparameters of one output, and how their search ended."""
 
     hyperparameters: Hyperparameters
@@ -103,7 +102,7 @@ def evaluate_likelihood(
     padding = 0.5 * np.log(2.0 * np.pi) * jnp.sum(1.0 - present)  # each padded target has the density of N(0; 0, 1)
     loss = -process.log_probability(targets) - padding
 
-    half = solve_triangular(process.solver.scale_tril, jnp.eye(len(inputs)), lower=True)
+    half = process.solver.solve_triangular(jnp.eye(len(inputs)))  # L⁻¹
     alpha = half.T @ (half @ targets)
     G = 0.5 * (half.T @ half - jnp.outer(alpha, alpha))
     A = G * K
@@ -120,7 +119,7 @@ def fit_hyperparameters(
     noise_floor: float,
     iterations: int,
     most: int,
-) -> Fit | None:
+) -> LikelihoodFit | None:
     """Return the best local optimum of the marginal likelihood of one output, by L-BFGS-B from each start.
 
     Args:
@@ -152,5 +151,5 @@ def fit_hyperparameters(
         found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         if found.fun < _FAILED and (best is None or found.fun < best.loss):
             hyperparameters = jax.tree.map(np.asarray, Hyperparameters.of_logarithms(found.x))
-            best = Fit(hyperparameters, float(found.fun), found.status != 1, int(found.nfev))
+            best = LikelihoodFit(hyperparameters, float(found.fun), found.status != 1, int(found.nfev))
     return best

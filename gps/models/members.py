@@ -1,6 +1,9 @@
 """The members of an ensemble: perceptrons that predict a Gaussian, and their training on a bootstrap of the data.
 
-A member maps inputs f to the mean μ(f) of normalised targets y, and to their log-variances s(f). It learns
+A member maps inputs f to the mean of normalised targets y: a linear map, fitted by least squares and shared by the
+members, plus a perceptron, which learns what remains. So a linear system costs nothing to learn, few data make a model
+that is close to linear, and far from the data it goes on linearly. With the rest, in units of its own deviation, as y,
+a member learns its mean μ(f) and its log-variances s(f) by
 
     ½ Σ_j (y_j − μ_j)²  +  ½ Σ_j [ e_j² exp(−s_j) + s_j ] + c Σ_j (high_j − low_j),   e = y − μ,
 
@@ -21,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 
 from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
+from gps.linear_gaussian.linalg import psd_solve
 from gps.linear_gaussian.types import pytree
 from gps.networks import MLP
 from gps.networks.fitting import AdamState, FitOptions, FittedParameters, Split, fit_members
@@ -34,6 +38,12 @@ _DRAWN_TOGETHER = 0.01
 
 _MOST_EXCESS = 20.0
 """Largest change of a log-variance by the errors on what was held out."""
+
+_RIDGE = 1.0
+"""Of the linear map, in samples."""
+
+_LEAST_UNIT = 1e-4
+"""Smallest deviation of what the linear map leaves that is learned, relative to the target's: float32 resolves 1e-7."""
 
 _LEAST_NOISE = 0.05
 """Least share of a member's squared error that is noise, however large the spread of the members."""
@@ -52,6 +62,7 @@ class EnsembleOptions(FitOptions):
     Args:
         hidden: sizes of the hidden layers.
         members: E; 1 for a single network.
+        linear: True to learn only what a linear map leaves.
         probabilistic: True to learn the variance as a function of the inputs.
         shrinkage: weight decay times the number of samples, added to `weight_decay`: a prior towards small weights,
             which counts less the more data there are.
@@ -65,9 +76,11 @@ class EnsembleOptions(FitOptions):
 
     hidden: tuple[int, ...] = (200, 200)
     members: int = 5
+    linear: bool = True
     probabilistic: bool = True
     shrinkage: float = 300.0
     bootstrap: bool = True
+    learning_rate: float = 3e-3
     steps: int = 2000
     warm_steps: int = 1000
     batch: int = 256
@@ -81,28 +94,45 @@ class EnsembleOptions(FitOptions):
             raise PolicyError("need shrinkage >= 0")
 
 
+DEFAULTS = EnsembleOptions()
+
+
 @pytree
 class GaussianNetwork:
-    """A perceptron whose output is the Gaussian of dy separate targets. With leading axes E it is a batch.
+    """The Gaussian of dy separate targets, `offset + f linear + unit network(f)`. With leading axes E it is a batch.
 
     Args:
         network: its outputs are the means and, if it is probabilistic, the log-variances before they are bounded.
         low, high: bounds of the log-variance; equal, and its value, if it is deterministic.
+        linear, offset: the linear map, the same in all members.
+        unit: of the network's targets.
     """
 
     network: MLP
     low: Float[Array, "*E dy"]
     high: Float[Array, "*E dy"]
+    linear: Float[Array, "*E df dy"]
+    offset: Float[Array, "*E dy"]
+    unit: Float[Array, "*E dy"]
 
     @classmethod
-    def create(cls, df: int, dy: int, options: EnsembleOptions, key: jax.Array) -> Self:
-        """Return `options.members` untrained networks, in float32."""
+    def create(cls, regression: "Regression", options: EnsembleOptions, key: jax.Array) -> Self:
+        """Return `options.members` untrained networks in float32 around the linear map that fits the data."""
+        f, y = regression.inputs, regression.targets
+        df, dy = f.shape[1], y.shape[1]
         sizes = (df, *options.hidden, 2 * dy if options.probabilistic else dy)
         keys = jax.random.split(key, options.members)
         networks = [MLP.create(sizes, one, "tanh", np.float32) for one in keys]
         low = np.full((options.members, dy), _LOW if options.probabilistic else 0.0, np.float32)
         high = np.full_like(low, _HIGH if options.probabilistic else 0.0)
-        return cls(jax.tree.map(lambda *arrays: np.stack(arrays), *networks), low, high)
+        linear = psd_solve(f.T @ f + _RIDGE * np.eye(df), f.T @ y) if options.linear else np.zeros((df, dy))
+
+        def repeat(array: Array) -> np.ndarray:
+            return np.repeat(_float32(array)[None], options.members, axis=0)
+
+        networks = jax.tree.map(lambda *arrays: np.stack(arrays), *networks)
+        unit = measure_unit(y - f @ np.asarray(linear), regression.varies)
+        return cls(networks, low, high, repeat(linear), repeat(np.zeros(dy)), repeat(unit))
 
     @property
     def is_probabilistic(self) -> bool:
@@ -110,17 +140,19 @@ class GaussianNetwork:
 
     def __call__(self, inputs: Float[Array, "df"]) -> tuple[Float[Array, "dy"], Float[Array, "dy"]]:
         """Return the means and the log-variances for one input of one network (JAX, float32)."""
-        h = self.network.compute_hidden(inputs)
-        return self.read_mean(h), self.read_log_variance(h)
+        f = inputs.astype(self.low.dtype)
+        h = self.network.compute_hidden(f)
+        mean = self.offset + f @ self.linear + self.unit * self.read_mean(h)
+        return mean, self.read_log_variance(h) + 2.0 * jnp.log(self.unit)
 
     def read_mean(self, h: Float[Array, "width"]) -> Float[Array, "dy"]:
-        """Return the means, given the last hidden layer."""
+        """Return the network's means, in its unit, given the last hidden layer."""
         W, b = self.network.output_layer
         dy = self.low.shape[-1]
         return h @ W[:, :dy] + b[:dy]
 
     def read_log_variance(self, h: Float[Array, "width"]) -> Float[Array, "dy"]:
-        """Return the log-variances, given the last hidden layer."""
+        """Return the log-variances, in its unit, given the last hidden layer."""
         if not self.is_probabilistic:
             return self.low
         W, b = self.network.output_layer
@@ -132,13 +164,26 @@ class GaussianNetwork:
         """Return the means and the log-variances of each network of a batch for one input (JAX, float32)."""
         return jax.vmap(lambda one: one(inputs))(self)
 
+    def subtract_linear(self, regression: "Regression") -> Float[np.ndarray, "n dy"]:
+        """Return the targets less the linear map (NumPy)."""
+        return regression.targets - self.offset[0] - regression.inputs @ np.asarray(self.linear[0], float)
+
     def scale_variance(self, excess: Float[np.ndarray, "E dy"]) -> Self:
         """Return the batch of networks whose log-variances are larger by `excess` (NumPy)."""
-        network, excess = self.network, np.float32(excess)
+        network, excess = self.network, _float32(excess)
         if self.is_probabilistic:
             W, b = network.output_layer
             network = network.with_output_layer(W, b + np.concatenate([np.zeros_like(excess), excess], axis=1))
-        return type(self)(network, self.low + excess, self.high + excess)
+        return dataclasses.replace(self, network=network, low=self.low + excess, high=self.high + excess)
+
+    def with_unit(self, unit: Float[np.ndarray, "dy"]) -> Self:
+        """Return the batch of networks that compute the same in another unit (NumPy)."""
+        W, b = self.network.output_layer
+        ratio = np.asarray(self.unit[0], float) / unit
+        both = np.concatenate([ratio, np.ones(b.shape[-1] - len(ratio))])
+        network = self.network.with_output_layer(_float32(W * both), _float32(b * both))
+        moved = dataclasses.replace(self, network=network, unit=np.repeat(_float32(unit)[None], len(b), axis=0))
+        return moved.scale_variance(np.broadcast_to(2.0 * np.log(ratio), self.low.shape))
 
     def rescale(
         self,
@@ -147,7 +192,7 @@ class GaussianNetwork:
         output_ratio: Float[np.ndarray, "dy"],
         output_shift: Float[np.ndarray, "dy"],
     ) -> Self:
-        """Return the batch of networks that compute the same in other units (NumPy).
+        """Return the batch of networks that compute the same from other inputs to other targets (NumPy).
 
         Args:
             input_ratio, input_shift: the old inputs are `input_ratio * f + input_shift`.
@@ -155,14 +200,19 @@ class GaussianNetwork:
         """
         W, b = (np.asarray(array, float) for array in self.network.input_layer)
         first = input_ratio[:, None] * W, b + input_shift @ W  # (E, df, width) and (E, width)
-        network = self.network.with_input_layer(*(array.astype(np.float32) for array in first))
-        W, b = (np.asarray(array, float) for array in network.output_layer)
-        ratio, shift = np.ones(b.shape[-1]), np.zeros(b.shape[-1])
-        ratio[: len(output_ratio)], shift[: len(output_shift)] = output_ratio, output_shift
-        last = W * ratio, b * ratio + shift
-        network = network.with_output_layer(*(array.astype(np.float32) for array in last))
-        excess = np.broadcast_to(2.0 * np.log(output_ratio), self.low.shape)
-        return type(self)(network, self.low, self.high).scale_variance(excess)
+        linear = np.asarray(self.linear, float)
+        return type(self)(
+            self.network.with_input_layer(*(array.astype(np.float32) for array in first)),
+            self.low,
+            self.high,
+            _float32(input_ratio[:, None] * linear * output_ratio),
+            _float32((self.offset + input_shift @ linear) * output_ratio + output_shift),
+            _float32(self.unit * output_ratio),
+        )
+
+
+def _float32(array: Array) -> np.ndarray:
+    return np.asarray(array, np.float32)
 
 
 class Regression(NamedTuple):
@@ -197,6 +247,9 @@ def train_members(
     """
     rng = np.random.default_rng(seed)
     n = len(regression.inputs)
+    rest = start.subtract_linear(regression)
+    unit = measure_unit(rest, regression.varies)
+    start = start.with_unit(unit)
     splits = split_members(regression.episodes, options, rng)
     batch = min(options.batch, max(16, 1 << (n // 4).bit_length() - 1))
     trained = _Trained(start.network, start.low - np.float32(_LOW), start.high - np.float32(_HIGH))
@@ -206,16 +259,23 @@ def train_members(
     ends = fit_members(
         _loss if start.is_probabilistic else _squared_error,
         AdamState(trained, zeros, zeros, counts, counts),
-        (np.float32(regression.inputs), np.float32(regression.targets)),
+        (_float32(regression.inputs), _float32(rest / unit)),
         splits,
         rng,
         dataclasses.replace(options, steps=steps, batch=batch, weight_decay=decay),
-        context=np.float32(regression.varies),
+        context=_float32(regression.varies),
         usual_loss=_usual_loss,
         check_loss=_squared_error,
     )
-    members = jax.tree.map(lambda *arrays: np.stack(arrays), *[_bound(end.best.parameters) for end in ends])
+    best = jax.tree.map(lambda *arrays: np.stack(arrays), *[end.best.parameters for end in ends])
+    low, high = best.low + np.float32(_LOW), best.high + np.float32(_HIGH)
+    members = dataclasses.replace(start, network=best.network, low=low, high=high)
     return _look_at_held_out(members, ends, regression, splits)
+
+
+def measure_unit(rest: Float[np.ndarray, "n dy"], varies: Bool[np.ndarray, "dy"]) -> Float[np.ndarray, "dy"]:
+    """Return the root mean square of what the linear map leaves of each target."""
+    return np.where(varies, np.maximum(np.sqrt((rest**2).mean(axis=0)), _LEAST_UNIT), 1.0)
 
 
 def split_members(episodes: Int[np.ndarray, "n"], options: EnsembleOptions, rng: np.random.Generator) -> list[Split]:
@@ -248,26 +308,29 @@ class _Trained(NamedTuple):
     high: Array
 
 
-def _bound(trained: _Trained) -> GaussianNetwork:
-    return GaussianNetwork(trained.network, trained.low + np.float32(_LOW), trained.high + np.float32(_HIGH))
+def _read(trained: _Trained, f: Array, varies: Array) -> tuple[Array, Array]:
+    """Return the means and the log-variances of the rest, these with the hidden layers held fixed."""
+    zero, one = jnp.zeros_like(varies), jnp.ones_like(varies)
+    low, high = trained.low + np.float32(_LOW), trained.high + np.float32(_HIGH)
+    member = GaussianNetwork(trained.network, low, high, jnp.zeros((f.shape[1], len(varies)), f.dtype), zero, one)
+    h = jax.vmap(trained.network.compute_hidden)(f)
+    return jax.vmap(member.read_mean)(h), jax.vmap(member.read_log_variance)(jax.lax.stop_gradient(h))
 
 
 def _loss(trained: _Trained, varies: Array, samples: tuple[Array, Array], weights: Array) -> Array:
     """The weighted sum of the module's objective."""
     f, y = samples
-    member = _bound(trained)
-    h = jax.vmap(trained.network.compute_hidden)(f)
-    e = y - jax.vmap(member.read_mean)(h)
-    s = jax.vmap(member.read_log_variance)(jax.lax.stop_gradient(h))
+    mean, s = _read(trained, f, varies)
+    e = y - mean
     each = 0.5 * (e**2 + jax.lax.stop_gradient(e) ** 2 * jnp.exp(-s) + s) @ varies
-    return jnp.sum(weights * each) + _DRAWN_TOGETHER * ((member.high - member.low) @ varies) * jnp.sum(weights)
+    distance = trained.high - trained.low + np.float32(_HIGH - _LOW)
+    return jnp.sum(weights * each) + _DRAWN_TOGETHER * (distance @ varies) * jnp.sum(weights)
 
 
 def _squared_error(trained: _Trained, varies: Array, samples: tuple[Array, Array], weights: Array) -> Array:
     f, y = samples
-    h = jax.vmap(trained.network.compute_hidden)(f)
-    e = y - jax.vmap(_bound(trained).read_mean)(h)
-    return jnp.sum(weights * (0.5 * e**2 @ varies))
+    mean, _ = _read(trained, f, varies)
+    return jnp.sum(weights * (0.5 * (y - mean) ** 2 @ varies))
 
 
 def _usual_loss(varies: Array, samples: tuple[Array, Array], weights: Array) -> Array:
@@ -292,7 +355,7 @@ def _look_at_held_out(
     excess, errors, sizes = [], [], []
     for member, split in enumerate(splits):
         held = np.resize(split.held, size)
-        mean, s = (np.asarray(array, float) for array in _predict(members, np.float32(regression.inputs[held])))
+        mean, s = (np.asarray(array, float) for array in _predict(members, _float32(regression.inputs[held])))
         square = np.where(regression.varies, regression.targets[held] - mean[member], 0.0) ** 2
         spread, own = mean.var(axis=0), np.exp(s[member])
         noise, whole = ((square - spread) / own).mean(axis=0), (square / own).mean(axis=0)
@@ -315,4 +378,5 @@ def _mean_of_running(losses: list[Float[np.ndarray, "_"]]) -> Float[np.ndarray, 
     """The mean at each check over the members that still trained."""
     most = max(map(len, losses))
     padded = np.array([np.pad(loss, (0, most - len(loss)), constant_values=np.nan) for loss in losses])
-    return np.nanmean(padded, axis=0)
+    running = np.isfinite(padded)
+    return np.where(running, padded, 0.0).sum(axis=0) / np.where(running.any(axis=0), running.sum(axis=0), np.nan)

@@ -9,7 +9,7 @@ What a model does not know has two parts: the noise of the system, and its own d
 function is one belief about the system, and each call of it adds the system's noise.
 """
 
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float, PRNGKeyArray
 from typing_extensions import TypeVar
@@ -87,3 +87,25 @@ class ModelLearner(Protocol[M]):
 
     def make_record(self) -> ModelRecord | None:
         """The summary of the last fit for the records and views, or None before the first."""
+
+
+@runtime_checkable
+class SimulatorLearner(Protocol):
+    """A learner whose simulator is not stored with it, as that of `gps.models.physics`."""
+
+    @property
+    def simulator(self) -> Any:
+        """The simulator; None in a learner that was read from a file, until it is attached."""
+
+    def attach(self, simulator: Any) -> Self:
+        """Return the learner with a simulator, after it was read from a file."""
+
+
+L = TypeVar("L", bound=ModelLearner)
+
+
+def restore_learner(stored: L, original: L) -> L:
+    """Return a learner that was read from a file, with the simulator of the original if it has one."""
+    if not isinstance(original, SimulatorLearner) or original.simulator is None:
+        return stored
+    return stored.attach(original.simulator)

@@ -120,8 +120,12 @@ def draw_functions(
         w = jax.random.normal(second, (dx, 2, frequencies)) * h.signal[:, None, None] / jnp.sqrt(frequencies)
         phase = jnp.einsum("nd,ad,dm->anm", process.points, 1.0 / h.lengthscales, omega)
         prior = jnp.einsum("anm,am->an", jnp.sin(phase), w[:, 0]) + jnp.einsum("anm,am->an", jnp.cos(phase), w[:, 1])
-        noisy = prior + h.noise[:, None] * jax.random.normal(third, (dx, n))
-        update = process.weights - jnp.einsum("aij,aj->ai", process.precisions, noisy)
+        noise = jax.random.normal(third, (dx, n))
+        if process.shares is None:
+            prior, moved = prior + h.noise[:, None] * noise, jnp.zeros((dx, n))
+        else:
+            moved = jnp.einsum("aji,aj->ai", process.whiteners, process.shares * noise)
+        update = process.weights - jnp.einsum("aij,aj->ai", process.precisions, prior) - moved
         return PathwiseFunction(
             process.encoding,
             process.differences,

@@ -50,7 +50,7 @@ def propagate(
     """
     first, step = _prepare(model, start, actions, key, particles, propagation, noise)
 
-    def go(x, at):
+    def go(x: Array, at: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         after = step(x, *at)
         return after, after
 
@@ -84,7 +84,7 @@ def accumulate_costs(
     price = jax.vmap(jax.vmap(cost, (0, 0, None)), (0, None, None))
     total = jnp.zeros(x.shape[:2])
 
-    def go(carry, at):
+    def go(carry: tuple[Array, Array], at: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], None]:
         (x, total), (t, u, _) = carry, at
         return (step(x, *at), total + price(x, u, begin + t)), None
 
@@ -112,14 +112,16 @@ def _prepare(
     """Return the particles at the start, and the function that takes them from a step to the next."""
     names = get_args(Propagation)
     if propagation not in names:
-        raise PolicyError(f"propagation {propagation!r}: expected one of {', '.join(names)}{nearest(propagation, names)}")
+        raise PolicyError(
+            f"propagation {propagation!r}: expected one of {', '.join(names)}{nearest(propagation, names)}"
+        )
     P, S = 1 if propagation == "mean" else particles, len(actions)
     first = jnp.broadcast_to(jnp.asarray(start, float), (P, S, len(start)))
     if propagation == "mean":
         return first, lambda x, t, u, key: jax.vmap(model.mean)(x[0], u)[None]
     functions = model.draw(jax.random.fold_in(key, 0), P)
 
-    def advance(x, t, u, key):
+    def advance(x: Array, t: Array, u: Array, key: Array) -> Array:
         shuffling, noises = jax.random.split(key)
         if propagation == "ts1":
             x = _shuffle(x, shuffling)

@@ -103,7 +103,7 @@ class ResidualLearner(Generic[B, R]):
     seen: Transitions | None = None
 
     @property
-    def model(self) -> ResidualModel | None:
+    def model(self) -> ResidualModel[GlobalModel, GlobalModel] | None:
         """The model; None while either part has none."""
         base, residual = self.base.model, None if self.residual is None else self.residual.model
         return None if base is None or residual is None else ResidualModel(base, residual)

@@ -17,6 +17,9 @@ from gps.models.features import NO_TRANSFORMS, Encoding, StateTransforms
 from gps.models.members import EnsembleOptions, GaussianNetwork, Regression, train_members
 from gps.status import ModelStatus
 
+DETERMINISTIC = EnsembleOptions(probabilistic=False, members=3)
+"""The options of a cost by default."""
+
 
 @pytree
 class LearnedCost:
@@ -47,7 +50,7 @@ class RewardLearner:
         status: how the last fit ended.
     """
 
-    options: EnsembleOptions = EnsembleOptions(probabilistic=False, members=3)
+    options: EnsembleOptions = DETERMINISTIC
     max_points: int = 100_000
     transforms: StateTransforms = NO_TRANSFORMS
     data: Dataset | None = None
@@ -66,7 +69,7 @@ class RewardLearner:
 
         Points that are not finite are left out, so a step after the end of an episode may hold NaN.
         """
-        N, T, dx = states.shape
+        N, T = rewards.shape
         x, u, r = (array.reshape(N * T, -1) for array in (states, actions, rewards))
         known = np.isfinite(np.concatenate([x, u, r], axis=1)).all(axis=1)
         new = Dataset(x[known], u[known], r[known], np.repeat(np.arange(N), T)[known])
@@ -84,9 +87,9 @@ class RewardLearner:
         return learner._fit(used, encoding, mean, scale, seed)
 
     def _fit(self, used: Dataset, encoding: Encoding, mean: float, scale: float, seed: int) -> Self:
-        start = GaussianNetwork.create(encoding.size, 1, self.options, jax.random.key(seed))
         targets = (used.successors - mean) / scale
         regression = Regression(encoding.encode_all(used), targets, np.array([True]), used.episodes)
+        start = GaussianNetwork.create(regression, self.options, jax.random.key(seed))
         fit = train_members(start, regression, self.options, seed, self.options.steps)
         if fit.status is ModelStatus.DIVERGED:
             return dataclasses.replace(self, status=fit.status)

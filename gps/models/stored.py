@@ -7,7 +7,7 @@ at a stored point what it predicted when it was written.
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +31,7 @@ KINDS: Mapping[str, str] = {
     "gmm": "gps.models.mixture:MixtureLearner",
     "neural": "gps.models.ensemble_learner:EnsembleLearner",
     "gp": "gps.models.gaussian_process_learner:GaussianProcessLearner",
+    "physics": "gps.models.physics.learner:PhysicsLearner",
 }
 """The kinds of model that can be stored, by their `name` in the configuration: the class of each learner."""
 
@@ -110,8 +111,11 @@ def save_model(path: str | Path, learner: ModelLearner, system: System, point: n
             write_npz(temporary, arrays | {"checksum": _sum(arrays)})
 
 
-def read_model(path: str | Path) -> StoredModel:
+def read_model(path: str | Path, attach: Callable[[Any], Any] = lambda learner: learner) -> StoredModel:
     """Read what `save_model` wrote.
+
+    Args:
+        attach: gives a learner what a file cannot hold, such as its simulator.
 
     Raises:
         StoredModelError: if it is missing, no model, altered, or of another version.
@@ -133,7 +137,7 @@ def read_model(path: str | Path) -> StoredModel:
         own = {key: array for key, array in arrays.items() if not key.startswith(f"{_PREFIX}.")}
         parts = {key.removeprefix(f"{_PREFIX}."): array for key, array in arrays.items() if key not in own}
         header = unflatten(_Header, own)
-        learner = unflatten(_find_class(path, header.kind), parts)
+        learner = attach(unflatten(_find_class(path, header.kind), parts))
     except (CorruptFile, ValueError, TypeError, AssertionError) as error:
         raise StoredModelError(f"{path}: not what gps wrote: {one_line(error)}") from None
     _check_data(path, parts, header.system)

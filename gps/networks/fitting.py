@@ -175,7 +175,8 @@ def fit_members(
     def minimise(members: slice) -> "_Progress":
         start, own_held, own_indices = jax.tree.map(lambda array: array[members], (starts, held, indices))
         return jax.tree.map(
-            np.asarray, _minimise_members(loss, check_loss, usual_loss, context, start, shared, own_held, own_indices, numbers)
+            np.asarray,
+            _minimise_members(loss, check_loss, usual_loss, context, start, shared, own_held, own_indices, numbers),
         )
 
     half = -(-len(splits) // 2)
@@ -250,9 +251,7 @@ def _stack_held(
     return padded.astype(np.int32), weights.astype(float)
 
 
-def _pad(
-    samples: tuple[Any, Float[np.ndarray, "n"]], size: int | None = None
-) -> tuple[Any, Float[np.ndarray, "size"]]:
+def _pad(samples: tuple[Any, Float[np.ndarray, "n"]], size: int | None = None) -> tuple[Any, Float[np.ndarray, "size"]]:
     """Pad samples and weights with zeros to a number, by default a rounded one."""
     n = len(samples[1])
     size = _round_up(n) if size is None else size

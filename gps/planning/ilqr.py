@@ -106,12 +106,13 @@ def improve_plans(
 def _improve_all(
     problem: PlanningProblem, cost: Cost, states: Array, t: Array, plans: Plan, rounds: Array, guesses: Array
 ) -> Plan:
-    return jax.vmap(partial(_improve_one, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
+    return jax.vmap(partial(improve_plan, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
 
 
-def _improve_one(
+def improve_plan(
     problem: PlanningProblem, cost: Cost, x: Array, t: Array, plan: Plan, rounds: Array, guesses: Array
 ) -> Plan:
+    """Improve the plan of one state: the JAX function that `improve_plans` maps over all states."""
     H, du = plan.actions.shape
     dx = x.shape[-1]
     times = t + jnp.arange(H)

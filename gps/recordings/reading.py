@@ -43,7 +43,9 @@ def read_rollouts(run: Run) -> Recording:
     place = str(run.path)
     if not len(run.iterations):
         raise RecordingError(f"{place}: no iteration has been written yet")
-    states, actions, masks = [], [], []
+    states: list[np.ndarray] = []
+    actions: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
     total = 0
     for k in range(len(run.iterations)):
         rollouts, _ = run.rollouts(k)

@@ -63,7 +63,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
     from gps.linear_gaussian.types import Controller
     from gps.policies.interface import Interface
     from gps.policies.neural import NeuralPolicy
-    from gps.records import EvaluationRecord, IterationRecord, PolicyRecord, Rollouts
+    from gps.records import EvaluationRecord, IterationRecord, ModelRecord, PolicyRecord, Rollouts
 
 _MAX_TEXT_BYTES = 64 << 20
 
@@ -129,36 +129,22 @@ class Run:
         Raises:
             RunError: if it cannot be written.
         """
-        from gps.config import replace_settings
-        from gps.storage.serialization import flatten, write_npz
-
         folder = (Path("runs") if out is None else Path(out)) / name / group
         now = datetime.now(UTC)
-        started = now.isoformat()
-        info: dict[str, Any] = {"format": FORMAT, "name": name, "started": started}
-        if state_layout is not None:
-            info["state"] = {part: [where.start, where.stop] for part, where in state_layout.items()}
         with report_write_errors(folder, RunError):
             folder.mkdir(parents=True, exist_ok=True)
             with new_folder(folder) as fresh:
                 found = find_source(source, config.environment.mjcf, files)
                 kept = write_source(fresh / SOURCE, found)
-                info["source"] = vars(kept)
-                config = replace_settings(config, seed=seed).anchor(source)
-                environment = config.environment.model_copy(update={"mjcf": found.mjcf})
-                config = config.model_copy(update={"environment": environment})
-                write(fresh / INFO, json.dumps(info, indent=2) + "\n")
-                write(fresh / "experiment.toml", config.to_toml())
+                _write_experiment(fresh, config, seed, source, found.mjcf)
+                write(fresh / INFO, _describe(name, now.isoformat(), state_layout, kept))
                 write(fresh / "command.txt", command + "\n")
                 write(fresh / VERSIONS, json.dumps(list_versions(), indent=2) + "\n")
-                if interface is not None:
-                    write(fresh / INTERFACE, interface.to_json() + "\n")
-                if first is not None:
-                    write_npz(fresh / FIRST, flatten(first))
+                _write_known(fresh, interface, first)
                 (fresh / ITERATIONS).mkdir()
                 write_sums(fresh)
                 path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
-        return cls(path, name, started, state_layout, kept)
+        return cls(path, name, now.isoformat(), state_layout, kept)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -304,6 +290,14 @@ class Run:
         self.iterations.require(iteration)
         with self.explain_damage():
             return files.read_side(self.folder(iteration), "policy")
+
+    def model_record(self, iteration: int) -> ModelRecord | None:
+        """The global model's side of one iteration, without the rest of its record; None if it has none."""
+        from gps.runs import iteration_files as files
+
+        self.iterations.require(iteration)
+        with self.explain_damage():
+            return files.read_side(self.folder(iteration), "model")
 
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
@@ -531,6 +525,37 @@ def unusable_policy(run: Run, iteration: int, why: str) -> RunError:
         f"{run.path}: the policy after iteration {iteration} cannot be used: {why}; "
         f"`gps resume {run.path} --from {iteration}` makes it anew"
     )
+
+
+def _describe(name: str, started: str, state_layout: Mapping[str, slice] | None, kept: Kept) -> str:
+    """The text of `run.json`."""
+    info: dict[str, Any] = {"format": FORMAT, "name": name, "started": started}
+    if state_layout is not None:
+        info["state"] = {part: [where.start, where.stop] for part, where in state_layout.items()}
+    return json.dumps(info | {"source": vars(kept)}, indent=2) + "\n"
+
+
+def _write_experiment(folder: Path, config: ExperimentConfig, seed: int, source: Path, mjcf: str | None) -> None:
+    """Write the experiment of a run, whose paths hold from the run's own copies on.
+
+    Args:
+        mjcf: see `Source.mjcf`.
+    """
+    from gps.config import replace_settings
+
+    config = replace_settings(config, seed=seed).anchor(source)
+    environment = config.environment.model_copy(update={"mjcf": mjcf})
+    write(folder / "experiment.toml", config.model_copy(update={"environment": environment}).to_toml())
+
+
+def _write_known(folder: Path, interface: Interface | None, first: FirstControllers | None) -> None:
+    """Write what is known of names and limits, and of the first controllers."""
+    from gps.storage.serialization import flatten, write_npz
+
+    if interface is not None:
+        write(folder / INTERFACE, interface.to_json() + "\n")
+    if first is not None:
+        write_npz(folder / FIRST, flatten(first))
 
 
 def _read_text(folder: Path) -> str:

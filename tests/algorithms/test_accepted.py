@@ -10,8 +10,11 @@ from helpers.linear_system import FIRST, PROBLEM, STARTS, M, advance, learn, rol
 from helpers.robots import ARM_EXPERIMENT, make_arm, write_robot
 
 import gps
+from gps import cli
 from gps.algorithms.local.accepted import RETURNS, RISE, find_rise
 from gps.algorithms.local.trajopt import TrajOpt, UpdateProblem
+from gps.inspect.console import Progress
+from gps.inspect.report.page import write_report
 from gps.status import Status
 
 ALGORITHM = TrajOpt(PROBLEM, kl_step=1.0)
@@ -74,7 +77,8 @@ def test_a_second_rise_returns_to_the_accepted_controllers(settled):
     state = pretend(settled, [2 * RISE, 0.0], rises=1)
     after, record = advance(ALGORITHM, state)
     assert record.statuses[0] is Status.RETURNED and record.statuses[1].ok
-    assert record.messages[0] == f"{Status.RETURNED.sentence} It is that of iteration 1."
+    back = "It is that of iteration 1; to go back to it: `gps resume RUN --from 1`"
+    assert record.messages[0] == f"{Status.RETURNED.sentence} {back}"
     np.testing.assert_array_equal(after.controllers.feedback[0], state.accepted.controllers.feedback[0])
     np.testing.assert_array_equal(after.controllers.covariance[0], state.accepted.controllers.covariance[0])
     np.testing.assert_array_equal(after.planned[0], state.accepted.planned[0])
@@ -102,12 +106,20 @@ def test_what_a_rise_is(settled):
     assert not find_rise(accepted, np.full(M, np.nan)).any.any()
 
 
-def test_a_run_with_updates_taken_back_is_resumed_bit_for_bit(tmp_path):
+def test_a_run_with_updates_taken_back_is_resumed_bit_for_bit(tmp_path, capsys):
     """Steps without a sensible bound, from too few samples."""
     algorithm = {"kl_step": 30.0, "samples": 2, "iterations": 4, "dynamics": {"prior": {"name": "none"}}}
     source = write_robot(tmp_path / "arm", make_arm("motor"), ARM_EXPERIMENT, algorithm=algorithm)
-    whole = gps.run(source, out=tmp_path / "whole")
+    with Progress() as progress:
+        whole = gps.run(source, out=tmp_path / "whole", callbacks=[progress])
     assert whole.iterations[2].statuses == [Status.RETURNED]  # so the iteration before it was taken back, too
+    command = f"`gps resume {whole.path} --from 0`"
+    assert command in capsys.readouterr().out
+    for view in ([], ["--iteration", "2"]):
+        assert cli.main(["show", str(whole.path), *view]) == 0
+        assert command in capsys.readouterr().out
+    write_report(whole, tmp_path / "report.html")
+    assert command in (tmp_path / "report.html").read_text()
     part = gps.run(source, out=tmp_path / "part", iterations=2)
     gps.resume(part.path, iterations=2)
     assert digest(gps.load_run(part.path)) == digest(whole)

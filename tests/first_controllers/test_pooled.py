@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from gps.first_controllers.pooled import STRENGTHS, fit_pooled_model, fit_separate_models, predict
+from gps.first_controllers.pooled import STRENGTHS, Deviations, fit_pooled_model, fit_separate_models, predict
 
 DX, DU = 4, 2
 PRIOR = np.eye(DX) + 0.1 * np.eye(DX, k=2)
@@ -23,7 +23,7 @@ def make_data(n=60, noise=0.02, seed=0, A=None):
 
 def test_many_clear_transitions_give_the_system_itself():
     data, (A, B, c) = make_data(400, noise=0.0)
-    model = fit_pooled_model(*data, PRIOR, np.ones(400))
+    model = fit_pooled_model(Deviations(*data, np.ones(400)), PRIOR)
     for found, true in zip(model[:3], (A, B, c), strict=True):
         assert_allclose(found, true, atol=1e-6)
     assert model.covariance.max() < 1e-8
@@ -32,7 +32,7 @@ def test_many_clear_transitions_give_the_system_itself():
 def test_many_noisy_transitions_give_weighted_least_squares():
     (x, u, after, m), _ = make_data(2000, noise=0.1)
     weight = np.random.default_rng(1).uniform(0.1, 1.0, 2000)
-    model = fit_pooled_model(x, u, after, m, PRIOR, weight)
+    model = fit_pooled_model(Deviations(x, u, after, m, weight), PRIOR)
     root = np.sqrt(weight)[:, None]
     exact = np.linalg.lstsq(root * np.hstack([x, u, np.eye(2)[m]]), root * after, rcond=None)[0].T
     assert_allclose(np.hstack([model.A, model.B, model.c.T]), exact, atol=0.01)
@@ -43,7 +43,7 @@ def test_the_posterior_is_the_dense_one(n):
     """By n × n Gaussian conditioning instead of the fit's normal equations; n = 5 is less than the unknowns."""
     (x, u, after, m), _ = make_data(n)
     weight = np.random.default_rng(2).uniform(0.2, 1.0, n)
-    model = fit_pooled_model(x, u, after, m, PRIOR, weight)
+    model = fit_pooled_model(Deviations(x, u, after, m, weight), PRIOR)
     root = np.sqrt(weight)[:, None]
     Z, r = root * np.hstack([x, u, np.eye(m.max() + 1)[m]]), root * (after - x @ PRIOR.T)
     P = np.diag(1.0 / (model.strength * np.mean(Z**2, axis=0)))  # the prior covariance over σ²
@@ -59,7 +59,7 @@ def test_the_posterior_is_the_dense_one(n):
 def test_the_strength_maximises_the_marginal_likelihood():
     """The density of the data themselves, of each row with its own σ²."""
     (x, u, after, m), _ = make_data(25, noise=0.3)
-    model = fit_pooled_model(x, u, after, m, PRIOR, np.ones(25))
+    model = fit_pooled_model(Deviations(x, u, after, m, np.ones(25)), PRIOR)
     Z, r = np.hstack([x, u, np.eye(2)[m]]), after - x @ PRIOR.T
 
     def explain(strength):
@@ -74,8 +74,8 @@ def test_the_strength_maximises_the_marginal_likelihood():
 def test_units_do_not_matter():
     (x, u, after, m), _ = make_data()
     s, r, weight = np.array([1e3, 1.0, 1e-4, 7.0]), np.array([1e-3, 1e4]), np.ones(60)
-    one = fit_pooled_model(x, u, after, m, PRIOR, weight)
-    two = fit_pooled_model(x * s, u * r, after * s, m, s[:, None] * PRIOR / s, weight)
+    one = fit_pooled_model(Deviations(x, u, after, m, weight), PRIOR)
+    two = fit_pooled_model(Deviations(x * s, u * r, after * s, m, weight), s[:, None] * PRIOR / s)
     assert two.strength == one.strength
     z = np.r_[s, r]
     assert_allclose(two.A * s / s[:, None], one.A, rtol=1e-8, atol=1e-10)
@@ -89,16 +89,17 @@ def test_transitions_with_little_weight_count_little():
     wrong = after.copy()
     wrong[50:] += 10 * x[50:] ** 2
     weight = np.where(np.arange(100) < 50, 1.0, 1e-8)
-    assert_allclose(fit_pooled_model(x, u, wrong, m, PRIOR, weight).A, A, atol=1e-3)
+    assert_allclose(fit_pooled_model(Deviations(x, u, wrong, m, weight), PRIOR).A, A, atol=1e-3)
 
 
 def test_separate_models_are_those_of_their_groups():
     decoupled = 0.9 * np.eye(DX) + 0.1 * np.eye(DX, k=2)
     (x, u, after, m), (A, B, _) = make_data(300, noise=0.0, A=decoupled)
-    model = fit_separate_models(x, u, after, m, PRIOR, np.ones(300), GROUPS)
+    data = Deviations(x, u, after, m, np.ones(300))
+    model = fit_separate_models(data, PRIOR, GROUPS)
     assert_allclose(model.A, A, atol=1e-6)
     assert_allclose(model.B, B, atol=1e-6)
-    one = fit_pooled_model(x[:, [0, 2]], u, after[:, [0, 2]], m, PRIOR[np.ix_([0, 2], [0, 2])], np.ones(300))
+    one = fit_pooled_model(data.restrict(np.array([0, 2])), PRIOR[np.ix_([0, 2], [0, 2])])
     places = np.ix_([0, 2, 4, 5], [0, 2, 4, 5])
     for i, row in enumerate([0, 2]):
         assert_allclose(model.covariance[row][places], one.covariance[i])
@@ -107,14 +108,14 @@ def test_separate_models_are_those_of_their_groups():
 
 def test_separate_models_do_not_grow():
     (x, u, after, m), _ = make_data(A=1.3 * np.eye(DX) + 0.2 * np.eye(DX, k=2))
-    model = fit_separate_models(x, u, after, m, PRIOR, np.ones(60), GROUPS)
+    model = fit_separate_models(Deviations(x, u, after, m, np.ones(60)), PRIOR, GROUPS)
     assert np.abs(np.linalg.eigvals(model.A)).max() <= 1 + 1e-9
 
 
 def test_a_prediction_is_made_from_the_first_state_alone():
     (x, u, after, m), (A, B, c) = make_data(40, noise=0.0)
-    model = fit_pooled_model(x, u, after, m, PRIOR, np.ones(40))
-    predicted = predict(model, x[:5], u[:5], np.zeros(5, int))
+    model = fit_pooled_model(Deviations(x, u, after, m, np.ones(40)), PRIOR)
+    predicted = predict(model, Deviations(x[:5], u[:5], after[:5], np.zeros(5, int), np.ones(5)))
     state = x[0]
     for t in range(5):
         state = A @ state + B @ u[t] + c[0]

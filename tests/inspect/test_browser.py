@@ -19,7 +19,7 @@ from gps.players import Player
 from gps.records import ModelRecord, PlannerRecord
 from gps.runs import Run
 from gps.runs.control import read_request
-from gps.status import Status
+from gps.status import ModelStatus, Status
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -247,10 +247,19 @@ def test_a_run_that_plans_in_a_global_model(page, tmp_path):
         errors = np.arange(1.0, 25.0).reshape(6, 4)
         model = ModelRecord(
             training_loss=np.array([-1.0, -2.0]), held_out_loss=np.array([3.0, -1.0, -0.5]),
-            one_step_error=errors[0], horizon_error=errors,
+            one_step_error=errors[0], horizon_error=errors, name="ensemble of 5 networks", points=120,
+            coverage=np.array([0.5, 0.9]), status=ModelStatus.DIVERGED, message="Member 2 diverged.",
         )  # fmt: skip
-        planner = PlannerRecord(predicted=np.array([1.0, 2.0]), actual=np.array([3.0, 4.0 + item.iteration]))
-        return dataclasses.replace(item, player=Player.PLANNER, local=None, model=model, planner=planner)
+        states = item.rollouts.states[:, 0]
+        planner = PlannerRecord(
+            predicted=np.array([1.0, 2.0]), actual=np.array([3.0, 4.0 + item.iteration]), planned_states=states + 1.0,
+            effective_samples=np.full(states.shape[:2], 7.0),
+            fallbacks=np.array([0, 1]),
+        )  # fmt: skip
+        seconds = dataclasses.replace(item.seconds, plan=0.02)
+        return dataclasses.replace(
+            item, player=Player.PLANNER, local=None, model=model, planner=planner, seconds=seconds
+        )
 
     file = tmp_path / "report.html"
     run = make_run(tmp_path, change=change)
@@ -261,7 +270,19 @@ def test_a_run_that_plans_in_a_global_model(page, tmp_path):
     page.evaluate("select(2, 1)")
     until(page, "document.body.dataset.shown === '2-1'")
     drawn(page)
-    assert visible(page) == ALWAYS | {"model-loss", "planner", "ahead"}
+    planned = {"planner", "plan-time", "plan", "plan-distance", "effective"}
+    assert visible(page) == ALWAYS | {"model-loss", "one-step", "coverage", "ahead"} | planned
+    assert (curve(page, "coverage", 0), curve(page, "coverage", 1)) == ([0.9] * 3, [0.5] * 3)
+    assert (curve(page, "one-step", 1), curve(page, "plan-time", 1)) == ([2.0] * 3, [20.0] * 3)
+    came = run.iterations[2].rollouts.states[1, 0, :, 0]
+    assert curve(page, "plan", 0) == pytest.approx(came.tolist(), abs=1e-3)
+    assert curve(page, "plan", 1) == pytest.approx((came + 1.0).tolist(), abs=1e-3)
+    assert curve(page, "effective", 1) == pytest.approx([7.0] * 6)
+    assert len(curve(page, "plan-distance", 1)) == 6 and min(curve(page, "plan-distance", 1)) > 0
+    said = page.locator("#model-status").inner_text()
+    assert said.startswith("Global model: ensemble of 5 networks, fitted to 120 transitions.")
+    assert "Member 2 diverged." in said and ModelStatus.DIVERGED.remedy in said
+    assert "the global model: Member 2 diverged." in page.locator("#findings li.error").inner_text()
     assert (curve(page, "planner", 0), curve(page, "planner", 1)) == ([2.0] * 3, [4.0, 5.0, 6.0])
     assert (curve(page, "model-loss", 1), curve(page, "model-loss", 2)) == ([3.0] * 3, [-1.0] * 3)
     assert curve(page, "ahead", 0) == [1.0, 5.0, 9.0, 13.0, 17.0, 21.0]

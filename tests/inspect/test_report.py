@@ -11,21 +11,25 @@ from helpers.records import evaluation, record, untold, with_policy, without_dyn
 from helpers.runs import LAYOUT, cut_short, make_policy_run, make_run, with_mixture
 
 from gps import cli
+from gps.environments.contract import Entry
 from gps.errors import RunError
+from gps.inspect.iteration import describe_iteration, export_iteration
 from gps.inspect.report import names, page
-from gps.inspect.report.detail import make_detail, read_ends
+from gps.inspect.report.detail import make_detail, read_detail, read_ends
 from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Sizes, StartScore
 from gps.inspect.report.model_error import compute_one_step_error
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.packing import pack, unpack
+from gps.inspect.report.page import make_report, to_json
 from gps.inspect.report.places import Places, locate_starts
 from gps.inspect.report.thinning import choose_iterations, choose_samples, choose_steps
-from gps.inspect.report.words import collect_findings, describe_condition, summarize
+from gps.inspect.report.words import collect_findings, describe_condition, describe_global_model, summarize
+from gps.inspect.tables import describe_model, format_models
 from gps.linear_gaussian.types import LinearDynamics
 from gps.players import Player
 from gps.records import Change, ModelRecord, PlannerRecord
 from gps.runs import Run
-from gps.status import PolicyStatus, Status
+from gps.status import ModelStatus, PolicyStatus, Status
 
 # -- packing ---------------------------------------------------------------------------------------------------------
 
@@ -639,3 +643,92 @@ def test_what_cannot_be_reported_is_said_in_a_line(tmp_path, capsys):
     (run.path / "iterations/001/rollouts.npz").write_bytes(b"")
     with pytest.raises(RunError, match=r"rollouts\.npz"):
         page.make_report(run)
+
+
+# -- global models and planners --------------------------------------------------------------------------------------
+
+
+def with_model(item, **changed):
+    model = ModelRecord(
+        name="linear", points=1200, one_step_error=np.full(4, 0.1), coverage=np.array([0.66, 0.94]), **changed
+    )
+    return dataclasses.replace(item, player=Player.PLANNER, local=None, model=model)
+
+
+def test_a_model_is_described_with_its_status_and_what_it_knows_of_its_error():
+    said = " ".join(describe_global_model(make_piece(with_model(record(1)), None).model))
+    assert said.startswith("Global model: linear, fitted to 1,200 transitions.")
+    assert "66 % of the new states were within one deviation" in said and said.endswith(
+        "the model knows its own error."
+    )
+    prior = dataclasses.replace(record(1), model=ModelRecord())
+    assert describe_global_model(make_piece(prior, None).model) == describe_global_model(None) == []
+
+
+def test_a_model_that_was_not_fitted_is_a_finding_and_a_trouble():
+    item = with_model(record(1), status=ModelStatus.NOT_FINITE, message="Too large.")
+    assert "model: Too large." in item.troubles
+    (finding,) = [found for found in collect_findings([make_piece(item, None)], 2) if found.kind == "global model"]
+    assert (finding.severity, finding.text, finding.remedy) == (
+        "error", "the global model: Too large.", ModelStatus.NOT_FINITE.remedy,
+    )  # fmt: skip
+    warned = with_model(record(1), status=ModelStatus.NOT_IDENTIFIABLE)
+    assert not any(trouble.startswith("model") for trouble in warned.troubles)
+    assert any(found.kind == "global model" for found in collect_findings([make_piece(warned, None)], 2))
+
+
+def test_a_model_far_too_sure_of_itself_and_missing_plans_are_found():
+    item = with_model(record(1))
+    model = dataclasses.replace(item.model, coverage=np.array([0.3, 0.5]))
+    planner = PlannerRecord(np.ones(2), np.ones(2), fallbacks=np.array([0, 3]))
+    found = collect_findings([make_piece(dataclasses.replace(item, model=model, planner=planner), None)], 2)
+    texts = {finding.kind: (finding.text, finding.conditions) for finding in found}
+    assert "only 50 % of the new states" in texts["coverage"][0]
+    assert texts["fallback"] == (
+        "3 actions had no plan in time, or none that was finite; the fallback acted.", (1,),
+    )  # fmt: skip
+
+
+def test_the_distance_of_a_plan_to_the_data_is_that_to_the_nearest_state():
+    rng = np.random.default_rng(0)
+    item = with_model(record(3))
+    seen = rng.normal(size=(300, 4)) * [1.0, 10.0, 0.1, 0.0] + [0.0, 0.0, 0.0, 5.0]
+    planned = item.rollouts.states[:, 0].copy()
+    planned[0, 2] = np.nan
+    planner = PlannerRecord(np.ones(2), np.ones(2), planned_states=planned)
+    arrays = make_detail(dataclasses.replace(item, planner=planner), None, [seen[:100], seen[100:]]).plan
+    scale = seen.std(axis=0)[:3]
+    far = ((planned[:, :, None, :3] - seen[:, :3]) / scale) ** 2
+    expected = np.sqrt(far.mean(axis=-1).min(axis=-1))
+    np.testing.assert_allclose(unpack(arrays.planned)[..., 0], expected, atol=1e-3 * np.nanmax(expected))
+    np.testing.assert_allclose(unpack(arrays.states), planned, atol=1e-3)
+    first = make_detail(dataclasses.replace(item, planner=planner), None).plan
+    assert first.planned is None and first.actual is None
+    bare = dataclasses.replace(item, planner=PlannerRecord(np.ones(2), np.ones(2)))
+    assert make_detail(bare, None).plan is None
+
+
+def test_a_page_and_a_single_iteration_show_the_same_plan(tmp_path):
+    def change(item):
+        planner = PlannerRecord(np.ones(2), np.ones(2), planned_states=item.rollouts.states[:, 0] + 1.0)
+        return dataclasses.replace(with_model(item), planner=planner)
+
+    run = make_run(tmp_path, change=change)
+    text = to_json(read_detail(run, 1))
+    assert f'id="iteration-1">{text}<' in make_report(run)
+
+
+def test_the_model_in_the_console_and_in_one_iteration():
+    item = with_model(record(1), status=ModelStatus.DIVERGED)
+    lines = describe_model(item.model)
+    assert "model: linear; 1,200 transitions; one-step error 0.100 to 0.100; 66 % and 94 % within" in lines[0]
+    assert lines[1].strip() == f"model: {ModelStatus.DIVERGED.sentence}"
+    assert describe_model(ModelRecord()) == describe_model(None) == []
+    entries = [Entry("a", "rad"), Entry("b", "m"), Entry("c"), Entry("d", "m/s")]
+    text = describe_iteration(item, [0], entries)
+    assert "a 0.100 rad, b 0.100 m, c 0.100, d 0.100 m/s" in text and ModelStatus.DIVERGED.remedy in text
+    assert "in units of the state" in describe_iteration(item, [0])
+    table = format_models([(0, item.model), (1, item.model)])
+    assert table[0] == "global model, linear:" and len(table) == 4 and "66 % and 94 %" in table[2]
+    plain = export_iteration(item, [1])[0]
+    assert plain["model"]["status"] == "DIVERGED" and plain["model"]["coverage"] == [0.66, 0.94]

@@ -9,13 +9,15 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from gps.backend import jax, jnp
 from gps.dynamics.prior import Transitions
+from gps.errors import ConfigError
+from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
-from gps.models.gaussian_process import GaussianProcess, condition, factorise
+from gps.models.gaussian_process import GaussianProcess
 from gps.models.gaussian_process_learner import GaussianProcessLearner
 from gps.models.marginal_likelihood import (
-    Fit,
     Hyperparameters,
+    LikelihoodFit,
     evaluate_likelihood,
     fit_hyperparameters,
     pad_rows,
@@ -46,7 +48,7 @@ def as_transitions(data):
 def make_process(data, h=H, most=1000, slopes=None, transforms=NO_TRANSFORMS):
     encoding, differences = Encoding.of(data, transforms), Differences.of(data, transforms)
     slopes = np.zeros((differences.mean.size, encoding.size)) if slopes is None else slopes
-    return condition(data, encoding, differences, h, slopes, most)[0]
+    return condition_process(data, encoding, differences, h, slopes, most)[0]
 
 
 def make_regressor(h, a):
@@ -202,6 +204,15 @@ def test_it_learns_a_system_and_knows_its_noise():
     assert np.array_equal(learner.model.deviations, learner.data.inputs.std(axis=0))
 
 
+def test_the_record_judges_the_last_model_on_the_new_data():
+    first = GaussianProcessLearner(2).refit(as_transitions(make_data(100)), 0)
+    assert first.record.one_step_error is None and first.record.coverage is None
+    second = first.refit(as_transitions(make_data(130, seed=1)), 0)
+    np.testing.assert_allclose(second.record.one_step_error, 0.006, rtol=0.3)  # the noise, and what is not known yet
+    np.testing.assert_allclose(second.record.coverage, [0.68, 0.95], atol=0.1)
+    assert second.record.points == 230 and "model" in second.__dict__
+
+
 def test_a_linear_prior_mean_extrapolates():
     rng = np.random.default_rng(0)
     x, u = rng.normal(size=(40, 2)), rng.normal(size=(40, 1))
@@ -219,7 +230,7 @@ def make_hard(name):
     if name == "two points":
         return data.take(np.arange(2))
     if name == "duplicates":
-        return data.take(np.repeat(np.arange(10), 4))
+        return data.take(np.repeat(np.arange(10), 3))
     if name == "noise-free":
         return make_data(30, noise=0.0)
     if name == "a constant entry":
@@ -289,15 +300,8 @@ def test_a_fit_that_fails_keeps_the_last_model_and_a_stored_learner_knows_it(mon
     assert np.array_equal(read.model.weights, good.model.weights)
 
 
-def test_jitter_is_the_least_that_is_needed_and_recorded():
-    factor, jitter = factorise(np.eye(3), 0.1, 1.0)
-    assert jitter == 0 and np.allclose(factor @ factor.T, 1.1 * np.eye(3))
-    factor, jitter = factorise(np.ones((50, 50)), 0.0, 1.0)
-    assert 0 < jitter <= 1e-10 and np.isfinite(factor).all()
-
-
 def test_a_kernel_matrix_that_cannot_be_factored_is_jittered_and_the_record_says_so(monkeypatch):
-    tiny = Fit(Hyperparameters(np.full(3, 50.0), np.array(10.0), np.array(1e-12)), 0.0, True, 1)
+    tiny = LikelihoodFit(Hyperparameters(np.full(3, 50.0), np.array(10.0), np.array(1e-12)), 0.0, True, 1)
     monkeypatch.setattr("gps.models.gaussian_process_learner.fit_hyperparameters", lambda *arguments: tiny)
     data = make_data(10).take(np.repeat(np.arange(10), 3))
     learner = GaussianProcessLearner(2).refit(as_transitions(data), 0)
@@ -352,3 +356,28 @@ def test_a_search_that_is_cut_short_says_so():
     assert learner.record.status is ModelStatus.NOT_CONVERGED and "spent its iterations" in learner.record.message
     assert isinstance(learner.model, GaussianProcess)
     assert dataclasses.replace(learner, iterations=100).refit(as_transitions(make_data(2)), 0).record.status.ok
+
+
+def test_with_more_data_than_points_it_is_projected_and_goes_on_learning():
+    learner = GaussianProcessLearner(2, max_points=32, likelihood_points=32, restarts=1)
+    exact = learner.refit(as_transitions(make_data(32)), 0)
+    projected = exact.refit(as_transitions(make_data(100, seed=1)), 1)
+    assert exact.model.shares is None and projected.model.shares is not None
+    assert projected.model.points.shape == (32, 3) and projected.record.points == 132
+    held_out = make_data(200, noise=0.0, seed=2)
+    predicted = (jax.vmap(learner.model.mean)(held_out.states, held_out.actions) for learner in (exact, projected))
+    errors = [np.sqrt(np.mean((mean - held_out.successors) ** 2)) for mean in predicted]
+    assert errors[1] < errors[0]
+
+
+def test_data_whose_variance_overflows_keep_the_last_model():
+    good = GaussianProcessLearner(2, restarts=1).refit(as_transitions(make_data(20)), 0)
+    huge = make_data(5)._replace(states=np.full((5, 2), 1e200), successors=-np.full((5, 2), 1e200))
+    failed = good.refit(as_transitions(huge), 0)
+    assert failed.record.status is ModelStatus.NOT_FINITE and failed.model is good.model
+
+
+def test_numbers_out_of_range_are_refused():
+    for wrong in ({"max_points": 0}, {"likelihood_points": 1}, {"noise_floor": 0.0}, {"restarts": 0}):
+        with pytest.raises(ConfigError, match="at least 1"):
+            GaussianProcessLearner(2, **wrong)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gps.backend import jax, jnp
+from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding
-from gps.models.gaussian_process import condition
 from gps.models.marginal_likelihood import Hyperparameters
 from gps.models.pathwise import draw_functions, evaluate_path
 
@@ -15,15 +15,25 @@ SLOPES = np.array([[0.5, 0.0], [0.0, -0.5]])
 COUNT = 2000
 
 
+@pytest.fixture(scope="module", params=["exact", "projected"])
+def either(request):
+    return make_process(*((12, 1000) if request.param == "exact" else (40, 12)))
+
+
 @pytest.fixture(scope="module")
 def process():
+    return make_process(12, 1000)
+
+
+def make_process(n, most):
+    """A process that is exact, or projected on `most` points."""
     rng = np.random.default_rng(0)
-    x, u = rng.normal(size=(12, 1)), rng.normal(size=(12, 1))
+    x, u = rng.normal(size=(n, 1)), rng.normal(size=(n, 1))
     x = np.concatenate([x, np.zeros_like(x)], axis=1)  # an input that never varies
-    data = Dataset(x, u, x + rng.normal(size=x.shape), np.zeros(12, int))
+    data = Dataset(x, u, x + rng.normal(size=x.shape), np.zeros(n, int))
     h = Hyperparameters(np.insert(H.lengthscales, 1, 1.0, axis=1), H.signal, H.noise)
     slopes = np.insert(SLOPES, 1, 0.0, axis=1)
-    return condition(data, Encoding.of(data), Differences.of(data), h, slopes, 1000)[0]
+    return condition_process(data, Encoding.of(data), Differences.of(data), h, slopes, most)[0]
 
 
 X = jnp.array([[0.1, 0.0], [0.5, 0.0], [-1.0, 0.0], [4.0, 0.0]])
@@ -37,8 +47,8 @@ def evaluate(functions):
 
 
 @pytest.fixture(scope="module")
-def values(process):
-    return np.asarray(evaluate(process.draw(jax.random.key(0), COUNT)))
+def values(either):
+    return np.asarray(evaluate(either.draw(jax.random.key(0), COUNT)))
 
 
 def compute_joint(process, a):
@@ -50,14 +60,14 @@ def compute_joint(process, a):
     return process.differences.deviation[a] ** 2 * covariance
 
 
-def test_their_mean_is_that_of_the_process(process, values):
-    expected = jax.vmap(process.mean)(X, U)
+def test_their_mean_is_that_of_the_process(either, values):
+    expected = jax.vmap(either.mean)(X, U)
     assert np.all(np.abs(values.mean(axis=0) - expected) < 4.0 * values.std(axis=0) / np.sqrt(COUNT))
 
 
-def test_their_joint_covariance_is_that_of_the_process(process, values):
+def test_their_joint_covariance_is_that_of_the_process(either, values):
     for a in range(2):
-        expected, found = compute_joint(process, a), np.cov(values[..., a].T)
+        expected, found = compute_joint(either, a), np.cov(values[..., a].T)
         scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
         assert np.all(np.abs(found - expected) < 6.0 * scale / np.sqrt(COUNT))
     across = np.corrcoef(values[..., 0].T, values[..., 1].T)[:4, 4:]

@@ -147,6 +147,17 @@ def test_the_belief_is_the_least_squares_covariance_where_the_data_fix_everythin
     assert not len(belief.loose)
 
 
+def test_a_belief_widens_where_the_errors_pull_more_than_they_should():
+    rng = np.random.default_rng(0)
+    J = rng.normal(size=(400, 2)) * 100.0
+    scale = Coordinates.of([make_parameter(name, 0.1, 10.0) for name in "ab"])
+    own = form_belief(J, scale).factor
+    for size, expected in ((1.0, 1.0), (5.0, 5.0)):
+        scores = (J * size * rng.normal(size=(400, 1))).reshape(40, 10, 2).sum(axis=1)
+        found = form_belief(J, scale, scores).factor
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), expected * np.linalg.norm(own, axis=1), rtol=0.3)
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 

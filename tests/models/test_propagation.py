@@ -66,7 +66,7 @@ def test_the_particles_have_the_moments_of_the_definition(propagation, noise):
         means, covariances = predict(ACTIONS[s], propagation == "tsinf", noise)
         np.testing.assert_allclose(states[:, :, s].mean(axis=1), means, atol=0.06)
         found = np.array([np.cov(x.T) for x in states[:, :, s]])
-        np.testing.assert_allclose(found, covariances, atol=0.12 * covariances[-1].max())
+        np.testing.assert_allclose(found, covariances, atol=0.2 * covariances[-1].max())
 
 
 def test_the_mean_is_one_particle_without_noise():

@@ -6,7 +6,7 @@ import pytest
 from gps.backend import jax, jnp
 from gps.errors import PolicyError
 from gps.networks import MLP
-from gps.networks.fitting import AdamState, FitOptions, fit_parameters
+from gps.networks.fitting import AdamState, FitOptions, Split, fit_members, fit_parameters
 
 OPTIONS = FitOptions(steps=3000, check_every=100, batch=32, learning_rate=1e-2, patience=10)
 SCALE = np.array([1.0, 5.0, 0.2])
@@ -84,3 +84,52 @@ def test_it_stops_early_and_when_it_diverges():
 def test_options_out_of_range_are_refused(wrong):
     with pytest.raises(PolicyError):
         FitOptions(**wrong)
+
+
+# -- ensembles ---------------------------------------------------------------------------------------------------------
+
+
+def fit_ensemble(samples, splits, seed=0, options=OPTIONS, sizes=(3, 2)):
+    networks = [MLP.create(sizes, jax.random.key(i)) for i in range(len(splits))]
+    networks = jax.tree.map(lambda *arrays: np.stack(arrays), *networks)
+    zeros, counts = jax.tree.map(np.zeros_like, networks), np.zeros(len(splits), np.int32)
+    start = AdamState(networks, zeros, zeros, counts, counts)
+    rng = np.random.default_rng(seed)
+    return fit_members(square_loss, start, samples, splits, rng, options, context=SCALE, usual_loss=usual_loss)
+
+
+def test_each_member_reaches_least_squares_on_its_own_rows():
+    (x, y), _ = data()
+    rng = np.random.default_rng(3)
+    splits = [Split(rng.choice(150, 150), np.arange(150, 200 - 10 * i)) for i in range(3)]
+    for end, split in zip(fit_ensemble((x, y), splits), splits, strict=True):
+        z = np.column_stack([x, np.ones(len(x))])
+        W = np.linalg.lstsq(z[split.rows], y[split.rows])[0]
+        np.testing.assert_allclose(end.best.parameters.evaluate(x / SCALE), z @ W, atol=0.2)
+        best = end.best.parameters.evaluate(x[split.held] / SCALE)
+        np.testing.assert_allclose(
+            end.held_out_loss.min(), np.sum((best - y[split.held]) ** 2, axis=1).mean(), rtol=1e-9
+        )
+        assert end.best.step == OPTIONS.check_every * np.argmin(end.held_out_loss)
+
+
+def test_members_stop_for_themselves_and_their_bits_do_not_depend_on_the_others_fate():
+    (x, _), _ = data()
+    y = np.random.default_rng(1).normal(size=(200, 2))
+    options = FitOptions(steps=4000, check_every=50, patience=4, learning_rate=1e-2)
+    halves = [Split(np.arange(100), np.arange(100, 200)), Split(np.arange(100, 200), np.arange(100, 200))]
+    one, two = fit_ensemble((x, y), halves, options=options, sizes=(3, 64, 2))
+    assert one.stopped_early and one.steps < two.steps  # the second is checked on what it trains on
+    assert one.best.step == one.steps - 200 and len(one.training_loss) == one.steps // 50
+    again = fit_ensemble((x, y), halves, options=options, sizes=(3, 64, 2))
+    for a, b in zip(jax.tree.leaves([one, two]), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_one_member_that_diverges_leaves_the_others_alone():
+    (x, y), _ = data()
+    spoilt = np.where(np.arange(200)[:, None] < 100, y, y * 1e200)
+    splits = [Split(np.arange(50), np.arange(50, 100)), Split(np.arange(100, 200), np.arange(50, 100))]
+    good, bad = fit_ensemble((x, spoilt), splits)
+    assert bad.diverged and not good.diverged and good.steps > bad.steps
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(bad.best.parameters))

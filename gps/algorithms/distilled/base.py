@@ -105,7 +105,8 @@ class Distillation(abc.ABC):
     @property
     def state_type(self) -> Any:
         prior = self.expert.prior
-        return specialise(DistillationState, MixturePrior if prior is None else type(prior), self.learner.network_type)
+        kind = MixturePrior if prior is None else prior.stored_type
+        return specialise(DistillationState, kind, self.learner.network_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> DistillationState:
         return DistillationState(

@@ -18,7 +18,7 @@ from gps.algorithms.local.step_size import adapt_multiplier
 from gps.algorithms.local.verdict import UpdateResult, align
 from gps.backend import jax
 from gps.costs import RewardModel, expand
-from gps.dynamics.prior import DynamicsPrior, Transitions
+from gps.dynamics.prior import DynamicsPrior
 from gps.dynamics.regression import fit_dynamics
 from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
@@ -181,10 +181,11 @@ def fit_local_model(
         expansion, sample_costs = expansion + learned, sample_costs + reward.costs(rollouts)
     if rollouts.finished is not None:  # a finished episode is one of the samples of a step, at no cost
         expansion = expansion.scale(mask.sum(axis=1) / np.maximum(rollouts.counted.sum(axis=1), 1))
-    transitions = Transitions.of(states, actions, mask)
-    prior = None if state.prior is None else state.prior.refit(transitions, seed)
-    belief = None if prior is None else prior.at(transitions)
-    dynamics = fit_dynamics(states, actions, mask, belief, ridge, center)
+    prior: DynamicsPrior | None = None
+    if state.prior is None:
+        dynamics = fit_dynamics(states, actions, mask, None, ridge, center)
+    else:
+        dynamics, prior = state.prior.fit(states, actions, mask, seed, ridge, center)
     return LocalModel(dynamics.numpy(), expansion, sample_costs, prior, reward)
 
 

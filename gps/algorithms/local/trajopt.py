@@ -70,9 +70,9 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
     entropy: float = 1e-3
 
     @property
-    def prior_type(self) -> type:
+    def prior_type(self) -> Any:
         """The type of the prior in the state."""
-        return MixturePrior if self.prior is None else type(self.prior)
+        return MixturePrior if self.prior is None else self.prior.stored_type
 
     def make_first_state(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> LocalState:
         """The fields of the state that all of these optimisers have, before the first iteration."""
@@ -81,6 +81,8 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
 
     def fit(self, state: State, rollouts: Rollouts, seed: int) -> LocalModel:
         """Fit the local model around the samples."""
+        if self.prior is not None and state.prior is not None:
+            state = dataclasses.replace(state, prior=self.prior.restore(state.prior))
         return fit_local_model(self.problem, state, rollouts, seed, self.ridge, self.center)
 
     def alpha(self, model: LocalModel, rollouts: Rollouts) -> Float[np.ndarray, "M"]:
@@ -116,7 +118,7 @@ class ModelBasedOptimiser(LocalOptimiser[State]):
         flat = self.problem.reward is not None and rewards.size > 0 and rewards.min() == rewards.max()
         return judge_update(
             rollouts,
-            np.where(flat & np.isin(new.status, OPTIMAL), Status.FLAT_REWARD, new.status),
+            np.where(flat & np.isin(new.status, (*OPTIMAL, Status.SEARCH_EXHAUSTED)), Status.FLAT_REWARD, new.status),
             old=(state.controllers, state.planned),
             new=(new.controller, new.marginals.mean),
             predicted=predicted,
@@ -206,7 +208,7 @@ def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
     fine = np.isin(result.status, (*OPTIMAL, Status.CLIPPED))
     status = np.where(rise.shorten & fine, Status.SHORTENED, np.where(rise.back, Status.RETURNED, result.status))
     messages = tuple(
-        f"{Status(code).sentence} It is that of iteration {base.iteration[m]}."
+        _describe_taken_back(Status(code), int(base.iteration[m]))
         if rise.any[m] and code in (Status.SHORTENED, Status.RETURNED)
         else message
         for m, (code, message) in enumerate(zip(status, result.messages, strict=True))
@@ -218,6 +220,12 @@ def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
     return result._replace(
         controllers=controllers, planned=planned, predicted=predicted, status=status, messages=messages
     )
+
+
+def _describe_taken_back(status: Status, iteration: int) -> str:
+    """The sentence of an update taken back; a view that knows the run writes its path in the place of RUN."""
+    text = f"{status.sentence} It is that of iteration {iteration}"
+    return f"{text}; to go back to it: `gps resume RUN --from {iteration}`" if status is Status.RETURNED else f"{text}."
 
 
 def temperature(

@@ -71,8 +71,8 @@ def judge_update(
         absurd = find_absurd(predicted, trust, size, search)
     for code, found in find_poor_samples(rollouts).items():
         status = np.where(np.isin(status, OPTIMAL) & found, code, status)
-    lost = np.isin(status, (Status.SAMPLES_DROPPED, Status.NONE_WHOLE))
-    status = np.where(absurd & usable & ~lost, Status.UNTRUSTED, status)
+    explained = np.isin(status, (Status.SAMPLES_DROPPED, Status.NONE_WHOLE, Status.FLAT_REWARD))
+    status = np.where(absurd & usable & ~explained, Status.UNTRUSTED, status)
     controllers, planned = choose(usable, new, old)
     return UpdateResult(
         controllers,

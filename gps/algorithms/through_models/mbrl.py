@@ -30,7 +30,7 @@ from gps.costs.terms import Cost, Sum
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import Controller
 from gps.models.calibration import calibrate
-from gps.models.model import ModelLearner
+from gps.models.model import ModelLearner, restore_learner
 from gps.models.reward import RewardLearner
 from gps.planning.played import PlannerPolicy
 from gps.planning.sequences import ActionRange
@@ -111,8 +111,9 @@ class MBRL:
     def fit(self, state: MBRLState, rollouts: Rollouts, seed: int) -> FittedModels:
         """Judge the old model by the new samples, and let the models learn from them."""
         x, u, mask = rollouts.states, rollouts.actions, rollouts.mask
-        old = state.learner.model
-        learner = state.learner.refit(Transitions.of(x, u, mask), seed)
+        before = restore_learner(state.learner, self.learner)
+        old = before.model
+        learner = before.refit(Transitions.of(x, u, mask), seed)
         record = learner.make_record()
         if record is not None and old is not None:
             seen = calibrate(old, x, u, mask, self.horizon)
@@ -156,7 +157,7 @@ class MBRL:
 
     def _planner(self, state: MBRLState, noise: float) -> PlannerPolicy | None:
         """The planner's policy; None while there is no model."""
-        model = state.learner.model
+        model = restore_learner(state.learner, self.learner).model
         cost: Cost | None = self.problem.cost
         if state.reward is not None:
             cost = None if state.reward.cost is None else Sum((self.problem.cost, state.reward.cost))
@@ -198,10 +199,20 @@ def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> P
     return PlannerRecord(
         predicted,
         actual,
-        planned_states=planned.states[:, 0],
-        effective_samples=planned.effective.mean(axis=1),
+        planned_states=_spread(planned.states[:, 0], np.arange(planned.states.shape[2]), costs.shape[2]),
+        effective_samples=_spread(planned.effective.mean(axis=1), planned.steps, costs.shape[2]),
         fallbacks=(planned.troubles > 0).sum(axis=(1, 2)),
     )
+
+
+def _spread(
+    values: Float[np.ndarray, "M K *rest"], steps: Int[np.ndarray, "K"], T: int
+) -> Float[np.ndarray, "M T *rest"]:
+    """The values at their steps of an episode; NaN at the others."""
+    spread = np.full((len(values), T, *values.shape[2:]), np.nan)
+    there = steps < T
+    spread[:, steps[there]] = values[:, there]
+    return spread
 
 
 def measure_planning(sampled: Policy) -> float:

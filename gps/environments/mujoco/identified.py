@@ -4,9 +4,10 @@
 
 The fields are those that a condition may change (`gps.environments.mujoco.conditions`), by named objects: masses
 `body_mass`, `dof_armature`, `dof_damping`, `dof_frictionloss`, `actuator_gear[0]`, `geom_friction[0]`, `body_pos[z]`.
-A field with several numbers needs the one that is meant, in brackets. Two names are not MuJoCo's: `gravity`, the
+A field with several numbers needs the one that is meant, in brackets. Some names are not MuJoCo's: `gravity`, the
 strength of gravity in its direction, m/s², and `servo_gain`, the stiffness of a position servo, which is both its
-`actuator_gainprm[0]` and minus its `actuator_biasprm[1]`.
+`actuator_gainprm[0]` and minus its `actuator_biasprm[1]`. `delay`, the time from a command to its effect, s, is none of
+the model's: the simulator reads it (`gps.environments.mujoco.simulator`).
 
 The inertia of a body scales with its mass, unless `body_inertia` of the same body is itself unknown.
 """
@@ -27,6 +28,9 @@ from gps.errors import ConfigError
 from gps.models.physics.parameters import Parameter, make_parameter, require_distinct_names
 
 _INDEX = re.compile(r"(\w+)(?:\[(?:([xyz])|(\d+))\])?")
+
+DELAY = "delay"
+"""The name of the parameter that is the delay of the commands."""
 
 _GRAVITY = "opt.gravity"
 
@@ -81,14 +85,14 @@ class ModelParameters:
         self._places: list[tuple[Place, ...]] = []
         parameters: list[Parameter] = []
         for field, objects in table.items():
-            if field == "gravity":
+            if field in ("gravity", DELAY):
                 objects = {"": objects}
             if not isinstance(objects, Mapping):
                 raise ConfigError(f"{field}: expected a table of objects and their bounds, got {objects!r}")
             for key, value in objects.items():
                 name = f"{field}:{key}" if key else field
-                places = _find_places(model, field, key, name)
-                parameters.append(_read_parameter(name, value, places[0].read(model)))
+                places = () if field == DELAY else _find_places(model, field, key, name)
+                parameters.append(_read_parameter(name, value, places[0].read(model) if places else np.nan))
                 self._places.append(places)
         require_distinct_names(parameters)
         self.parameters = tuple(parameters)
@@ -122,7 +126,7 @@ class ModelParameters:
         found = []
         chosen = {int(row) for places in self._places for p in places if p.field == "body_inertia" for row in p.rows}
         for k, places in enumerate(self._places):
-            if places[0].field == "body_mass":
+            if places and places[0].field == "body_mass":
                 body = int(places[0].rows[0])
                 if not self.parameters[k].low > 0 or not self._model.body_mass[body] > 0:
                     name = self.parameters[k].name

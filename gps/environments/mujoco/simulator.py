@@ -2,11 +2,15 @@
 
 A simulation starts from a state vector: the joints' positions and velocities, and activations, are set from its
 entries. Parts that follow from them, such as a site's position, are computed and never read.
+
+With `last_action` in the state (`gps.environments.disturbed`) the commands may come late, by a delay that is known or
+is itself to be found. A physics step that lies between two commands gets their mean, weighted by time, so that the
+next state has a slope in the delay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import mujoco
@@ -16,13 +20,14 @@ from numpy.typing import NDArray
 
 from gps.environments.contract import BatchEnvironment, Bools, Floats
 from gps.environments.cpus import count_threads
+from gps.environments.disturbed import LAST_ACTION
 from gps.environments.mujoco.cameras import Cameras
 from gps.environments.mujoco.env import MujocoEnv
-from gps.environments.mujoco.identified import ModelParameters
+from gps.environments.mujoco.identified import DELAY, ModelParameters
 from gps.environments.mujoco.names import joint_slice
 from gps.environments.mujoco.parts import PartReader
 from gps.environments.mujoco.stages import STAGE_NONE
-from gps.environments.parts import Layout, find_entries
+from gps.environments.parts import Layout, find_entries, whole
 from gps.environments.wrapper import Wrapper
 from gps.errors import ConfigError, nearest
 from gps.models.physics.parameters import Parameter
@@ -39,11 +44,13 @@ class MujocoSimulator:
     """A `gps.models.physics.simulator.Simulator` of the system of a `MujocoEnv`.
 
     It has its own simulations, and the model, the time and the bodies without joints of simulation 0 of the
-    environment as it is now: reset that with a condition first, if one changes them.
+    environment as it is now: reset that with a condition first, if one changes them. Noise and rate limits of wrappers
+    are not simulated.
 
     Args:
-        environment: a `MujocoEnv`, perhaps with wrappers around it that leave its state as it is.
+        environment: a `MujocoEnv`, perhaps with wrappers around it.
         parameters: the table of unknown parameters, see `gps.environments.mujoco.identified`; empty for none.
+        delay: of the commands, s, at most what `last_action` in the state remembers; instead, `parameters` may have it.
         assumed: values of entries that the state lacks and that do not matter, such as `{"qpos:rootx": 0.0}`.
         threads: worker threads; None as for `MujocoEnv`. No number depends on it.
 
@@ -57,6 +64,7 @@ class MujocoSimulator:
         environment: BatchEnvironment,
         parameters: Mapping[str, Any],
         *,
+        delay: float = 0.0,
         assumed: Mapping[str, float] | None = None,
         threads: int | None = None,
     ) -> None:
@@ -65,21 +73,21 @@ class MujocoSimulator:
             inner = inner.env
         if not isinstance(inner, MujocoEnv):
             raise ConfigError(f"physics can be fitted to a MuJoCo environment; {type(inner).__name__} is none")
-        if dict(environment.state_layout) != dict(inner.state_layout):
-            raise ConfigError("physics needs the environment's own state, without `last_action`")
         self._model, data = inner.snapshot(0)
         self._threads = threads or count_threads()
-        self._frame_skip, self._layout = inner.nsubsteps, inner.state_layout
+        self._frame_skip = inner.nsubsteps
         self._unknown = ModelParameters(self._model, parameters) if parameters else None
         self._low, self._high = inner.single_action_space.low, inner.single_action_space.high
         self._template = np.empty(mujoco.mj_stateSize(self._model, mujoco.mjtState.mjSTATE_INTEGRATION.value))
         data.qacc_warmstart[:] = 0.0
         mujoco.mj_getState(self._model, data, self._template, mujoco.mjtState.mjSTATE_INTEGRATION.value)
-        self.dx, self.du = inner.single_observation_space.shape[0], self._model.nu
+        self.dx, self.du = environment.single_observation_space.shape[0], self._model.nu
+        self._layout, self.remembered = _split_memory(environment.state_layout)
         self._columns = _find_columns(self._model, self._layout, assumed or {})
         self.determining: tuple[int, ...] = tuple(
             sorted(int(i) for sources, _ in self._columns.values() for i in sources if i >= 0)
         )
+        self._delay = self._find_delay(delay, inner.dt)
         self._slots: _Slots | None = None
         self._reserve(_FEWEST)
 
@@ -103,6 +111,21 @@ class MujocoSimulator:
             slots.run(states[part], np.clip(actions[part], self._low, self._high), values[part], result[part])
         return result
 
+    def _find_delay(self, known: float, dt: float) -> int | float:
+        """Return the number of the parameter that is the delay, or the known delay in physics steps."""
+        most = len(self.remembered) // self.du * dt
+        names = [parameter.name for parameter in self.parameters]
+        if DELAY in names:
+            low, high = self.parameters[names.index(DELAY)][1:3]
+        else:
+            low = high = known
+        if not 0.0 <= low <= high <= most * (1 + 1e-12):
+            raise ConfigError(
+                f"delay: must be between 0 and {most:g} s, as `last_action` in the state remembers "
+                f"{len(self.remembered) // self.du} commands, got {low:g} to {high:g}"
+            )
+        return names.index(DELAY) if DELAY in names else known / dt * self._frame_skip
+
     def _reserve(self, count: int) -> _Slots:
         """Return slots for at least `count` simulations, or for `_MOST`."""
         size = _FEWEST
@@ -118,6 +141,9 @@ class _Slots:
 
     def __init__(self, owner: MujocoSimulator, size: int) -> None:
         self._template, self._columns, self._frame_skip = owner._template, owner._columns, owner._frame_skip
+        self._delay, self._step = owner._delay, float(owner._model.opt.timestep)
+        self._memory = np.array(owner.remembered, int)
+        self._read = np.array([i for part in owner._layout.values() for i in range(part.start, part.stop)])
         self.batch = batch = Batch(owner._model, size, owner._threads)
         reader = PartReader(batch, Cameras(batch, (1, 1)), STAGE_NONE, {})
         try:
@@ -145,22 +171,46 @@ class _Slots:
         if len(dirty):
             self.batch.reset(dirty, stage=STAGE_NONE)  # clears the warnings
         self._set_states(ids, states)
+        commands = states[:, self._memory].reshape(n, -1, actions.shape[2])  # newest first
         for h in range(actions.shape[1]):
-            ids = ids[np.isfinite(actions[ids, h]).all(axis=1)]
+            commands = np.concatenate([actions[:, h, None], commands], axis=1)
+            ids = ids[np.isfinite(commands[ids]).all(axis=(1, 2))]
             if not len(ids):
                 return
-            self._ctrl[ids] = actions[ids, h]
             failed: Bools = np.zeros(n, dtype=bool)
-            try:
-                self.batch.step(ids, nstep=self._frame_skip, stage=self._stage)
-            except SimulationError as error:
-                failed[error.ids] = True
+            for nstep, applied in self._schedule(commands[ids], values[ids]):
+                self._ctrl[ids] = applied
+                try:
+                    self.batch.step(ids, nstep=nstep, stage=self._stage)
+                except SimulationError as error:
+                    failed[error.ids] = True
             reached = self._parts.read()[:n]
             bad = failed[ids] | self._warnings[ids].any(axis=1)
             bad |= ~(np.abs(self._physics[ids]).max(axis=1) < mujoco.mjMAXVAL)
             bad |= ~np.isfinite(reached[ids]).all(axis=1)
             ids = ids[~bad]
-            result[ids, h] = reached[ids]
+            result[ids[:, None], h, self._read] = reached[ids]
+            commands = commands[:, : len(self._memory) // actions.shape[2]]
+            result[ids[:, None], h, self._memory] = commands[ids].reshape(len(ids), -1)
+
+    def _schedule(self, commands: Floats, values: Floats) -> Iterator[tuple[int, Floats]]:
+        """Yield how many physics steps have which controls, in a control period.
+
+        Args:
+            commands: (n, 1 + k, du), the newest first, which is the one of this period.
+        """
+        skip = self._frame_skip
+        if not len(self._memory):
+            yield skip, commands[:, 0]
+            return
+        late = (
+            values[:, self._delay] / self._step if isinstance(self._delay, int) else np.full(len(values), self._delay)
+        )
+        for s in range(skip):
+            first, last = s - late[:, None], s + 1 - late[:, None]  # of the step, on the clock of the commands
+            issued = -skip * np.arange(commands.shape[1])
+            weights = np.clip(np.minimum(last, issued + skip) - np.maximum(first, issued), 0.0, 1.0)
+            yield 1, np.einsum("nk,nku->nu", weights, commands)
 
     def _set_parameters(self, ids: NDArray[np.intp], values: Floats) -> None:
         """Give the simulations `ids` their parameters, and the constants that MuJoCo derives from them."""
@@ -191,6 +241,16 @@ class _Slots:
 
 Columns = dict[str, tuple[NDArray[np.intp], Floats]]
 """For each of `qpos`, `qvel` and `act` the entry of the state that gives each number, -1 for none, and the default."""
+
+
+def _split_memory(layout: Layout) -> tuple[dict[str, slice], tuple[int, ...]]:
+    """Return the parts of the model, and the entries of the part `last_action`."""
+    own = {part: where for part, where in layout.items() if whole(part) != LAST_ACTION}
+    others = [part for part in layout if part not in own and part != LAST_ACTION]
+    if others:
+        raise ConfigError(f"physics needs the whole {LAST_ACTION!r}, not {others[0]!r}")
+    memory = layout.get(LAST_ACTION, slice(0, 0))
+    return own, tuple(range(memory.start, memory.stop))
 
 
 def _find_columns(model: mujoco.MjModel, layout: Layout, assumed: Mapping[str, float]) -> Columns:

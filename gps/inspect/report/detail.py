@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,33 +17,38 @@ from gps.inspect.report.forms import (
     ErrorArrays,
     MixtureArrays,
     NoiseArrays,
+    PlanArrays,
     SampleArrays,
     Tube,
 )
 from gps.inspect.report.model_error import compute_one_step_error
 from gps.inspect.report.packing import pack, round_numbers
-from gps.inspect.report.thinning import choose_samples, choose_starts, choose_steps
+from gps.inspect.report.thinning import choose_iterations_evenly, choose_samples, choose_starts, choose_steps
 from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller, LinearDynamics, Marginals
 from gps.players import FINAL, UNSEEN
 
 if TYPE_CHECKING:
-    from gps.records import IterationRecord, LocalRecord, MixtureRecord, Rollouts
+    from gps.records import IterationRecord, LocalRecord, MixtureRecord, PlannerRecord, Rollouts
     from gps.runs import Run
 
 
 ELLIPSES = 10
 """Time steps whose exploration noise is drawn as an ellipse."""
 
+EARLIER, STATES_EACH = 20, 200
+"""The iterations, and the states of each, that stand for the data of a planner's model."""
+
 FAR = 10.0
 """The largest drawn tube of a policy that was not run, relative to the one that was."""
 
 
-def make_detail(record: IterationRecord, following: IterationRecord | None) -> Detail:
+def make_detail(record: IterationRecord, following: IterationRecord | None, seen: Sequence[np.ndarray] = ()) -> Detail:
     """Make the arrays for the figures of one iteration, with the sides that its record has.
 
     Args:
         following: the next iteration, on whose data the dynamics are judged; None if there is none yet.
+        seen: states of earlier iterations, of which a planner's model has learned; see `thin_states`.
     """
     steps = choose_steps(record.costs.shape[2])
     local, mixture = record.local, None if record.model is None else record.model.mixture
@@ -53,6 +59,7 @@ def make_detail(record: IterationRecord, following: IterationRecord | None) -> D
             beside=None if local is None else _draw_beside(record, local, steps),
             model=None if following is None or local is None else _judge_dynamics(local.dynamics, following, steps),
             mixture=None if mixture is None else _pack_mixture(record, mixture),
+            plan=None if record.planner is None else _pack_plan(record, record.planner, steps, seen),
         )
 
 
@@ -64,7 +71,26 @@ def read_detail(run: Run, iteration: int) -> Detail:
     """
     run.iterations.require(iteration)
     following = run.iterations[iteration + 1] if iteration + 1 < len(run.iterations) else None
-    return make_detail(run.iterations[iteration], following)
+    record = run.iterations[iteration]
+    return make_detail(record, following, read_earlier(run, record))
+
+
+def read_earlier(run: Run, record: IterationRecord) -> list[np.ndarray]:
+    """Read some states of the iterations before one that has a plan; none where there is no plan."""
+    if record.planner is None or record.planner.planned_states is None:
+        return []
+    return [thin_states(run.rollouts(k)[0]) for k in choose_earlier(record.iteration)]
+
+
+def choose_earlier(iteration: int) -> list[int]:
+    """Choose the iterations whose states stand for all that a model had seen before one."""
+    return choose_iterations_evenly(iteration, EARLIER)
+
+
+def thin_states(rollouts: Rollouts) -> np.ndarray:
+    """Some of the states of an iteration, (k, dx), evenly spread."""
+    states = rollouts.states[rollouts.mask]
+    return states[:: -(-len(states) // STATES_EACH) or 1]
 
 
 def read_ends(run: Run) -> Ends | None:
@@ -94,6 +120,37 @@ def _pack_episodes(rollouts: Rollouts) -> EpisodeArrays:
         states=pack(np.where(mask, rollouts.states[chosen, 0][:, steps], np.nan)),
         actions=pack(np.where(mask, rollouts.actions[chosen, 0][:, steps], np.nan)),
     )
+
+
+def _pack_plan(
+    record: IterationRecord, planner: PlannerRecord, steps: np.ndarray, seen: Sequence[np.ndarray]
+) -> PlanArrays | None:
+    """Pack the plan of each condition's first sample; None where there is none."""
+    if planner.planned_states is None:
+        return None
+    planned = np.asarray(planner.planned_states)[:, steps]
+    mask = record.rollouts.mask[:, 0, steps, None]
+    came = np.where(mask, record.rollouts.states[:, 0, steps], np.nan)
+    data = np.concatenate([*seen, np.zeros((0, planned.shape[-1]))])
+    if len(data) < 2:
+        return PlanArrays(pack(planned), None, None)
+    distances = _measure_distances(np.stack([planned, came]), data)
+    return PlanArrays(pack(planned), pack(distances[0][..., None]), pack(distances[1][..., None]))
+
+
+def _measure_distances(points: np.ndarray, data: np.ndarray) -> np.ndarray:
+    """The distance (...) of points (..., dx) to the nearest of the data (n, dx), in deviations; NaN for no point."""
+    from scipy.spatial import cKDTree
+
+    deviation = data.std(axis=0)
+    varies = deviation > 1e-9 * np.abs(data).max(axis=0)
+    scale = deviation[varies] * np.sqrt(max(int(varies.sum()), 1))
+    flat = points[..., varies].reshape(-1, len(scale))
+    known = np.isfinite(flat).all(axis=1) & (np.abs(flat) < 1e100).all(axis=1)
+    result = np.full(len(flat), np.nan)
+    if varies.any() and known.any():
+        result[known], _ = cKDTree(data[:, varies] / scale).query(flat[known] / scale)
+    return result.reshape(points.shape[:-1])
 
 
 def _pack_samples(record: IterationRecord, steps: np.ndarray) -> SampleArrays:

@@ -84,6 +84,7 @@ class Axes:
     groups: list[EntryGroup]
     points: list[SpatialPoint]
     actions: list[str]  # the names of the action's entries
+    units: list[str] = dataclasses.field(default_factory=list)  # of the state's entries; "" for none or an unknown one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,6 +158,14 @@ class PolicyPiece:
 class ModelPiece:
     """The global model's side of an iteration. None where the model has no such number."""
 
+    name: str  # the kind of model, in words; "" where it is only the prior of local dynamics
+    points: int | None  # transitions that it was fitted to
+    status: str  # the name of a `gps.status.ModelStatus`
+    sentence: str
+    remedy: str
+    ok: bool
+    message: str
+    coverage: Numbers | None  # within 1σ and 2σ
     mixture: bool  # True if it is a mixture, whose clusters are in the `Detail`
     training: Numbers | None  # loss at each check
     held_out: Numbers | None
@@ -170,6 +179,10 @@ class PlannerPiece:
 
     predicted: Numbers  # cost of an episode as planned at its start
     actual: Numbers
+    seconds: float | None  # of a plan, mean over conditions and steps
+    fallbacks: list[int] | None  # actions without a plan
+    effective: Packed | None  # (M, T, 1), candidates that weigh in a plan
+    planned: bool  # True if the planned states are known; they are in the `Detail`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +210,7 @@ class Piece:
     model: ModelPiece | None = None
     planner: PlannerPiece | None = None
     words: list[list[str]] = dataclasses.field(default_factory=list)  # sentences for each condition
+    model_words: list[str] = dataclasses.field(default_factory=list)  # sentences about the global model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,6 +315,19 @@ class MixtureArrays:
 
 
 @dataclasses.dataclass(frozen=True)
+class PlanArrays:
+    """The plan of the first sample of each condition, and its distance to the data that the model had learned from.
+
+    A distance is that to the nearest state of earlier iterations, in standard deviations of theirs, root mean square
+    over the entries.
+    """
+
+    states: Packed  # (M, T, dx), as planned
+    planned: Packed | None  # (M, T, 1), distances of the planned states; None without earlier iterations
+    actual: Packed | None  # (M, T, 1), distances of the states that came
+
+
+@dataclasses.dataclass(frozen=True)
 class Detail:
     """The arrays of one iteration: its samples, and what the algorithm has besides."""
 
@@ -309,6 +336,7 @@ class Detail:
     beside: Drawn | None  # the teachers where the policy was sampled, otherwise the policy
     model: ErrorArrays | None
     mixture: MixtureArrays | None
+    plan: PlanArrays | None = None
 
 
 @dataclasses.dataclass(frozen=True)

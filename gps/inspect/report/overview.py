@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gps.config.algorithm import PluginAlgorithmConfig
 from gps.inspect.first import describe_first, describe_first_samples
+from gps.inspect.formatting import name_run
 from gps.inspect.iteration import search_trace
 from gps.inspect.report.forms import (
     Axes,
@@ -44,8 +46,12 @@ if TYPE_CHECKING:
 # -- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def make_piece(record: IterationRecord, previous: IterationRecord | None) -> Piece:
-    """Make the piece of an iteration, with the sides that its record has."""
+def make_piece(record: IterationRecord, previous: IterationRecord | None, run: Path | None = None) -> Piece:
+    """Make the piece of an iteration, with the sides that its record has.
+
+    Args:
+        run: its directory, for the commands in its messages.
+    """
     rollouts = record.rollouts
     whole = rollouts.whole
     totals = np.where(whole, record.costs.sum(axis=2), np.nan)
@@ -66,12 +72,12 @@ def make_piece(record: IterationRecord, previous: IterationRecord | None) -> Pie
         saturated=round_numbers(rollouts.saturated),
         status=[status.name for status in record.statuses],
         ok=[status.ok for status in record.statuses],
-        message=list(record.messages),
+        message=[name_run(text, run) for text in record.messages],
         seconds=round_numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
         local=None if record.local is None else _make_local_piece(record, record.local, previous, steps),
         policy=None if record.policy is None else _make_policy_piece(record.policy, steps),
         model=None if record.model is None else _make_model_piece(record.model),
-        planner=None if record.planner is None else _make_planner_piece(record.planner),
+        planner=None if record.planner is None else _make_planner_piece(record.planner, record.seconds.plan, steps),
     )
 
 
@@ -132,6 +138,14 @@ def _make_model_piece(model: ModelRecord) -> ModelPiece:
         return None if array is None else round_numbers(array)
 
     return ModelPiece(
+        name=model.name,
+        points=model.points,
+        status=model.status.name,
+        sentence=model.status.sentence,
+        remedy=model.status.remedy,
+        ok=model.status.ok,
+        message=model.message,
+        coverage=as_lists(model.coverage),
         mixture=model.mixture is not None,
         training=as_lists(model.training_loss),
         held_out=as_lists(model.held_out_loss),
@@ -140,8 +154,16 @@ def _make_model_piece(model: ModelRecord) -> ModelPiece:
     )
 
 
-def _make_planner_piece(planner: PlannerRecord) -> PlannerPiece:
-    return PlannerPiece(round_numbers(planner.predicted), round_numbers(planner.actual))
+def _make_planner_piece(planner: PlannerRecord, seconds: float, steps: np.ndarray) -> PlannerPiece:
+    effective = planner.effective_samples
+    return PlannerPiece(
+        predicted=round_numbers(planner.predicted),
+        actual=round_numbers(planner.actual),
+        seconds=round_numbers([seconds])[0] if np.isfinite(seconds) else None,
+        fallbacks=None if planner.fallbacks is None else np.asarray(planner.fallbacks).tolist(),
+        planned=planner.planned_states is not None,
+        effective=None if effective is None else pack(np.asarray(effective)[:, steps, None]),
+    )
 
 
 def _compute_standard_error(totals: np.ndarray) -> np.ndarray:
@@ -220,10 +242,12 @@ def _collect_policy_facts(run: Run, teacher: Player) -> PolicyFacts:
 def _describe_axes(run: Run, first: IterationRecord) -> Axes:
     M, N, T, dx = first.rollouts.states.shape
     du = first.rollouts.actions.shape[-1]
+    interface = run.interface
     return Axes(
         sizes=Sizes(M, N, T, dx, du),
         times=choose_steps(T).tolist(),
         entries=label_entries(run.state_layout, dx),
+        units=[""] * dx if interface is None else [entry.unit for entry in interface.state],
         groups=group_entries(run.state_layout, dx),
         points=find_points(run.state_layout, dx),
         actions=[f"u{i}" for i in range(du)],

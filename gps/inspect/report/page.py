@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError
-from gps.inspect.report.detail import make_detail, read_detail, read_ends
+from gps.inspect.report.detail import choose_earlier, make_detail, read_detail, read_ends, thin_states
 from gps.inspect.report.forms import Ends, Facts, Overview, Piece
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.thinning import choose_iterations, fits
-from gps.inspect.report.words import collect_findings, describe_condition, summarize
+from gps.inspect.report.words import collect_findings, describe_condition, describe_global_model, summarize
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from gps.runs import Run
 
 SCRIPTS = ("base.js", "overview.js", "detail.js", "app.js")
@@ -30,8 +32,9 @@ def make_overview(facts: Facts, pieces: list[Piece]) -> Overview:
 
 
 def add_words(item: Piece, before: Piece | None) -> Piece:
-    """Add to a piece its sentences, for each condition."""
-    return dataclasses.replace(item, words=[describe_condition(item, before, m) for m in range(len(item.status))])
+    """Add to a piece its sentences, for each condition and about the global model."""
+    words = [describe_condition(item, before, m) for m in range(len(item.status))]
+    return dataclasses.replace(item, words=words, model_words=describe_global_model(item.model))
 
 
 def make_report(run: Run) -> str:
@@ -47,11 +50,15 @@ def make_report(run: Run) -> str:
     details: dict[int, str] = {}
     size, first = 0, run.iterations[0]
     previous = None
+    states: dict[int, np.ndarray] = {}  # some of each iteration with a planner
     for k in range(count):
         record = first if k == 0 else run.iterations[k]
-        pieces.append(add_words(make_piece(record, previous), pieces[-1] if pieces else None))
+        if record.planner is not None:
+            states[k] = thin_states(record.rollouts)
+        pieces.append(add_words(make_piece(record, previous, run.path), pieces[-1] if pieces else None))
         if previous is not None and fits(k * size):
-            details[k - 1] = to_json(make_detail(previous, record))
+            seen = [states[j] for j in choose_earlier(k - 1) if j in states]
+            details[k - 1] = to_json(make_detail(previous, record, seen))
             size = max(size, len(details[k - 1]))
         previous = record
     shown = make_overview(collect_facts(run, first), pieces)

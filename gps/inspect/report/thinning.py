@@ -27,6 +27,11 @@ def choose_starts(count: int, numbers_each: int) -> Int[np.ndarray, "kept"]:
     return _choose_evenly(count, max(2, MOST_NUMBERS // max(numbers_each, 1)))
 
 
+def choose_iterations_evenly(count: int, most: int) -> list[int]:
+    """Choose at most `most` of `count` iterations."""
+    return _choose_evenly(count, most).tolist()
+
+
 def fits(size: int) -> bool:
     """True if details of `size` bytes fit into a page."""
     return size <= MOST_BYTES

@@ -11,10 +11,21 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from gps.inspect.formatting import format_number
-from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Remark, StartScore
+from gps.inspect.model_report import judge_coverage
+from gps.inspect.report.forms import (
+    Axes,
+    Facts,
+    LocalPiece,
+    ModelPiece,
+    Piece,
+    PolicyFacts,
+    PolicyPiece,
+    Remark,
+    StartScore,
+)
 from gps.inspect.report.overview import compute_mean_cost, find_best
 from gps.players import Player
-from gps.status import PolicyStatus, Severity, Status
+from gps.status import ModelStatus, PolicyStatus, Severity, Status
 
 SATURATED = 0.2
 """A share of the actions above which the environment's limits decide, not the controller."""
@@ -28,6 +39,9 @@ two standard errors."""
 
 UNFORESEEN = 1.25
 """A one-step error, in units of the samples' spread, above which a model did not hold."""
+
+OVERCONFIDENT = 0.75
+"""A share of the new states within two deviations of the model's prediction, below which its doubt is too small."""
 
 COLLAPSED = 0.05
 """Exploration has collapsed when its standard deviation is below this share of the first iteration's."""
@@ -49,6 +63,7 @@ def collect_findings(pieces: Sequence[Piece], du: int) -> list[Remark]:
     ]
     single += _find_collapses(pieces, du)
     single += _check_policies(pieces)
+    single += _check_models(pieces)
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(
         _join_conditions(_join_iterations(single)),
@@ -137,6 +152,37 @@ def _check_policies(pieces: Sequence[Piece]) -> Iterator[Remark]:
             yield _make_finding("policy", severity, item.iteration, None, about, remedy=policy.remedy)
 
 
+def _check_models(pieces: Sequence[Piece]) -> Iterator[Remark]:
+    """Yield the findings about the fit of the global model, its own claims, and plans that were not there."""
+    for item in pieces:
+        if (model := item.model) is not None and model.name:
+            status = ModelStatus[model.status]
+            if not status.ok:
+                text = f"the global model: {model.message or status.sentence}"
+                yield _make_finding("global model", status.severity, item.iteration, None, text, remedy=status.remedy)
+            if (within := _get_coverage(model)) is not None and within[1] < OVERCONFIDENT:
+                text = (
+                    f"only {100 * within[1]:.0f} % of the new states were within two standard deviations of the global "
+                    f"model's prediction: {judge_coverage(within)}."
+                )
+                yield _make_finding("coverage", Severity.NOTE, item.iteration, None, text, 1.0 - within[1])
+        if item.planner is not None and item.planner.fallbacks is not None:
+            for m, count in enumerate(item.planner.fallbacks):
+                if count:
+                    missing = _pluralize(count, "action")
+                    text = f"{missing} had no plan in time, or none that was finite; the fallback acted."
+                    yield _make_finding("fallback", Severity.WARNING, item.iteration, m, text, count)
+
+
+def _get_coverage(model: ModelPiece) -> tuple[float, float] | None:
+    """The coverage within 1σ and 2σ; None where it is unknown."""
+    if model.coverage is None or None in model.coverage:
+        return None
+    one, two = model.coverage
+    assert one is not None and two is not None
+    return one, two
+
+
 def _join_iterations(single: list[Remark]) -> Iterator[Remark]:
     """Join findings of one kind and condition in consecutive iterations to one, with the text of the worst."""
     single = sorted(single, key=lambda f: (f.kind, f.conditions, f.first))
@@ -169,6 +215,7 @@ def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Remark]) ->
         _describe_cost(pieces),
         _describe_success(facts, pieces[-1]),
         _describe_training(pieces[-1]),
+        *describe_global_model(pieces[-1].model),
     ]
     errors = sum(finding.severity == "error" for finding in found)
     warnings = sum(finding.severity == "warning" for finding in found)
@@ -342,13 +389,34 @@ def _describe_update(local: LocalPiece, m: int) -> list[str]:
     return text
 
 
+def describe_global_model(model: ModelPiece | None) -> list[str]:
+    """How the global model's last fit ended, and how well it knows its error."""
+    if model is None or not model.name:
+        return []
+    status = ModelStatus[model.status]
+    points = "" if model.points is None else f", fitted to {_pluralize(model.points, 'transition')}"
+    ended = model.message or ("" if status is ModelStatus.OK else status.sentence)
+    text = [f"Global model: {model.name}{points}.", *([ended] if ended else [])]
+    if (within := _get_coverage(model)) is not None:
+        one, two = (100 * share for share in within)
+        verdict = judge_coverage(within)
+        share = f"{one:.0f} % of the new states were within one deviation of its prediction, {two:.0f} % within two"
+        text.append(f"{share}: {verdict}.")
+    return text
+
+
 def _describe_planner(item: Piece, m: int) -> list[str]:
-    if item.planner is None:
+    if (planner := item.planner) is None:
         return []
-    predicted, actual = item.planner.predicted[m], item.planner.actual[m]
-    if predicted is None or actual is None:
-        return []
-    return [f"The planner expected a cost of {format_number(predicted)}; the episodes cost {format_number(actual)}."]
+    text = []
+    predicted, actual = planner.predicted[m], planner.actual[m]
+    if predicted is not None and actual is not None:
+        text.append(
+            f"The planner expected a cost of {format_number(predicted)}; the episodes cost {format_number(actual)}."
+        )
+    if planner.seconds is not None:
+        text.append(f"A plan took {format_number(1000 * planner.seconds)} ms.")
+    return text
 
 
 def _describe_policy(item: Piece, policy: PolicyPiece, m: int) -> list[str]:

@@ -5,6 +5,7 @@ slopes. There are first derivatives, forward and backward, and no second ones.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,7 @@ def simulate_step(
     Args:
         values: of the simulator's parameters, in their own units.
     """
-    shape = jax.ShapeDtypeStruct((simulator.dx,), jnp.float64)
-    return _call(functools.partial(_simulate, simulator), shape, x, u, values)
+    return _call(functools.partial(_simulate, simulator), (simulator.dx,), x, u, values)
 
 
 def _differentiate(simulator: Simulator, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
@@ -52,7 +52,7 @@ def find_slopes(
     simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
 ) -> Float[Array, "dx dz"]:
     """Return the slope of the next state in z = [x; u] (JAX). Computed entries of the state have the slope zero."""
-    shape = jax.ShapeDtypeStruct((simulator.dx, simulator.dx + simulator.du), jnp.float64)
+    shape = simulator.dx, simulator.dx + simulator.du
     return _call(functools.partial(_find_slopes, simulator), shape, x, u, values)
 
 
@@ -60,7 +60,7 @@ def find_parameter_slopes(
     simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
 ) -> Float[Array, "dx dp"]:
     """Return the slope of the next state in the parameters, in their own units (JAX)."""
-    shape = jax.ShapeDtypeStruct((simulator.dx, len(simulator.parameters)), jnp.float64)
+    shape = simulator.dx, len(simulator.parameters)
     return _call(functools.partial(_find_parameter_slopes, simulator), shape, x, u, values)
 
 
@@ -68,8 +68,9 @@ def _dense(tangent: Any) -> Array:
     return jnp.zeros(tangent.shape, tangent.dtype) if isinstance(tangent, SymbolicZero) else tangent
 
 
-def _call(function: Any, shape: jax.ShapeDtypeStruct, *arguments: Array) -> Array:
-    return jax.pure_callback(function, shape, *arguments, vmap_method="expand_dims")
+def _call(function: Callable[..., np.ndarray], shape: tuple[int, ...], *arguments: Array) -> Array:
+    result = jax.ShapeDtypeStruct(shape, jnp.float64)  # type: ignore[no-untyped-call]
+    return jax.pure_callback(function, result, *arguments, vmap_method="expand_dims")
 
 
 def _flatten(*arguments: Any) -> tuple[tuple[int, ...], list[np.ndarray]]:
@@ -87,7 +88,7 @@ def _simulate(simulator: Simulator, *arguments: Any) -> np.ndarray:
 def _find_slopes(simulator: Simulator, *arguments: Any) -> np.ndarray:
     batch, (x, u, values) = _flatten(*arguments)
     dx = x.shape[1]
-    columns = np.array([*simulator.determining, *range(dx, dx + u.shape[1])])
+    columns = np.array([*simulator.determining, *simulator.remembered, *range(dx, dx + u.shape[1])])
     z = np.concatenate([x, u], axis=1)
     ahead, behind, steps = _perturb(z, columns)
     both = np.concatenate([ahead, behind])  # (2 k, B, dz)

@@ -15,6 +15,11 @@ _RANK = 1e-6
 _WIDE = 0.25
 """A combination is not fixed if its standard deviation is larger than this share of the width of its bounds."""
 
+_MISFIT = 4.0
+"""Pulls of this many times the variance that they should have are no chance: there are dozens of windows."""
+
+_TINY = 1e-300
+
 _SMALL = 0.1
 """A parameter takes no part in a combination if its weight is below this share of the largest one."""
 
@@ -31,21 +36,39 @@ class Belief(NamedTuple):
     loose: Float[np.ndarray, "loose dp"]
 
 
-def form_belief(slopes: Float[np.ndarray, "n dp"], coordinates: Coordinates) -> Belief:
+def form_belief(
+    slopes: Float[np.ndarray, "n dp"],
+    coordinates: Coordinates,
+    scores: Float[np.ndarray, "W dp"] | None = None,
+) -> Belief:
     """Form the belief (JᵀJ)⁻¹ from the slopes J of whitened errors, by their singular values.
 
-    A combination that the data do not fix is as uncertain as a uniform distribution between its bounds.
+    A combination that the data do not fix is as uncertain as a uniform distribution between its bounds. Where the
+    errors pull at a combination far more than their whitening allows, as a simulator that lacks something makes them,
+    its variance is that of the pulls (White 1982, eq. 3.2, over windows).
+
+    Args:
+        scores: Jᵀr of each window; None to trust the whitening.
     """
     widths = coordinates.widths
-    _, values, rows = np.linalg.svd(slopes, full_matrices=True)
-    values = np.concatenate([values, np.zeros(len(widths) - len(values))])
+    _, values, rows = np.linalg.svd(np.linalg.qr(_pad(slopes), mode="r"))
     reach = np.abs(rows) @ widths
     limits = reach / np.sqrt(12.0)
     with np.errstate(divide="ignore"):
         deviations = 1.0 / values
-    loose = (values <= _RANK * values.max(initial=0.0)) | (deviations > _WIDE * reach)
-    deviations = np.minimum(np.where(loose & (values <= _RANK * values.max(initial=0.0)), np.inf, deviations), limits)
+    flat = values <= _RANK * values.max(initial=0.0)
+    loose = flat | (deviations > _WIDE * reach)
+    if scores is not None:
+        pulls = ((scores @ rows.T) ** 2).sum(axis=0)
+        ratios = pulls / np.maximum(values**2, _TINY)
+        deviations = deviations * np.sqrt(np.where(ratios > _MISFIT, ratios, 1.0))
+    deviations = np.minimum(np.where(flat, np.inf, deviations), limits)
     return Belief(rows.T * deviations, _sparsen(rows[loose]))
+
+
+def _pad(slopes: Float[np.ndarray, "n dp"]) -> Float[np.ndarray, "k dp"]:
+    """Return the slopes with rows of zeros, if there are fewer than parameters."""
+    return np.pad(slopes, [(0, max(slopes.shape[1] - len(slopes), 0)), (0, 0)])
 
 
 def _sparsen(rows: Float[np.ndarray, "loose dp"]) -> Float[np.ndarray, "loose dp"]:
@@ -63,7 +86,7 @@ def explain_loose(loose: Float[np.ndarray, "loose dp"], parameters: Sequence[Par
 
 
 def _explain_one(weights: Float[np.ndarray, "dp"], parameters: Sequence[Parameter]) -> str:
-    taking = np.flatnonzero(np.abs(weights) > _SMALL * np.abs(weights).max())
+    taking = np.flatnonzero(np.abs(weights) > _SMALL * np.abs(weights).max()).tolist()
     names = [parameters[i].name for i in taking]
     if len(taking) == 1:
         return f"the data do not fix {names[0]}"

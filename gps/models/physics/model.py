@@ -103,8 +103,8 @@ class PhysicsModel:
         low, high = self.scale.bounds
         ahead = jnp.clip(self.coordinates + along, low, high)
         behind = jnp.clip(self.coordinates - along, low, high)
-        slopes = jax.vmap(lambda point: find_slopes(self.simulator, x, u, self.scale.decode(point, jnp)))
-        both = slopes(jnp.concatenate([ahead, behind]))
+        values = self.scale.decode(jnp.concatenate([ahead, behind]), jnp)
+        both = jax.vmap(lambda drawn: find_slopes(self.simulator, x, u, drawn))(values)
         dp = len(size)
         moved = jnp.sum((ahead - behind) * along, axis=1) / jnp.maximum(step**2, STEP**2)  # 2 away from the bounds
         D = (both[:dp] - both[dp:]) * (size / step / jnp.where(moved > 0, moved, 1.0))[:, None, None]

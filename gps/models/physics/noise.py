@@ -18,12 +18,18 @@ import scipy.optimize
 from jaxtyping import Bool, Float
 
 _PASSES = 8
-"""Steps of the scoring."""
+"""The most steps of the scoring."""
+
+_SETTLED = 0.02
+"""The scoring ends when no variance changes by more than this share."""
+
+_MOST_WINDOWS = 100
+"""More windows than these are thinned to find the sizes of the noise."""
 
 _SHRINK = 0.01
 """The least factor on a variance in one step: one that falls to zero could not rise again."""
 
-_NEGLIGIBLE = 1e-6
+_NEGLIGIBLE = 1e-5
 """Noise of the measurements below this share of the errors' variance counts as none."""
 
 _FLOOR = 1e-8
@@ -62,6 +68,7 @@ def estimate_noise(
     propagation: Propagation,
     scales: Float[np.ndarray, "ds"],
     surplus: float = 1.0,
+    start: NoiseSizes | None = None,
 ) -> NoiseSizes:
     """Find the R and Q under which the errors of the windows are most likely, by Fisher scoring.
 
@@ -73,14 +80,18 @@ def estimate_noise(
         errors: of the predictions, zero where masked.
         scales: typical changes of the entries.
         surplus: factor on the variances for the parameters that were fitted to the same errors, n / (n − dp).
+        start: sizes of the noise that are nearly right; None without any.
     """
+    few = np.linspace(0, len(errors) - 1, min(len(errors), _MOST_WINDOWS)).round().astype(int)
+    errors, mask, propagation = errors[few], mask[few], Propagation(propagation.factors[few])
     W, H, ds = errors.shape
     n, floor = H * ds, np.tile((_FLOOR * scales) ** 2, 2)
     parts = _list_components(propagation, mask)  # (W, n, K, c)
     K, c = parts.shape[2:]
     masked = np.repeat(~mask, ds, axis=1).reshape(W, n)
     spread = np.sqrt(surplus * (errors**2).sum(axis=(0, 1)) / max(mask.sum(), 1))
-    sizes = np.maximum(np.tile(0.3 * spread**2, 2), floor)
+    sizes = np.tile(0.3 * spread**2, 2) if start is None else np.concatenate(start)
+    sizes = np.maximum(sizes, np.maximum(_SHRINK**2 * np.tile(spread**2, 2), floor))
     for _ in range(_PASSES):
         weighted = (parts * np.sqrt(sizes)[:, None]).reshape(W, n, K * c)
         S = weighted @ weighted.swapaxes(1, 2)
@@ -93,7 +104,9 @@ def estimate_noise(
         b = surplus * ((r[:, None] @ Z)[:, 0] ** 2).reshape(W, K, c).sum(axis=(0, 2))
         root = np.linalg.cholesky(A + 1e-10 * np.trace(A) / K * np.eye(K))
         found, _ = scipy.optimize.nnls(root.T, scipy.linalg.solve_triangular(root, b, lower=True), maxiter=100 * K)
-        sizes = np.maximum(sizes * np.clip(found, _SHRINK, 1.0 / _SHRINK), floor)
+        before, sizes = sizes, np.maximum(sizes * np.clip(found, _SHRINK, 1.0 / _SHRINK), floor)
+        if (np.abs(sizes - before) <= _SETTLED * sizes + _NEGLIGIBLE * np.tile(spread**2, 2)).all():
+            break
     negligible = sizes[:ds] <= _NEGLIGIBLE * spread**2
     return NoiseSizes(np.where(negligible, 0.0, sizes[:ds]), sizes[ds:])
 

@@ -20,7 +20,14 @@ class Simulator(Protocol):
 
     @property
     def determining(self) -> tuple[int, ...]:
-        """The entries of the state that determine the next one. The others follow from them, as a site's position."""
+        """The entries of the state that determine the next one and are measured.
+
+        The others follow from them, as a site's position does, or are `remembered`.
+        """
+
+    @property
+    def remembered(self) -> tuple[int, ...]:
+        """The entries of the state that are known exactly, such as earlier commands."""
 
     @property
     def dx(self) -> int:

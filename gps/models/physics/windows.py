@@ -36,7 +36,7 @@ class Windows(NamedTuple):
         return cls(arrays[0], arrays[1], arrays[2], mask, follows)
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         return len(self.mask)
 
     def take(self, chosen: Bool[np.ndarray, "W"]) -> Self:

@@ -5,7 +5,7 @@ const TOKEN = document.querySelector("meta[name=gps-token]").content;
 const LIVE = TOKEN !== "";
 const PRINCIPAL = ["principal 1", "principal 2"];
 
-const view = {k: 0, m: 0, group: 0, point: 0, action: "all", actionIndices: [], axes: [...PRINCIPAL], logCost: false,
+const view = {k: 0, m: 0, group: 0, errorGroup: 0, point: 0, action: "all", actionIndices: [], axes: [...PRINCIPAL], logCost: false,
   facts: null, pieces: [], findings: [], kept: null, piece: null, detail: null, detailOf: null, told: true, sides: {},
   start: 0, endGroup: 0, endPoint: 0, ends: null};
 
@@ -39,8 +39,8 @@ const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) 
 // -- drawing ---------------------------------------------------------------------------------------------------------
 
 const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated,
-  "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, "model-loss": modelLoss, planner, time};
-const DETAIL = {states, actions, space, feedback, feedforward, noise, model, ahead, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, mixture};
+  "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, "one-step": oneStep, coverage, "model-loss": modelLoss, planner, "plan-time": planTime, time};
+const DETAIL = {states, actions, space, feedback, feedforward, noise, model, ahead, plan, "plan-distance": planDistance, effective, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, mixture};
 const END = {map, "end-states": endStates, "end-actions": endActions, "end-space": endSpace};
 const FIGURES = {...OVERVIEW, ...DETAIL, ...END};
 // The side of a record that a figure shows; the others are drawn for every algorithm.
@@ -49,7 +49,8 @@ const SIDE_OF = {
   ...Object.fromEntries(["kl", "kl-steps", "eta", "search", "kl-now"].map((id) => [id, "search"])),
   ...Object.fromEntries(["model-error", "model"].map((id) => [id, "dynamics"])),
   ...Object.fromEntries(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"].map((id) => [id, "policy"])),
-  mixture: "mixture", "model-loss": "losses", ahead: "ahead", planner: "planner",
+  mixture: "mixture", "model-loss": "losses", "one-step": "accuracy", coverage: "coverage", ahead: "ahead", planner: "planner",
+  "plan-time": "pace", plan: "plan", "plan-distance": "distance", effective: "effective",
 };
 // The sides that the records of a run have. Elements of the class of-NAME are hidden where NAME is missing.
 const SIDES = {
@@ -60,7 +61,14 @@ const SIDES = {
   mixture: (piece) => Boolean(piece.model?.mixture || piece.local?.fitted),
   losses: (piece) => Boolean(piece.model?.held_out),
   ahead: (piece) => Boolean(piece.model?.horizon || piece.model?.one_step),
+  fit: (piece) => Boolean(piece.model?.name),
+  accuracy: (piece) => Boolean(piece.model?.one_step),
+  coverage: (piece) => Boolean(piece.model?.coverage),
   planner: (piece) => piece.planner !== null,
+  pace: (piece) => piece.planner?.seconds != null,
+  plan: (piece) => Boolean(piece.planner?.planned),
+  distance: (piece) => Boolean(piece.planner?.planned) && piece.iteration > 0,
+  effective: (piece) => Boolean(piece.planner?.effective),
 };
 const CONFIG = {displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
 
@@ -106,6 +114,8 @@ function applicable(id) {
   if (id in SIDE_OF && !view.sides[SIDE_OF[id]]) return false;
   if (id in END) return Boolean(view.ends) && (id !== "map" || Boolean(view.facts.policy.places)) && (id !== "end-space" || view.facts.points.length > 0);
   if (id === "space") return view.facts.points.length > 0;
+  if (id === "plan") return Boolean(view.detail.plan);
+  if (id === "plan-distance") return Boolean(view.detail.plan?.planned);
   if (id === "noise") return !($("noise-figure").hidden = view.actionIndices.length < 2);
   if (id !== "model" && id !== "mixture") return true;
   const has = Boolean(view.detail[id]) && (id === "mixture" || view.detail.model.overall[view.m] !== null);
@@ -153,6 +163,8 @@ async function showDetail() {
     `The figures with trajectories, controllers, models and clusters show iteration ${k}, the nearest of them; gps view shows all.`;
   const left = view.facts.sizes.N - view.detail.samples.numbers.length;
   $("samples-left-out").textContent = left > 0 ? `(${left} of ${view.facts.sizes.N} samples are left out)` : "";
+  $("plan").closest("figure").hidden = !view.detail.plan;
+  $("plan-distance").closest("figure").hidden = !view.detail.plan?.planned;
   document.body.dataset.shown = `${view.k}-${view.m}`;
   showRoles();
   redraw(DETAIL);
@@ -166,7 +178,15 @@ function showWords() {
   const cost = view.piece.cost[view.m];
   const succeeded = view.piece.successes ? `${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ` : "";
   $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${policy ? `policy ${policy.label} · ` : ""}${status}`;
+  showModel(view.piece.model);
   if (policy) Object.assign($("policy-status"), {textContent: policy.sentence, className: policy.ok ? "" : "bad"});
+}
+
+// Says what the global model is, how its last fit ended, and what to do about it.
+function showModel(model) {
+  const element = (tag, className, textContent) => Object.assign(document.createElement(tag), {className, textContent});
+  const [named, ...rest] = view.piece.model_words;
+  $("model-status").replaceChildren(...(named ? [named, " ", element("span", model.ok ? "" : "bad", rest.join(" ")), element("span", "muted", ` ${model.remedy}`)] : []));
 }
 
 // Says who was sampled, and what the two colours are.
@@ -239,6 +259,7 @@ function showChoices() {
   $("iteration").max = view.pieces.length - 1;
   options($("condition"), range(M).map((m) => (facts.conditions[m] ? `${m} · ${facts.conditions[m]}` : `${m}`)));
   options($("group"), facts.groups.map((group) => group.name));
+  options($("error-group"), facts.groups.map((group) => group.name));
   options($("action"), du > 1 ? ["all", ...facts.actions] : facts.actions, du > 1 ? ["all", ...range(du)] : [0]);
   view.action = $("action").value;
   const starts = range(Math.ceil(du / size)).map((i) => i * size);
@@ -348,7 +369,7 @@ function show(overview) {
   view.told = view.pieces.some((piece) => piece.successes !== null);
   document.body.classList.toggle("is-told", view.told);
   for (const [name, has] of Object.entries(SIDES)) document.body.classList.toggle(`has-${name}`, view.sides[name] = view.pieces.some(has));
-  $("model-title").textContent = [view.sides.mixture || view.sides.ahead ? "model" : "", view.sides.local ? "update" : ""].filter(Boolean).map((part) => `the ${part}`).join(" and ").replace(/^t/, "T");
+  $("model-title").textContent = [view.sides.mixture || view.sides.ahead || view.sides.fit ? "model" : "", view.sides.planner ? "plan" : "", view.sides.local ? "update" : ""].filter(Boolean).map((part) => `the ${part}`).join(", ").replace(/, ([^,]*)$/, " and $1").replace(/^t/, "T");
   showFacts();
   if (!view.pieces.length) return;
   $("summary").textContent = overview.summary.join(" ");
@@ -428,7 +449,8 @@ $("iteration").oninput = (event) => select(Number(event.target.value));
 $("previous").onclick = () => select(view.k - 1);
 $("next").onclick = () => select(view.k + 1);
 $("condition").onchange = (event) => select(view.k, Number(event.target.value));
-$("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states, ahead}); };
+$("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states, plan}); };
+$("error-group").onchange = (event) => { view.errorGroup = Number(event.target.value); redraw({"one-step": oneStep, ahead}); };
 $("action").onchange = (event) => { view.action = event.target.value; redraw({feedback}); };
 $("action-group").onchange = () => { showChoices(); redraw({actions, feedforward, noise, "end-actions": endActions}); };
 $("point").onchange = (event) => { view.point = Number(event.target.value); showPoint(); redraw({space}); };

@@ -206,10 +206,43 @@ function klNow(view, c) {
 
 // The global model's error, by steps ahead, for each entry of the chosen part of the state.
 function ahead(view, c, width) {
-  const {horizon, one_step} = view.piece.model, errors = horizon ?? [one_step], {indices} = view.facts.groups[view.group], x = errors.map((_, i) => i + 1);
-  const grid = multiples(c, indices.map((i) => view.facts.entries[i]), width, {row: 120, least: 210, x: {title: {text: "steps ahead"}, rangemode: "tozero"}, y: {rangemode: "tozero", nticks: 4}});
+  const {horizon, one_step} = view.piece.model ?? {}, errors = horizon ?? (one_step ? [one_step] : []), {indices} = view.facts.groups[view.errorGroup], x = errors.map((_, i) => i + 1);
+  const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 120, least: 210, x: {title: {text: "steps ahead"}, rangemode: "tozero"}, y: {rangemode: "tozero", nticks: 4}});
   const data = grid.axes.map((axes, plot) => ({x, y: errors.map((error) => error[indices[plot]]), mode: "lines+markers", marker: {size: 4}, line: {color: c.accent, width: 1.8}, hovertemplate: "%{x} steps ahead: %{y:.3g}<extra></extra>", ...axes}));
   return {data, layout: {...grid.layout, uirevision: `${indices}`}};
+}
+
+// -- the planner -----------------------------------------------------------------------------------------------------
+
+// The states that the planner expected in the first sample, and those that came.
+function plan(view, c, width) {
+  const {indices} = view.facts.groups[view.group], x = view.facts.times, planned = unpack(view.detail.plan.states), came = unpack(view.detail.samples.states);
+  const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 130, least: 210, x: timeAxis, y: (plot) => ({nticks: 5, ...fitted(planned, came, view.m, indices[plot])})});
+  const data = grid.axes.flatMap((axes, plot) => [
+    {x, y: came.along(view.m, 0, null, indices[plot]), mode: "lines", line: {color: c.accent, width: 1.8}, hovertemplate: "t = %{x}: %{y:.4g}<extra>came</extra>", ...axes},
+    {x, y: planned.along(view.m, null, indices[plot]), mode: "lines", line: {color: c.warn, width: 1.8, dash: "dot"}, hovertemplate: "t = %{x}: %{y:.4g}<extra>planned</extra>", ...axes},
+  ]);
+  return {data, layout: {...grid.layout, uirevision: `${view.m} ${indices}`}};
+}
+
+// A plan may leave the page; what came may not.
+const fitted = (planned, came, m, i) => ({range: within(finite(planned.along(m, null, i)), finite(came.along(m, 0, null, i)))});
+
+// How far the plan, and what came of it, are from the data of earlier iterations.
+function planDistance(view, c) {
+  const {planned, actual} = view.detail.plan, x = view.facts.times, lines = [["came", actual, c.accent], ["planned", planned, c.warn]].map(([name, packed, colour]) => ({
+    x, y: unpack(packed).along(view.m, null, 0), mode: "lines", line: {color: colour, width: 1.8, dash: name === "planned" ? "dot" : "solid"}, hovertemplate: `t = %{x}: %{y:.2g} deviations<extra>${name}</extra>`}));
+  return {data: lines, layout: layout(c, {height: 260, xaxis: axis(c, timeAxis), yaxis: axis(c, {rangemode: "tozero"}), shapes: [level(c, 1)]})};
+}
+
+// The number of candidates that weigh in each plan of the selected iteration.
+function effective(view, c) {
+  const packed = view.piece.planner?.effective, x = view.facts.times;
+  if (!packed) return {data: [], layout: layout(c, {height: 260})};
+  const values = unpack(packed), others = joined(range(view.facts.sizes.M).filter((m) => m !== view.m).map((m) => ({x, y: values.along(m, null, 0)})));
+  return {data: [{...others, mode: "lines", line: {color: c.other, width: 0.8}, opacity: 0.5, hoverinfo: "skip"},
+    {x, y: values.along(view.m, null, 0), mode: "lines", line: {color: c.accent, width: 1.8}, hovertemplate: "t = %{x}: %{y:.3g} candidates<extra></extra>"}],
+    layout: layout(c, {height: 260, xaxis: axis(c, timeAxis), yaxis: axis(c, {rangemode: "tozero"})})};
 }
 
 // -- the policy's training -------------------------------------------------------------------------------------------

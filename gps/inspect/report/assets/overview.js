@@ -182,6 +182,28 @@ function modelLoss(view, c) {
   return drops(view, c, losses.map((loss) => loss[0] ?? null), losses.map((loss) => (loss.length ? Math.min(...loss) : null)), losses.map(() => "training"), {});
 }
 
+const named = ({entries, units}, i) => (units[i] ? `${entries[i]}, ${units[i]}` : entries[i]);
+
+// The global model's error on new samples, for each entry of the chosen part of the state.
+function oneStep(view, c, width) {
+  const {indices} = view.facts.groups[view.errorGroup], errors = (i) => view.pieces.map((piece) => piece.model?.one_step?.[i] ?? null);
+  const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 120, least: 210, x: iterations(c, view), y: (plot) => logAxis(errors(indices[plot]))});
+  grid.layout.shapes = grid.axes.map(({xaxis, yaxis}) => cursor(c, view, xaxis, yaxis));
+  const data = grid.axes.map((axes, plot) => ({x: numbers(view), y: positive(errors(indices[plot])), mode: "lines+markers", marker: {size: 4}, line: {color: c.accent, width: 1.8},
+    hovertemplate: `iteration %{x}: %{y:.3g} ${view.facts.units[indices[plot]]}<extra></extra>`, ...axes}));
+  return {data, layout: {...grid.layout, uirevision: `${indices}`}};
+}
+
+// The share of new states within one and two standard deviations of the prediction, and the shares of a Gaussian.
+function coverage(view, c) {
+  const share = (sigma) => view.pieces.map((piece) => piece.model?.coverage?.[sigma - 1] ?? null);
+  const line = (sigma, colour) => ({x: numbers(view), y: share(sigma), mode: "lines+markers", marker: {size: 5}, line: {color: colour, width: 1.8}, hovertemplate: `iteration %{x}: %{y:.1%} within ${sigma}σ<extra></extra>`});
+  return {data: [line(2, c.local), line(1, c.accent)], layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {range: [0, 1.04], tickformat: ".0%"}),
+    shapes: [level(c, 0.683), level(c, 0.954), cursor(c, view)]})};
+}
+
+const planTime = (view, c) => curves(view, c, (m) => view.pieces.map((piece) => (piece.planner?.seconds == null ? null : 1000 * piece.planner.seconds)), {template: "%{y:.3g} ms", y: {rangemode: "tozero", ticksuffix: " ms"}});
+
 function planner(view, c) {
   const costs = (name) => view.pieces.map((piece) => (piece.planner ? piece.planner[name][view.m] : null)), x = numbers(view);
   return {data: [

@@ -9,7 +9,7 @@ from gps.config.model import FitConfig, LinearModelConfig, MixtureModelConfig, P
 from gps.config.reading import validate
 from gps.environments.contract import Entry
 from gps.errors import ConfigError, RecordingError, StoredModelError
-from gps.fitting import fit_model
+from gps.fitting import fit_model, write_model
 from gps.inspect.model_report import judge_coverage
 from gps.models.linear import LinearLearner
 from gps.models.stored import read_model
@@ -70,6 +70,25 @@ def test_too_little_is_an_error_with_the_reason():
         fit_model(MixtureModelConfig(), swing(E=1, T=21))
 
 
+@pytest.mark.parametrize(
+    ("kind", "module", "settings"),
+    [
+        ("gp", "gps.models.gaussian_process_learner", ["model.restarts=1", "model.likelihood_points=60"]),
+        ("neural", "gps.models.ensemble_learner", ["model.members=2", "model.hidden=[16]", "model.steps=100"]),
+    ],
+)
+def test_other_kinds_are_fitted_and_stored(tmp_path, kind, module, settings):
+    pytest.importorskip(module)
+    config = validate(FitConfig, {"model": {"name": kind}}, "gps fit", settings).model
+    report = fit_model(config, swing(E=6, T=30), horizon=2)
+    assert (report.model.one_step_error[:2] < report.stays.one_step_error[:2]).all()
+    write_model(report, tmp_path / "model.npz")
+    stored = read_model(tmp_path / "model.npz")
+    at = np.array([0.3, 1.0, 7.0]), np.array([0.2])
+    assert stored.kind == kind
+    np.testing.assert_allclose(stored.model.mean(*at), report.learner.model.mean(*at), rtol=1e-9)
+
+
 # -- the transforms of the state ---------------------------------------------------------------------------------------
 
 BODY = Modelled(
@@ -106,7 +125,8 @@ def test_wrong_names_are_explained(settings, message):
 
 
 def test_a_kind_that_needs_a_simulator_says_so():
-    with pytest.raises(ConfigError, match="'physics' cannot be built here"):
+    pytest.importorskip("gps.models.physics.learner")
+    with pytest.raises(ConfigError, match="a physics model needs the experiment's simulator"):
         make_model(PhysicsModelConfig(), BODY)
 
 
@@ -122,7 +142,18 @@ def test_the_command_prints_a_report_and_writes_a_model(tmp_path, capsys):
     save(tmp_path / "swing.npz", swing())
     model = tmp_path / "model.npz"
     code = cli.main(
-        ["fit", str(tmp_path / "swing.npz"), "-o", str(model), "--set", "model.ridge=1e-3", "--horizon", "5"]
+        [
+            "fit",
+            str(tmp_path / "swing.npz"),
+            "-o",
+            str(model),
+            "--model",
+            "linear",
+            "--set",
+            "model.ridge=1e-3",
+            "--horizon",
+            "5",
+        ]
     )
     lines = capsys.readouterr().out.splitlines()
     assert code == 0 and lines[-1] == str(model)
@@ -145,7 +176,7 @@ def test_the_command_prints_a_report_and_writes_a_model(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--model", "linaer"], "did you mean 'linear'"),
-        (["--set", "model.ridg=1"], "unknown key; did you mean 'ridge'"),
+        (["--set", "model.membrs=1"], "unknown key; did you mean 'members'"),
         (["--set", "model.path=data.csv"], "not a model of gps"),
     ],
 )

@@ -7,8 +7,11 @@ import pytest
 
 from gps.backend import jax, jnp
 from gps.dynamics.prior import Transitions
+from gps.environments.mujoco import MujocoEnv
+from gps.environments.mujoco.simulator import MujocoSimulator
 from gps.linear_gaussian.types import pytree
 from gps.models.data import Dataset
+from gps.models.physics.learner import PhysicsLearner
 from gps.models.residual import ResidualLearner
 from gps.records import ModelRecord
 from gps.status import ModelStatus
@@ -145,3 +148,25 @@ def test_the_record_tells_of_both_parts_and_has_the_worse_status(learner):
 def test_a_stored_learner_is_the_same(learner):
     stored = unflatten(specialise(ResidualLearner, Regression, Regression), flatten(learner))
     np.testing.assert_array_equal(stored.model.mean(X, U), learner.model.mean(X, U))
+
+
+def test_a_residual_takes_up_what_a_simulator_lacks():
+    """The cart's track slopes, and the simulator knows of no slope: the residual is a constant change of velocity."""
+    joint = '<joint name="rail" axis="1 0 0" type="slide"/>'
+    body = f'<worldbody><body name="cart">{joint}<geom size=".1" mass="1"/></body></worldbody>'
+    motor = '<actuator><motor joint="rail"/></actuator>'
+    model = f'<mujoco><option timestep="0.01"/>{body}{motor}</mujoco>'
+    simulator = MujocoSimulator(MujocoEnv(1, mjcf=model), {"body_mass": {"cart": [0.1, 10.0]}}, threads=1)
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(2, 3, 20, 2)), rng.normal(size=(2, 3, 20, 1))
+    after = simulator.simulate(x.reshape(-1, 2), u.reshape(-1, 1, 1), np.full((120, 1), 2.0)).reshape(x.shape)
+    after = after + [0.0, 0.03] + 1e-4 * rng.normal(size=x.shape)
+    seen = Transitions(np.concatenate([x, u, after], axis=-1), np.ones(x.shape[:3], bool))
+    learner = ResidualLearner(PhysicsLearner.of(simulator), Regression(2)).refit(seen, 0)
+    alone, both = learner.base.model, learner.model
+    expected = simulator.simulate(np.array(X)[None], np.array(U)[None, None], np.array([[2.0]]))[0, 0] + [0.0, 0.03]
+    np.testing.assert_allclose(both.mean(X, U), expected, atol=1e-3)
+    assert np.abs(alone.mean(X, U) - expected)[1] > 0.02
+    np.testing.assert_allclose(both.deviation(X, U), 1e-4, rtol=0.3)
+    F, _ = both.linearise(X, U)
+    np.testing.assert_allclose(F[1], [0.0, 1.0, 0.005], atol=1e-4)

@@ -1,0 +1,187 @@
+"""A controller that adapts a global model within each episode, and replans at each step.
+
+At each step, each episode for itself: the transition just seen enters the evidence about what the model misses
+(`gps.dynamics.adaptation`), the model is corrected around the state and the action that was planned for it, and a few
+rounds of iterative LQR improve the plan in the corrected model. So a model of other systems serves for this one within
+one attempt (Fu, Levine & Abbeel 2016). At step 0 the episode knows nothing but the model.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple, Self
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Float
+
+from gps.backend import Array, jax, jnp
+from gps.costs.terms import Cost
+from gps.dynamics.adaptation import Correction, Evidence, correct
+from gps.linear_gaussian.types import pytree
+from gps.models.belief import DRAWS, believe_at
+from gps.models.model import GlobalModel, PlanningModel
+from gps.planning.ilqr import Plan, PlanningProblem, improve_plan
+from gps.players import Player
+from gps.problem import Problem
+from gps.sampling.policy import Observes
+
+
+@pytree
+class CorrectedModel:
+    """A global model f with a correction: x' = f(z) + b + B (z − center). A `PlanningModel`."""
+
+    model: PlanningModel
+    correction: Correction
+
+    @property
+    def deviations(self) -> Float[Array, "dz"]:
+        return self.model.deviations
+
+    def linearise(
+        self, x: Float[Array, "dx"], u: Float[Array, "du"]
+    ) -> tuple[Float[Array, "dx dz"], Float[Array, "dx"]]:
+        F, c = self.model.linearise(x, u)
+        center, b, B, _ = self.correction
+        return F + B, c + b - B @ center
+
+
+class Adaptation(NamedTuple):
+    """How to adapt.
+
+    Args:
+        strength, degrees: how far the model and its noise are trusted: see `gps.dynamics.residual`.
+        forgetting: λ, the factor on the weight of a sample per step; 1 forgets nothing.
+        least_noise: floor under the deviation of the noise, relative to that of the data.
+        horizon: steps of a plan.
+        rounds, first_rounds: of iterative LQR at each step, and at the first one.
+    """
+
+    strength: float = 1.0
+    degrees: float = 1.0
+    forgetting: float = 0.95
+    least_noise: float = 1e-3
+    horizon: int = 20
+    rounds: int = 2
+    first_rounds: int = 20
+
+
+class _Memory(NamedTuple):
+    """What B episodes carry from one step to the next."""
+
+    evidence: Evidence
+    plans: Plan
+    predicted: Float[Array, "B dx"]  # f at the last z
+    last: Float[Array, "B dz"]  # z
+
+
+class AdaptivePolicy:
+    """The controller, as a sampler runs it: a `gps.sampling.policy.Policy` of M conditions and T steps.
+
+    It acts without noise, as it must know the actions that were taken. It remembers the episodes between two steps and
+    forgets them at step 0, so it plays one batch of episodes at a time.
+
+    Args:
+        problem: its cost must have a formula.
+        model: any global model.
+        conditions: M.
+        settings: see `Adaptation`.
+        seed: of the functions that are drawn from the model for its doubt.
+    """
+
+    player: Player = Player.PLANNER
+    observes: Observes = "state"
+    abstains: str = ""
+    carries_over: bool = True
+    parameters: None = None
+
+    def __init__(
+        self,
+        problem: Problem,
+        model: GlobalModel,
+        conditions: int,
+        settings: Adaptation = Adaptation(),  # noqa: B008  # an immutable record
+        seed: int = 0,
+    ) -> None:
+        self._problem, self._model, self._conditions = problem, model, conditions
+        self._settings, self._seed = settings, seed
+        self._memory: _Memory | None = None
+        draw, self._key = jax.random.split(jax.random.key(seed))
+        self._functions = model.draw(draw, DRAWS)
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "M T du du"]:
+        du = self._problem.du
+        return np.zeros((self._conditions, self._problem.horizon, du, du))
+
+    def repeat(self, count: int) -> Self:
+        return type(self)(self._problem, self._model, self._conditions * count, self._settings, self._seed)
+
+    def act(self, seen: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
+        """The first action of each episode's plan."""
+        problem, settings = self._problem, self._settings
+        states = np.asarray(seen).reshape(-1, problem.dx)
+        if t == 0 or self._memory is None:
+            self._memory, rounds = self._begin(states), settings.first_rounds
+        else:
+            plans = jax.tree.map(np.asarray, self._memory.plans).shift()
+            self._memory, rounds = self._memory._replace(plans=plans), settings.rounds
+        low, high = (np.broadcast_to(limit, problem.du) for limit in problem.limits)
+        planning = PlanningProblem(self._model, low, high, self._model.deviations, np.int32(problem.horizon))
+        weights = np.array(settings[:4])  # an array, so that other numbers need no other compilation
+        key = jax.random.fold_in(self._key, t)
+        self._memory = _advance(
+            planning, self._functions, problem.cost, weights, self._memory, states, np.int32(t), np.int32(rounds), key
+        )
+        actions = np.asarray(self._memory.plans.actions[:, 0])
+        return actions.reshape(*np.shape(seen)[:-1], problem.du)
+
+    def _begin(self, states: Float[np.ndarray, "B dx"]) -> _Memory:
+        problem = self._problem
+        plans = Plan.none(len(states), min(self._settings.horizon, problem.horizon), problem.du)
+        origins = np.concatenate([states, np.zeros((len(states), problem.du))], axis=1)
+        scale = jnp.asarray(self._model.deviations)
+        evidence = jax.vmap(lambda origin: Evidence.none(origin, scale, problem.dx))(jnp.asarray(origins))
+        return _Memory(evidence, plans, jnp.full(states.shape, jnp.nan), jnp.asarray(origins))
+
+
+@eqx.filter_jit
+def _advance(
+    planning: PlanningProblem,
+    functions: Any,
+    cost: Cost,
+    weights: Array,
+    memory: _Memory,
+    states: Array,
+    t: Array,
+    rounds: Array,
+    key: Array,
+) -> _Memory:
+    """Take in the transitions just seen, correct the model and improve the plans: each episode for itself."""
+    one = partial(_advance_one, planning, functions, cost, weights, t=t, rounds=rounds, key=key)
+    return jax.vmap(one)(memory, states)
+
+
+def _advance_one(
+    planning: PlanningProblem,
+    functions: Any,
+    cost: Cost,
+    weights: Array,
+    memory: _Memory,
+    x: Array,
+    t: Array,
+    rounds: Array,
+    key: Array,
+) -> _Memory:
+    strength, degrees, forgetting, least_noise = weights
+    model: Any = planning.model  # global
+    scale, dx = memory.evidence.scale, len(x)
+    evidence = memory.evidence.add(memory.last, x - memory.predicted, forgetting)
+    u = memory.plans.actions[0]
+    belief = believe_at(model, functions, x, u, key).complete((least_noise * scale[:dx]) ** 2, scale)
+    z = jnp.concatenate([x, u])
+    correction = correct(evidence, z, belief.noise, belief.doubt, belief.slope_covariances, strength, degrees)
+    corrected = planning._replace(model=CorrectedModel(model, correction))
+    plan = improve_plan(corrected, cost, x, t, memory.plans, rounds, memory.plans.actions[None][:0])
+    fine = jnp.isfinite(plan.actions).all()  # False where the model is not finite: the last plan goes on
+    plan = jax.tree.map(lambda new, old: jnp.where(fine, new, old), plan, memory.plans)
+    u = plan.actions[0]
+    return _Memory(evidence, plan, model.mean(x, u), jnp.concatenate([x, u]))
