@@ -103,7 +103,8 @@ def _model_based(settings: sections.ModelBasedConfig, parts: Parts) -> _ModelBas
 
 def make_trajopt(settings: sections.ModelBasedConfig, parts: Parts) -> TrajOpt:
     """The trajectory optimiser, alone or within a guided algorithm."""
-    return TrajOpt(parts.problem, **_bounded(settings), **_model_based(settings, parts))
+    imagination = {key: getattr(settings, key) for key in ("imagined", "imagined_samples") if hasattr(settings, key)}
+    return TrajOpt(parts.problem, **_bounded(settings), **_model_based(settings, parts), **imagination)
 
 
 def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Feedback = "keep") -> PI2:
