@@ -18,8 +18,9 @@ from gps.algorithms.local.step_size import adapt_multiplier
 from gps.algorithms.local.verdict import UpdateResult, align
 from gps.backend import jax
 from gps.costs import RewardModel, expand
-from gps.dynamics.prior import DynamicsPrior, Transitions
+from gps.dynamics.prior import DynamicsPrior, NormalInverseWishart, Transitions
 from gps.dynamics.regression import fit_dynamics
+from gps.dynamics.smoothing import smooth_states
 from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 from gps.policies.played import LocalControllers
@@ -172,7 +173,10 @@ def fit_local_model(
     ridge: float = 1e-6,
     center: Literal["posterior", "sample"] = "posterior",
 ) -> LocalModel:
-    """Fit dynamics and expand the cost around the samples of each condition."""
+    """Fit dynamics and expand the cost around the samples of each condition.
+
+    Where the sensors are noisy the dynamics are those of the states as they probably were; see `smooth_states`.
+    """
     states, actions, mask = rollouts.states, rollouts.actions, rollouts.mask
     expansion, sample_costs = expand(problem.cost, states, actions, mask)
     reward = state.reward
@@ -181,11 +185,21 @@ def fit_local_model(
         expansion, sample_costs = expansion + learned, sample_costs + reward.costs(rollouts)
     if rollouts.finished is not None:  # a finished episode is one of the samples of a step, at no cost
         expansion = expansion.scale(mask.sum(axis=1) / np.maximum(rollouts.counted.sum(axis=1), 1))
-    transitions = Transitions.of(states, actions, mask)
-    prior = None if state.prior is None else state.prior.refit(transitions, seed)
-    belief = None if prior is None else prior.at(transitions)
-    dynamics = fit_dynamics(states, actions, mask, belief, ridge, center)
+    prior, belief = _believe(state.prior, Transitions.of(states, actions, mask), seed)
+    uncertainty = None
+    if problem.sensor_noise.any():
+        states, uncertainty = smooth_states(states, actions, mask, problem.sensor_noise, belief, ridge)
+        prior, belief = _believe(state.prior, Transitions.of(states, actions, mask), seed)
+    dynamics = fit_dynamics(states, actions, mask, belief, ridge, center, uncertainty)
     return LocalModel(dynamics.numpy(), expansion, sample_costs, prior, reward)
+
+
+def _believe(
+    prior: DynamicsPrior | None, transitions: Transitions, seed: int
+) -> tuple[DynamicsPrior | None, NormalInverseWishart | None]:
+    """The prior that has seen the transitions, and its belief around them."""
+    seen = None if prior is None else prior.refit(transitions, seed)
+    return seen, None if seen is None else seen.at(transitions)
 
 
 @jax.jit
