@@ -28,6 +28,9 @@ from gps.problem import Problem
 from gps.records import Change, IterationRecord, LocalRecord, ModelRecord, PolicyRecord, Rollouts, mean_of_whole
 from gps.sampling.policy import Policy
 
+ENOUGH = 2
+"""Samples beyond dx + du with which states are smoothed: fewer do not determine a model without its prior."""
+
 Prior = TypeVar("Prior", bound=DynamicsPrior, default=DynamicsPrior, covariant=True)
 
 
@@ -175,7 +178,8 @@ def fit_local_model(
 ) -> LocalModel:
     """Fit dynamics and expand the cost around the samples of each condition.
 
-    Where the sensors are noisy the dynamics are those of the states as they probably were; see `smooth_states`.
+    Where the sensors are noisy, and there are enough samples, the dynamics are those of the states as they probably
+    were; see `smooth_states`.
     """
     states, actions, mask = rollouts.states, rollouts.actions, rollouts.mask
     expansion, sample_costs = expand(problem.cost, states, actions, mask)
@@ -187,7 +191,7 @@ def fit_local_model(
         expansion = expansion.scale(mask.sum(axis=1) / np.maximum(rollouts.counted.sum(axis=1), 1))
     prior, belief = _believe(state.prior, Transitions.of(states, actions, mask), seed)
     uncertainty = None
-    if problem.sensor_noise.any():
+    if problem.sensor_noise.any() and mask.shape[1] >= problem.dx + problem.du + ENOUGH:
         states, uncertainty = smooth_states(states, actions, mask, problem.sensor_noise, belief, ridge)
         prior, belief = _believe(state.prior, Transitions.of(states, actions, mask), seed)
     dynamics = fit_dynamics(states, actions, mask, belief, ridge, center, uncertainty)
