@@ -57,9 +57,6 @@ class Problem:
     sensor_noise: Float[np.ndarray, "dx"] | float = 0.0
     observation: Sight | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sensor_noise", np.broadcast_to(np.asarray(self.sensor_noise, float), self.dx))
-
     @property
     def sight(self) -> Sight:
         """The policy's observation: its vectors and its images."""

@@ -191,8 +191,9 @@ def fit_local_model(
         expansion = expansion.scale(mask.sum(axis=1) / np.maximum(rollouts.counted.sum(axis=1), 1))
     prior, belief = _believe(state.prior, Transitions.of(states, actions, mask), seed)
     uncertainty = None
-    if problem.sensor_noise.any() and mask.shape[1] >= problem.dx + problem.du + ENOUGH:
-        states, uncertainty = smooth_states(states, actions, mask, problem.sensor_noise, belief, ridge)
+    deviation = np.broadcast_to(np.asarray(problem.sensor_noise, float), problem.dx)
+    if deviation.any() and mask.shape[1] >= problem.dx + problem.du + ENOUGH:
+        states, uncertainty = smooth_states(states, actions, mask, deviation, belief, ridge)
         prior, belief = _believe(state.prior, Transitions.of(states, actions, mask), seed)
     dynamics = fit_dynamics(states, actions, mask, belief, ridge, center, uncertainty)
     return LocalModel(dynamics.numpy(), expansion, sample_costs, prior, reward)
