@@ -72,13 +72,18 @@ def _roll_out(
         K, k, xi, now = at_t
         u = jnp.einsum("mij,mnj->mni", K, x) + k[:, None] + xi
         keys = jax.random.split(now, (N, M))
-        follow = jax.vmap(lambda f, x, u, key: jax.vmap(f)(x, u, key), (0, 1, 1, 0), 1)
-        return follow(functions, x, jnp.clip(u, *limits), keys), (x, u)
+        after = jax.vmap(_follow, (0, 1, 1, 0), 1)(functions, x, jnp.clip(u, *limits), keys)
+        return after, (x, u)
 
     K, k = jnp.swapaxes(controllers.feedback, 0, 1), jnp.swapaxes(controllers.feedforward, 0, 1)
     along = K, k, jnp.moveaxis(noise, 2, 0), jax.random.split(step_key, T)
     _, (states, wanted) = jax.lax.scan(step, jnp.asarray(starts), along)
     return jnp.moveaxis(states, 0, 2), jnp.moveaxis(wanted, 0, 2)
+
+
+def _follow(function: Any, x: Array, u: Array, keys: Array) -> Array:
+    """Return the next states of M conditions under one function."""
+    return jax.vmap(function)(x, u, keys)
 
 
 def linearise_along(problem: Problem, model: GlobalModel, rollouts: Rollouts, ridge: float = 1e-6) -> LocalModel:

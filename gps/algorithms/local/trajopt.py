@@ -225,7 +225,8 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
         for i in range(self.imagined):
             policy = inner.policy(dream)
-            rollouts = imagine(self.problem, model, policy.controllers, firsts, hash((state.iteration, i)) % 2**32)
+            seed = int(np.random.SeedSequence([state.iteration, i]).generate_state(1)[0])
+            rollouts = imagine(self.problem, model, policy.controllers, firsts, seed)
             if not rollouts.whole.any(axis=1).all():
                 break  # the model explodes: what was reached so far goes on
             dream, _ = inner.improve(dream, policy, rollouts, linearise_along(self.problem, model, rollouts))
