@@ -39,6 +39,7 @@ class Problem:
         mechanics: what is known of a second-order system; None where nothing is.
         state_layout: the slice of each part in the state vector.
         state_entries, action_entries: name and unit of each entry; empty where nothing is known of them.
+        sensor_noise: standard deviation of the noise on each measured entry of the state, as far as it is known.
         observation: what a policy observes: numbers, pictures, or both; None where it observes the state.
     """
 
@@ -53,6 +54,7 @@ class Problem:
     state_layout: Mapping[str, slice] = dataclasses.field(default_factory=dict)
     state_entries: tuple[Entry, ...] = ()
     action_entries: tuple[Entry, ...] = ()
+    sensor_noise: Float[np.ndarray, "dx"] | float = 0.0
     observation: Sight | None = None
 
     @property

@@ -1,5 +1,9 @@
 """A run that many tests read."""
 
+import gc
+import os
+from pathlib import Path
+
 import helpers.shapes
 import pytest
 from jaxtyping import install_import_hook
@@ -9,6 +13,10 @@ install_import_hook("gps", "helpers.shapes.check")  # before the first import of
 from helpers.experiments import POINT_MASS, write, write_slider  # noqa: E402
 
 import gps  # noqa: E402
+from gps.backend import jax  # noqa: E402
+
+MOST_MEMORY = 2 << 30
+"""Bytes of a worker beyond which it forgets its compiled functions."""
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +24,23 @@ def _shapes(request, monkeypatch):
     """Shapes are not checked in tests with the marker `wrong_shapes`."""
     if request.node.get_closest_marker("wrong_shapes"):
         monkeypatch.setattr(helpers.shapes, "enabled", False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_code():
+    """Compiled functions are forgotten between modules where they take much memory; the disk keeps them."""
+    yield
+    if _read_memory() > MOST_MEMORY:
+        jax.clear_caches()
+        gc.collect()
+
+
+def _read_memory() -> int:
+    """The memory of this process in bytes; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from helpers.experiments import POINT_MASS, changed, digest, write
 
 import gps
 from gps import cli
+from gps.algorithms.local import base
+from gps.dynamics.smoothing import smooth_states
 from gps.errors import ConfigError
 from gps.evaluation import evaluate, restore
 from gps.inspect.report.page import write_report
@@ -44,6 +46,28 @@ def test_learning_sees_the_measured_states_and_an_evaluation_the_true_ones(noisy
         np.testing.assert_array_equal(final.costs, built.problem.costs(final.rollouts.true))
         assert (final.costs != built.problem.costs(final.rollouts)).all()
     assert len(np.unique(final.costs.sum(axis=2))) == final.costs[..., 0].size  # no two episodes are alike
+
+
+def test_the_model_is_fitted_to_smoothed_states(tmp_path):
+    """They are nearer to the true ones than what was measured, and exact where it is."""
+    source = write(tmp_path / "many", NOISY, environment={"randomise": None}, algorithm={"samples": 20})
+    run = gps.run(source, out=tmp_path, iterations=1)
+    with restore(run) as (built, _):
+        deviation = built.problem.sensor_noise
+    np.testing.assert_array_equal(deviation, [0.02, 0.02, 0.05, 0.05, 0.0, 0.0])
+    rollouts = run.iterations[0].rollouts
+    smoothed = smooth_states(rollouts.states, rollouts.actions, rollouts.mask, deviation)
+    error = np.square(smoothed.states - rollouts.truth).mean(axis=(0, 1, 2))
+    assert (error[:4] < 0.8 * deviation[:4] ** 2).all()
+    np.testing.assert_allclose(error[4:], 0.0, atol=1e-5)
+
+
+def test_few_samples_are_fitted_as_they_were_measured(noisy, tmp_path, monkeypatch):
+    def smooth(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(base, "smooth_states", smooth)
+    assert digest(run(tmp_path)) == digest(noisy)  # three samples of six entries and two actions
 
 
 def test_iterations_have_noise_of_their_own(noisy):

@@ -1,5 +1,6 @@
 """Build the algorithm from `[algorithm]`: one of `gps.algorithms`, or one of another package."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -31,6 +32,7 @@ from gps.environments.parts import find_entries
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
+from gps.models.prior import ModelPrior
 from gps.models.reward import RewardLearner
 from gps.policies.learner import Learner
 from gps.problem import Problem
@@ -107,6 +109,21 @@ def _model_based(settings: sections.ModelBasedConfig, parts: Parts) -> _ModelBas
 def make_trajopt(settings: sections.ModelBasedConfig, parts: Parts) -> TrajOpt:
     """The trajectory optimiser, alone or within a guided algorithm."""
     return TrajOpt(parts.problem, **_bounded(settings), **_model_based(settings, parts))
+
+
+def _trajopt(settings: sections.TrajOptConfig, parts: Parts) -> TrajOpt:
+    """The trajectory optimiser alone, which may iterate in the prior's model."""
+    made = make_trajopt(settings, parts)
+    if settings.imagined and not isinstance(made.prior, ModelPrior):
+        raise ConfigError(
+            f"algorithm.imagined = {settings.imagined}: it takes a global model as the prior, such as "
+            'algorithm.dynamics.prior = "gp"'
+        )
+    if settings.imagined and parts.problem.reward is not None:
+        raise ConfigError(
+            f'algorithm.imagined = {settings.imagined}: it takes a cost with a formula, and cost = "reward" has none'
+        )
+    return dataclasses.replace(made, imagined=settings.imagined, imagined_samples=settings.imagined_samples)
 
 
 def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Feedback = "keep") -> PI2:
@@ -244,7 +261,7 @@ def _plugin(settings: sections.PluginAlgorithmConfig, parts: Parts) -> AnyAlgori
 
 
 BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
-    sections.TrajOptConfig: make_trajopt,
+    sections.TrajOptConfig: _trajopt,
     sections.PI2Config: lambda settings, parts: make_pi2(settings, parts.problem, settings.feedback),
     sections.PILQRConfig: make_pilqr,
     sections.MDGPSConfig: _mdgps,

@@ -37,5 +37,6 @@ def make_problem(config: ExperimentConfig, directory: Path, environment: BatchEn
         state_layout=environment.state_layout,
         state_entries=environment.state_entries,
         action_entries=environment.action_entries,
+        sensor_noise=environment.sensor_noise,
         observation=Sight.of(environment),
     )

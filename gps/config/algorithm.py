@@ -95,6 +95,13 @@ class TrajOptConfig(ModelBasedConfig):
 
     name: Literal["trajopt"] = "trajopt"
     step_multiplier: LongerStepConfig = LongerStepConfig()
+    imagined: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="iterations in the prior's model after each one on the system; the prior must be a global model",
+    )
+    imagined_samples: int = Field(default=5, ge=2, description="samples of each imagined iteration")
 
 
 Feedback = Literal["keep", "zero"]

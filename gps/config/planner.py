@@ -84,7 +84,7 @@ class ICEMPlannerConfig(GaussianPlannerConfig):
     name: Literal["icem"] = "icem"
     kept: Count = Field(default=3, description="best sequences that take part in the next round, and in the next step")
     decay: float = Field(default=1.25, ge=1, description="factor by which the samples become fewer in each round")
-    beta: float = Field(default=2.0, ge=0, le=10, description="exponent of the noise's spectrum; 0: white noise")
+    beta: float = Field(default=1.0, ge=0, le=10, description="exponent of the noise's spectrum; 0: white noise")
 
 
 class MPPIPlannerConfig(SequencePlannerConfig):

@@ -47,6 +47,10 @@ class DynamicsPrior(Protocol):
         """The belief around the samples of each step; None while nothing is known."""
         return None
 
+    def believe(self, transitions: Transitions, seed: int) -> NormalInverseWishart | None:
+        """The belief around samples that the prior may see first; None if it has none of this form."""
+        return self.refit(transitions, seed).at(transitions)
+
     def fit(
         self,
         states: Float[np.ndarray, "M N T dx"],
@@ -55,6 +59,7 @@ class DynamicsPrior(Protocol):
         seed: int,
         ridge: float = 1e-6,
         center: Literal["posterior", "sample"] = "posterior",
+        uncertainty: Float[np.ndarray, "M S d d"] | None = None,
     ) -> LocalFit:
         """Fit local dynamics for each condition and step. It is deterministic in `seed`.
 
@@ -63,7 +68,8 @@ class DynamicsPrior(Protocol):
         """
         transitions = Transitions.of(states, actions, mask)
         seen = self.refit(transitions, seed)
-        return LocalFit(fit_dynamics(states, actions, mask, seen.at(transitions), ridge, center), seen)
+        dynamics = fit_dynamics(states, actions, mask, seen.at(transitions), ridge, center, uncertainty)
+        return LocalFit(dynamics, seen)
 
     def make_record(self) -> ModelRecord | None:
         """The summary that an iteration's record keeps for the views, or None."""

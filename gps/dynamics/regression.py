@@ -30,6 +30,7 @@ def fit_dynamics(
     prior: NormalInverseWishart | None = None,
     ridge: float = 1e-6,
     center: Literal["posterior", "sample"] = "posterior",
+    uncertainty: Float[np.ndarray, "M T-1 d d"] | None = None,
 ) -> LinearDynamics:
     """Fit local dynamics for each condition and step.
 
@@ -41,11 +42,12 @@ def fit_dynamics(
         center: the point the model passes through: the posterior mean, or the samples' mean. `"sample"` moves only this
             point: the covariance keeps the term of the gap z̄ − μ0 (see `joint_gaussian`), which a prior that says
             nothing of the mean (m = 0) would not have.
+        uncertainty: of the points [x; u; x'] around the samples; None where these are exact.
     """
     transitions = Transitions.of(states, actions, mask)
     prior = no_belief(transitions) if prior is None else prior
     floor = ridge * mean_square_deviation(transitions)
-    return _fit(states[:, :, 0], mask[:, :, 0], transitions, prior, floor, center)
+    return fit_moments(states[:, :, 0], mask[:, :, 0], transitions, prior, floor, center, uncertainty)
 
 
 def no_belief(transitions: Transitions) -> NormalInverseWishart:
@@ -68,10 +70,20 @@ def mean_square_deviation(transitions: Transitions) -> Float[np.ndarray, "d"]:
 
 
 @partial(jax.jit, static_argnames="center")
-def _fit(first, present, transitions, prior, floor, center) -> LinearDynamics:
+def fit_moments(first, present, transitions, prior, floor, center, uncertainty=None) -> LinearDynamics:
+    """Fit the dynamics of `fit_dynamics`.
+
+    Args:
+        first, present: the first states (M, N, dx) and their mask (M, N).
+        transitions, prior, center, uncertainty: see `fit_dynamics`.
+        floor: added to the diagonal of the covariance of z, (d,).
+    """
     dx = first.shape[-1]
     dz = transitions.points.shape[-1] - dx
     mean, covariance = joint_gaussian(transitions.points, transitions.mask, prior, center)
+    if uncertainty is not None:
+        N = jnp.sum(transitions.mask, axis=1)
+        covariance = covariance + (N / jnp.maximum(N + prior.degrees, 1e-300))[..., None, None] * uncertainty
     covariance = covariance.at[..., jnp.arange(dz), jnp.arange(dz)].add(floor[:dz])
     matrix, offset, noise = condition(mean, covariance, dz)
 

@@ -58,6 +58,8 @@ class BatchEnvironment(Protocol):
         dt: control period in seconds; NaN if it is unknown.
         max_episode_steps: the environment's own time limit in control steps; None without a limit.
         seeded: True if a condition may have a `seed` that decides where its episodes start.
+        sensor_noise: standard deviation of the noise on each entry of the state, (dx,) or one number; 0 where it is
+            exact or nothing is known.
         noisy: True if episodes from the same start differ by noise: `reset` then takes the option `episodes`.
     """
 
@@ -75,6 +77,7 @@ class BatchEnvironment(Protocol):
     dt: float = float("nan")
     max_episode_steps: int | None = None
     seeded: bool = False
+    sensor_noise: Floats | float = 0.0
     noisy: bool = False
 
     @property

@@ -97,6 +97,8 @@ class Disturbed(Wrapper):
 
         entries, self.state_layout = _arrange(state, "state", env.state_layout, dx, remembered)
         self._entries = entries
+        inner = np.broadcast_to(np.asarray(env.sensor_noise, float), dx)
+        self.sensor_noise = np.concatenate([np.hypot(inner, disturbance.state), np.zeros(remembered)])[entries]
         self._state_entries = tuple([*env.state_entries, *self._name_commands()][i] for i in entries)
         self.set_spaces(Box(-np.inf, np.inf, (len(entries),), np.float64), space)
         if (own := env.mechanics) is not None:

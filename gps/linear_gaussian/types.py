@@ -16,8 +16,32 @@ from gps.backend import Array, jax, jnp
 
 @dataclass_transform(frozen_default=True)
 def pytree(cls):
-    """Make a frozen dataclass that is a JAX pytree; fields with the metadata `static` are not leaves."""
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True, eq=False)(cls))
+    """Make a frozen dataclass that is a JAX pytree; fields with the metadata `static` are not leaves.
+
+    The class is part of the tree's structure. With `jax.tree_util.register_dataclass` of JAX 0.10 the structures of two
+    classes with equally many leaves are equal, and a compiled function may run the code of the wrong class.
+    """
+    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
+    fields = dataclasses.fields(cls)
+    leaves = tuple(field.name for field in fields if not field.metadata.get("static"))
+    static = tuple(field.name for field in fields if field.metadata.get("static"))
+    keys = tuple(map(jax.tree_util.GetAttrKey, leaves))
+
+    def flatten(tree):
+        return [getattr(tree, name) for name in leaves], (cls, *(getattr(tree, name) for name in static))
+
+    def flatten_with_keys(tree):
+        children, structure = flatten(tree)
+        return list(zip(keys, children, strict=True)), structure
+
+    def unflatten(structure, children):
+        tree = object.__new__(cls)
+        for name, value in zip((*leaves, *static), (*children, *structure[1:]), strict=True):
+            object.__setattr__(tree, name, value)
+        return tree
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls
 
 
 class _Batched:

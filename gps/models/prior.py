@@ -76,6 +76,10 @@ class ModelPrior(DynamicsPrior, Generic[L]):
         """Return the prior whose model has also seen `transitions`."""
         return replace(self, learner=self.learner.refit(transitions, seed))
 
+    def believe(self, transitions: Transitions, seed: int) -> None:
+        """None: its belief is one of residuals."""
+        return None
+
     def fit(
         self,
         states: np.ndarray,
@@ -84,10 +88,12 @@ class ModelPrior(DynamicsPrior, Generic[L]):
         seed: int,
         ridge: float = 1e-6,
         center: Center = "posterior",
+        uncertainty: Float[np.ndarray, "M S d d"] | None = None,
     ) -> LocalFit:
         """Fit the local dynamics under the model of the iterations before, then let the model see the samples.
 
-        The regression needs no ridge; `ridge` is that of the first state, and of the fit without a model.
+        The regression needs no ridge; `ridge` is that of the first state, and of the fit without a model. It takes the
+        states as they are: `uncertainty` has no effect.
         """
         transitions = Transitions.of(states, actions, mask)
         if self.learner.model is None:

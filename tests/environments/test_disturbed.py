@@ -63,6 +63,16 @@ def push(environment, actions):
     return np.array([step[0] for step in steps]), [step[-1] for step in steps]
 
 
+def test_the_sensor_noise_is_declared_in_the_order_of_the_state():
+    environment = linear(state=np.array([0.3, 0.02]))
+    np.testing.assert_array_equal(environment.sensor_noise, [0.3, 0.02])
+    size = Disturbance(state=np.array([0.3, 0.02]), action=np.zeros(1), rate=np.full(1, np.inf), delay=2)
+    parts = ["last_action", *environment.env.state_layout]
+    remembers = Disturbed(environment.env, size, state=parts)
+    np.testing.assert_array_equal(remembers.sensor_noise, [0.0, 0.0, 0.3, 0.02])
+    np.testing.assert_array_equal(Disturbed(environment, size).sensor_noise, np.hypot([0.3, 0.02], [0.3, 0.02]))
+
+
 # -- sizes -------------------------------------------------------------------------------------------------------------
 
 

@@ -18,14 +18,18 @@ from gps.algorithms.local.step_size import adapt_multiplier
 from gps.algorithms.local.verdict import UpdateResult, align
 from gps.backend import jax
 from gps.costs import RewardModel, expand
-from gps.dynamics.prior import DynamicsPrior
+from gps.dynamics.prior import DynamicsPrior, Transitions
 from gps.dynamics.regression import fit_dynamics
+from gps.dynamics.smoothing import smooth_states
 from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller, CostExpansion, LinearDynamics, Marginals
 from gps.policies.played import LocalControllers
 from gps.problem import Problem
 from gps.records import Change, IterationRecord, LocalRecord, ModelRecord, PolicyRecord, Rollouts, mean_of_whole
 from gps.sampling.policy import Policy
+
+ENOUGH = 2
+"""Samples beyond dx + du with which states are smoothed: fewer do not determine a model without its prior."""
 
 Prior = TypeVar("Prior", bound=DynamicsPrior, default=DynamicsPrior, covariant=True)
 
@@ -172,7 +176,11 @@ def fit_local_model(
     ridge: float = 1e-6,
     center: Literal["posterior", "sample"] = "posterior",
 ) -> LocalModel:
-    """Fit dynamics and expand the cost around the samples of each condition."""
+    """Fit dynamics and expand the cost around the samples of each condition.
+
+    Where the sensors are noisy, and there are enough samples, the dynamics are those of the states as they probably
+    were; see `smooth_states`.
+    """
     states, actions, mask = rollouts.states, rollouts.actions, rollouts.mask
     expansion, sample_costs = expand(problem.cost, states, actions, mask)
     reward = state.reward
@@ -181,11 +189,15 @@ def fit_local_model(
         expansion, sample_costs = expansion + learned, sample_costs + reward.costs(rollouts)
     if rollouts.finished is not None:  # a finished episode is one of the samples of a step, at no cost
         expansion = expansion.scale(mask.sum(axis=1) / np.maximum(rollouts.counted.sum(axis=1), 1))
-    prior: DynamicsPrior | None = None
-    if state.prior is None:
-        dynamics = fit_dynamics(states, actions, mask, None, ridge, center)
+    prior, uncertainty = state.prior, None
+    deviation = np.broadcast_to(np.asarray(problem.sensor_noise, float), problem.dx)
+    if deviation.any() and mask.shape[1] >= problem.dx + problem.du + ENOUGH:
+        belief = None if prior is None else prior.believe(Transitions.of(states, actions, mask), seed)
+        states, uncertainty = smooth_states(states, actions, mask, deviation, belief, ridge)
+    if prior is None:
+        dynamics = fit_dynamics(states, actions, mask, None, ridge, center, uncertainty)
     else:
-        dynamics, prior = state.prior.fit(states, actions, mask, seed, ridge, center)
+        dynamics, prior = prior.fit(states, actions, mask, seed, ridge, center, uncertainty)
     return LocalModel(dynamics.numpy(), expansion, sample_costs, prior, reward)
 
 

@@ -26,6 +26,7 @@ from gps.algorithms.local.base import (
     make_record,
     marginals,
 )
+from gps.algorithms.local.imagination import imagine, linearise_along
 from gps.algorithms.local.replay import Replay
 from gps.algorithms.local.verdict import OPTIMAL, UpdateResult, choose, judge_update
 from gps.backend import jax
@@ -33,6 +34,7 @@ from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
 from gps.linear_gaussian.trust_region import Update, find_indefinite, update
 from gps.linear_gaussian.types import Controller
+from gps.models.prior import ModelPrior
 from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts, Search, mean_of_whole
 from gps.status import Status
@@ -147,9 +149,17 @@ class TrajOptState(LocalState[Prior], Generic[Prior]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrajOpt(ModelBasedOptimiser[TrajOptState]):
-    """The trajectory optimiser; its settings are those of `ModelBasedOptimiser`."""
+    """The trajectory optimiser.
+
+    Args:
+        imagined: iterations in the prior's global model after each one on the system; see
+            `gps.algorithms.local.imagination`.
+        imagined_samples: samples of each of them.
+    """
 
     max_multiplier: float = 2.0
+    imagined: int = 0
+    imagined_samples: int = 5
 
     @property
     def state_type(self) -> Any:
@@ -200,7 +210,36 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             state, rollouts, step._replace(cost=base.cost), result,
             prior=model.prior, reward=model.reward, accepted=accepted,
         )  # fmt: skip
+        if self.imagined and not rise.any.any():
+            return self.go_on_in_model(after, record)
         return after, record
+
+    def go_on_in_model(self, state: TrajOptState, record: IterationRecord) -> tuple[TrajOptState, IterationRecord]:
+        """Iterate in the prior's model, if there is one; the record gets the controllers that come of it."""
+        prior = state.prior
+        model = prior.learner.model if isinstance(prior, ModelPrior) else None
+        if model is None:
+            return state, record
+        inner = dataclasses.replace(self, imagined=0, prior=None)
+        dream = dataclasses.replace(state, prior=None, accepted=None)
+        firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
+        for i in range(self.imagined):
+            policy = inner.policy(dream)
+            seed = int(np.random.SeedSequence([state.iteration, i]).generate_state(1)[0])
+            rollouts = imagine(self.problem, model, policy.controllers, firsts, seed)
+            if not rollouts.whole.any(axis=1).all():
+                break  # the model explodes: what was reached so far goes on
+            dream, _ = inner.improve(dream, policy, rollouts, linearise_along(self.problem, model, rollouts))
+        after = dataclasses.replace(
+            dream,
+            iteration=state.iteration,
+            environment_steps=state.environment_steps,
+            prior=prior,
+            accepted=state.accepted,
+        )
+        assert record.local is not None
+        local = dataclasses.replace(record.local, improved=after.controllers)
+        return after, dataclasses.replace(record, local=local)
 
 
 def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
