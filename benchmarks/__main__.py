@@ -10,10 +10,15 @@
 | `peg` | the whole `gps run` of the peg insertion: wall clock and memory, first and second run |
 | `report` | `gps report` of 20 iterations: seconds and size; the cost of `--live` for a run |
 | `sweep` | 8 seeds by `gps sweep` with two jobs, compared with the same runs in sequence |
+| `ensemble` | training and predicting with an ensemble of networks, compared with its matrix products alone |
+| `gaussian_process` | hyperparameters of a Gaussian process, compared with scikit-learn; drawn functions; moments |
+| `identification` | the parameters of a simulator from one recording, compared with `mujoco.sysid` if it is there |
+| `planning` | a round of CEM, an action of iCEM, MPPI on the true half-cheetah, iterative LQR |
 | `policies` | a supervised step of a neural policy, alone and compared with sampling; the cost of acting |
 
 `python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the table of rewards without a
-formula, `python -m benchmarks.guided` the table of the algorithms of guided policy search. Absolute times depend on the
+formula, `python -m benchmarks.guided` the table of the algorithms of guided policy search,
+`python -m benchmarks.priors` the errors of the priors of local dynamics by the number of samples. Absolute times depend on the
 machine and its load; the ratios, which are measured in one run, are what counts.
 """
 
@@ -21,7 +26,10 @@ import importlib
 import os
 import sys
 
-NAMES = ("update", "dynamics", "sampling", "gymnasium_batch", "iteration", "peg", "report", "sweep", "policies")
+NAMES = (
+    "update", "dynamics", "sampling", "gymnasium_batch", "iteration", "peg", "report", "sweep", "ensemble",
+    "gaussian_process", "identification", "planning", "policies",
+)  # fmt: skip
 
 
 def main() -> int:
