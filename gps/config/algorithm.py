@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
-from gps.config.model import ModelConfig, NeuralModelConfig
+from gps.config.model import NeuralModelConfig, PlannedModelConfig
 from gps.config.planner import ICEMPlannerConfig, PlannerConfig
 from gps.config.policy import PolicyConfig
 from gps.config.section import Section, plugin_names, usual_name
@@ -279,7 +279,8 @@ class MBRLConfig(AlgorithmBase):
         "which is followed to its end; 1.5: and replan at every step",
     )
     base_iterations: int = Field(
-        default=1, ge=0, description="first iterations that sample the base policy, which is controller.initial"
+        default=1, ge=0, description="first iterations that sample the base policy, which is controller.initial; none where the "
+        "model is the simulator",
     )
     noise: float = Field(
         default=0.0,
@@ -287,7 +288,7 @@ class MBRLConfig(AlgorithmBase):
         description="standard deviation of the noise on the planned actions, relative to half their range",
     )
     controller: BasePolicyConfig = BasePolicyConfig()
-    model: ModelConfig = NeuralModelConfig()
+    model: PlannedModelConfig = NeuralModelConfig()
     planner: PlannerConfig = ICEMPlannerConfig()
 
 

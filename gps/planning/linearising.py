@@ -98,12 +98,12 @@ class LinearisingPlanner:
         tries = draw_guesses(problem, self.horizon, self.tries, t)
         plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries)
         idle, end = np.clip(0.0, low, high), np.int32(self.end)
-        course = _predict(self.model, self.cost, states, plan.actions, idle, np.int32(t), end)
+        course = predict_courses(self.model, self.cost, states, plan.actions, idle, np.int32(t), end)
         return plan, jax.tree.map(np.asarray, course)
 
 
 @eqx.filter_jit
-def _predict(
+def predict_courses(
     model: PlanningModel, cost: Cost, states: Array, actions: Array, idle: Array, t: Array, end: Array
 ) -> Course:
     """Return the course of each plan (JAX)."""
