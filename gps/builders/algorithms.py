@@ -197,7 +197,7 @@ def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
     problem, model = parts.problem, settings.model
     if isinstance(model, SimulatorModelConfig):
         planner = make_simulator_source(
-            settings.planner, parts.config, parts.directory, parts.environment, parts.resources
+            settings.planner, parts.config, parts.directory, problem, parts.environment, parts.resources
         )
         return MBRL(
             problem,

@@ -4,6 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gps.builders.environments import make_environment
 from gps.config import ExperimentConfig
 from gps.config.environment import EnvironmentConfig
@@ -21,14 +23,24 @@ from gps.config.planner import (
 from gps.environments.contract import BatchEnvironment
 from gps.environments.disturbed import names_last_action
 from gps.environments.mujoco import MujocoEnv
+from gps.environments.mujoco.simulator import MujocoSimulator
 from gps.errors import ConfigError
+from gps.models.physics.model import PhysicsModel
 from gps.planning.adaptive import Adaptation
 from gps.planning.cem import CEM
 from gps.planning.icem import ICEM
 from gps.planning.mppi import MPPI
 from gps.planning.shooting import RandomShooting
 from gps.planning.simulator import Copies
-from gps.planning.sources import AdaptivePlanning, ILQRPlanning, PolicySource, SequencePlanning, SimulatorPlanning
+from gps.planning.sources import (
+    AdaptivePlanning,
+    ILQRPlanning,
+    PolicySource,
+    SequencePlanning,
+    SimulatorPlanning,
+    TrueModelPlanning,
+)
+from gps.problem import Problem
 
 _OPTIMISERS = {
     ShootingPlannerConfig: RandomShooting,
@@ -55,9 +67,10 @@ def make_simulator_source(
     settings: PlannerConfig,
     config: ExperimentConfig,
     directory: Path,
+    problem: Problem,
     live: BatchEnvironment | None,
     resources: ExitStack,
-) -> SimulatorPlanning:
+) -> PolicySource:
     """The planner on the true simulator, as configured.
 
     Args:
@@ -67,28 +80,22 @@ def make_simulator_source(
     Raises:
         ConfigError: if the planner needs a model, or the environment cannot be copied as it is.
     """
-    if not isinstance(settings, SequencePlannerConfig):
-        raise ConfigError(
-            f"algorithm.planner.name: {settings.name!r} needs a model that has slopes, and the simulator has none; "
-            "choose shooting, cem, icem or mppi"
-        )
-    for key in _OF_MODELS:
-        if getattr(settings, key) != type(settings).model_fields[key].default:
-            raise ConfigError(f"algorithm.planner.{key}: is for planning in a model; leave it out for the simulator")
+    if isinstance(settings, AdaptivePlannerConfig):
+        raise ConfigError('algorithm.planner.name: "adaptive" corrects a model, and the simulator needs no correction')
     if live is None:
         raise ConfigError("algorithm.model: the simulator is that of an experiment, and there is none here")
     _require_exact(config.environment)
     copied = _leave_out_guards(config.environment)
-    if live.snapshot(0) is None or not isinstance(copy := make_environment(copied, directory, 1), MujocoEnv):
-        raise ConfigError(
-            f"algorithm.model: {config.environment.id or config.environment.mjcf} is no MuJoCo environment of this "
-            "library, so its simulation cannot be copied; learn a model of it"
-        )
-    copy.close()
+    _require_copies(copied, directory, live)
+    if isinstance(settings, ILQRPlannerConfig):
+        return TrueModelPlanning(planning=make_policy_source(settings, config.seed), model=_make_model(problem, live))
+    for key in _OF_MODELS:
+        if getattr(settings, key) != type(settings).model_fields[key].default:
+            raise ConfigError(f"algorithm.planner.{key}: is for planning in a model; leave it out for the simulator")
 
     def make(count: int) -> MujocoEnv:
         made = make_environment(copied, directory, count)
-        assert isinstance(made, MujocoEnv)
+        assert isinstance(made, MujocoEnv)  # as `_require_copies` has seen
         return made
 
     copies = Copies(make)
@@ -102,6 +109,33 @@ def make_simulator_source(
 def _make_optimiser(settings: SequencePlannerConfig) -> Any:
     own = settings.model_dump(exclude={"name", *SequencePlannerConfig.model_fields})
     return _OPTIMISERS[type(settings)](**own)
+
+
+def _make_model(problem: Problem, live: BatchEnvironment) -> PhysicsModel:
+    """The simulator, as simulation 0 is now, as a model with slopes.
+
+    Raises:
+        ConfigError: if the state does not determine the simulation, or the reward is part of the cost.
+    """
+    if problem.reward is not None:
+        raise ConfigError('algorithm.planner.name: "ilqr" needs a cost with a formula, and the reward has none')
+    simulator = MujocoSimulator(live, {})
+    none, noise = np.zeros(0), np.zeros(problem.dx)
+    return PhysicsModel(none, np.zeros((0, 0)), noise, np.ones(problem.dx + problem.du), simulator)
+
+
+def _require_copies(config: EnvironmentConfig, directory: Path, live: BatchEnvironment) -> None:
+    """ConfigError if the environment cannot be copied."""
+    known = live.snapshot(0) is not None
+    if known:
+        copy = make_environment(config, directory, 1)
+        known = isinstance(copy, MujocoEnv)
+        copy.close()
+    if not known:
+        raise ConfigError(
+            f"algorithm.model: {config.id or config.mjcf} is no MuJoCo environment of this library, so its simulation "
+            "cannot be copied; learn a model of it"
+        )
 
 
 def _require_exact(config: EnvironmentConfig) -> None:

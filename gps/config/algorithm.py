@@ -279,7 +279,9 @@ class MBRLConfig(AlgorithmBase):
         "which is followed to its end; 1.5: and replan at every step",
     )
     base_iterations: int = Field(
-        default=1, ge=0, description="first iterations that sample the base policy, which is controller.initial; none where the "
+        default=1,
+        ge=0,
+        description="first iterations that sample the base policy, which is controller.initial; none where the "
         "model is the simulator",
     )
     noise: float = Field(

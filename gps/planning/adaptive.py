@@ -178,7 +178,9 @@ class AdaptivePolicy:
         origins = np.concatenate([states, np.zeros((len(states), problem.du))], axis=1)
         scale = jnp.asarray(self._model.deviations)
         evidence = jax.vmap(lambda origin: Evidence.none(origin, scale, problem.dx))(jnp.asarray(origins))
-        return _Memory(evidence, plans, jnp.full(states.shape, jnp.nan), jnp.asarray(origins), jnp.ones(len(states), bool))
+        return _Memory(
+            evidence, plans, jnp.full(states.shape, jnp.nan), jnp.asarray(origins), jnp.ones(len(states), bool)
+        )
 
 
 @eqx.filter_jit

@@ -167,6 +167,22 @@ class SimulatorPlanning:
         return task.play(planner, range)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrueModelPlanning:
+    """Planning in a model that is given, not learned: iLQR in the simulator with slopes by differences.
+
+    Args:
+        planning: the settings of the planner.
+        model: of the dynamics.
+    """
+
+    planning: PolicySource
+    model: GlobalModel
+
+    def make_policy(self, task: PlanningTask) -> PlanningPolicy | None:
+        return self.planning.make_policy(task._replace(model=self.model))
+
+
 def _find_range_of_data(task: PlanningTask, model: GlobalModel) -> ActionRange:
     """The range of the actions, in the deviations of the model's data where they have no limits."""
     return task.find_range(np.asarray(model.deviations)[-task.problem.du :])
