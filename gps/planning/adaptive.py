@@ -112,7 +112,7 @@ class AdaptivePolicy:
         self._memory: _Memory | None = None
         self._course: Course | None = None
         self._seconds: list[float] = []  # that the plan of one episode took, at each step
-        self._troubles: list[Int[np.ndarray, "B"]] = []
+        self._troubles: list[Int[np.ndarray, B]] = []
         draw, self._key = jax.random.split(jax.random.key(seed))
         self._functions = model.draw(draw, DRAWS)
 

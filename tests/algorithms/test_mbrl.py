@@ -32,7 +32,10 @@ PLANNERS = {
     "adaptive": AdaptivePlanning(adaptation=Adaptation(horizon=5)),
 }
 POINT = {
-    "environment": {"id": "gps/PointMass-v0", "horizon": 25, "threads": 1, "conditions": [{"qpos": [0.5, -0.3]}, {"qpos": [0.6, 0.2]}]},
+    "environment": {
+        "id": "gps/PointMass-v0", "horizon": 25, "threads": 1,
+        "conditions": [{"qpos": [0.5, -0.3]}, {"qpos": [0.6, 0.2]}],
+    },
     "algorithm": {
         "name": "mbrl", "iterations": 3, "samples": 2, "model": "linear",
         "planner": {"name": "ilqr", "horizon": 25, "guesses": 0},
