@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 
 from gps import cli
-from gps.runs import load_run
 
 TEXT = (Path(__file__).parents[1] / "docs" / "planning.md").read_text(encoding="utf-8")
 

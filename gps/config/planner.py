@@ -113,6 +113,9 @@ class ILQRPlannerConfig(PlannerBase):
     guesses: int = Field(
         default=8, ge=0, le=10_000, description="random plans tried at each step; the best replaces a worse plan"
     )
+    first_guesses: int | None = Field(
+        default=None, ge=0, le=10_000, description="random plans tried at the first step; default: as at each step"
+    )
 
 
 class AdaptivePlannerConfig(Section):

@@ -101,6 +101,7 @@ class ILQRPlanning:
     rounds: int = 2
     first_rounds: int = 20
     guesses: int = 8
+    first_guesses: int | None = None
     seconds: float | None = None
     seed: int = 0
 
@@ -117,6 +118,7 @@ class ILQRPlanning:
             rounds=self.rounds,
             first_rounds=self.first_rounds,
             tries=self.guesses,
+            first_tries=self.first_guesses,
             seconds=self.seconds,
         )
         return task.play(planner, range)
