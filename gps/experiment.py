@@ -5,7 +5,7 @@ import functools
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +60,15 @@ class Experiment:
         self.config, self._directory = config, directory
         self.conditions = config.environment.conditions
         self.samples = config.algorithm.samples
+        self._resources = ExitStack()
         # One environment for everything: two of a robot would fight over it.
         at_once = len(self.conditions) * self.samples if config.environment.sampling == "batch" else 1
         self.environment = builders.make_environment(config.environment, directory, at_once, confirm)
+        self._resources.callback(self.environment.close)
         try:
             self.horizon = builders.find_horizon(config.environment, self.environment)
             self.problem = builders.make_problem(config, directory, self.environment, self.horizon)
-            algorithm = builders.make_algorithm(config, directory, self.problem, self.environment)
+            algorithm = builders.make_algorithm(config, directory, self.problem, self.environment, self._resources)
             self.algorithm = CheckedAlgorithm(algorithm, len(self.conditions))
             if self.algorithm.needs.observations:
                 builders.require_room(self.problem.sight, len(self.conditions) * self.samples, self.horizon)
@@ -211,8 +213,8 @@ class Experiment:
         return environment
 
     def close(self) -> None:
-        """Close the environment."""
-        self.environment.close()
+        """Close the environment, and what the algorithm holds."""
+        self._resources.close()
 
 
 def run(

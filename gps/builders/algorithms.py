@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -21,11 +22,13 @@ from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
 from gps.builders.models import Modelled, make_model
-from gps.builders.planners import make_planner_source
+from gps.builders.planners import make_policy_source, make_simulator_source
 from gps.builders.policies import make_learner
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
+from gps.config.model import SimulatorModelConfig
+from gps.config.planner import AdaptivePlannerConfig
 from gps.dynamics.prior import DynamicsPrior
 from gps.environments.contract import BatchEnvironment
 from gps.environments.parts import find_entries
@@ -44,16 +47,22 @@ class Parts(NamedTuple):
     config: ExperimentConfig
     directory: Path
     problem: Problem
-    environment: BatchEnvironment | None  # the simulator of a physics model
+    environment: BatchEnvironment | None  # the simulator of a physics model, or that is planned on
+    resources: ExitStack  # closes what the algorithm holds
 
 
 def make_algorithm(
-    config: ExperimentConfig, directory: Path, problem: Problem, environment: BatchEnvironment | None = None
+    config: ExperimentConfig,
+    directory: Path,
+    problem: Problem,
+    environment: BatchEnvironment | None = None,
+    resources: ExitStack | None = None,
 ) -> AnyAlgorithm:
     """The algorithm as configured.
 
     Args:
-        environment: the simulator of a physics model.
+        environment: the simulator of a physics model, or that is planned on.
+        resources: closes what the algorithm holds, when the experiment is closed.
 
     Raises:
         ConfigError: if the algorithm, its expert, or its policy's network does not fit.
@@ -61,7 +70,7 @@ def make_algorithm(
     settings = config.algorithm
     if settings.options and not isinstance(settings, sections.PluginAlgorithmConfig):
         raise ConfigError(f"algorithm.options: {settings.name} has none, got {', '.join(settings.options)}")
-    return BUILDERS[type(settings)](settings, Parts(config, directory, problem, environment))
+    return BUILDERS[type(settings)](settings, Parts(config, directory, problem, environment, resources or ExitStack()))
 
 
 class _Bounded(TypedDict):
@@ -207,11 +216,25 @@ def _distilled(settings: sections.DistillationBase, parts: Parts) -> _Distilled:
 
 
 def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
-    problem = parts.problem
+    problem, model = parts.problem, settings.model
+    if isinstance(model, SimulatorModelConfig):
+        planner = make_simulator_source(
+            settings.planner, parts.config, parts.directory, problem, parts.environment, parts.resources
+        )
+        return MBRL(
+            problem,
+            learner=None,
+            planner=planner,
+            version=settings.version,
+            base_iterations=0,
+            noise=settings.noise,
+        )
+    if isinstance(settings.planner, AdaptivePlannerConfig):
+        _require_adaptable(settings)
     return MBRL(
         problem,
-        learner=make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory),
-        planner=make_planner_source(settings.planner, parts.config.seed),
+        learner=make_model(model, Modelled.of(problem, parts.environment), parts.directory),
+        planner=make_policy_source(settings.planner, parts.config.seed),
         version=settings.version,
         base_iterations=settings.base_iterations,
         noise=settings.noise,
@@ -253,6 +276,14 @@ def find_observed_entries(problem: Problem, environment: BatchEnvironment | None
                 "the state, so the policy can observe nothing else: list parts of environment.state only"
             ) from error
     return tuple(entries)
+
+
+def _require_adaptable(settings: sections.MBRLConfig) -> None:
+    """ConfigError where the planner that adapts could not do what is asked."""
+    if settings.noise:
+        raise ConfigError("algorithm.noise: the planner that adapts must know its actions; set it to 0")
+    if settings.version == "1.0":
+        raise ConfigError('algorithm.version: the planner that adapts replans at every step; choose "1.5" or "0.5"')
 
 
 def _plugin(settings: sections.PluginAlgorithmConfig, parts: Parts) -> AnyAlgorithm:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
-from gps.config.model import ModelConfig, NeuralModelConfig
+from gps.config.model import ModelConfig, NeuralModelConfig, PlannedModelConfig
 from gps.config.planner import Count, ICEMPlannerConfig, PlannerConfig
 from gps.config.policy import PolicyConfig
 from gps.config.section import Section, plugin_names, usual_name
@@ -287,7 +287,10 @@ class MBRLConfig(AlgorithmBase):
         "which is followed to its end; 1.5: and replan at every step",
     )
     base_iterations: int = Field(
-        default=1, ge=0, description="first iterations that sample the base policy, which is controller.initial"
+        default=1,
+        ge=0,
+        description="first iterations that sample the base policy, which is controller.initial; none where the "
+        "model is the simulator",
     )
     noise: float = Field(
         default=0.0,
@@ -295,7 +298,7 @@ class MBRLConfig(AlgorithmBase):
         description="standard deviation of the noise on the planned actions, relative to half their range",
     )
     controller: BasePolicyConfig = BasePolicyConfig()
-    model: ModelConfig = NeuralModelConfig()
+    model: PlannedModelConfig = NeuralModelConfig()
     planner: PlannerConfig = ICEMPlannerConfig()
 
 

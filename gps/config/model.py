@@ -143,6 +143,12 @@ class StoredModelConfig(Section):
     )
 
 
+class SimulatorModelConfig(Section):
+    """The environment itself: nothing is learned, and the planner searches in copies of the live simulation."""
+
+    name: Literal["simulator"] = "simulator"
+
+
 class PluginModelConfig(Section):
     """A model from another package, named by its entry point in the group `gps.models`."""
 
@@ -163,21 +169,30 @@ def _usual_model(table: Any) -> Any:
     return {"name": "stored" if "path" in table else USUAL, **table}
 
 
+_Learned = (
+    LinearModelConfig
+    | MixtureModelConfig
+    | NeuralModelConfig
+    | GaussianProcessModelConfig
+    | PhysicsModelConfig
+    | StoredModelConfig
+    | PluginModelConfig
+)
+
 ModelConfig = Annotated[
-    Annotated[
-        LinearModelConfig
-        | MixtureModelConfig
-        | NeuralModelConfig
-        | GaussianProcessModelConfig
-        | PhysicsModelConfig
-        | StoredModelConfig
-        | PluginModelConfig,
-        Field(discriminator="name"),
-    ],
+    Annotated[_Learned, Field(discriminator="name")],
     plugin_names("gps.models"),
     UsualName(_usual_model, usual=USUAL),
     Field(description="the global model of the dynamics"),
 ]
+
+PlannedModelConfig = Annotated[
+    Annotated[_Learned | SimulatorModelConfig, Field(discriminator="name")],
+    plugin_names("gps.models"),
+    UsualName(_usual_model, usual=USUAL),
+    Field(description="the global model of the dynamics that actions are planned in"),
+]
+"""A model, or the system itself."""
 
 
 class FitConfig(Section):

@@ -113,11 +113,41 @@ class ILQRPlannerConfig(PlannerBase):
     guesses: int = Field(
         default=8, ge=0, le=10_000, description="random plans tried at each step; the best replaces a worse plan"
     )
+    first_guesses: int | None = Field(
+        default=None, ge=0, le=10_000, description="random plans tried at the first step; default: as at each step"
+    )
+
+
+class AdaptivePlannerConfig(Section):
+    """Iterative LQR in the model as it is corrected by the transitions of the episode, at every step.
+
+    The model may come from another system. Nothing is added to the actions, so `algorithm.noise` must be 0.
+    """
+
+    name: Literal["adaptive"] = "adaptive"
+    horizon: int = Field(default=20, ge=1, description="length of a plan in time steps; a plan ends with the episode")
+    rounds: Count = Field(default=2, description="rounds of iterative LQR at each step, from the last step's plan")
+    first_rounds: Count = Field(default=20, description="rounds at the first step")
+    strength: float = Field(
+        default=1.0, gt=0, description="trust in the model against the transitions of the episode; 1 as it says itself"
+    )
+    degrees: float = Field(default=1.0, gt=0, description="trust in the model's noise, in transitions")
+    forgetting: float = Field(
+        default=0.95, gt=0, le=1, description="factor on the weight of a transition per step; 1 forgets nothing"
+    )
+    least_noise: float = Field(
+        default=1e-3, gt=0, description="smallest deviation of the noise, relative to that of the data"
+    )
 
 
 PlannerConfig = Annotated[
     Annotated[
-        ShootingPlannerConfig | CEMPlannerConfig | ICEMPlannerConfig | MPPIPlannerConfig | ILQRPlannerConfig,
+        ShootingPlannerConfig
+        | CEMPlannerConfig
+        | ICEMPlannerConfig
+        | MPPIPlannerConfig
+        | ILQRPlannerConfig
+        | AdaptivePlannerConfig,
         Field(discriminator="name"),
     ],
     usual_name("icem"),

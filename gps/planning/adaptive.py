@@ -6,12 +6,13 @@ rounds of iterative LQR improve the plan in the corrected model. So a model of o
 one attempt (Fu, Levine & Abbeel 2016). At step 0 the episode knows nothing but the model.
 """
 
+import time
 from functools import partial
 from typing import Any, NamedTuple, Self
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
@@ -19,7 +20,11 @@ from gps.dynamics.adaptation import Correction, Evidence, correct
 from gps.linear_gaussian.types import pytree
 from gps.models.belief import DRAWS, believe_at
 from gps.models.model import GlobalModel, PlanningModel
+from gps.planning.fallback import Trouble
 from gps.planning.ilqr import Plan, PlanningProblem, improve_plan
+from gps.planning.linearising import predict_courses
+from gps.planning.objective import Course
+from gps.planning.played import Planned
 from gps.players import Player
 from gps.problem import Problem
 from gps.sampling.policy import Observes
@@ -71,6 +76,7 @@ class _Memory(NamedTuple):
     plans: Plan
     predicted: Float[Array, "B dx"]  # f at the last z
     last: Float[Array, "B dz"]  # z
+    fine: Bool[Array, "B"]  # False where the last plan was not finite, and the one before it goes on
 
 
 class AdaptivePolicy:
@@ -104,6 +110,9 @@ class AdaptivePolicy:
         self._problem, self._model, self._conditions = problem, model, conditions
         self._settings, self._seed = settings, seed
         self._memory: _Memory | None = None
+        self._course: Course | None = None
+        self._seconds: list[float] = []  # that the plan of one episode took, at each step
+        self._troubles: list[Int[np.ndarray, B]] = []
         draw, self._key = jax.random.split(jax.random.key(seed))
         self._functions = model.draw(draw, DRAWS)
 
@@ -117,8 +126,9 @@ class AdaptivePolicy:
 
     def act(self, seen: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
         """The first action of each episode's plan."""
+        began = time.perf_counter()
         problem, settings = self._problem, self._settings
-        states = np.asarray(seen).reshape(-1, problem.dx)
+        states = np.asarray(seen, float).reshape(-1, problem.dx)
         if t == 0 or self._memory is None:
             self._memory, rounds = self._begin(states), settings.first_rounds
         else:
@@ -132,7 +142,35 @@ class AdaptivePolicy:
             planning, self._functions, problem.cost, weights, self._memory, states, np.int32(t), np.int32(rounds), key
         )
         actions = np.asarray(self._memory.plans.actions[:, 0])
+        if t == 0:
+            idle, end = np.clip(0.0, low, high), np.int32(problem.horizon)
+            plans = np.asarray(self._memory.plans.actions)
+            course = predict_courses(self._model, problem.cost, states, plans, idle, np.int32(0), end)
+            self._course, self._seconds, self._troubles = jax.tree.map(np.asarray, course), [], []
+        self._seconds.append((time.perf_counter() - began) / len(states))
+        self._troubles.append(np.where(self._memory.fine, Trouble.NONE, Trouble.NOT_FINITE).astype(np.int32))
         return actions.reshape(*np.shape(seen)[:-1], problem.du)
+
+    @property
+    def planned(self) -> Planned | None:
+        """What was planned in the last episodes: the forecast is that of the model before the first step."""
+        if self._course is None:
+            return None
+        M, count = self._conditions, len(self._course.costs)
+
+        def by_condition(array: np.ndarray) -> np.ndarray:
+            return array.reshape(M, count // M, *array.shape[1:])
+
+        steps = len(self._seconds)
+        return Planned(
+            costs=by_condition(self._course.costs),
+            states=by_condition(self._course.states),
+            deviations=by_condition(self._course.deviations),
+            steps=np.arange(steps),
+            seconds=by_condition(np.tile(self._seconds, (count, 1))),
+            effective=by_condition(np.ones((count, steps))),
+            troubles=by_condition(np.stack(self._troubles, axis=1)),
+        )
 
     def _begin(self, states: Float[np.ndarray, "B dx"]) -> _Memory:
         problem = self._problem
@@ -140,7 +178,9 @@ class AdaptivePolicy:
         origins = np.concatenate([states, np.zeros((len(states), problem.du))], axis=1)
         scale = jnp.asarray(self._model.deviations)
         evidence = jax.vmap(lambda origin: Evidence.none(origin, scale, problem.dx))(jnp.asarray(origins))
-        return _Memory(evidence, plans, jnp.full(states.shape, jnp.nan), jnp.asarray(origins))
+        return _Memory(
+            evidence, plans, jnp.full(states.shape, jnp.nan), jnp.asarray(origins), jnp.ones(len(states), bool)
+        )
 
 
 @eqx.filter_jit
@@ -184,4 +224,4 @@ def _advance_one(
     fine = jnp.isfinite(plan.actions).all()  # False where the model is not finite: the last plan goes on
     plan = jax.tree.map(lambda new, old: jnp.where(fine, new, old), plan, memory.plans)
     u = plan.actions[0]
-    return _Memory(evidence, plan, model.mean(x, u), jnp.concatenate([x, u]))
+    return _Memory(evidence, plan, model.mean(x, u), jnp.concatenate([x, u]), fine)

@@ -38,7 +38,7 @@ class LinearisingPlanner:
     Args:
         model: see `gps.models.model.PlanningModel`; a `GlobalModel` is one.
         rounds, first_rounds: of linearisation, LQR and rollout, at each step and at the first one.
-        tries: random sequences that are tried at each step.
+        tries, first_tries: random sequences that are tried at each step, and at the first one (None: as many).
         cost, range, end, horizon, seconds, hold: see `gps.planning.model_planner.ModelPlanner`.
     """
 
@@ -50,6 +50,7 @@ class LinearisingPlanner:
     rounds: int = 2
     first_rounds: int = 20
     tries: int = 8
+    first_tries: int | None = None
     seconds: float | None = None
     hold: Float[np.ndarray, "du"] | None = None
 
@@ -60,12 +61,16 @@ class LinearisingPlanner:
         still = np.asarray(self.range.idle if self.hold is None else self.hold, float)
         if before is None:
             units, mu = begin_guesses(self.range, still, len(states), self.horizon, 1), np.full(len(states), FIRST)
-            if self.seconds is not None:
-                self._improve(states, t, units, mu, 0)  # compiles outside of the time limit
+            if self.seconds is not None:  # compiles outside of the time limit
+                for tries in {self.tries, self.first_tries or self.tries}:
+                    self._improve(states, t, units, mu, 0, tries)
         else:
             units, mu = before.guesses, before.mu
         began = time.perf_counter()
-        plan, course = self._improve(states, t, units, mu, self.first_rounds if before is None else self.rounds)
+        tries, rounds = self.tries, self.rounds
+        if before is None:
+            tries, rounds = tries if self.first_tries is None else self.first_tries, self.first_rounds
+        plan, course = self._improve(states, t, units, mu, rounds, tries)
         seconds = (time.perf_counter() - began) / len(states)
         guesses = np.asarray(self.range.to_units(plan.actions))[:, None]
         answers = [
@@ -86,8 +91,9 @@ class LinearisingPlanner:
         units: Float[np.ndarray, "B 1 H du"],
         mu: Float[np.ndarray, "B"],
         rounds: int,
+        count: int,
     ) -> tuple[Plan, Course]:
-        """Improve plans, and predict their course."""
+        """Improve plans, with `count` random sequences to start from as well, and predict their course."""
         low, high = np.asarray(self.range.low), np.asarray(self.range.high)
         du = len(low)
         scale = np.asarray(self.model.deviations)
@@ -95,15 +101,15 @@ class LinearisingPlanner:
         problem = PlanningProblem(self.model, low, high, scale, np.int32(self.end))
         actions = np.asarray(self.range.to_actions(units[:, 0]))
         plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))
-        tries = draw_guesses(problem, self.horizon, self.tries, t)
+        tries = draw_guesses(problem, self.horizon, count, t)
         plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries)
         idle, end = np.clip(0.0, low, high), np.int32(self.end)
-        course = _predict(self.model, self.cost, states, plan.actions, idle, np.int32(t), end)
+        course = predict_courses(self.model, self.cost, states, plan.actions, idle, np.int32(t), end)
         return plan, jax.tree.map(np.asarray, course)
 
 
 @eqx.filter_jit
-def _predict(
+def predict_courses(
     model: PlanningModel, cost: Cost, states: Array, actions: Array, idle: Array, t: Array, end: Array
 ) -> Course:
     """Return the course of each plan (JAX)."""

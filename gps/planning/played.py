@@ -6,7 +6,7 @@ is followed to its end, and then a new one is made.
 """
 
 import dataclasses
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ from gps.planning.fallback import describe_troubles
 from gps.planning.planner import Planner, Plans
 from gps.planning.sequence_plans import SequencePlans
 from gps.players import Player
-from gps.sampling.policy import Observes
+from gps.sampling.policy import Observes, Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,20 @@ class Planned:
     def describe_troubles(self, limit: float | None = None) -> list[str]:
         """A sentence for each condition about plans that were replaced; empty where there were none."""
         return [describe_troubles(troubles, limit) for troubles in self.troubles]
+
+
+@runtime_checkable
+class PlanningPolicy(Policy, Protocol):
+    """A policy that plans, and remembers what it planned."""
+
+    @property
+    def planned(self) -> Planned | None:
+        """What was planned in the last episodes; None if nothing is known of it."""
+
+
+def find_planned(policy: Policy) -> Planned | None:
+    """What a policy planned in the last episodes; None if it does not plan."""
+    return policy.planned if isinstance(policy, PlanningPolicy) else None
 
 
 class PlannerPolicy:

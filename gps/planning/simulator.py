@@ -115,6 +115,9 @@ class Copies:
 class SimulatorPlanner:
     """Action sequences on the true simulator, as a `gps.planning.planner.Planner`: row i is live simulation i.
 
+    Where there are more episodes than simulations, they run in groups, and row i is simulation i modulo their number:
+    the plans of the groups that do not run at the time mean nothing.
+
     Args:
         live: the environment in which the episodes run, with a simulation for each of them.
         copies: see `Copies`; whoever makes them closes them.
@@ -136,16 +139,7 @@ class SimulatorPlanner:
     hold: Float[np.ndarray, "du"] | None = None
 
     def plan(self, states: Float[np.ndarray, "B dx"], t: int, last: SequencePlans | None) -> SequencePlans:
-        """The plans at step t of the live simulations, which are in these states; see `Planner.plan`.
-
-        Raises:
-            ValueError: if there are more states than live simulations.
-        """
-        if len(states) > self.live.num_envs:
-            raise ValueError(
-                f"planning on the true simulator needs a simulation for each of the {len(states)} episodes at the "
-                f"same time; the environment has {self.live.num_envs}"
-            )
+        """The plans at step t of the live simulations, which are in these states; see `Planner.plan`."""
         before = None if last is None else last.shift()
         still = self._idle if self.hold is None else np.asarray(self.hold, float)
         if before is None:
@@ -154,7 +148,8 @@ class SimulatorPlanner:
                 self._run(0, t, guesses[0])  # compiles outside of the time limit
         else:
             guesses = before.guesses
-        answers = [self._run(row, t, guesses[row]) for row in range(len(states))]
+        live = [self._run(row, t, guesses[row]) for row in range(min(len(states), self.live.num_envs))]
+        answers = [live[row % len(live)] for row in range(len(states))]
         return assemble_plans(answers, before, self.range, still, self.seconds)
 
     def _run(self, row: int, t: int, guesses: Float[np.ndarray, "G H du"]) -> tuple[Found, Course, float]:

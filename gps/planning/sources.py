@@ -1,30 +1,64 @@
-"""The settings of planners, from which a planner is made for each new model."""
+"""The settings of planners, from which the policy that plans is made for each new model."""
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from jaxtyping import Float
 
 from gps.costs.terms import Cost
+from gps.environments.contract import BatchEnvironment
 from gps.models.model import GlobalModel
+from gps.planning.adaptive import Adaptation, AdaptivePolicy
 from gps.planning.linearising import LinearisingPlanner
 from gps.planning.model_planner import ModelPlanner
 from gps.planning.objective import Propagation
 from gps.planning.planner import Planner
+from gps.planning.played import PlannerPolicy, PlanningPolicy
 from gps.planning.sequences import ActionRange, SequenceOptimiser
+from gps.planning.simulator import Copies, SimulatorPlanner
 from gps.problem import Problem
 
 
-class PlannerSource(Protocol):
+class PlanningTask(NamedTuple):
+    """What a policy that plans is made for.
+
+    Args:
+        model: of the dynamics; None while there is none, or where the planner needs none.
+        cost: a JAX function of (x, u, t); None while it is unknown.
+        conditions: M.
+        noise: standard deviation of the exploration around the plans, relative to half the range of each action (two
+            standard deviations of the data where it has no limits).
+        replans: True to plan at every step; False to follow each plan to the end of the episode.
+    """
+
+    problem: Problem
+    model: GlobalModel | None
+    cost: Cost | None
+    conditions: int
+    noise: float = 0.0
+    replans: bool = True
+
+    def choose_horizon(self, horizon: int) -> int:
+        """The steps of a plan: as configured, or to the end of the episode."""
+        return min(horizon, self.problem.horizon) if self.replans else self.problem.horizon
+
+    def find_range(self, deviations: Float[np.ndarray, "du"]) -> ActionRange:
+        """The range of the actions; `deviations` are their units where they have no limits."""
+        return ActionRange.of(*self.problem.limits, deviations)
+
+    def play(self, planner: Planner[Any], range: ActionRange) -> PlannerPolicy:
+        """The policy that follows the plans of a planner."""
+        covariance = np.diag(self.noise * np.asarray(range.width)) ** 2
+        shape = self.conditions, self.problem.horizon, *covariance.shape
+        return PlannerPolicy(planner, np.broadcast_to(covariance, shape), 1 if self.replans else None)
+
+
+class PolicySource(Protocol):
     """The settings of a planner."""
 
-    def make_planner(self, problem: Problem, model: GlobalModel, cost: Cost, whole: bool) -> Planner[Any]:
-        """The planner in a model.
-
-        Args:
-            cost: a JAX function of (x, u, t).
-            whole: True if a plan is to reach the end of the episode, whatever the settings say.
-        """
+    def make_policy(self, task: PlanningTask) -> PlanningPolicy | None:
+        """The policy that plans; None while the model or the cost that it needs is unknown."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,21 +73,24 @@ class SequencePlanning:
     parts: int = 1
     seed: int = 0
 
-    def make_planner(self, problem: Problem, model: GlobalModel, cost: Cost, whole: bool) -> ModelPlanner:
-        low, high = problem.limits
-        return ModelPlanner(
-            model=model,
-            cost=cost,
+    def make_policy(self, task: PlanningTask) -> PlannerPolicy | None:
+        if task.model is None or task.cost is None:
+            return None
+        range = _find_range_of_data(task, task.model)
+        planner = ModelPlanner(
+            model=task.model,
+            cost=task.cost,
             optimiser=self.optimiser,
-            range=ActionRange.of(low, high, np.asarray(model.deviations)[-problem.du :]),
-            end=problem.horizon,
-            horizon=problem.horizon if whole else min(self.horizon, problem.horizon),
+            range=range,
+            end=task.problem.horizon,
+            horizon=task.choose_horizon(self.horizon),
             particles=self.particles,
             propagation=self.propagation,
             seed=self.seed,
             seconds=self.seconds,
             parts=self.parts,
         )
+        return task.play(planner, range)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,19 +101,90 @@ class ILQRPlanning:
     rounds: int = 2
     first_rounds: int = 20
     guesses: int = 8
+    first_guesses: int | None = None
     seconds: float | None = None
     seed: int = 0
 
-    def make_planner(self, problem: Problem, model: GlobalModel, cost: Cost, whole: bool) -> LinearisingPlanner:
-        low, high = problem.limits
-        return LinearisingPlanner(
-            model=model,
-            cost=cost,
-            range=ActionRange.of(low, high, np.asarray(model.deviations)[-problem.du :]),
-            end=problem.horizon,
-            horizon=problem.horizon if whole else min(self.horizon, problem.horizon),
+    def make_policy(self, task: PlanningTask) -> PlannerPolicy | None:
+        if task.model is None or task.cost is None:
+            return None
+        range = _find_range_of_data(task, task.model)
+        planner = LinearisingPlanner(
+            model=task.model,
+            cost=task.cost,
+            range=range,
+            end=task.problem.horizon,
+            horizon=task.choose_horizon(self.horizon),
             rounds=self.rounds,
             first_rounds=self.first_rounds,
             tries=self.guesses,
+            first_tries=self.first_guesses,
             seconds=self.seconds,
         )
+        return task.play(planner, range)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaptivePlanning:
+    """A model that is adapted within each episode; see `gps.planning.adaptive`. It replans at every step."""
+
+    adaptation: Adaptation
+    seed: int = 0
+
+    def make_policy(self, task: PlanningTask) -> AdaptivePolicy | None:
+        if task.model is None or task.cost is None:
+            return None
+        problem = dataclasses.replace(task.problem, cost=task.cost)
+        return AdaptivePolicy(problem, task.model, task.conditions, self.adaptation, self.seed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SimulatorPlanning:
+    """Action sequences on the true simulator; see `gps.planning.simulator.SimulatorPlanner`. It needs no model."""
+
+    live: BatchEnvironment
+    copies: Copies
+    optimiser: SequenceOptimiser[Any]
+    horizon: int = 25
+    seconds: float | None = None
+    seed: int = 0
+
+    def make_policy(self, task: PlanningTask) -> PlannerPolicy | None:
+        if task.cost is None:
+            return None
+        range = task.find_range(np.ones(task.problem.du))
+        reward = task.problem.reward
+        planner = SimulatorPlanner(
+            live=self.live,
+            copies=self.copies,
+            cost=task.cost,
+            reward_weight=0.0 if reward is None else reward.weight,
+            optimiser=self.optimiser,
+            range=range,
+            end=task.problem.horizon,
+            horizon=task.choose_horizon(self.horizon),
+            seed=self.seed,
+            seconds=self.seconds,
+        )
+        return task.play(planner, range)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrueModelPlanning:
+    """Planning in a model that is given, not learned: iLQR in the simulator with slopes by differences.
+
+    Args:
+        planning: the settings of the planner.
+        model: of the dynamics.
+    """
+
+    planning: PolicySource
+    model: GlobalModel
+
+    def make_policy(self, task: PlanningTask) -> PlanningPolicy | None:
+        return self.planning.make_policy(task._replace(model=self.model))
+
+
+def _find_range_of_data(task: PlanningTask, model: GlobalModel) -> ActionRange:
+    """The range of the actions, in the deviations of the model's data where they have no limits."""
+    return task.find_range(np.asarray(model.deviations)[-task.problem.du :])

@@ -597,7 +597,7 @@ RUNS = {
 @pytest.mark.parametrize("case", RUNS)
 def test_a_run_ends_with_an_error_of_one_line(case, tmp_path, monkeypatch, capsys):
     kind, message = RUNS[case]
-    monkeypatch.setattr(builders, "make_algorithm", lambda config, directory, problem: kind(problem))
+    monkeypatch.setattr(builders, "make_algorithm", lambda config, directory, problem, *_: kind(problem))
     environment = {"horizon": 5, "threads": 1}
     folder = write(tmp_path / "point", POINT_MASS, environment=environment, algorithm={"samples": 2})
     assert cli.main(["run", str(folder), "--out", str(tmp_path / "runs")]) == 2
@@ -607,7 +607,7 @@ def test_a_run_ends_with_an_error_of_one_line(case, tmp_path, monkeypatch, capsy
 
 
 def test_a_sound_algorithm_runs_and_resumes(tmp_path, monkeypatch):
-    monkeypatch.setattr(builders, "make_algorithm", lambda config, directory, problem: Sound(problem))
+    monkeypatch.setattr(builders, "make_algorithm", lambda config, directory, problem, *_: Sound(problem))
     folder = write(tmp_path / "point", POINT_MASS, algorithm={"samples": 2, "iterations": 3})
     whole = gps.run(folder, out=tmp_path / "runs")
     part = gps.run(folder, out=tmp_path / "runs", iterations=1)

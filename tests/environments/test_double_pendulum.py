@@ -130,3 +130,12 @@ def test_a_fine_record_repeats_the_episode_bit_for_bit(task, joint):
     np.testing.assert_array_equal(np.hstack([positions, velocities])[::10], states)
     np.testing.assert_allclose(times[[1, -1]], [0.002, 1.0])
     assert not torques[:, 1 - joint].any() and np.abs(torques).max() == TORQUE
+
+
+def test_actions_of_another_control_period_lead_to_the_same_states():
+    env = Acrobot(frame_skip=5)
+    states, actions = [env.reset()[0][0]], np.random.default_rng(0).uniform(-1, 1, (20, 1))
+    states += [env.step(action[None])[0][0] for action in actions]
+    times, positions, velocities, _ = play_finely(Acrobot, actions, frame_skip=5)
+    np.testing.assert_array_equal(np.hstack([positions, velocities])[::5], states)
+    np.testing.assert_allclose(times[-1], 0.2)

@@ -32,6 +32,15 @@ def test_a_plan_goes_on_from_the_last_one_and_keeps_the_limits():
         assert (plans.actions <= lq.NARROW.high).all()
 
 
+def test_the_first_step_may_try_more_random_plans_than_the_others():
+    many = dataclasses.replace(PLANNER, tries=0, first_tries=64, rounds=0, first_rounds=0)
+    few = dataclasses.replace(many, first_tries=None)
+    first, still = (planner.plan(lq.STARTS, 0, None) for planner in (many, few))
+    assert (first.costs.sum(axis=1) < still.costs.sum(axis=1)).all() and not still.actions.any()
+    later = many.plan(lq.STARTS, 1, first)
+    np.testing.assert_array_equal(later.actions[:, :-1], first.actions[:, 1:])
+
+
 def test_a_model_that_is_not_finite_leaves_the_fallback():
     broken = dataclasses.replace(PLANNER, model=lq.LinearModel.of(F=np.full((lq.DX, lq.DX + lq.DU), np.nan)))
     plans = broken.plan(lq.STARTS, 0, None)

@@ -97,11 +97,13 @@ def test_it_swings_the_pendulum_up():
     live.close()
 
 
-def test_states_without_a_simulation_are_an_error():
+def test_episodes_that_run_in_groups_share_the_plans_of_the_live_simulations():
     live = PendulumSwingUp(1)
     states, _ = live.reset()
-    with pytest.raises(ValueError, match="a simulation for each of the 2 episodes"):
-        make_planner(PendulumSwingUp, live).plan(np.repeat(states, 2, axis=0), 0, None)
+    planner = make_planner(PendulumSwingUp, live)
+    alone, both = planner.plan(states, 0, None), planner.plan(np.repeat(states, 2, axis=0), 0, None)
+    np.testing.assert_array_equal(both.actions, np.repeat(alone.actions, 2, axis=0))
+    planner.copies.close()
     live.close()
 
 

@@ -14,6 +14,8 @@ Each iteration:
 
 The new samples judge the old model before it learns from them: the errors and the coverage of a record are those on
 episodes that the model had not seen.
+
+With the true simulator in place of a model nothing is learned, and every iteration samples the planner.
 """
 
 import dataclasses
@@ -32,9 +34,8 @@ from gps.linear_gaussian.types import Controller
 from gps.models.calibration import calibrate
 from gps.models.model import ModelLearner, restore_learner
 from gps.models.reward import RewardLearner
-from gps.planning.played import PlannerPolicy
-from gps.planning.sequences import ActionRange
-from gps.planning.sources import PlannerSource
+from gps.planning.played import PlanningPolicy, find_planned
+from gps.planning.sources import PlanningTask, PolicySource
 from gps.players import Player
 from gps.policies.played import LocalControllers
 from gps.problem import Problem
@@ -55,14 +56,14 @@ class MBRLState(Generic[L]):
     iteration: int
     environment_steps: int
     first: Controller  # the base policy
-    learner: L  # of the dynamics, with all data so far
+    learner: L | None  # of the dynamics, with all data so far; None where nothing is learned
     reward: RewardLearner | None  # where the cost has no formula
 
 
 class FittedModels(NamedTuple):
     """The result of `fit`."""
 
-    learner: ModelLearner
+    learner: Any  # of the dynamics, of the type of the settings' learner; None where none is needed
     reward: RewardLearner | None
     record: ModelRecord | None
     sample_costs: Float[np.ndarray, "M N T"]
@@ -74,8 +75,9 @@ class MBRL:
 
     Args:
         problem: see `Problem`.
-        learner: of the dynamics, before the first samples; it may have learned from recorded data.
-        planner: makes a planner from a model.
+        learner: of the dynamics, before the first samples; it may have learned from recorded data. None where the
+            planner needs no model.
+        planner: makes the policy that plans.
         version: see above.
         base_iterations: iterations that sample the base policy; more than these only while there is no model.
         noise: standard deviation of the exploration around the plans, relative to half the range of each action
@@ -85,8 +87,8 @@ class MBRL:
     """
 
     problem: Problem = dataclasses.field(kw_only=False)
-    learner: ModelLearner
-    planner: PlannerSource
+    learner: ModelLearner | None
+    planner: PolicySource
     version: Version = "1.5"
     base_iterations: int = 1
     noise: float = 0.0
@@ -97,7 +99,7 @@ class MBRL:
 
     @property
     def state_type(self) -> Any:
-        return specialise(MBRLState, type(self.learner))
+        return specialise(MBRLState, ModelLearner if self.learner is None else type(self.learner))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MBRLState:
         return MBRLState(0, 0, controllers.numpy(), self.learner, self.reward)
@@ -110,9 +112,12 @@ class MBRL:
 
     def fit(self, state: MBRLState, rollouts: Rollouts, seed: int) -> FittedModels:
         """Judge the old model by the new samples, and let the models learn from them."""
-        before = restore_learner(state.learner, self.learner)
-        learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return FittedModels(*learned, self.problem.costs(rollouts))
+        costs = self.problem.costs(rollouts)
+        before = self._restore_learner(state)
+        if before is None:
+            reward = state.reward and _learn_reward(state.reward, rollouts, seed)
+            return FittedModels(None, reward, None, costs)
+        return FittedModels(*learn_models(before, state.reward, rollouts, seed, self.horizon), costs)
 
     def improve(
         self, state: MBRLState, sampled: Policy, rollouts: Rollouts, model: FittedModels
@@ -148,18 +153,20 @@ class MBRL:
     def teachers(self, state: MBRLState) -> tuple[Policy, ...]:
         return ()
 
-    def _planner(self, state: MBRLState, noise: float) -> PlannerPolicy | None:
-        """The planner's policy; None while there is no model."""
-        model = restore_learner(state.learner, self.learner).model
+    def _planner(self, state: MBRLState, noise: float) -> PlanningPolicy | None:
+        """The policy that plans; None while there is no model to plan in, or no cost."""
+        learner = self._restore_learner(state)
         cost = complete_cost(self.problem.cost, state.reward)
-        if model is None or cost is None:
+        model = None if learner is None else learner.model
+        conditions = len(state.first.feedforward)
+        return self.planner.make_policy(
+            PlanningTask(self.problem, model, cost, conditions, noise, replans=self.version == "1.5")
+        )
+
+    def _restore_learner(self, state: MBRLState) -> ModelLearner | None:
+        if state.learner is None or self.learner is None:
             return None
-        replans = self.version == "1.5"
-        planner = self.planner.make_planner(self.problem, model, cost, whole=not replans)
-        deviations = np.asarray(model.deviations)[-self.problem.du :]
-        covariance = np.diag(noise * ActionRange.of(*self.problem.limits, deviations).width) ** 2
-        shape = *state.first.feedforward.shape[:2], *covariance.shape
-        return PlannerPolicy(planner, np.broadcast_to(covariance, shape), 1 if replans else None)
+        return restore_learner(state.learner, self.learner)
 
     def _base_policy(self, state: MBRLState, quiet: bool = False) -> LocalControllers:
         first = state.first
@@ -194,16 +201,18 @@ def _learn_reward(reward: RewardLearner, rollouts: Rollouts, seed: int) -> Rewar
     return reward.refit(x, u, np.where(rollouts.mask, rollouts.rewards, np.nan).reshape(M * N, T), seed)
 
 
-def _judge_samples(learner: ModelLearner, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
-    """The status of each condition: its samples taught the model, or there is none yet."""
+def _judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
+    """The status of each condition: its samples taught the model, or there is none yet, or none is needed."""
     status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
+    if learner is None:
+        return status
     good = Status.LEARNED if learner.model is not None else Status.NO_MODEL
     return np.where(status == Status.OK, good, status)
 
 
 def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
     """The planner's side of a record, if a planner with forecasts was sampled."""
-    planned = sampled.planned if isinstance(sampled, PlannerPolicy) else None
+    planned = find_planned(sampled)
     if planned is None:
         return None
     predicted, actual = planned.compare(costs)
@@ -228,13 +237,13 @@ def _spread(
 
 def measure_planning(sampled: Policy) -> float:
     """The mean time of a plan in seconds; NaN where nothing was planned."""
-    planned = sampled.planned if isinstance(sampled, PlannerPolicy) else None
+    planned = find_planned(sampled)
     return np.nan if planned is None else float(planned.seconds.mean())
 
 
 def _add_troubles(messages: Iterable[str], sampled: Policy) -> tuple[str, ...]:
     """The messages of the conditions, and what is to be said of plans that failed."""
-    planned = sampled.planned if isinstance(sampled, PlannerPolicy) else None
+    planned = find_planned(sampled)
     if planned is None:
         return tuple(messages)
     return tuple(" ".join(filter(None, pair)) for pair in zip(messages, planned.describe_troubles(), strict=True))

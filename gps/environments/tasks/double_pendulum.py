@@ -51,7 +51,9 @@ class DoublePendulum(Task):
         return self.site("tip")[:, 2] > LINE
 
 
-def play_finely(task: type[DoublePendulum], actions: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def play_finely(
+    task: type[DoublePendulum], actions: Floats, frame_skip: int | None = None
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Play a sequence of actions from hanging and record it at every physics step, as `score_v2` needs it.
 
     The physics is deterministic: the states at the control steps are those of the episode in which the actions were
@@ -59,14 +61,15 @@ def play_finely(task: type[DoublePendulum], actions: Floats) -> tuple[Floats, Fl
 
     Args:
         task: `Acrobot` or `Pendubot`.
-        actions: (T, 1), in units of the limit, one for each control period of `default_frame_skip` physics steps.
+        actions: (T, 1), in units of the limit, one for each control period.
+        frame_skip: K / T, physics steps of a control period; None for the default of 10.
 
     Returns:
         Times (K + 1,) in s, angles (K + 1, 2) in rad, velocities (K + 1, 2) in rad/s and the joints' torques
-        (K + 1, 2) in N m, with K = 10 T; the last torque is that of the last step.
+        (K + 1, 2) in N m; the last torque is that of the last step.
     """
     env = task(1, frame_skip=1, max_episode_steps=None, threads=1)
-    applied = np.repeat(np.clip(actions, -1.0, 1.0), task.default_frame_skip, axis=0)
+    applied = np.repeat(np.clip(actions, -1.0, 1.0), frame_skip or task.default_frame_skip, axis=0)
     states = [env.reset()[0][0]]
     states += [env.step(action[None])[0][0] for action in applied]
     torques = np.zeros((len(states), 2))

@@ -5,6 +5,7 @@ slopes. There are first derivatives, forward and backward, and no second ones.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -77,7 +78,7 @@ def _flatten(*arguments: Any) -> tuple[tuple[int, ...], list[np.ndarray]]:
     """Broadcast vectors over their leading axes and flatten these; return the axes and the (B, width) arrays."""
     arrays = [np.asarray(argument, np.float64) for argument in arguments]
     batch = np.broadcast_shapes(*(array.shape[:-1] for array in arrays))
-    return batch, [np.broadcast_to(a, (*batch, a.shape[-1])).reshape(-1, a.shape[-1]) for a in arrays]
+    return batch, [np.broadcast_to(a, (*batch, a.shape[-1])).reshape(math.prod(batch), a.shape[-1]) for a in arrays]
 
 
 def _simulate(simulator: Simulator, *arguments: Any) -> np.ndarray:
