@@ -13,7 +13,7 @@ from gps.config import parse
 from gps.dynamics.mixture import MixturePrior
 from gps.problem import Problem
 
-PARTS = ("local", "learner", "options", "expert", "planner", "optimiser")
+PARTS = ("local", "learner", "options", "expert", "planner", "optimiser", "model", "search")
 """Fields without a default that hold settings of their own."""
 
 MEMORY = {"prior": 2, "learner.prior": 1, "expert.prior": 10}
@@ -31,7 +31,7 @@ def find_differences(settings, place=""):
             assert value == MixturePrior(memory=MEMORY[name.removeprefix("local.")]), name
         elif name in LONGEST and isinstance(settings, TrajOpt):
             assert value == LONGEST[name], name
-        elif field.name in PARTS:
+        elif field.name in PARTS and dataclasses.is_dataclass(value):
             yield from find_differences(value, name + ".")
         elif field.default is not dataclasses.MISSING:
             if value != field.default:
@@ -40,7 +40,7 @@ def find_differences(settings, place=""):
             if value != field.default_factory():
                 yield f"{name} is {value!r}, and by default {field.default_factory()!r}"
         else:
-            assert field.name in ("problem", "training", "dx"), name
+            assert field.name in ("problem", "training", "dx", "observed"), name
 
 
 @pytest.mark.parametrize("name", SECTIONS)
