@@ -152,7 +152,7 @@ def test_a_batch_environment_and_an_algorithm(experiment):
         ("cost.0.name=hubr", "cost.0.name: expected"),
         ("cost.0.wdth=1", "cost.0: huber: TypeError: huber() got an unexpected keyword argument 'wdth'"),
         ("algorithm.dynamics.prior.sterngth=1", "algorithm.dynamics.prior: broad: TypeError"),
-        ("algorithm.name=impatient", '"plato" or "patient", got "impatient"; did you mean \'patient\'?'),
+        ("algorithm.name=impatient", '"mppigps" or "patient", got "impatient"; did you mean \'patient\'?'),
         ("algorithm.options.zeal=1", "algorithm.options: trajopt has none, got zeal"),
         ("cost=[{name='plugin', plugin='hubr'}]", "no entry point 'hubr' in the group gps.costs; did you mean"),
     ],

@@ -40,6 +40,8 @@ from gps.models.reward import RewardLearner
 from gps.policies.learner import Learner
 from gps.problem import Problem
 
+_HERE = Path()
+
 
 class Parts(NamedTuple):
     """The inputs of every builder: the experiment's configuration and its problem."""
@@ -103,10 +105,12 @@ class _ModelBased(TypedDict):
     entropy: float
 
 
-def _model_based(settings: sections.ModelBasedConfig, parts: Parts) -> _ModelBased:
+def _model_based(
+    settings: sections.ModelBasedConfig, problem: Problem, directory: Path, environment: BatchEnvironment | None
+) -> _ModelBased:
     """The settings of the optimisers that use a local model."""
     return {
-        "prior": make_prior(settings.dynamics, parts.problem, parts.directory, parts.environment),
+        "prior": make_prior(settings.dynamics, problem, directory, environment),
         "ridge": settings.dynamics.ridge,
         "center": settings.dynamics.center,
         "constraint": settings.constraint,
@@ -115,14 +119,24 @@ def _model_based(settings: sections.ModelBasedConfig, parts: Parts) -> _ModelBas
     }
 
 
-def make_trajopt(settings: sections.ModelBasedConfig, parts: Parts) -> TrajOpt:
-    """The trajectory optimiser, alone or within a guided algorithm."""
-    return TrajOpt(parts.problem, **_bounded(settings), **_model_based(settings, parts))
+def make_trajopt(
+    settings: sections.ModelBasedConfig,
+    problem: Problem,
+    directory: Path = _HERE,
+    environment: BatchEnvironment | None = None,
+) -> TrajOpt:
+    """The trajectory optimiser, alone or within a guided algorithm.
+
+    Args:
+        directory: of the experiment, to which the path of a prior's model is relative.
+        environment: the simulator of a prior that is a physics model.
+    """
+    return TrajOpt(problem, **_bounded(settings), **_model_based(settings, problem, directory, environment))
 
 
 def _trajopt(settings: sections.TrajOptConfig, parts: Parts) -> TrajOpt:
     """The trajectory optimiser alone, which may iterate in the prior's model."""
-    made = make_trajopt(settings, parts)
+    made = make_trajopt(settings, parts.problem, parts.directory, parts.environment)
     if settings.imagined and not isinstance(made.prior, ModelPrior):
         raise ConfigError(
             f"algorithm.imagined = {settings.imagined}: it takes a global model as the prior, such as "
@@ -147,12 +161,17 @@ def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Fe
     )
 
 
-def make_pilqr(settings: sections.PILQRBase, parts: Parts) -> PILQR:
+def make_pilqr(
+    settings: sections.PILQRBase,
+    problem: Problem,
+    directory: Path = _HERE,
+    environment: BatchEnvironment | None = None,
+) -> PILQR:
     """PILQR, alone or within a guided algorithm."""
     return PILQR(
-        parts.problem,
+        problem,
         **_bounded(settings),
-        **_model_based(settings, parts),
+        **_model_based(settings, problem, directory, environment),
         covariance_damping=settings.covariance_damping,
         covariance_floor=settings.covariance_floor,
         residual_share=settings.residual_share,
@@ -167,7 +186,7 @@ def _learner(
 
 def _mdgps(settings: sections.MDGPSConfig, parts: Parts) -> MDGPS:
     return MDGPS(
-        make_trajopt(settings, parts),
+        make_trajopt(settings, parts.problem, parts.directory, parts.environment),
         _learner(settings, parts),
         warm_up=settings.warm_up,
         on_policy=settings.sampling == "on_policy",
@@ -177,7 +196,7 @@ def _mdgps(settings: sections.MDGPSConfig, parts: Parts) -> MDGPS:
 
 def _badmm(settings: sections.BADMMConfig, parts: Parts) -> BADMM:
     return BADMM(
-        make_trajopt(settings, parts),
+        make_trajopt(settings, parts.problem, parts.directory, parts.environment),
         _learner(settings, parts),
         warm_up=settings.warm_up,
         penalty=Penalty(**settings.penalty.model_dump()),
@@ -189,7 +208,7 @@ def _pigps(settings: sections.PIGPSConfig | sections.PILQRGPSConfig, parts: Part
     return PIGPS(
         make_pi2(settings, parts.problem)
         if isinstance(settings, sections.PIGPSConfig)
-        else make_pilqr(settings, parts),
+        else make_pilqr(settings, parts.problem, parts.directory, parts.environment),
         _learner(settings, parts),
         warm_up=settings.warm_up,
         on_policy=settings.sampling == "on_policy",
@@ -294,7 +313,9 @@ def _plugin(settings: sections.PluginAlgorithmConfig, parts: Parts) -> AnyAlgori
 BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
     sections.TrajOptConfig: _trajopt,
     sections.PI2Config: lambda settings, parts: make_pi2(settings, parts.problem, settings.feedback),
-    sections.PILQRConfig: make_pilqr,
+    sections.PILQRConfig: lambda settings, parts: make_pilqr(
+        settings, parts.problem, parts.directory, parts.environment
+    ),
     sections.MDGPSConfig: _mdgps,
     sections.BADMMConfig: _badmm,
     sections.PIGPSConfig: _pigps,

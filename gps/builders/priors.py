@@ -13,10 +13,11 @@ from gps.models.prior import ModelPrior
 from gps.problem import Problem
 
 _KEY = "algorithm.dynamics.prior"
+_HERE = Path()
 
 
 def make_prior(
-    dynamics: DynamicsConfig, problem: Problem, directory: Path, environment: BatchEnvironment | None = None
+    dynamics: DynamicsConfig, problem: Problem, directory: Path = _HERE, environment: BatchEnvironment | None = None
 ) -> DynamicsPrior | None:
     """The prior as configured; None fits by least squares.
 

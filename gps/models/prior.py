@@ -70,7 +70,8 @@ class ModelPrior(DynamicsPrior, Generic[L]):
 
     def restore(self, stored: Self) -> Self:
         """Return a prior that was read from a file, with the simulator of this one's learner if it has one."""
-        return replace(stored, learner=restore_learner(stored.learner, self.learner))
+        learner = restore_learner(stored.learner, self.learner)
+        return stored if learner is stored.learner else replace(stored, learner=learner)
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the prior whose model has also seen `transitions`."""
