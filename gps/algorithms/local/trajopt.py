@@ -215,7 +215,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         return after, record
 
     def go_on_in_model(self, state: TrajOptState, record: IterationRecord) -> tuple[TrajOptState, IterationRecord]:
-        """Iterate in the prior's model, if there is one; the record gets the controllers that come of it."""
+        """Iterate in the prior's model, if there is one, and keep what cost least there; the record gets it."""
         prior = state.prior
         model = prior.learner.model if isinstance(prior, ModelPrior) else None
         if model is None:
@@ -223,23 +223,37 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         inner = dataclasses.replace(self, imagined=0, prior=None)
         dream = dataclasses.replace(state, prior=None, accepted=None)
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
-        for i in range(self.imagined):
+        best, lowest = take_progress(dream), np.full(len(firsts), np.inf)
+        for i in range(self.imagined + 1):
             policy = inner.policy(dream)
             seed = int(np.random.SeedSequence([state.iteration, i]).generate_state(1)[0])
             rollouts = imagine(self.problem, model, policy.controllers, firsts, seed)
-            if not rollouts.whole.any(axis=1).all():
-                break  # the model explodes: what was reached so far goes on
-            dream, _ = inner.improve(dream, policy, rollouts, linearise_along(self.problem, model, rollouts))
-        after = dataclasses.replace(
-            dream,
-            iteration=state.iteration,
-            environment_steps=state.environment_steps,
-            prior=prior,
-            accepted=state.accepted,
-        )
+            local_model = linearise_along(self.problem, model, rollouts)
+            cost = mean_of_whole(local_model.sample_costs, rollouts.counted)
+            best = choose(cost < lowest, take_progress(dream), best)
+            lowest = np.fmin(cost, lowest)
+            if i == self.imagined or not rollouts.whole.any(axis=1).all():  # the model exploded
+                break
+            dream, _ = inner.improve(dream, policy, rollouts, local_model)
         assert record.local is not None
-        local = dataclasses.replace(record.local, improved=after.controllers)
-        return after, dataclasses.replace(record, local=local)
+        local = dataclasses.replace(record.local, improved=best.controllers)
+        return dataclasses.replace(state, **best._asdict()), dataclasses.replace(record, local=local)
+
+
+class Progress(NamedTuple):
+    """What an iteration changes for each condition, and the next one goes on from."""
+
+    controllers: Controller
+    planned: Float[np.ndarray, "M T dx"]
+    eta: Float[np.ndarray, "M ..."]
+    multiplier: Float[np.ndarray, "M"]
+    predicted: Float[np.ndarray, "M"]
+    cost: Float[np.ndarray, "M"]
+
+
+def take_progress(state: LocalState) -> Progress:
+    """The progress in a state."""
+    return Progress(*(getattr(state, name) for name in Progress._fields))
 
 
 def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
