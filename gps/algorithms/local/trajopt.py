@@ -223,14 +223,14 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         inner = dataclasses.replace(self, imagined=0, prior=None)
         dream = dataclasses.replace(state, prior=None, accepted=None)
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
-        best, lowest = take_progress(dream), np.full(len(firsts), np.inf)
+        best, lowest = read_improvement(dream), np.full(len(firsts), np.inf)
         for i in range(self.imagined + 1):
             policy = inner.policy(dream)
             seed = int(np.random.SeedSequence([state.iteration, i]).generate_state(1)[0])
             rollouts = imagine(self.problem, model, policy.controllers, firsts, seed)
             local_model = linearise_along(self.problem, model, rollouts)
             cost = mean_of_whole(local_model.sample_costs, rollouts.counted)
-            best = choose(cost < lowest, take_progress(dream), best)
+            best = choose(cost < lowest, read_improvement(dream), best)
             lowest = np.fmin(cost, lowest)
             if i == self.imagined or not rollouts.whole.any(axis=1).all():  # the model exploded
                 break
@@ -240,7 +240,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         return dataclasses.replace(state, **best._asdict()), dataclasses.replace(record, local=local)
 
 
-class Progress(NamedTuple):
+class Improvement(NamedTuple):
     """What an iteration changes for each condition, and the next one goes on from."""
 
     controllers: Controller
@@ -251,9 +251,9 @@ class Progress(NamedTuple):
     cost: Float[np.ndarray, "M"]
 
 
-def take_progress(state: LocalState) -> Progress:
-    """The progress in a state."""
-    return Progress(*(getattr(state, name) for name in Progress._fields))
+def read_improvement(state: LocalState) -> Improvement:
+    """What a state has of it."""
+    return Improvement(*(getattr(state, name) for name in Improvement._fields))
 
 
 def take_back(result: UpdateResult, base: Accepted, rise: Rise) -> UpdateResult:
