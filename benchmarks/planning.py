@@ -39,14 +39,15 @@ def make_model():
     from gps.models.data import Dataset
     from gps.models.ensemble import NetworkEnsemble
     from gps.models.features import Differences, Encoding
-    from gps.models.members import EnsembleOptions, GaussianNetwork
+    from gps.models.members import EnsembleOptions, GaussianNetwork, Regression
 
     rng, n = np.random.default_rng(0), 1000
     x, u = rng.normal(size=(n, DX)), rng.uniform(-1, 1, (n, DU))
     data = Dataset(x, u, x + 0.1 * rng.normal(size=x.shape), np.zeros(n, int))
     encoding, differences = Encoding.of(data), Differences.of(data)
     options = EnsembleOptions(hidden=(WIDTH, WIDTH), members=MEMBERS)
-    members = GaussianNetwork.create(encoding.size, DX, options, jax.random.key(0))
+    regression = Regression(encoding.encode_all(data), differences.encode_all(data), differences.varies, data.episodes)
+    members = GaussianNetwork.create(regression, options, jax.random.key(0))
     return NetworkEnsemble(members, encoding, differences, data.inputs.std(axis=0))
 
 
@@ -206,7 +207,7 @@ def _make_mixture(F, rng):
     K, (dx, dz) = 10, F.shape
     return MixtureRegression(
         np.zeros(K), rng.normal(size=(K, dz)), np.tile(np.eye(dz), (K, 1, 1)), np.tile(F, (K, 1, 1)),
-        np.zeros((K, dx)), np.ones(dz),
+        np.zeros((K, dx)), np.ones(dz), np.tile(0.1 * np.eye(dx), (K, 1, 1)), np.full(K, np.inf),
     )  # fmt: skip
 
 
