@@ -114,8 +114,8 @@ def measure_prediction() -> None:
 
     kinds = {
         "ts1": make("ts1", True),
-        "tsinf": make("tsinf", True),
-        "tsinf, no noise": make("tsinf", False),
+        "ts_infinity": make("ts_infinity", True),
+        "ts_infinity, no noise": make("ts_infinity", False),
         "moment": make("moment", True),
     }
     functions = {"products": lambda: _multiply(SEQUENCES * H * PARTICLES, SEQUENCES)}

@@ -6,7 +6,7 @@ sequence meet is the *propagation* (Chua et al. 2018, sec. 5.1):
 | name | meaning |
 |---|---|
 | `ts1` | at each step, the particles of a sequence take one of the functions each, in a new random order |
-| `tsinf` | each particle keeps its function: doubt about the system persists, as it does |
+| `ts_infinity` | each particle keeps its function: doubt about the system persists, as it does |
 | `moment` | at each step, the particles are replaced by draws of the Gaussian with their mean and covariance |
 | `mean` | one particle without noise, by the model's mean |
 
@@ -23,7 +23,7 @@ from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError, nearest
 from gps.models.model import GlobalModel
 
-Propagation = Literal["ts1", "tsinf", "moment", "mean"]
+Propagation = Literal["ts1", "ts_infinity", "moment", "mean"]
 
 Cost = Callable[..., Float[Array, ""]]
 """`cost(x, u, t)`, a scalar (JAX)."""
@@ -36,7 +36,7 @@ def propagate(
     key: PRNGKeyArray,
     *,
     particles: int = 1,
-    propagation: Propagation = "tsinf",
+    propagation: Propagation = "ts_infinity",
     noise: bool = True,
 ) -> Float[Array, "H+1 P S dx"]:
     """Return the states of P particles of S sequences of H actions, from one state (JAX).
@@ -66,7 +66,7 @@ def accumulate_costs(
     key: PRNGKeyArray,
     *,
     particles: int = 1,
-    propagation: Propagation = "tsinf",
+    propagation: Propagation = "ts_infinity",
     noise: bool = True,
     begin: int | Array = 0,
     final: Callable[[Float[Array, "dx"]], Float[Array, ""]] | None = None,

@@ -57,13 +57,13 @@ def predict(actions, persistent, noise=True):
 
 
 @pytest.mark.parametrize("noise", [True, False])
-@pytest.mark.parametrize("propagation", ["ts1", "tsinf", "moment"])
+@pytest.mark.parametrize("propagation", ["ts1", "ts_infinity", "moment"])
 def test_the_particles_have_the_moments_of_the_definition(propagation, noise):
     P = 1000 if propagation == "moment" else 4000
     states = np.asarray(propagate(Linear(), START, ACTIONS, KEY, particles=P, propagation=propagation, noise=noise))
     assert states.shape == (6, P, 3, 2)
     for s in range(3):
-        means, covariances = predict(ACTIONS[s], propagation == "tsinf", noise)
+        means, covariances = predict(ACTIONS[s], propagation == "ts_infinity", noise)
         np.testing.assert_allclose(states[:, :, s].mean(axis=1), means, atol=0.06)
         found = np.array([np.cov(x.T) for x in states[:, :, s]])
         np.testing.assert_allclose(found, covariances, atol=0.2 * covariances[-1].max())
@@ -91,7 +91,7 @@ class Walks:
 
 def test_ts_infinity_keeps_the_functions_and_ts1_gives_each_to_one_particle_at_every_step():
     start, actions, P = np.zeros(1), np.zeros((4, 6, 1)), 5
-    kept = propagate(Walks(), start, actions, KEY, particles=P, propagation="tsinf")
+    kept = propagate(Walks(), start, actions, KEY, particles=P, propagation="ts_infinity")
     steps = np.arange(7)[:, None, None]
     np.testing.assert_array_equal(kept[..., 0], np.broadcast_to(steps * np.arange(1, 6)[:, None] ** 2, (7, 5, 4)))
     mixed = np.asarray(propagate(Walks(), start, actions, KEY, particles=P, propagation="ts1"))[..., 0]
