@@ -41,7 +41,7 @@ _TURN = 2 * np.pi - 1e-6
 
 
 class Modelled(NamedTuple):
-    """What a model is learned of: an experiment's system, or that of recorded episodes.
+    """The system that a model is learned of: an experiment's, or that of recorded episodes.
 
     Args:
         state_entries, action_entries: dx and du of them.
@@ -214,7 +214,9 @@ def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], delay: fl
 
 def _attach(learner: Any, modelled: Modelled, key: str) -> Any:
     """The learner with a simulator, if it needs one."""
-    if type(learner).__name__ != "PhysicsLearner":
+    from gps.models.physics.learner import PhysicsLearner
+
+    if not isinstance(learner, PhysicsLearner):
         return learner
     table: dict[str, Any] = {}
     for parameter in learner.parameters:

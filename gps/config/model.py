@@ -196,6 +196,6 @@ PlannedModelConfig = Annotated[
 
 
 class FitConfig(Section):
-    """What `gps fit` takes by `--set`: the table `model`."""
+    """The settings of `gps fit --set`: the table `model`."""
 
     model: ModelConfig = LinearModelConfig()

@@ -41,17 +41,17 @@ LEAST, MOST = 1e-3, 1e4
 """The range of the strength and of the degrees."""
 
 _TOLERANCE = 0.02
-"""Of the searches, in the logarithm: a strength is worth two digits."""
+"""Tolerance of the searches in the logarithm: a strength is worth two digits."""
 
 _GRID = 12
 """Points of the grid on which a search begins: the likelihood may have several maxima."""
 
 _ROUNDS = 3
-"""Of the alternating searches for strength and degrees."""
+"""Number of alternating searches for strength and degrees."""
 
 
 class ModelBelief(NamedTuple):
-    """What a global model says of the samples of each condition and step, S = T − 1 steps."""
+    """The predictions and the doubt of a global model for the samples of each condition and step, S = T − 1 steps."""
 
     values: Float[np.ndarray, "M N S dx"]  # f(z_n)
     points: Float[np.ndarray, "M S dz"]  # z̄, around which the dynamics are linear
@@ -63,7 +63,7 @@ class ModelBelief(NamedTuple):
 
 
 class Trust(NamedTuple):
-    """How far a prior is trusted."""
+    """The trust in a prior: the strength of its slopes, and the degrees of freedom of its noise."""
 
     strength: float  # m, of the prediction, relative to the model's own belief
     degrees: float  # n0, of its noise, in samples

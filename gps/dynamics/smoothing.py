@@ -33,7 +33,7 @@ _FIRST = 0.1
 """The least share of the residuals of the first fit that is no sensor noise."""
 
 _FLOOR = 1e-6
-"""Of the variances of w, relative to the variance of all states; of R, a thousandth of it."""
+"""Floor under the variances of w, relative to the variance of all states; that of R is a thousandth of it."""
 
 
 class SmoothedStates(NamedTuple):

@@ -131,7 +131,10 @@ def _describe_model(model: ModelRecord, entries: Sequence[Entry]) -> str:
     if model.one_step_error is not None:
         text.append(f"  one step    error {_format_errors(model.one_step_error, entries)}")
     if model.horizon_error is not None:
-        text.append(f"  {len(model.horizon_error):<3} steps   error {_format_errors(model.horizon_error[-1], entries)}")
+        known = np.flatnonzero(np.isfinite(model.horizon_error).all(axis=1))  # an episode may end before
+        if known.size:
+            steps = int(known[-1]) + 1
+            text.append(f"  {steps:<3} steps   error {_format_errors(model.horizon_error[steps - 1], entries)}")
     if model.coverage is not None and np.isfinite(model.coverage).all():
         one, two = (f"{100 * share:.0f} %" for share in model.coverage)
         text.append(f"  coverage    {one} within 1σ, {two} within 2σ: {judge_coverage(model.coverage)}")

@@ -241,7 +241,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
 
 
 class Improvement(NamedTuple):
-    """What an iteration changes for each condition, and the next one goes on from."""
+    """The controllers of each condition, and the numbers by which the next update judges them."""
 
     controllers: Controller
     planned: Float[np.ndarray, "M T dx"]
@@ -252,7 +252,7 @@ class Improvement(NamedTuple):
 
 
 def read_improvement(state: LocalState) -> Improvement:
-    """What a state has of it."""
+    """Read the improvement from a state."""
     return Improvement(*(getattr(state, name) for name in Improvement._fields))
 
 

@@ -215,7 +215,7 @@ class MPPIGPS:
     def _make_planner_record(
         self, state: MPPIGPSState, sampled: Policy, rollouts: Rollouts, models: FittedModels, targets: Targets
     ) -> PlannerRecord:
-        """How the search went, and what the model before these samples said that the policy would do."""
+        """Summarise the search, and compare the last model's forecast of the policy with these samples."""
         mask = rollouts.mask
         predicted, planned = np.full(len(mask), np.nan), None
         old = self._make_setting(state, restore_learner(state.model, self.model), state.reward)
@@ -250,7 +250,7 @@ def _judge_targets(targets: Targets | None, rollouts: Rollouts) -> tuple[Int[np.
 
 
 def _describe_targets(targets: Targets | None, mask: Bool[np.ndarray, "M N T"], m: int) -> str:
-    """How many states of condition m have no target; empty if all have one."""
+    """Say how many states of condition m have no target; empty if all have one."""
     if targets is None:
         return ""
     missing, silent = (int((mask & there)[m].sum()) for there in (~targets.known, targets.known & ~targets.informed))

@@ -71,7 +71,7 @@ class Targets(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What the search needs besides the states: a pytree whose other leaves are static."""
+    """Model, policy, cost and options of the search: a pytree whose other leaves are static."""
 
     model: GlobalModel
     cost: Cost
