@@ -118,6 +118,13 @@ def test_the_record_has_the_controllers_that_are_sampled_next(runs):
     assert second.environment_steps == runs[0].iterations[1].environment_steps
 
 
+def test_the_forecast_is_the_imagined_cost(runs):
+    first, second, _ = runs[6].iterations
+    forecast = first.mean_cost + first.local.predicted
+    np.testing.assert_allclose(forecast, second.mean_cost, rtol=0.05)
+    np.testing.assert_array_equal(second.local.last.predicted, first.local.predicted)
+
+
 def test_it_resumes_bit_for_bit(runs, tmp_path):
     part = run_with(tmp_path, changed(POINT_MASS, algorithm={**ALGORITHM, "kl_step": 0.02}), 6, iterations=1)
     assert digest(gps.resume(part.path, iterations=2)) == digest(runs[6])

@@ -236,19 +236,19 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
                 break
             dream, _ = inner.improve(dream, policy, rollouts, local_model)
         assert record.local is not None
-        local = dataclasses.replace(record.local, improved=best.controllers)
-        return dataclasses.replace(state, **best._asdict()), dataclasses.replace(record, local=local)
+        # From the samples' cost to the imagined one: that is what the next samples judge.
+        predicted = np.where(np.isfinite(lowest), lowest - state.cost, state.predicted)
+        local = dataclasses.replace(record.local, improved=best.controllers, predicted=predicted)
+        after = dataclasses.replace(state, predicted=predicted, **best._asdict())
+        return after, dataclasses.replace(record, local=local)
 
 
 class Improvement(NamedTuple):
-    """The controllers of each condition, and the numbers by which the next update judges them."""
+    """The controllers of each condition, the states that they plan for, and η of their update."""
 
     controllers: Controller
     planned: Float[np.ndarray, "M T dx"]
     eta: Float[np.ndarray, "M ..."]
-    multiplier: Float[np.ndarray, "M"]
-    predicted: Float[np.ndarray, "M"]
-    cost: Float[np.ndarray, "M"]
 
 
 def read_improvement(state: LocalState) -> Improvement:
