@@ -223,7 +223,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         inner = dataclasses.replace(self, imagined=0, prior=None)
         dream = dataclasses.replace(state, prior=None, accepted=None)
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
-        best, lowest = read_improvement(dream), np.full(len(firsts), np.inf)
+        best, lowest, moved = read_improvement(dream), np.full(len(firsts), np.inf), np.zeros(len(firsts), bool)
         for i in range(self.imagined + 1):
             policy = inner.policy(dream)
             seed = int(np.random.SeedSequence([state.iteration, i]).generate_state(1)[0])
@@ -231,13 +231,14 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             local_model = linearise_along(self.problem, model, rollouts)
             cost = mean_of_whole(local_model.sample_costs, rollouts.counted)
             best = choose(cost < lowest, read_improvement(dream), best)
+            moved = (cost < lowest) & (i > 0) | moved
             lowest = np.fmin(cost, lowest)
             if i == self.imagined or not rollouts.whole.any(axis=1).all():  # the model exploded
                 break
             dream, _ = inner.improve(dream, policy, rollouts, local_model)
         assert record.local is not None
         # From the samples' cost to the imagined one: that is what the next samples judge.
-        predicted = np.where(np.isfinite(lowest), lowest - state.cost, state.predicted)
+        predicted = np.where(moved, lowest - state.cost, state.predicted)
         local = dataclasses.replace(record.local, improved=best.controllers, predicted=predicted)
         after = dataclasses.replace(state, predicted=predicted, **best._asdict())
         return after, dataclasses.replace(record, local=local)
