@@ -249,6 +249,23 @@ class PlannerRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class OptimisationRecord:
+    """The side of an algorithm that optimises a policy through a model: how the optimisation went.
+
+    What the model promised, against what happened, is the `planner` side.
+    """
+
+    existed: bool  # whether there was a policy before this iteration's optimisation
+    trained: bool  # whether there is one after it
+    losses: Float[np.ndarray, "steps"]  # the objective in the model after each step from the best start
+    starts: Float[np.ndarray, "starts"]  # the objective at the end of each start; NaN: it failed
+    gradient_norms: Float[np.ndarray, "H"] | None = None  # |∂ (cost h steps ahead) / ∂ parameters| at the first step
+    kl: float = float("nan")  # of the policy from the last one, nats, mean over states; NaN: it was not bounded
+    status: PolicyStatus = PolicyStatus.OK
+    message: str = ""  # a sentence, where there is more to say than the status
+
+
+@dataclasses.dataclass(frozen=True)
 class Seconds:
     """Wall-clock time of the stages of an iteration."""
 
@@ -274,6 +291,7 @@ class IterationRecord:
     policy: PolicyRecord | None = None
     model: ModelRecord | None = None
     planner: PlannerRecord | None = None
+    optimisation: OptimisationRecord | None = None
 
     @property
     def statuses(self) -> list[Status]:
@@ -294,6 +312,8 @@ class IterationRecord:
         ]
         if self.policy is not None and not self.policy.status.ok:
             troubles.append(f"policy: {self.policy.message or self.policy.status.sentence}")
+        if self.optimisation is not None and not self.optimisation.status.ok:
+            troubles.append(f"policy: {self.optimisation.message or self.optimisation.status.sentence}")
         if self.model is not None and self.model.status.severity is Severity.ERROR:
             troubles.append(f"model: {self.model.message or self.model.status.sentence}")
         return troubles

@@ -21,7 +21,7 @@ import gps.storage.folders
 from gps.errors import FormatError, RunError
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
-from gps.records import PlannerRecord
+from gps.records import OptimisationRecord, PlannerRecord
 from gps.runs import Run, control, find_runs, load_run
 from gps.runs.layout import FORMAT, SIDES
 from gps.status import Status
@@ -348,8 +348,13 @@ def test_a_state_of_another_kind_is_named(run):
 @pytest.mark.parametrize("side", SIDES)
 def test_a_damaged_side_is_no_missing_side(tmp_path, side, damage):
     """The checksums say which sides there were."""
-    run, planned = create(tmp_path), PlannerRecord(np.ones(2), np.zeros(2))
-    run.write(dataclasses.replace(with_policy(with_mixture(record(0))), planner=planned), state(0), learned(0))
+    run = create(tmp_path)
+    whole = dataclasses.replace(
+        with_policy(with_mixture(record(0))),
+        planner=PlannerRecord(np.ones(2), np.zeros(2)),
+        optimisation=OptimisationRecord(False, True, np.ones(3), np.ones(2)),
+    )
+    run.write(whole, state(0), learned(0))
     run.write(record(1), state(1))
     damage(run.path / "iterations/000" / SIDES[side])
     with pytest.raises(RunError, match=rf"{SIDES[side]}: (missing|does not match its checksum)"):

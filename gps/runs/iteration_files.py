@@ -19,6 +19,7 @@ from gps.records import (
     IterationRecord,
     LocalRecord,
     ModelRecord,
+    OptimisationRecord,
     PlannerRecord,
     PolicyRecord,
     Rollouts,
@@ -49,6 +50,7 @@ _SIDE_TYPES: Mapping[str, type] = {
     "policy": PolicyRecord,
     "model": ModelRecord,
     "planner": PlannerRecord,
+    "optimisation": OptimisationRecord,
 }
 
 

@@ -7,7 +7,7 @@
         metrics.csv                       a row for each iteration and condition: a view of the iterations
         iterations/000/ …                 one folder each
             rollouts.npz  record.npz      the core of the IterationRecord
-            local.npz  training.npz  model.npz  planner.npz     its sides, those that the algorithm has
+            local.npz  training.npz  model.npz  planner.npz  optimisation.npz    its sides, those that the algorithm has
             policy.npz                    what was learned: a neural policy or local controllers
             state.npz                     the algorithm's state, from which the next iteration starts
             timing.npz  metrics.csv       what differs between two equal runs
@@ -33,7 +33,13 @@ LOCK = "run.lock"
 FIRST = "first.npz"
 METRICS, STATE, POLICY = "metrics.csv", "state.npz", "policy.npz"
 
-SIDES = {"local": "local.npz", "policy": "training.npz", "model": "model.npz", "planner": "planner.npz"}
+SIDES = {
+    "local": "local.npz",
+    "policy": "training.npz",
+    "model": "model.npz",
+    "planner": "planner.npz",
+    "optimisation": "optimisation.npz",
+}
 """Side of an IterationRecord -> its file. Only the sides that an algorithm has are there."""
 
 CORE_FILES = ("rollouts.npz", "record.npz", "timing.npz", STATE, METRICS)
