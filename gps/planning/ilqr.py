@@ -121,7 +121,7 @@ def improve_plan(
     def of_z(z: Array, time: Array, count: Array) -> Array:
         return jnp.where(count, cost(z[:dx], z[dx:], time), 0.0)
 
-    def roll_out_particles(feedback: Array, correction: Array, around: _Path) -> _Path:
+    def roll_out(feedback: Array, correction: Array, around: _Path) -> _Path:
         def step(state: Array, at_h: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
             K, k, x_old, u_old, time, count = at_h
             u = jnp.clip(u_old + k + K @ (state - x_old), problem.low, problem.high)
@@ -145,14 +145,14 @@ def improve_plan(
         path, mu = at
         C, D, g, low, high = expand(path)
         K, k, _ = _backward(path.slopes, C + mu * D, g, low, high)
-        new = roll_out_particles(K, k, path)
+        new = roll_out(K, k, path)
         better = new.cost <= path.cost + 1e-9 * jnp.abs(path.cost)  # False for NaN
         path = jax.tree.map(lambda yes, no: jnp.where(better, yes, no), new, path)
         return path, jnp.clip(mu * jnp.where(better, FALL, RISE), LEAST, MOST)
 
     def from_actions(actions: Array) -> _Path:
         start = _Path(jnp.zeros((H, dx)), actions, jnp.zeros((H, dx, dx + du)), jnp.zeros(()))
-        return roll_out_particles(jnp.zeros((H, du, dx)), jnp.zeros((H, du)), start)
+        return roll_out(jnp.zeros((H, du, dx)), jnp.zeros((H, du)), start)
 
     paths = jax.vmap(from_actions)(jnp.concatenate([plan.actions[None], guesses]))
     best = jnp.argmin(jnp.where(jnp.isnan(paths.cost), jnp.inf, paths.cost))
