@@ -9,7 +9,7 @@ from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
 from gps.config.model import ModelConfig, NeuralModelConfig, PlannedModelConfig
-from gps.config.planner import Count, ICEMPlannerConfig, PlannerConfig
+from gps.config.planner import Count, ICEMPlannerConfig, ParticlesConfig, PlannerConfig
 from gps.config.policy import PolicyConfig
 from gps.config.section import Section, plugin_names, usual_name
 
@@ -302,7 +302,7 @@ class MBRLConfig(AlgorithmBase):
     planner: PlannerConfig = ICEMPlannerConfig()
 
 
-class PathIntegralSearchConfig(Section):
+class PathIntegralSearchConfig(ParticlesConfig):
     """`[algorithm.search]`: the search by MPPI in each state that the policy visits."""
 
     samples: Count = Field(default=128, description="sequences of actions in each round, around the plan so far")
@@ -316,11 +316,6 @@ class PathIntegralSearchConfig(Section):
     beta: float = Field(default=1.0, ge=0, le=10, description="exponent of the noise's spectrum; 0: white noise")
     particles: int = Field(
         default=3, ge=1, le=10_000, description="predictions of each sequence, each by a function drawn from the model"
-    )
-    propagation: Literal["ts1", "ts_infinity", "moment", "mean"] = Field(
-        default="ts1",
-        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; moment: "
-        "they are drawn anew at each step, from a Gaussian; mean: one prediction by the model's mean",
     )
 
 
