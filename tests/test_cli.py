@@ -458,7 +458,6 @@ def test_list_does_not_load_jax(tmp_path):
             "expected a file that ends in .html (a browser prints it as PDF), got 'fig.pdf'",
         ),
         (["report", "r", "-o", "page"], "expected a file that ends in .html"),
-        ([], "required: COMMAND"),
     ],
 )
 def test_wrong_arguments_exit_with_2(arguments, message, capsys):
@@ -466,6 +465,12 @@ def test_wrong_arguments_exit_with_2(arguments, message, capsys):
         cli.main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_bare_command_shows_the_help(capsys):
+    assert cli.main([]) == 0
+    out = capsys.readouterr().out
+    assert "usage: gps" in out and "run an experiment" in out.lower()
 
 
 def test_a_working_directory_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
