@@ -92,15 +92,16 @@ def test_run(experiment, capsys):
     lines = out.splitlines()
     assert lines[0] == "A point."
     assert lines[1] == "e: 2 conditions, 3 samples of each, 2 iterations, seed 1"
-    assert lines[2] == tables.format_header(updates=True)
-    assert lines[3] == tables.format_row(make_rows(record(0))[0], updates=True)
+    assert lines[2] == tables.format_header(tables.COLUMNS)
+    assert lines[3] == tables.format_row(make_rows(record(0))[0], tables.COLUMNS)
     assert lines[7].strip() == f"condition 1: {Status.SEARCH_EXHAUSTED.sentence}"
     assert lines[7].startswith("  ")
     assert lines[8] == "final controllers, without noise:"
     assert lines[9].startswith("  condition 0  cost      6.00  ")
-    assert lines[11].startswith("solved 1/2 conditions; 12 episodes, 72 environment steps; ")
+    assert lines[11] == "solved 1/2 conditions; 12 episodes, 72 environment steps"
+    assert re.fullmatch(r"[\d.]+ s: [\d.]+ s sampling, [\d.]+ s fitting, [\d.]+ s improving", lines[12])
     assert Run.open(lines[-1]).seed == 1
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert err == ""
 
 
@@ -179,6 +180,7 @@ def test_a_terminal_has_a_status_line_and_the_same_lines(experiment, capsys, mon
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
     assert cli.main(["run", "e"]) == 0
     live = capsys.readouterr().out
     assert all(line in live for line in plain[:11])
@@ -240,8 +242,8 @@ def test_show_a_run(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(run.path), "A point."]
     assert lines[2].startswith("seed 1, 3 of 4 iterations, started ")
-    assert lines[3] == tables.format_header(updates=True)
-    assert lines[4:10] == [tables.format_row(row, updates=True) for k in range(3) for row in make_rows(record(k))]
+    assert lines[3] == tables.format_header(tables.COLUMNS)
+    assert lines[4:10] == [tables.format_row(row, tables.COLUMNS) for k in range(3) for row in make_rows(record(k))]
     assert len(lines) == 13
     assert cli.main(["show", str(tmp_path / "runs"), "--condition", "1", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -311,21 +313,23 @@ def test_number(value, text):
     assert format_number(value) == text
 
 
-def test_lines_fit_and_align():
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_lines_fit_and_align(width):
     row = make_rows(record(0))[0]
     wide = dataclasses.replace(
         row, iteration=9999, condition=9999, cost=-123456.0, kl=99999.0, kl_bound=99999.0, eta=1.2e-12, predicted=-1e4,
-        actual=-1.3e-5, multiplier=10.0, environment_steps=123456789, sample_seconds=100.0, fit_seconds=10.0,
-        improve_seconds=1000.0, status="NOT_FINITE",
+        actual=-1.3e-5, multiplier=10.0, environment_steps=123456789, status="NOT_FINITE",
     )  # fmt: skip
-    assert len(tables.format_row(wide, updates=True)) <= 130
-    assert len(tables.format_header(updates=True)) <= 130
-    column = tables.format_header(updates=True).index("status")
+    columns = tables.choose_columns([row], width)
+    assert len(tables.format_row(wide, columns)) <= width
+    assert len(tables.format_header(columns)) <= width
+    assert {"iter", "cond", "cost", "success"} <= {column.name for column in columns}
+    column = tables.format_header(columns).index("status")
     for status in Status:
-        text = tables.format_row(dataclasses.replace(row, status=status.name), updates=True)
+        text = tables.format_row(dataclasses.replace(row, status=status.name), columns)
         assert text[column - 1] == " "
         assert text[column] != " "
-        assert len(text) <= 130
+        assert len(text) <= width
         assert (tables.describe_trouble(dataclasses.replace(row, status=status.name)) is None) == status.ok
 
 
