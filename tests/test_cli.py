@@ -27,6 +27,7 @@ from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, ma
 from gps.players import Player
 from gps.runs import Run
 from gps.runs.control import Stopped
+from gps.runs.creating import create_run
 from gps.status import Status
 from gps.storage.folders import write_sums
 
@@ -35,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 
 def make_run(folder: Path, iterations: int = 3, **kwargs) -> Run:
     (folder / "e").mkdir(exist_ok=True)
-    run = Run.create(folder / "runs", "e", 1, config("description=A point."), folder / "e", "gps run e")
+    run = create_run(folder / "runs", "e", 1, config("description=A point."), folder / "e", "gps run e")
     for k in range(iterations):
         run.write(record(k, **kwargs), state(k))
     return run
@@ -375,7 +376,7 @@ def untold_evaluation():
 
 
 def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path, capsys):
-    run = Run.create(tmp_path / "runs", "e", 0, config(), tmp_path, "")
+    run = create_run(tmp_path / "runs", "e", 0, config(), tmp_path, "")
     made = record(0)
     run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
     assert cli.main(["list", str(tmp_path)]) == 0
@@ -390,7 +391,7 @@ def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path
 
 
 def test_a_policy_in_detail(tmp_path, capsys):
-    run = Run.create(tmp_path / "runs", "e", 0, config(), tmp_path, "")
+    run = create_run(tmp_path / "runs", "e", 0, config(), tmp_path, "")
     made = with_policy(record(0), sampled=False, message="The training loss exploded.")
     run.write(made, state(0))
     assert cli.main(["show", str(run.path), "--iteration", "0", "--condition", "1"]) == 0
