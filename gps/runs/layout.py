@@ -32,7 +32,7 @@ INTERFACE, VERSIONS = "interface.json", "versions.json"
 ITERATIONS = "iterations"
 LOCK = "run.lock"
 FIRST = "first.npz"
-METRICS, STATE, POLICY = "metrics.csv", "state.npz", "policy.npz"
+METRICS, STATE, POLICY, ROLLOUTS = "metrics.csv", "state.npz", "policy.npz", "rollouts.npz"
 
 SIDES = {
     "local": "local.npz",
@@ -43,7 +43,7 @@ SIDES = {
 }
 """Side of an IterationRecord -> its file. Only the sides that an algorithm has are there."""
 
-CORE_FILES = ("rollouts.npz", "record.npz", "timing.npz", STATE, METRICS)
+CORE_FILES = (ROLLOUTS, "record.npz", "timing.npz", STATE, METRICS)
 """The files that every iteration has."""
 
-EVALUATION_FILES = ("rollouts.npz", METRICS)
+EVALUATION_FILES = (ROLLOUTS, METRICS)
