@@ -8,7 +8,6 @@ import pytest
 from helpers.experiments import POINT_MASS, changed, digest, write
 
 import gps
-from gps import cli
 from gps.algorithms.distilled.practice import Practice
 from gps.errors import ConfigError, GpsError
 from gps.evaluation import evaluate
@@ -95,7 +94,7 @@ def load(folder, lessons):
 
 def test_practice_starts_where_the_samples_were_and_follows_the_model(folder):
     with closing(Experiment(load(folder, 10), folder)) as built:
-        state, problem, model = built.begin(), built.problem, built.algorithm.algorithm.expert.model
+        state, problem, model = built.begin(), built.problem, built.algorithm._inner.expert.model
         visited = built.sample(built.algorithm.policy(state), np.random.default_rng(0), 0)
     practice, policy = Practice(1, 6, 5, tuple(range(4))), state.training.policy
     rollouts, begin = practice.imagine(problem, model, policy, visited, [3, 0])
