@@ -1,5 +1,7 @@
 """A policy is distilled from the planner of an earlier run: its lessons, its practice in the model, and bad input."""
 
+import json
+import re
 import shutil
 from contextlib import closing
 
@@ -8,12 +10,14 @@ import pytest
 from helpers.experiments import POINT_MASS, changed, digest, write
 
 import gps
+from gps import cli
 from gps.algorithms.distilled.practice import Practice
 from gps.errors import ConfigError, GpsError
 from gps.evaluation import evaluate
 from gps.experiment import Experiment
 from gps.experts.planning import PlanningExpert
 from gps.exporting import export
+from gps.metrics import EvaluationRow, parse_csv
 from gps.players import Player
 from gps.runs import load_run
 
@@ -65,6 +69,41 @@ def test_the_policy_does_what_the_planner_does(folder, run):
     assert [record.player for record in run.iterations] == [Player.BOTH] * 2, "the first lessons took no step"
     assert run.iterations[-1].environment_steps == 2 * 2 * 12
     export(run, folder.parent / "policy.npz")
+
+
+def test_policy_and_planner_are_shown_side_by_side(run, tmp_path, capsys):
+    assert cli.main(["show", str(run.path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (at,) = (k for k, line in enumerate(lines) if line.endswith("time of an action"))
+    policy, expert = lines[at + 1 : at + 3]
+    assert re.fullmatch(r"policy +[\d.]+ +-[\d.]+ +[\d.]+ µs", policy)
+    assert re.fullmatch(r"expert +[\d.]+ +-[\d.]+ +[\d.]+ (µs|ms), [\d.,]+ times as long", expert)
+    assert cli.main(["evaluate", str(run.path), "--controller", "all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("policy and expert after iteration 1")
+    assert [line.split()[0] for line in lines[2:9]] == ["controller", *["policy"] * 3, *["expert"] * 3]
+    assert re.match(
+        r"an action takes the policy [\d.]+ µs, the expert [\d.]+ (µs|ms), [\d.,]+ times as long", lines[-1]
+    )
+    assert cli.main(["evaluate", str(run.path), "--controller", "all", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["controller"] == "all" and {"policy", "expert"} == found["seconds"].keys()
+    assert [score["player"] for score in found["scores"]] == ["policy"] * 3 + ["expert"] * 3
+    assert cli.main(["report", str(run.path), "-o", str(tmp_path / "report.html")]) == 0
+    assert re.search(
+        r"An action takes the policy .{3,16} and the expert .{3,16}, \S+ times as long\.",
+        (tmp_path / "report.html").read_text(),
+    )
+
+
+def test_the_time_of_an_action_is_stored_beside_the_episodes(run):
+    teacher, policy = run.evaluation("expert"), run.evaluation()
+    assert 0 < policy.seconds < 1 and teacher.seconds > 0
+    assert {row.seconds for row in run.evaluation_rows("expert")} == {teacher.seconds}
+    text = (run.path / "evaluation" / "metrics.csv").read_text()
+    older = "\n".join(line.rpartition(",")[0] for line in text.splitlines()) + "\n"
+    assert {row.seconds for row in parse_csv(older, EvaluationRow)} == {None}
+    assert not any("seconds" in name for name in np.load(run.path / "evaluation" / "rollouts.npz"))
 
 
 @pytest.mark.parametrize(("overrides", "again"), [([], 0), ([*PRACTICE, "algorithm.name=plato"], 1)])
