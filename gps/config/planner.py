@@ -27,10 +27,10 @@ class SequencePlannerConfig(PlannerBase):
     particles: int = Field(
         default=5, ge=1, le=10_000, description="predictions of each sequence, each by a function drawn from the model"
     )
-    propagation: Literal["ts1", "ts_infinity", "mean"] = Field(
+    propagation: Literal["ts1", "ts_infinity", "moment", "mean"] = Field(
         default="ts1",
-        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; mean: "
-        "one prediction by the model's mean",
+        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; moment: "
+        "they are drawn anew at each step, from a Gaussian; mean: one prediction by the model's mean",
     )
     parts: int = Field(
         default=1,
