@@ -1,4 +1,4 @@
-"""`gps ladder`: rungs that end at one budget, runs that resume, rungs that fail, and a page whose numbers are the runs'."""
+"""`gps ladder`: rungs that end at one budget, runs that resume, rungs that fail, and a page with the runs' numbers."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from helpers.experiments import digest, write_rewarded_slider
 
 import gps
 from gps import cli
-from gps.errors import ConfigError, SweepError
+from gps.errors import ConfigError, GpsError, SweepError
 from gps.inspect.statistics import estimate_improvement, interquartile_mean
 from gps.ladder import climb, make_rungs, read_ladder_runs, write_ladder_page
 from gps.ladder.climbing import find_folder
@@ -196,7 +196,8 @@ def test_it_resumes_what_was_begun_and_keeps_the_rest(climbed, ladder, tmp_path)
         cut.discard_from(4)
 
     class Begun(Watch):
-        names: list[str] = []
+        def __init__(self):
+            self.names = []
 
         def on_begin(self, entry):
             self.names.append(entry.setting["rung"].partition("-")[0])
@@ -239,7 +240,7 @@ def test_the_table_has_the_numbers_of_the_runs(climbed, ladder, results):
         aligned, found = result.by_steps
         first = [run.rollouts(0)[0].rewards.sum(axis=2).mean() for run in opened]
         assert found.value[0] == pytest.approx(interquartile_mean(np.array(first)))
-        assert aligned.steps[-1] == 144 and result.by_seconds[0].steps[-1] > 0
+        assert aligned.steps[-1] == 144 and result.by_seconds[0][-1] == pytest.approx(result.stages.sum())
     rows = {row[0]: row for row in make_table(results)}
     assert rows["local"][1:3] == ["2/2", "144"] and rows["misspelt"][1:] == ["0/1", "-", "-", "-", "-", "-"]
     assert rows["1.0"][5] == f"{round(100 * float(by_name['1.0'].beats(by_name['0.5']).value))} %"
@@ -374,5 +375,5 @@ def test_the_page_opens_in_a_browser(climbed):
 
 def test_write_says_where_it_cannot(ladder, climbed):
     runs = read_ladder_runs(ladder, climbed[0].parent / "runs")
-    with pytest.raises(gps.GpsError, match="cannot be written|no such directory|No such file"):
+    with pytest.raises(GpsError, match=r"nowhere"):
         write_ladder_page(ladder, runs, climbed[0] / "nowhere" / "page.html")

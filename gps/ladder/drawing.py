@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from gps.inspect.statistics import Aligned, Estimate
+from gps.inspect.statistics import Estimate
 from gps.ladder.results import STAGES, Result
 from gps.ladder.stories import Panel, Role, Trace
 
@@ -52,37 +52,34 @@ def draw_learning(
         by: `steps` or `seconds`.
     """
     scale = next(iter(family)).scale
-    figure = _make_figure(height, "environment steps" if by == "steps" else "seconds of one run", scale.name)
+    figure = _make_figure(height, "environment steps" if by == "steps" else "seconds", scale.name)
     for result in others:
         curve = _get_curve(result, by)
         if curve is not None:
             figure.add_scatter(
-                x=_get_axis(curve[0], by), y=curve[1].value, mode="lines", line={"color": FAINT, "width": 1},
+                x=curve[0], y=curve[1].value, mode="lines", line={"color": FAINT, "width": 1},
                 hoverinfo="skip", showlegend=False,
             )  # fmt: skip
     for result in family:
         colour, curve = colours[result.rung.name], _get_curve(result, by)
         if curve is not None:
-            _add_curve(figure, result, curve, colour, by)
+            _add_curve(figure, result, curve, colour)
         _add_end(figure, result, colour, by)
     if by == "seconds":
-        figure.update_xaxes(type="log", dtick=1, minor={"ticks": "outside", "ticklen": 3})
+        figure.update_xaxes(type="log", dtick="D2")
     else:
         figure.update_xaxes(rangemode="tozero")
     return figure
 
 
-def _get_curve(result: Result, by: str) -> tuple[Aligned, Estimate] | None:
-    return result.by_steps if by == "steps" else result.by_seconds
+def _get_curve(result: Result, by: str) -> tuple[np.ndarray, Estimate] | None:
+    if by == "seconds":
+        return result.by_seconds
+    return None if result.by_steps is None else (result.by_steps[0].steps, result.by_steps[1])
 
 
-def _get_axis(aligned: Aligned, by: str) -> np.ndarray:
-    return aligned.steps if by == "steps" else aligned.steps / 1000
-
-
-def _add_curve(figure: go.Figure, result: Result, curve: tuple[Aligned, Estimate], colour: str, by: str) -> None:
-    aligned, found = curve
-    x = _get_axis(aligned, by)
+def _add_curve(figure: go.Figure, result: Result, curve: tuple[np.ndarray, Estimate], colour: str) -> None:
+    x, found = curve
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]), y=np.concatenate([found.high, found.low[::-1]]), fill="toself",
         fillcolor=_fade(colour, 0.14), line_width=0, mode="lines", hoverinfo="skip", showlegend=False,
@@ -112,7 +109,7 @@ def _add_end(figure: go.Figure, result: Result, colour: str, by: str) -> None:
 def draw_time(results: Sequence[Result]) -> go.Figure:
     """Draw where the time of a run goes: sampling, fitting, improving."""
     known = [result for result in results if np.isfinite(result.stages).all()]
-    figure = _make_figure(70 + 24 * max(len(known), 1), "seconds of one run, mean over the seeds", "")
+    figure = _make_figure(70 + 24 * max(len(known), 1), "seconds of the median run", "")
     for i, (stage, colour) in enumerate(zip(STAGES, _STAGE_COLOURS, strict=True)):
         figure.add_bar(
             y=[result.rung.name for result in known], x=[float(result.stages[i]) for result in known],

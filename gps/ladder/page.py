@@ -188,7 +188,7 @@ def _render_learning(results: Sequence[Result]) -> str:
     return (
         "<h2>On the way there</h2><p>Lines are the training episodes, with their exploration; the diamond is what was "
         "learned in the end, without it. Grey lines are the rungs of the other families. Left by environment steps, "
-        f"right by wall time, compilation included.</p>{''.join(cards)}"
+        f"right by the wall time of the median run.</p>{''.join(cards)}"
     )
 
 
@@ -214,10 +214,10 @@ def _render_wins(results: Sequence[Result]) -> str:
         rows.append(f"<tr><th>{html.escape(row.rung.name)}</th>{''.join(cells)}</tr>")
     return (
         "<h2>Who beats whom</h2><p>The probability, in per cent, that a run of the row ends better than a run of the "
-        "column. With few seeds only 0 and 100 say much.</p>"
+        "column. With few seeds only the extremes say much.</p>"
         f'<div class="card scroll"><table class="wins"><thead><tr><th></th>{names}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
-        "<h2>Where the time goes</h2><p>Seconds of one run: acting and planning in the system (sample), learning the model "
+        "<h2>Where the time goes</h2><p>Seconds of the median run: acting and planning (sample), learning the model "
         "(fit), changing controllers or policy (improve).</p>"
         f'<div class="card">{render_figure(draw_time(known), "seconds of each rung by stage")}</div>'
     )
@@ -266,8 +266,8 @@ def _render_method(ladder: Ladder, results: Sequence[Result]) -> str:
     notes += [
         "Every step in the environment counts, a probe before the first iteration too; steps in a learned model and "
         "in the final evaluation do not.",
-        "Seconds are those of sampling, fitting and improving on the machine that made this page, compilation "
-        "included; they say which rung is cheap, not how fast a machine can be.",
+        "Seconds are those of sampling, fitting and improving in the median run, on the machine that ran it and with "
+        "all that ran beside it; they say which rung is cheap.",
         "Interquartile mean and intervals after Agarwal et al. 2021; one run tells nothing about others.",
     ]
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)

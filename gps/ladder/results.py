@@ -88,25 +88,29 @@ class Result:
         """The training episodes by environment steps, aligned and aggregated over the seeds; None without any."""
         return _aggregate([self.scale.curve(member) for member in self.members])
 
-    @functools.cached_property
-    def by_seconds(self) -> tuple[Aligned, Estimate] | None:
-        """The same by wall time in whole milliseconds."""
-        curves = []
-        for member, seconds in zip(self.members, self.seconds, strict=True):
-            curve = self.scale.curve(member)
-            clock = np.rint(1000 * seconds.sum(axis=1)).astype(int)
-            curves.append(None if curve is None else Curve(clock, curve.values))
-        return _aggregate(curves)
+    @property
+    def by_seconds(self) -> tuple[Float[np.ndarray, "k"], Estimate] | None:
+        """The same by iteration, with the wall time of the median run after each; None without a finished run."""
+        curves = [self.scale.curve(member) for member in self.group.finished]
+        known = [curve.values for curve in curves if curve is not None]
+        if not known or len(known) < len(curves) or len({len(values) for values in known}) > 1:
+            return None
+        values = np.array(known)
+        there = np.isfinite(values).all(axis=0)
+        return self._clock.sum(axis=1)[there], estimate(values[:, there])
 
     @property
     def stages(self) -> Float[np.ndarray, "3"]:
-        """Seconds of a whole run in each stage, mean over the finished runs; NaN without any."""
+        """Seconds of the median run in each stage; NaN without a finished run."""
+        return self._clock[-1] if self.group.finished else np.full(3, np.nan)
+
+    @property
+    def _clock(self) -> Float[np.ndarray, "iterations 3"]:
+        """The seconds of the finished run that is the median by its time, the faster of two: others may compile."""
         ends = [
-            seconds[-1]
-            for member, seconds in zip(self.members, self.seconds, strict=True)
-            if member.final_cost is not None
+            seconds for member, seconds in zip(self.members, self.seconds, strict=True) if member.final_cost is not None
         ]
-        return np.mean(ends, axis=0) if ends else np.full(3, np.nan)
+        return sorted(ends, key=lambda seconds: float(seconds[-1].sum()))[(len(ends) - 1) // 2]
 
     def beats(self, other: "Result") -> Estimate | None:
         """The probability that one of its runs is better than one of another rung's; None where runs are missing."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from scipy.spatial import KDTree
 
 from gps.config import algorithm as sections
@@ -44,8 +44,8 @@ class Trace:
 
     name: str
     role: Role
-    x: Float[np.ndarray, "n"]
-    y: Float[np.ndarray, "n"]
+    x: Num[np.ndarray, "n"]
+    y: Num[np.ndarray, "n"]
     dots: bool = False
     bars: bool = False
     shade: float = 1.0  # 0 to 1, from the first of several lines to the last
@@ -185,21 +185,26 @@ def _tell_drift(results: Sequence[Result], names: Sequence[str]) -> Story | None
     t, unit = np.arange(len(plan)), plane.names[0]
     ahead = _list_horizon_errors(run, plane.first)
     early = int(np.argmax(t >= min(5, len(t) - 1)))
-    last = ahead[-1][1] if ahead else np.zeros(1)
+    grows = "So version 1.5 makes a new plan at every step."
+    if ahead:
+        errors = ahead[-1][1]
+        grows = (
+            f"Over all starts the model's error goes from {_amount(errors[0], unit)} one step ahead to "
+            f"{_amount(errors[-1], unit)} at {len(errors)}, so version 1.5 makes a new plan at every step."
+        )
     return Story(
         "drift",
         "Small errors add up",
-        f"After {k} iterations the plan (orange) and what happened (blue) are {_amount(error[early], unit)} apart after "
-        f"{early} steps, and up to {_amount(error.max(), unit)} later. More data make each step better, but the error of "
-        f"the last model still grows from {_amount(last[0], unit)} at one step to {_amount(last[-1], unit)} at "
-        f"{len(last)}: so version 1.5 plans again at every step.",
+        f"After {early} steps the prediction (orange) and what happened (blue) are {_amount(error[early], unit)} apart "
+        f"and at worst {_amount(error.max(), unit)}, for every step starts from the error of the one before. {grows}",
         result.rung.name,
         member.seed,
         run.path,
         (
             Panel(
                 f"Plan and episode of iteration {k}", "time step", unit,
-                (Trace("predicted", "plan", t, plan[:, plane.first]), Trace("actual", "actual", t, actual[:, plane.first])),
+                (Trace("predicted", "plan", t, plan[:, plane.first]),
+                 Trace("actual", "actual", t, actual[:, plane.first])),
             ),
             Panel(
                 "Error of the model on new episodes", "steps ahead", f"root mean square, {unit}",
@@ -237,7 +242,7 @@ def _tell_exploit(results: Sequence[Result], names: Sequence[str]) -> Story | No
             (Trace("planned", "plan", iterations, predicted), Trace("actual", "actual", iterations, actual)),
         )
     ]  # fmt: skip
-    second = "The planner looks for the cheapest future, and an error of the model in its favour is one."
+    second = "A better search does not help: it finds the error sooner."
     known = [int(k) for k in iterations if int(k) in plans]
     if known:
         k = max(known, key=lambda k: float((actual - predicted)[iterations == k][0]))
@@ -253,15 +258,15 @@ def _tell_exploit(results: Sequence[Result], names: Sequence[str]) -> Story | No
             )
         )  # fmt: skip
         second = (
-            f"In iteration {k} it was the worst: planned {format_number(float(predicted[iterations == k][0]))}, actual "
-            f"{format_number(float(actual[iterations == k][0]))}, and {_percent(far.mean())} of the plan far from all "
-            "data (red), where the model may promise anything."
+            f"The plan of iteration {k} promised {format_number(float(predicted[iterations == k][0]))} and cost "
+            f"{format_number(float(actual[iterations == k][0]))}: {_percent(far.mean())} of its states (red) are far "
+            "from all data, where nothing corrects the model."
         )
     return Story(
         "exploit",
         "The planner exploits the model",
-        f"In {too_good.sum()} of {len(costs)} iterations the episode cost more than the plan had promised, as it must if "
-        f"a planner takes the errors in its favour. {second}",
+        f"In {too_good.sum()} of {len(costs)} iterations the episode cost more than the plan promised, because the "
+        f"planner picks the future in which the model errs in its favour. {second}",
         result.rung.name,
         member.seed,
         run.path,
@@ -296,9 +301,10 @@ def _tell_too_far(results: Sequence[Result], names: Sequence[str]) -> Story | No
     return Story(
         "too_far",
         "The linear model was left too far",
-        f"A linear model holds near the samples that it was fitted to: with a bound on the update {good} of {of} updates "
-        f"lowered the cost, and without one {bad} of {of_far} did. Its boldest promise was a change of "
-        f"{format_number(float(promised[worst]))}, and {format_number(float(came[worst]))} is what came of it.",
+        "Every update was promised a lower cost by linear models that hold only near the samples they were fitted to. "
+        f"Within the trust region {good} of {of} updates lowered the cost; without it {bad} of {of_far} did, and the "
+        f"worst promised a change of {format_number(float(promised[worst]))} and brought one of "
+        f"{format_number(float(came[worst]))}.",
         unbounded.rung.name,
         member.seed,
         member.path,
