@@ -16,7 +16,7 @@ from gps.errors import ConfigError, GpsError, SweepError
 from gps.inspect.statistics import estimate_improvement, interquartile_mean
 from gps.ladder import climb, make_rungs, read_ladder_runs, write_ladder_page
 from gps.ladder.climbing import find_folder
-from gps.ladder.page import make_table
+from gps.ladder.page import make_ladder_table
 from gps.ladder.results import collect_results
 from gps.ladder.rungs import divide_budget
 from gps.ladder.stories import Gradient, Nearness, _list_changes, _list_planned_costs, _list_plans, tell_stories
@@ -241,7 +241,7 @@ def test_the_table_has_the_numbers_of_the_runs(climbed, ladder, results):
         first = [run.rollouts(0)[0].rewards.sum(axis=2).mean() for run in opened]
         assert found.value[0] == pytest.approx(interquartile_mean(np.array(first)))
         assert aligned.steps[-1] == 144 and result.by_seconds[0][-1] == pytest.approx(result.stages.sum())
-    rows = {row[0]: row for row in make_table(results)}
+    rows = {row[0]: row for row in make_ladder_table(results)}
     assert rows["local"][1:3] == ["2/2", "144"] and rows["misspelt"][1:] == ["0/1", "-", "-", "-", "-", "-"]
     assert rows["1.0"][5] == f"{round(100 * float(by_name['1.0'].beats(by_name['0.5']).value))} %"
 
@@ -317,7 +317,7 @@ def test_the_page_has_the_numbers_and_the_faults(climbed, ladder, results):
     text = (climbed[0].parent / "page.html").read_text(encoding="utf-8")
     body = re.sub(r"<script.*?</script>", "", text, flags=re.S)
     assert "<h1>A &lt;slider&gt;</h1>" in body
-    for row in make_table(results)[1:5]:
+    for row in make_ladder_table(results)[1:5]:
         assert row[3] in body and row[0] in body
     assert "did you mean &#x27;version&#x27;" in body and "it takes a global model" in body
     for story in tell_stories(results, ladder.plane)[0]:

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from gps.inspect.formatting import align_columns
     from gps.ladder.climbing import climb, read_ladder_runs
-    from gps.ladder.page import make_table, write_ladder_page
+    from gps.ladder.page import make_ladder_table, write_ladder_page
     from gps.ladder.rungs import make_rungs
     from gps.sweeps.console import SweepProgress
 
@@ -80,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
     results = write_ladder_page(ladder, runs, args.output)
     if not args.quiet:
         print()
-        for line in align_columns(make_table(results)):
+        for line in align_columns(make_ladder_table(results)):
             print(line)
         print()
         for result in results:

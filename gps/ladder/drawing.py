@@ -7,8 +7,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from gps.inspect.statistics import Estimate
-from gps.ladder.results import STAGES, Result
-from gps.ladder.stories import Panel, Role, Trace
+from gps.ladder.results import STAGES, RungResult
+from gps.ladder.stories import Panel, Role, StoryTrace
 
 COLOURS = ("#2a6fbb", "#d1671f", "#2e9268", "#b0569c", "#8a7a12", "#5b6bd6", "#a03a3a", "#4a9fb5")
 """Colours of the rungs of a family; readers with any kind of colour vision tell neighbours apart."""
@@ -26,7 +26,7 @@ _ROLES: Mapping[Role, str] = {
 _STAGE_COLOURS = ("#7fb3a0", "#6f97c9", "#d9a05b")
 
 
-def name_colours(results: Sequence[Result]) -> dict[str, str]:
+def name_colours(results: Sequence[RungResult]) -> dict[str, str]:
     """The colour of each rung: the next one within its family."""
     colours: dict[str, str] = {}
     count: dict[str, int] = {}
@@ -44,7 +44,7 @@ def render_figure(figure: go.Figure, about: str) -> str:
 
 
 def draw_learning(
-    family: Sequence[Result], others: Sequence[Result], colours: Mapping[str, str], by: str, height: int = 290
+    family: Sequence[RungResult], others: Sequence[RungResult], colours: Mapping[str, str], by: str, height: int = 290
 ) -> go.Figure:
     """Draw the curves of a family, with those of the other rungs in grey behind them.
 
@@ -72,13 +72,13 @@ def draw_learning(
     return figure
 
 
-def _get_curve(result: Result, by: str) -> tuple[np.ndarray, Estimate] | None:
+def _get_curve(result: RungResult, by: str) -> tuple[np.ndarray, Estimate] | None:
     if by == "seconds":
         return result.by_seconds
     return None if result.by_steps is None else (result.by_steps[0].steps, result.by_steps[1])
 
 
-def _add_curve(figure: go.Figure, result: Result, curve: tuple[np.ndarray, Estimate], colour: str) -> None:
+def _add_curve(figure: go.Figure, result: RungResult, curve: tuple[np.ndarray, Estimate], colour: str) -> None:
     x, found = curve
     figure.add_scatter(
         x=np.concatenate([x, x[::-1]]), y=np.concatenate([found.high, found.low[::-1]]), fill="toself",
@@ -91,7 +91,7 @@ def _add_curve(figure: go.Figure, result: Result, curve: tuple[np.ndarray, Estim
     )  # fmt: skip
 
 
-def _add_end(figure: go.Figure, result: Result, colour: str, by: str) -> None:
+def _add_end(figure: go.Figure, result: RungResult, colour: str, by: str) -> None:
     """Add what was learned, without exploration, at the end of the runs."""
     if result.final is None:
         return
@@ -106,7 +106,7 @@ def _add_end(figure: go.Figure, result: Result, colour: str, by: str) -> None:
     )  # fmt: skip
 
 
-def draw_time(results: Sequence[Result]) -> go.Figure:
+def draw_time(results: Sequence[RungResult]) -> go.Figure:
     """Draw where the time of a run goes: sampling, fitting, improving."""
     known = [result for result in results if np.isfinite(result.stages).all()]
     figure = _make_figure(70 + 24 * max(len(known), 1), "seconds of the median run", "")
@@ -138,7 +138,7 @@ def draw_panel(panel: Panel, height: int = 320) -> go.Figure:
     return figure
 
 
-def _add_trace(figure: go.Figure, trace: Trace) -> None:
+def _add_trace(figure: go.Figure, trace: StoryTrace) -> None:
     colour = _fade(_ROLES[trace.role], 0.25 + 0.75 * trace.shade)
     if trace.bars:
         figure.add_bar(x=trace.x, y=trace.y, name=trace.name, marker_color=colour)
@@ -179,7 +179,7 @@ def _fade(colour: str, opacity: float) -> str:
     return f"rgba({r},{g},{b},{opacity:.3g})"
 
 
-def draw_interval(result: Result, low: float, high: float, colour: str, width: int = 190, height: int = 22) -> str:
+def draw_interval(result: RungResult, low: float, high: float, colour: str, width: int = 190, height: int = 22) -> str:
     """Draw the final numbers of a rung on a scale from `low` to `high`, as SVG for a table's cell."""
     if result.final is None:
         return ""

@@ -22,14 +22,14 @@ from gps.ladder.drawing import (
     name_colours,
     render_figure,
 )
-from gps.ladder.results import Result, collect_results
+from gps.ladder.results import RungResult, collect_results
 from gps.ladder.rungs import Ladder
 from gps.ladder.stories import Story, tell_stories
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
 
 
-def write_ladder_page(ladder: Ladder, runs: Sequence[RungRuns], path: str | Path) -> list[Result]:
+def write_ladder_page(ladder: Ladder, runs: Sequence[RungRuns], path: str | Path) -> list[RungResult]:
     """Write the page atomically, and return its numbers.
 
     Raises:
@@ -43,7 +43,7 @@ def write_ladder_page(ladder: Ladder, runs: Sequence[RungRuns], path: str | Path
 
 
 def render_ladder(
-    ladder: Ladder, results: Sequence[Result], stories: Sequence[Story] = (), missing: Sequence[str] = ()
+    ladder: Ladder, results: Sequence[RungResult], stories: Sequence[Story] = (), missing: Sequence[str] = ()
 ) -> str:
     """Return the page as HTML, about 5 MB, most of it Plotly.
 
@@ -68,10 +68,10 @@ def render_ladder(
 
 
 def _read_asset(name: str) -> str:
-    return (files("gps.ladder") / "assets" / name).read_text(encoding="utf-8")
+    return (files("gps.ladder") / name).read_text(encoding="utf-8")
 
 
-def _render_header(ladder: Ladder, results: Sequence[Result]) -> str:
+def _render_header(ladder: Ladder, results: Sequence[RungResult]) -> str:
     budgets = sorted({result.rung.budget for result in results})
     count = sum(len(result.values) for result in results)
     facts = (
@@ -85,11 +85,11 @@ def _render_header(ladder: Ladder, results: Sequence[Result]) -> str:
 # -- the table ---------------------------------------------------------------------------------------------------------
 
 
-def make_table(results: Sequence[Result]) -> list[list[str]]:
+def make_ladder_table(results: Sequence[RungResult]) -> list[list[str]]:
     """The table of the final results as text: a header, and a row for each rung."""
     scale = results[0].scale.name if results else "return"
     rows = [["rung", "runs", "steps", f"{scale} [{LEVEL:.0%}]", "solved", "better than above", "seconds"]]
-    above: Result | None = None
+    above: RungResult | None = None
     for result in results:
         rows.append([
             result.rung.name,
@@ -104,18 +104,18 @@ def make_table(results: Sequence[Result]) -> list[list[str]]:
     return rows
 
 
-def _format_steps(result: Result) -> str:
+def _format_steps(result: RungResult) -> str:
     if not result.steps:
         return "-"
     low, high = min(result.steps), max(result.steps)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _format_solved(result: Result) -> str:
+def _format_solved(result: RungResult) -> str:
     return "-" if result.solved is None else f"{result.solved[0]}/{result.solved[1]}"
 
 
-def _format_wins(result: Result, other: Result | None) -> str:
+def _format_wins(result: RungResult, other: RungResult | None) -> str:
     found = None if other is None else result.beats(other)
     if found is None:
         return "-"
@@ -123,11 +123,11 @@ def _format_wins(result: Result, other: Result | None) -> str:
     return f"{value} %" if low == high else f"{value} % [{low}, {high}]"
 
 
-def _render_table(results: Sequence[Result]) -> str:
+def _render_table(results: Sequence[RungResult]) -> str:
     colours = name_colours(results)
     values = np.concatenate([np.zeros(0), *(result.values for result in results)])
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    head, *rows = make_table(results)
+    head, *rows = make_ladder_table(results)
     titles = [head[0], head[3], "", head[4], head[5], head[2], head[6]]
     lines, family = [], ""
     for result, (_, runs, steps, interval, solved, wins, seconds) in zip(results, rows, strict=True):
@@ -163,7 +163,7 @@ def _render_table(results: Sequence[Result]) -> str:
 # -- curves, wins ------------------------------------------------------------------------------------------------------
 
 
-def _render_learning(results: Sequence[Result]) -> str:
+def _render_learning(results: Sequence[RungResult]) -> str:
     colours = name_colours(results)
     families = list(dict.fromkeys(result.rung.family for result in results))
     cards = []
@@ -192,7 +192,7 @@ def _render_learning(results: Sequence[Result]) -> str:
     )
 
 
-def _render_wins(results: Sequence[Result]) -> str:
+def _render_wins(results: Sequence[RungResult]) -> str:
     """Render who beats whom, and where the time goes."""
     known = [result for result in results if len(result.values)]
     if len(known) < 2:
@@ -252,7 +252,7 @@ def _render_stories(stories: Sequence[Story], missing: Sequence[str]) -> str:
     return "<h2>What goes wrong, and why</h2><p>Each picture is one run of this ladder.</p>" + "".join(cards) + rest
 
 
-def _render_method(ladder: Ladder, results: Sequence[Result]) -> str:
+def _render_method(ladder: Ladder, results: Sequence[RungResult]) -> str:
     notes = [f"{result.rung.name}: {fault}" for result in results for fault in result.faults]
     uneven = [result for result in results if result.steps and max(result.steps) != result.rung.budget]
     notes += [

@@ -42,7 +42,7 @@ RETURN, MINUS_COST = Scale("return", FINAL_RETURN, 1.0), Scale("minus the cost",
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class RungResult:
     """A rung and what its runs came to.
 
     Attributes:
@@ -112,20 +112,21 @@ class Result:
         ]
         return sorted(ends, key=lambda seconds: float(seconds[-1].sum()))[(len(ends) - 1) // 2]
 
-    def beats(self, other: "Result") -> Estimate | None:
+    def beats(self, other: "RungResult") -> Estimate | None:
         """The probability that one of its runs is better than one of another rung's; None where runs are missing."""
         if not (len(self.values) and len(other.values)):
             return None
         return estimate_improvement(self.values, other.values)
 
 
-def collect_results(rungs: Sequence[RungRuns]) -> list[Result]:
+def collect_results(rungs: Sequence[RungRuns]) -> list[RungResult]:
     """Read the runs of each rung. A run that cannot be read is a fault of its rung."""
     read = [_read_rung(item) for item in rungs]
     rewarded = [member.returns is not None for _, members, _, _ in read for member in members]
     scale = RETURN if rewarded and all(rewarded) else MINUS_COST
     return [
-        Result(rung, scale, tuple(members), tuple(seconds), tuple(faults)) for rung, members, seconds, faults in read
+        RungResult(rung, scale, tuple(members), tuple(seconds), tuple(faults))
+        for rung, members, seconds, faults in read
     ]
 
 

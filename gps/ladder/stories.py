@@ -24,7 +24,7 @@ from gps.errors import GpsError
 from gps.evaluation import restore
 from gps.inspect.comparison.member import Member
 from gps.inspect.formatting import format_number
-from gps.ladder.results import Result
+from gps.ladder.results import RungResult
 from gps.planning.played import find_planned
 from gps.runs import Run
 
@@ -39,7 +39,7 @@ _FURTHER = 100.0  # times the KL step of another rung: no trust region any more
 
 
 @dataclasses.dataclass(frozen=True)
-class Trace:
+class StoryTrace:
     """A line or a cloud of dots."""
 
     name: str
@@ -58,7 +58,7 @@ class Panel:
     title: str
     x: str
     y: str
-    traces: tuple[Trace, ...]
+    traces: tuple[StoryTrace, ...]
     log: bool = False
 
 
@@ -83,14 +83,14 @@ class Plane:
     second: int
     names: tuple[str, str]  # with units
 
-    def cloud(self, name: str, role: Role, states: Float[np.ndarray, "n dx"]) -> Trace:
+    def cloud(self, name: str, role: Role, states: Float[np.ndarray, "n dx"]) -> StoryTrace:
         """States as dots."""
         thin = states[:: -(-len(states) // _MOST_DOTS) or 1]
-        return Trace(name, role, thin[:, self.first], thin[:, self.second], dots=True)
+        return StoryTrace(name, role, thin[:, self.first], thin[:, self.second], dots=True)
 
-    def path(self, name: str, role: Role, states: Float[np.ndarray, "n dx"]) -> Trace:
+    def path(self, name: str, role: Role, states: Float[np.ndarray, "n dx"]) -> StoryTrace:
         """States as a line."""
-        return Trace(name, role, states[:, self.first], states[:, self.second])
+        return StoryTrace(name, role, states[:, self.first], states[:, self.second])
 
 
 def find_plane(run: Run, names: Sequence[str]) -> Plane:
@@ -103,7 +103,7 @@ def find_plane(run: Run, names: Sequence[str]) -> Plane:
     return Plane(first, second, (labels[0], labels[1]))
 
 
-def tell_stories(results: Sequence[Result], plane: Sequence[str] = ()) -> tuple[list[Story], list[str]]:
+def tell_stories(results: Sequence[RungResult], plane: Sequence[str] = ()) -> tuple[list[Story], list[str]]:
     """Return the stories that these results can tell, and why others are missing, a sentence each."""
     told, missing = [], []
     for name, tell in _STORIES.items():
@@ -122,7 +122,7 @@ def tell_stories(results: Sequence[Result], plane: Sequence[str] = ()) -> tuple[
 # -- the stories -----------------------------------------------------------------------------------------------------
 
 
-def _tell_mismatch(results: Sequence[Result], names: Sequence[str]) -> Story | None:
+def _tell_mismatch(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
     chosen = _find_planner(results, "0.5")
     if chosen is None:
         return None
@@ -163,15 +163,15 @@ def _tell_mismatch(results: Sequence[Result], names: Sequence[str]) -> Story | N
             ),
             Panel(
                 "Distance to the nearest data", "time step", "standard deviations of the data",
-                (Trace("the plan", "plan", t, nearness.distance(plan)),
-                 Trace("what happened", "actual", np.arange(len(actual)), nearness.distance(actual)),
-                 Trace(f"{FAR:.0%} of the data", "bound", t[[0, -1]], np.full(2, nearness.reach))),
+                (StoryTrace("the plan", "plan", t, nearness.distance(plan)),
+                 StoryTrace("what happened", "actual", np.arange(len(actual)), nearness.distance(actual)),
+                 StoryTrace(f"{FAR:.0%} of the data", "bound", t[[0, -1]], np.full(2, nearness.reach))),
             ),
         ),
     )  # fmt: skip
 
 
-def _tell_drift(results: Sequence[Result], names: Sequence[str]) -> Story | None:
+def _tell_drift(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
     chosen = _find_planner(results, "1.0")
     if chosen is None:
         return None
@@ -203,13 +203,13 @@ def _tell_drift(results: Sequence[Result], names: Sequence[str]) -> Story | None
         (
             Panel(
                 f"Plan and episode of iteration {k}", "time step", unit,
-                (Trace("predicted", "plan", t, plan[:, plane.first]),
-                 Trace("actual", "actual", t, actual[:, plane.first])),
+                (StoryTrace("predicted", "plan", t, plan[:, plane.first]),
+                 StoryTrace("actual", "actual", t, actual[:, plane.first])),
             ),
             Panel(
                 "Error of the model on new episodes", "steps ahead", f"root mean square, {unit}",
                 tuple(
-                    Trace(f"iteration {i}", "early", np.arange(1, len(errors) + 1), errors, shade=(n + 1) / len(ahead))
+                    StoryTrace(f"iteration {i}", "early", 1 + np.arange(len(errors)), errors, shade=(n + 1) / len(ahead))
                     for n, (i, errors) in enumerate(ahead)
                 ),
                 log=True,
@@ -218,8 +218,8 @@ def _tell_drift(results: Sequence[Result], names: Sequence[str]) -> Story | None
     )  # fmt: skip
 
 
-def _tell_exploit(results: Sequence[Result], names: Sequence[str]) -> Story | None:
-    best: tuple[float, Result, Member, Run, list[tuple[int, float, float]]] | None = None
+def _tell_exploit(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
+    best: tuple[float, RungResult, Member, Run, list[tuple[int, float, float]]] | None = None
     for result, member, run in _list_runs(results):
         costs = _list_planned_costs(run)
         if len(costs) < 2:
@@ -239,7 +239,7 @@ def _tell_exploit(results: Sequence[Result], names: Sequence[str]) -> Story | No
     panels = [
         Panel(
             "Cost of the planned steps", "iteration", "cost",
-            (Trace("planned", "plan", iterations, predicted), Trace("actual", "actual", iterations, actual)),
+            (StoryTrace("planned", "plan", iterations, predicted), StoryTrace("actual", "actual", iterations, actual)),
         )
     ]  # fmt: skip
     second = "A better search does not help: it finds the error sooner."
@@ -274,7 +274,7 @@ def _tell_exploit(results: Sequence[Result], names: Sequence[str]) -> Story | No
     )
 
 
-def _tell_too_far(results: Sequence[Result], names: Sequence[str]) -> Story | None:
+def _tell_too_far(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
     pair = _find_unbounded(results)
     if pair is None:
         return None
@@ -291,8 +291,8 @@ def _tell_too_far(results: Sequence[Result], names: Sequence[str]) -> Story | No
         panels.append(
             Panel(
                 f"{title} ({result.rung.name})", "update", "change of the cost",
-                (Trace("promised by the linear model", "plan", k, promised, bars=True),
-                 Trace("came", "actual", k, came, bars=True)),
+                (StoryTrace("promised by the linear model", "plan", k, promised, bars=True),
+                 StoryTrace("came", "actual", k, came, bars=True)),
             )
         )  # fmt: skip
     (good, of, _, _), (bad, of_far, promised, came) = counts
@@ -312,8 +312,8 @@ def _tell_too_far(results: Sequence[Result], names: Sequence[str]) -> Story | No
     )
 
 
-def _tell_gradient(results: Sequence[Result], names: Sequence[str]) -> Story | None:
-    best: tuple[float, Result, Member, Run, list[Gradient]] | None = None
+def _tell_gradient(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
+    best: tuple[float, RungResult, Member, Run, list[Gradient]] | None = None
     for result, member, run in _list_runs(results):
         found = _list_gradients(run)
         span = max((gradient.span for gradient in found), default=0.0)
@@ -339,7 +339,7 @@ def _tell_gradient(results: Sequence[Result], names: Sequence[str]) -> Story | N
             Panel(
                 "Gradient of the cost by how far ahead it is", "steps ahead, h", "norm of the gradient",
                 tuple(
-                    Trace(f"iteration {g.iteration}", "early", g.ahead, g.norms, shade=(n + 1) / len(chosen))
+                    StoryTrace(f"iteration {g.iteration}", "early", g.ahead, g.norms, shade=(n + 1) / len(chosen))
                     for n, g in enumerate(chosen)
                 ),
                 log=True,
@@ -348,7 +348,7 @@ def _tell_gradient(results: Sequence[Result], names: Sequence[str]) -> Story | N
     )  # fmt: skip
 
 
-_STORIES: dict[str, Callable[[Sequence[Result], Sequence[str]], Story | None]] = {
+_STORIES: dict[str, Callable[[Sequence[RungResult], Sequence[str]], Story | None]] = {
     "distribution mismatch": _tell_mismatch,
     "accumulated error": _tell_drift,
     "exploited model": _tell_exploit,
@@ -390,12 +390,12 @@ class Nearness:
         return np.asarray(self.distance(states) > self.reach)
 
 
-def _list_runs(results: Sequence[Result]) -> list[tuple[Result, Member, Run]]:
+def _list_runs(results: Sequence[RungResult]) -> list[tuple[RungResult, Member, Run]]:
     """All finished runs, those of a rung together."""
     return [(result, member, Run.open(member.path)) for result in results for member in result.group.finished]
 
 
-def _find_planner(results: Sequence[Result], version: str) -> tuple[Result, Member, Run] | None:
+def _find_planner(results: Sequence[RungResult], version: str) -> tuple[RungResult, Member, Run] | None:
     """The first finished run of a rung that plans by a version of the lecture."""
     for result in results:
         config = result.rung.config
@@ -406,7 +406,7 @@ def _find_planner(results: Sequence[Result], version: str) -> tuple[Result, Memb
     return None
 
 
-def _find_unbounded(results: Sequence[Result]) -> tuple[Result, Result] | None:
+def _find_unbounded(results: Sequence[RungResult]) -> tuple[RungResult, RungResult] | None:
     """Two rungs that differ only in their KL step: within a trust region, and as good as without."""
     bounded = [
         (result, result.rung.config.algorithm)
