@@ -260,7 +260,7 @@ def test_the_probability_of_improvement():
 
 
 def test_the_stories_are_told_by_the_numbers_of_the_runs_that_they_name(ladder, results):
-    told, missing = tell_stories(results, ladder.plane)
+    told, missing = tell_stories(results, ladder)
     stories = {story.key: story for story in told}
     assert list(stories) == ["mismatch", "drift", "exploit", "too_far"]
     assert [line.partition(":")[0] for line in missing] == ["gradient"]
@@ -320,7 +320,7 @@ def test_the_page_has_the_numbers_and_the_faults(climbed, ladder, results):
     for row in make_ladder_table(results)[1:5]:
         assert row[3] in body and row[0] in body
     assert "did you mean &#x27;version&#x27;" in body and "it takes a global model" in body
-    for story in tell_stories(results, ladder.plane)[0]:
+    for story in tell_stories(results, ladder)[0]:
         assert story.heading in body and str(story.path) in body
     assert "http://" not in body and "https://" not in body
 

@@ -36,10 +36,20 @@ class LadderConfig(Section):
     seeds: str = Field(default="0-2", description="of each rung, such as 0-4")
     plane: ListOf[str] = Field(
         default=(),
-        max_length=2,
         description="two entries of the state, by name, in which data and plans are drawn; default: the first two",
     )
+    labels: ListOf[str] = Field(
+        default=(), description="what the page calls these two, such as `angle, rad`; default: names and units"
+    )
     rung: ListOf[RungConfig] = Field(min_length=1, description="the rungs, from the lowest to the highest")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if len(self.plane) not in (0, 2):
+            raise ValueError(f"plane: expected the names of two entries of the state, got {len(self.plane)}")
+        if len(self.labels) not in (0, 2):
+            raise ValueError(f"labels: expected one for each of two entries of the state, got {len(self.labels)}")
+        return self
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

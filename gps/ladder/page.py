@@ -36,7 +36,7 @@ def write_ladder_page(ladder: Ladder, runs: Sequence[RungRuns], path: str | Path
         RunError: if the file cannot be written.
     """
     results = collect_results(runs)
-    stories, missing = tell_stories(results, ladder.plane)
+    stories, missing = tell_stories(results, ladder)
     with report_write_errors(path, RunError):
         replace(Path(path), render_ladder(ladder, results, stories, missing))
     return results

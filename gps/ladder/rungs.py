@@ -12,7 +12,7 @@ from typing import Any
 from gps import builders
 from gps.config import FILE_NAME, ExperimentConfig, load
 from gps.config.reading import validate
-from gps.errors import ConfigError, GpsError, one_line
+from gps.errors import ConfigError, GpsError, nearest, one_line
 from gps.experiment import FEWEST, Experiment
 from gps.inspect.comparison.member import TASK
 from gps.ladder.file import LADDER, RungConfig, read_ladder
@@ -56,7 +56,8 @@ class Ladder:
     directory: Path
     title: str
     about: str
-    plane: tuple[str, ...]
+    plane: tuple[str, ...]  # names of two entries of the state; empty for the first two
+    labels: tuple[str, ...]  # of these two; empty for their names and units
     rungs: tuple[Rung, ...]
 
 
@@ -81,9 +82,14 @@ def make_rungs(
     base = load(directory)
     with closing(builders.make_environment(base.environment, directory, 1)) as environment:
         horizon = builders.find_horizon(base.environment, environment)
+        known = [entry.name for entry in environment.state_entries]
+    for name in given.plane:
+        if name not in known:
+            hint = nearest(name, known) or f"; there are {', '.join(known)}"
+            raise ConfigError(f"{directory / LADDER}: plane: no entry {name!r} of the state{hint}")
     rungs = []
     for item in chosen:
-        known = Rung(
+        rung = Rung(
             item.name,
             item.family,
             item.title,
@@ -91,10 +97,10 @@ def make_rungs(
             tuple(parse_seeds(seeds or item.seeds or given.seeds)),
         )
         try:
-            rungs.append(_complete(known, item, directory, base, horizon))
+            rungs.append(_complete(rung, item, directory, base, horizon))
         except GpsError as error:
-            rungs.append(dataclasses.replace(known, fault=one_line(error)))
-    return Ladder(directory.resolve(), given.title, given.about, given.plane, tuple(rungs))
+            rungs.append(dataclasses.replace(rung, fault=one_line(error)))
+    return Ladder(directory.resolve(), given.title, given.about, given.plane, given.labels, tuple(rungs))
 
 
 def _complete(rung: Rung, item: RungConfig, directory: Path, base: ExperimentConfig, horizon: int) -> Rung:

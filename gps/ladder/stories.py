@@ -25,6 +25,7 @@ from gps.evaluation import restore
 from gps.inspect.comparison.member import Member
 from gps.inspect.formatting import format_number
 from gps.ladder.results import RungResult
+from gps.ladder.rungs import Ladder
 from gps.planning.played import find_planned
 from gps.runs import Run
 
@@ -93,22 +94,22 @@ class Plane:
         return StoryTrace(name, role, states[:, self.first], states[:, self.second])
 
 
-def find_plane(run: Run, names: Sequence[str]) -> Plane:
-    """The plane of a ladder, or the first two entries of the state."""
+def find_plane(run: Run, ladder: Ladder) -> Plane:
+    """The plane of a ladder in the state of a run."""
     known = [] if run.interface is None else list(run.interface.state)
-    found = [i for name in names for i, entry in enumerate(known) if entry.name == name]
+    found = [i for name in ladder.plane for i, entry in enumerate(known) if entry.name == name]
     dx = len(known) or run.rollouts(0)[0].states.shape[-1]
-    first, second = found if len(found) == 2 else [0, min(1, dx - 1)]
-    labels = [_name_entry(known[i].name, known[i].unit) if known else f"x[{i}]" for i in (first, second)]
+    first, second = found if len(found) == 2 else (0, min(1, dx - 1))
+    labels = ladder.labels or [_name_entry(*known[i][:2]) if known else f"x[{i}]" for i in (first, second)]
     return Plane(first, second, (labels[0], labels[1]))
 
 
-def tell_stories(results: Sequence[RungResult], plane: Sequence[str] = ()) -> tuple[list[Story], list[str]]:
+def tell_stories(results: Sequence[RungResult], ladder: Ladder) -> tuple[list[Story], list[str]]:
     """Return the stories that these results can tell, and why others are missing, a sentence each."""
     told, missing = [], []
     for name, tell in _STORIES.items():
         try:
-            story = tell(results, plane)
+            story = tell(results, ladder)
         except GpsError as error:
             missing.append(f"{name}: {str(error).splitlines()[0]}")
             continue
@@ -122,12 +123,12 @@ def tell_stories(results: Sequence[RungResult], plane: Sequence[str] = ()) -> tu
 # -- the stories -----------------------------------------------------------------------------------------------------
 
 
-def _tell_mismatch(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
+def _tell_mismatch(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     chosen = _find_planner(results, "0.5")
     if chosen is None:
         return None
     result, member, run = chosen
-    plane, data = find_plane(run, names), _collect_states(run, len(run.iterations))
+    plane, data = find_plane(run, ladder), _collect_states(run, len(run.iterations))
     plan = _plan_again(run)
     final = run.evaluation()
     if plan is None or final is None:
@@ -171,7 +172,7 @@ def _tell_mismatch(results: Sequence[RungResult], names: Sequence[str]) -> Story
     )  # fmt: skip
 
 
-def _tell_drift(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
+def _tell_drift(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     chosen = _find_planner(results, "1.0")
     if chosen is None:
         return None
@@ -180,7 +181,7 @@ def _tell_drift(results: Sequence[RungResult], names: Sequence[str]) -> Story | 
     if not plans:
         return None
     k, plan, actual = plans[-1]
-    plane = find_plane(run, names)
+    plane = find_plane(run, ladder)
     error = np.abs(plan[:, plane.first] - actual[:, plane.first])
     t, unit = np.arange(len(plan)), plane.names[0]
     ahead = _list_horizon_errors(run, plane.first)
@@ -209,8 +210,8 @@ def _tell_drift(results: Sequence[RungResult], names: Sequence[str]) -> Story | 
             Panel(
                 "Error of the model on new episodes", "steps ahead", f"root mean square, {unit}",
                 tuple(
-                    StoryTrace(f"iteration {i}", "early", 1 + np.arange(len(errors)), errors, shade=(n + 1) / len(ahead))
-                    for n, (i, errors) in enumerate(ahead)
+                    StoryTrace(f"iteration {i}", "early", 1 + np.arange(len(rms)), rms, shade=(n + 1) / len(ahead))
+                    for n, (i, rms) in enumerate(ahead)
                 ),
                 log=True,
             ),
@@ -218,7 +219,7 @@ def _tell_drift(results: Sequence[RungResult], names: Sequence[str]) -> Story | 
     )  # fmt: skip
 
 
-def _tell_exploit(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
+def _tell_exploit(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     best: tuple[float, RungResult, Member, Run, list[tuple[int, float, float]]] | None = None
     for result, member, run in _list_runs(results):
         costs = _list_planned_costs(run)
@@ -232,7 +233,7 @@ def _tell_exploit(results: Sequence[RungResult], names: Sequence[str]) -> Story 
     if best is None:
         return None
     _, result, member, run, costs = best
-    plane = find_plane(run, names)
+    plane = find_plane(run, ladder)
     iterations, predicted, actual = (np.array(column) for column in zip(*costs, strict=True))
     too_good = actual > predicted
     plans = {k: (plan, happened) for k, plan, happened in _list_plans(run)}
@@ -274,7 +275,7 @@ def _tell_exploit(results: Sequence[RungResult], names: Sequence[str]) -> Story 
     )
 
 
-def _tell_too_far(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
+def _tell_too_far(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     pair = _find_unbounded(results)
     if pair is None:
         return None
@@ -312,7 +313,7 @@ def _tell_too_far(results: Sequence[RungResult], names: Sequence[str]) -> Story 
     )
 
 
-def _tell_gradient(results: Sequence[RungResult], names: Sequence[str]) -> Story | None:
+def _tell_gradient(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     best: tuple[float, RungResult, Member, Run, list[Gradient]] | None = None
     for result, member, run in _list_runs(results):
         found = _list_gradients(run)
@@ -348,7 +349,7 @@ def _tell_gradient(results: Sequence[RungResult], names: Sequence[str]) -> Story
     )  # fmt: skip
 
 
-_STORIES: dict[str, Callable[[Sequence[RungResult], Sequence[str]], Story | None]] = {
+_STORIES: dict[str, Callable[[Sequence[RungResult], Ladder], Story | None]] = {
     "distribution mismatch": _tell_mismatch,
     "accumulated error": _tell_drift,
     "exploited model": _tell_exploit,
