@@ -49,6 +49,7 @@ class Modelled(NamedTuple):
         dt: control period in seconds; NaN where it is unknown.
         problem: the control problem; None for recorded episodes.
         environment: of the experiment, as physics needs it; None where there is none.
+        conditions: of the experiment, by which the environment's models differ.
     """
 
     state_entries: tuple[Entry, ...]
@@ -57,13 +58,14 @@ class Modelled(NamedTuple):
     dt: float = np.nan
     problem: Problem | None = None
     environment: BatchEnvironment | None = None
+    conditions: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(cls, problem: Problem, environment: BatchEnvironment | None = None) -> Self:
         """The system of a problem, with names of its own where it has none."""
         states = problem.state_entries or tuple(Entry(f"x{i}") for i in range(problem.dx))
         actions = problem.action_entries or tuple(Entry(f"u{i}") for i in range(problem.du))
-        return cls(states, actions, problem.state_layout, problem.dt, problem, environment)
+        return cls(states, actions, problem.state_layout, problem.dt, problem, environment, problem.conditions)
 
     @property
     def system(self) -> System:
@@ -207,7 +209,7 @@ def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], delay: fl
     if modelled.environment is None:
         raise ConfigError(f"{key}: a physics model needs the experiment's simulator, and these data have none")
     try:
-        return MujocoSimulator(modelled.environment, parameters, delay=delay)
+        return MujocoSimulator(modelled.environment, parameters, modelled.conditions, delay=delay)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from None
 

@@ -59,6 +59,9 @@ class Dataset(NamedTuple):
 
     def thin(self, most: int) -> Self:
         """At most `most` transitions, evenly spread, as neighbours in time are similar."""
-        if self.size <= most:
-            return self
-        return self.take(np.linspace(0, self.size - 1, most).round().astype(int))
+        return self if self.size <= most else self.take(thin_rows(self.size, most))
+
+
+def thin_rows(size: int, most: int) -> Int[np.ndarray, "k"]:
+    """Return the numbers of at most `most` of `size` rows, evenly spread."""
+    return np.arange(size) if size <= most else np.linspace(0, size - 1, most).round().astype(int)

@@ -14,7 +14,7 @@ from jaxtyping import Float, PRNGKeyArray
 from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import pytree
-from gps.models.model import Function, GlobalModel, ModelLearner
+from gps.models.model import Function, GlobalModel, ModelLearner, for_condition
 from gps.records import ModelRecord
 
 F = TypeVar("F", bound=GlobalModel)
@@ -35,6 +35,12 @@ class ResidualModel(Generic[F, G]):
 
     base: F
     residual: G
+
+    def for_condition(self, number: Float[Array, ""]) -> Self:
+        """The model of the system in another condition."""
+        return dataclasses.replace(
+            self, base=for_condition(self.base, number), residual=for_condition(self.residual, number)
+        )
 
     @property
     def deviations(self) -> Float[Array, "dz"]:
@@ -73,6 +79,12 @@ class ResidualFunction:
     base: GlobalModel
     residual: Function
 
+    def for_condition(self, number: Float[Array, ""]) -> Self:
+        """The same system in another condition."""
+        return dataclasses.replace(
+            self, base=for_condition(self.base, number), residual=for_condition(self.residual, number)
+        )
+
     def __call__(
         self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray | None = None
     ) -> Float[Array, "dx"]:
@@ -94,7 +106,7 @@ class ResidualLearner(Generic[B, R]):
         base: the learner of the base model.
         fresh: the learner of the residual before it has seen anything.
         residual: the same after the last fit; None before it.
-        seen: all transitions so far, as episodes of one condition; None before the first.
+        seen: all transitions so far, as episodes of each condition; None before the first.
     """
 
     base: B
@@ -140,20 +152,22 @@ def _subtract(base: GlobalModel, transitions: Transitions) -> Transitions:
     dx = points.shape[-1] - len(np.asarray(base.deviations))
     flat = points.reshape(-1, points.shape[-1])
     x, u, after = flat[:, :dx], flat[:, dx : flat.shape[1] - dx], flat[:, flat.shape[1] - dx :]
-    predicted = np.asarray(jax.vmap(base.mean)(jnp.asarray(x), jnp.asarray(u)))
+    where = np.repeat(np.arange(float(len(points))), flat.shape[0] // len(points))
+    predicted = np.asarray(
+        jax.vmap(lambda m, *z: for_condition(base, m).mean(*z))(where, jnp.asarray(x), jnp.asarray(u))
+    )
     new = np.concatenate([x, u, x + after - predicted], axis=1).reshape(points.shape)
     sound = mask & np.isfinite(new).all(axis=-1)
     return Transitions(np.where(sound[..., None], new, 0.0), sound)
 
 
 def _pool(parts: list[Transitions]) -> Transitions:
-    """Return the episodes of all parts as those of one condition; shorter ones are padded, and masked."""
-    steps = max(part.points.shape[2] for part in parts)
+    """Return the episodes of all parts by condition; fewer conditions and shorter episodes are padded, and masked."""
+    most, steps = (max(part.points.shape[axis] for part in parts) for axis in (0, 2))
 
     def pad(array: np.ndarray) -> np.ndarray:
-        flat = array.reshape(1, -1, *array.shape[2:])
-        widths = [(0, 0), (0, 0), (0, steps - array.shape[2]), *[(0, 0)] * (flat.ndim - 3)]
-        return np.pad(flat, widths)
+        widths = [(0, most - array.shape[0]), (0, 0), (0, steps - array.shape[2]), *[(0, 0)] * (array.ndim - 3)]
+        return np.pad(array, widths)
 
     return Transitions(
         np.concatenate([pad(part.points) for part in parts], axis=1),
