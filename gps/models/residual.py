@@ -153,9 +153,8 @@ def _subtract(base: GlobalModel, transitions: Transitions) -> Transitions:
     flat = points.reshape(-1, points.shape[-1])
     x, u, after = flat[:, :dx], flat[:, dx : flat.shape[1] - dx], flat[:, flat.shape[1] - dx :]
     where = np.repeat(np.arange(float(len(points))), flat.shape[0] // len(points))
-    predicted = np.asarray(
-        jax.vmap(lambda m, *z: for_condition(base, m).mean(*z))(where, jnp.asarray(x), jnp.asarray(u))
-    )
+    predict = jax.vmap(lambda m, *z: for_condition(base, m).mean(*z))
+    predicted = np.asarray(predict(where, jnp.asarray(x), jnp.asarray(u)))
     new = np.concatenate([x, u, x + after - predicted], axis=1).reshape(points.shape)
     sound = mask & np.isfinite(new).all(axis=-1)
     return Transitions(np.where(sound[..., None], new, 0.0), sound)

@@ -118,5 +118,5 @@ def test_more_conditions_than_the_simulator_knows_are_an_error(recorded):
 
 
 def test_a_condition_that_the_environment_does_not_understand_is_an_error():
-    with pytest.raises(ConfigError, match="condition 1: .*unknown key 'wal'"):
+    with pytest.raises(ConfigError, match=r"condition 1: .*unknown key 'wal'"):
         make_simulator(({}, {"wal": 1}))

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from jaxtyping import Float, Int
 
-from gps.backend import jax
+from gps.backend import Array, jax
 from gps.dynamics.prior import Transitions
 from gps.errors import ConfigError
 from gps.models.data import Dataset, thin_rows
@@ -170,8 +170,7 @@ class PhysicsLearner:
             return None, None
         where = where[thin_rows(new.size, _MOST_JUDGED)]
         errors = data.successors - model.predict(data.states, data.actions, where)
-        at = jax.vmap(lambda m, x, u: model.for_condition(m).deviation(x, u))
-        deviations = np.asarray(at(where.astype(float), data.states, data.actions))
+        deviations = np.asarray(_deviate(model, where.astype(float), data.states, data.actions))
         with np.errstate(invalid="ignore"):
             shares = [float((np.abs(errors) <= k * deviations).mean()) for k in (1, 2)]
         sound = np.isfinite(errors).all(axis=1)
@@ -187,3 +186,14 @@ class PhysicsLearner:
         new = copy.copy(self)
         object.__setattr__(new, "simulator", simulator)
         return new
+
+
+def _deviate(
+    model: PhysicsModel, where: Float[Array, "n"], states: Float[Array, "n dx"], actions: Float[Array, "n du"]
+) -> Float[Array, "n dx"]:
+    """Return the deviations of the next states, each in its own condition."""
+
+    def at(m: Array, x: Array, u: Array) -> Array:
+        return model.for_condition(m).deviation(x, u)
+
+    return jax.vmap(at)(where, states, actions)
