@@ -217,11 +217,13 @@ def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], delay: fl
 def _attach(learner: Any, modelled: Modelled, key: str) -> Any:
     """The learner with a simulator, if it needs one."""
     from gps.models.physics.learner import PhysicsLearner
+    from gps.models.residual import ResidualLearner
 
-    if not isinstance(learner, PhysicsLearner):
+    physics = learner.base if isinstance(learner, ResidualLearner) else learner
+    if not isinstance(physics, PhysicsLearner):
         return learner
     table: dict[str, Any] = {}
-    for parameter in learner.parameters:
+    for parameter in physics.parameters:
         field, _, name = parameter.name.partition(":")
         bounds = {"bounds": [parameter.low, parameter.high], "start": parameter.start}
         if name:

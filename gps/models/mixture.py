@@ -20,7 +20,7 @@ from gps.backend import Array, jax, jnp
 from gps.dynamics.mixture import Mixture, MixturePrior
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import pytree
-from gps.models.data import Dataset
+from gps.models.data import Dataset, pool
 from gps.records import MixtureRecord, ModelRecord
 from gps.status import ModelStatus
 
@@ -191,8 +191,8 @@ class MixtureLearner:
         if not new.bounded:
             message = "The new transitions exploded, and were left out."
             return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
-        data = new if self.data is None else self.data.add(new)
-        seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message="")
+        data, _, said = pool(self.data, new)
+        seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message=said)
         if data.size < self.mixture.points_per_cluster:
             message = f"A cluster needs {self.mixture.points_per_cluster} transitions, and there are {data.size}."
             return dataclasses.replace(seen, status=ModelStatus.TOO_FEW_POINTS, message=message)

@@ -123,6 +123,11 @@ class SimulatorLearner(Protocol):
         """Return the learner with a simulator, after it was read from a file."""
 
 
+def find_stored_type(learner: ModelLearner) -> Any:
+    """Return the type by which a learner is read from a file: a generic one has it as `stored_type`."""
+    return getattr(learner, "stored_type", type(learner))
+
+
 L = TypeVar("L", bound=ModelLearner)
 
 

@@ -21,7 +21,7 @@ from gps.dynamics.residual import ModelBelief, Residuals, Trust
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.types import LinearDynamics
 from gps.models.belief import DRAWS, PointBelief, believe_at
-from gps.models.model import GlobalModel, ModelLearner, for_condition, restore_learner
+from gps.models.model import GlobalModel, ModelLearner, find_stored_type, for_condition, restore_learner
 from gps.records import ModelRecord
 from gps.storage.serialization import specialise
 
@@ -66,7 +66,7 @@ class ModelPrior(DynamicsPrior, Generic[L]):
 
     @property
     def stored_type(self) -> Any:
-        return specialise(ModelPrior, type(self.learner))
+        return specialise(ModelPrior, find_stored_type(self.learner))
 
     def restore(self, stored: Self) -> Self:
         """Return a prior that was read from a file, with the simulator of this one's learner if it has one."""

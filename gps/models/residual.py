@@ -6,7 +6,7 @@ successors x + r: a learner that knows nothing predicts no residual, and the mod
 """
 
 import dataclasses
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -14,8 +14,16 @@ from jaxtyping import Float, PRNGKeyArray
 from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import pytree
-from gps.models.model import Function, GlobalModel, ModelLearner, for_condition
+from gps.models.model import (
+    Function,
+    GlobalModel,
+    ModelLearner,
+    SimulatorLearner,
+    find_stored_type,
+    for_condition,
+)
 from gps.records import ModelRecord
+from gps.storage.serialization import specialise
 
 F = TypeVar("F", bound=GlobalModel)
 G = TypeVar("G", bound=GlobalModel)
@@ -115,6 +123,21 @@ class ResidualLearner(Generic[B, R]):
     seen: Transitions | None = None
 
     @property
+    def stored_type(self) -> Any:
+        """The type with the parts' own, by which it is read from a file."""
+        return specialise(ResidualLearner, find_stored_type(self.base), find_stored_type(self.fresh))
+
+    @property
+    def simulator(self) -> Any:
+        """That of the base; None if it has none, or none yet."""
+        return getattr(self.base, "simulator", None)
+
+    def attach(self, simulator: Any) -> Self:
+        """Return the learner whose base has its simulator, after it was read from a file."""
+        assert isinstance(self.base, SimulatorLearner)
+        return dataclasses.replace(self, base=self.base.attach(simulator))
+
+    @property
     def model(self) -> ResidualModel[GlobalModel, GlobalModel] | None:
         """The model; None while either part has none."""
         base, residual = self.base.model, None if self.residual is None else self.residual.model
@@ -153,8 +176,11 @@ def _subtract(base: GlobalModel, transitions: Transitions) -> Transitions:
     flat = points.reshape(-1, points.shape[-1])
     x, u, after = flat[:, :dx], flat[:, dx : flat.shape[1] - dx], flat[:, flat.shape[1] - dx :]
     where = np.repeat(np.arange(float(len(points))), flat.shape[0] // len(points))
-    predict = jax.vmap(lambda m, *z: for_condition(base, m).mean(*z))
-    predicted = np.asarray(predict(where, jnp.asarray(x), jnp.asarray(u)))
+
+    def predict(m: Array, x: Array, u: Array) -> Array:
+        return for_condition(base, m).mean(x, u)
+
+    predicted = np.asarray(jax.vmap(predict)(where, jnp.asarray(x), jnp.asarray(u)))
     new = np.concatenate([x, u, x + after - predicted], axis=1).reshape(points.shape)
     sound = mask & np.isfinite(new).all(axis=-1)
     return Transitions(np.where(sound[..., None], new, 0.0), sound)

@@ -12,10 +12,12 @@ from gps.environments.mujoco.simulator import MujocoSimulator
 from gps.errors import ConfigError
 from gps.linear_gaussian.types import Controller
 from gps.models.calibration import calibrate
-from gps.models.model import for_condition
+from gps.models.linear import LinearLearner
+from gps.models.model import for_condition, restore_learner
 from gps.models.physics.learner import PhysicsLearner
-from gps.models.prior import believe
+from gps.models.prior import ModelPrior, believe
 from gps.models.residual import ResidualLearner
+from gps.models.stored import System, read_model, save_model
 from gps.problem import Problem
 from gps.storage.serialization import flatten, unflatten
 
@@ -101,6 +103,21 @@ def test_a_residual_is_that_of_the_simulator_of_each_condition(recorded):
     x, u = recorded[0][:, 0, 5], recorded[1][:, 0, 5]
     after = jax.vmap(lambda m, x, u: for_condition(both.model, m).mean(x, u))(jnp.arange(3.0), x, u)
     np.testing.assert_allclose(after, recorded[0][:, 0, 6], atol=1e-5)
+
+
+def test_a_simulator_with_a_residual_comes_back_from_a_file_and_from_the_state_of_a_run(recorded, tmp_path):
+    transitions = Transitions.of(*recorded)
+    empty = ResidualLearner(PhysicsLearner.of(make_simulator()), LinearLearner(3, 1))
+    learner = empty.refit(transitions, 0)
+    save_model(tmp_path / "model.npz", learner, System(3, 1), transitions.points[0, 0, 0, :4])
+    found = read_model(tmp_path / "model.npz", lambda read: restore_learner(read, empty))
+    assert found.kind == "physics + linear"
+    x, u = recorded[0][0, 0, 5], recorded[1][0, 0, 5]
+    np.testing.assert_array_equal(found.model.mean(x, u), learner.model.mean(x, u))
+    assert found.learner.refit(transitions, 0).base.data.size == 2 * learner.base.data.size
+    prior = ModelPrior(empty).refit(transitions, 0)
+    again = ModelPrior(empty).restore(unflatten(prior.stored_type, flatten(prior)))
+    np.testing.assert_array_equal(again.learner.model.mean(x, u), learner.model.mean(x, u))
 
 
 def test_a_stored_learner_knows_its_conditions_again(learner):

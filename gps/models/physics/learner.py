@@ -117,7 +117,7 @@ class PhysicsLearner:
         new = Dataset.of(transitions, simulator.dx)
         where = self._number(transitions, new)
         data = new if self.data is None else self.data.add(new)
-        conditions = where if self.conditions is None else np.concatenate([self.conditions, where])
+        conditions = np.concatenate([self._known_conditions, where])
         error, coverage = self._judge(new, where)
         start = None if self.fit is None else self.fit.coordinates
         found = fit_physics(simulator, data, self.settings, start, conditions)
@@ -145,6 +145,13 @@ class PhysicsLearner:
             status=self.status,
             message="; ".join([*([self.message] if self.message else []), *estimates]),
         )
+
+    @property
+    def _known_conditions(self) -> Int[np.ndarray, "n"]:
+        """The condition of each transition so far; the first where that is unknown."""
+        if self.conditions is not None:
+            return self.conditions
+        return np.zeros(0 if self.data is None else self.data.size, int)
 
     def _number(self, transitions: Transitions, new: Dataset) -> Int[np.ndarray, "n"]:
         """Return the condition of each of the new transitions, whose episodes are numbered by condition and sample.
