@@ -23,12 +23,12 @@ from gps.config.model import (
 )
 from gps.dynamics.mixture import MixturePrior
 from gps.environments.contract import BatchEnvironment, Entry
-from gps.environments.parts import Layout, find_entries
+from gps.environments.parts import Layout, find_entries, whole
 from gps.errors import ConfigError, nearest
 from gps.extensions import plugins
 from gps.models.features import StateTransforms
 from gps.models.linear import LinearLearner
-from gps.models.mixture import MixtureLearner
+from gps.models.mixture_learner import MixtureLearner
 from gps.models.model import ModelLearner
 from gps.models.stored import System, read_model, require_system
 from gps.problem import Problem
@@ -105,7 +105,8 @@ def make_model(
 def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) -> StateTransforms:
     """The angles and quaternions of the state, by their indices.
 
-    "auto" takes the entries in rad whose span is unknown or a whole turn.
+    For angles "auto" takes the entries in rad whose span is unknown or a whole turn; for quaternions it takes those of
+    MuJoCo's free and ball joints.
 
     Raises:
         ConfigError: for an unknown name, a quaternion that does not have four entries, or an entry that is both.
@@ -116,18 +117,34 @@ def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) ->
     else:
         names = () if config.angles == "none" else config.angles
         angles = [i for name in names for i in _find(name, modelled, f"{key}.angles")]
-    firsts, of_quaternions = [], set()
-    for name in config.quaternions:
+    firsts = _find_quaternions(entries) if config.quaternions == "auto" else []
+    for name in () if isinstance(config.quaternions, str) else config.quaternions:
         found = _find(name, modelled, f"{key}.quaternions")
         if len(found) != 4 or found != list(range(found[0], found[0] + 4)):
             raise ConfigError(f"{key}.quaternions: {name!r} has {len(found)} entries; expected four, w, x, y, z")
         firsts.append(found[0])
-        of_quaternions |= set(found)
+    of_quaternions = {first + i for first in firsts for i in range(4)}
     if config.angles == "auto":
         angles = [i for i in angles if i not in of_quaternions]
     if both := sorted(of_quaternions & set(angles)):
         raise ConfigError(f"{key}: {entries[both[0]].name!r} is in both angles and quaternions")
     return StateTransforms(tuple(sorted(set(angles))), tuple(firsts))
+
+
+def _find_quaternions(entries: Sequence[Entry]) -> list[int]:
+    """The first entries of the quaternions of MuJoCo's joints: the positions without a unit, four by four.
+
+    Where no entry has a unit, nothing is known of any.
+    """
+    if not any(entry.unit for entry in entries):
+        return []
+    plain = [whole(entry.name).partition(":")[0] == "qpos" and not entry.unit for entry in entries]
+    firsts, i = [], 0
+    while i + 4 <= len(plain):
+        there = all(plain[i : i + 4]) and len({whole(entry.name) for entry in entries[i : i + 4]}) == 1
+        firsts += [i] if there else []
+        i += 4 if there else 1
+    return firsts
 
 
 def _find(name: str, modelled: Modelled, key: str) -> list[int]:
@@ -162,8 +179,9 @@ def _make_linear(config: LinearModelConfig, modelled: Modelled, key: str) -> Lin
 
 
 def _make_mixture(config: MixtureModelConfig, modelled: Modelled, key: str) -> MixtureLearner:
-    prior = MixturePrior(memory=1, **config.model_dump(exclude={"name"}))
-    return MixtureLearner(len(modelled.state_entries), len(modelled.action_entries), prior)
+    prior = MixturePrior(memory=1, **config.model_dump(exclude=set(_SHARED)))
+    transforms = find_transforms(config, modelled, key)
+    return MixtureLearner(len(modelled.state_entries), len(modelled.action_entries), prior, transforms)
 
 
 def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> ModelLearner:

@@ -29,7 +29,7 @@ MAX_BYTES = 1 << 30
 
 KINDS: Mapping[str, str] = {
     "linear": "gps.models.linear:LinearLearner",
-    "gmm": "gps.models.mixture:MixtureLearner",
+    "gmm": "gps.models.mixture_learner:MixtureLearner",
     "neural": "gps.models.ensemble_learner:EnsembleLearner",
     "gp": "gps.models.gaussian_process_learner:GaussianProcessLearner",
     "physics": "gps.models.physics.learner:PhysicsLearner",

@@ -11,7 +11,7 @@ from gps.models.features import Differences, Encoding, StateTransforms
 from gps.models.gaussian_process_learner import GaussianProcessLearner
 from gps.models.linear import LinearLearner
 from gps.models.members import EnsembleOptions
-from gps.models.mixture import MixtureLearner
+from gps.models.mixture_learner import MixtureLearner
 
 
 def quaternions(rng, n):
