@@ -29,7 +29,7 @@ from gps.extensions import plugins
 from gps.models.features import StateTransforms
 from gps.models.linear import LinearLearner
 from gps.models.mixture_learner import MixtureLearner
-from gps.models.model import ModelLearner
+from gps.models.model import ModelLearner, SimulatorLearner
 from gps.models.stored import System, read_model, require_system
 from gps.problem import Problem
 
@@ -100,6 +100,16 @@ def make_model(
         return call_factory(factory, f"{key}: {config.plugin}", modelled, **config.options)
     make = next(make for section, make in _MAKERS.items() if isinstance(config, section))
     return make(config, modelled, key)
+
+
+def require_one_system(learner: ModelLearner, key: str = "algorithm.model") -> None:
+    """ConfigError for a simulator that differs between the conditions, where all of them are planned in one model."""
+    if isinstance(learner, SimulatorLearner) and learner.simulator is not None and learner.simulator.varies:
+        raise ConfigError(
+            f"{key}: the conditions change the simulator's model, as the place of a body, and this algorithm plans in "
+            "one model for all of them; give one condition, take the simulator as the prior of local models instead "
+            '(trajopt), or learn a model without a simulator, such as "neural"'
+        )
 
 
 def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) -> StateTransforms:

@@ -5,6 +5,7 @@ import pytest
 
 from gps.algorithms.local.imagination import imagine, linearise_along
 from gps.backend import jax, jnp
+from gps.builders.models import require_one_system
 from gps.costs.terms import Sum
 from gps.dynamics.prior import Transitions
 from gps.environments.mujoco import MujocoEnv
@@ -132,6 +133,12 @@ def test_a_stored_learner_knows_its_conditions_again(learner):
 def test_more_conditions_than_the_simulator_knows_are_an_error(recorded):
     with pytest.raises(ConfigError, match="of 3 conditions, and the simulator knows 2"):
         PhysicsLearner.of(make_simulator(CONDITIONS[:2])).refit(Transitions.of(*recorded), 0)
+
+
+def test_who_plans_in_one_model_for_all_conditions_refuses_one_that_differs():
+    with pytest.raises(ConfigError, match=r"algorithm\.model: the conditions change the simulator's model"):
+        require_one_system(PhysicsLearner.of(make_simulator()))
+    require_one_system(PhysicsLearner.of(make_simulator(({"qvel": [0.1]}, {"qvel": [0.4]}))))  # only the start differs
 
 
 def test_a_condition_that_the_environment_does_not_understand_is_an_error():

@@ -58,6 +58,19 @@ class Scenes(NamedTuple):
         )
 
     @property
+    def places(self) -> Floats:
+        """Where the bodies without joints are in each condition, (M, …): what of a state no joint determines."""
+        kinds = mujoco.mjtState.mjSTATE_MOCAP_POS.value, mujoco.mjtState.mjSTATE_MOCAP_QUAT.value
+        whole = mujoco.mjtState.mjSTATE_INTEGRATION.value
+        parts = []
+        for kind in kinds:
+            found = np.empty((len(self.states), mujoco.mj_stateSize(self.model, kind)))
+            for m, state in enumerate(self.states):
+                mujoco.mj_extractState(self.model, state, whole, found[m], kind)
+            parts.append(found)
+        return np.concatenate(parts, axis=1)
+
+    @property
     def derives(self) -> bool:
         """True if MuJoCo derives constants from one of the fields."""
         return any(name in mujoco.MjModel._setconst_inputs for name in self.fields)

@@ -104,6 +104,10 @@ class MujocoSimulator:
     def conditions(self) -> tuple[str, ...]:
         return self._scenes.names
 
+    @property
+    def varies(self) -> bool:
+        return bool(self._scenes.fields) or (self._scenes.places != self._scenes.places[0]).any().item()
+
     def simulate(
         self, states: Floats, actions: Floats, values: Floats, conditions: NDArray[np.integer[Any]] | None = None
     ) -> Floats:

@@ -26,6 +26,10 @@ class Simulator(Protocol):
         """A text for each condition, by which it is known again; they are numbered in this order."""
 
     @property
+    def varies(self) -> bool:
+        """True if the system differs between the conditions, and not only where it starts."""
+
+    @property
     def determining(self) -> tuple[int, ...]:
         """The entries of the state that determine the next one and are measured.
 
