@@ -32,7 +32,7 @@ from gps.costs.terms import Cost, Sum
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import Controller
 from gps.models.calibration import calibrate
-from gps.models.model import GlobalModel, ModelLearner, restore_learner
+from gps.models.model import GlobalModel, ModelLearner, find_stored_type, restore_learner
 from gps.models.reward import RewardLearner
 from gps.planning.played import PlanningPolicy, find_planned
 from gps.planning.sources import PlanningTask, PolicySource
@@ -99,7 +99,7 @@ class MBRL:
 
     @property
     def state_type(self) -> Any:
-        return specialise(MBRLState, ModelLearner if self.learner is None else type(self.learner))
+        return specialise(MBRLState, ModelLearner if self.learner is None else find_stored_type(self.learner))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MBRLState:
         return MBRLState(0, 0, controllers.numpy(), self.learner, self.reward)
