@@ -11,3 +11,9 @@ def minus_reward(x, u, t):
 def cost(x, u, t):
     """(1 - cos angle)/2, plus 0.005 velocity² and 0.02 torque² (rad/s and N m)."""
     return 0.5 * (1.0 - jnp.cos(x[0])) + 0.005 * x[1] ** 2 + 0.02 * jnp.sum(u**2)
+
+
+def swing(x, u, t):
+    """(1 - cos angle)/4 plus 1/2 - exp(-angle²/0.02)/2, and 0.002 torque²: at most 1, so that haste pays; for planners."""
+    height = 1.0 - jnp.cos(x[0])
+    return 0.25 * height + 0.5 * (1.0 - jnp.exp(-height / 0.01)) + 0.002 * jnp.sum(u**2)
