@@ -14,6 +14,10 @@ def cost(x, u, t):
 
 
 def swing(x, u, t):
-    """(1 - cos angle)/4 plus 1/2 - exp(-angle²/0.02)/2, and 0.002 torque²: at most 1, so that haste pays; for planners."""
-    height = 1.0 - jnp.cos(x[0])
-    return 0.25 * height + 0.5 * (1.0 - jnp.exp(-height / 0.01)) + 0.002 * jnp.sum(u**2)
+    """At most 1, so that haste pays: an energy that is not that of rest upright, the height, and the angle near the top.
+
+    The energy is in units of its value upright, m g l: cos angle + velocity²/39, with I/(2 m g l) = 1/39 s².
+    """
+    below = 1.0 - jnp.cos(x[0])
+    energy = jnp.cos(x[0]) + x[1] ** 2 / 39.0
+    return 0.15 * jnp.abs(1.0 - energy) + 0.1 * below + 0.5 * (1.0 - jnp.exp(-below / 0.01)) + 0.002 * jnp.sum(u**2)
