@@ -9,8 +9,8 @@ Each iteration:
 
     version 0.5   only the base policy is sampled; the planner is evaluated at the end, and goes where no data are
     version 1.0   the samples of the planner join the data; each plan is followed to its end
-    version 1.5   a new plan is made at every step, from the state that came of the last one (Nagabandi et al. 2018;
-                  PETS, Chua et al. 2018)
+    version 1.5   a new plan is made at every step (or every few), from the state that came of the last one (Nagabandi
+                  et al. 2018; PETS, Chua et al. 2018)
 
 The new samples judge the old model before it learns from them: the errors and the coverage of a record are those on
 episodes that the model had not seen.
