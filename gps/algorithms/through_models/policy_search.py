@@ -140,7 +140,7 @@ def forecast(
         u = _act(setting, x, e)
         return setting.model.mean(x, u).astype(x.dtype), (setting.cost(x, u, t), x)
 
-    def follow_beliefs(x: Array, e: Array) -> tuple[Array, Array]:
+    def follow(x: Array, e: Array) -> tuple[Array, Array]:
         return jax.lax.scan(step, x, (e, jnp.arange(len(e))))[1]
 
     return jax.vmap(jax.vmap(follow))(starts, noise)
