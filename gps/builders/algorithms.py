@@ -12,6 +12,7 @@ from gps.algorithms.distilled.plato import PLATO
 from gps.algorithms.guided.badmm import BADMM, Penalty
 from gps.algorithms.guided.mdgps import MDGPS
 from gps.algorithms.guided.pigps import PIGPS
+from gps.algorithms.local.base import ENOUGH
 from gps.algorithms.local.execution import Execution
 from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
@@ -146,7 +147,18 @@ def _trajopt(settings: sections.TrajOptConfig, parts: Parts) -> TrajOpt:
         raise ConfigError(
             f'algorithm.imagined = {settings.imagined}: it takes a cost with a formula, and cost = "reward" has none'
         )
-    return dataclasses.replace(made, imagined=settings.imagined, imagined_samples=settings.imagined_samples)
+    fewest = parts.problem.dx + parts.problem.du + ENOUGH
+    if settings.imagined_fit == "samples" and settings.imagined_samples < fewest:
+        raise ConfigError(
+            f"algorithm.imagined_samples = {settings.imagined_samples}: the state and the action have "
+            f'{parts.problem.dx + parts.problem.du} entries, so imagined_fit = "samples" needs at least {fewest}'
+        )
+    return dataclasses.replace(
+        made,
+        imagined=settings.imagined,
+        imagined_samples=settings.imagined_samples,
+        imagined_fit=settings.imagined_fit,
+    )
 
 
 def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Feedback = "keep") -> PI2:

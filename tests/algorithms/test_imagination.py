@@ -1,5 +1,6 @@
 """Iterations in a global model: they follow the model, and spare episodes where it is good."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from helpers.experiments import POINT_MASS, changed, digest, toml, write
 
 import gps
 from gps.algorithms.local.imagination import imagine, linearise_along
+from gps.algorithms.local.trajopt import TrajOpt, read_improvement
 from gps.backend import jnp
 from gps.builders import make_algorithm
 from gps.config import parse
@@ -90,6 +92,19 @@ def test_the_local_model_is_the_slope_along_the_mean():
 def test_an_explosion_in_the_model_is_masked():
     rollouts = imagine(problem(), Exact(np.array(1e4)), controllers(), starts(), seed=3)
     assert not rollouts.whole.any() and np.isfinite(rollouts.states).all()
+
+
+def test_an_update_that_the_model_finds_worse_is_not_where_it_goes_on():
+    optimiser = TrajOpt(problem(), imagined=1)
+    state = optimiser.begin(controllers(), starts()[:, 0])
+    worse = np.array([8.0, 0.0])[:, None, None]  # the first condition's actions are far off
+    updated = dataclasses.replace(
+        state, controllers=dataclasses.replace(state.controllers, feedforward=state.controllers.feedforward + worse)
+    )
+    before, model = read_improvement(state), Exact(np.array(1.0))
+    assert optimiser._find_worse(model, starts(), updated, before).tolist() == [True, False]
+    exploding = Exact(np.array(1e4))
+    assert optimiser._find_worse(exploding, starts(), updated, before).tolist() == [False, False]
 
 
 ALGORITHM = {"iterations": 3, "samples": 2, "dynamics": {"prior": {"name": "linear"}}}
