@@ -4,8 +4,8 @@ A trust region keeps an update where the samples are, so that many updates are n
 samples. Where a global model is good, it can give them: the controllers are sampled in the model, the local dynamics
 are its slopes along these samples, or a regression on many of them, and the same update follows. The next iteration on
 the system judges where they led to: the cost that it finds against the one that was imagined sets the size of the next
-step, as between any two iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage functions, sec. 5) sample
-their imagined episodes in local models.
+step, as between any two iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage
+functions, sec. 5) sample their imagined episodes in local models.
 """
 
 from functools import partial
