@@ -12,7 +12,6 @@ from gps.algorithms.distilled.plato import PLATO
 from gps.algorithms.guided.badmm import BADMM, Penalty
 from gps.algorithms.guided.mdgps import MDGPS
 from gps.algorithms.guided.pigps import PIGPS
-from gps.algorithms.local.base import ENOUGH
 from gps.algorithms.local.execution import Execution
 from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
@@ -146,12 +145,6 @@ def _trajopt(settings: sections.TrajOptConfig, parts: Parts) -> TrajOpt:
     if settings.imagined and parts.problem.reward is not None:
         raise ConfigError(
             f'algorithm.imagined = {settings.imagined}: it takes a cost with a formula, and cost = "reward" has none'
-        )
-    fewest = parts.problem.dx + parts.problem.du + ENOUGH
-    if settings.imagined_fit == "samples" and settings.imagined_samples < fewest:
-        raise ConfigError(
-            f"algorithm.imagined_samples = {settings.imagined_samples}: the state and the action have "
-            f'{parts.problem.dx + parts.problem.du} entries, so imagined_fit = "samples" needs at least {fewest}'
         )
     return dataclasses.replace(
         made,

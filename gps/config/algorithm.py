@@ -104,8 +104,8 @@ class TrajOptConfig(ModelBasedConfig):
     imagined_samples: int = Field(default=5, ge=2, description="samples of each imagined iteration")
     imagined_fit: Literal["slopes", "samples"] = Field(
         default="slopes",
-        description="local dynamics of imagined episodes: the model's slopes along their mean, or a regression on many "
-        "samples, which smooths contacts",
+        description="local dynamics of imagined episodes: the model's slopes along their mean, or a regression on the "
+        "samples under a mixture, which smooths contacts",
     )
 
 

@@ -2,10 +2,13 @@
 
 A trust region keeps an update where the samples are, so that many updates are needed to get far, and each takes
 samples. Where a global model is good, it can give them: the controllers are sampled in the model, the local dynamics
-are its slopes along these samples, or a regression on many of them, and the same update follows. The next iteration on
+are its slopes along these samples, or a regression on them, and the same update follows. The next iteration on
 the system judges where they led to: the cost that it finds against the one that was imagined sets the size of the next
 step, as between any two iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage
 functions, sec. 5) sample their imagined episodes in local models.
+
+A slope knows a contact or does not. A regression on samples, some of which touch, averages over both (Suh, Pang &
+Tedrake 2022, "Bundled gradients through contact via randomized smoothing"), and simulations are quicker than slopes.
 """
 
 from functools import partial
@@ -18,7 +21,7 @@ from jaxtyping import Float, PRNGKeyArray
 from gps.algorithms.local.base import LocalModel
 from gps.backend import Array, jax, jnp
 from gps.costs import expand
-from gps.dynamics.regression import fit_dynamics, fit_first_state
+from gps.dynamics.regression import fit_first_state
 from gps.linear_gaussian.types import Controller, LinearDynamics
 from gps.models.model import GlobalModel, for_condition
 from gps.problem import Problem
@@ -102,19 +105,6 @@ def linearise_along(problem: Problem, model: GlobalModel, rollouts: Rollouts, ri
     first = fit_first_state(x[:, :, 0], mask[:, :, 0], ridge * spread)
     expansion, costs = expand(problem.cost, x, u, mask)
     return LocalModel(LinearDynamics(F, c, W, *first).numpy(), expansion, costs, None, None)
-
-
-def regress_imagined(problem: Problem, rollouts: Rollouts, ridge: float = 1e-6) -> LocalModel:
-    """The local model of imagined episodes by least squares on their samples, and the expanded cost.
-
-    A slope knows a contact or does not; a regression over samples, some of which touch, averages over both (Suh,
-    Pang & Tedrake 2022, "Bundled gradients through contact via randomized smoothing", compares the two). It takes more
-    samples than the state and the action have entries, which cost nothing but time here.
-    """
-    x, u, mask = rollouts.states, rollouts.actions, rollouts.mask
-    dynamics = fit_dynamics(x, u, mask, None, ridge, "sample").numpy()
-    expansion, costs = expand(problem.cost, x, u, mask)
-    return LocalModel(dynamics, expansion, costs, None, None)
 
 
 @eqx.filter_jit

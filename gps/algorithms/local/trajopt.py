@@ -26,7 +26,7 @@ from gps.algorithms.local.base import (
     make_record,
     marginals,
 )
-from gps.algorithms.local.imagination import imagine, linearise_along, regress_imagined
+from gps.algorithms.local.imagination import imagine, linearise_along
 from gps.algorithms.local.replay import Replay
 from gps.algorithms.local.verdict import OPTIMAL, UpdateResult, choose, judge_update
 from gps.backend import jax
@@ -157,7 +157,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             `gps.algorithms.local.imagination`.
         imagined_samples: samples of each of them.
         imagined_fit: the local dynamics of the imagined episodes: the model's slopes along their mean, or a regression
-            on the samples.
+            on the samples under the prior that there was before the model.
     """
 
     max_multiplier: float = 2.0
@@ -231,8 +231,10 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         model = prior.learner.model if isinstance(prior, ModelPrior) else None
         if model is None:
             return state, record
-        inner = dataclasses.replace(self, imagined=0, prior=None)
-        dream = dataclasses.replace(state, prior=None, accepted=None)
+        assert isinstance(prior, ModelPrior)
+        before_model = prior.before if self.imagined_fit == "samples" else None
+        inner = dataclasses.replace(self, imagined=0, prior=before_model)
+        dream = dataclasses.replace(state, prior=before_model, accepted=None)
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
         back = self._find_worse(model, firsts, dream, before)
         dream = dataclasses.replace(dream, **choose(back, before, read_improvement(dream))._asdict())
@@ -241,10 +243,9 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             policy = inner.policy(dream)
             seed = int(np.random.SeedSequence([state.iteration, i]).generate_state(1)[0])
             rollouts = imagine(self.problem, model, policy.controllers, firsts, seed)
+            by_slopes = self.imagined_fit == "slopes"
             local_model = (
-                linearise_along(self.problem, model, rollouts)
-                if self.imagined_fit == "slopes"
-                else regress_imagined(self.problem, rollouts, self.ridge)
+                linearise_along(self.problem, model, rollouts) if by_slopes else inner.fit(dream, rollouts, seed)
             )
             cost = mean_of_whole(local_model.sample_costs, rollouts.counted)
             best = choose(cost < lowest, read_improvement(dream), best)
