@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 from gps.algorithms.algorithm import AnyAlgorithm
 from gps.algorithms.distilled.dagger import DAgger
 from gps.algorithms.distilled.plato import PLATO
+from gps.algorithms.distilled.practice import Practice
 from gps.algorithms.guided.badmm import BADMM, Penalty
 from gps.algorithms.guided.mdgps import MDGPS
 from gps.algorithms.guided.pigps import PIGPS
@@ -224,19 +225,38 @@ class _Distilled(TypedDict):
     expert: ExpertSource
     memory: int
     deviation: float
+    practice: Practice
     execution: Execution
     noise: float
 
 
 def _distilled(settings: sections.DistillationBase, parts: Parts) -> _Distilled:
     """The settings of every distillation."""
+    expert = make_expert_source(settings, parts.config, parts.directory, parts.problem, parts.environment)
     return {
-        "expert": make_expert_source(settings, parts.config, parts.directory, parts.problem),
+        "expert": expert,
         "memory": settings.memory,
         "deviation": settings.deviation,
+        "practice": _practice(settings, expert, parts),
         "execution": settings.controller.execute,
         "noise": settings.controller.noise,
     }
+
+
+def _practice(settings: sections.DistillationBase, expert: ExpertSource, parts: Parts) -> Practice:
+    """The settings of the lessons that take no step; the policy must observe the state where there are any."""
+    if settings.imagined and expert.model is None:
+        raise ConfigError(
+            f"algorithm.imagined = {settings.imagined}: this expert has no model to practise in; it must be a run of "
+            'algorithm.name = "mbrl"'
+        )
+    observed: tuple[int, ...] = ()
+    if settings.imagined or expert.episodes:
+        observed = find_observed_entries(
+            parts.problem, parts.environment, "recorded and imagined episodes have the state alone (without them: "
+            "algorithm.expert.lessons = 0 and algorithm.imagined = 0)"
+        )  # fmt: skip
+    return Practice(settings.imagined, settings.imagined_samples, settings.imagined_steps, observed)
 
 
 def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
@@ -284,8 +304,13 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     )
 
 
-def find_observed_entries(problem: Problem, environment: BatchEnvironment | None) -> tuple[int, ...]:
+def find_observed_entries(
+    problem: Problem, environment: BatchEnvironment | None, why: str = "it is rolled out in a model of the state"
+) -> tuple[int, ...]:
     """The entry of the state that each entry of the policy's observation is.
+
+    Args:
+        why: the policy may observe nothing but the state, for the message.
 
     Raises:
         ConfigError: if the policy observes something else, for then no model of the state can tell how it would act.
@@ -300,8 +325,8 @@ def find_observed_entries(problem: Problem, environment: BatchEnvironment | None
             entries += find_entries(part, problem.state_layout, names)
         except ValueError as error:
             raise ConfigError(
-                f"environment.observation: {part} is no part of the state. mppigps rolls its policy out in a model of "
-                "the state, so the policy can observe nothing else: list parts of environment.state only"
+                f"environment.observation: {part} is no part of the state. The policy can observe nothing else, since "
+                f"{why}: list parts of environment.state only"
             ) from error
     return tuple(entries)
 

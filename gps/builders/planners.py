@@ -100,7 +100,7 @@ def make_simulator_source(
 
     copies = Copies(make)
     resources.callback(copies.close)
-    keywords = settings.model_dump(include={"horizon", "seconds"})
+    keywords = settings.model_dump(include={"horizon", "every", "seconds"})
     return SimulatorPlanning(
         live=live, copies=copies, optimiser=_make_optimiser(settings), **keywords, seed=config.seed
     )

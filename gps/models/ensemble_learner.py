@@ -12,7 +12,15 @@ from gps.errors import PolicyError
 from gps.models.data import Dataset, Pool, pool
 from gps.models.ensemble import NetworkEnsemble
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
-from gps.models.members import DEFAULTS, EnsembleOptions, GaussianNetwork, MembersFit, Regression, train_members
+from gps.models.members import (
+    DEFAULTS,
+    EnsembleOptions,
+    GaussianNetwork,
+    MembersFit,
+    Regression,
+    train_members,
+    widen_variances,
+)
 from gps.records import ModelRecord
 from gps.status import ModelStatus
 
@@ -82,7 +90,8 @@ class EnsembleLearner:
             encoding.encode_all(used), differences.encode_all(used), differences.varies, used.episodes
         )
         if self.warm and self.model is not None:
-            start, steps = self.model.convert(encoding, differences).members, self.options.warm_steps
+            start = widen_variances(self.model.convert(encoding, differences).members, regression)
+            steps = self.options.warm_steps
         else:
             start = GaussianNetwork.create(regression, self.options, jax.random.key(seed))
             steps = self.options.steps
