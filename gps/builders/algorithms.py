@@ -147,7 +147,12 @@ def _trajopt(settings: sections.TrajOptConfig, parts: Parts) -> TrajOpt:
         raise ConfigError(
             f'algorithm.imagined = {settings.imagined}: it takes a cost with a formula, and cost = "reward" has none'
         )
-    return dataclasses.replace(made, imagined=settings.imagined, imagined_samples=settings.imagined_samples)
+    return dataclasses.replace(
+        made,
+        imagined=settings.imagined,
+        imagined_samples=settings.imagined_samples,
+        imagined_fit=settings.imagined_fit,
+    )
 
 
 def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Feedback = "keep") -> PI2:

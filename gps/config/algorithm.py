@@ -102,6 +102,11 @@ class TrajOptConfig(ModelBasedConfig):
         description="iterations in the prior's model after each one on the system; the prior must be a global model",
     )
     imagined_samples: int = Field(default=5, ge=2, description="samples of each imagined iteration")
+    imagined_fit: Literal["slopes", "samples"] = Field(
+        default="slopes",
+        description="local dynamics of imagined episodes: the model's slopes along their mean, or a regression on the "
+        "samples under a mixture, which smooths contacts",
+    )
 
 
 Feedback = Literal["keep", "zero"]
