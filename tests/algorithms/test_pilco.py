@@ -1,6 +1,7 @@
 """PILCO: its expected cost against samples, the textbook and finite differences; it learns, and what it survives."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -206,9 +207,9 @@ def test_it_swings_up_in_four_episodes(learned):
 
 
 def test_what_the_model_expected_is_compared_with_what_happened(learned):
-    _, state, records = learned
+    records = learned[2]
     assert records[0].planner is None
-    for before, after in zip(records[:-1], records[1:], strict=True):
+    for before, after in itertools.pairwise(records):
         planner = after.planner
         np.testing.assert_allclose(planner.predicted, before.optimisation.losses[-1], rtol=1e-6)
         np.testing.assert_allclose(planner.actual, after.costs.sum(axis=2).mean(axis=1))
