@@ -30,7 +30,7 @@ from gps.builders.policies import make_bounded_network, make_learner
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
-from gps.config.model import LearnedModelConfig, SimulatorModelConfig
+from gps.config.model import SimulatorModelConfig
 from gps.config.planner import AdaptivePlannerConfig
 from gps.dynamics.prior import DynamicsPrior
 from gps.environments.contract import BatchEnvironment
@@ -304,12 +304,15 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
 
 
 def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
-    problem, model = parts.problem, settings.model
-    if isinstance(model, LearnedModelConfig) and model.quaternions:
-        raise ConfigError("algorithm.model.quaternions: pilco has no moments of quaternions; describe it by angles")
-    learner = make_model(model, Modelled.of(problem, parts.environment), parts.directory)
+    problem = parts.problem
+    learner = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
     observed = find_observed_entries(problem, parts.environment)
     transforms = getattr(learner, "transforms", NO_TRANSFORMS)
+    if transforms.quaternions:
+        raise ConfigError(
+            'algorithm.model.quaternions: pilco has no moments of quaternions; set it to "none", or describe the '
+            "state by angles"
+        )
     angles = [k for k, i in enumerate(observed) if i in transforms.angles]
     draw_network = partial(make_bounded_network, settings.policy, problem, angles=angles)
     require_moments(draw_network(0))
