@@ -218,11 +218,10 @@ function ahead(view, c, width) {
 function plan(view, c, width) {
   const {indices} = view.facts.groups[view.group], x = view.facts.times, planned = unpack(view.detail.plan.states), came = unpack(view.detail.samples.states);
   const doubt = view.detail.plan.deviations && unpack(view.detail.plan.deviations);
-  const edge = (i, sign, axes) => ({x, y: Array.from(planned.along(view.m, null, i), (y, t) => y + 2 * sign * doubt.along(view.m, null, i)[t]), mode: "lines", line: {width: 0}, hoverinfo: "skip", ...axes});
-  const band = (i, axes) => doubt ? [edge(i, -1, axes), {...edge(i, 1, axes), fill: "tonexty", fillcolor: c["local-band"]}] : [];
+  const around = (i, axes) => doubt ? band(c, x, Array.from(planned.along(view.m, null, i)), doubt.along(view.m, null, i), axes, {fill: c["local-band"]}).slice(0, 2) : [];
   const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 130, least: 210, x: timeAxis, y: (plot) => ({nticks: 5, ...fitted(planned, came, view.m, indices[plot])})});
   const data = grid.axes.flatMap((axes, plot) => [
-    ...band(indices[plot], axes),
+    ...around(indices[plot], axes),
     {x, y: came.along(view.m, 0, null, indices[plot]), mode: "lines", line: {color: c.accent, width: 1.8}, hovertemplate: "t = %{x}: %{y:.4g}<extra>came</extra>", ...axes},
     {x, y: planned.along(view.m, null, indices[plot]), mode: "lines", line: {color: c.warn, width: 1.8, dash: "dot"}, hovertemplate: "t = %{x}: %{y:.4g}<extra>planned</extra>", ...axes},
   ]);
