@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -19,12 +20,13 @@ from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.mbrl import MBRL
 from gps.algorithms.through_models.mppigps import MPPIGPS
+from gps.algorithms.through_models.pilco import PILCO
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
 from gps.builders.models import Modelled, make_model, require_one_system
 from gps.builders.planners import make_policy_source, make_simulator_source
-from gps.builders.policies import make_learner
+from gps.builders.policies import make_bounded_network, make_learner
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
@@ -36,9 +38,11 @@ from gps.environments.parts import find_entries
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
+from gps.models.features import NO_TRANSFORMS
 from gps.models.prior import ModelPrior
 from gps.models.reward import RewardLearner
 from gps.policies.learner import Learner
+from gps.policies.moments import require_moments
 from gps.problem import Problem
 
 _HERE = Path()
@@ -304,6 +308,31 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     )
 
 
+def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
+    problem = parts.problem
+    learner = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
+    observed = find_observed_entries(problem, parts.environment)
+    transforms = getattr(learner, "transforms", NO_TRANSFORMS)
+    if transforms.quaternions:
+        raise ConfigError(
+            'algorithm.model.quaternions: pilco has no moments of quaternions; set it to "none", or describe the '
+            "state by angles"
+        )
+    angles = [k for k, i in enumerate(observed) if i in transforms.angles]
+    draw_network = partial(make_bounded_network, settings.policy, problem, angles=angles)
+    require_moments(draw_network(0))
+    return PILCO(
+        problem,
+        model=learner,
+        draw_network=lambda seed, seen: draw_network(seed, seen=seen),
+        observed=observed,
+        iterations=settings.optimiser.iterations,
+        restarts=settings.optimiser.restarts,
+        start_deviation=settings.start_deviation,
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
 def find_observed_entries(
     problem: Problem, environment: BatchEnvironment | None, why: str = "it is rolled out in a model of the state"
 ) -> tuple[int, ...]:
@@ -362,6 +391,7 @@ BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
     ),
     sections.MBRLConfig: _mbrl,
     sections.MPPIGPSConfig: _mppigps,
+    sections.PILCOConfig: _pilco,
     sections.PluginAlgorithmConfig: _plugin,
 }
 """Section of `[algorithm]` -> the function that builds its algorithm. A new algorithm adds a line."""
