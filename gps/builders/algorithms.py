@@ -16,18 +16,21 @@ from gps.algorithms.local.execution import Execution
 from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
+from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent
 from gps.algorithms.through_models.mbrl import MBRL
 from gps.algorithms.through_models.mppigps import MPPIGPS
+from gps.algorithms.through_models.policy_backprop import Imagination, PolicyBackprop
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
+from gps.algorithms.through_models.value import ValueOptions
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
-from gps.builders.models import Modelled, make_model
+from gps.builders.models import Modelled, find_transforms, make_model
 from gps.builders.planners import make_policy_source, make_simulator_source
-from gps.builders.policies import make_learner
+from gps.builders.policies import make_learner, make_untrained
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
-from gps.config.model import SimulatorModelConfig
+from gps.config.model import LearnedModelConfig, SimulatorModelConfig
 from gps.config.planner import AdaptivePlannerConfig
 from gps.dynamics.prior import DynamicsPrior
 from gps.environments.contract import BatchEnvironment
@@ -35,8 +38,10 @@ from gps.environments.parts import find_entries
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
+from gps.models.features import StateTransforms
 from gps.models.prior import ModelPrior
 from gps.models.reward import RewardLearner
+from gps.networks.fitting import FitOptions
 from gps.policies.learner import Learner
 from gps.problem import Problem
 
@@ -275,6 +280,39 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     )
 
 
+def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> PolicyBackprop:
+    problem = parts.problem
+    modelled = Modelled.of(problem, parts.environment)
+    model = make_model(settings.model, modelled, parts.directory)
+    by_adam = settings.optimiser == "adam"
+    imagination = {field.name for field in dataclasses.fields(Imagination)}
+    transforms = (
+        find_transforms(settings.model, modelled, "algorithm.model")
+        if isinstance(settings.model, LearnedModelConfig)
+        else StateTransforms()
+    )
+    return PolicyBackprop(
+        problem,
+        make_untrained(settings.policy, problem, parts.config.seed),
+        model=model,
+        ascent=AdamAscent(settings.learning_rate) if by_adam else NaturalAscent(settings.kl_step),
+        imagination=Imagination(**settings.model_dump(include=imagination)),
+        value=ValueOptions(
+            steps=settings.value.steps,
+            decay=settings.value.decay,
+            hidden=tuple(settings.value.hidden),
+            fit=FitOptions(steps=settings.value.fit_steps, batch=256, learning_rate=3e-3),
+            transforms=transforms,
+        ),
+        rounds=settings.rounds,
+        updates=settings.updates or (200 if by_adam else 20),
+        noise=settings.noise,
+        base_iterations=settings.base_iterations,
+        observed=find_observed_entries(problem, parts.environment),
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
 def find_observed_entries(problem: Problem, environment: BatchEnvironment | None) -> tuple[int, ...]:
     """The entry of the state that each entry of the policy's observation is.
 
@@ -291,8 +329,8 @@ def find_observed_entries(problem: Problem, environment: BatchEnvironment | None
             entries += find_entries(part, problem.state_layout, names)
         except ValueError as error:
             raise ConfigError(
-                f"environment.observation: {part} is no part of the state. mppigps rolls its policy out in a model of "
-                "the state, so the policy can observe nothing else: list parts of environment.state only"
+                f"environment.observation: {part} is no part of the state. The policy is rolled out in a model of the "
+                "state, so it can observe nothing else: list parts of environment.state only"
             ) from error
     return tuple(entries)
 
@@ -328,6 +366,7 @@ BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
     ),
     sections.MBRLConfig: _mbrl,
     sections.MPPIGPSConfig: _mppigps,
+    sections.PolicyBackpropConfig: _policy_backprop,
     sections.PluginAlgorithmConfig: _plugin,
 }
 """Section of `[algorithm]` -> the function that builds its algorithm. A new algorithm adds a line."""

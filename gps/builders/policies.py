@@ -2,9 +2,16 @@
 
 from gps.backend import jax
 from gps.config.dynamics import MixturePriorConfig
-from gps.config.policy import ConvolutionalConfig, PerceptronConfig, PolicyConfig
+from gps.config.policy import (
+    BackpropPolicyConfig,
+    ConvolutionalConfig,
+    PerceptronConfig,
+    PolicyConfig,
+    RecurrentConfig,
+)
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, PolicyError
+from gps.networks.recurrent import GRU
 from gps.observations import Sight
 from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.learner import Learner
@@ -27,6 +34,26 @@ def make_learner(settings: PolicyConfig, problem: Problem, seed: int) -> Learner
         Options(**own),
         MixturePrior(**prior.model_dump(exclude={"name"})) if isinstance(prior, MixturePriorConfig) else None,
     )
+
+
+def make_untrained(settings: BackpropPolicyConfig, problem: Problem, seed: int) -> Training:
+    """The policy before its first update through a model.
+
+    Raises:
+        ConfigError: if the policy observes pictures.
+    """
+    weights, choices = jax.random.split(jax.random.key(seed))
+    if problem.sight.image_shape is not None:
+        raise ConfigError("environment.observation: a policy that is trained through a model takes no pictures")
+    do, du = len(problem.sight.numbers), problem.du
+    match settings.network:
+        case RecurrentConfig():
+            if not settings.hidden:
+                raise ConfigError("algorithm.policy.hidden: a gru has one hidden layer, its memory")
+            network: MLP | GRU = GRU.create(do, settings.hidden[-1], du, weights)
+        case PerceptronConfig():
+            network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
+    return Training.begin(NeuralPolicy.untrained(network), choices)
 
 
 def _make_network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:

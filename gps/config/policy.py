@@ -90,3 +90,28 @@ class PolicyConfig(Section):
     def _few_weights(self) -> Self:
         require_weights(sum(a * b for a, b in itertools.pairwise(self.hidden)))
         return self
+
+
+class RecurrentConfig(Section):
+    """A gated recurrent unit, whose memory lasts an episode. Its size is the last of the hidden layers."""
+
+    name: Literal["gru"] = "gru"
+
+
+class BackpropPolicyConfig(Section):
+    """`[algorithm.policy]` of a policy that is trained through a model: its network."""
+
+    network: Annotated[
+        Annotated[PerceptronConfig | RecurrentConfig, Field(discriminator="name")],
+        usual_name("mlp"),
+        Field(description='the layers: "mlp" for hidden layers, "gru" for one with a memory of what it has seen'),
+    ] = PerceptronConfig()
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(64, 64), max_length=100, description="units of each hidden layer; a gru has one, the last"
+    )
+    activation: Literal["relu", "tanh"] = Field(default="tanh", description="activation of the hidden layers of an mlp")
+
+    @model_validator(mode="after")
+    def _few_weights(self) -> Self:
+        require_weights(sum(a * b for a, b in itertools.pairwise(self.hidden)))
+        return self

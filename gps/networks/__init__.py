@@ -3,8 +3,13 @@
 from gps.networks.convolutional import Convolutional
 from gps.networks.network import Network
 from gps.networks.perceptron import MLP
+from gps.networks.recurrent import GRU
 
-NETWORKS: dict[str, type[MLP] | type[Convolutional]] = {"mlp": MLP, "convolutional": Convolutional}
+NETWORKS: dict[str, type[MLP] | type[Convolutional] | type[GRU]] = {
+    "mlp": MLP,
+    "convolutional": Convolutional,
+    "gru": GRU,
+}
 """Kind -> the class of the network. The kind stands in experiment files and in stored policies."""
 
-__all__ = ["MLP", "NETWORKS", "Convolutional", "Network"]
+__all__ = ["GRU", "MLP", "NETWORKS", "Convolutional", "Network"]
