@@ -16,7 +16,7 @@ from gps.algorithms.local.execution import Execution
 from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
-from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent
+from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent, PolicyInTraining
 from gps.algorithms.through_models.mbrl import MBRL
 from gps.algorithms.through_models.mppigps import MPPIGPS
 from gps.algorithms.through_models.policy_backprop import Imagination, PolicyBackprop
@@ -26,7 +26,7 @@ from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
 from gps.builders.models import Modelled, find_transforms, make_model
 from gps.builders.planners import make_policy_source, make_simulator_source
-from gps.builders.policies import make_learner, make_untrained
+from gps.builders.policies import make_bounded_network, make_learner
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
@@ -43,6 +43,7 @@ from gps.models.prior import ModelPrior
 from gps.models.reward import RewardLearner
 from gps.networks.fitting import FitOptions
 from gps.policies.learner import Learner
+from gps.policies.neural import NeuralPolicy
 from gps.problem import Problem
 
 _HERE = Path()
@@ -281,34 +282,34 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
 
 
 def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> PolicyBackprop:
-    problem = parts.problem
+    problem, seed = parts.problem, parts.config.seed
     modelled = Modelled.of(problem, parts.environment)
-    model = make_model(settings.model, modelled, parts.directory)
+    observed = find_observed_entries(problem, parts.environment)
+    learned = isinstance(settings.model, LearnedModelConfig)
+    transforms = find_transforms(settings.model, modelled, "algorithm.model") if learned else StateTransforms()
+    angles = [i for i, entry in enumerate(observed) if entry in transforms.angles]
+    network = make_bounded_network(settings.policy, problem, seed, angles)
     by_adam = settings.optimiser == "adam"
+    fit = FitOptions(steps=settings.value.fit_steps, batch=256, learning_rate=3e-3)
     imagination = {field.name for field in dataclasses.fields(Imagination)}
-    transforms = (
-        find_transforms(settings.model, modelled, "algorithm.model")
-        if isinstance(settings.model, LearnedModelConfig)
-        else StateTransforms()
-    )
     return PolicyBackprop(
         problem,
-        make_untrained(settings.policy, problem, parts.config.seed),
-        model=model,
+        PolicyInTraining.begin(NeuralPolicy.untrained(network)),
+        model=make_model(settings.model, modelled, parts.directory),
         ascent=AdamAscent(settings.learning_rate) if by_adam else NaturalAscent(settings.kl_step),
         imagination=Imagination(**settings.model_dump(include=imagination)),
         value=ValueOptions(
             steps=settings.value.steps,
             decay=settings.value.decay,
             hidden=tuple(settings.value.hidden),
-            fit=FitOptions(steps=settings.value.fit_steps, batch=256, learning_rate=3e-3),
+            fit=fit,
             transforms=transforms,
         ),
         rounds=settings.rounds,
         updates=settings.updates or (200 if by_adam else 20),
         noise=settings.noise,
         base_iterations=settings.base_iterations,
-        observed=find_observed_entries(problem, parts.environment),
+        observed=observed,
         reward=None if problem.reward is None else RewardLearner(),
     )
 

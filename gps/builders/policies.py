@@ -1,17 +1,15 @@
 """Build an untrained policy and the settings of its training from `[algorithm.policy]`."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from gps.backend import jax
 from gps.config.dynamics import MixturePriorConfig
-from gps.config.policy import (
-    BackpropPolicyConfig,
-    ConvolutionalConfig,
-    PerceptronConfig,
-    PolicyConfig,
-    RecurrentConfig,
-)
+from gps.config.policy import BoundedPolicyConfig, ConvolutionalConfig, PerceptronConfig, PolicyConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, PolicyError
-from gps.networks.recurrent import GRU
+from gps.networks import GRU, Affine, Bounded, BoundedPerceptron, RadialBasis
 from gps.observations import Sight
 from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.learner import Learner
@@ -36,24 +34,37 @@ def make_learner(settings: PolicyConfig, problem: Problem, seed: int) -> Learner
     )
 
 
-def make_untrained(settings: BackpropPolicyConfig, problem: Problem, seed: int) -> Training:
-    """The policy before its first update through a model.
+def make_bounded_network(
+    settings: BoundedPolicyConfig, problem: Problem, seed: int, angles: Sequence[int] = ()
+) -> Bounded:
+    """The network of a policy that is optimised through a model, with random weights.
+
+    Args:
+        angles: entries of the policy's observation that are angles in rad.
 
     Raises:
-        ConfigError: if the policy observes pictures.
+        ConfigError: if the network does not fit what the policy observes, or the limits of the actions.
     """
-    weights, choices = jax.random.split(jax.random.key(seed))
-    if problem.sight.image_shape is not None:
-        raise ConfigError("environment.observation: a policy that is trained through a model takes no pictures")
-    do, du = len(problem.sight.numbers), problem.du
-    match settings.network:
-        case RecurrentConfig():
-            if not settings.hidden:
-                raise ConfigError("algorithm.policy.hidden: a gru has one hidden layer, its memory")
-            network: MLP | GRU = GRU.create(do, settings.hidden[-1], du, weights)
-        case PerceptronConfig():
-            network = MLP.create((do, *settings.hidden, du), weights, settings.activation)
-    return Training.begin(NeuralPolicy.untrained(network), choices)
+    place, sight, du = "algorithm.policy", problem.sight, problem.du
+    if sight.image_shape is not None:
+        raise ConfigError(f"{place}: a policy through a model takes numbers, and environment.observation has pictures")
+    low, high = (np.broadcast_to(np.asarray(limit, float), (du,)).tolist() for limit in problem.limits)
+    limited = bool(np.isfinite([low, high]).all())
+    squash = settings.squash or (settings.usual_squash if limited else "none")
+    size, key, turns = len(sight.numbers), jax.random.key(seed), tuple(map(int, angles))
+    try:
+        match settings.network:
+            case "rbf":
+                return RadialBasis.create(size, low, high, key, settings.features, turns, squash)
+            case "affine":
+                return Affine.create(size, low, high, key, turns, squash)
+            case "gru":
+                return GRU.create(size, low, high, key, settings.hidden[-1], turns, squash)
+            case _:
+                hidden, activation = settings.hidden, settings.activation
+                return BoundedPerceptron.create(size, low, high, key, hidden, activation, turns, squash)
+    except PolicyError as error:
+        raise ConfigError(f"{place}: {error}") from None
 
 
 def _make_network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:

@@ -4,11 +4,12 @@ Both go along batches of imagined episodes, a new one with new functions and noi
 """
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, Self
 
 import equinox as eqx
 import numpy as np
 import optax
+from jaxtyping import Int
 
 from gps.algorithms.through_models.imagining import (
     ExpectedCost,
@@ -19,17 +20,34 @@ from gps.algorithms.through_models.imagining import (
 )
 from gps.backend import Array, jax, jnp
 from gps.policies.natural_gradient import find_means, improve_policy
+from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.remembering import memory_size
-from gps.policies.training import Training
 
 _MOST_STATES = 2000
 """States over which the KL divergence of an update is averaged; more are thinned evenly."""
 
 
+@dataclasses.dataclass(frozen=True)
+class PolicyInTraining(Generic[Network]):
+    """A policy and the state of its optimiser."""
+
+    policy: NeuralPolicy[Network]
+    first: Network  # Adam's moments
+    second: Network
+    count: Int[np.ndarray, ""]  # Adam's steps
+    trained: bool  # False before the first update
+
+    @classmethod
+    def begin(cls, policy: NeuralPolicy[Network]) -> Self:
+        """Return the state before the first update."""
+        zeros = jax.tree.map(np.zeros_like, policy.network)
+        return cls(policy.numpy(), zeros, zeros, np.zeros((), np.int32), False)
+
+
 class Ascended(NamedTuple):
     """The policy after some updates."""
 
-    training: Training
+    training: PolicyInTraining
     updates: int  # that changed the policy
     lost: int  # updates whose gradient was not finite
 
@@ -42,7 +60,7 @@ class Ascent(Protocol):
         """The number of updates between two checks in held-out episodes."""
         ...
 
-    def advance(self, training: Training, setting: Setting, batches: Starts) -> Ascended:
+    def advance(self, training: PolicyInTraining, setting: Setting, batches: Starts) -> Ascended:
         """Return the policy after an update by each of the batches (leading axis)."""
         ...
 
@@ -58,7 +76,7 @@ class NaturalAscent:
     kl_step: float = 0.05
     check_every: int = 1
 
-    def advance(self, training: Training, setting: Setting, batches: Starts) -> Ascended:
+    def advance(self, training: PolicyInTraining, setting: Setting, batches: Starts) -> Ascended:
         policy, updates, lost = training.policy, 0, 0
         for i in range(len(batches.seed)):
             starts = jax.tree.map(lambda array, i=i: array[i], batches)
@@ -83,7 +101,7 @@ class NaturalAscent:
             lost += "not finite" in step.message
         if not updates:
             return Ascended(training, 0, lost)
-        changed = dataclasses.replace(training, policy=policy.numpy(), calls=training.calls + 1)
+        changed = dataclasses.replace(training, policy=policy.numpy(), trained=True)
         return Ascended(changed, updates, lost)
 
 
@@ -94,7 +112,7 @@ class AdamAscent:
     learning_rate: float = 1e-3
     check_every: int = 10
 
-    def advance(self, training: Training, setting: Setting, batches: Starts) -> Ascended:
+    def advance(self, training: PolicyInTraining, setting: Setting, batches: Starts) -> Ascended:
         start = (training.policy.network, training.first, training.second, training.count)
         end, fine = jax.tree.map(
             np.asarray, _ascend(start, training.policy, setting, batches, np.asarray(self.learning_rate))
@@ -104,7 +122,7 @@ class AdamAscent:
             return Ascended(training, 0, len(fine))
         policy = dataclasses.replace(training.policy, network=network)
         changed = dataclasses.replace(
-            training, policy=policy, first=first, second=second, count=count, calls=training.calls + 1
+            training, policy=policy, first=first, second=second, count=count, trained=True
         )
         return Ascended(changed, int(fine.sum()), int((~fine).sum()))
 

@@ -31,7 +31,7 @@ from typing_extensions import TypeVar
 
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.local.verdict import make_messages
-from gps.algorithms.through_models.ascent import Ascent
+from gps.algorithms.through_models.ascent import Ascent, PolicyInTraining
 from gps.algorithms.through_models.imagining import (
     Box,
     Sequences,
@@ -55,10 +55,8 @@ from gps.planning.sequences import ActionRange
 from gps.players import Player
 from gps.policies.natural_gradient import mean_kl
 from gps.policies.neural import Network, NeuralPolicy
-from gps.policies.normalisation import normalise
 from gps.policies.played import LocalControllers
 from gps.policies.remembering import memory_size, play, recall
-from gps.policies.training import Training
 from gps.problem import Problem
 from gps.records import IterationRecord, OptimisationRecord, PlannerRecord, Rollouts
 from gps.sampling.policy import Policy
@@ -67,6 +65,9 @@ from gps.storage.serialization import specialise
 
 _SHOWN = 16
 """Imagined episodes along which the size of the gradients is measured."""
+
+_CONSTANT = 1e-6
+"""An input with a smaller deviation, relative to its mean, is constant."""
 
 _MOST_EXPLODED = 0.1
 """Share of imagined episodes that may explode without a word."""
@@ -83,7 +84,7 @@ class BackpropState(Generic[L, Network]):
     first: Controller
     model: L  # the learner of the dynamics, with all data so far
     reward: RewardLearner | None  # where the cost has no formula
-    training: Training[Network]
+    training: PolicyInTraining[Network]
     visited: Visited | None  # None before the first samples
     value: TerminalValue | None  # None where imagined episodes are not cut
 
@@ -130,7 +131,7 @@ class PolicyBackprop:
 
     Args:
         problem: see `Problem`.
-        training: the policy before its first update.
+        training: the policy before its first update; its network is a `gps.networks.Bounded` one.
         model: learner of the dynamics, before the first samples; it may have learned from recorded data.
         ascent: how an update follows the gradient.
         imagination: see `Imagination`.
@@ -146,7 +147,7 @@ class PolicyBackprop:
     """
 
     problem: Problem = dataclasses.field(kw_only=False)
-    training: Training = dataclasses.field(kw_only=False)
+    training: PolicyInTraining = dataclasses.field(kw_only=False)
     model: ModelLearner
     ascent: Ascent
     imagination: Imagination = Imagination()
@@ -270,8 +271,8 @@ class PolicyBackprop:
         return _Improved(training, value, record)
 
     def _ascend(
-        self, training: Training, setting: Setting, visited: Visited, held: Starts, rng: np.random.Generator
-    ) -> tuple[Training, "_Round"]:
+        self, training: PolicyInTraining, setting: Setting, visited: Visited, held: Starts, rng: np.random.Generator
+    ) -> tuple[PolicyInTraining, "_Round"]:
         """Return the best of the policies after each update, and the one before, in held-out episodes."""
         every = self.ascent.check_every
         best = current = training
@@ -292,15 +293,24 @@ class PolicyBackprop:
                 best, least, exploded = current, loss, share
         return best, _Round(np.array(losses), updates, lost, exploded)
 
-    def _prepare(self, training: Training, visited: Visited, limits: ActionRange) -> Training:
-        """The same policy with inputs normalised by the visited states; its noise and scale before the first update."""
-        width = np.asarray(limits.width)
-        observations = visited.all_states[:, list(self.observed)]
-        begun = normalise(training, observations, np.broadcast_to(width, (2, len(width))))
+    def _prepare(self, training: PolicyInTraining, visited: Visited, limits: ActionRange) -> PolicyInTraining:
+        """The policy with the scales of its inputs and its noise, which it keeps from its first update on."""
         if training.trained:
-            return begun
-        policy = dataclasses.replace(begun.policy, covariance=np.diag((self.noise * width) ** 2))
-        return dataclasses.replace(begun, policy=policy)
+            return training
+        policy, width = training.policy, np.asarray(limits.width)
+        observations = visited.all_states[:, list(self.observed)]
+        mean, scale = observations.mean(axis=0), observations.std(axis=0)
+        network: Any = policy.network
+        varies = scale > _CONSTANT * np.maximum(np.abs(mean), _CONSTANT)
+        plain = varies & ~np.isin(np.arange(len(mean)), network.angles)  # a sine takes the angle itself
+        scaled = dataclasses.replace(
+            policy,
+            input_mean=np.where(plain, mean, 0.0),
+            input_scale=np.where(plain, scale, 1.0),
+            output_scale=width if network.squash == "none" else np.ones_like(width),
+            covariance=np.diag((self.noise * width) ** 2),
+        )
+        return dataclasses.replace(training, policy=scaled)
 
     def _make_setting(
         self,
@@ -374,7 +384,7 @@ class PolicyBackprop:
         return fit_value(states, at, returns, groups, T, options, seed) or value
 
     def _show_gradients(
-        self, training: Training, setting: Setting, visited: Visited, rng: np.random.Generator
+        self, training: PolicyInTraining, setting: Setting, visited: Visited, rng: np.random.Generator
     ) -> Float[np.ndarray, "H"]:
         """The size of the gradient against the steps ahead, from starts to the end of the episode."""
         P = self.imagination.shape[0]
@@ -414,7 +424,7 @@ class PolicyBackprop:
 class _Improved(NamedTuple):
     """The result of an improvement."""
 
-    training: Training
+    training: PolicyInTraining
     value: TerminalValue | None
     record: OptimisationRecord
 
@@ -441,7 +451,7 @@ def _judge_rounds(rounds: list[_Round], gained: bool) -> tuple[PolicyStatus, str
     if not gained:
         if lost or not np.isfinite(rounds[0].losses[0]):
             return PolicyStatus.EXPLODED, " ".join(filter(None, [PolicyStatus.EXPLODED.sentence, count]))
-        return PolicyStatus.NO_GAIN, PolicyStatus.NO_GAIN.sentence
+        return PolicyStatus.NOT_IMPROVED, PolicyStatus.NOT_IMPROVED.sentence
     if rounds[-1].exploded > _MOST_EXPLODED:
         share = f"{100 * rounds[-1].exploded:.0f} % of the imagined episodes left what the model knows."
         return PolicyStatus.LEFT_MODEL, " ".join(filter(None, [share, count]))
