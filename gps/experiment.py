@@ -27,6 +27,8 @@ from gps.policies.interface import Interface
 from gps.policies.neural import NeuralPolicy, find_fault
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
+from gps.runs.creating import create_run
+from gps.runs.loaded import settle
 from gps.runs.run import unusable_policy
 from gps.sampling import Policy, Starts, collect, draw_noise, read_starts
 
@@ -246,6 +248,7 @@ def run(
     source = Path(experiment)
     config = replace_settings(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
+    config = settle(config, source)
     with closing(Experiment(config, source, confirm)) as built:
         builders.require_memory(config, built.problem)
         state = built.begin()
@@ -254,7 +257,7 @@ def run(
         )
         name = source.resolve().name
         environment = built.environment
-        new = Run.create(
+        new = create_run(
             None if out is None else Path(out),
             name,
             config.seed,

@@ -12,7 +12,7 @@ from gps.algorithms.local import base
 from gps.dynamics.smoothing import smooth_states
 from gps.errors import ConfigError
 from gps.evaluation import evaluate, restore
-from gps.inspect.report.page import write_report
+from gps.inspect.report.page import report
 
 NOISE = {"state": {"qpos": 0.02, "qvel": 0.05}, "action": 0.1, "delay": 1, "rate_limit": 0.8}
 NOISY = changed(
@@ -140,7 +140,7 @@ def test_the_console_says_that_an_evaluation_was_noisy(noisy, capsys):
 
 
 def test_the_report_says_that_the_evaluation_was_noisy(noisy, tmp_path):
-    write_report(noisy, tmp_path / "report.html")
+    report(noisy, tmp_path / "report.html")
     assert "The final controllers, under the environment's noise, " in (tmp_path / "report.html").read_text()
 
 

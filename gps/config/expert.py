@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gps.config.dynamics import MixtureConfig
-from gps.config.section import RELATIVE, Section, usual_name
+from gps.config.section import EarlierRunConfig, Section, usual_name
 
 
 class PlannerDynamicsConfig(MixtureConfig):
@@ -52,12 +52,10 @@ class TaskExpertConfig(Section):
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the class")
 
 
-class RunExpertConfig(Section):
+class RunExpertConfig(EarlierRunConfig):
     """The result of an earlier run: its policy, which must observe this experiment's state, or its controllers."""
 
     name: Literal["run"] = "run"
-    path: Annotated[str, RELATIVE] = Field(description="a run directory, relative to the experiment's directory")
-    iteration: int | None = Field(default=None, ge=0, description="iteration of that run; default: the last")
 
 
 ExpertConfig = Annotated[

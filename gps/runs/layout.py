@@ -3,7 +3,8 @@
     runs/NAME/20300131T120000Z-seed0/
         run.json  experiment.toml  command.txt  versions.json  interface.json  SHA256SUMS      written once
         first.npz                         the first controllers, and what the probe before them found
-        source/                           the experiment's own files: task.py, modules and data beside it, the model
+        source/                           what it is built from: task.py, modules and data beside it, the model, and
+                                          what it loads from elsewhere: fitted models, excerpts of the runs of experts
         metrics.csv                       a row for each iteration and condition: a view of the iterations
         iterations/000/ …                 one folder each
             rollouts.npz  record.npz      the core of the IterationRecord
