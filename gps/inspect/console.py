@@ -93,6 +93,7 @@ class Progress(Callback):
         from gps.inspect.tables import (
             choose_columns,
             describe_model,
+            describe_optimisation,
             describe_policy,
             describe_trouble,
             format_header,
@@ -111,7 +112,11 @@ class Progress(Callback):
             self._print(format_row(row, self._columns), style)
             if (trouble := describe_trouble(row)) is not None:
                 self._print(name_run(trouble, None if self.run is None else self.run.path), style)
-        for text in [*describe_model(record.model), *describe_policy(record.policy)]:
+        for text in [
+            *describe_model(record.model),
+            *describe_policy(record.policy),
+            *describe_optimisation(record.optimisation),
+        ]:
             self._print(text)
         if record.iteration == 0 and self.run is not None and self.run.first is not None:
             from gps.inspect.first import describe_first_samples

@@ -121,9 +121,7 @@ class AdamAscent:
         if not fine.any():
             return Ascended(training, 0, len(fine))
         policy = dataclasses.replace(training.policy, network=network)
-        changed = dataclasses.replace(
-            training, policy=policy, first=first, second=second, count=count, trained=True
-        )
+        changed = dataclasses.replace(training, policy=policy, first=first, second=second, count=count, trained=True)
         return Ascended(changed, int(fine.sum()), int((~fine).sum()))
 
 

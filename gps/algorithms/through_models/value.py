@@ -110,7 +110,15 @@ def fit_value(
     samples = ((inputs - mean) / scale, (targets - c) / s)
     rng = np.random.default_rng(seed)
     fit = fit_parameters(
-        _loss, start, samples, np.ones(len(targets)), rng, options.fit, context=(), usual_loss=_usual_loss, groups=groups
+        _loss,
+        start,
+        samples,
+        np.ones(len(targets)),
+        rng,
+        options.fit,
+        context=(),
+        usual_loss=_usual_loss,
+        groups=groups,
     )
     if fit.diverged:
         return None
