@@ -285,8 +285,9 @@ def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> P
     problem, seed = parts.problem, parts.config.seed
     modelled = Modelled.of(problem, parts.environment)
     observed = find_observed_entries(problem, parts.environment)
-    learned = isinstance(settings.model, LearnedModelConfig)
-    transforms = find_transforms(settings.model, modelled, "algorithm.model") if learned else StateTransforms()
+    transforms = StateTransforms()
+    if isinstance(settings.model, LearnedModelConfig):
+        transforms = find_transforms(settings.model, modelled, "algorithm.model")
     angles = [i for i, entry in enumerate(observed) if entry in transforms.angles]
     network = make_bounded_network(settings.policy, problem, seed, angles)
     by_adam = settings.optimiser == "adam"

@@ -19,7 +19,7 @@ from gps.algorithms.through_models.imagining import (
     imagine_observations,
 )
 from gps.backend import Array, jax, jnp
-from gps.policies.natural_gradient import find_means, improve_policy
+from gps.policies.natural_gradient import Means, find_means, improve_policy
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.remembering import memory_size
 
@@ -81,6 +81,8 @@ class NaturalAscent:
         for i in range(len(batches.seed)):
             starts = jax.tree.map(lambda array, i=i: array[i], batches)
             sequences, weights = imagine_observations(policy, setting, starts)
+            observations: Any
+            means: Means
             if memory_size(policy):
                 observations, means = sequences, find_means_along
             else:

@@ -262,7 +262,7 @@ def _roll_out(
             u = u + jnp.where(h == 0, nudges * setting.range.width, 0.0)
         t = starts.steps + h
         cost = jnp.where(t < setting.end, price(x, u, t), 0.0)
-        after = advance(x, u, bits).astype(x.dtype)
+        after = jnp.asarray(advance(x, u, bits), x.dtype)
         inside = inside & jnp.all((after >= low) & (after <= high), axis=-1)  # False for NaN
         return (jnp.where(inside[..., None], after, x), memory, inside), (cost, x)
 

@@ -151,7 +151,7 @@ class PolicyBackprop:
     model: ModelLearner
     ascent: Ascent
     imagination: Imagination = Imagination()
-    value: ValueOptions = ValueOptions()
+    value: ValueOptions = dataclasses.field(default_factory=ValueOptions)
     rounds: int = 1
     updates: int = 10
     noise: float = 0.2
@@ -277,7 +277,7 @@ class PolicyBackprop:
         every = self.ascent.check_every
         best = current = training
         least, exploded = map(float, evaluate(best.policy, setting, held))
-        losses, shares, updates, lost = [least], [exploded], 0, 0
+        losses, updates, lost = [least], 0, 0
         for _ in range(-(-self.updates // every)):
             batches = self._draw_starts(current.policy, visited, rng, every)
             ascended = self.ascent.advance(current, setting, batches)

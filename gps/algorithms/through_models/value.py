@@ -19,9 +19,12 @@ from jaxtyping import Float, Int
 
 from gps.backend import Array, jax, jnp
 from gps.linear_gaussian.types import pytree
-from gps.models.features import StateTransforms, encode_input
+from gps.models.features import NO_TRANSFORMS, StateTransforms, encode_input
 from gps.networks.fitting import AdamState, FitOptions, fit_parameters
 from gps.networks.perceptron import MLP
+
+FIT = FitOptions(steps=1500, batch=256, learning_rate=3e-3)
+"""How a value's network is trained by default."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,8 @@ class ValueOptions:
     steps: int | None = None
     decay: float = 0.95
     hidden: tuple[int, ...] = (64, 64)
-    fit: FitOptions = FitOptions(steps=1500, batch=256, learning_rate=3e-3)
-    transforms: StateTransforms = StateTransforms()
+    fit: FitOptions = FIT
+    transforms: StateTransforms = NO_TRANSFORMS
 
 
 @pytree
