@@ -251,7 +251,8 @@ def _roll_out(
         def advance(x: Array, u: Array, bits: Array) -> Array:
             return jax.vmap(jax.vmap(setting.model.mean))(x, u)
 
-    act, price = (jax.vmap(jax.vmap(one, axes), axes) for one, axes in ((follow, (None, 0, 0)), (setting.cost, 0)))
+    act = jax.vmap(jax.vmap(follow, (None, 0, 0)), (None, 0, 0))
+    price: Any = jax.vmap(jax.vmap(setting.cost))
     low, high, _ = setting.box
 
     def step(carry: tuple[Array, Array, Array], now: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
