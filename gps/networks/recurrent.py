@@ -52,9 +52,9 @@ class Recurrent(Protocol):
 class GRU(Bounded):
     """A gated recurrent unit with a linear output. As a plain network it evaluates the first step of an episode."""
 
-    from_input: Float[Array, "df 3n"]  # W_r, W_z, W_p
-    from_memory: Float[Array, "n 3n"]  # U_r, U_z, U_p
-    offset: Float[Array, "3n"]
+    from_input: Float[Array, "df n3"]  # W_r, W_z, W_p
+    from_memory: Float[Array, "n n3"]  # U_r, U_z, U_p
+    offset: Float[Array, "n3"]
     weights: Float[Array, "n du"]
     bias: Float[Array, "du"]
 
