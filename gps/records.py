@@ -244,6 +244,7 @@ class PlannerRecord:
     predicted: Float[np.ndarray, "M"]  # cost of an episode as planned at its start, mean over the samples
     actual: Float[np.ndarray, "M"]  # cost of the same episodes
     planned_states: Float[np.ndarray, "M T dx"] | None = None  # expected in the first sample; NaN: no plan
+    planned_deviations: Float[np.ndarray, "M T dx"] | None = None  # the model's doubt of `planned_states`
     effective_samples: Float[np.ndarray, "M T"] | None = None  # candidates that weigh in a plan; NaN: no plan
     fallbacks: Int[np.ndarray, "M"] | None = None  # actions for which there was no plan in time, or none that is finite
 

@@ -232,7 +232,7 @@ class PolicyStatus(_Outcome):
         "The covariance collapses; it was limited from below.",
         "Raise algorithm.entropy, so that the teachers keep some noise.",
     )
-    WARM_UP = 8, "warm up", _OK, "Its teachers learn alone at first; the policy was not trained."
+    WARM_UP = 8, "warm up", _OK, "Its teachers or its model learn alone at first; the policy was not trained."
     CONVERGED = 9, "converged", _OK, "The optimisation through the model converged; the best start was kept."
     ITERATIONS_SPENT = (
         10,

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -19,6 +20,7 @@ from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent, PolicyInTraining
 from gps.algorithms.through_models.mbrl import MBRL
 from gps.algorithms.through_models.mppigps import MPPIGPS
+from gps.algorithms.through_models.pilco import PILCO
 from gps.algorithms.through_models.policy_backprop import Imagination, PolicyBackprop
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.algorithms.through_models.value import ValueOptions
@@ -38,11 +40,12 @@ from gps.environments.parts import find_entries
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
-from gps.models.features import StateTransforms
+from gps.models.features import NO_TRANSFORMS
 from gps.models.prior import ModelPrior
 from gps.models.reward import RewardLearner
 from gps.networks.fitting import FitOptions
 from gps.policies.learner import Learner
+from gps.policies.moments import require_moments
 from gps.policies.neural import NeuralPolicy
 from gps.problem import Problem
 
@@ -285,7 +288,7 @@ def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> P
     problem, seed = parts.problem, parts.config.seed
     modelled = Modelled.of(problem, parts.environment)
     observed = find_observed_entries(problem, parts.environment)
-    transforms = StateTransforms()
+    transforms = NO_TRANSFORMS
     if isinstance(settings.model, LearnedModelConfig):
         transforms = find_transforms(settings.model, modelled, "algorithm.model")
     angles = [i for i, entry in enumerate(observed) if entry in transforms.angles]
@@ -315,6 +318,28 @@ def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> P
     )
 
 
+def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
+    problem, model = parts.problem, settings.model
+    if isinstance(model, LearnedModelConfig) and model.quaternions:
+        raise ConfigError("algorithm.model.quaternions: pilco has no moments of quaternions; describe it by angles")
+    learner = make_model(model, Modelled.of(problem, parts.environment), parts.directory)
+    observed = find_observed_entries(problem, parts.environment)
+    transforms = getattr(learner, "transforms", NO_TRANSFORMS)
+    angles = [k for k, i in enumerate(observed) if i in transforms.angles]
+    draw_network = partial(make_bounded_network, settings.policy, problem, angles=angles)
+    require_moments(draw_network(0))
+    return PILCO(
+        problem,
+        model=learner,
+        draw_network=lambda seed, seen: draw_network(seed, seen=seen),
+        observed=observed,
+        iterations=settings.optimiser.iterations,
+        restarts=settings.optimiser.restarts,
+        start_deviation=settings.start_deviation,
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
 def find_observed_entries(problem: Problem, environment: BatchEnvironment | None) -> tuple[int, ...]:
     """The entry of the state that each entry of the policy's observation is.
 
@@ -331,8 +356,8 @@ def find_observed_entries(problem: Problem, environment: BatchEnvironment | None
             entries += find_entries(part, problem.state_layout, names)
         except ValueError as error:
             raise ConfigError(
-                f"environment.observation: {part} is no part of the state. The policy is rolled out in a model of the "
-                "state, so it can observe nothing else: list parts of environment.state only"
+                f"environment.observation: {part} is no part of the state. The policy is rolled out in a model of "
+                "the state, so the policy can observe nothing else: list parts of environment.state only"
             ) from error
     return tuple(entries)
 
@@ -369,6 +394,7 @@ BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
     sections.MBRLConfig: _mbrl,
     sections.MPPIGPSConfig: _mppigps,
     sections.PolicyBackpropConfig: _policy_backprop,
+    sections.PILCOConfig: _pilco,
     sections.PluginAlgorithmConfig: _plugin,
 }
 """Section of `[algorithm]` -> the function that builds its algorithm. A new algorithm adds a line."""

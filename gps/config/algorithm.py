@@ -9,9 +9,15 @@ from pydantic import Field, model_validator
 from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
-from gps.config.model import ModelConfig, NeuralModelConfig, PlannedModelConfig
+from gps.config.model import (
+    GaussianProcessModelConfig,
+    ModelConfig,
+    MomentModelConfig,
+    NeuralModelConfig,
+    PlannedModelConfig,
+)
 from gps.config.planner import Count, ICEMPlannerConfig, PlannerConfig
-from gps.config.policy import BackpropPolicyConfig, PolicyConfig
+from gps.config.policy import BackpropPolicyConfig, BoundedPolicyConfig, PolicyConfig
 from gps.config.section import ListOf, Section, plugin_names, usual_name
 
 
@@ -430,6 +436,36 @@ class PolicyBackpropConfig(AlgorithmBase):
     policy: BackpropPolicyConfig = BackpropPolicyConfig()
 
 
+class PolicyOptimiserConfig(Section):
+    """`[algorithm.optimiser]`: L-BFGS on the policy's parameters."""
+
+    iterations: int = Field(default=100, ge=1, le=100_000, description="largest number of iterations of a search")
+    restarts: int = Field(
+        default=1,
+        ge=0,
+        le=1000,
+        description="searches from fresh policies besides the one from the last policy; each core does one at a time",
+    )
+
+
+class PILCOConfig(AlgorithmBase):
+    """PILCO: a policy optimised by its expected cost in a Gaussian process, whose doubt it avoids."""
+
+    name: Literal["pilco"] = "pilco"
+    iterations: int = Field(default=5, ge=1, description="number of iterations: sample, fit, improve")
+    samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
+    start_deviation: float = Field(
+        default=0.05,
+        ge=0,
+        description="standard deviation of the start in the model, in deviations of each entry of the state in the "
+        "data; a larger one that is seen takes its place",
+    )
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: MomentModelConfig = GaussianProcessModelConfig()
+    policy: BoundedPolicyConfig = BoundedPolicyConfig()
+    optimiser: PolicyOptimiserConfig = PolicyOptimiserConfig()
+
+
 class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
     """An algorithm from another package, by the name of its entry point in the group `gps.algorithms`.
 
@@ -455,6 +491,7 @@ AlgorithmConfig = Annotated[
         | MBRLConfig
         | MPPIGPSConfig
         | PolicyBackpropConfig
+        | PILCOConfig
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],

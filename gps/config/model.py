@@ -186,6 +186,23 @@ ModelConfig = Annotated[
     Field(description="the global model of the dynamics"),
 ]
 
+
+def _usual_process(table: Any) -> Any:
+    """The same, with a Gaussian process as the usual one."""
+    table = _usual_model(table)
+    return {**table, "name": "gp"} if isinstance(table, dict) and table.get("name") == USUAL else table
+
+
+MomentModelConfig = Annotated[
+    Annotated[
+        LinearModelConfig | GaussianProcessModelConfig | StoredModelConfig | PluginModelConfig,
+        Field(discriminator="name"),
+    ],
+    plugin_names("gps.models"),
+    UsualName(_usual_process, usual="gp"),
+    Field(description="the global model of the dynamics, which must propagate a Gaussian"),
+]
+
 PlannedModelConfig = Annotated[
     Annotated[_Learned | SimulatorModelConfig, Field(discriminator="name")],
     plugin_names("gps.models"),

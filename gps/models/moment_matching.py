@@ -36,7 +36,7 @@ def match_moments(
     process = jax.tree.map(jnp.asarray, process)  # the loop below indexes it by traced numbers
     h = process.hyperparameters
     offsets = process.points - mean
-    centre, slope = jax.vmap(_match_mean, (None, None, 0, 0, 0))(
+    centre, slope = jax.vmap(match_mean, (None, None, 0, 0, 0))(
         offsets, covariance, h.lengthscales, h.signal, process.weights
     )
     dx = len(centre)
@@ -46,7 +46,7 @@ def match_moments(
         a, b = pair
         weights = jnp.outer(process.weights[a], process.weights[b])
         weights = weights - jnp.where(a == b, 1.0, 0.0) * process.precisions[a]
-        log_pairs = _pair(offsets, covariance, h.lengthscales[a], h.signal[a], h.lengthscales[b], h.signal[b])
+        log_pairs = pair_logarithms(offsets, covariance, h.lengthscales[a], h.signal[a], h.lengthscales[b], h.signal[b])
         return sum_pairs(weights, *log_pairs) - centre[a] * centre[b]
 
     sums = jax.lax.map(match_pair, (jnp.asarray(first), jnp.asarray(second)))
@@ -58,7 +58,7 @@ def match_moments(
     return B @ mean + centre, spread, B + slope
 
 
-def _match_mean(
+def match_mean(
     offsets: Float[Array, "n df"],
     covariance: Float[Array, "df df"],
     lengthscales: Float[Array, "df"],
@@ -69,13 +69,13 @@ def _match_mean(
     df = len(lengthscales)
     factor = jnp.linalg.cholesky(covariance / lengthscales / lengthscales[:, None] + jnp.eye(df))
     scaled = offsets / lengthscales
-    solved = cho_solve((factor, True), scaled.T).T
+    solved = scaled @ cho_solve((factor, True), jnp.eye(df))  # a product: LAPACK is slow with so many right-hand sides
     log_q = -0.5 * jnp.sum(scaled * solved, axis=1) - jnp.sum(jnp.log(jnp.diagonal(factor)))
     weighted = weights * signal**2 * jnp.exp(log_q)
     return jnp.sum(weighted), weighted @ solved / lengthscales
 
 
-def _pair(
+def pair_logarithms(
     offsets: Float[Array, "n df"],
     covariance: Float[Array, "df df"],
     scale_a: Float[Array, "df"],

@@ -8,12 +8,12 @@ optimised by are of order 1 then, whatever the units of the action are.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gps.backend import Array, jnp
+from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
 from gps.networks.network import check_vectors
@@ -135,6 +135,13 @@ class Bounded:
     @property
     def _turns(self) -> Int[np.ndarray, "angles"]:
         return np.array(self.angles, int)
+
+    @property
+    def bounds(self) -> tuple[Self, Self]:
+        """How far an optimiser may go from the parameters that it begins with, to either side; infinite if anywhere."""
+        sides = (jax.tree.map(lambda array, to=to: np.full(np.shape(array), to), self) for to in (-np.inf, np.inf))
+        low, high = sides
+        return low, high
 
     # -- the function f: what a subclass adds -------------------------------------------------------------------------
 

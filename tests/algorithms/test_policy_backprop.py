@@ -82,11 +82,11 @@ def make_network(kind="mlp", limits=FREE, squash="none"):
             return Affine.create(DX, *limits, KEY, squash=squash, spread=0.1)
 
 
-def make_algorithm(kind="mlp", problem=PROBLEM, model=None, ascent=NaturalAscent(0.3), **settings):
-    settings = {"imagination": MEAN, "updates": 10, **settings}
+def make_algorithm(kind="mlp", problem=PROBLEM, model=None, **settings):
+    settings = {"imagination": MEAN, "updates": 10, "ascent": NaturalAscent(0.3), **settings}
     training = PolicyInTraining.begin(NeuralPolicy.untrained(make_network(kind)))
     model = model or LinearLearner(DX, DU)
-    return PolicyBackprop(problem, training, model=model, ascent=ascent, observed=tuple(range(DX)), **settings)
+    return PolicyBackprop(problem, training, model=model, observed=tuple(range(DX)), **settings)
 
 
 def learn(algorithm, iterations):
@@ -295,7 +295,9 @@ def learned():
 
 
 @pytest.mark.parametrize(
-    ("kind", "ascent", "updates"), [("gru", NaturalAscent(0.3), 15), ("mlp", AdamAscent(1e-2), 200)], ids=["gru", "adam"]
+    ("kind", "ascent", "updates"),
+    [("gru", NaturalAscent(0.3), 15), ("mlp", AdamAscent(1e-2), 200)],
+    ids=["gru", "adam"],
 )
 def test_each_kind_of_update_and_a_memory_come_near_the_optimum(kind, ascent, updates):
     made = make_algorithm(kind, ascent=ascent, updates=updates)
