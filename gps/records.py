@@ -356,6 +356,7 @@ class EvaluationRecord:
     player: Player  # who acted
     rollouts: Rollouts
     costs: Float[np.ndarray, "M N T"]
+    seconds: float = float("nan")  # of an action, wall clock; NaN where it is unknown
 
 
 def mean_of_whole(costs: Float[np.ndarray, "M N T"], counted: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:

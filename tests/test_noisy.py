@@ -146,7 +146,7 @@ def test_the_report_says_that_the_evaluation_was_noisy(noisy, tmp_path):
 
 def test_a_video_repeats_the_noisy_episode(noisy):
     with restore(noisy) as (built, state):
-        rollouts, _ = built.evaluate(built.algorithm.learned(state), np.zeros((2, 1, 12, 2)), seed=4)
+        rollouts, *_ = built.evaluate(built.algorithm.learned(state), np.zeros((2, 1, 12, 2)), seed=4)
         again = built.make_environment_at_start(seed=4)
         for t in range(11):
             states = again.step(rollouts.actions[:, 0, t])[0]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 from gps.algorithms.algorithm import AnyAlgorithm
 from gps.algorithms.distilled.dagger import DAgger
 from gps.algorithms.distilled.plato import PLATO
+from gps.algorithms.distilled.practice import Practice
 from gps.algorithms.guided.badmm import BADMM, Penalty
 from gps.algorithms.guided.mdgps import MDGPS
 from gps.algorithms.guided.pigps import PIGPS
@@ -26,7 +27,11 @@ from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.algorithms.through_models.value import ValueOptions
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
+<<<<<<< HEAD
 from gps.builders.models import Modelled, find_transforms, make_model
+=======
+from gps.builders.models import Modelled, make_model, require_one_system
+>>>>>>> main
 from gps.builders.planners import make_policy_source, make_simulator_source
 from gps.builders.policies import make_bounded_network, make_learner
 from gps.builders.priors import make_prior
@@ -228,19 +233,38 @@ class _Distilled(TypedDict):
     expert: ExpertSource
     memory: int
     deviation: float
+    practice: Practice
     execution: Execution
     noise: float
 
 
 def _distilled(settings: sections.DistillationBase, parts: Parts) -> _Distilled:
     """The settings of every distillation."""
+    expert = make_expert_source(settings, parts.config, parts.directory, parts.problem, parts.environment)
     return {
-        "expert": make_expert_source(settings, parts.config, parts.directory, parts.problem),
+        "expert": expert,
         "memory": settings.memory,
         "deviation": settings.deviation,
+        "practice": _practice(settings, expert, parts),
         "execution": settings.controller.execute,
         "noise": settings.controller.noise,
     }
+
+
+def _practice(settings: sections.DistillationBase, expert: ExpertSource, parts: Parts) -> Practice:
+    """The settings of the lessons that take no step; the policy must observe the state where there are any."""
+    if settings.imagined and expert.model is None:
+        raise ConfigError(
+            f"algorithm.imagined = {settings.imagined}: this expert has no model to practise in; it must be a run of "
+            'algorithm.name = "mbrl"'
+        )
+    observed: tuple[int, ...] = ()
+    if settings.imagined or expert.episodes:
+        observed = find_observed_entries(
+            parts.problem, parts.environment, "recorded and imagined episodes have the state alone (without them: "
+            "algorithm.expert.lessons = 0 and algorithm.imagined = 0)"
+        )  # fmt: skip
+    return Practice(settings.imagined, settings.imagined_samples, settings.imagined_steps, observed)
 
 
 def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
@@ -259,9 +283,11 @@ def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
         )
     if isinstance(settings.planner, AdaptivePlannerConfig):
         _require_adaptable(settings)
+    learner = make_model(model, Modelled.of(problem, parts.environment), parts.directory)
+    require_one_system(learner)
     return MBRL(
         problem,
-        learner=make_model(model, Modelled.of(problem, parts.environment), parts.directory),
+        learner=learner,
         planner=make_policy_source(settings.planner, parts.config.seed),
         version=settings.version,
         base_iterations=settings.base_iterations,
@@ -272,10 +298,12 @@ def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
 
 def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     problem = parts.problem
+    model = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
+    require_one_system(model)
     return MPPIGPS(
         problem,
         _learner(settings, parts),
-        model=make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory),
+        model=model,
         search=PathIntegralSearch(**settings.search.model_dump()),
         kl_step=settings.kl_step,
         policy_weight=settings.policy_weight,
@@ -284,6 +312,7 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     )
 
 
+<<<<<<< HEAD
 def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> PolicyBackprop:
     problem, seed = parts.problem, parts.config.seed
     modelled = Modelled.of(problem, parts.environment)
@@ -341,7 +370,15 @@ def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
 
 
 def find_observed_entries(problem: Problem, environment: BatchEnvironment | None) -> tuple[int, ...]:
+=======
+def find_observed_entries(
+    problem: Problem, environment: BatchEnvironment | None, why: str = "it is rolled out in a model of the state"
+) -> tuple[int, ...]:
+>>>>>>> main
     """The entry of the state that each entry of the policy's observation is.
+
+    Args:
+        why: the policy may observe nothing but the state, for the message.
 
     Raises:
         ConfigError: if the policy observes something else, for then no model of the state can tell how it would act.
@@ -356,8 +393,13 @@ def find_observed_entries(problem: Problem, environment: BatchEnvironment | None
             entries += find_entries(part, problem.state_layout, names)
         except ValueError as error:
             raise ConfigError(
+<<<<<<< HEAD
                 f"environment.observation: {part} is no part of the state. The policy is rolled out in a model of "
                 "the state, so the policy can observe nothing else: list parts of environment.state only"
+=======
+                f"environment.observation: {part} is no part of the state. The policy can observe nothing else, since "
+                f"{why}: list parts of environment.state only"
+>>>>>>> main
             ) from error
     return tuple(entries)
 

@@ -73,6 +73,8 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     for what, found in evaluations.items():
         for line in tables.describe_evaluation(what, found) if found else []:
             print(line)
+    for line in tables.compare_with_teacher(evaluations):
+        print(line)
     if policies and args.condition is None and (solved := tables.describe_solved(evaluations)):
         print(solved)
     run.verify()

@@ -255,6 +255,15 @@ class DistillationBase(AlgorithmBase):
         gt=0,
         description="standard deviation of the actions of an expert that reports no precision, relative to their size",
     )
+    imagined: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="rounds of practice in the model of an expert that is an `mbrl` run, after each iteration: the "
+        "policy acts in the model, from states that the samples visited, and the planner labels what it visits",
+    )
+    imagined_samples: int = Field(default=20, ge=1, description="imagined episodes of each round")
+    imagined_steps: int = Field(default=20, ge=1, description="their length in time steps")
     expert: ExpertConfig = PlannerExpertConfig()
     policy: PolicyConfig = PolicyConfig()
 
@@ -291,7 +300,7 @@ class MBRLConfig(AlgorithmBase):
     version: Literal["0.5", "1.0", "1.5"] = Field(
         default="1.5",
         description="0.5: learn from the base policy's samples alone; 1.0: add the samples of the plans, each of "
-        "which is followed to its end; 1.5: and replan at every step",
+        "which is followed to its end; 1.5: and replan at every step, or as planner.every says",
     )
     base_iterations: int = Field(
         default=1,
@@ -324,10 +333,10 @@ class PathIntegralSearchConfig(Section):
     particles: int = Field(
         default=3, ge=1, le=10_000, description="predictions of each sequence, each by a function drawn from the model"
     )
-    propagation: Literal["ts1", "ts_infinity", "mean"] = Field(
+    propagation: Literal["ts1", "ts_infinity", "moment", "mean"] = Field(
         default="ts1",
-        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; mean: "
-        "one prediction by the model's mean",
+        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; moment: "
+        "they are drawn anew at each step, from a Gaussian; mean: one prediction by the model's mean",
     )
 
 

@@ -53,9 +53,23 @@ class TaskExpertConfig(Section):
 
 
 class RunExpertConfig(EarlierRunConfig):
-    """The result of an earlier run: its policy, which must observe this experiment's state, or its controllers."""
+    """What an earlier run has learned.
+
+    Its policy, which is given this experiment's state; its controllers, for the same conditions; or the model of an
+    `mbrl` run, in which its planner plans at every step for this experiment's cost.
+    """
 
     name: Literal["run"] = "run"
+    lessons: int = Field(
+        default=10,
+        ge=0,
+        description="latest iterations of an `mbrl` run whose episodes are the first lessons, where its planner acted; "
+        "0: none",
+    )
+
+    def find_lessons(self, iteration: int) -> range:
+        """The iterations that may hold first lessons; `iteration` is the last."""
+        return range(max(0, iteration + 1 - self.lessons), iteration + 1)
 
 
 ExpertConfig = Annotated[

@@ -132,8 +132,10 @@ class Progress(Callback):
             self._print(text)
 
     def on_end(self, run: Run) -> None:
-        from gps.inspect.tables import describe_seconds, describe_solved
+        from gps.inspect.tables import compare_with_teacher, describe_seconds, describe_solved
 
+        for text in compare_with_teacher(self._evaluations):
+            self._print(text)
         solved = describe_solved(self._evaluations)
         parts = [solved] if solved else []
         if self._last is not None:

@@ -5,12 +5,13 @@ Pure functions of records and metrics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from gps.inspect.formatting import align_columns, format_number, format_span
+from gps.inspect.formatting import align_columns, format_number, format_ratio, format_seconds, format_span
 from gps.metrics import EvaluationRow, Row, count_solved
 from gps.players import FINAL, UNSEEN, Player
 from gps.records import ModelRecord, OptimisationRecord, PolicyRecord, Seconds
@@ -291,6 +292,31 @@ def _describe_success(row: EvaluationRow) -> str:
         return ""
     word = "success" if row.solved else "not always" if row.successes else "no success"
     return f"{word} {row.successes}/{row.rollouts}" if row.rollouts > 1 else word
+
+
+def compare_with_teacher(evaluations: Mapping[str, Sequence[EvaluationRow]]) -> list[str]:
+    """The policy and its expert side by side: what they reach, and how long they take; empty without an expert."""
+    known = {what: rows for what, rows in evaluations.items() if what in (FINAL, Player.EXPERT) and rows}
+    if FINAL not in known or len(known) < 2 or any(rows[0].seconds is None for rows in known.values()):
+        return []
+    own = known[FINAL][0].seconds
+    rewarded = all(row.returns is not None for rows in known.values() for row in rows)
+    table = [("", "cost", *(["return"] if rewarded else []), "time of an action")]
+    for rows in known.values():
+        seconds = rows[0].seconds
+        assert seconds is not None and own is not None
+        ratio = "" if rows is known[FINAL] else f", {format_ratio(seconds / own)} as long"
+        table.append((
+            Player(rows[0].player).all,
+            format_number(_mean([row.cost for row in rows])),
+            *([format_number(_mean([row.returns or 0.0 for row in rows]))] if rewarded else []),
+            f"{format_seconds(seconds)}{ratio}",
+        ))  # fmt: skip
+    return align_columns(table)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def describe_solved(evaluations: Mapping[str, Sequence[EvaluationRow]]) -> str:

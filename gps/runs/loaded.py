@@ -2,7 +2,8 @@
 
 - *A global model* that `gps fit` has written: its file.
 - *The earlier run of an expert*: an excerpt. It has the run's description and, of one iteration, what was learned: its
-  `policy.npz`, or where that is no policy but a planner, its `state.npz` and the files that the planner is built from.
+  `policy.npz`. Where that is no policy but a planner: its `state.npz`, the files that the planner is built from, and
+  the episodes that are the first lessons.
 - *The earlier run of the first controllers*: nothing; `first.npz` holds the controllers.
 
 The copies lie in `source/_loaded` of the run, by the key that names the original, and their paths in its
@@ -11,7 +12,7 @@ The copies lie in `source/_loaded` of the run, by the key that names the origina
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from gps.config.model import StoredModelConfig
 from gps.config.section import EarlierRunConfig, Section
 from gps.errors import RunError
 from gps.runs.finding import load_run
-from gps.runs.layout import POLICY, SOURCE, STATE
+from gps.runs.layout import METRICS, POLICY, ROLLOUTS, STATE
 from gps.storage.folders import SUMS, Damage, has_sum, list_summed
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def find_loaded(config: ExperimentConfig, directory: Path) -> Loaded:
             case RunExpertConfig():
                 run = load_run(directory / section.path)
                 iteration, place = run.iterations.resolve(section.iteration), f"{_LOADED}/{key}"
-                copies.update({f"{place}/{name}": run.path / name for name in _list_excerpt(run, iteration)})
+                excerpt = _list_excerpt(run, iteration, section.find_lessons(iteration))
+                copies.update({f"{place}/{name}": run.path / name for name in excerpt})
                 changes = {"path": place, "iteration": iteration}
             case StoredModelConfig():
                 place = f"{_LOADED}/{key}.npz"
@@ -97,17 +99,24 @@ def find_loaded(config: ExperimentConfig, directory: Path) -> Loaded:
     return Loaded(copies, origins, config.rewrite(find_one))
 
 
-def _list_excerpt(run: Run, iteration: int) -> list[str]:
-    """The files of a run by which others can use what an iteration has learned, relative to its directory."""
+def _list_excerpt(run: Run, iteration: int, lessons: Iterable[int]) -> list[str]:
+    """The files of a run by which others can use what an iteration has learned, relative to its directory.
+
+    Args:
+        lessons: iterations whose episodes belong to it if they were planned.
+    """
     try:
-        return list(_find_excerpt(run, run.folder(iteration).relative_to(run.path)))
+        files = [run.path / name for name in (SUMS, *list_summed(run.path))]
+        if has_sum(run.folder(iteration), POLICY):
+            files += (run.folder(iteration) / name for name in (SUMS, POLICY))
+        else:
+            files += (run.folder(iteration) / name for name in (SUMS, STATE))
+            files += (run.folder(k) / name for k in lessons for name in (SUMS, METRICS, ROLLOUTS))
+            files += (run.source / name for name in _list_source(run))
     except Damage as damage:
         raise RunError(f"{damage.file}: {damage.what}; this run cannot be used") from None
+    return list(dict.fromkeys(file.relative_to(run.path).as_posix() for file in files))
 
 
-def _find_excerpt(run: Run, iteration: Path) -> Iterator[str]:
-    yield from (SUMS, *list_summed(run.path))
-    stored = has_sum(run.path / iteration, POLICY)
-    yield from (f"{iteration.as_posix()}/{name}" for name in (SUMS, POLICY if stored else STATE))
-    if not stored and run.kept.copies:
-        yield from (f"{SOURCE}/{name}" for name in (SUMS, *list_summed(run.source)))
+def _list_source(run: Run) -> list[str]:
+    return [SUMS, *list_summed(run.source)] if run.kept.copies else []

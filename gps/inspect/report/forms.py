@@ -45,6 +45,7 @@ class StartScore:
     successes: int | None  # None where the environment has no success flag
     rollouts: int
     returns: Number  # None without rewards
+    seconds: Number = None  # of an action, wall clock; None where it is unknown
 
     @property
     def solved(self) -> bool:

@@ -281,6 +281,7 @@ def _make_scores(rows: Sequence[EvaluationRow]) -> list[StartScore]:
             successes=row.successes,
             rollouts=row.rollouts,
             returns=None if row.returns is None else round_number(row.returns),
+            seconds=None if row.seconds is None else round_number(row.seconds),
         )
         for row in rows
     ]

@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from gps.inspect.formatting import format_number
+from gps.inspect.formatting import format_number, format_ratio, format_seconds
 from gps.inspect.model_report import judge_coverage
 from gps.inspect.report.forms import (
     Axes,
@@ -297,11 +297,12 @@ def _describe_policy_scores(trained: Sequence[StartScore], policy: PolicyFacts) 
     unseen, taught, teacher = policy.unseen, policy.taught, policy.teacher
     noise = _describe_noise(trained).capitalize()
     player = trained[0].player
+    times = _describe_times(trained, taught)
     if any(score.successes is None for score in (*trained, *unseen, *taught)):
         parts = [f"the {player.all} cost{player.s} {_format_mean(trained)} from the starts that it was trained on"]
         parts += [f"{_format_mean(unseen)} from unseen starts"] if unseen else []
         parts += [f"the {teacher.all} that taught it cost{teacher.s} {_format_mean(taught)}"] if taught else []
-        return f"{noise}, {', '.join(parts)}, on average."
+        return f"{noise}, {', '.join(parts)}, on average.{times}"
     wins = sum(score.solved for score in trained)
     text = f"{noise}, the {player.all} solve{player.s} {wins} of {_pluralize(len(trained), 'training start')}"
     if unseen:
@@ -314,7 +315,18 @@ def _describe_policy_scores(trained: Sequence[StartScore], policy: PolicyFacts) 
     lost = [str(m) for m, (own, of_teacher) in pairs if of_teacher.solved and not own.solved]
     if lost:
         text += f" The {teacher.one} succeeds where the policy does not in condition {', '.join(lost)}."
-    return text
+    return text + times
+
+
+def _describe_times(trained: Sequence[StartScore], taught: Sequence[StartScore]) -> str:
+    """The time of an action of the policy beside its expert's; empty without an expert."""
+    if not taught or taught[0].player is not Player.EXPERT or trained[0].seconds is None or taught[0].seconds is None:
+        return ""
+    own, teacher = trained[0].seconds, taught[0].seconds
+    text = (
+        f" An action takes the {trained[0].player.all} {format_seconds(own)} and the expert {format_seconds(teacher)}"
+    )
+    return f"{text}, {format_ratio(teacher / own)} as long."
 
 
 def _describe_noise(scores: Sequence[StartScore]) -> str:

@@ -279,7 +279,7 @@ function gradient(view, c) {
 function optimising(view, c) {
   const losses = view.piece.optimisation?.losses ?? [];
   return {data: [{x: range(losses.length), y: losses, mode: "lines+markers", line: {color: c.accent, width: 1.8}, marker: {size: 4}, hovertemplate: "look %{x}: %{y:.4g}<extra></extra>"}],
-    layout: layout(c, {height: 320, xaxis: axis(c, {title: {text: "look"}, rangemode: "tozero"}), yaxis: axis(c)})};
+    layout: layout(c, {height: 320, xaxis: axis(c, {title: {text: "look"}, rangemode: "tozero", dtick: Math.max(1, Math.ceil(losses.length / 8))}), yaxis: axis(c)})};
 }
 
 // -- one start, without noise ----------------------------------------------------------------------------------------
