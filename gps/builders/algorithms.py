@@ -308,7 +308,67 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     )
 
 
-from gps.builders.models import Modelled, find_transforms, make_model, require_one_system
+def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> PolicyBackprop:
+    problem, seed = parts.problem, parts.config.seed
+    modelled = Modelled.of(problem, parts.environment)
+    model = make_model(settings.model, modelled, parts.directory)
+    require_one_system(model)
+    observed = find_observed_entries(problem, parts.environment)
+    transforms = NO_TRANSFORMS
+    if isinstance(settings.model, LearnedModelConfig):
+        transforms = find_transforms(settings.model, modelled, "algorithm.model")
+    angles = [i for i, entry in enumerate(observed) if entry in transforms.angles]
+    network = make_bounded_network(settings.policy, problem, seed, angles)
+    by_adam = settings.optimiser == "adam"
+    fit = FitOptions(steps=settings.value.fit_steps, batch=256, learning_rate=3e-3)
+    imagination = {field.name for field in dataclasses.fields(Imagination)}
+    return PolicyBackprop(
+        problem,
+        PolicyInTraining.begin(NeuralPolicy.untrained(network)),
+        model=model,
+        ascent=AdamAscent(settings.learning_rate) if by_adam else NaturalAscent(settings.kl_step),
+        imagination=Imagination(**settings.model_dump(include=imagination)),
+        value=ValueOptions(
+            steps=settings.value.steps,
+            decay=settings.value.decay,
+            hidden=tuple(settings.value.hidden),
+            fit=fit,
+            transforms=transforms,
+        ),
+        rounds=settings.rounds,
+        updates=settings.updates or (200 if by_adam else 20),
+        noise=settings.noise,
+        base_iterations=settings.base_iterations,
+        observed=observed,
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
+def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
+    problem, model = parts.problem, settings.model
+    if isinstance(model, LearnedModelConfig) and model.quaternions:
+        raise ConfigError("algorithm.model.quaternions: pilco has no moments of quaternions; describe it by angles")
+    learner = make_model(model, Modelled.of(problem, parts.environment), parts.directory)
+    observed = find_observed_entries(problem, parts.environment)
+    transforms = getattr(learner, "transforms", NO_TRANSFORMS)
+    angles = [k for k, i in enumerate(observed) if i in transforms.angles]
+    draw_network = partial(make_bounded_network, settings.policy, problem, angles=angles)
+    require_moments(draw_network(0))
+    return PILCO(
+        problem,
+        model=learner,
+        draw_network=lambda seed, seen: draw_network(seed, seen=seen),
+        observed=observed,
+        iterations=settings.optimiser.iterations,
+        restarts=settings.optimiser.restarts,
+        start_deviation=settings.start_deviation,
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
+def find_observed_entries(
+    problem: Problem, environment: BatchEnvironment | None, why: str = "it is rolled out in a model of the state"
+) -> tuple[int, ...]:
     """The entry of the state that each entry of the policy's observation is.
 
     Args:

@@ -49,7 +49,7 @@ from gps.algorithms.through_models.visited import Visited
 from gps.backend import jax
 from gps.costs.terms import Cost
 from gps.linear_gaussian.types import Controller
-from gps.models.model import GlobalModel, ModelLearner, restore_learner
+from gps.models.model import GlobalModel, ModelLearner, find_stored_type, restore_learner
 from gps.models.reward import RewardLearner
 from gps.planning.sequences import ActionRange
 from gps.players import Player
@@ -164,7 +164,7 @@ class PolicyBackprop:
 
     @property
     def state_type(self) -> Any:
-        return specialise(BackpropState, type(self.model), type(self.training.policy.network))
+        return specialise(BackpropState, find_stored_type(self.model), type(self.training.policy.network))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> BackpropState:
         return BackpropState(0, 0, controllers.numpy(), self.model, self.reward, self.training, None, None)
