@@ -420,7 +420,8 @@ def test_visited_states_end_where_an_episode_does():
     assert visited.lengths.tolist() == [T, T, 3, 3] and len(visited.all_states) == 2 * T + 6
     episodes, steps = visited.draw((5, 8), 0.5, np.random.default_rng(0))
     assert (steps[:, 4:] == 0).all() and (steps < visited.lengths[episodes]).all() and (steps[:, :4] > 0).any()
-    assert len(visited.add(visited, 6).lengths) == 6
+    more = visited.add(visited, 6)
+    assert len(more.lengths) == 6 and more.pad().lengths.tolist() == [*more.lengths, 0, 0]
 
 
 # -- trouble ---------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.models.model import GlobalModel
 from gps.planning.sequences import ActionRange
+from gps.policies.natural_gradient import mean_kl
 from gps.policies.neural import NeuralPolicy
 from gps.policies.remembering import follow, follow_sequence, memory_size
 
@@ -200,6 +201,14 @@ class Sequences(NamedTuple):
 def find_means_along(policy: NeuralPolicy, along: Sequences) -> Float[Array, "n H du"]:
     """Return the mean actions along sequences of observations: `gps.policies.natural_gradient.Means`."""
     return jax.vmap(follow_sequence, (None, 0, 0))(policy, *along)[1]
+
+
+@eqx.filter_jit
+def measure_kl(
+    new: NeuralPolicy, old: NeuralPolicy, along: Sequences, weights: Float[Array, "n H"]
+) -> Float[Array, ""]:
+    """Return the mean of KL(new ‖ old) along sequences of observations, nats."""
+    return mean_kl(new, old, along, weights, find_means_along)
 
 
 @eqx.filter_jit

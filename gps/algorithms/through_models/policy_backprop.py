@@ -38,10 +38,10 @@ from gps.algorithms.through_models.imagining import (
     Setting,
     Starts,
     evaluate,
-    find_means_along,
     forecast,
     imagine_returns,
     measure_gradients,
+    measure_kl,
 )
 from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, judge_samples, learn_models
 from gps.algorithms.through_models.value import TerminalValue, ValueOptions, begin_value, count_inputs, fit_value
@@ -53,7 +53,6 @@ from gps.models.model import GlobalModel, ModelLearner, find_stored_type, restor
 from gps.models.reward import RewardLearner
 from gps.planning.sequences import ActionRange
 from gps.players import Player
-from gps.policies.natural_gradient import mean_kl
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.played import LocalControllers
 from gps.policies.remembering import memory_size, play, recall
@@ -358,7 +357,7 @@ class PolicyBackprop:
         episodes, steps = visited.draw((batches, P, S * factor), share, rng)
         memories = np.zeros((*episodes.shape, 0))
         if memory_size(policy):
-            memories = np.asarray(recall(policy, visited.states[..., list(self.observed)]))[episodes, steps]
+            memories = np.asarray(recall(policy, visited.pad().states[..., list(self.observed)]))[episodes, steps]
         seeds = rng.integers(2**32, size=batches, dtype=np.uint32)
         return Starts(visited.states[episodes, steps], steps.astype(np.int32), memories, seeds)
 
@@ -396,10 +395,11 @@ class PolicyBackprop:
 
     def _measure_kl(self, new: NeuralPolicy, old: NeuralPolicy, visited: Visited) -> float:
         """The mean KL divergence over the visited states, nats."""
-        E, T, _ = visited.states.shape
-        along = Sequences(np.zeros((E, memory_size(new))), visited.states[..., list(self.observed)])
-        there = (np.arange(T) < visited.lengths[:, None]).astype(float)
-        return float(mean_kl(new, old, along, there, find_means_along))
+        padded = visited.pad()
+        E, T, _ = padded.states.shape
+        along = Sequences(np.zeros((E, memory_size(new))), padded.states[..., list(self.observed)])
+        there = (np.arange(T) < padded.lengths[:, None]).astype(float)
+        return float(measure_kl(new, old, along, there))
 
     # -- the record --------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,12 @@ class Visited:
         """All states, without the rows after an end."""
         return self.states[np.arange(self.states.shape[1]) < self.lengths[:, None]]
 
+    def pad(self) -> Self:
+        """The same with empty episodes at the end, a power of two in all, so that few shapes are compiled."""
+        more = (1 << (len(self.lengths) - 1).bit_length()) - len(self.lengths)
+        states = np.concatenate([self.states, np.zeros((more, *self.states.shape[1:]))])
+        return type(self)(states, np.concatenate([self.lengths, np.zeros(more, self.lengths.dtype)]))
+
     def draw(
         self, shape: tuple[int, ...], share: float, rng: np.random.Generator
     ) -> tuple[Int[np.ndarray, "*shape"], Int[np.ndarray, "*shape"]]:
