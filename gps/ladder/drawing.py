@@ -109,14 +109,14 @@ def _add_end(figure: go.Figure, result: RungResult, colour: str, by: str) -> Non
 def draw_time(results: Sequence[RungResult]) -> go.Figure:
     """Draw where the time of a run goes: sampling, fitting, improving."""
     known = [result for result in results if np.isfinite(result.stages).all()]
-    figure = _make_figure(70 + 24 * max(len(known), 1), "seconds of the median run", "")
+    figure = _make_figure(100 + 24 * max(len(known), 1), "seconds of the median run", "")
     for i, (stage, colour) in enumerate(zip(STAGES, _STAGE_COLOURS, strict=True)):
         figure.add_bar(
             y=[result.rung.name for result in known], x=[float(result.stages[i]) for result in known],
             orientation="h", name=stage, marker_color=colour, hovertemplate="%{x:.3g} s",
         )  # fmt: skip
     figure.update_layout(
-        barmode="stack", bargap=0.35, hovermode="y unified", showlegend=True,
+        margin_t=40, barmode="stack", bargap=0.35, hovermode="y unified", showlegend=True,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", automargin=True)

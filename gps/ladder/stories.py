@@ -23,7 +23,6 @@ from gps.config import algorithm as sections
 from gps.errors import GpsError
 from gps.evaluation import restore
 from gps.inspect.comparison.member import Member
-from gps.inspect.formatting import format_number
 from gps.ladder.results import RungResult
 from gps.ladder.rungs import Ladder
 from gps.planning.played import find_planned
@@ -259,8 +258,8 @@ def _tell_exploit(results: Sequence[RungResult], ladder: Ladder) -> Story | None
             )
         )  # fmt: skip
         second = (
-            f"The plan of iteration {k} promised {format_number(float(predicted[iterations == k][0]))} and cost "
-            f"{format_number(float(actual[iterations == k][0]))}: {_percent(far.mean())} of its states (red) are far "
+            f"The plan of iteration {k} promised {_round(float(predicted[iterations == k][0]))} and cost "
+            f"{_round(float(actual[iterations == k][0]))}: {_percent(far.mean())} of its states (red) are far "
             "from all data, where nothing corrects the model."
         )
     return Story(
@@ -293,7 +292,7 @@ def _tell_too_far(results: Sequence[RungResult], ladder: Ladder) -> Story | None
             Panel(
                 f"{title} ({result.rung.name})", "update", "change of the cost",
                 (StoryTrace("promised by the linear model", "plan", k, promised, bars=True),
-                 StoryTrace("came", "actual", k, came, bars=True)),
+                 StoryTrace("what came", "actual", k, came, bars=True)),
             )
         )  # fmt: skip
     (good, of, _, _), (bad, of_far, promised, came) = counts
@@ -304,8 +303,8 @@ def _tell_too_far(results: Sequence[RungResult], ladder: Ladder) -> Story | None
         "The linear model was left too far",
         "Every update was promised a lower cost by linear models that hold only near the samples they were fitted to. "
         f"Within the trust region {good} of {of} updates lowered the cost; without it {bad} of {of_far} did, and the "
-        f"worst promised a change of {format_number(float(promised[worst]))} and brought one of "
-        f"{format_number(float(came[worst]))}.",
+        f"worst promised a change of {_round(float(promised[worst]))} and brought one of "
+        f"{_round(float(came[worst]))}.",
         unbounded.rung.name,
         member.seed,
         member.path,
@@ -331,7 +330,7 @@ def _tell_gradient(results: Sequence[RungResult], ladder: Ladder) -> Story | Non
         f"The gradient {'explodes' if high > low else 'vanishes'}",
         "The gradient of the cost h steps ahead is a product of h slopes of model and policy, and products shrink or "
         f"grow: in iteration {worst.iteration} its size changes by a factor of "
-        f"{format_number(10**worst.span)} between {min(low, high)} and {max(low, high)} steps ahead. A step along the "
+        f"{_round(10**worst.span)} between {min(low, high)} and {max(low, high)} steps ahead. A step along the "
         "sum of these gradients follows the largest ones and hears nothing of the others.",
         result.rung.name,
         member.seed,
@@ -538,6 +537,17 @@ def _percent(share: float) -> str:
     return f"{round(100 * float(share))} %"
 
 
+def _round(value: float) -> str:
+    """Three significant digits, with a real minus."""
+    text = f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.1e}"
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        text = f"{mantissa} · 10^{int(exponent)}"
+    elif abs(value) >= 1000:
+        text = f"{round(value):,}"
+    return text.replace("-", "−")
+
+
 def _amount(value: float, name: str) -> str:
     """A number with the unit that stands behind the comma of an entry's name."""
-    return f"{format_number(float(value))} {name.rpartition(', ')[2] if ', ' in name else ''}".strip()
+    return f"{_round(float(value))} {name.rpartition(', ')[2] if ', ' in name else ''}".strip()
