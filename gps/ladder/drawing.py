@@ -23,6 +23,9 @@ _ROLES: Mapping[Role, str] = {
     "early": "#2a6fbb",
     "late": "#c0392b",
 }
+_CLOCK = [m * 10.0**e for e in range(-2, 6) for m in (1, 3)]
+"""Ticks of a logarithmic axis of seconds."""
+
 _STAGE_COLOURS = ("#7fb3a0", "#6f97c9", "#d9a05b")
 
 
@@ -66,7 +69,7 @@ def draw_learning(
             _add_curve(figure, result, curve, colour)
         _add_end(figure, result, colour, by)
     if by == "seconds":
-        figure.update_xaxes(type="log", dtick="D2")
+        figure.update_xaxes(type="log", tickvals=_CLOCK)
     else:
         figure.update_xaxes(rangemode="tozero")
     return figure

@@ -150,7 +150,7 @@ def _tell_mismatch(results: Sequence[RungResult], ladder: Ladder) -> Story | Non
     )
     return Story(
         "mismatch",
-        "The plan goes where the data are not",
+        "Does the plan go where the data are?",
         f"{first} {second}",
         result.rung.name,
         member.seed,
@@ -194,7 +194,7 @@ def _tell_drift(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
         )
     return Story(
         "drift",
-        "Small errors add up",
+        "Do small errors add up?",
         f"After {early} steps the prediction (orange) and what happened (blue) are {_amount(error[early], unit)} apart "
         f"and at worst {_amount(error.max(), unit)}, for every step starts from the error of the one before. {grows}",
         result.rung.name,
@@ -242,6 +242,13 @@ def _tell_exploit(results: Sequence[RungResult], ladder: Ladder) -> Story | None
             (StoryTrace("planned", "plan", iterations, predicted), StoryTrace("actual", "actual", iterations, actual)),
         )
     ]  # fmt: skip
+    first = (
+        f"In {too_good.sum()} of {len(costs)} iterations the episode cost more than the plan promised, because the "
+        "planner picks the future in which the model errs in its favour."
+        if too_good.any()
+        else f"In none of {len(costs)} iterations did the episode cost more than the plan promised: this model leaves "
+        "little to exploit."
+    )
     second = "A better search does not help: it finds the error sooner."
     known = [int(k) for k in iterations if int(k) in plans]
     if known:
@@ -264,9 +271,8 @@ def _tell_exploit(results: Sequence[RungResult], ladder: Ladder) -> Story | None
         )
     return Story(
         "exploit",
-        "The planner exploits the model",
-        f"In {too_good.sum()} of {len(costs)} iterations the episode cost more than the plan promised, because the "
-        f"planner picks the future in which the model errs in its favour. {second}",
+        "Does the planner exploit the model?",
+        f"{first} {second}",
         result.rung.name,
         member.seed,
         run.path,
@@ -300,7 +306,7 @@ def _tell_too_far(results: Sequence[RungResult], ladder: Ladder) -> Story | None
     member = unbounded.group.finished[0]
     return Story(
         "too_far",
-        "The linear model was left too far",
+        "What if the linear model is left too far?",
         "Every update was promised a lower cost by linear models that hold only near the samples they were fitted to. "
         f"Within the trust region {good} of {of} updates lowered the cost; without it {bad} of {of_far} did, and the "
         f"worst promised a change of {_round(float(promised[worst]))} and brought one of "
@@ -327,9 +333,9 @@ def _tell_gradient(results: Sequence[RungResult], ladder: Ladder) -> Story | Non
     chosen = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), 5)).round().astype(int))]
     return Story(
         "gradient",
-        f"The gradient {'explodes' if high > low else 'vanishes'}",
+        "Does the gradient vanish, or explode?",
         "The gradient of the cost h steps ahead is a product of h slopes of model and policy, and products shrink or "
-        f"grow: in iteration {worst.iteration} its size changes by a factor of "
+        f"grow: in iteration {worst.iteration} its size {'grows' if high > low else 'shrinks'} by a factor of "
         f"{_round(10**worst.span)} between {min(low, high)} and {max(low, high)} steps ahead. A step along the "
         "sum of these gradients follows the largest ones and hears nothing of the others.",
         result.rung.name,
@@ -537,12 +543,15 @@ def _percent(share: float) -> str:
     return f"{round(100 * float(share))} %"
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def _round(value: float) -> str:
     """Three significant digits, with a real minus."""
     text = f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.1e}"
     if "e" in text:
         mantissa, exponent = text.split("e")
-        text = f"{mantissa} · 10^{int(exponent)}"
+        text = f"{mantissa} · 10{str(int(exponent)).translate(_RAISED)}"
     elif abs(value) >= 1000:
         text = f"{round(value):,}"
     return text.replace("-", "−")
