@@ -22,6 +22,11 @@ class LearnedModelConfig(Section):
     quaternions: ListOf[str] = Field(
         default=(), description="parts of the state that are unit quaternions (w, x, y, z), by the name of the part"
     )
+    ignore: ListOf[str] = Field(
+        default=(),
+        description="entries of the state that nothing depends on, such as the offset from a target or the distance "
+        "run, by their names or that of their part: they are predicted, but are no inputs",
+    )
     max_points: int = Field(
         default=100_000, ge=1, description="largest number of transitions of a fit; more are thinned evenly"
     )
