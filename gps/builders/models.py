@@ -129,9 +129,7 @@ def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) ->
     ignored = {i for name in config.ignore for i in _find(name, modelled, f"{key}.ignore")}
     for first in firsts:
         if 0 < len(ignored & set(range(first, first + 4))) < 4:
-            raise ConfigError(
-                f"{key}.ignore: {entries[first].name!r} and the next three are a quaternion; name it whole"
-            )
+            raise ConfigError(f"{key}.ignore: {entries[first].name!r} begins a quaternion; name all of it or nothing")
     return StateTransforms(tuple(sorted(set(angles))), tuple(firsts), tuple(sorted(ignored)))
 
 
