@@ -67,6 +67,9 @@ class PlanningPolicy(Policy, Protocol):
     def planned(self) -> Planned | None:
         """What was planned in the last episodes; None if nothing is known of it."""
 
+    def replan(self) -> Self:
+        """The same policy, with a new plan at every step, and without the memory."""
+
 
 def find_planned(policy: Policy) -> Planned | None:
     """What a policy planned in the last episodes; None if it does not plan."""
@@ -141,6 +144,9 @@ class PlannerPolicy:
             effective=by_condition(np.stack([plans.effective for plans in self._log], axis=1)),
             troubles=by_condition(np.stack([plans.troubles for plans in self._log], axis=1)),
         )
+
+    def replan(self) -> Self:
+        return type(self)(self.planner, self.covariance, 1)
 
     def repeat(self, count: int) -> Self:
         """A policy of its own for M·count conditions, without the memory."""
