@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -40,6 +40,8 @@ class Problem:
         state_layout: the slice of each part in the state vector.
         state_entries, action_entries: name and unit of each entry; empty where nothing is known of them.
         sensor_noise: standard deviation of the noise on each measured entry of the state, as far as it is known.
+        conditions: the M initial situations, as the environment understands them; a simulator that is fitted to the
+            data is set to each. Empty where they are unknown.
         observation: what a policy observes: numbers, pictures, or both; None where it observes the state.
     """
 
@@ -55,6 +57,7 @@ class Problem:
     state_entries: tuple[Entry, ...] = ()
     action_entries: tuple[Entry, ...] = ()
     sensor_noise: Float[np.ndarray, "dx"] | float = 0.0
+    conditions: tuple[Mapping[str, Any], ...] = ()
     observation: Sight | None = None
 
     @property

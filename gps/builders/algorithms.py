@@ -22,7 +22,7 @@ from gps.algorithms.through_models.mppigps import MPPIGPS
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
-from gps.builders.models import Modelled, make_model
+from gps.builders.models import Modelled, make_model, require_one_system
 from gps.builders.planners import make_policy_source, make_simulator_source
 from gps.builders.policies import make_learner
 from gps.builders.priors import make_prior
@@ -270,9 +270,11 @@ def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
         )
     if isinstance(settings.planner, AdaptivePlannerConfig):
         _require_adaptable(settings)
+    learner = make_model(model, Modelled.of(problem, parts.environment), parts.directory)
+    require_one_system(learner)
     return MBRL(
         problem,
-        learner=make_model(model, Modelled.of(problem, parts.environment), parts.directory),
+        learner=learner,
         planner=make_policy_source(settings.planner, parts.config.seed),
         version=settings.version,
         base_iterations=settings.base_iterations,
@@ -283,10 +285,12 @@ def _mbrl(settings: sections.MBRLConfig, parts: Parts) -> MBRL:
 
 def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     problem = parts.problem
+    model = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
+    require_one_system(model)
     return MPPIGPS(
         problem,
         _learner(settings, parts),
-        model=make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory),
+        model=model,
         search=PathIntegralSearch(**settings.search.model_dump()),
         kl_step=settings.kl_step,
         policy_weight=settings.policy_weight,

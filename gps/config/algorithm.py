@@ -293,7 +293,7 @@ class MBRLConfig(AlgorithmBase):
     version: Literal["0.5", "1.0", "1.5"] = Field(
         default="1.5",
         description="0.5: learn from the base policy's samples alone; 1.0: add the samples of the plans, each of "
-        "which is followed to its end; 1.5: and replan at every step",
+        "which is followed to its end; 1.5: and replan at every step, or as planner.every says",
     )
     base_iterations: int = Field(
         default=1,

@@ -19,8 +19,10 @@ class LearnedModelConfig(Section):
         description="entries of the state that are angles in rad, which enter by sine and cosine: their names; "
         '"auto" takes those in rad that can turn around, "none" none',
     )
-    quaternions: ListOf[str] = Field(
-        default=(), description="parts of the state that are unit quaternions (w, x, y, z), by the name of the part"
+    quaternions: Literal["auto", "none"] | ListOf[str] = Field(
+        default="auto",
+        description="parts of the state that are unit quaternions (w, x, y, z), which enter as rotation matrices: the "
+        'names of the parts; "auto" takes those of free and ball joints, "none" none',
     )
     max_points: int = Field(
         default=100_000, ge=1, description="largest number of transitions of a fit; more are thinned evenly"
@@ -38,8 +40,8 @@ class LinearModelConfig(LearnedModelConfig):
     )
 
 
-class MixtureModelConfig(Section):
-    """A Gaussian mixture over the points [x; u; x']. Angles are numbers like others to it."""
+class MixtureModelConfig(LearnedModelConfig):
+    """A Gaussian mixture over the points [x; u; x']."""
 
     name: Literal["gmm"] = "gmm"
     clusters: int = Field(default=20, ge=1, le=10_000, description="largest number of clusters")

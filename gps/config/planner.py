@@ -14,6 +14,11 @@ class PlannerBase(Section):
     """Keys of all planners."""
 
     horizon: int = Field(default=25, ge=1, description="length of a plan in time steps; a plan ends with the episode")
+    every: int = Field(
+        default=1,
+        ge=1,
+        description="time steps between two plans; a plan is followed in between, which takes so many times less time",
+    )
     seconds: float | None = Field(
         default=None,
         gt=0,

@@ -88,6 +88,14 @@ def test_every_planner_plans_in_the_given_model_and_its_record_says_what_it_fore
     assert np.isfinite(record.planner.predicted).all() and record.seconds.plan > 0
 
 
+@pytest.mark.parametrize("kind", ["sequences", "ilqr"])
+def test_a_plan_is_followed_until_the_next_one_is_due(kind):
+    planner = dataclasses.replace(PLANNERS[kind], every=3)
+    _, (record,) = iterate(MBRL(PROBLEM, learner=give(), planner=planner, base_iterations=0))
+    planned = np.isfinite(record.planner.effective_samples)
+    np.testing.assert_array_equal(planned, np.broadcast_to(np.arange(T) % 3 == 0, planned.shape))
+
+
 @pytest.mark.parametrize("kind", PLANNERS)
 def test_a_model_that_is_not_finite_leaves_the_fallback_and_a_sentence(kind):
     _, (record,) = iterate(MBRL(PROBLEM, learner=give(np.nan), planner=PLANNERS[kind], base_iterations=0))

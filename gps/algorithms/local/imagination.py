@@ -8,6 +8,7 @@ iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normali
 their imagined episodes in local models.
 """
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +20,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs import expand
 from gps.dynamics.regression import fit_first_state
 from gps.linear_gaussian.types import Controller, LinearDynamics
-from gps.models.model import GlobalModel
+from gps.models.model import GlobalModel, for_condition
 from gps.problem import Problem
 from gps.records import Rollouts
 
@@ -83,7 +84,7 @@ def _roll_out(
 
 def _follow(function: Any, x: Array, u: Array, keys: Array) -> Array:
     """Return the next states of M conditions under one function."""
-    return jax.vmap(function)(x, u, keys)
+    return jax.vmap(lambda m, *at: for_condition(function, m)(*at))(jnp.arange(float(len(x))), x, u, keys)
 
 
 def linearise_along(problem: Problem, model: GlobalModel, rollouts: Rollouts, ridge: float = 1e-6) -> LocalModel:
@@ -105,8 +106,11 @@ def linearise_along(problem: Problem, model: GlobalModel, rollouts: Rollouts, ri
 
 @eqx.filter_jit
 def _linearise(model: Any, z: Float[Array, "M S dz"], dx: int) -> tuple[Array, Array, Array]:
-    def at(point: Array) -> tuple[Array, Array, Array]:
+    def at(there: Any, point: Array) -> tuple[Array, Array, Array]:
         x, u = point[:dx], point[dx:]
-        return *model.linearise(x, u), model.deviation(x, u)
+        return *there.linearise(x, u), there.deviation(x, u)
 
-    return jax.vmap(jax.vmap(at))(z)
+    def along(m: Array, points: Array) -> tuple[Array, Array, Array]:
+        return jax.vmap(partial(at, for_condition(model, m)))(points)
+
+    return jax.vmap(along)(jnp.arange(float(len(z))), z)

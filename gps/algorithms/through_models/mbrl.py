@@ -9,8 +9,8 @@ Each iteration:
 
     version 0.5   only the base policy is sampled; the planner is evaluated at the end, and goes where no data are
     version 1.0   the samples of the planner join the data; each plan is followed to its end
-    version 1.5   a new plan is made at every step, from the state that came of the last one (Nagabandi et al. 2018;
-                  PETS, Chua et al. 2018)
+    version 1.5   a new plan is made at every step (or every few), from the state that came of the last one (Nagabandi
+                  et al. 2018; PETS, Chua et al. 2018)
 
 The new samples judge the old model before it learns from them: the errors and the coverage of a record are those on
 episodes that the model had not seen.
@@ -32,7 +32,7 @@ from gps.costs.terms import Cost, Sum
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import Controller
 from gps.models.calibration import calibrate
-from gps.models.model import GlobalModel, ModelLearner, restore_learner
+from gps.models.model import GlobalModel, ModelLearner, find_stored_type, restore_learner
 from gps.models.reward import RewardLearner
 from gps.planning.played import PlanningPolicy, find_planned
 from gps.planning.sources import PlanningTask, PolicySource
@@ -99,7 +99,7 @@ class MBRL:
 
     @property
     def state_type(self) -> Any:
-        return specialise(MBRLState, ModelLearner if self.learner is None else type(self.learner))
+        return specialise(MBRLState, ModelLearner if self.learner is None else find_stored_type(self.learner))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MBRLState:
         return MBRLState(0, 0, controllers.numpy(), self.learner, self.reward)
