@@ -33,7 +33,7 @@ from gps.builders.policies import make_bounded_network, make_learner
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
-from gps.config.model import SimulatorModelConfig
+from gps.config.model import LearnedModelConfig, SimulatorModelConfig
 from gps.config.planner import AdaptivePlannerConfig
 from gps.dynamics.prior import DynamicsPrior
 from gps.environments.contract import BatchEnvironment
