@@ -156,7 +156,12 @@ def _trajopt(settings: sections.TrajOptConfig, parts: Parts) -> TrajOpt:
         raise ConfigError(
             f'algorithm.imagined = {settings.imagined}: it takes a cost with a formula, and cost = "reward" has none'
         )
-    return dataclasses.replace(made, imagined=settings.imagined, imagined_samples=settings.imagined_samples)
+    return dataclasses.replace(
+        made,
+        imagined=settings.imagined,
+        imagined_samples=settings.imagined_samples,
+        imagined_fit=settings.imagined_fit,
+    )
 
 
 def make_pi2(settings: sections.PI2Base, problem: Problem, feedback: sections.Feedback = "keep") -> PI2:
@@ -345,12 +350,15 @@ def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> P
 
 
 def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
-    problem, model = parts.problem, settings.model
-    if isinstance(model, LearnedModelConfig) and model.quaternions:
-        raise ConfigError("algorithm.model.quaternions: pilco has no moments of quaternions; describe it by angles")
-    learner = make_model(model, Modelled.of(problem, parts.environment), parts.directory)
+    problem = parts.problem
+    learner = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
     observed = find_observed_entries(problem, parts.environment)
     transforms = getattr(learner, "transforms", NO_TRANSFORMS)
+    if transforms.quaternions:
+        raise ConfigError(
+            'algorithm.model.quaternions: pilco has no moments of quaternions; set it to "none", or describe the '
+            "state by angles"
+        )
     angles = [k for k, i in enumerate(observed) if i in transforms.angles]
     draw_network = partial(make_bounded_network, settings.policy, problem, angles=angles)
     require_moments(draw_network(0))

@@ -16,7 +16,7 @@ from gps.config.model import (
     NeuralModelConfig,
     PlannedModelConfig,
 )
-from gps.config.planner import Count, ICEMPlannerConfig, PlannerConfig
+from gps.config.planner import Count, ICEMPlannerConfig, ParticlesConfig, PlannerConfig
 from gps.config.policy import BackpropPolicyConfig, BoundedPolicyConfig, PolicyConfig
 from gps.config.section import ListOf, Section, plugin_names, usual_name
 
@@ -109,6 +109,11 @@ class TrajOptConfig(ModelBasedConfig):
         description="iterations in the prior's model after each one on the system; the prior must be a global model",
     )
     imagined_samples: int = Field(default=5, ge=2, description="samples of each imagined iteration")
+    imagined_fit: Literal["slopes", "samples"] = Field(
+        default="slopes",
+        description="local dynamics of imagined episodes: the model's slopes along their mean, or a regression on the "
+        "samples under a mixture, which smooths contacts",
+    )
 
 
 Feedback = Literal["keep", "zero"]
@@ -318,7 +323,7 @@ class MBRLConfig(AlgorithmBase):
     planner: PlannerConfig = ICEMPlannerConfig()
 
 
-class PathIntegralSearchConfig(Section):
+class PathIntegralSearchConfig(ParticlesConfig):
     """`[algorithm.search]`: the search by MPPI in each state that the policy visits."""
 
     samples: Count = Field(default=128, description="sequences of actions in each round, around the plan so far")
@@ -332,11 +337,6 @@ class PathIntegralSearchConfig(Section):
     beta: float = Field(default=1.0, ge=0, le=10, description="exponent of the noise's spectrum; 0: white noise")
     particles: int = Field(
         default=3, ge=1, le=10_000, description="predictions of each sequence, each by a function drawn from the model"
-    )
-    propagation: Literal["ts1", "ts_infinity", "moment", "mean"] = Field(
-        default="ts1",
-        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; moment: "
-        "they are drawn anew at each step, from a Gaussian; mean: one prediction by the model's mean",
     )
 
 

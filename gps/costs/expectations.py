@@ -15,11 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Float, Int
 
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost, Quadratic, Rate, Saturating, Sum
+from gps.linear_gaussian.linalg import invert_psd
 from gps.models.features import StateTransforms
 from gps.models.moment_matching import encode_moments
 
@@ -64,9 +64,8 @@ def _expect_saturating(cost: Saturating, mean: Array, covariance: Array, t: Arra
         y, S = _encode_both(y, S, both, dx)
     V = cost.matrix
     e, R = V @ (y[places] - cost.target), jnp.eye(len(V)) + V @ S[np.ix_(places, places)] @ V.T
-    factor = jnp.linalg.cholesky(R)
-    exponent = -0.5 * e @ cho_solve((factor, True), e) - jnp.sum(jnp.log(jnp.diagonal(factor)))
-    return cost.weight * cost.ramp(t) * -jnp.expm1(exponent)
+    inverse, half_logdet = invert_psd(R)
+    return cost.weight * cost.ramp(t) * -jnp.expm1(-0.5 * e @ inverse @ e - half_logdet)
 
 
 def _place(cost: Saturating, angles: tuple[int, ...], dx: int) -> tuple[tuple[int, ...], np.ndarray]:

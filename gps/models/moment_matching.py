@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Float
 
 from gps.backend import Array, jax, jnp
 from gps.errors import ConfigError
-from gps.linear_gaussian.linalg import symmetrize
+from gps.linear_gaussian.linalg import invert_psd, symmetrize
 from gps.models.features import StateTransforms
 
 if TYPE_CHECKING:
@@ -67,10 +66,10 @@ def match_mean(
 ) -> tuple[Float[Array, ""], Float[Array, "df"]]:
     """Return E f and E ∂f of one output (thesis eq. 2.34 to 2.36 and 2.70)."""
     df = len(lengthscales)
-    factor = jnp.linalg.cholesky(covariance / lengthscales / lengthscales[:, None] + jnp.eye(df))
+    inverse, half_logdet = invert_psd(covariance / lengthscales / lengthscales[:, None] + jnp.eye(df))
     scaled = offsets / lengthscales
-    solved = scaled @ cho_solve((factor, True), jnp.eye(df))  # a product: LAPACK is slow with so many right-hand sides
-    log_q = -0.5 * jnp.sum(scaled * solved, axis=1) - jnp.sum(jnp.log(jnp.diagonal(factor)))
+    solved = scaled @ inverse  # LAPACK's solve is slow with as many right-hand sides as points
+    log_q = -0.5 * jnp.sum(scaled * solved, axis=1) - half_logdet
     weighted = weights * signal**2 * jnp.exp(log_q)
     return jnp.sum(weighted), weighted @ solved / lengthscales
 
@@ -89,9 +88,8 @@ def pair_logarithms(
     """
     root = jnp.sqrt(scale_a**-2 + scale_b**-2)
     scaled = covariance * root * root[:, None]
-    factor = jnp.linalg.cholesky(scaled + jnp.eye(len(root)))
-    T = symmetrize(cho_solve((factor, True), scaled)) / root / root[:, None]
-    half_logdet = jnp.sum(jnp.log(jnp.diagonal(factor)))
+    inverse, half_logdet = invert_psd(scaled + jnp.eye(len(root)))
+    T = symmetrize(inverse @ scaled) / root / root[:, None]
 
     U, V = offsets / scale_a**2, offsets / scale_b**2
     UT, VT = U @ T, V @ T

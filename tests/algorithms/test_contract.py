@@ -51,7 +51,7 @@ SMALL = {
 }
 """Small settings of the parts that some algorithms have."""
 
-OPTIMISED = {"episodes": 6, "functions": 2, "updates": 2}
+OPTIMISED = {"episodes": 6, "functions": 2, "updates": 2, "optimiser": {"iterations": 3, "restarts": 0}}
 """Small settings of an algorithm that optimises its policy through a model."""
 
 ALGORITHM_RULES = 6
@@ -71,7 +71,7 @@ class Case:
         fields = SECTIONS[name].model_fields
         parts = {part: small for part, small in SMALL.items() if part in fields}
         if _optimises(name):  # its policy is not trained by the supervised step
-            parts = {**parts, **OPTIMISED, "policy": {"hidden": [4]}}
+            parts = {**parts, **OPTIMISED, "policy": {"hidden": [4], "features": 4}}
             parts = {part: small for part, small in parts.items() if part in fields}
         choice = {} if sampling is None else {"sampling": sampling}
         self.folder = write(folder / "tiny", EXPERIMENT, algorithm={"name": name, **parts, **choice})

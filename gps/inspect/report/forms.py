@@ -343,6 +343,7 @@ class PlanArrays:
     states: Packed  # (M, T, dx), as planned
     planned: Packed | None  # (M, T, 1), distances of the planned states; None without earlier iterations
     actual: Packed | None  # (M, T, 1), distances of the states that came
+    deviations: Packed | None = None  # (M, T, dx), of the planned states; None where the planner does not say
 
 
 @dataclasses.dataclass(frozen=True)

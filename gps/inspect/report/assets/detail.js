@@ -214,11 +214,14 @@ function ahead(view, c, width) {
 
 // -- the planner -----------------------------------------------------------------------------------------------------
 
-// The states that the planner expected in the first sample, and those that came.
+// The states that the planner expected in the first sample, with two deviations where it says them, and those that came.
 function plan(view, c, width) {
   const {indices} = view.facts.groups[view.group], x = view.facts.times, planned = unpack(view.detail.plan.states), came = unpack(view.detail.samples.states);
+  const doubt = view.detail.plan.deviations && unpack(view.detail.plan.deviations);
+  const around = (i, axes) => doubt ? band(c, x, Array.from(planned.along(view.m, null, i)), doubt.along(view.m, null, i), axes, {fill: c["local-band"]}).slice(0, 2) : [];
   const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 130, least: 210, x: timeAxis, y: (plot) => ({nticks: 5, ...fitted(planned, came, view.m, indices[plot])})});
   const data = grid.axes.flatMap((axes, plot) => [
+    ...around(indices[plot], axes),
     {x, y: came.along(view.m, 0, null, indices[plot]), mode: "lines", line: {color: c.accent, width: 1.8}, hovertemplate: "t = %{x}: %{y:.4g}<extra>came</extra>", ...axes},
     {x, y: planned.along(view.m, null, indices[plot]), mode: "lines", line: {color: c.warn, width: 1.8, dash: "dot"}, hovertemplate: "t = %{x}: %{y:.4g}<extra>planned</extra>", ...axes},
   ]);
