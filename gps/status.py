@@ -266,6 +266,28 @@ class PolicyStatus(_Outcome):
         _OK,
         "No start was better in the model than the last policy, which was kept.",
     )
+    NO_MODEL = 18, "no model", _OK, "There is no model yet to train the policy in; it was left as it was."
+    NOT_IMPROVED = (
+        19,
+        "no gain",
+        _OK,
+        "No update lowered the cost in held-out imagined episodes; the policy was left as it was.",
+        "If it goes on so, lower algorithm.kl_step or algorithm.learning_rate, or raise algorithm.episodes.",
+    )
+    EXPLODED = (
+        20,
+        "exploded",
+        _ERROR,
+        "The cost or its gradient was not finite in the model; the last good policy was kept.",
+        "Cut the imagined episodes by algorithm.truncation, or look for a cost that overflows.",
+    )
+    LEFT_MODEL = (
+        21,
+        "left the model",
+        _WARNING,
+        "Many imagined episodes went far beyond the data; the policy was improved by what the model says there.",
+        "Cut the imagined episodes by algorithm.truncation, lower algorithm.kl_step, or let the model see more data.",
+    )
 
 
 class ModelStatus(_Outcome):

@@ -10,7 +10,7 @@ from gps.config.dynamics import MixturePriorConfig
 from gps.config.policy import BoundedPolicyConfig, ConvolutionalConfig, PerceptronConfig, PolicyConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, PolicyError
-from gps.networks import Affine, Bounded, BoundedPerceptron, RadialBasis
+from gps.networks import GRU, Affine, Bounded, BoundedPerceptron, RadialBasis
 from gps.observations import Sight
 from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.learner import Learner
@@ -56,7 +56,7 @@ def make_bounded_network(
         raise ConfigError(f"{place}: a policy through a model takes numbers, and environment.observation has pictures")
     low, high = (np.broadcast_to(np.asarray(limit, float), (du,)).tolist() for limit in problem.limits)
     limited = bool(np.isfinite([low, high]).all())
-    squash = settings.squash or ("sine" if limited else "none")
+    squash = settings.squash or (settings.usual_squash if limited else "none")
     size, key, turns = len(sight.numbers), jax.random.key(seed), tuple(map(int, angles))
     try:
         match settings.network:
@@ -64,7 +64,9 @@ def make_bounded_network(
                 return RadialBasis.create(size, low, high, key, settings.features, turns, squash, seen=seen)
             case "affine":
                 return Affine.create(size, low, high, key, turns, squash)
-            case "mlp":
+            case "gru":
+                return GRU.create(size, low, high, key, settings.hidden[-1], turns, squash)
+            case _:
                 hidden, activation = settings.hidden, settings.activation
                 return BoundedPerceptron.create(size, low, high, key, hidden, activation, turns, squash)
     except PolicyError as error:

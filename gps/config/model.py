@@ -24,6 +24,11 @@ class LearnedModelConfig(Section):
         description="parts of the state that are unit quaternions (w, x, y, z), which enter as rotation matrices: the "
         'names of the parts; "auto" takes those of free and ball joints, "none" none',
     )
+    ignore: ListOf[str] = Field(
+        default=(),
+        description="entries of the state that nothing depends on, such as the offset from a target or the distance "
+        "run, by their names or that of their part: they are predicted, but are no inputs",
+    )
     max_points: int = Field(
         default=100_000, ge=1, description="largest number of transitions of a fit; more are thinned evenly"
     )

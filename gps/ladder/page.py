@@ -151,6 +151,7 @@ def _render_table(results: Sequence[RungResult]) -> str:
             f"{interval}{f' <small>{runs} runs</small>' if len(result.values) < len(result.rung.seeds) else ''}",
             solved, wins, steps, seconds,
         ]  # fmt: skip
+        cells[1:] = [cell.replace("-", "–" if cell == "-" else "−") for cell in cells[1:]]
         lines.append(f'<tr><td class="name">{name}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
     header = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     return (

@@ -95,13 +95,17 @@ class Bounded:
         turns = inputs[self._turns]
         return jnp.concatenate([inputs[self._plain], jnp.sin(turns), jnp.cos(turns)])
 
+    def encode_each(self, inputs: Float[np.ndarray, "... dv"]) -> Float[np.ndarray, "... df"]:
+        """Return e(o) of inputs with any leading axes (NumPy)."""
+        inputs = np.ascontiguousarray(inputs, dtype=float)
+        plain, turns = (np.take(inputs, entries, axis=-1) for entries in (self._plain, self._turns))
+        return np.concatenate([plain, np.sin(turns), np.cos(turns)], axis=-1)
+
     def __call__(self, inputs: Float[Array, "dv"], /) -> Float[Array, "du"]:
         return self.middle + self.half_range * SQUASHINGS[self.squash].jax(self.respond(self.encode(inputs)))
 
     def evaluate(self, inputs: Float[np.ndarray, "... dv"], /) -> Float[np.ndarray, "... du"]:
-        inputs = np.ascontiguousarray(inputs, dtype=float)
-        plain, turns = (np.take(inputs, entries, axis=-1) for entries in (self._plain, self._turns))
-        encoded = np.concatenate([plain, np.sin(turns), np.cos(turns)], axis=-1)
+        encoded = self.encode_each(inputs)
         return self.middle + self.half_range * SQUASHINGS[self.squash].numpy(self.respond_to_all(encoded))
 
     def to_arrays(self) -> dict[str, np.ndarray]:

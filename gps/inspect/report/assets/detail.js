@@ -267,6 +267,24 @@ function training(view, c) {
   ], layout: layout(c, {height: 260, xaxis: axis(c, {title: {text: "step of the training"}, rangemode: "tozero"}), yaxis: axis(c, logAxis([...batches, ...seen]))})};
 }
 
+// -- a policy that is optimised through a model ----------------------------------------------------------------------
+
+// The size of the slope of the cost h steps ahead in the first action; grey: the other iterations.
+function gradient(view, c) {
+  const slopes = (piece) => positive(piece.optimisation?.gradients ?? []), curve = (piece) => ({x: slopes(piece).map((_, h) => h), y: slopes(piece)});
+  const others = view.pieces.filter((piece) => piece.optimisation?.gradients && piece !== view.piece).slice(-30).map(curve), {x, y} = curve(view.piece);
+  return {data: [{...joined(others), mode: "lines", line: {color: c.other, width: 0.9}, opacity: 0.45, hoverinfo: "skip"},
+    {x, y, mode: "lines", line: {color: c.accent, width: 2.2}, hovertemplate: "%{x} steps ahead: %{y:.3g}<extra></extra>"}],
+    layout: layout(c, {height: 320, xaxis: axis(c, {title: {text: "steps ahead"}, rangemode: "tozero"}),
+      yaxis: axis(c, {title: {text: "cost per half the range of the action"}, ...logAxis([...y, ...others.flatMap((other) => other.y)])})})};
+}
+
+function optimising(view, c) {
+  const losses = view.piece.optimisation?.losses ?? [];
+  return {data: [{x: range(losses.length), y: losses, mode: "lines+markers", line: {color: c.accent, width: 1.8}, marker: {size: 4}, hovertemplate: "look %{x}: %{y:.4g}<extra></extra>"}],
+    layout: layout(c, {height: 320, xaxis: axis(c, {title: {text: "look"}, rangemode: "tozero", dtick: Math.max(1, Math.ceil(losses.length / 8))}), yaxis: axis(c)})};
+}
+
 // -- one start, without noise ----------------------------------------------------------------------------------------
 
 // The episodes of the policy from the chosen start, of the policy from the other starts of its kind, and of its teacher.
