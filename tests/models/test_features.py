@@ -63,6 +63,22 @@ def test_an_angle_enters_without_its_turns_and_differs_by_the_shortest_way():
     np.testing.assert_allclose(raw[:, 0], [turn - 6.2, 6.2 - turn, 0.1], atol=1e-12)
 
 
+def test_what_is_ignored_is_no_input_but_its_change_is_learned():
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(40, 7)), rng.normal(size=(40, 2))
+    data = Dataset(x, u, x + rng.normal(size=x.shape), np.zeros(40, int))
+    transforms = StateTransforms(angles=(1,), quaternions=(3,), ignored=(2, 3, 4, 5, 6))
+    encoding, all_in = Encoding.of(data, transforms), Encoding.of(data, transforms._replace(ignored=()))
+    moved = x.copy()
+    moved[:, 2:] = rng.normal(size=(40, 5))
+    inputs = encoding.encode_all(data)
+    np.testing.assert_array_equal(encoding.encode_all(data._replace(states=moved)), inputs)
+    used = (inputs != 0).any(axis=0)
+    assert used.sum() == 5  # one plain entry, a sine, a cosine, two actions
+    np.testing.assert_allclose(inputs[:, used], all_in.encode_all(data)[:, used])
+    assert Differences.of(data, transforms).varies.all()
+
+
 def test_the_sign_of_a_quaternion_does_not_matter():
     rng = np.random.default_rng(1)
     q, after = quaternions(rng, 30), quaternions(rng, 30)

@@ -124,7 +124,7 @@ class MBRL:
     ) -> tuple[MBRLState, IterationRecord]:
         """Take over the models, and compare the plans with what happened."""
         steps = state.environment_steps + rollouts.steps
-        status = _judge_samples(model.learner, rollouts)
+        status = judge_samples(model.learner, rollouts)
         record = IterationRecord(
             iteration=state.iteration,
             environment_steps=steps,
@@ -204,7 +204,7 @@ def _learn_reward(reward: RewardLearner, rollouts: Rollouts, seed: int) -> Rewar
     return reward.refit(x, u, np.where(rollouts.mask, rollouts.rewards, np.nan).reshape(M * N, T), seed)
 
 
-def _judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
+def judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
     """The status of each condition: its samples taught the model, or there is none yet, or none is needed."""
     status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
     if learner is None:

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from gps.algorithms.guided.lessons import flatten_samples
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
+from gps.linear_gaussian.linalg import psd_inverse
 from gps.models.model import GlobalModel
 from gps.models.propagation import Propagation, count_particles, draw_functions, follow, roll_out_particles
 from gps.planning.colour import draw_coloured
@@ -234,5 +235,4 @@ def _summarise(
     prior = setting.search.spread**2 * jnp.eye(du)
     scatter = effective * (weights[:, None] * deviations).T @ deviations
     covariance = (scatter + (du + 1) * prior) / (effective + du + 1)
-    half = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), jnp.eye(du), lower=True)
-    return action, half.T @ half / (units.width[:, None] * units.width)
+    return action, psd_inverse(covariance) / (units.width[:, None] * units.width)
