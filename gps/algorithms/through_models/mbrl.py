@@ -159,8 +159,9 @@ class MBRL:
         cost = complete_cost(self.problem.cost, state.reward)
         model = None if learner is None else learner.model
         conditions = len(state.first.feedforward)
+        replans = self.version == "1.5"
         return self.planner.make_policy(
-            PlanningTask(self.problem, model, cost, conditions, noise, replans=self.version == "1.5")
+            PlanningTask(self.problem, model, cost, conditions, noise, replans, turn=state.iteration)
         )
 
     def _restore_learner(self, state: MBRLState) -> ModelLearner | None:
