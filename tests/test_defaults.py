@@ -40,7 +40,7 @@ def find_differences(settings, place=""):
             if value != field.default_factory():
                 yield f"{name} is {value!r}, and by default {field.default_factory()!r}"
         else:
-            assert field.name in ("problem", "training", "dx", "observed"), name
+            assert field.name in ("problem", "training", "dx", "observed", "draw_network"), name
 
 
 @pytest.mark.parametrize("name", SECTIONS)
