@@ -38,5 +38,6 @@ def make_problem(config: ExperimentConfig, directory: Path, environment: BatchEn
         state_entries=environment.state_entries,
         action_entries=environment.action_entries,
         sensor_noise=environment.sensor_noise,
+        filter=environment.filter,
         observation=Sight.of(environment),
     )
