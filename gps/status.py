@@ -233,6 +233,39 @@ class PolicyStatus(_Outcome):
         "Raise algorithm.entropy, so that the teachers keep some noise.",
     )
     WARM_UP = 8, "warm up", _OK, "Its teachers learn alone at first; the policy was not trained."
+    CONVERGED = 9, "converged", _OK, "The optimisation through the model converged; the best start was kept."
+    ITERATIONS_SPENT = (
+        10,
+        "optimised",
+        _OK,
+        "The optimisation through the model spent its iterations; the best policy of all starts was kept.",
+    )
+    NOT_FINITE = (
+        11,
+        "not finite",
+        _ERROR,
+        "The expected cost or its gradient was not finite from any start; the last good policy was kept.",
+        "Look for very large states in the data; lower the start's spread or the number of radial basis functions.",
+    )
+    FLAT = (
+        12,
+        "flat",
+        _WARNING,
+        "The expected cost does not change with the policy: it is saturated, or the model is flat around it.",
+        "Widen the cost, or let the first episodes explore more.",
+    )
+    LEFT_FINITE = (
+        13,
+        "cut short",
+        _NOTE,
+        "The optimisation met points at which the expected cost is not finite; its last good policy was kept.",
+    )
+    NO_GAIN = (
+        14,
+        "no gain",
+        _OK,
+        "No start was better in the model than the last policy, which was kept.",
+    )
 
 
 class ModelStatus(_Outcome):

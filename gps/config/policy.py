@@ -58,6 +58,29 @@ Network = Annotated[
 ]
 
 
+class BoundedPolicyConfig(Section):
+    """`[algorithm.policy]` of an algorithm that optimises its policy through a model."""
+
+    network: Literal["rbf", "affine", "mlp"] = Field(
+        default="rbf", description='"rbf": radial basis functions; "affine"; "mlp": hidden layers'
+    )
+    features: int = Field(default=50, ge=1, le=10_000, description='number of radial basis functions of "rbf"')
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(64, 64), max_length=100, description='units of each hidden layer of "mlp"'
+    )
+    activation: Literal["relu", "tanh"] = Field(default="tanh", description='activation of the hidden layers of "mlp"')
+    squash: Literal["sine", "tanh", "none"] | None = Field(
+        default=None,
+        description='what keeps the actions within their limits: "sine" 9/8 sin f + 1/8 sin 3f, "tanh", or "none"; '
+        'default: "sine" where all actions have limits',
+    )
+
+    @model_validator(mode="after")
+    def _few_weights(self) -> Self:
+        require_weights(sum(a * b for a, b in itertools.pairwise(self.hidden)))
+        return self
+
+
 class PolicyConfig(Section):
     """`[algorithm.policy]`: the neural policy and its training in each iteration."""
 

@@ -42,15 +42,25 @@ def follow(p, x, t, condition):
 
 
 def look_up(p, x, image):
-    f = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh}[str(p["activation"])]
+    f = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh, "none": None}[str(p["activation"])]
     h = (check_numbers(x, "observation", p["mean"].shape) - p["mean"]) / p["scale"]
     if "image_shape" in p:
         check_numbers(image, "image", tuple(p["image_shape"]))
         h = np.concatenate([look(p, f, np.asarray(image)), h])
+    if "angles" in p:
+        turns = h[p["angles"]]
+        h = np.concatenate([np.delete(h, p["angles"]), np.sin(turns), np.cos(turns)])
+    if "centres" in p:
+        h = np.exp(-0.5 * (((h - p["centres"]) / p["lengthscales"]) ** 2).sum(1))
     h = h.astype(p["weight0"].dtype)
     for i in range(p["layers"]):
         h = (f(h) if i else h) @ p[f"weight{i}"] + p[f"bias{i}"]
-    return h * p["output_scale"]
+    return (squash(p, h) if "squash" in p else h) * p["output_scale"]
+
+
+def squash(p, h):  # for policies that were optimised through a model
+    s = {"sine": lambda h: (9 * np.sin(h) + np.sin(3 * h)) / 8, "tanh": np.tanh, "none": lambda h: h}
+    return p["middle"] + p["half_range"] * s[str(p["squash"])](h)
 
 
 def look(p, f, image):  # for policies with images only
