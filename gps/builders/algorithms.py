@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
+import numpy as np
+
 from gps.algorithms.algorithm import AnyAlgorithm
 from gps.algorithms.distilled.dagger import DAgger
 from gps.algorithms.distilled.plato import PLATO
@@ -17,13 +19,15 @@ from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.mbrl import MBRL
+from gps.algorithms.through_models.mc_pilco import MCPILCO, Optimisation
 from gps.algorithms.through_models.mppigps import MPPIGPS
+from gps.algorithms.through_models.particles import Particles
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.builders.checks import call_factory
 from gps.builders.experts import make_expert_source
-from gps.builders.models import Modelled, make_model
+from gps.builders.models import Modelled, find_angles, make_model
 from gps.builders.planners import make_policy_source, make_simulator_source
-from gps.builders.policies import make_learner
+from gps.builders.policies import make_bounded_network, make_learner
 from gps.builders.priors import make_prior
 from gps.config import ExperimentConfig
 from gps.config import algorithm as sections
@@ -275,6 +279,28 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     )
 
 
+def _mc_pilco(settings: sections.MCPILCOConfig, parts: Parts) -> MCPILCO:
+    problem, own = parts.problem, settings.policy
+    observed = find_observed_entries(problem, parts.environment)
+    angles = [i for i, entry in enumerate(observed) if entry in find_angles(settings.model, Modelled.of(problem))]
+    limited = bool(np.isfinite(problem.limits.low).all() and np.isfinite(problem.limits.high).all())
+    own = own.model_copy(update={"squash": own.squash or ("tanh" if limited else "none")})
+    particles = settings.particles.model_dump()
+    if particles["noise"] is None:
+        particles["noise"] = not np.any(problem.sensor_noise)
+    return MCPILCO(
+        problem,
+        learner=make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory),
+        make_network=lambda seed, seen: make_bounded_network(own, problem, seed, angles, own.spread, seen),
+        observed=observed,
+        particles=Particles(**particles),
+        optimisation=Optimisation(**settings.optimisation.model_dump()),
+        planner=None if settings.planner is None else make_policy_source(settings.planner, parts.config.seed),
+        planned_iterations=settings.planned_iterations,
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
 def find_observed_entries(problem: Problem, environment: BatchEnvironment | None) -> tuple[int, ...]:
     """The entry of the state that each entry of the policy's observation is.
 
@@ -291,7 +317,7 @@ def find_observed_entries(problem: Problem, environment: BatchEnvironment | None
             entries += find_entries(part, problem.state_layout, names)
         except ValueError as error:
             raise ConfigError(
-                f"environment.observation: {part} is no part of the state. mppigps rolls its policy out in a model of "
+                f"environment.observation: {part} is no part of the state. The policy is rolled out in a model of "
                 "the state, so the policy can observe nothing else: list parts of environment.state only"
             ) from error
     return tuple(entries)
@@ -328,6 +354,7 @@ BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
     ),
     sections.MBRLConfig: _mbrl,
     sections.MPPIGPSConfig: _mppigps,
+    sections.MCPILCOConfig: _mc_pilco,
     sections.PluginAlgorithmConfig: _plugin,
 }
 """Section of `[algorithm]` -> the function that builds its algorithm. A new algorithm adds a line."""

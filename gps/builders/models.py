@@ -128,6 +128,12 @@ def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) ->
     return StateTransforms(tuple(sorted(set(angles))), tuple(firsts))
 
 
+def find_angles(config: ModelConfig, modelled: Modelled, key: str = "algorithm.model") -> tuple[int, ...]:
+    """The entries of the state that are angles, as the model is told; those of a model that is not told by "auto"."""
+    told = config if isinstance(config, LearnedModelConfig) else LinearModelConfig()
+    return find_transforms(told, modelled, key).angles
+
+
 def _find(name: str, modelled: Modelled, key: str) -> list[int]:
     """The indices of an entry, or of a part of the state."""
     names = [entry.name for entry in modelled.state_entries]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from gps.backend import jax
 from gps.config.dynamics import MixturePriorConfig
@@ -35,12 +36,18 @@ def make_learner(settings: PolicyConfig, problem: Problem, seed: int) -> Learner
 
 
 def make_bounded_network(
-    settings: BoundedPolicyConfig, problem: Problem, seed: int, angles: Sequence[int] = ()
+    settings: BoundedPolicyConfig,
+    problem: Problem,
+    seed: int,
+    angles: Sequence[int] = (),
+    spread: float = 0.1,
+    seen: Float[np.ndarray, "n dv"] | None = None,
 ) -> Bounded:
     """The network of a policy that is optimised through a model, with random weights.
 
     Args:
         angles: entries of the policy's observation that are angles in rad.
+        spread, seen: of radial basis functions, see `RadialBasis.create`.
 
     Raises:
         ConfigError: if the network does not fit what the policy observes, or the limits of the actions.
@@ -55,7 +62,7 @@ def make_bounded_network(
     try:
         match settings.network:
             case "rbf":
-                return RadialBasis.create(size, low, high, key, settings.features, turns, squash)
+                return RadialBasis.create(size, low, high, key, settings.features, turns, squash, spread, seen)
             case "affine":
                 return Affine.create(size, low, high, key, turns, squash)
             case "mlp":

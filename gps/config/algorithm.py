@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
-from gps.config.model import ModelConfig, NeuralModelConfig, PlannedModelConfig
+from gps.config.model import GaussianProcessModelConfig, ModelConfig, NeuralModelConfig, PlannedModelConfig
 from gps.config.planner import Count, ICEMPlannerConfig, PlannerConfig
-from gps.config.policy import PolicyConfig
+from gps.config.policy import BoundedPolicyConfig, PolicyConfig
 from gps.config.section import Section, plugin_names, usual_name
 
 
@@ -356,6 +356,81 @@ class MPPIGPSConfig(AlgorithmBase):
         return self
 
 
+class ParticlesConfig(Section):
+    """`[algorithm.particles]`: the imagined episodes by which a policy is judged."""
+
+    count: int = Field(
+        default=64, ge=1, le=100_000, description="imagined episodes, each under a function drawn from the model"
+    )
+    spread: float = Field(
+        default=0.01,
+        ge=0,
+        description="standard deviation of their starts around those of the conditions, relative to that of the data",
+    )
+    noise: bool | None = Field(
+        default=None,
+        description="true: the model's noise moves the particles too; false: it is that of the sensors; default: true "
+        "where environment.noise declares none of the sensors",
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description='probability that a feature of an "rbf" policy is left out at a step'
+    )
+
+
+class OptimisationConfig(Section):
+    """`[algorithm.optimisation]`: the search for the policy's parameters by L-BFGS."""
+
+    rounds: int = Field(default=3, ge=1, le=1000, description="draws of the imagined episodes, one after another")
+    iterations: int = Field(default=40, ge=1, description="iterations of L-BFGS in a round")
+    first_starts: int = Field(
+        default=2, ge=1, le=1000, description="random policies to start from while there is no policy yet"
+    )
+    starts: int = Field(default=0, ge=0, le=1000, description="random policies to start from beside the last policy")
+    threads: int | None = Field(default=None, ge=1, description="searches at the same time; default: one per core")
+
+
+class ParticlePolicyConfig(BoundedPolicyConfig):
+    """`[algorithm.policy]`: the policy that particles judge."""
+
+    features: int = Field(default=100, ge=1, le=10_000, description='number of radial basis functions of "rbf"')
+    squash: Literal["sine", "tanh", "none"] | None = Field(
+        default=None,
+        description='what keeps the actions within their limits: "tanh", "sine" 9/8 sin f + 1/8 sin 3f, or "none"; '
+        'default: "tanh" where all actions have limits',
+    )
+    spread: float = Field(
+        default=0.5, gt=0, description='standard deviation of the first weights of "rbf", before the squashing'
+    )
+
+
+class MCPILCOConfig(AlgorithmBase):
+    """A policy is optimised through the model by particles, each of which follows a function drawn from it."""
+
+    name: Literal["mc_pilco"] = "mc_pilco"
+    samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: ModelConfig = GaussianProcessModelConfig()
+    policy: ParticlePolicyConfig = ParticlePolicyConfig()
+    particles: ParticlesConfig = ParticlesConfig()
+    optimisation: OptimisationConfig = OptimisationConfig()
+    planner: PlannerConfig | None = Field(
+        default=None, description="planner whose plans the first policy imitates; default: the policy begins at random"
+    )
+    planned_iterations: int = Field(
+        default=0, ge=0, description="iterations that sample the planner's plans, before the policy"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.particles.dropout and self.policy.network != "rbf":
+            raise ValueError(
+                f'particles.dropout leaves out features of "rbf", and policy.network is "{self.policy.network}"'
+            )
+        if self.planned_iterations and self.planner is None:
+            raise ValueError("planned_iterations: there is no planner; set algorithm.planner")
+        return self
+
+
 class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
     """An algorithm from another package, by the name of its entry point in the group `gps.algorithms`.
 
@@ -380,6 +455,7 @@ AlgorithmConfig = Annotated[
         | PLATOConfig
         | MBRLConfig
         | MPPIGPSConfig
+        | MCPILCOConfig
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],

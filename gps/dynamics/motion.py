@@ -57,7 +57,9 @@ def smooth_motions(
     return smoothed
 
 
-def _integrate(u: Float[np.ndarray, "steps du"], dt: float) -> tuple[Float[np.ndarray, "T p"], Float[np.ndarray, "T p"]]:
+def _integrate(
+    u: Float[np.ndarray, "steps du"], dt: float
+) -> tuple[Float[np.ndarray, "T p"], Float[np.ndarray, "T p"]]:
     """Return the matrices of θ = (q_0, v_0, a_0, B, changes of a) that give the positions and the velocities."""
     T, du = len(u) + 1, u.shape[1]
     a, v, q = np.zeros((3, T, T + 2 + du))

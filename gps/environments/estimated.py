@@ -24,7 +24,7 @@ class Estimated(Wrapper):
 
     def __init__(self, env: BatchEnvironment, filter: VelocityFilter) -> None:
         super().__init__(env)
-        self.filter = filter
+        self.filter = self._filter = filter
         self.sensor_noise = filter.deviation
         self._estimates = np.zeros((env.num_envs, len(filter.noise)))
 
@@ -32,11 +32,11 @@ class Estimated(Wrapper):
         """Start episodes, and their estimates with them."""
         states, info = self.env.reset(seed=seed, options=options)
         started = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
-        self._estimates = np.where(started[:, None], self.filter.begin(states), self._estimates)
+        self._estimates = np.where(started[:, None], self._filter.begin(states), self._estimates)
         return self._estimates.copy(), info
 
     def step(self, actions: Floats) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step the inner environment, and the estimates with it."""
         states, *rest = self.env.step(actions)
-        self._estimates = self.filter.update(self._estimates, states)
+        self._estimates = self._filter.update(self._estimates, states)
         return self._estimates.copy(), *rest

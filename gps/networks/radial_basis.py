@@ -1,10 +1,11 @@
 """A sum of Gaussian bumps of the encoded observation."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
@@ -70,6 +71,16 @@ class RadialBasis(Bounded):
         chosen = np.asarray(jax.random.randint(of_choice, (features,), 0, len(encoded)))
         centres = encoded[chosen] + 0.1 * scale * noise
         return cls(size, angles, squash, low, high, centres, np.log(scale), weights)
+
+    @property
+    def features(self) -> int:
+        """The number k of bumps."""
+        return len(self.weights)
+
+    def drop(self, kept: Bool[Array, "k"], share: float | Array) -> Self:
+        """Return the network with some bumps left out; the others weigh more, for the `share` that is left out."""
+        weights = self.weights * (kept / (1.0 - share))[:, None]
+        return dataclasses.replace(self, weights=weights)
 
     @property
     def layers(self) -> str:

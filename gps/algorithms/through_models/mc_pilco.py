@@ -62,6 +62,10 @@ MakeNetwork = Callable[[int, Float[np.ndarray, "n dv"]], Any]
 """`make(seed, observations)`: a network with random parameters for what was observed so far (n may be 0)."""
 
 
+_STILL = 1e-6
+"""Standard deviation of the policy's noise: it has none, but its covariance must have an inverse."""
+
+
 class Forecast(NamedTuple):
     """What the model expects of the policy's next episodes; NaN before there is a policy."""
 
@@ -130,7 +134,7 @@ class MCPILCO:
     learner: ModelLearner
     make_network: MakeNetwork
     observed: tuple[int, ...]
-    particles: Particles = Particles()
+    particles: Particles
     optimisation: Optimisation = Optimisation()
     planner: PolicySource | None = None
     planned_iterations: int = 0
@@ -190,7 +194,7 @@ class MCPILCO:
             reward=models.reward,
         )
         model, cost = models.learner.model, complete_cost(self.problem.cost, models.reward)
-        status, usable = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
+        status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
         optimised = None
         if model is None or cost is None:
             status = np.where(status == Status.OK, Status.NO_MODEL, status)
@@ -205,7 +209,7 @@ class MCPILCO:
             rollouts=rollouts,
             costs=models.sample_costs,
             status=status,
-            messages=make_messages(status, rollouts, lambda m, code: ""),
+            messages=tuple(make_messages(status, rollouts, lambda m, code: "")),
             model=models.record,
             planner=self._compare(state, sampled, models.sample_costs),
             optimisation=optimised,
@@ -269,7 +273,8 @@ class MCPILCO:
     ) -> ParticleObjective:
         """The objective of a round."""
         particles = self.particles if dropout else dataclasses.replace(self.particles, dropout=0.0)
-        features = setting.policy.network.features if particles.dropout else 0
+        network: Any = setting.policy.network
+        features = network.features if particles.dropout else 0
         draws = draw(model, particles, state.starts, self.problem.horizon, features, (seed, number))
         return ParticleObjective(setting, draws)
 
@@ -280,9 +285,7 @@ class MCPILCO:
     def _make_policy(self, seed: int) -> NeuralPolicy:
         """A policy that nobody has optimised, without noise of its own."""
         nothing = np.zeros((0, len(self.observed)))
-        network = self.make_network(seed, nothing)
-        policy = NeuralPolicy.untrained(network)
-        return dataclasses.replace(policy, covariance=np.zeros((self.problem.du, self.problem.du))).numpy()
+        return NeuralPolicy.untrained(self.make_network(seed, nothing), _STILL).numpy()
 
     def _plan(self, state: MCPILCOState) -> Policy | None:
         """The planner in the last model, while it explores; None before there is a model."""
@@ -290,11 +293,10 @@ class MCPILCO:
             return None
         learner = restore_learner(state.learner, self.learner)
         cost = complete_cost(self.problem.cost, state.reward)
-        return self.planner.make_policy(PlanningTask(self.problem, learner.model, cost, len(state.starts), replans=False))
+        task = PlanningTask(self.problem, learner.model, cost, len(state.starts), replans=False)
+        return self.planner.make_policy(task)
 
-    def _compare(
-        self, state: MCPILCOState, sampled: Policy, costs: Float[np.ndarray, "M N T"]
-    ) -> PlannerRecord | None:
+    def _compare(self, state: MCPILCOState, sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
         """The forecast of the sampled policy beside what happened."""
         if find_planned(sampled) is not None:
             return make_planner_record(sampled, costs)

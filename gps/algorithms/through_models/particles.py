@@ -176,9 +176,8 @@ def roll_out(setting: Setting, network: Any, draws: Draws) -> Episodes:
         x, last, lost = carry
         t, e, keys, kept = now
         measured = x + setting.noise * e
-        if sense is None:
-            estimate = measured
-        else:
+        estimate = measured
+        if sense is not None:
             estimate = jnp.where(t == 0, sense.begin(measured), sense.update(last, measured))
         u = jax.vmap(act, (0, None if kept is None else 0))(estimate, kept)
         cost = jax.vmap(setting.cost, (0, 0, None))(x, u, t)

@@ -49,11 +49,11 @@ def imitate(network: Any, observed: Int[np.ndarray, "do"], lesson: Lesson) -> An
     observations, actions = lesson.states[:, observed], lesson.actions
 
     def miss(parameters: Float[np.ndarray, "p"]) -> tuple[float, Float[np.ndarray, "p"]]:
-        value, gradient = _miss(network, jnp.asarray(parameters), observations, actions)
+        value, gradient = _miss(network, jnp.asarray(parameters), jnp.asarray(observations), jnp.asarray(actions))
         return float(value), np.asarray(gradient)
 
     found = minimise(miss, [np.asarray(start)], iterations=ITERATIONS)
-    return network if found.parameters is None else jax.tree.map(np.asarray, unravel(found.parameters))
+    return network if found.parameters is None else jax.tree.map(np.asarray, unravel(jnp.asarray(found.parameters)))
 
 
 @eqx.filter_jit
