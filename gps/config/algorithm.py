@@ -383,7 +383,7 @@ class OptimisationConfig(Section):
     rounds: int = Field(default=3, ge=1, le=1000, description="draws of the imagined episodes, one after another")
     iterations: int = Field(default=40, ge=1, description="iterations of L-BFGS in a round")
     first_starts: int = Field(
-        default=2, ge=1, le=1000, description="random policies to start from while there is no policy yet"
+        default=2, ge=0, le=1000, description="random policies to start from while there is no policy yet"
     )
     starts: int = Field(default=0, ge=0, le=1000, description="random policies to start from beside the last policy")
     threads: int | None = Field(default=None, ge=1, description="searches at the same time; default: one per core")
@@ -428,6 +428,8 @@ class MCPILCOConfig(AlgorithmBase):
             )
         if self.planned_iterations and self.planner is None:
             raise ValueError("planned_iterations: there is no planner; set algorithm.planner")
+        if not self.optimisation.first_starts and self.planner is None:
+            raise ValueError("optimisation.first_starts = 0: without a planner the first policy begins at random")
         return self
 
 

@@ -62,6 +62,9 @@ MakeNetwork = Callable[[int, Float[np.ndarray, "n dv"]], Any]
 """`make(seed, observations)`: a network with random parameters for what was observed so far (n may be 0)."""
 
 
+_MOST_LOST = 0.5
+"""A policy under which a greater share of the particles is lost is not judged by the others."""
+
 _STILL = 1e-6
 """Standard deviation of the policy's noise: it has none, but its covariance must have an inverse."""
 
@@ -222,16 +225,7 @@ class MCPILCO:
         """The state with the optimised policy, and the record of the optimisation."""
         options, last = self.optimisation, state.policy
         setting = Setting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
-        seen = rollouts.observed[rollouts.mask]
-        starts = [np.asarray(ravel_pytree(last.network)[0])] if state.trained else []
-        fresh = options.starts if state.trained else options.first_starts
-        makes = [self.make_network(seed + number, seen) for number in range(fresh)]
-        if not state.trained and self.planner is not None:
-            task = PlanningTask(self.problem, model, cost, len(state.starts))
-            lesson = make_lesson(self.planner, task, state.starts)
-            makes = [imitate(network, setting.observed, lesson) for network in makes] if lesson else makes
-        starts += [np.asarray(ravel_pytree(network)[0]) for network in makes]
-
+        starts = [_flatten(network) for network in self._propose(state, model, cost, rollouts, seed)]
         descents: list[Descent] = []
         for number in range(options.rounds):
             objective = self._draw(setting, state, model, seed, number, dropout=True)
@@ -244,14 +238,14 @@ class MCPILCO:
 
         judge_by = self._draw(setting, state, model, seed, options.rounds, dropout=False)
         status, said = descents[-1].status, [d.message for d in descents]
-        before = judge_by.imagine(np.asarray(ravel_pytree(last.network)[0])) if state.trained else None
+        before = judge_by.imagine(_flatten(last.network)) if state.trained else None
         best = None if found is None else judge_by.imagine(found)
         better = best is not None and _expect(best) < (np.inf if before is None else _expect(before))
         if best is not None and not better:
             status = PolicyStatus.NO_GAIN if np.isfinite(_expect(best)) else PolicyStatus.NOT_FINITE
-        kept = best if better else before
-        if kept is not None and kept.lost.any():
-            said.append(f"{int(kept.lost.sum())} of {len(kept.lost)} imagined episodes were lost.")
+        judged = best if better or before is None else before
+        if judged is not None and judged.lost.any():
+            said.append(f"{int(judged.lost.sum())} of {len(judged.lost)} imagined episodes were lost.")
             status = PolicyStatus.PARTICLES_LOST if status.ok else status
         record = OptimisationRecord(
             existed=state.trained,
@@ -264,9 +258,21 @@ class MCPILCO:
         if better and found is not None:
             network = jax.tree.map(np.asarray, ravel_pytree(last.network)[1](found))
             state = dataclasses.replace(state, policy=dataclasses.replace(last, network=network), trained=True)
+        kept = best if better else before
         if kept is None:
             return state, record
         return dataclasses.replace(state, forecast=_forecast(kept, len(state.starts))), record
+
+    def _propose(self, state: MCPILCOState, model: GlobalModel, cost: Cost, rollouts: Rollouts, seed: int) -> list[Any]:
+        """The networks to start from: the last one, new random ones, and one that imitates a plan."""
+        options, seen = self.optimisation, rollouts.observed[rollouts.mask]
+        fresh = options.starts if state.trained else options.first_starts
+        networks = [self.make_network(seed + number, seen) for number in range(fresh)]
+        if self.planner is not None:
+            lesson = make_lesson(self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts)
+            if lesson is not None:
+                networks.append(imitate(self.make_network(seed + fresh, seen), np.array(self.observed), lesson))
+        return [state.policy.network, *networks] if state.trained else networks
 
     def _draw(
         self, setting: Setting, state: MCPILCOState, model: GlobalModel, seed: int, number: int, dropout: bool
@@ -305,10 +311,15 @@ class MCPILCO:
         return PlannerRecord(state.forecast.costs, costs.sum(axis=2).mean(axis=1), state.forecast.states)
 
 
+def _flatten(network: Any) -> Float[np.ndarray, "p"]:
+    """The vector of a network's parameters."""
+    return np.asarray(ravel_pytree(network)[0])
+
+
 def _expect(episodes: Episodes) -> float:
-    """The expected cost of an episode; +inf where it is not finite."""
+    """The expected cost of an episode; +inf where it is not finite, or most particles were lost."""
     cost = float(episodes.costs.sum()) / episodes.costs.shape[1]
-    return cost if np.isfinite(cost) else np.inf
+    return cost if np.isfinite(cost) and episodes.lost.mean() <= _MOST_LOST else np.inf
 
 
 def _forecast(episodes: Episodes, conditions: int) -> Forecast:

@@ -166,6 +166,7 @@ def roll_out(setting: Setting, network: Any, draws: Draws) -> Episodes:
     policy = dataclasses.replace(setting.policy, network=network)
     sense, steps = setting.filter, len(draws.sensor)
 
+    @jax.checkpoint  # the way back computes the features again, which is faster than to keep them for all steps
     def act(estimate: Array, kept: Array | None) -> Array:
         acting = policy
         if kept is not None:
