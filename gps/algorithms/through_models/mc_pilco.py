@@ -36,7 +36,7 @@ from typing_extensions import TypeVar
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.local.verdict import judge, make_messages
 from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, learn_models, make_planner_record
-from gps.algorithms.through_models.particles import Episodes, ParticleObjective, Particles, Setting, draw
+from gps.algorithms.through_models.particles import Episodes, ParticleObjective, Particles, Setting, draw, find_units
 from gps.algorithms.through_models.planned_start import imitate, make_lesson
 from gps.backend import jax
 from gps.costs.terms import Cost
@@ -59,7 +59,7 @@ from gps.storage.serialization import specialise
 L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 
 MakeNetwork = Callable[[int, Float[np.ndarray, "n dv"]], Any]
-"""`make(seed, observations)`: a network with random parameters for what was observed so far (n may be 0)."""
+"""`make(seed, inputs)`: a network with random parameters for inputs that it has had so far (n may be 0)."""
 
 
 _MOST_LOST = 0.5
@@ -223,7 +223,10 @@ class MCPILCO:
         self, state: MCPILCOState, model: GlobalModel, cost: Cost, rollouts: Rollouts, seed: int
     ) -> tuple[MCPILCOState, OptimisationRecord]:
         """The state with the optimised policy, and the record of the optimisation."""
-        options, last = self.optimisation, state.policy
+        options = self.optimisation
+        if not state.trained:
+            state = dataclasses.replace(state, policy=self._scale(state.policy, model))
+        last = state.policy
         setting = Setting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
         starts = [_flatten(network) for network in self._propose(state, model, cost, rollouts, seed)]
         descents: list[Descent] = []
@@ -263,15 +266,24 @@ class MCPILCO:
             return state, record
         return dataclasses.replace(state, forecast=_forecast(kept, len(state.starts))), record
 
+    def _scale(self, policy: NeuralPolicy, model: GlobalModel) -> NeuralPolicy:
+        """The policy whose inputs are in units of the data, so that all of its parameters are of order 1."""
+        units = find_units(model)[: self.problem.dx][np.array(self.observed, int)]
+        network: Any = policy.network
+        units[list(network.angles)] = 1.0
+        return dataclasses.replace(policy, input_scale=units)
+
     def _propose(self, state: MCPILCOState, model: GlobalModel, cost: Cost, rollouts: Rollouts, seed: int) -> list[Any]:
         """The networks to start from: the last one, new random ones, and one that imitates a plan."""
-        options, seen = self.optimisation, rollouts.observed[rollouts.mask]
+        options, scale = self.optimisation, np.asarray(state.policy.input_scale)
+        seen = rollouts.observed[rollouts.mask] / scale
         fresh = options.starts if state.trained else options.first_starts
         networks = [self.make_network(seed + number, seen) for number in range(fresh)]
         if self.planner is not None:
             lesson = make_lesson(self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts)
             if lesson is not None:
-                networks.append(imitate(self.make_network(seed + fresh, seen), np.array(self.observed), lesson))
+                inputs = lesson.states[:, np.array(self.observed)] / scale
+                networks.append(imitate(self.make_network(seed + fresh, seen), inputs, lesson.actions))
         return [state.policy.network, *networks] if state.trained else networks
 
     def _draw(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from gps.backend import Array, jax, jnp
 from gps.planning.played import find_planned
@@ -43,13 +43,12 @@ def make_lesson(planner: PolicySource, task: PlanningTask, starts: Float[np.ndar
     return Lesson(states[good].reshape(-1, states.shape[-1]), actions[good].reshape(-1, actions.shape[-1]))
 
 
-def imitate(network: Any, observed: Int[np.ndarray, "do"], lesson: Lesson) -> Any:
-    """Return the network with the parameters that give the actions of a lesson in its states."""
+def imitate(network: Any, inputs: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Any:
+    """Return the network with the parameters that give these actions for these inputs."""
     start, unravel = ravel_pytree(network)
-    observations, actions = lesson.states[:, observed], lesson.actions
 
     def miss(parameters: Float[np.ndarray, "p"]) -> tuple[float, Float[np.ndarray, "p"]]:
-        value, gradient = _miss(network, jnp.asarray(parameters), jnp.asarray(observations), jnp.asarray(actions))
+        value, gradient = _miss(network, jnp.asarray(parameters), jnp.asarray(inputs), jnp.asarray(actions))
         return float(value), np.asarray(gradient)
 
     found = minimise(miss, [np.asarray(start)], iterations=ITERATIONS)
@@ -57,11 +56,11 @@ def imitate(network: Any, observed: Int[np.ndarray, "do"], lesson: Lesson) -> An
 
 
 @eqx.filter_jit
-def _miss(network: Any, parameters: Array, observations: Array, actions: Array) -> tuple[Array, Array]:
+def _miss(network: Any, parameters: Array, inputs: Array, actions: Array) -> tuple[Array, Array]:
     _, unravel = ravel_pytree(network)
 
     def error(parameters: Array) -> Array:
-        played = jax.vmap(unravel(parameters))(observations)
+        played = jax.vmap(unravel(parameters))(inputs)
         return jnp.mean(jnp.sum((played - actions) ** 2, axis=-1))
 
     return jax.value_and_grad(error)(parameters)
