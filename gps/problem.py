@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -43,6 +43,8 @@ class Problem:
         sensor_noise: standard deviation of the noise on each measured entry of the state, as far as it is known.
         filter: what made the states from measured positions, where the velocities are estimates; None where they are
             measured.
+        conditions: the M initial situations, as the environment understands them; a simulator that is fitted to the
+            data is set to each. Empty where they are unknown.
         observation: what a policy observes: numbers, pictures, or both; None where it observes the state.
     """
 
@@ -59,6 +61,7 @@ class Problem:
     action_entries: tuple[Entry, ...] = ()
     sensor_noise: Float[np.ndarray, "dx"] | float = 0.0
     filter: VelocityFilter | None = None
+    conditions: tuple[Mapping[str, Any], ...] = ()
     observation: Sight | None = None
 
     @property

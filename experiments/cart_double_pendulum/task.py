@@ -1,4 +1,4 @@
-"""Two costs of the cart with a double pendulum: PILCO's, and a quadratic one for local models."""
+"""Three costs of the cart with a double pendulum: PILCO's, one for local models and one for planners."""
 
 import jax.numpy as jnp
 
@@ -11,12 +11,18 @@ def find_angles(x):
     return jnp.stack([x[0], x[1], x[1] + x[2], x[3], x[4], x[4] + x[5]])
 
 
+def find_offset(x):
+    """The tip's place relative to upright over the middle, along and above the rail, m."""
+    position, inner, outer = find_angles(x)[:3]
+    return jnp.stack(
+        [position - 0.6 * (jnp.sin(inner) + jnp.sin(outer)), 0.6 * (jnp.cos(inner) + jnp.cos(outer)) - 1.2]
+    )
+
+
 def minus_reward(x, u, t):
     """PILCO's cost, 1 - exp(-d²/2w²): the tip's distance d from its place upright over the middle, w = 0.5 m."""
-    position, inner, outer = find_angles(x)[:3]
-    across = position - 0.6 * (jnp.sin(inner) + jnp.sin(outer))
-    below = 1.2 - 0.6 * (jnp.cos(inner) + jnp.cos(outer))
-    return -jnp.expm1(-0.5 * (across**2 + below**2) / 0.25)
+    offset = find_offset(x)
+    return -jnp.expm1(-0.5 * (offset @ offset) / 0.25)
 
 
 def swing_up(x, u, t):
@@ -26,3 +32,9 @@ def swing_up(x, u, t):
     """
     weight = jnp.where(t == ARRIVAL, 30.0, jnp.where(t > ARRIVAL, 0.1, 0.0))
     return 0.5 * weight * jnp.sum(WEIGHTS * find_angles(x) ** 2) + 0.15 * u @ u
+
+
+def approach(x, u, t):
+    """A cost for planners: the tip's squared distance (m²), ten times that in the last 2 s; motion and force."""
+    offset, motion = find_offset(x), find_angles(x)[3:]
+    return jnp.where(t < 60, 1.0, 10.0) * (offset @ offset + x[0] ** 2) + 0.01 * (motion @ motion) + 0.1 * (u @ u)

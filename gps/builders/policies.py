@@ -10,7 +10,7 @@ from gps.config.dynamics import MixturePriorConfig
 from gps.config.policy import BoundedPolicyConfig, ConvolutionalConfig, PerceptronConfig, PolicyConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, PolicyError
-from gps.networks import Affine, Bounded, BoundedPerceptron, RadialBasis
+from gps.networks import GRU, Affine, Bounded, BoundedPerceptron, RadialBasis
 from gps.observations import Sight
 from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.learner import Learner
@@ -40,14 +40,15 @@ def make_bounded_network(
     problem: Problem,
     seed: int,
     angles: Sequence[int] = (),
+    seen: Float[np.ndarray, "n do"] | None = None,
     spread: float = 0.1,
-    seen: Float[np.ndarray, "n dv"] | None = None,
 ) -> Bounded:
     """The network of a policy that is optimised through a model, with random weights.
 
     Args:
         angles: entries of the policy's observation that are angles in rad.
-        spread, seen: of radial basis functions, see `RadialBasis.create`.
+        seen: observations around which the centres of radial basis functions are drawn.
+        spread: standard deviation of the weights of radial basis functions.
 
     Raises:
         ConfigError: if the network does not fit what the policy observes, or the limits of the actions.
@@ -57,7 +58,7 @@ def make_bounded_network(
         raise ConfigError(f"{place}: a policy through a model takes numbers, and environment.observation has pictures")
     low, high = (np.broadcast_to(np.asarray(limit, float), (du,)).tolist() for limit in problem.limits)
     limited = bool(np.isfinite([low, high]).all())
-    squash = settings.squash or ("sine" if limited else "none")
+    squash = settings.squash or (settings.usual_squash if limited else "none")
     size, key, turns = len(sight.numbers), jax.random.key(seed), tuple(map(int, angles))
     try:
         match settings.network:
@@ -65,7 +66,9 @@ def make_bounded_network(
                 return RadialBasis.create(size, low, high, key, settings.features, turns, squash, spread, seen)
             case "affine":
                 return Affine.create(size, low, high, key, turns, squash)
-            case "mlp":
+            case "gru":
+                return GRU.create(size, low, high, key, settings.hidden[-1], turns, squash)
+            case _:
                 hidden, activation = settings.hidden, settings.activation
                 return BoundedPerceptron.create(size, low, high, key, hidden, activation, turns, squash)
     except PolicyError as error:

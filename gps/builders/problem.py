@@ -39,5 +39,6 @@ def make_problem(config: ExperimentConfig, directory: Path, environment: BatchEn
         action_entries=environment.action_entries,
         sensor_noise=environment.sensor_noise,
         filter=environment.filter,
+        conditions=tuple(config.environment.conditions),
         observation=Sight.of(environment),
     )

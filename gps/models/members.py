@@ -39,6 +39,12 @@ _DRAWN_TOGETHER = 0.01
 _MOST_EXCESS = 20.0
 """Largest change of a log-variance by the errors on what was held out."""
 
+_MOST_WIDENING = 60.0
+"""Largest change of a log-variance before a training."""
+
+_LOOKED_AT = 2048
+"""Number of samples that variances are compared with before a training; it is fixed, so that it is compiled once."""
+
 _RIDGE = 1.0
 """Of the linear map, in samples."""
 
@@ -271,6 +277,19 @@ def train_members(
     low, high = best.low + np.float32(_LOW), best.high + np.float32(_HIGH)
     members = dataclasses.replace(start, network=best.network, low=low, high=high)
     return _look_at_held_out(members, ends, regression, splits)
+
+
+def widen_variances(members: GaussianNetwork, regression: Regression) -> GaussianNetwork:
+    """Return the networks with variances that are no smaller, on average, than their squared errors on the data.
+
+    An ensemble that was trained on other data may be sure of itself and wrong on the new ones: e² exp(−s) then takes
+    any size, and the first steps of a training look like a divergence.
+    """
+    rows = np.linspace(0, len(regression.inputs) - 1, _LOOKED_AT).round().astype(int)
+    mean, s = (np.asarray(array, float) for array in _predict(members, _float32(regression.inputs[rows])))
+    with np.errstate(over="ignore", divide="ignore"):
+        excess = np.log(np.mean((regression.targets[rows] - mean) ** 2 * np.exp(-s), axis=1))
+    return members.scale_variance(np.where(regression.varies, np.clip(excess, 0.0, _MOST_WIDENING), 0.0))
 
 
 def measure_unit(rest: Float[np.ndarray, "n dy"], varies: Bool[np.ndarray, "dy"]) -> Float[np.ndarray, "dy"]:

@@ -7,6 +7,7 @@ from gps.networks.convolutional import Convolutional
 from gps.networks.network import LayeredNetwork, Network
 from gps.networks.perceptron import MLP
 from gps.networks.radial_basis import RadialBasis
+from gps.networks.recurrent import GRU
 
 NETWORKS: dict[str, type[Network]] = {
     "mlp": MLP,
@@ -14,10 +15,12 @@ NETWORKS: dict[str, type[Network]] = {
     "rbf": RadialBasis,
     "affine": Affine,
     "bounded_mlp": BoundedPerceptron,
+    "gru": GRU,
 }
 """Kind -> the class of the network. The kind stands in experiment files and in stored policies."""
 
 __all__ = [
+    "GRU",
     "MLP",
     "NETWORKS",
     "Affine",

@@ -8,12 +8,12 @@ optimised by are of order 1 then, whatever the units of the action are.
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from gps.backend import Array, jnp
+from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
 from gps.networks.network import check_vectors
@@ -95,13 +95,17 @@ class Bounded:
         turns = inputs[self._turns]
         return jnp.concatenate([inputs[self._plain], jnp.sin(turns), jnp.cos(turns)])
 
+    def encode_each(self, inputs: Float[np.ndarray, "... dv"]) -> Float[np.ndarray, "... df"]:
+        """Return e(o) of inputs with any leading axes (NumPy)."""
+        inputs = np.ascontiguousarray(inputs, dtype=float)
+        plain, turns = (np.take(inputs, entries, axis=-1) for entries in (self._plain, self._turns))
+        return np.concatenate([plain, np.sin(turns), np.cos(turns)], axis=-1)
+
     def __call__(self, inputs: Float[Array, "dv"], /) -> Float[Array, "du"]:
         return self.middle + self.half_range * SQUASHINGS[self.squash].jax(self.respond(self.encode(inputs)))
 
     def evaluate(self, inputs: Float[np.ndarray, "... dv"], /) -> Float[np.ndarray, "... du"]:
-        inputs = np.ascontiguousarray(inputs, dtype=float)
-        plain, turns = (np.take(inputs, entries, axis=-1) for entries in (self._plain, self._turns))
-        encoded = np.concatenate([plain, np.sin(turns), np.cos(turns)], axis=-1)
+        encoded = self.encode_each(inputs)
         return self.middle + self.half_range * SQUASHINGS[self.squash].numpy(self.respond_to_all(encoded))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
@@ -131,6 +135,13 @@ class Bounded:
     @property
     def _turns(self) -> Int[np.ndarray, "angles"]:
         return np.array(self.angles, int)
+
+    @property
+    def bounds(self) -> tuple[Self, Self]:
+        """How far an optimiser may go from the parameters that it begins with, to either side; infinite if anywhere."""
+        sides = (jax.tree.map(lambda array, to=to: np.full(np.shape(array), to), self) for to in (-np.inf, np.inf))
+        low, high = sides
+        return low, high
 
     # -- the function f: what a subclass adds -------------------------------------------------------------------------
 

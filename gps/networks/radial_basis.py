@@ -14,6 +14,9 @@ from gps.networks.bounded import Bounded, count_encoded
 from gps.networks.onnx_graph import OnnxGraph
 from gps.networks.squashing import check_squashing
 
+_REACH = 3.0
+"""An optimiser may change a lengthscale by a factor of exp(3)."""
+
 
 @pytree
 class RadialBasis(Bounded):
@@ -71,6 +74,12 @@ class RadialBasis(Bounded):
         chosen = np.asarray(jax.random.randint(of_choice, (features,), 0, len(encoded)))
         centres = encoded[chosen] + 0.1 * scale * noise
         return cls(size, angles, squash, low, high, centres, np.log(scale), weights)
+
+    @property
+    def bounds(self) -> tuple[Self, Self]:
+        low, high = super().bounds
+        reach = np.full(np.shape(self.log_lengthscales), _REACH)
+        return dataclasses.replace(low, log_lengthscales=-reach), dataclasses.replace(high, log_lengthscales=reach)
 
     @property
     def features(self) -> int:

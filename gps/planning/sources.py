@@ -9,10 +9,10 @@ from jaxtyping import Float
 from gps.costs.terms import Cost
 from gps.environments.contract import BatchEnvironment
 from gps.models.model import GlobalModel
+from gps.models.propagation import Propagation
 from gps.planning.adaptive import Adaptation, AdaptivePolicy
 from gps.planning.linearising import LinearisingPlanner
 from gps.planning.model_planner import ModelPlanner
-from gps.planning.objective import Propagation
 from gps.planning.planner import Planner
 from gps.planning.played import PlannerPolicy, PlanningPolicy
 from gps.planning.sequences import ActionRange, SequenceOptimiser
@@ -29,7 +29,7 @@ class PlanningTask(NamedTuple):
         conditions: M.
         noise: standard deviation of the exploration around the plans, relative to half the range of each action (two
             standard deviations of the data where it has no limits).
-        replans: True to plan at every step; False to follow each plan to the end of the episode.
+        replans: True to plan again and again; False to follow each plan to the end of the episode.
     """
 
     problem: Problem
@@ -47,11 +47,11 @@ class PlanningTask(NamedTuple):
         """The range of the actions; `deviations` are their units where they have no limits."""
         return ActionRange.of(*self.problem.limits, deviations)
 
-    def play(self, planner: Planner[Any], range: ActionRange) -> PlannerPolicy:
-        """The policy that follows the plans of a planner."""
+    def play(self, planner: Planner[Any], range: ActionRange, every: int) -> PlannerPolicy:
+        """The policy that follows the plans of a planner; where it replans, it does so in each `every`-th step."""
         covariance = np.diag(self.noise * np.asarray(range.width)) ** 2
         shape = self.conditions, self.problem.horizon, *covariance.shape
-        return PlannerPolicy(planner, np.broadcast_to(covariance, shape), 1 if self.replans else None)
+        return PlannerPolicy(planner, np.broadcast_to(covariance, shape), every if self.replans else None)
 
 
 class PolicySource(Protocol):
@@ -67,6 +67,7 @@ class SequencePlanning:
 
     optimiser: SequenceOptimiser[Any]
     horizon: int = 25
+    every: int = 1
     particles: int = 5
     propagation: Propagation = "ts1"
     seconds: float | None = None
@@ -90,7 +91,7 @@ class SequencePlanning:
             seconds=self.seconds,
             parts=self.parts,
         )
-        return task.play(planner, range)
+        return task.play(planner, range, self.every)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -98,6 +99,7 @@ class ILQRPlanning:
     """Iterative LQR; see `gps.planning.linearising`."""
 
     horizon: int = 25
+    every: int = 1
     rounds: int = 2
     first_rounds: int = 20
     guesses: int = 8
@@ -121,7 +123,7 @@ class ILQRPlanning:
             first_tries=self.first_guesses,
             seconds=self.seconds,
         )
-        return task.play(planner, range)
+        return task.play(planner, range, self.every)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -146,6 +148,7 @@ class SimulatorPlanning:
     copies: Copies
     optimiser: SequenceOptimiser[Any]
     horizon: int = 25
+    every: int = 1
     seconds: float | None = None
     seed: int = 0
 
@@ -166,7 +169,7 @@ class SimulatorPlanning:
             seed=self.seed,
             seconds=self.seconds,
         )
-        return task.play(planner, range)
+        return task.play(planner, range, self.every)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def make_radial(seed, seen):
 
 
 def make(learner=None, network=make_affine, particles=Particles(count=8, spread=0.0, noise=False), **settings):  # noqa: B008
-    settings = {"optimisation": SMALL, **settings}
+    settings = {"optimiser": SMALL, **settings}
     learner = AffineLearner() if learner is None else learner
     return MCPILCO(
         PROBLEM, learner=learner, make_network=network, observed=tuple(range(DX)), particles=particles, **settings
@@ -182,7 +182,7 @@ CART = {
     "algorithm": {
         "name": "mc_pilco", "iterations": 3, "policy": {"features": 5}, "particles": {"count": 4, "dropout": 0.1},
         "model": {"name": "gp", "restarts": 1, "iterations": 20},
-        "optimisation": {"rounds": 2, "iterations": 3},
+        "optimiser": {"rounds": 2, "iterations": 3},
     },
     "cost": [{"name": "quadratic", "on": "qpos", "target": [1.0, 0.0]}, {"name": "quadratic", "weight": 0.01}],
 }  # fmt: skip
@@ -222,7 +222,7 @@ def test_the_model_learns_from_smoothed_motions(run):
     [
         ({"policy": {"network": "affine"}, "particles": {"dropout": 0.1}}, "dropout"),
         ({"planned_iterations": 1}, "no planner"),
-        ({"optimisation": {"first_starts": 0}}, "without a planner"),
+        ({"optimiser": {"first_starts": 0}}, "without a planner"),
     ],
 )
 def test_settings_that_contradict_each_other_are_errors(changes, message, tmp_path):

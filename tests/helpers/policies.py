@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from gps.backend import jax
-from gps.networks import Affine, Bounded, BoundedPerceptron, RadialBasis
+from gps.networks import GRU, Affine, Bounded, BoundedPerceptron, RadialBasis
 from gps.policies import MLP, Convolutional, NeuralPolicy, Pixels
 
 KEY = jax.random.key(3)
@@ -44,5 +44,7 @@ def bounded_network(kind="rbf", squash="sine", angles=(1, 3), size=5) -> Bounded
             return RadialBasis.create(size, *limits, KEY, 7, angles, squash, spread=1.0)
         case "affine":
             return Affine.create(size, *limits, KEY, angles, squash, spread=1.0)
+        case "gru":
+            return GRU.create(size, *limits, KEY, 7, angles, squash, gain=1.0)
         case _:
             return BoundedPerceptron.create(size, *limits, KEY, (6, 4), "tanh", angles, squash)

@@ -225,6 +225,15 @@ def test_a_divergence_keeps_the_last_good_model(learner):
     assert "last good model" in record.message
 
 
+def test_an_ensemble_that_is_sure_and_wrong_learns_from_new_data():
+    x, u = np.random.default_rng(0).uniform(-1, 1, (2, 20, 50, 1))
+    sure = EnsembleLearner(1, SMALL).refit(pack(x, u, x + 1e-3 * np.sin(3.0 * x)), seed=0)
+    after = sure.refit(points(400, 1), seed=1)
+    assert after.make_record().status.ok, after.make_record().message
+    test = Dataset.of(points(400, 3), 1)
+    assert score(after.model, test)[0] < 0.8 * score(sure.model, test)[0]
+
+
 def test_numbers_near_the_largest_float_are_refused_and_nan_is_left_out(learner):
     joint = points(100, 0).points.copy()
     joint[0, 0, 0, 0] = np.nan

@@ -16,7 +16,7 @@ from gps.policies.stored import flatten_policy, read_policy
 from gps.storage.serialization import CorruptFile, read_npz, write_npz
 
 BATCH = controllers(np.random.default_rng(0), M=3)
-BOUNDED = ("rbf", "affine", "bounded_mlp")
+BOUNDED = ("rbf", "affine", "bounded_mlp", "gru")
 POLICIES = {"mlp": vector_policy(), "convolutional": seeing_policy(), "controllers": BATCH, "one": BATCH[1].numpy()}
 POLICIES |= {kind: bounded_policy(kind) for kind in BOUNDED}
 

@@ -54,7 +54,7 @@ from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, lear
 from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, Targets, find_targets, forecast
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
-from gps.models.model import ModelLearner, restore_learner
+from gps.models.model import ModelLearner, find_stored_type, restore_learner
 from gps.models.reward import RewardLearner
 from gps.players import Player
 from gps.policies.imitation import imitation_kl, mean_over_samples
@@ -121,7 +121,7 @@ class MPPIGPS:
 
     @property
     def state_type(self) -> Any:
-        return specialise(MPPIGPSState, type(self.model), self.learner.network_type)
+        return specialise(MPPIGPSState, find_stored_type(self.model), self.learner.network_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MPPIGPSState:
         return MPPIGPSState(0, 0, controllers.numpy(), self.model, self.reward, self.learner.training)

@@ -50,20 +50,18 @@ class ArmTracking(Task):
         return self.distance("tool", "target") < 0.01
 
     def _bind(self) -> dict[str, NDArray[Any]]:
-        self._target = self.batch.bind("mocap_pos")[:, 0]
-        self._origin = np.zeros((self.num_envs, 3))
+        self._target, self._time = self.batch.bind("mocap_pos")[:, 0], self.batch.bind("time")
         self._joints = find_reference(round(DURATION / self.dt), self.dt)
-        self._reference = np.zeros((self.num_envs, self._joints.shape[1]))
+        self._reference = np.tile(self._joints[0], (self.num_envs, 1))
         return {"reference": self._reference}
 
     def _record_start(self, ids: NDArray[np.int32]) -> None:
-        self._origin[ids] = self._target[ids]
         self._reference[ids] = self._joints[0]
 
     def _advance(self, actions: NDArray[Any], failed: Bools) -> None:
-        steps = self._elapsed + 1
-        self._target[...] = self._origin + np.stack([find_offset(t)[0] for t in steps * self.dt])
-        self._reference[...] = self._joints[np.minimum(steps, len(self._joints) - 1)]
+        for i, time in enumerate(self._time.reshape(-1)):  # the target's place depends on MuJoCo's own state alone
+            self._target[i] += find_offset(time + self.dt)[0] - find_offset(time)[0]
+            self._reference[i] = self._joints[min(round(time / self.dt) + 1, len(self._joints) - 1)]
         super()._advance(actions, failed)
 
 
