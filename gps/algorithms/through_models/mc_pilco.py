@@ -228,7 +228,7 @@ class MCPILCO:
             state = dataclasses.replace(state, policy=self._scale(state.policy, model))
         last = state.policy
         setting = Setting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
-        starts = [_flatten(network) for network in self._propose(state, model, cost, rollouts, seed)]
+        starts = [flatten(network) for network in self._propose(state, model, cost, rollouts, seed)]
         descents: list[Descent] = []
         for number in range(options.rounds):
             objective = self._draw(setting, state, model, seed, number, dropout=True)
@@ -241,7 +241,7 @@ class MCPILCO:
 
         judge_by = self._draw(setting, state, model, seed, options.rounds, dropout=False)
         status, said = descents[-1].status, [d.message for d in descents]
-        before = judge_by.imagine(_flatten(last.network)) if state.trained else None
+        before = judge_by.imagine(flatten(last.network)) if state.trained else None
         best = None if found is None else judge_by.imagine(found)
         better = best is not None and _expect(best) < (np.inf if before is None else _expect(before))
         if best is not None and not better:
@@ -323,7 +323,7 @@ class MCPILCO:
         return PlannerRecord(state.forecast.costs, costs.sum(axis=2).mean(axis=1), state.forecast.states)
 
 
-def _flatten(network: Any) -> Float[np.ndarray, "p"]:
+def flatten(network: Any) -> Float[np.ndarray, "p"]:
     """The vector of a network's parameters."""
     return np.asarray(ravel_pytree(network)[0])
 
