@@ -497,10 +497,15 @@ class PolicyParticlesConfig(Section):
 
 
 class ParticleOptimiserConfig(Section):
-    """`[algorithm.optimiser]`: the search for the policy's parameters by L-BFGS."""
+    """`[algorithm.optimiser]`: the search for the policy's parameters."""
 
-    rounds: int = Field(default=3, ge=1, le=1000, description="draws of the imagined episodes, one after another")
-    iterations: int = Field(default=40, ge=1, description="iterations of L-BFGS in a round")
+    method: Literal["adam", "lbfgs"] = Field(
+        default="adam", description="adam: a step for each draw of the imagined episodes; lbfgs: a round for each"
+    )
+    steps: int = Field(default=300, ge=1, le=100_000, description="steps of adam")
+    learning_rate: float = Field(default=0.05, gt=0, description="learning rate of adam; it falls in the second half")
+    rounds: int = Field(default=8, ge=1, le=1000, description="rounds of lbfgs, each with a draw of its own")
+    iterations: int = Field(default=20, ge=1, description="iterations in a round of lbfgs")
     first_starts: int = Field(
         default=2, ge=0, le=1000, description="random policies to start from while there is no policy yet"
     )

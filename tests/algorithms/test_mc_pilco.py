@@ -41,7 +41,7 @@ from gps.status import PolicyStatus, Status
 FIRST = zero(M, T, DX, DU, 0.5)
 STILL = zero(M, T, DX, DU, 0.0)
 FREE = (-np.inf,) * DU, (np.inf,) * DU
-SMALL = Optimisation(rounds=2, iterations=30, first_starts=1, threads=1)
+SMALL = Optimisation(method="lbfgs", rounds=2, iterations=30, first_starts=1, threads=1)
 
 
 def make_affine(seed, seen):
@@ -182,7 +182,7 @@ CART = {
     "algorithm": {
         "name": "mc_pilco", "iterations": 3, "policy": {"features": 5}, "particles": {"count": 4, "dropout": 0.1},
         "model": {"name": "gp", "restarts": 1, "iterations": 20},
-        "optimiser": {"rounds": 2, "iterations": 3},
+        "optimiser": {"steps": 6},
     },
     "cost": [{"name": "quadratic", "on": "qpos", "target": [1.0, 0.0]}, {"name": "quadratic", "weight": 0.01}],
 }  # fmt: skip

@@ -5,14 +5,15 @@ Each iteration, for M conditions:
 
     sample    the policy (the first controllers, before there is one)
     fit       the model learns x' = f(x, u) from all samples so far
-    improve   R times: draw P functions from the model, and all other random numbers
-                       θ ← argmin J(θ), from θ, by L-BFGS,   J(θ) = 1/P Σ_p Σ_t c(x_t, u_t, t)   (`particles`)
+    improve   repeat: draw P functions from the model, and all other random numbers
+                      lower J(θ) = 1/P Σ_p Σ_t c(x_t, u_t, t)   (`particles`)
               take the new policy if it costs less than the last one under functions that neither was optimised for
 
-The draws are fixed within a round, so that J is one smooth function and a line search is worth its steps; they change
-from round to round, so that the policy does not fit one draw. In the first round of an iteration the search starts from
-the last policy and from new random ones, one on each core; the others go on from the best. MC-PILCO's own program takes
-thousands of stochastic gradient steps with a new draw in each.
+With a draw that is fixed, J is one smooth function of θ. L-BFGS minimises it in rounds of some iterations, with a new
+draw in each round, so that the policy does not fit one draw; its first round starts from the last policy and from new
+random ones, one on each core. Adam takes one step for each draw, as MC-PILCO's own program does. The former suits
+systems that are benign. Where the policy must balance something, J is rough, and L-BFGS stays in a dent of it: on a
+cart-pole it ended at costs of 20 and 31, where as much time by Adam led to 14 and 17.
 
 Where the sensors are noisy, particles act on what the sensors would show; where velocities are estimated by a filter,
 through the filter (MC-PILCO4PMS: Amadio, Dalla Libera, Nikovski, Carli & Romeres 2022, "Learning control from raw
@@ -26,7 +27,8 @@ Any `GlobalModel` will do: its `draw` gives the functions. It must be smooth, an
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, Generic, Literal, NamedTuple
 
 import numpy as np
 from jax.flatten_util import ravel_pytree
@@ -50,6 +52,7 @@ from gps.players import Player
 from gps.policies.lbfgs import Descent, minimise
 from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.played import GlobalPolicy, LocalControllers
+from gps.policies.stochastic import minimise_mean
 from gps.problem import Problem
 from gps.records import IterationRecord, OptimisationRecord, PlannerRecord, Rollouts
 from gps.sampling.policy import Policy
@@ -103,6 +106,8 @@ class Optimisation:
     """The settings of the optimisation.
 
     Args:
+        method: "adam", with a new draw in each step, or "lbfgs", with a new draw in each round.
+        steps, learning_rate: of Adam.
         rounds: R, each with a draw of its own.
         iterations: of L-BFGS in a round.
         first_starts: new random policies in the first round, while there is no policy yet.
@@ -110,11 +115,31 @@ class Optimisation:
         threads: searches at the same time; None: one for each core.
     """
 
-    rounds: int = 3
-    iterations: int = 40
+    method: Literal["adam", "lbfgs"] = "adam"
+    steps: int = 300
+    learning_rate: float = 0.05
+    rounds: int = 8
+    iterations: int = 20
     first_starts: int = 2
     starts: int = 1
     threads: int | None = None
+
+    @property
+    def draws(self) -> int:
+        """The number of draws that a search takes."""
+        return self.steps if self.method == "adam" else self.rounds
+
+    def search(self, draw: Callable[[int], ParticleObjective], starts: list[Float[np.ndarray, "p"]]) -> list[Descent]:
+        """Search from these starts; `draw` gives the objective of each step or round."""
+        if self.method == "adam":
+            return [minimise_mean(draw, starts, steps=self.steps, learning_rate=self.learning_rate)]
+        descents: list[Descent] = []
+        for number in range(self.rounds):
+            descents.append(minimise(draw(number), starts, iterations=self.iterations, threads=self.threads))
+            if descents[-1].parameters is None:
+                break
+            starts = [descents[-1].parameters]
+        return descents
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -229,17 +254,11 @@ class MCPILCO:
         last = state.policy
         setting = Setting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
         starts = [flatten(network) for network in self._propose(state, model, cost, rollouts, seed)]
-        descents: list[Descent] = []
-        for number in range(options.rounds):
-            objective = self._draw(setting, state, model, seed, number, dropout=True)
-            descent = minimise(objective, starts, iterations=options.iterations, threads=options.threads)
-            descents.append(descent)
-            if descent.parameters is None:
-                break
-            starts = [descent.parameters]
+        objective = partial(self._draw, setting, state, model, seed)
+        descents = options.search(partial(objective, dropout=True), starts)
         found = next((d.parameters for d in reversed(descents) if d.parameters is not None), None)
 
-        judge_by = self._draw(setting, state, model, seed, options.rounds, dropout=False)
+        judge_by = objective(options.draws, dropout=False)
         status, said = descents[-1].status, [d.message for d in descents]
         before = judge_by.imagine(flatten(last.network)) if state.trained else None
         best = None if found is None else judge_by.imagine(found)
