@@ -109,7 +109,7 @@ BODY = Modelled(
     ],
 )
 def test_angles_and_quaternions_are_found_by_name(settings, angles, quaternions):
-    assert find_transforms(LinearModelConfig(**settings), BODY, "model") == (angles, quaternions)
+    assert find_transforms(LinearModelConfig(**settings), BODY, "model") == (angles, quaternions, ())
 
 
 FREE_AND_BALL = """<mujoco><worldbody>
@@ -141,6 +141,7 @@ def test_the_quaternions_of_free_and_ball_joints_are_found(parts, angles, quater
     [
         ({"angles": ("hnge",)}, "model.angles: unknown entry 'hnge' of the state; did you mean 'hinge'"),
         ({"quaternions": ("qpos",)}, "model.quaternions: 'qpos' has 2 entries; expected four"),
+        ({"ignore": ("q[1]",), "quaternions": ("q",)}, r"'q\[0\]' begins a quaternion; name all of it or nothing"),
         ({"angles": ("q[1]",), "quaternions": ("q",)}, r"'q\[1\]' is in both angles and quaternions"),
     ],
 )

@@ -175,7 +175,7 @@ class Counting:
         self.seen.append(t)
         return np.full((*seen.shape[:2], 1), len(self.seen))
 
-    def repeat(self, count):
+    def replan(self):
         return type(self)()
 
 

@@ -1,4 +1,4 @@
-"""Two costs of the cart-pole swing-up: one for algorithms that plan or follow a gradient far ahead, one for local models."""
+"""Two costs of the cart-pole swing-up: for algorithms that plan or follow a gradient far, and for local models."""
 
 import jax.numpy as jnp
 

@@ -33,7 +33,7 @@ from gps.models.model import ModelLearner, SimulatorLearner
 from gps.models.stored import System, read_model, require_system
 from gps.problem import Problem
 
-_SHARED = ("name", "angles", "quaternions")
+_SHARED = ("name", "angles", "quaternions", "ignore")
 """Keys of all learned models that are not settings of their learners."""
 
 _TURN = 2 * np.pi - 1e-6
@@ -113,13 +113,14 @@ def require_one_system(learner: ModelLearner, key: str = "algorithm.model") -> N
 
 
 def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) -> StateTransforms:
-    """The angles and quaternions of the state, by their indices.
+    """The angles, quaternions and ignored entries of the state, by their indices.
 
     For angles "auto" takes the entries in rad whose span is unknown or a whole turn; for quaternions it takes those of
     MuJoCo's free and ball joints.
 
     Raises:
-        ConfigError: for an unknown name, a quaternion that does not have four entries, or an entry that is both.
+        ConfigError: for an unknown name, a quaternion that does not have four entries or is ignored in part, or an
+            entry that is both.
     """
     entries = modelled.state_entries
     if config.angles == "auto":
@@ -138,7 +139,11 @@ def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) ->
         angles = [i for i in angles if i not in of_quaternions]
     if both := sorted(of_quaternions & set(angles)):
         raise ConfigError(f"{key}: {entries[both[0]].name!r} is in both angles and quaternions")
-    return StateTransforms(tuple(sorted(set(angles))), tuple(firsts))
+    ignored = {i for name in config.ignore for i in _find(name, modelled, f"{key}.ignore")}
+    for first in firsts:
+        if 0 < len(ignored & set(range(first, first + 4))) < 4:
+            raise ConfigError(f"{key}.ignore: {entries[first].name!r} begins a quaternion; name all of it or nothing")
+    return StateTransforms(tuple(sorted(set(angles))), tuple(firsts), tuple(sorted(ignored)))
 
 
 def _find_quaternions(entries: Sequence[Entry]) -> list[int]:

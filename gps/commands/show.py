@@ -64,6 +64,9 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     policies = [(k, players[k], policy) for k in sorted(players) if (policy := run.policy_record(k)) is not None]
     for line in tables.format_policies(policies):
         print(line)
+    optimised = [(k, record) for k in sorted(players) if (record := run.optimisation_record(k)) is not None]
+    for line in tables.format_optimisations(optimised):
+        print(line)
     models = [(k, model) for k in sorted(players) if (model := run.model_record(k)) is not None]
     for line in tables.format_models(models):
         print(line)

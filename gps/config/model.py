@@ -24,6 +24,11 @@ class LearnedModelConfig(Section):
         description="parts of the state that are unit quaternions (w, x, y, z), which enter as rotation matrices: the "
         'names of the parts; "auto" takes those of free and ball joints, "none" none',
     )
+    ignore: ListOf[str] = Field(
+        default=(),
+        description="entries of the state that nothing depends on, such as the offset from a target or the distance "
+        "run, by their names or that of their part: they are predicted, but are no inputs",
+    )
     max_points: int = Field(
         default=100_000, ge=1, description="largest number of transitions of a fit; more are thinned evenly"
     )
@@ -186,6 +191,23 @@ ModelConfig = Annotated[
     plugin_names("gps.models"),
     UsualName(_usual_model, usual=USUAL),
     Field(description="the global model of the dynamics"),
+]
+
+
+def _usual_process(table: Any) -> Any:
+    """The same, with a Gaussian process as the usual one."""
+    table = _usual_model(table)
+    return {**table, "name": "gp"} if isinstance(table, dict) and table.get("name") == USUAL else table
+
+
+MomentModelConfig = Annotated[
+    Annotated[
+        LinearModelConfig | GaussianProcessModelConfig | StoredModelConfig | PluginModelConfig,
+        Field(discriminator="name"),
+    ],
+    plugin_names("gps.models"),
+    UsualName(_usual_process, usual="gp"),
+    Field(description="the global model of the dynamics, which must propagate a Gaussian"),
 ]
 
 PlannedModelConfig = Annotated[

@@ -21,11 +21,11 @@ class PlanningExpert:
     carries_over: ClassVar[bool] = True
 
     def __init__(self, policy: PlanningPolicy) -> None:
-        self._policy, self._next = policy, 0
+        self._policy, self._next = policy.replan(), 0
 
     def advise(self, states: Float[np.ndarray, "B dx"], t: int) -> Advice:
         """The first action of each plan, without a precision."""
         if t != self._next:
-            self._policy = self._policy.repeat(1)  # without the memory of other episodes
+            self._policy = self._policy.replan()
         self._next = t + 1
         return Advice(self._policy.act(states[None], t)[0], None)

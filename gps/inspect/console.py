@@ -6,6 +6,7 @@ formats are those of `gps.inspect.tables`.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Self
@@ -93,6 +94,7 @@ class Progress(Callback):
         from gps.inspect.tables import (
             choose_columns,
             describe_model,
+            describe_optimisation,
             describe_policy,
             describe_trouble,
             format_header,
@@ -111,7 +113,8 @@ class Progress(Callback):
             self._print(format_row(row, self._columns), style)
             if (trouble := describe_trouble(row)) is not None:
                 self._print(name_run(trouble, None if self.run is None else self.run.path), style)
-        for text in [*describe_model(record.model), *describe_policy(record.policy)]:
+        of_policy = describe_policy(record.policy), describe_optimisation(record.optimisation)
+        for text in itertools.chain(describe_model(record.model), *of_policy):
             self._print(text)
         if record.iteration == 0 and self.run is not None and self.run.first is not None:
             from gps.inspect.first import describe_first_samples

@@ -14,7 +14,7 @@ import numpy as np
 from gps.inspect.formatting import align_columns, format_number, format_ratio, format_seconds, format_span
 from gps.metrics import EvaluationRow, Row, count_solved
 from gps.players import FINAL, UNSEEN, Player
-from gps.records import ModelRecord, PolicyRecord, Seconds
+from gps.records import ModelRecord, OptimisationRecord, PolicyRecord, Seconds
 from gps.status import Status
 
 # -- iterations ------------------------------------------------------------------------------------------------------
@@ -155,6 +155,56 @@ def format_policies(policies: Sequence[tuple[int, Player, PolicyRecord]]) -> lis
             policy.message,
         ))  # fmt: skip
     return ["global policy:", *align_columns(table)]
+
+
+# -- a policy that is optimised through a model -----------------------------------------------------------------------
+
+_AHEAD = (1, 10, 100)
+"""The steps ahead at which a line tells the size of the gradient."""
+
+
+def describe_optimisation(optimisation: OptimisationRecord | None) -> list[str]:
+    """The optimisation of the policy in one iteration, below the lines of its conditions."""
+    if optimisation is None:
+        return []
+    said = f"{'':10}policy: "
+    before, after = optimisation.loss
+    if np.isnan(before):
+        return [said + (optimisation.message or optimisation.status.sentence)]
+    parts = [f"cost in the model {format_number(before)} → {format_number(after)}"]
+    if np.isfinite(optimisation.kl):
+        parts.append(f"KL from the last {format_number(optimisation.kl)} nats")
+    if gradient := _describe_gradient(optimisation):
+        parts.append(gradient)
+    text = f"{said}{'; '.join([*parts, optimisation.status.label])}"
+    return [text, *([said + optimisation.message] if optimisation.message else [])]
+
+
+def _describe_gradient(optimisation: OptimisationRecord) -> str:
+    """The size of the gradient at a few steps ahead; empty where it is unknown."""
+    norms = optimisation.gradient_norms
+    if norms is None:
+        return ""
+    known = [h for h in _AHEAD if h < len(norms) and np.isfinite(norms[h])]
+    return "gradient " + ", ".join(f"{format_number(norms[h])} at {h}" for h in known) + " steps" if known else ""
+
+
+def format_optimisations(records: Sequence[tuple[int, OptimisationRecord]]) -> list[str]:
+    """The optimisation of the policy in the course of a run: the iteration and the record of each."""
+    if not records:
+        return []
+    table = [("iter", "cost in the model", "KL, nats", "gradient", "status", "")]
+    for iteration, record in records:
+        before, after = record.loss
+        table.append((
+            str(iteration),
+            "-" if np.isnan(before) else f"{format_number(before)} → {format_number(after)}",
+            format_number(record.kl) if np.isfinite(record.kl) else "-",
+            _describe_gradient(record).removeprefix("gradient ") or "-",
+            record.status.label,
+            record.message,
+        ))  # fmt: skip
+    return align_columns(table)
 
 
 # -- the global model ------------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ _ROLES: Mapping[Role, str] = {
     "early": "#2a6fbb",
     "late": "#c0392b",
 }
+_CLOCK = [m * 10.0**e for e in range(-2, 6) for m in (1, 3)]
+"""Ticks of a logarithmic axis of seconds."""
+
 _STAGE_COLOURS = ("#7fb3a0", "#6f97c9", "#d9a05b")
 
 
@@ -66,7 +69,7 @@ def draw_learning(
             _add_curve(figure, result, curve, colour)
         _add_end(figure, result, colour, by)
     if by == "seconds":
-        figure.update_xaxes(type="log", dtick="D2")
+        figure.update_xaxes(type="log", tickvals=_CLOCK)
     else:
         figure.update_xaxes(rangemode="tozero")
     return figure
@@ -109,14 +112,14 @@ def _add_end(figure: go.Figure, result: RungResult, colour: str, by: str) -> Non
 def draw_time(results: Sequence[RungResult]) -> go.Figure:
     """Draw where the time of a run goes: sampling, fitting, improving."""
     known = [result for result in results if np.isfinite(result.stages).all()]
-    figure = _make_figure(70 + 24 * max(len(known), 1), "seconds of the median run", "")
+    figure = _make_figure(100 + 24 * max(len(known), 1), "seconds of the median run", "")
     for i, (stage, colour) in enumerate(zip(STAGES, _STAGE_COLOURS, strict=True)):
         figure.add_bar(
             y=[result.rung.name for result in known], x=[float(result.stages[i]) for result in known],
             orientation="h", name=stage, marker_color=colour, hovertemplate="%{x:.3g} s",
         )  # fmt: skip
     figure.update_layout(
-        barmode="stack", bargap=0.35, hovermode="y unified", showlegend=True,
+        margin_t=40, barmode="stack", bargap=0.35, hovermode="y unified", showlegend=True,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", automargin=True)

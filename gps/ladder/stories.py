@@ -23,10 +23,10 @@ from gps.config import algorithm as sections
 from gps.errors import GpsError
 from gps.evaluation import restore
 from gps.inspect.comparison.member import Member
-from gps.inspect.formatting import format_number
 from gps.ladder.results import RungResult
 from gps.ladder.rungs import Ladder
 from gps.planning.played import find_planned
+from gps.players import Player
 from gps.runs import Run
 
 Role = Literal["data", "plan", "actual", "bound", "early", "late"]
@@ -151,7 +151,7 @@ def _tell_mismatch(results: Sequence[RungResult], ladder: Ladder) -> Story | Non
     )
     return Story(
         "mismatch",
-        "The plan goes where the data are not",
+        "Does the plan go where the data are?",
         f"{first} {second}",
         result.rung.name,
         member.seed,
@@ -195,7 +195,7 @@ def _tell_drift(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
         )
     return Story(
         "drift",
-        "Small errors add up",
+        "Do small errors add up?",
         f"After {early} steps the prediction (orange) and what happened (blue) are {_amount(error[early], unit)} apart "
         f"and at worst {_amount(error.max(), unit)}, for every step starts from the error of the one before. {grows}",
         result.rung.name,
@@ -243,6 +243,13 @@ def _tell_exploit(results: Sequence[RungResult], ladder: Ladder) -> Story | None
             (StoryTrace("planned", "plan", iterations, predicted), StoryTrace("actual", "actual", iterations, actual)),
         )
     ]  # fmt: skip
+    first = (
+        f"In {too_good.sum()} of {len(costs)} iterations the episode cost more than the plan promised, because the "
+        "planner picks the future in which the model errs in its favour."
+        if too_good.any()
+        else f"In none of {len(costs)} iterations did the episode cost more than the plan promised: this model leaves "
+        "little to exploit."
+    )
     second = "A better search does not help: it finds the error sooner."
     known = [int(k) for k in iterations if int(k) in plans]
     if known:
@@ -259,15 +266,14 @@ def _tell_exploit(results: Sequence[RungResult], ladder: Ladder) -> Story | None
             )
         )  # fmt: skip
         second = (
-            f"The plan of iteration {k} promised {format_number(float(predicted[iterations == k][0]))} and cost "
-            f"{format_number(float(actual[iterations == k][0]))}: {_percent(far.mean())} of its states (red) are far "
+            f"The plan of iteration {k} promised {_round(float(predicted[iterations == k][0]))} and cost "
+            f"{_round(float(actual[iterations == k][0]))}: {_percent(far.mean())} of its states (red) are far "
             "from all data, where nothing corrects the model."
         )
     return Story(
         "exploit",
-        "The planner exploits the model",
-        f"In {too_good.sum()} of {len(costs)} iterations the episode cost more than the plan promised, because the "
-        f"planner picks the future in which the model errs in its favour. {second}",
+        "Does the planner exploit the model?",
+        f"{first} {second}",
         result.rung.name,
         member.seed,
         run.path,
@@ -293,7 +299,7 @@ def _tell_too_far(results: Sequence[RungResult], ladder: Ladder) -> Story | None
             Panel(
                 f"{title} ({result.rung.name})", "update", "change of the cost",
                 (StoryTrace("promised by the linear model", "plan", k, promised, bars=True),
-                 StoryTrace("came", "actual", k, came, bars=True)),
+                 StoryTrace("what came", "actual", k, came, bars=True)),
             )
         )  # fmt: skip
     (good, of, _, _), (bad, of_far, promised, came) = counts
@@ -301,11 +307,11 @@ def _tell_too_far(results: Sequence[RungResult], ladder: Ladder) -> Story | None
     member = unbounded.group.finished[0]
     return Story(
         "too_far",
-        "The linear model was left too far",
+        "What if the linear model is left too far?",
         "Every update was promised a lower cost by linear models that hold only near the samples they were fitted to. "
         f"Within the trust region {good} of {of} updates lowered the cost; without it {bad} of {of_far} did, and the "
-        f"worst promised a change of {format_number(float(promised[worst]))} and brought one of "
-        f"{format_number(float(came[worst]))}.",
+        f"worst promised a change of {_round(float(promised[worst]))} and brought one of "
+        f"{_round(float(came[worst]))}.",
         unbounded.rung.name,
         member.seed,
         member.path,
@@ -328,10 +334,10 @@ def _tell_gradient(results: Sequence[RungResult], ladder: Ladder) -> Story | Non
     chosen = [found[i] for i in np.unique(np.linspace(0, len(found) - 1, min(len(found), 5)).round().astype(int))]
     return Story(
         "gradient",
-        f"The gradient {'explodes' if high > low else 'vanishes'}",
+        "Does the gradient vanish, or explode?",
         "The gradient of the cost h steps ahead is a product of h slopes of model and policy, and products shrink or "
-        f"grow: in iteration {worst.iteration} its size changes by a factor of "
-        f"{format_number(10**worst.span)} between {min(low, high)} and {max(low, high)} steps ahead. A step along the "
+        f"grow: in iteration {worst.iteration} its size {'grows' if high > low else 'shrinks'} by a factor of "
+        f"{_round(10**worst.span)} between {min(low, high)} and {max(low, high)} steps ahead. A step along the "
         "sum of these gradients follows the largest ones and hears nothing of the others.",
         result.rung.name,
         member.seed,
@@ -467,8 +473,9 @@ def _list_planned_costs(run: Run) -> list[tuple[int, float, float]]:
     """Of each iteration with a forecast: its number, the planned and the actual cost, mean over the conditions."""
     found = []
     for k in range(len(run.iterations)):
-        planner = run.iterations[k].planner
-        if planner is not None:
+        record = run.iterations[k]
+        planner = record.planner
+        if planner is not None and record.player is Player.PLANNER:
             predicted, actual = float(np.mean(planner.predicted)), float(np.mean(planner.actual))
             if np.isfinite([predicted, actual]).all():
                 found.append((k, predicted, actual))
@@ -538,6 +545,20 @@ def _percent(share: float) -> str:
     return f"{round(100 * float(share))} %"
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _round(value: float) -> str:
+    """Three significant digits, with a real minus."""
+    text = f"{value:.3g}" if 1e-3 <= abs(value) < 999.5 or value == 0 else f"{value:.1e}"
+    if 999.5 <= abs(value) < 1e5:
+        text = f"{round(value):,}"
+    elif "e" in text:
+        mantissa, exponent = text.split("e")
+        text = f"{mantissa} · 10{str(int(exponent)).translate(_RAISED)}"
+    return text.replace("-", "−")
+
+
 def _amount(value: float, name: str) -> str:
     """A number with the unit that stands behind the comma of an entry's name."""
-    return f"{format_number(float(value))} {name.rpartition(', ')[2] if ', ' in name else ''}".strip()
+    return f"{_round(float(value))} {name.rpartition(', ')[2] if ', ' in name else ''}".strip()

@@ -2,7 +2,8 @@
 
 An angle enters as its sine and cosine, so that the model knows no difference between φ and φ + 2π; a quaternion enters
 as its rotation matrix, so that q and −q are the same. An entry that is constant in the data is left out: it enters as
-zero, and a change that is constant is predicted as that constant. The numbers of inputs and targets do not depend on
+zero, and a change that is constant is predicted as that constant. An entry that is ignored enters as zero, too; its own
+change is predicted. The numbers of inputs and targets do not depend on
 the data, so that compiled functions serve every refit.
 """
 
@@ -10,7 +11,7 @@ import dataclasses
 from typing import NamedTuple, Self
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from gps.backend import Array, jax, jnp
 from gps.linear_gaussian.types import pytree
@@ -29,6 +30,9 @@ class StateTransforms(NamedTuple):
     quaternions: tuple[int, ...] = ()
     """First entries of unit quaternions (w, x, y, z)."""
 
+    ignored: tuple[int, ...] = ()
+    """Entries that are no inputs: nothing that the state does next depends on them."""
+
 
 NO_TRANSFORMS = StateTransforms()
 
@@ -39,7 +43,7 @@ class Encoding:
 
     Args:
         mean: of the encoded data.
-        weight: 1 / deviation; 0 where an input is constant in the data.
+        weight: 1 / deviation; 0 where an input is constant in the data or ignored.
         transforms: see `StateTransforms`.
     """
 
@@ -52,7 +56,10 @@ class Encoding:
         """The encoding whose inputs have mean 0 and deviation 1 in the data (NumPy arrays)."""
         raw = np.asarray(_encode_all(data.states, data.actions, transforms))
         deviation, varies = _measure(raw)
-        return cls(raw.mean(axis=0), np.where(varies, 1.0 / deviation, 0.0), transforms)
+        used = varies & ~np.isin(
+            list_sources(data.states.shape[1], data.actions.shape[1], transforms), transforms.ignored
+        )
+        return cls(raw.mean(axis=0), np.where(used, 1.0 / deviation, 0.0), transforms)
 
     @property
     def size(self) -> int:
@@ -111,12 +118,24 @@ class Differences:
 
 def encode_input(x: Float[Array, "dx"], u: Float[Array, "du"], transforms: StateTransforms) -> Float[Array, "df"]:
     """Return plain entries, sines and cosines, rotation matrices, and the action, before normalisation (JAX)."""
-    special = {*transforms.angles, *(first + i for first in transforms.quaternions for i in range(4))}
-    plain = np.array([i for i in range(x.shape[-1]) if i not in special], int)
+    plain = _find_plain(x.shape[-1], transforms)
     angles = np.array(transforms.angles, int)
     parts = [x[plain], jnp.sin(x[angles]), jnp.cos(x[angles])]
     parts += [_rotation(x[first : first + 4]).reshape(-1) for first in transforms.quaternions]
     return jnp.concatenate([*parts, u])
+
+
+def list_sources(dx: int, du: int, transforms: StateTransforms) -> Int[np.ndarray, "df"]:
+    """Return the entry of z = [x; u] that each encoded input is made of; of a quaternion the first one."""
+    plain, angles = _find_plain(dx, transforms), np.array(transforms.angles, int)
+    quaternions = np.repeat(np.array(transforms.quaternions, int), 9)
+    return np.concatenate([plain, angles, angles, quaternions, np.arange(dx, dx + du)])
+
+
+def _find_plain(dx: int, transforms: StateTransforms) -> Int[np.ndarray, "_"]:
+    """Return the entries of the state that enter as they are."""
+    special = {*transforms.angles, *(first + i for first in transforms.quaternions for i in range(4))}
+    return np.array([i for i in range(dx) if i not in special], int)
 
 
 def _rotation(q: Float[Array, "4"]) -> Float[Array, "3 3"]:

@@ -99,6 +99,13 @@ class MixtureRegression:
         within = jnp.sum(jnp.asarray(self.factors) ** 2, axis=-1) * (1.0 + doubt[:, None])
         return jnp.sqrt(r @ (within + (means - r @ means) ** 2))
 
+    def slope_covariance(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx dz dz"]:
+        """Return the covariance of each row of the slope Σ r_k F_k: Σ r_k² S_k,ii cov_k(z)⁻¹ / N_k of row i (JAX)."""
+        r, _, _ = self._look(x, u)
+        inverses = jnp.einsum("kab,kac->kbc", self.whiteners, self.whiteners)
+        variances = jnp.sum(jnp.asarray(self.factors) ** 2, axis=-1)
+        return jnp.einsum("k,ki,kbc->ibc", r**2 / jnp.asarray(self.counts), variances, inverses)
+
     def sample(self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray) -> Float[Array, "dx"]:
         """Return a draw of the next state: of a cluster, of its regression, and of its noise (JAX)."""
         r, means, doubt = self._look(x, u)

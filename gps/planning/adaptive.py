@@ -124,6 +124,9 @@ class AdaptivePolicy:
     def repeat(self, count: int) -> Self:
         return type(self)(self._problem, self._model, self._conditions * count, self._settings, self._seed)
 
+    def replan(self) -> Self:
+        return self.repeat(1)  # it always does
+
     def act(self, seen: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
         """The first action of each episode's plan."""
         began = time.perf_counter()

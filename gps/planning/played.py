@@ -85,6 +85,9 @@ class PlanningPolicy(Policy, Protocol):
     def planned(self) -> Planned | None:
         """What was planned in the last episodes; None if nothing is known of it."""
 
+    def replan(self) -> Self:
+        """The same policy, with a new plan at every step, and without the memory."""
+
 
 def find_planned(policy: Policy) -> Planned | None:
     """What a policy planned in the last episodes; None if it does not plan."""
@@ -153,6 +156,9 @@ class PlannerPolicy:
             effective=[plans.effective for plans in self._log],
             troubles=[plans.troubles for plans in self._log],
         )
+
+    def replan(self) -> Self:
+        return type(self)(self.planner, self.covariance, 1)
 
     def repeat(self, count: int) -> Self:
         """A policy of its own for M·count conditions, without the memory."""

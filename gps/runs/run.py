@@ -61,7 +61,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
     from gps.linear_gaussian.types import Controller
     from gps.policies.interface import Interface
     from gps.policies.neural import NeuralPolicy
-    from gps.records import EvaluationRecord, IterationRecord, ModelRecord, PolicyRecord, Rollouts
+    from gps.records import EvaluationRecord, IterationRecord, ModelRecord, OptimisationRecord, PolicyRecord, Rollouts
 
 _MAX_TEXT_BYTES = 64 << 20
 
@@ -248,6 +248,14 @@ class Run:
         self.iterations.require(iteration)
         with self.explain_damage():
             return files.read_side(self.folder(iteration), "model")
+
+    def optimisation_record(self, iteration: int) -> OptimisationRecord | None:
+        """The side of a policy's optimisation in one iteration, without the rest of its record; None if it has none."""
+        from gps.runs import iteration_files as files
+
+        self.iterations.require(iteration)
+        with self.explain_damage():
+            return files.read_side(self.folder(iteration), "optimisation")
 
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""

@@ -16,10 +16,10 @@ from helpers.runs import make_policy_run, make_run
 from gps.inspect.live import Server
 from gps.inspect.report.page import report
 from gps.players import Player
-from gps.records import ModelRecord, PlannerRecord
+from gps.records import ModelRecord, OptimisationRecord, PlannerRecord
 from gps.runs import Run
 from gps.runs.control import read_request
-from gps.status import ModelStatus, Status
+from gps.status import ModelStatus, PolicyStatus, Status
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -287,6 +287,38 @@ def test_a_run_that_plans_in_a_global_model(page, tmp_path):
     assert (curve(page, "model-loss", 1), curve(page, "model-loss", 2)) == ([3.0] * 3, [-1.0] * 3)
     assert curve(page, "ahead", 0) == [1.0, 5.0, 9.0, 13.0, 17.0, 21.0]
     assert "The planner, under the environment's noise, solves" in page.locator("#summary").inner_text()
+    assert page.errors == []
+
+
+def test_an_optimised_policy_shows_its_gradient_against_the_horizon(page, tmp_path):
+    def change(item):
+        optimisation = OptimisationRecord(
+            existed=item.iteration > 0,
+            trained=True,
+            losses=np.array([5.0, 4.0, 3.0 - item.iteration]),
+            starts=np.array([3.0]),
+            gradient_norms=10.0 ** -np.arange(5.0) * (1 + item.iteration),
+            kl=0.1,
+            status=PolicyStatus.EXPLODED,
+            message="2 of 3 updates were not finite.",
+        )
+        return dataclasses.replace(item, player=Player.POLICY, local=None, model=None, optimisation=optimisation)
+
+    file = tmp_path / "report.html"
+    report(make_run(tmp_path, change=change), file)
+    page.goto(file.as_uri())
+    drawn(page)
+    page.evaluate("select(2, 1)")
+    until(page, "document.body.dataset.shown === '2-1'")
+    drawn(page)
+    assert visible(page) == ALWAYS | {"model-cost", "gradient-course", "gradient", "optimising"}
+    assert curve(page, "gradient", 1) == pytest.approx([3.0, 0.3, 0.03, 0.003, 0.0003])
+    assert page.evaluate("document.getElementById('gradient').layout.yaxis.type") == "log"
+    assert curve(page, "optimising", 0) == [5.0, 4.0, 1.0]
+    assert (curve(page, "model-cost", 1), curve(page, "model-cost", 2)) == ([5.0] * 3, [3.0, 2.0, 1.0])
+    assert curve(page, "gradient-course", 1) == pytest.approx([0.001, 0.002, 0.003])  # 3 steps ahead
+    assert page.locator("#optimisation-status").inner_text() == "2 of 3 updates were not finite."
+    assert "the optimisation of the policy: 2 of 3 updates" in page.locator("#findings").inner_text()
     assert page.errors == []
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from gps.backend import jax, jnp
 from gps.dynamics.prior import Transitions
-from gps.models.data import Dataset, pool
+from gps.models.data import Dataset, pool_transitions
 from gps.models.ensemble_learner import EnsembleLearner
 from gps.models.features import Differences, Encoding, StateTransforms
 from gps.models.gaussian_process_learner import GaussianProcessLearner
@@ -63,6 +63,22 @@ def test_an_angle_enters_without_its_turns_and_differs_by_the_shortest_way():
     np.testing.assert_allclose(raw[:, 0], [turn - 6.2, 6.2 - turn, 0.1], atol=1e-12)
 
 
+def test_what_is_ignored_is_no_input_but_its_change_is_learned():
+    rng = np.random.default_rng(0)
+    x, u = rng.normal(size=(40, 7)), rng.normal(size=(40, 2))
+    data = Dataset(x, u, x + rng.normal(size=x.shape), np.zeros(40, int))
+    transforms = StateTransforms(angles=(1,), quaternions=(3,), ignored=(2, 3, 4, 5, 6))
+    encoding, all_in = Encoding.of(data, transforms), Encoding.of(data, transforms._replace(ignored=()))
+    moved = x.copy()
+    moved[:, 2:] = rng.normal(size=(40, 5))
+    inputs = encoding.encode_all(data)
+    np.testing.assert_array_equal(encoding.encode_all(data._replace(states=moved)), inputs)
+    used = (inputs != 0).any(axis=0)
+    assert used.sum() == 5  # one plain entry, a sine, a cosine, two actions
+    np.testing.assert_allclose(inputs[:, used], all_in.encode_all(data)[:, used])
+    assert Differences.of(data, transforms).varies.all()
+
+
 def test_the_sign_of_a_quaternion_does_not_matter():
     rng = np.random.default_rng(1)
     q, after = quaternions(rng, 30), quaternions(rng, 30)
@@ -116,7 +132,7 @@ def test_an_absurd_transition_is_left_out_and_named(first):
     rng = np.random.default_rng(0)
     before = None if first else Dataset.of(make_transitions(rng), 2)
     new = Dataset.of(make_transitions(rng, absurd=-1e8), 2)
-    data, kept, said = pool(before, new)
+    data, kept, said = pool_transitions(before, new)
     assert kept.size == 58 and data.size == 58 + (0 if first else 60)
     assert said == "2 transitions were left out: a number as large as 1e+08 is not of the scale of the others."
     assert Encoding.of(data).weight.min() > 0.1 and kept.episodes.tolist() == [0] * 20 + [1] * 18 + [2] * 20
@@ -126,12 +142,12 @@ def test_an_absurd_transition_is_left_out_and_named(first):
 def test_sane_transitions_stay_as_they_are_whatever_their_units(scale):
     rng = np.random.default_rng(0)
     before, new = (Dataset.of(make_transitions(rng, scale), 2) for _ in range(2))
-    data, kept, said = pool(before, new)
+    data, kept, said = pool_transitions(before, new)
     assert kept is new and not said
     for found, expected in zip(data, before.add(new), strict=True):
         np.testing.assert_array_equal(found, expected)
     still = new._replace(states=np.where(np.arange(60)[:, None] < 3, new.states, 0.0))  # it moved once, from a rest
-    assert pool(None, still).new is still
+    assert pool_transitions(None, still).new is still
 
 
 LEARNERS = {

@@ -48,6 +48,16 @@ def test_draws_and_samples_have_the_deviation_that_the_model_claims():
     assert (quiet.std(axis=0) < 0.7 * deviation).all()
 
 
+def test_the_covariance_of_the_slopes_is_that_of_the_drawn_ones():
+    model = learn(N=4).model
+    drawn = model.draw(jax.random.key(0), 20_000)
+    slopes = jax.vmap(lambda function: function.regression.linearise(*POINT)[0])(drawn)
+    stated = model.slope_covariance(*POINT)
+    for i in range(2):
+        found = np.cov(slopes[:, i], rowvar=False)
+        np.testing.assert_allclose(found, stated[i], atol=0.05 * np.abs(stated[i]).max())
+
+
 def test_the_doubt_of_one_cluster_is_that_of_least_squares():
     x, u, mask = episodes(N=2)
     points = Transitions.of(x, u, mask).points.reshape(-1, 5)

@@ -47,7 +47,7 @@ from gps.experts.contract import Expert, ExpertSource
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.policies.learner import Learner
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.policies.played import GlobalPolicy, LocalControllers
 from gps.policies.supervised import Fit, Training, not_trained, train
 from gps.problem import Problem
@@ -58,7 +58,7 @@ from gps.storage.serialization import specialise
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillationState(Generic[Prior, Network]):
+class DistillationState(Generic[Prior, Layered]):
     """Everything that the next iteration needs, for M conditions."""
 
     iteration: int
@@ -67,7 +67,7 @@ class DistillationState(Generic[Prior, Network]):
     starts: Float[np.ndarray, "M dx"]
     prior: Prior | None  # what the expert knows of the dynamics
     cost: Float[np.ndarray, "M"]  # mean of the last samples
-    training: Training[Network]
+    training: Training[Layered]
     lessons: tuple[Lesson, ...]
 
     @property

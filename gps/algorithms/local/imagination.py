@@ -2,10 +2,13 @@
 
 A trust region keeps an update where the samples are, so that many updates are needed to get far, and each takes
 samples. Where a global model is good, it can give them: the controllers are sampled in the model, the local dynamics
-are its slopes along these samples, and the same update follows. The next iteration on the system judges where they led
-to: the cost that it finds against the one that was imagined sets the size of the next step, as between any two
-iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage functions, sec. 5) sample
-their imagined episodes in local models.
+are its slopes along these samples, or a regression on them, and the same update follows. The next iteration on
+the system judges where they led to: the cost that it finds against the one that was imagined sets the size of the next
+step, as between any two iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage
+functions, sec. 5) sample their imagined episodes in local models.
+
+A slope knows a contact or does not. A regression on samples, some of which touch, averages over both (Suh, Pang &
+Tedrake 2022, "Bundled gradients through contact via randomized smoothing"), and simulations are quicker than slopes.
 """
 
 from functools import partial

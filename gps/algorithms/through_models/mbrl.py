@@ -124,7 +124,7 @@ class MBRL:
     ) -> tuple[MBRLState, IterationRecord]:
         """Take over the models, and compare the plans with what happened."""
         steps = state.environment_steps + rollouts.steps
-        status = _judge_samples(model.learner, rollouts)
+        status = judge_samples(model.learner, rollouts)
         record = IterationRecord(
             iteration=state.iteration,
             environment_steps=steps,
@@ -157,8 +157,9 @@ class MBRL:
         """The policy that plans; None while there is no model to plan in, or no cost."""
         cost = complete_cost(self.problem.cost, state.reward)
         conditions, replans = len(state.first.feedforward), self.version == "1.5"
+        model = self.find_model(state)
         return self.planner.make_policy(
-            PlanningTask(self.problem, self.find_model(state), cost, conditions, noise, replans)
+            PlanningTask(self.problem, model, cost, conditions, noise, replans, turn=state.iteration)
         )
 
     def find_model(self, state: MBRLState) -> GlobalModel | None:
@@ -204,7 +205,7 @@ def _learn_reward(reward: RewardLearner, rollouts: Rollouts, seed: int) -> Rewar
     return reward.refit(x, u, np.where(rollouts.mask, rollouts.rewards, np.nan).reshape(M * N, T), seed)
 
 
-def _judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
+def judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
     """The status of each condition: its samples taught the model, or there is none yet, or none is needed."""
     status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
     if learner is None:

@@ -59,7 +59,7 @@ from gps.models.reward import RewardLearner
 from gps.players import Player
 from gps.policies.imitation import imitation_kl, mean_over_samples
 from gps.policies.learner import Learner
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.policies.played import GlobalPolicy, LocalControllers
 from gps.policies.supervised import Fit, Samples, Training, not_trained, train
 from gps.problem import Problem
@@ -72,7 +72,7 @@ L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class MPPIGPSState(Generic[L, Network]):
+class MPPIGPSState(Generic[L, Layered]):
     """Everything that the next iteration needs, for M conditions."""
 
     iteration: int
@@ -80,7 +80,7 @@ class MPPIGPSState(Generic[L, Network]):
     first: Controller
     model: L  # the learner of the dynamics, with all data so far
     reward: RewardLearner | None  # where the cost has no formula
-    training: Training[Network]
+    training: Training[Layered]
 
 
 class Fitted(NamedTuple):

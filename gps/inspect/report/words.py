@@ -17,6 +17,7 @@ from gps.inspect.report.forms import (
     Facts,
     LocalPiece,
     ModelPiece,
+    OptimisationPiece,
     Piece,
     PolicyFacts,
     PolicyPiece,
@@ -63,6 +64,7 @@ def collect_findings(pieces: Sequence[Piece], du: int) -> list[Remark]:
     ]
     single += _find_collapses(pieces, du)
     single += _check_policies(pieces)
+    single += _check_optimisations(pieces)
     single += _check_models(pieces)
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(
@@ -138,6 +140,15 @@ def _find_collapses(pieces: Sequence[Piece], du: int) -> Iterator[Remark]:
             )
             yield _make_finding("collapse", Severity.NOTE, item.iteration, m, text)
             break
+
+
+def _check_optimisations(pieces: Sequence[Piece]) -> Iterator[Remark]:
+    """Yield the findings about the optimisation of the policy through the model."""
+    for item in pieces:
+        if (optimisation := item.optimisation) is not None and not optimisation.ok:
+            status = PolicyStatus[optimisation.status]
+            about = f"the optimisation of the policy: {optimisation.message or status.sentence}"
+            yield _make_finding("optimisation", status.severity, item.iteration, None, about, remedy=status.remedy)
 
 
 def _check_policies(pieces: Sequence[Piece]) -> Iterator[Remark]:
@@ -370,7 +381,22 @@ def describe_condition(item: Piece, before: Piece | None, m: int) -> list[str]:
     text += _describe_planner(item, m)
     if item.policy is not None:
         text += _describe_policy(item, item.policy, m)
+    if item.optimisation is not None:
+        text += _describe_optimisation(item.optimisation)
     return text
+
+
+def _describe_optimisation(optimisation: OptimisationPiece) -> list[str]:
+    """Say how the policy was optimised through the model."""
+    before, after = optimisation.loss
+    if before is None or after is None:
+        return [optimisation.message or optimisation.sentence]
+    kl = "" if optimisation.kl is None else f"; it is {format_number(optimisation.kl)} nats from the last one"
+    costs = f"{format_number(before)} to {format_number(after)}"
+    text = [f"In the model, the policy's cost went from {costs}{kl}."]
+    return text + (
+        [] if optimisation.ok and not optimisation.message else [optimisation.message or optimisation.sentence]
+    )
 
 
 def _describe_condition_cost(item: Piece, before: Piece | None, m: int) -> str:

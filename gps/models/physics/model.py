@@ -16,6 +16,9 @@ from gps.models.physics.simulator import Simulator
 _LEAST_STEP = 1e-3
 """The least step, in coordinates, of the slope of a slope: a smaller one would drown in rounding."""
 
+_NEGLIGIBLE = 1e-5
+"""A doubt, in coordinates, that says nothing about the slopes: such parameters are known to five digits."""
+
 
 @pytree
 class PhysicsModel:
@@ -31,6 +34,7 @@ class PhysicsModel:
         deviations: of each entry of z in the data.
         simulator: f; two models of one simulator share their compiled functions.
         condition: the number of the condition whose system it is.
+        loose: the columns of a factor of the same covariance whose doubt is worth a simulation; None for those of L.
     """
 
     coordinates: Float[Array, "dp"]
@@ -39,11 +43,15 @@ class PhysicsModel:
     deviations: Float[Array, "dz"]
     simulator: Simulator = dataclasses.field(metadata={"static": True})
     condition: Float[Array, ""] = dataclasses.field(default_factory=lambda: np.zeros(()))
+    loose: Float[Array, "dp r"] | None = None
 
     @classmethod
     def of(cls, fit: PhysicsFit, simulator: Simulator) -> Self:
         """The model of a fit."""
-        return cls(fit.coordinates, fit.factor, fit.noise, fit.deviations, simulator)
+        rotated, sizes, _ = np.linalg.svd(fit.factor)
+        there = sizes > _NEGLIGIBLE
+        loose = None if there.all() else (rotated * sizes)[:, there]
+        return cls(fit.coordinates, fit.factor, fit.noise, fit.deviations, simulator, loose=loose)
 
     def for_condition(self, number: Float[Array, ""]) -> Self:
         """The model of the system in another condition."""
@@ -110,9 +118,13 @@ class PhysicsModel:
 
         Row i has Σ_k D_k D_kᵀ, D_k the slope of the row along the k-th column of L, by central differences.
         """
-        size = jnp.linalg.norm(self.factor, axis=0)
+        factor = jnp.asarray(self.factor if self.loose is None else self.loose)
+        if not factor.shape[1]:
+            dx, dz = len(x), len(x) + len(u)
+            return jnp.zeros((dx, dz, dz))
+        size = jnp.linalg.norm(factor, axis=0)
         step = jnp.maximum(size, _LEAST_STEP)  # along unit directions
-        along = (self.factor / jnp.where(size > 0, size, 1.0)).T * step[:, None]
+        along = (factor / jnp.where(size > 0, size, 1.0)).T * step[:, None]
         low, high = self.scale.bounds
         ahead = jnp.clip(self.coordinates + along, low, high)
         behind = jnp.clip(self.coordinates - along, low, high)
