@@ -266,6 +266,13 @@ class PolicyStatus(_Outcome):
         _OK,
         "No start was better in the model than the last policy, which was kept.",
     )
+    PARTICLES_LOST = (
+        15,
+        "particles lost",
+        _NOTE,
+        "Some imagined episodes left the data so far behind that they were stopped where they were.",
+        "Take a model that says what it doubts (gp), or let the first episodes explore more.",
+    )
     NO_MODEL = 18, "no model", _OK, "There is no model yet to train the policy in; it was left as it was."
     NOT_IMPROVED = (
         19,

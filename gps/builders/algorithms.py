@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
+import numpy as np
+
 from gps.algorithms.algorithm import AnyAlgorithm
 from gps.algorithms.distilled.dagger import DAgger
 from gps.algorithms.distilled.plato import PLATO
@@ -20,7 +22,9 @@ from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent, PolicyInTraining
 from gps.algorithms.through_models.mbrl import MBRL
+from gps.algorithms.through_models.mc_pilco import MCPILCO, Optimisation
 from gps.algorithms.through_models.mppigps import MPPIGPS
+from gps.algorithms.through_models.particles import Particles
 from gps.algorithms.through_models.pilco import PILCO
 from gps.algorithms.through_models.policy_backprop import Imagination, PolicyBackprop
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
@@ -315,6 +319,30 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
     )
 
 
+def _mc_pilco(settings: sections.MCPILCOConfig, parts: Parts) -> MCPILCO:
+    problem, own = parts.problem, settings.policy
+    learner = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
+    observed = find_observed_entries(problem, parts.environment)
+    turns = getattr(learner, "transforms", NO_TRANSFORMS).angles
+    angles = [k for k, i in enumerate(observed) if i in turns]
+    limited = bool(np.isfinite(problem.limits.low).all() and np.isfinite(problem.limits.high).all())
+    own = own.model_copy(update={"squash": own.squash or ("tanh" if limited else "none")})
+    particles = settings.particles.model_dump()
+    if particles["noise"] is None:
+        particles["noise"] = not np.any(problem.sensor_noise)
+    return MCPILCO(
+        problem,
+        learner=learner,
+        make_network=lambda seed, seen: make_bounded_network(own, problem, seed, angles, seen, own.spread),
+        observed=observed,
+        particles=Particles(**particles),
+        optimisation=Optimisation(**settings.optimiser.model_dump()),
+        planner=None if settings.planner is None else make_policy_source(settings.planner, parts.config.seed),
+        planned_iterations=settings.planned_iterations,
+        reward=None if problem.reward is None else RewardLearner(),
+    )
+
+
 def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> PolicyBackprop:
     problem, seed = parts.problem, parts.config.seed
     modelled = Modelled.of(problem, parts.environment)
@@ -436,6 +464,7 @@ BUILDERS: dict[type, Callable[[Any, Parts], AnyAlgorithm]] = {
     ),
     sections.MBRLConfig: _mbrl,
     sections.MPPIGPSConfig: _mppigps,
+    sections.MCPILCOConfig: _mc_pilco,
     sections.PolicyBackpropConfig: _policy_backprop,
     sections.PILCOConfig: _pilco,
     sections.PluginAlgorithmConfig: _plugin,

@@ -41,12 +41,14 @@ def make_bounded_network(
     seed: int,
     angles: Sequence[int] = (),
     seen: Float[np.ndarray, "n do"] | None = None,
+    spread: float = 0.1,
 ) -> Bounded:
     """The network of a policy that is optimised through a model, with random weights.
 
     Args:
         angles: entries of the policy's observation that are angles in rad.
         seen: observations around which the centres of radial basis functions are drawn.
+        spread: standard deviation of the weights of radial basis functions.
 
     Raises:
         ConfigError: if the network does not fit what the policy observes, or the limits of the actions.
@@ -61,7 +63,7 @@ def make_bounded_network(
     try:
         match settings.network:
             case "rbf":
-                return RadialBasis.create(size, low, high, key, settings.features, turns, squash, seen=seen)
+                return RadialBasis.create(size, low, high, key, settings.features, turns, squash, spread, seen)
             case "affine":
                 return Affine.create(size, low, high, key, turns, squash)
             case "gru":

@@ -475,6 +475,88 @@ class PILCOConfig(AlgorithmBase):
     optimiser: PolicyOptimiserConfig = PolicyOptimiserConfig()
 
 
+class PolicyParticlesConfig(Section):
+    """`[algorithm.particles]`: the imagined episodes by which a policy is judged."""
+
+    count: int = Field(
+        default=64, ge=1, le=100_000, description="imagined episodes, each under a function drawn from the model"
+    )
+    spread: float = Field(
+        default=0.01,
+        ge=0,
+        description="standard deviation of their starts around those of the conditions, relative to that of the data",
+    )
+    noise: bool | None = Field(
+        default=None,
+        description="true: the model's noise moves the particles too; false: it is that of the sensors; default: true "
+        "where environment.noise declares none of the sensors",
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description='probability that a feature of an "rbf" policy is left out at a step'
+    )
+
+
+class ParticleOptimiserConfig(Section):
+    """`[algorithm.optimiser]`: the search for the policy's parameters."""
+
+    method: Literal["adam", "lbfgs"] = Field(
+        default="adam", description="adam: a step for each draw of the imagined episodes; lbfgs: a round for each"
+    )
+    steps: int = Field(default=300, ge=1, le=100_000, description="steps of adam")
+    learning_rate: float = Field(default=0.05, gt=0, description="learning rate of adam; it falls in the second half")
+    rounds: int = Field(default=8, ge=1, le=1000, description="rounds of lbfgs, each with a draw of its own")
+    iterations: int = Field(default=20, ge=1, description="iterations in a round of lbfgs")
+    first_starts: int = Field(
+        default=2, ge=0, le=1000, description="random policies to start from while there is no policy yet"
+    )
+    starts: int = Field(default=0, ge=0, le=1000, description="random policies to start from beside the last policy")
+    threads: int | None = Field(default=None, ge=1, description="searches at the same time; default: one per core")
+
+
+class ParticlePolicyConfig(BoundedPolicyConfig):
+    """`[algorithm.policy]`: the policy that particles judge."""
+
+    features: int = Field(default=100, ge=1, le=10_000, description='number of radial basis functions of "rbf"')
+    squash: Literal["sine", "tanh", "none"] | None = Field(
+        default=None,
+        description='what keeps the actions within their limits: "tanh", "sine" 9/8 sin f + 1/8 sin 3f, or "none"; '
+        'default: "tanh" where all actions have limits',
+    )
+    spread: float = Field(
+        default=0.5, gt=0, description='standard deviation of the first weights of "rbf", before the squashing'
+    )
+
+
+class MCPILCOConfig(AlgorithmBase):
+    """A policy is optimised through the model by particles, each of which follows a function drawn from it."""
+
+    name: Literal["mc_pilco"] = "mc_pilco"
+    samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: ModelConfig = GaussianProcessModelConfig()
+    policy: ParticlePolicyConfig = ParticlePolicyConfig()
+    particles: PolicyParticlesConfig = PolicyParticlesConfig()
+    optimiser: ParticleOptimiserConfig = ParticleOptimiserConfig()
+    planner: PlannerConfig | None = Field(
+        default=None, description="planner whose plans the first policy imitates; default: the policy begins at random"
+    )
+    planned_iterations: int = Field(
+        default=0, ge=0, description="iterations that sample the planner's plans, before the policy"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.particles.dropout and self.policy.network != "rbf":
+            raise ValueError(
+                f'particles.dropout leaves out features of "rbf", and policy.network is "{self.policy.network}"'
+            )
+        if self.planned_iterations and self.planner is None:
+            raise ValueError("planned_iterations: there is no planner; set algorithm.planner")
+        if not self.optimiser.first_starts and self.planner is None:
+            raise ValueError("optimiser.first_starts = 0: without a planner the first policy begins at random")
+        return self
+
+
 class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
     """An algorithm from another package, by the name of its entry point in the group `gps.algorithms`.
 
@@ -499,6 +581,7 @@ AlgorithmConfig = Annotated[
         | PLATOConfig
         | MBRLConfig
         | MPPIGPSConfig
+        | MCPILCOConfig
         | PolicyBackpropConfig
         | PILCOConfig
         | PluginAlgorithmConfig,

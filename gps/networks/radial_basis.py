@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
@@ -80,6 +80,16 @@ class RadialBasis(Bounded):
         low, high = super().bounds
         reach = np.full(np.shape(self.log_lengthscales), _REACH)
         return dataclasses.replace(low, log_lengthscales=-reach), dataclasses.replace(high, log_lengthscales=reach)
+
+    @property
+    def features(self) -> int:
+        """The number k of bumps."""
+        return len(self.weights)
+
+    def drop(self, kept: Bool[Array, "k"], share: float | Array) -> Self:
+        """Return the network with some bumps left out; the others weigh more, for the `share` that is left out."""
+        weights = self.weights * (kept / (1.0 - share))[:, None]
+        return dataclasses.replace(self, weights=weights)
 
     @property
     def layers(self) -> str:
