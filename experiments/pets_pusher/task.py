@@ -2,11 +2,12 @@
 
 import jax.numpy as jnp
 
-HEIGHT = 0.048
-"""The cylinder's middle above the goal, m."""
+GOAL = jnp.array([0.45, -0.05, -0.323])  # m
+HEIGHT = -0.275  # of the cylinder's middle, m
 
 
 def cost(x, u, t):
     """1.25 ‖cylinder - goal‖₁ + 0.5 ‖cylinder - tip‖₁ + 0.1 ‖2 u‖², in m and N m; 2 u are the torques."""
-    away, far = jnp.sum(jnp.abs(x[7:9])) + HEIGHT, jnp.sum(jnp.abs(x[18:21]))
+    cylinder = jnp.stack([GOAL[0] + x[8], GOAL[1] + x[7], jnp.asarray(HEIGHT, x.dtype)])
+    away, far = jnp.sum(jnp.abs(cylinder - GOAL)), jnp.sum(jnp.abs(cylinder - x[18:21]))
     return 1.25 * away + 0.5 * far + 0.1 * jnp.sum((2.0 * u) ** 2)
