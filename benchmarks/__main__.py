@@ -14,6 +14,8 @@
 | `gaussian_process` | hyperparameters of a Gaussian process, compared with scikit-learn; drawn functions; moments |
 | `identification` | the parameters of a simulator from one recording, compared with `mujoco.sysid` if it is there |
 | `planning` | a round of CEM, an action of iCEM, MPPI on the true half-cheetah, iterative LQR |
+| `mc_pilco` | the cost of a policy by particles under functions drawn from a Gaussian process, with its gradient |
+| `pilco` | the expected cost of a policy in a Gaussian process with its gradient, beside TorchRL's reported time |
 | `policies` | a supervised step of a neural policy, alone and compared with sampling; the cost of acting |
 
 `python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the table of rewards without a
@@ -28,7 +30,7 @@ import sys
 
 NAMES = (
     "update", "dynamics", "sampling", "gymnasium_batch", "iteration", "peg", "report", "sweep", "ensemble",
-    "gaussian_process", "identification", "planning", "policies",
+    "gaussian_process", "identification", "planning", "pilco", "mc_pilco", "policies",
 )  # fmt: skip
 
 

@@ -85,7 +85,8 @@ def measure_prediction() -> None:
     from gps.models.ensemble import NetworkEnsemble
     from gps.models.features import NO_TRANSFORMS, Differences, Encoding
     from gps.models.members import EnsembleOptions, GaussianNetwork
-    from gps.models.propagation import accumulate_costs
+    from gps.models.propagation import draw_functions, follow, roll_out_particles
+    from gps.planning.objective import total_costs
 
     members = GaussianNetwork.create(_make_data(1000), EnsembleOptions(members=MEMBERS), jax.random.key(0))
     df = DX + DU
@@ -102,8 +103,10 @@ def measure_prediction() -> None:
 
     def make(propagation, noise):
         def predict(model, actions, key):
-            options = {"particles": PARTICLES, "propagation": propagation, "noise": noise}
-            return accumulate_costs(model, cost, np.zeros(DX), actions, key, **options)
+            advance = follow(model, draw_functions(model, propagation, PARTICLES, key), propagation, noise)
+            return total_costs(
+                *roll_out_particles(advance, PARTICLES, cost, np.zeros(DX), actions, np.zeros(DU), 0, H, key)
+            )
 
         return jax.jit(predict)
 

@@ -15,7 +15,12 @@ from gps.version import __version__ as __version__
 if TYPE_CHECKING:
     from gps.callbacks import Callback
     from gps.conformance import check
+    from gps.evaluation import evaluate
     from gps.experiment import resume, run
+    from gps.exporting import export
+    from gps.inspect.comparison import compare
+    from gps.inspect.report.page import report
+    from gps.rendering import render
     from gps.runs import Run, load_run
     from gps.runs.learned import learned
     from gps.sweeps import Sweep, sweep
@@ -25,14 +30,22 @@ _HOME = {
     "Run": "gps.runs",
     "Sweep": "gps.sweeps",
     "check": "gps.conformance",
+    "compare": "gps.inspect.comparison",
+    "evaluate": "gps.evaluation",
+    "export": "gps.exporting",
     "learned": "gps.runs",
     "load_run": "gps.runs",
+    "render": "gps.rendering",
+    "report": "gps.inspect.report.page",
     "resume": "gps.experiment",
     "run": "gps.experiment",
     "sweep": "gps.sweeps",
 }
 
-__all__ = ["Callback", "Run", "Sweep", "check", "learned", "load_run", "resume", "run", "sweep"]
+__all__ = [
+    "Callback", "Run", "Sweep", "check", "compare", "evaluate", "export", "learned", "load_run", "render", "report",
+    "resume", "run", "sweep",
+]  # fmt: skip
 
 
 def __getattr__(name: str):

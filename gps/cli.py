@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from gps import commands
-from gps.commands._common import CLOSED_PIPE, INTERRUPTED, print_error
+from gps.commands._common import CLOSED_PIPE, INTERRUPTED, OK, print_error
 from gps.errors import RunError
 
 
@@ -26,7 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without η prints ? instead of a traceback
     argv = sys.argv[1:] if argv is None else list(argv)
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    if not argv:
+        parser.print_help()
+        return OK
+    args = parser.parse_args(argv)
     args.argv = argv
     try:
         _require_working_directory()

@@ -12,7 +12,7 @@ from gps.algorithms.local.execution import make_executable
 from gps.builders import require_memory_for_episodes
 from gps.config import FILE_NAME, ExperimentConfig, parse
 from gps.errors import ConfigError, RunError
-from gps.experiment import Experiment, rebuild
+from gps.experiment import Experiment, Played, rebuild
 from gps.inspect.statistics import Estimate, estimate, mean, share
 from gps.players import Player
 from gps.policies.played import LocalControllers
@@ -43,6 +43,7 @@ class Score:
     a share with a Wilson interval, which is conservative for several conditions together.
     """
 
+    player: Player
     starts: Starts
     condition: int | None  # None for all of these starts together
     episodes: int
@@ -64,6 +65,7 @@ class FreshEvaluation:
     noise: Noise
     rollouts: Rollouts
     costs: np.ndarray  # (M, E, T)
+    seconds: float  # of an action, wall clock; see `gps.policies.timed`
     repeated: bool  # True if nothing was random, so that one episode of each condition stands for all
     noisy: bool  # True if the environment has noise of its own
 
@@ -110,13 +112,19 @@ def evaluate(
             who = "this expert" if policy.player is Player.EXPERT else "a local controller"
             raise ConfigError(f"{who} knows its own start alone: from unseen ones only a policy can be run")
         if fresh:
-            rollouts, costs = _run_from_fresh_starts(built, policy, draws, conditions, seed)
-            return FreshEvaluation(*known, rollouts, costs, repeated=False, noisy=built.environment.noisy)
+            played = _run_from_fresh_starts(built, policy, draws, conditions, seed)
+            return FreshEvaluation(*known, *played, repeated=False, noisy=built.environment.noisy)
         if episodes > 1 and not draws.any() and _is_deterministic(built, policy, draws, conditions, seed):
             draws = draws[:, :1]
-        rollouts, costs = built.evaluate(policy, draws, conditions, seed)
+        played = built.evaluate(policy, draws, conditions, seed)
         noisy = built.environment.noisy
-    return FreshEvaluation(*known, rollouts, costs, repeated=draws.shape[1] < episodes, noisy=noisy)
+    return FreshEvaluation(*known, *played, repeated=draws.shape[1] < episodes, noisy=noisy)
+
+
+def find_players(run: Run, iteration: int | None = None) -> tuple[Player, ...]:
+    """Who can be evaluated after an iteration: what was learned, and then its teachers."""
+    with restore(run, iteration) as (built, state):
+        return tuple(policy.player for policy in (built.algorithm.learned(state), *built.algorithm.teachers(state)))
 
 
 def _find_conditions(built: Experiment, starts: Starts) -> Sequence[Mapping]:
@@ -226,14 +234,14 @@ def _add_exploration(built: Experiment, state: AlgorithmState, policy: Policy) -
 
 def _run_from_fresh_starts(
     built: Experiment, policy: Policy, draws: np.ndarray, conditions: Sequence[Mapping], seed: int
-) -> tuple[Rollouts, np.ndarray]:
+) -> Played:
     """Run episode e of every condition from the start that belongs to the seed `seed` + e."""
     if not built.environment.seeded:
         raise ConfigError("the starts of this environment are those of its conditions: they have no seed to change")
     M, E = draws.shape[:2]
     starts = [{**condition, "seed": seed + e} for condition in conditions for e in range(E)]
-    rollouts, costs = built.evaluate(policy.repeat(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts, seed)
-    return rollouts.regroup(M), costs.reshape(M, E, -1)
+    played = built.evaluate(policy.repeat(E), draws.reshape(M * E, 1, *draws.shape[2:]), starts, seed)
+    return Played(played.rollouts.regroup(M), played.costs.reshape(M, E, -1), played.seconds)
 
 
 def _is_deterministic(
@@ -242,7 +250,7 @@ def _is_deterministic(
     """True if two episodes have the same bits."""
     if built.environment.noisy:
         return False
-    two, _ = built.evaluate(policy, draws[:, :2], conditions, seed)
+    two = built.evaluate(policy, draws[:, :2], conditions, seed).rollouts
     return np.array_equal(two.states[:, :1], two.states[:, -1:])
 
 
@@ -255,6 +263,7 @@ def _score(evaluated: FreshEvaluation, condition: int | None, members: list[int]
     known = [costs[m][whole[m]] for m in members]
     distance = rollouts.distance
     return Score(
+        evaluated.player,
         evaluated.starts,
         condition,
         episodes=episodes,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -25,8 +25,11 @@ from gps.first_controllers import FirstControllers
 from gps.players import FINAL, UNSEEN
 from gps.policies.interface import Interface
 from gps.policies.neural import NeuralPolicy, find_fault
+from gps.policies.timed import Timed
 from gps.records import EvaluationRecord, IterationRecord, Rollouts, Seconds
 from gps.runs import Run, load_run
+from gps.runs.creating import create_run
+from gps.runs.loaded import settle
 from gps.runs.run import unusable_policy
 from gps.sampling import Policy, Starts, collect, draw_noise, read_starts
 
@@ -37,6 +40,14 @@ EPISODES_UNDER_NOISE = 10
 """Episodes of each start in an evaluation, where the environment is noisy."""
 
 _TRAINING, _EVALUATION = 0, 1  # the first number of a stream of the environment's noise
+
+
+class Played(NamedTuple):
+    """Episodes of an evaluation."""
+
+    rollouts: Rollouts
+    costs: np.ndarray  # (M, E, T)
+    seconds: float  # of an action; see `gps.policies.timed`
 
 
 class Experiment:
@@ -173,8 +184,8 @@ class Experiment:
         noise: np.ndarray | None = None,
         conditions: Sequence[Mapping[str, Any]] | None = None,
         seed: int = 0,
-    ) -> tuple[Rollouts, np.ndarray]:
-        """E episodes of each condition, and the costs of their true states, (M, E, T).
+    ) -> Played:
+        """E episodes of each condition, the costs of their true states, and the time of an action.
 
         Args:
             noise: added to the actions, (M, E, T, du); None for one episode without, or for `EPISODES_UNDER_NOISE`
@@ -186,8 +197,9 @@ class Experiment:
         if noise is None:
             episodes = EPISODES_UNDER_NOISE if self.environment.noisy else 1
             noise = np.zeros((len(starts), episodes, self.horizon, self.problem.du))
-        rollouts = self.collect(policy, starts, noise, False, (_EVALUATION, seed))
-        return rollouts, self.problem.costs(rollouts.true)
+        timed = Timed(policy)
+        rollouts = self.collect(timed, starts, noise, False, (_EVALUATION, seed))
+        return Played(rollouts, self.problem.costs(rollouts.true), timed.measure(rollouts))
 
     def evaluations(self, state: AlgorithmState) -> Iterator[EvaluationRecord]:
         """Episodes without exploration of what has been learned, and of its teachers."""
@@ -246,6 +258,7 @@ def run(
     source = Path(experiment)
     config = replace_settings(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
+    config = settle(config, source)
     with closing(Experiment(config, source, confirm)) as built:
         builders.require_memory(config, built.problem)
         state = built.begin()
@@ -254,7 +267,7 @@ def run(
         )
         name = source.resolve().name
         environment = built.environment
-        new = Run.create(
+        new = create_run(
             None if out is None else Path(out),
             name,
             config.seed,

@@ -1,15 +1,16 @@
 """Learn a global model from recorded episodes, and judge it on episodes that it has not seen."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from gps.backend import Array, jnp
 from gps.builders.models import Modelled, find_transforms, make_model
-from gps.config.model import LearnedModelConfig, LinearModelConfig, ModelConfig
+from gps.config.model import LearnedModelConfig, LinearModelConfig, ModelConfig, PhysicsModelConfig
 from gps.environments.contract import BatchEnvironment
 from gps.errors import RecordingError
 from gps.linear_gaussian.types import pytree
@@ -60,6 +61,7 @@ def fit_model(
     horizon: int = 20,
     held_out: float = 0.2,
     environment: BatchEnvironment | None = None,
+    conditions: Sequence[Mapping[str, Any]] = (),
 ) -> ModelReport:
     """Fit a model to most of the episodes, and calibrate it on the others.
 
@@ -69,12 +71,18 @@ def fit_model(
         horizon: the largest number of steps ahead that is judged.
         held_out: share of the episodes that the model does not see; at least one of two or more, unless it is 0.
         environment: of the system that was recorded, with the names and units of its entries; physics needs it.
+        conditions: of the recorded episodes, to each of which physics resets the environment.
 
     Raises:
         ConfigError: if the settings do not fit the state.
-        RecordingError: if no model could be learned from the data.
+        RecordingError: if no model could be learned from the data, or physics cannot tell which condition is whose.
     """
-    modelled = _describe_system(recording, environment)
+    if isinstance(config, PhysicsModelConfig) and len(conditions) > 1 and recording.conditions is None:
+        raise RecordingError(
+            f"the experiment has {len(conditions)} conditions, and the recording does not say which episode is of "
+            "which; give an .npz with states of the shape (M, N, T, dx), or a run directory"
+        )
+    modelled = _describe_system(recording, environment, conditions)
     learner = make_model(config, modelled, directory, "model")
     learned, kept = _split(recording.episodes, held_out, seed)
     began = time.perf_counter()
@@ -102,7 +110,9 @@ def write_model(report: ModelReport, path: str | Path) -> None:
     save_model(path, report.learner, modelled.system, point)
 
 
-def _describe_system(recording: Recording, environment: BatchEnvironment | None) -> Modelled:
+def _describe_system(
+    recording: Recording, environment: BatchEnvironment | None, conditions: Sequence[Mapping[str, Any]]
+) -> Modelled:
     """What was recorded, with the names of the environment if there is one.
 
     Raises:
@@ -116,7 +126,8 @@ def _describe_system(recording: Recording, environment: BatchEnvironment | None)
             f"the episodes have {recording.dx} states and {recording.du} actions, and the experiment has {len(states)} "
             f"and {len(actions)}"
         )
-    return Modelled(states, actions, environment.state_layout, environment.dt, environment=environment)
+    layout, dt = environment.state_layout, environment.dt
+    return Modelled(states, actions, layout, dt, environment=environment, conditions=conditions)
 
 
 def _split(episodes: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +141,7 @@ def _judge(
     learner: ModelLearner, recording: Recording, horizon: int, angles: tuple[int, ...]
 ) -> tuple[Calibration, Calibration, Calibration]:
     """The calibration of the model, of "stays" and of "goes on", from the same states."""
-    x, u, mask = recording.states[None], recording.actions[None], recording.mask[None]
+    x, u, mask = recording.by_condition
     later = mask[..., 1:] & mask[..., :-1]  # "goes on" needs the state before
     enough = bool((later[..., 1:] & later[..., :-1]).any())
     both = np.concatenate([x[:, :, 1:], x[:, :, :-1]], axis=-1)

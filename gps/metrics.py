@@ -126,6 +126,7 @@ class EvaluationRow:
     rollouts: int
     returns: float | None = None  # the sum of an episode's rewards, mean over the rollouts; None without rewards
     distance: float | None = None  # to the goal at the end, m, mean over the rollouts; None where it is not reported
+    seconds: float | None = None  # of an action, wall clock, the same for all conditions; None where it is unknown
 
     @property
     def solved(self) -> bool | None:
@@ -158,8 +159,10 @@ def make_evaluation_rows(record: EvaluationRecord) -> list[EvaluationRow]:
     rewarded = rollouts.rewards.any()
     returns = rollouts.rewards.sum(axis=2).mean(axis=1).tolist() if rewarded else [None] * M
     distances = [None] * M if rollouts.distance is None else rollouts.distance.mean(axis=1).tolist()
+    seconds = record.seconds if math.isfinite(record.seconds) else None
     return [
-        EvaluationRow(m, record.player.value, means[m], successes[m], count, returns[m], distances[m]) for m in range(M)
+        EvaluationRow(m, record.player.value, means[m], successes[m], count, returns[m], distances[m], seconds)
+        for m in range(M)
     ]
 
 
@@ -173,16 +176,18 @@ def format_csv(rows: Sequence[Row] | Sequence[EvaluationRow], kind: type) -> str
 
 
 def parse_csv(text: str, kind: type[Kind]) -> list[Kind]:
-    """The rows that `format_csv` made.
+    """The rows that `format_csv` made; columns with a default may be missing at the end.
 
     Raises:
         ValueError: if the text is not such a table.
     """
     hints = typing.get_type_hints(kind)
     reader = csv.reader(io.StringIO(text, newline=""))
-    if next(reader, None) != list(hints):
+    names = next(reader, [])
+    needed = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]  # type: ignore[arg-type]
+    if names != list(hints)[: len(names)] or not set(needed) <= set(names):
         raise ValueError("the first line does not hold the expected columns")
-    converters = {name: _make_converter(hint) for name, hint in hints.items()}
+    converters = {name: _make_converter(hints[name]) for name in names}
     return [
         kind(**{name: convert(cell) for (name, convert), cell in zip(converters.items(), line, strict=True)})
         for line in reader

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from gps.costs import RewardModel, evaluate_cost
 from gps.costs.terms import Cost
+from gps.dynamics.velocity_filter import VelocityFilter
 from gps.environments.contract import Entry
 from gps.linear_gaussian.mechanics import Mechanics
 from gps.observations import Sight
@@ -40,6 +41,10 @@ class Problem:
         state_layout: the slice of each part in the state vector.
         state_entries, action_entries: name and unit of each entry; empty where nothing is known of them.
         sensor_noise: standard deviation of the noise on each measured entry of the state, as far as it is known.
+        filter: what made the states from measured positions, where the velocities are estimates; None where they are
+            measured.
+        conditions: the M initial situations, as the environment understands them; a simulator that is fitted to the
+            data is set to each. Empty where they are unknown.
         observation: what a policy observes: numbers, pictures, or both; None where it observes the state.
     """
 
@@ -55,6 +60,8 @@ class Problem:
     state_entries: tuple[Entry, ...] = ()
     action_entries: tuple[Entry, ...] = ()
     sensor_noise: Float[np.ndarray, "dx"] | float = 0.0
+    filter: VelocityFilter | None = None
+    conditions: tuple[Mapping[str, Any], ...] = ()
     observation: Sight | None = None
 
     @property

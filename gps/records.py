@@ -244,6 +244,7 @@ class PlannerRecord:
     predicted: Float[np.ndarray, "M"]  # cost of an episode as planned at its start, mean over the samples
     actual: Float[np.ndarray, "M"]  # cost of the same episodes
     planned_states: Float[np.ndarray, "M T dx"] | None = None  # expected in the first sample; NaN: no plan
+    planned_deviations: Float[np.ndarray, "M T dx"] | None = None  # the model's doubt of `planned_states`
     effective_samples: Float[np.ndarray, "M T"] | None = None  # candidates that weigh in a plan; NaN: no plan
     fallbacks: Int[np.ndarray, "M"] | None = None  # actions for which there was no plan in time, or none that is finite
 
@@ -259,10 +260,16 @@ class OptimisationRecord:
     trained: bool  # whether there is one after it
     losses: Float[np.ndarray, "steps"]  # the objective in the model after each step from the best start
     starts: Float[np.ndarray, "starts"]  # the objective at the end of each start; NaN: it failed
-    gradient_norms: Float[np.ndarray, "H"] | None = None  # |∂ (cost h steps ahead) / ∂ parameters| at the first step
+    gradient_norms: Float[np.ndarray, "H"] | None = None  # |∂ (cost h steps ahead) / ∂ (first action)|, mean; cost
     kl: float = float("nan")  # of the policy from the last one, nats, mean over states; NaN: it was not bounded
     status: PolicyStatus = PolicyStatus.OK
     message: str = ""  # a sentence, where there is more to say than the status
+
+    @property
+    def loss(self) -> tuple[float, float]:
+        """The objective before, and the least after it; NaN where nothing was optimised."""
+        known = self.losses[np.isfinite(self.losses)]
+        return (float(known[0]), float(known.min())) if known.size else (np.nan, np.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -349,6 +356,7 @@ class EvaluationRecord:
     player: Player  # who acted
     rollouts: Rollouts
     costs: Float[np.ndarray, "M N T"]
+    seconds: float = float("nan")  # of an action, wall clock; NaN where it is unknown
 
 
 def mean_of_whole(costs: Float[np.ndarray, "M N T"], counted: Bool[np.ndarray, "M N T"]) -> Float[np.ndarray, "M"]:

@@ -62,7 +62,7 @@ def render(
     with _restore_drawable(run, iteration) as (built, state):
         path = path or Path(f"{run.name}-seed{run.seed}-iter{state.iteration - 1:03d}.webp")
         controllers, draws = prepare(built, state, noise, 1, seed)
-        rollouts, costs = built.evaluate(controllers, draws, seed=seed)
+        rollouts, costs, _ = built.evaluate(controllers, draws, seed=seed)
         size = size or ((640, 480) if len(chosen) == 1 else (320, 240))
         dt = _find_period(built.environment)
         timing = video.Timing.of(dt, built.horizon, fps)

@@ -232,7 +232,69 @@ class PolicyStatus(_Outcome):
         "The covariance collapses; it was limited from below.",
         "Raise algorithm.entropy, so that the teachers keep some noise.",
     )
-    WARM_UP = 8, "warm up", _OK, "Its teachers learn alone at first; the policy was not trained."
+    WARM_UP = 8, "warm up", _OK, "Its teachers or its model learn alone at first; the policy was not trained."
+    CONVERGED = 9, "converged", _OK, "The optimisation through the model converged; the best start was kept."
+    ITERATIONS_SPENT = (
+        10,
+        "optimised",
+        _OK,
+        "The optimisation through the model spent its iterations; the best policy of all starts was kept.",
+    )
+    NOT_FINITE = (
+        11,
+        "not finite",
+        _ERROR,
+        "The expected cost or its gradient was not finite from any start; the last good policy was kept.",
+        "Look for very large states in the data; lower the start's spread or the number of radial basis functions.",
+    )
+    FLAT = (
+        12,
+        "flat",
+        _WARNING,
+        "The expected cost does not change with the policy: it is saturated, or the model is flat around it.",
+        "Widen the cost, or let the first episodes explore more.",
+    )
+    LEFT_FINITE = (
+        13,
+        "cut short",
+        _NOTE,
+        "The optimisation met points at which the expected cost is not finite; its last good policy was kept.",
+    )
+    NO_GAIN = (
+        14,
+        "no gain",
+        _OK,
+        "No start was better in the model than the last policy, which was kept.",
+    )
+    PARTICLES_LOST = (
+        15,
+        "particles lost",
+        _NOTE,
+        "Some imagined episodes left the data so far behind that they were stopped where they were.",
+        "Take a model that says what it doubts (gp), or let the first episodes explore more.",
+    )
+    NO_MODEL = 18, "no model", _OK, "There is no model yet to train the policy in; it was left as it was."
+    NOT_IMPROVED = (
+        19,
+        "no gain",
+        _OK,
+        "No update lowered the cost in held-out imagined episodes; the policy was left as it was.",
+        "If it goes on so, lower algorithm.kl_step or algorithm.learning_rate, or raise algorithm.episodes.",
+    )
+    EXPLODED = (
+        20,
+        "exploded",
+        _ERROR,
+        "The cost or its gradient was not finite in the model; the last good policy was kept.",
+        "Cut the imagined episodes by algorithm.truncation, or look for a cost that overflows.",
+    )
+    LEFT_MODEL = (
+        21,
+        "left the model",
+        _WARNING,
+        "Many imagined episodes went far beyond the data; the policy was improved by what the model says there.",
+        "Cut the imagined episodes by algorithm.truncation, lower algorithm.kl_step, or let the model see more data.",
+    )
 
 
 class ModelStatus(_Outcome):

@@ -27,6 +27,7 @@ from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, ma
 from gps.players import Player
 from gps.runs import Run
 from gps.runs.control import Stopped
+from gps.runs.creating import create_run
 from gps.status import Status
 from gps.storage.folders import write_sums
 
@@ -35,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 
 def make_run(folder: Path, iterations: int = 3, **kwargs) -> Run:
     (folder / "e").mkdir(exist_ok=True)
-    run = Run.create(folder / "runs", "e", 1, config("description=A point."), folder / "e", "gps run e")
+    run = create_run(folder / "runs", "e", 1, config("description=A point."), folder / "e", "gps run e")
     for k in range(iterations):
         run.write(record(k, **kwargs), state(k))
     return run
@@ -92,15 +93,16 @@ def test_run(experiment, capsys):
     lines = out.splitlines()
     assert lines[0] == "A point."
     assert lines[1] == "e: 2 conditions, 3 samples of each, 2 iterations, seed 1"
-    assert lines[2] == tables.format_header(updates=True)
-    assert lines[3] == tables.format_row(make_rows(record(0))[0], updates=True)
+    assert lines[2] == tables.format_header(tables.COLUMNS)
+    assert lines[3] == tables.format_row(make_rows(record(0))[0], tables.COLUMNS)
     assert lines[7].strip() == f"condition 1: {Status.SEARCH_EXHAUSTED.sentence}"
     assert lines[7].startswith("  ")
     assert lines[8] == "final controllers, without noise:"
     assert lines[9].startswith("  condition 0  cost      6.00  ")
-    assert lines[11].startswith("solved 1/2 conditions; 12 episodes, 72 environment steps; ")
+    assert lines[11] == "solved 1/2 conditions; 12 episodes, 72 environment steps"
+    assert re.fullmatch(r"[\d.]+ s: [\d.]+ s sampling, [\d.]+ s fitting, [\d.]+ s improving", lines[12])
     assert Run.open(lines[-1]).seed == 1
-    assert len(lines) == 13
+    assert len(lines) == 14
     assert err == ""
 
 
@@ -179,6 +181,7 @@ def test_a_terminal_has_a_status_line_and_the_same_lines(experiment, capsys, mon
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
     assert cli.main(["run", "e"]) == 0
     live = capsys.readouterr().out
     assert all(line in live for line in plain[:11])
@@ -240,8 +243,8 @@ def test_show_a_run(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(run.path), "A point."]
     assert lines[2].startswith("seed 1, 3 of 4 iterations, started ")
-    assert lines[3] == tables.format_header(updates=True)
-    assert lines[4:10] == [tables.format_row(row, updates=True) for k in range(3) for row in make_rows(record(k))]
+    assert lines[3] == tables.format_header(tables.COLUMNS)
+    assert lines[4:10] == [tables.format_row(row, tables.COLUMNS) for k in range(3) for row in make_rows(record(k))]
     assert len(lines) == 13
     assert cli.main(["show", str(tmp_path / "runs"), "--condition", "1", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -311,21 +314,23 @@ def test_number(value, text):
     assert format_number(value) == text
 
 
-def test_lines_fit_and_align():
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_lines_fit_and_align(width):
     row = make_rows(record(0))[0]
     wide = dataclasses.replace(
         row, iteration=9999, condition=9999, cost=-123456.0, kl=99999.0, kl_bound=99999.0, eta=1.2e-12, predicted=-1e4,
-        actual=-1.3e-5, multiplier=10.0, environment_steps=123456789, sample_seconds=100.0, fit_seconds=10.0,
-        improve_seconds=1000.0, status="NOT_FINITE",
+        actual=-1.3e-5, multiplier=10.0, environment_steps=123456789, status="NOT_FINITE",
     )  # fmt: skip
-    assert len(tables.format_row(wide, updates=True)) <= 130
-    assert len(tables.format_header(updates=True)) <= 130
-    column = tables.format_header(updates=True).index("status")
+    columns = tables.choose_columns([row], width)
+    assert len(tables.format_row(wide, columns)) <= width
+    assert len(tables.format_header(columns)) <= width
+    assert {"iter", "cond", "cost", "success"} <= {column.name for column in columns}
+    column = tables.format_header(columns).index("status")
     for status in Status:
-        text = tables.format_row(dataclasses.replace(row, status=status.name), updates=True)
+        text = tables.format_row(dataclasses.replace(row, status=status.name), columns)
         assert text[column - 1] == " "
         assert text[column] != " "
-        assert len(text) <= 130
+        assert len(text) <= width
         assert (tables.describe_trouble(dataclasses.replace(row, status=status.name)) is None) == status.ok
 
 
@@ -371,7 +376,7 @@ def untold_evaluation():
 
 
 def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path, capsys):
-    run = Run.create(tmp_path / "runs", "e", 0, config(), tmp_path, "")
+    run = create_run(tmp_path / "runs", "e", 0, config(), tmp_path, "")
     made = record(0)
     run.write(dataclasses.replace(made, rollouts=untold(made.rollouts)), state(0))
     assert cli.main(["list", str(tmp_path)]) == 0
@@ -386,7 +391,7 @@ def test_nothing_is_said_of_success_where_the_environment_does_not_tell(tmp_path
 
 
 def test_a_policy_in_detail(tmp_path, capsys):
-    run = Run.create(tmp_path / "runs", "e", 0, config(), tmp_path, "")
+    run = create_run(tmp_path / "runs", "e", 0, config(), tmp_path, "")
     made = with_policy(record(0), sampled=False, message="The training loss exploded.")
     run.write(made, state(0))
     assert cli.main(["show", str(run.path), "--iteration", "0", "--condition", "1"]) == 0
@@ -458,7 +463,6 @@ def test_list_does_not_load_jax(tmp_path):
             "expected a file that ends in .html (a browser prints it as PDF), got 'fig.pdf'",
         ),
         (["report", "r", "-o", "page"], "expected a file that ends in .html"),
-        ([], "required: COMMAND"),
     ],
 )
 def test_wrong_arguments_exit_with_2(arguments, message, capsys):
@@ -466,6 +470,12 @@ def test_wrong_arguments_exit_with_2(arguments, message, capsys):
         cli.main(arguments)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_bare_command_shows_the_help(capsys):
+    assert cli.main([]) == 0
+    out = capsys.readouterr().out
+    assert "usage: gps" in out and "run an experiment" in out.lower()
 
 
 def test_a_working_directory_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):

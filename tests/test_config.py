@@ -163,7 +163,8 @@ WRONG = {  # an override -> what is said of it
     "algorithm.kl_stp=2": "algorithm.kl_stp: unknown key; did you mean 'kl_step'?",
     "algoritm.samples=2": "algoritm: unknown key; did you mean 'algorithm'?",
     "algorithm.zzz=2": "algorithm.zzz: unknown key; known are name, options, iterations, samples, on_trouble, "
-    "controller, kl_step, step_multiplier, constraint, solver, entropy, dynamics, imagined, imagined_samples",
+    "controller, kl_step, step_multiplier, constraint, solver, entropy, dynamics, imagined, imagined_samples, "
+    "imagined_fit",
     "algorithm.samples=five": 'algorithm.samples: expected an integer >= 1, got "five"',
     "algorithm.samples=0": "algorithm.samples: expected an integer >= 1, got 0",
     "algorithm.samples=5.0": "algorithm.samples: expected an integer >= 1, got 5.0",

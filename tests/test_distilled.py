@@ -139,7 +139,7 @@ def test_the_policy_of_a_run_teaches_one_that_observes_less(folder, run):
     taught = start(
         folder, "algorithm.expert.name=run", f"algorithm.expert.path={run.path}", "environment.observation=['qpos']"
     )
-    assert taught.config.algorithm.expert.path == str(run.path)
+    assert taught.kept.origins == {"algorithm.expert.path": str(run.path)}
     assert costs_of(taught)["expert"] == pytest.approx(costs_of(run)["final"], rel=1e-6)
     assert taught.policy(3).input_mean.shape == (2,)
 

@@ -86,6 +86,8 @@ def test_the_package_of_the_guide_is_found_and_watched(tmp_path, monkeypatch, ca
 def test_the_expert_of_the_guide_teaches(tmp_path, monkeypatch, capsys):
     files = dict(BLOCK.findall((GUIDES / "distillation.md").read_text(encoding="utf-8")))
     script = files.pop("ask.py")
+    for name in ("planned.toml", "distilled.toml"):
+        files.pop(name)
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     monkeypatch.chdir(tmp_path)
@@ -94,3 +96,18 @@ def test_the_expert_of_the_guide_teaches(tmp_path, monkeypatch, capsys):
     policy, expert = re.search(r"policy \[(.*?)\] expert \[(.*?)\]", capsys.readouterr().out).groups()
     numbers = [sum(map(float, text.split())) for text in (policy, expert)]
     assert numbers[0] < 1.1 * numbers[1]
+
+
+def test_the_planner_of_the_guide_teaches(tmp_path):
+    files = dict(BLOCK.findall((GUIDES / "distillation.md").read_text(encoding="utf-8")))
+    environment, _, rest = files["planned.toml"].partition("[algorithm]")
+    texts = {"planned": files["planned.toml"], "distilled": environment + files["distilled.toml"]}
+    texts["distilled"] += rest[rest.index("[[cost]]") :]
+    for name, text in texts.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "experiment.toml").write_text(text)
+    first, run = (gps.run(tmp_path / name, out=tmp_path / "runs") for name in texts)
+    policy, planner = (run.evaluation(what) for what in ("final", "expert"))
+    assert policy.costs.sum() < 1.1 * planner.costs.sum()
+    assert policy.costs.sum() < 0.7 * first.iterations[0].mean_cost.sum()
+    assert policy.seconds < planner.seconds

@@ -15,7 +15,7 @@ from gps import cli
 from gps.errors import ConfigError, RunError
 from gps.evaluation import evaluate, prepare, restore
 from gps.records import Abort
-from gps.runs import Run
+from gps.runs.creating import create_run
 
 
 def test_without_noise_one_episode_says_all(tiny_run):
@@ -74,7 +74,7 @@ def test_an_earlier_iteration(tiny_run):
 
 
 def test_an_empty_run(tmp_path):
-    run = Run.create(tmp_path, "e", 0, config(), tmp_path, "")
+    run = create_run(tmp_path, "e", 0, config(), tmp_path, "")
     with pytest.raises(RunError, match="no iteration was finished, so nothing was learned"):
         evaluate(run)
 

@@ -8,6 +8,7 @@ from gps.builders.models import Modelled, find_transforms, make_model
 from gps.config.model import FitConfig, LinearModelConfig, MixtureModelConfig, PhysicsModelConfig
 from gps.config.reading import validate
 from gps.environments.contract import Entry
+from gps.environments.mujoco import MujocoEnv
 from gps.errors import ConfigError, RecordingError, StoredModelError
 from gps.fitting import fit_model, write_model
 from gps.inspect.model_report import judge_coverage
@@ -109,6 +110,30 @@ BODY = Modelled(
 )
 def test_angles_and_quaternions_are_found_by_name(settings, angles, quaternions):
     assert find_transforms(LinearModelConfig(**settings), BODY, "model") == (angles, quaternions, ())
+
+
+FREE_AND_BALL = """<mujoco><worldbody>
+<body><freejoint name="box"/><geom size=".1"/></body>
+<body pos="1 0 0"><joint name="hinge" axis="0 1 0"/><geom size=".1"/>
+<body pos="0 0 1"><joint type="ball"/><geom size=".1"/></body></body>
+</worldbody><actuator><motor joint="hinge"/></actuator></mujoco>"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "angles", "quaternions"),
+    [
+        (["qpos", "qvel"], (7,), (3, 8)),  # the box's place and rotation, the hinge, the ball without a name
+        (["qvel", "qpos:box", "qpos:hinge"], (17,), (13,)),
+        (["qpos:box[0,1,2,4]", "qvel:box"], (), ()),
+    ],
+)
+def test_the_quaternions_of_free_and_ball_joints_are_found(parts, angles, quaternions):
+    environment = MujocoEnv(1, mjcf=FREE_AND_BALL, state=parts)
+    modelled = Modelled(environment.state_entries, environment.action_entries, environment.state_layout)
+    assert find_transforms(LinearModelConfig(), modelled, "model") == (angles, quaternions)
+    assert find_transforms(LinearModelConfig(quaternions="none"), modelled, "model").quaternions == ()
+    unknown = modelled._replace(state_entries=tuple(Entry(entry.name) for entry in environment.state_entries))
+    assert find_transforms(LinearModelConfig(), unknown, "model").quaternions == ()
 
 
 @pytest.mark.parametrize(

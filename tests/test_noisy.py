@@ -12,7 +12,7 @@ from gps.algorithms.local import base
 from gps.dynamics.smoothing import smooth_states
 from gps.errors import ConfigError
 from gps.evaluation import evaluate, restore
-from gps.inspect.report.page import write_report
+from gps.inspect.report.page import report
 
 NOISE = {"state": {"qpos": 0.02, "qvel": 0.05}, "action": 0.1, "delay": 1, "rate_limit": 0.8}
 NOISY = changed(
@@ -140,13 +140,13 @@ def test_the_console_says_that_an_evaluation_was_noisy(noisy, capsys):
 
 
 def test_the_report_says_that_the_evaluation_was_noisy(noisy, tmp_path):
-    write_report(noisy, tmp_path / "report.html")
+    report(noisy, tmp_path / "report.html")
     assert "The final controllers, under the environment's noise, " in (tmp_path / "report.html").read_text()
 
 
 def test_a_video_repeats_the_noisy_episode(noisy):
     with restore(noisy) as (built, state):
-        rollouts, _ = built.evaluate(built.algorithm.learned(state), np.zeros((2, 1, 12, 2)), seed=4)
+        rollouts, *_ = built.evaluate(built.algorithm.learned(state), np.zeros((2, 1, 12, 2)), seed=4)
         again = built.make_environment_at_start(seed=4)
         for t in range(11):
             states = again.step(rollouts.actions[:, 0, t])[0]

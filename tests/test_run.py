@@ -23,6 +23,7 @@ from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.records import OptimisationRecord, PlannerRecord
 from gps.runs import Run, control, find_runs, load_run
+from gps.runs.creating import create_run
 from gps.runs.layout import FORMAT, SIDES
 from gps.status import Status
 
@@ -35,7 +36,7 @@ def create(folder: Path, seed: int = 0, **kwargs) -> Run:
     source = folder / "pointmass"
     source.mkdir(exist_ok=True)
     (source / "task.py").write_text("def cost(x, u, t): return 0.0\n")
-    return Run.create(folder / "runs", "pointmass", seed, config(), source, "gps run pointmass", **kwargs)
+    return create_run(folder / "runs", "pointmass", seed, config(), source, "gps run pointmass", **kwargs)
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_runs_of_the_same_second_do_not_meet(tmp_path):
 def test_the_seed_and_the_paths_are_resolved(tmp_path):
     (tmp_path / "e").mkdir()
     experiment = config("environment={mjcf='arm.xml'}", "algorithm.controller.initial={name='file', path='../old'}")
-    run = Run.create(tmp_path / "runs", "e", 7, experiment, tmp_path / "e", "")
+    run = create_run(tmp_path / "runs", "e", 7, experiment, tmp_path / "e", "")
     again = load_run(run.path).config
     assert again.seed == 7
     assert again.environment.mjcf == str(tmp_path / "e/arm.xml")

@@ -16,7 +16,15 @@ from gps.players import EVALUATIONS, Player
 from gps.policies.neural import NeuralPolicy
 from gps.problem import Problem
 from gps.protocols import list_missing
-from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord, Rollouts
+from gps.records import (
+    IterationRecord,
+    LocalRecord,
+    ModelRecord,
+    OptimisationRecord,
+    PlannerRecord,
+    PolicyRecord,
+    Rollouts,
+)
 from gps.sampling.policy import Observes, Policy
 from gps.status import Status
 
@@ -140,7 +148,13 @@ class CheckedAlgorithm:
         texts = isinstance(record.messages, tuple) and all(isinstance(text, str) for text in record.messages)
         enough = texts and len(record.messages) == M
         _require(enough, "improve: record.messages", record.messages, f"a tuple of {M} strings")
-        sides = {"local": LocalRecord, "policy": PolicyRecord, "model": ModelRecord, "planner": PlannerRecord}
+        sides = {
+            "local": LocalRecord,
+            "policy": PolicyRecord,
+            "model": ModelRecord,
+            "planner": PlannerRecord,
+            "optimisation": OptimisationRecord,
+        }
         for name, kind in sides.items():
             side = getattr(record, name)
             _require(

@@ -16,9 +16,10 @@ from gps.config.cost import (
     QuadraticCostConfig,
     RateCostConfig,
     RewardCostConfig,
+    SaturatingCostConfig,
     TaskCostConfig,
 )
-from gps.costs import Cost, Distance, Quadratic, Ramp, Rate, RewardModel, Sum, TaskCost
+from gps.costs import Cost, Distance, Quadratic, Ramp, Rate, RewardModel, Saturating, Sum, TaskCost
 from gps.dynamics.mixture import MixturePrior
 from gps.environments.disturbed import LAST_ACTION
 from gps.environments.parts import Layout, find_entries
@@ -105,6 +106,8 @@ def _make_term(
                 jnp.asarray(float(value)) for value in (term.weight, term.l2, term.l1, term.log, term.alpha)
             )
             return Distance(_find_indices(on, layout, names, f"{key}.on"), weight, l2, l1, log, alpha, ramp)
+        case SaturatingCostConfig():
+            return _make_saturating(term, key, layout, names, ramp)
         case TaskCostConfig():
             path = directory / task_file.NAME
             function = task_file.find(path, term.function, f"{key}.function")
@@ -116,6 +119,30 @@ def _make_term(
             _check_signature(function, f"{key}: {term.plugin}", dx, du)
             return TaskCost(function, jnp.asarray(float(term.weight)), ramp)
     raise AssertionError(term)
+
+
+def _make_saturating(
+    term: SaturatingCostConfig, key: str, layout: Layout, names: Sequence[str], ramp: Ramp
+) -> Saturating:
+    """The saturating cost; ConfigError if its lists do not fit each other."""
+    indices: list[int] = []
+    kinds: list[str] = []
+    for part in term.on:
+        kind, _, angle = part.partition(" ")
+        kind, name = (kind, angle.strip()) if kind in ("sin", "cos") and angle else ("plain", part)
+        found = _find_indices((name,), layout, names, f"{key}.on")
+        indices += found
+        kinds += [kind] * len(found)
+    n = len(indices)
+    matrix = np.eye(n)
+    if term.matrix is not None:
+        if not term.matrix or any(len(row) != n for row in term.matrix):
+            raise ConfigError(f"{key}.matrix: expected rows of {n} numbers, one for each entry of `on`")
+        matrix = np.array(term.matrix, float)
+    width = per_entry(term.width, len(matrix), f"{key}.width")
+    target = per_entry(term.target, n, f"{key}.target")
+    weight = jnp.asarray(float(term.weight))
+    return Saturating(tuple(indices), tuple(kinds), target, jnp.asarray(matrix) / width[:, None], weight, ramp)
 
 
 def _find_indices(parts: tuple[str, ...], layout: Layout, names: Sequence[str], key: str) -> tuple[int, ...]:

@@ -7,9 +7,11 @@ import numpy as np
 
 from gps.builders.checks import per_entry
 from gps.config.environment import EnvironmentConfig
-from gps.config.noise import NoiseConfig
+from gps.config.noise import DifferenceFilterConfig, FilterConfig, NoiseConfig
+from gps.dynamics.velocity_filter import VelocityFilter, differentiate, filter_by_kalman
 from gps.environments.contract import BatchEnvironment, Floats
 from gps.environments.disturbed import LAST_ACTION, Disturbance, Disturbed, Redraw, names_last_action
+from gps.environments.estimated import Estimated
 from gps.environments.parts import Layout, find_entries, name_part, whole
 from gps.errors import ConfigError
 
@@ -36,13 +38,34 @@ def disturb(config: EnvironmentConfig, environment: BatchEnvironment, horizon: i
         raise ConfigError(f"environment.noise.delay: {noise.delay} steps are as long as an episode of {horizon} steps")
     if names_last_action(config.observation) and environment.observation_layout is None:
         raise ConfigError(f'environment.observation: list more parts than "{LAST_ACTION}"')
-    return Disturbed(
+    disturbed = Disturbed(
         environment,
         _size_up(noise, environment),
         _complete(config.state, environment.state_layout),
         _complete(config.observation, environment.observation_layout),
         _make_redraw(config, environment),
     )
+    return disturbed if noise.filter is None else Estimated(disturbed, _make_filter(noise.filter, disturbed))
+
+
+def _make_filter(settings: FilterConfig, environment: BatchEnvironment) -> VelocityFilter:
+    """The filter that estimates the velocities of a noisy environment."""
+    key, mechanics = "environment.noise.filter", environment.mechanics
+    if mechanics is None:
+        raise ConfigError(f"{key}: it is not known which velocity belongs to which position of this state")
+    if environment.observation_layout is not None:
+        raise ConfigError(f"{key}: the policy must act on the state that the filter makes; leave out observation")
+    (dx,) = environment.single_observation_space.shape
+    noise = np.broadcast_to(np.asarray(environment.sensor_noise, float), dx)
+    positions = noise[mechanics.position]
+    if not (positions > 0).all():
+        raise ConfigError(f"{key}: the positions are exact; set environment.noise.state to the noise of their sensors")
+    if isinstance(settings, DifferenceFilterConfig):
+        gains = differentiate(settings.smoothing, len(positions))
+    else:
+        acceleration = np.asarray(per_entry(settings.acceleration, len(positions), f"{key}.acceleration"))
+        gains = filter_by_kalman(positions, acceleration, mechanics.dt)
+    return VelocityFilter.of(mechanics, noise, *gains)
 
 
 def find_half_ranges(low: np.ndarray, high: np.ndarray) -> Floats:

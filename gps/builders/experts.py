@@ -4,23 +4,30 @@ from pathlib import Path
 
 from gps.builders.checks import call_factory
 from gps.builders.environments import require_room
+from gps.builders.run_experts import read_expert
 from gps.config import ExperimentConfig
 from gps.config.algorithm import DistillationBase
 from gps.config.expert import ExpertConfig, PlannerExpertConfig, RunExpertConfig, TaskExpertConfig
 from gps.dynamics.mixture import MixturePrior
+from gps.environments.contract import BatchEnvironment
 from gps.errors import ConfigError
 from gps.experts.contract import Expert, ExpertSource, FixedExpert, adapt_expert
-from gps.experts.stored import StoredExpert
 from gps.extensions import task_file
-from gps.linear_gaussian.types import Controller
 from gps.planning.replanner import ReplanningExpert
 from gps.problem import Problem
 
 
 def make_expert_source(
-    settings: DistillationBase, config: ExperimentConfig, directory: Path, problem: Problem
+    settings: DistillationBase,
+    config: ExperimentConfig,
+    directory: Path,
+    problem: Problem,
+    environment: BatchEnvironment | None = None,
 ) -> ExpertSource:
     """The expert of a distillation.
+
+    Args:
+        environment: the simulator of an expert that plans in a physics model.
 
     Raises:
         ConfigError: if it is not there, has no `act`, or does not fit this experiment.
@@ -29,10 +36,16 @@ def make_expert_source(
     require_room(
         problem.sight, len(config.environment.conditions) * settings.samples * settings.memory, problem.horizon
     )
-    return make_expert(settings.expert, config, directory, problem)
+    return make_expert(settings.expert, config, directory, problem, environment)
 
 
-def make_expert(chosen: ExpertConfig, config: ExperimentConfig, directory: Path, problem: Problem) -> ExpertSource:
+def make_expert(
+    chosen: ExpertConfig,
+    config: ExperimentConfig,
+    directory: Path,
+    problem: Problem,
+    environment: BatchEnvironment | None = None,
+) -> ExpertSource:
     """The expert as configured; see `make_expert_source`."""
     match chosen:
         case PlannerExpertConfig():
@@ -40,7 +53,7 @@ def make_expert(chosen: ExpertConfig, config: ExperimentConfig, directory: Path,
         case TaskExpertConfig():
             return FixedExpert(_find_in_task(chosen, directory))
         case RunExpertConfig():
-            return FixedExpert(_read_from_run(chosen, config, directory, problem))
+            return read_expert(chosen, config, directory, problem, environment)
 
 
 def _make_planner(settings: PlannerExpertConfig, problem: Problem) -> ReplanningExpert:
@@ -64,31 +77,3 @@ def _find_in_task(settings: TaskExpertConfig, directory: Path) -> Expert:
         return adapt_expert(found)
     except TypeError:
         raise ConfigError(f"{key}: {settings.function} of {place} has no act(states, t)") from None
-
-
-def _read_from_run(
-    settings: RunExpertConfig, config: ExperimentConfig, directory: Path, problem: Problem
-) -> StoredExpert:
-    from gps.runs import learned, load_run
-
-    run = load_run(directory / settings.path)
-    key = f"algorithm.expert.path: {run.path}"
-    policy = learned(run, settings.iteration)
-    dx, du = problem.dx, problem.du
-    if isinstance(policy, Controller):
-        expected = len(config.environment.conditions), problem.horizon, du, dx
-        if policy.feedback.shape != expected:
-            raise ConfigError(
-                f"{key} has controllers of shape (M, T, du, dx) = {policy.feedback.shape}, and this experiment needs "
-                f"{expected}"
-            )
-        if run.config.environment.conditions != config.environment.conditions:
-            raise ConfigError(f"{key} has controllers for other conditions, and each knows its own start alone")
-    elif policy.network.image_shape is not None:
-        raise ConfigError(f"{key} has a policy that takes pictures, and an expert is given the state")
-    elif (sizes := (policy.network.vector_size, policy.network.action_size)) != (dx, du):
-        raise ConfigError(
-            f"{key} has a policy of {sizes[0]} observations and {sizes[1]} actions, and this experiment has {dx} and "
-            f"{du}: an expert is given the state"
-        )
-    return StoredExpert(policy)

@@ -23,13 +23,13 @@ from gps.config.model import (
 )
 from gps.dynamics.mixture import MixturePrior
 from gps.environments.contract import BatchEnvironment, Entry
-from gps.environments.parts import Layout, find_entries
+from gps.environments.parts import Layout, find_entries, whole
 from gps.errors import ConfigError, nearest
 from gps.extensions import plugins
 from gps.models.features import StateTransforms
 from gps.models.linear import LinearLearner
-from gps.models.mixture import MixtureLearner
-from gps.models.model import ModelLearner
+from gps.models.mixture_learner import MixtureLearner
+from gps.models.model import ModelLearner, SimulatorLearner
 from gps.models.stored import System, read_model, require_system
 from gps.problem import Problem
 
@@ -49,6 +49,7 @@ class Modelled(NamedTuple):
         dt: control period in seconds; NaN where it is unknown.
         problem: the control problem; None for recorded episodes.
         environment: of the experiment, as physics needs it; None where there is none.
+        conditions: of the experiment, by which the environment's models differ.
     """
 
     state_entries: tuple[Entry, ...]
@@ -57,13 +58,14 @@ class Modelled(NamedTuple):
     dt: float = np.nan
     problem: Problem | None = None
     environment: BatchEnvironment | None = None
+    conditions: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
     def of(cls, problem: Problem, environment: BatchEnvironment | None = None) -> Self:
         """The system of a problem, with names of its own where it has none."""
         states = problem.state_entries or tuple(Entry(f"x{i}") for i in range(problem.dx))
         actions = problem.action_entries or tuple(Entry(f"u{i}") for i in range(problem.du))
-        return cls(states, actions, problem.state_layout, problem.dt, problem, environment)
+        return cls(states, actions, problem.state_layout, problem.dt, problem, environment, problem.conditions)
 
     @property
     def system(self) -> System:
@@ -100,10 +102,21 @@ def make_model(
     return make(config, modelled, key)
 
 
+def require_one_system(learner: ModelLearner, key: str = "algorithm.model") -> None:
+    """ConfigError for a simulator that differs between the conditions, where all of them are planned in one model."""
+    if isinstance(learner, SimulatorLearner) and learner.simulator is not None and learner.simulator.varies:
+        raise ConfigError(
+            f"{key}: the conditions change the simulator's model, as the place of a body, and this algorithm plans in "
+            "one model for all of them; give one condition, take the simulator as the prior of local models instead "
+            '(trajopt), or learn a model without a simulator, such as "neural"'
+        )
+
+
 def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) -> StateTransforms:
     """The angles, quaternions and ignored entries of the state, by their indices.
 
-    "auto" takes the entries in rad whose span is unknown or a whole turn.
+    For angles "auto" takes the entries in rad whose span is unknown or a whole turn; for quaternions it takes those of
+    MuJoCo's free and ball joints.
 
     Raises:
         ConfigError: for an unknown name, a quaternion that does not have four entries or is ignored in part, or an
@@ -115,13 +128,13 @@ def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) ->
     else:
         names = () if config.angles == "none" else config.angles
         angles = [i for name in names for i in _find(name, modelled, f"{key}.angles")]
-    firsts, of_quaternions = [], set()
-    for name in config.quaternions:
+    firsts = _find_quaternions(entries) if config.quaternions == "auto" else []
+    for name in () if isinstance(config.quaternions, str) else config.quaternions:
         found = _find(name, modelled, f"{key}.quaternions")
         if len(found) != 4 or found != list(range(found[0], found[0] + 4)):
             raise ConfigError(f"{key}.quaternions: {name!r} has {len(found)} entries; expected four, w, x, y, z")
         firsts.append(found[0])
-        of_quaternions |= set(found)
+    of_quaternions = {first + i for first in firsts for i in range(4)}
     if config.angles == "auto":
         angles = [i for i in angles if i not in of_quaternions]
     if both := sorted(of_quaternions & set(angles)):
@@ -131,6 +144,22 @@ def find_transforms(config: LearnedModelConfig, modelled: Modelled, key: str) ->
         if 0 < len(ignored & set(range(first, first + 4))) < 4:
             raise ConfigError(f"{key}.ignore: {entries[first].name!r} begins a quaternion; name all of it or nothing")
     return StateTransforms(tuple(sorted(set(angles))), tuple(firsts), tuple(sorted(ignored)))
+
+
+def _find_quaternions(entries: Sequence[Entry]) -> list[int]:
+    """The first entries of the quaternions of MuJoCo's joints: the positions without a unit, four by four.
+
+    Where no entry has a unit, nothing is known of any.
+    """
+    if not any(entry.unit for entry in entries):
+        return []
+    plain = [whole(entry.name).partition(":")[0] == "qpos" and not entry.unit for entry in entries]
+    firsts, i = [], 0
+    while i + 4 <= len(plain):
+        there = all(plain[i : i + 4]) and len({whole(entry.name) for entry in entries[i : i + 4]}) == 1
+        firsts += [i] if there else []
+        i += 4 if there else 1
+    return firsts
 
 
 def _find(name: str, modelled: Modelled, key: str) -> list[int]:
@@ -165,8 +194,9 @@ def _make_linear(config: LinearModelConfig, modelled: Modelled, key: str) -> Lin
 
 
 def _make_mixture(config: MixtureModelConfig, modelled: Modelled, key: str) -> MixtureLearner:
-    prior = MixturePrior(memory=1, **config.model_dump(exclude={"name"}))
-    return MixtureLearner(len(modelled.state_entries), len(modelled.action_entries), prior)
+    prior = MixturePrior(memory=1, **config.model_dump(exclude=set(_SHARED)))
+    transforms = find_transforms(config, modelled, key)
+    return MixtureLearner(len(modelled.state_entries), len(modelled.action_entries), prior, transforms)
 
 
 def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> ModelLearner:
@@ -212,7 +242,7 @@ def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], delay: fl
     if modelled.environment is None:
         raise ConfigError(f"{key}: a physics model needs the experiment's simulator, and these data have none")
     try:
-        return MujocoSimulator(modelled.environment, parameters, delay=delay)
+        return MujocoSimulator(modelled.environment, parameters, modelled.conditions, delay=delay)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from None
 
@@ -220,11 +250,13 @@ def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], delay: fl
 def _attach(learner: Any, modelled: Modelled, key: str) -> Any:
     """The learner with a simulator, if it needs one."""
     from gps.models.physics.learner import PhysicsLearner
+    from gps.models.residual import ResidualLearner
 
-    if not isinstance(learner, PhysicsLearner):
+    physics = learner.base if isinstance(learner, ResidualLearner) else learner
+    if not isinstance(physics, PhysicsLearner):
         return learner
     table: dict[str, Any] = {}
-    for parameter in learner.parameters:
+    for parameter in physics.parameters:
         field, _, name = parameter.name.partition(":")
         bounds = {"bounds": [parameter.low, parameter.high], "start": parameter.start}
         if name:

@@ -1,10 +1,16 @@
 """Build an untrained policy and the settings of its training from `[algorithm.policy]`."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
 from gps.backend import jax
 from gps.config.dynamics import MixturePriorConfig
-from gps.config.policy import ConvolutionalConfig, PerceptronConfig, PolicyConfig
+from gps.config.policy import BoundedPolicyConfig, ConvolutionalConfig, PerceptronConfig, PolicyConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.errors import ConfigError, PolicyError
+from gps.networks import GRU, Affine, Bounded, BoundedPerceptron, RadialBasis
 from gps.observations import Sight
 from gps.policies import MLP, Convolutional, NeuralPolicy
 from gps.policies.learner import Learner
@@ -27,6 +33,46 @@ def make_learner(settings: PolicyConfig, problem: Problem, seed: int) -> Learner
         Options(**own),
         MixturePrior(**prior.model_dump(exclude={"name"})) if isinstance(prior, MixturePriorConfig) else None,
     )
+
+
+def make_bounded_network(
+    settings: BoundedPolicyConfig,
+    problem: Problem,
+    seed: int,
+    angles: Sequence[int] = (),
+    seen: Float[np.ndarray, "n do"] | None = None,
+    spread: float = 0.1,
+) -> Bounded:
+    """The network of a policy that is optimised through a model, with random weights.
+
+    Args:
+        angles: entries of the policy's observation that are angles in rad.
+        seen: observations around which the centres of radial basis functions are drawn.
+        spread: standard deviation of the weights of radial basis functions.
+
+    Raises:
+        ConfigError: if the network does not fit what the policy observes, or the limits of the actions.
+    """
+    place, sight, du = "algorithm.policy", problem.sight, problem.du
+    if sight.image_shape is not None:
+        raise ConfigError(f"{place}: a policy through a model takes numbers, and environment.observation has pictures")
+    low, high = (np.broadcast_to(np.asarray(limit, float), (du,)).tolist() for limit in problem.limits)
+    limited = bool(np.isfinite([low, high]).all())
+    squash = settings.squash or (settings.usual_squash if limited else "none")
+    size, key, turns = len(sight.numbers), jax.random.key(seed), tuple(map(int, angles))
+    try:
+        match settings.network:
+            case "rbf":
+                return RadialBasis.create(size, low, high, key, settings.features, turns, squash, spread, seen)
+            case "affine":
+                return Affine.create(size, low, high, key, turns, squash)
+            case "gru":
+                return GRU.create(size, low, high, key, settings.hidden[-1], turns, squash)
+            case _:
+                hidden, activation = settings.hidden, settings.activation
+                return BoundedPerceptron.create(size, low, high, key, hidden, activation, turns, squash)
+    except PolicyError as error:
+        raise ConfigError(f"{place}: {error}") from None
 
 
 def _make_network(settings: PolicyConfig, sight: Sight, du: int, key: jax.Array) -> MLP | Convolutional:

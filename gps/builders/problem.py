@@ -38,5 +38,7 @@ def make_problem(config: ExperimentConfig, directory: Path, environment: BatchEn
         state_entries=environment.state_entries,
         action_entries=environment.action_entries,
         sensor_noise=environment.sensor_noise,
+        filter=environment.filter,
+        conditions=tuple(config.environment.conditions),
         observation=Sight.of(environment),
     )

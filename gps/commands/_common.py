@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import math
+import shutil
 import signal
 import sys
 import threading
@@ -41,6 +42,11 @@ def raise_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def find_width() -> int | None:
+    """The width of the terminal that is printed to; None where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def print_error(error: Exception) -> int:

@@ -25,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     about = "trained: the conditions; unseen: the test conditions; all: both; default: %(default)s"
     parser.add_argument("--starts", choices=("trained", "unseen", "all"), default="trained", help=about)
-    about = "the global policy, or its teacher (local controllers or expert); default: the policy if there is one"
-    parser.add_argument("--controller", choices=("policy", *TEACHERS), default="learned", help=about)
+    about = "the global policy, its teacher (local controllers or expert), or all side by side; default: the policy if "
+    about += "there is one"
+    parser.add_argument("--controller", choices=("policy", *TEACHERS, "all"), default="learned", help=about)
     add_noise(parser)
     parser.add_argument(
         "--seed",
@@ -44,25 +45,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.evaluation import evaluate
+    from gps.evaluation import evaluate, find_players
     from gps.runs import load_run
 
     run = load_run(args.run)
     note_versions(run)
     chosen: tuple[Any, ...] = ("trained", "unseen") if args.starts == "all" else (args.starts,)
     settings = (args.iteration, args.episodes, args.noise, args.seed, args.fresh)
-    results = [evaluate(run, *settings, starts, args.controller, args.set) for starts in chosen]
+    players = find_players(run, args.iteration) if args.controller == "all" else (args.controller,)
+    results = [evaluate(run, *settings, starts, player, args.set) for player in players for starts in chosen]
     first = results[0]
     repeated = all(result.repeated for result in results)
     if args.json:
         head = {"run": str(run.path), "iteration": first.iteration, "noise": args.noise, "seed": args.seed}
-        head |= {"starts": args.starts, "controller": first.player.value, "deterministic": repeated}
-        head |= {"noisy": first.noisy, "set": args.set}
+        one = len(players) == 1
+        head |= {"starts": args.starts, "controller": first.player.value if one else "all", "deterministic": repeated}
+        head |= {"noisy": first.noisy, "set": args.set, "seconds": {r.player.value: r.seconds for r in results}}
         print_json(head | {"scores": [score for result in results for score in result.scores]})
         return OK
     print(run.path)
     noise = _describe_noise(args.noise, first.noisy)
-    print(f"{first.player.short} after iteration {first.iteration}, {noise}, seed {args.seed}")
+    who = " and ".join(dict.fromkeys(result.player.short for result in results))
+    print(f"{who} after iteration {first.iteration}, {noise}, seed {args.seed}")
     for line in _make_table(results):
         print(line)
     if repeated:
@@ -70,6 +74,7 @@ def main(args: argparse.Namespace) -> int:
             "Without noise, all episodes of a condition are the same here, so only one was run "
             "(with --noise policy or --noise 0.1 they differ)."
         )
+    print(_describe_time(results))
     return OK
 
 
@@ -91,7 +96,9 @@ def _make_table(results: Sequence[FreshEvaluation]) -> list[str]:
     reports_success = any(score.success is not None for score, _ in scores)
     measured = any(score.distance is not None for score, _ in scores)
     unseen = any(score.starts == "unseen" for score, _ in scores)
+    several = len({score.player for score, _ in scores}) > 1
     head = [
+        *(["controller"] if several else []),
         *(["starts"] if unseen else []),
         *("condition", "episodes", "cost [95 %]"),
         *(["return [95 %]"] if rewarded else []),
@@ -100,6 +107,7 @@ def _make_table(results: Sequence[FreshEvaluation]) -> list[str]:
     ]
     rows = [
         [
+            *([score.player.short] if several else []),
             *([score.starts] if unseen else []),
             "all" if score.condition is None else str(score.condition),
             str(score.episodes),
@@ -111,6 +119,19 @@ def _make_table(results: Sequence[FreshEvaluation]) -> list[str]:
         for score, repeated in scores
     ]
     return align_columns([head, *rows])
+
+
+def _describe_time(results: Sequence[FreshEvaluation]) -> str:
+    """The time of an action of each player, and the ratio of the last one's to the first one's."""
+    from gps.inspect.formatting import format_ratio, format_seconds
+
+    seconds = {result.player: result.seconds for result in reversed(results)}
+    first, *others = reversed(seconds)
+    text = f"an action takes the {first.all} {format_seconds(seconds[first])}"
+    for other in others:
+        ratio = format_ratio(seconds[other] / seconds[first])
+        text += f", the {other.all} {format_seconds(seconds[other])}, {ratio} as long"
+    return text
 
 
 def _format_success(score: Score, repeated: bool) -> str:

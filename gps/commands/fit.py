@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gps.commands._common import OK, integer, parse_float
 
@@ -44,8 +44,9 @@ def main(args: argparse.Namespace) -> int:
     raw = {} if args.model is None else {"model": {"name": args.model}}
     config = validate(FitConfig, raw, "gps fit", args.set).model
     recording = read_recording(args.data)
-    with _open_environment(args, config.name) as environment:
-        report = fit_model(config, recording, Path(), args.seed, args.horizon, args.held_out, environment)
+    with _open_environment(args, config.name) as (environment, conditions):
+        options = args.seed, args.horizon, args.held_out
+        report = fit_model(config, recording, Path(), *options, environment, conditions)
     for line in describe_fit(Path(args.data).name or args.data, report):
         print(line)
     write_model(report, args.output)
@@ -54,8 +55,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _open_environment(args: argparse.Namespace, kind: str) -> Iterator[BatchEnvironment | None]:
-    """The environment of `--experiment`, or of the run that is the data where the model may need it."""
+def _open_environment(
+    args: argparse.Namespace, kind: str
+) -> Iterator[tuple[BatchEnvironment | None, Sequence[Mapping[str, Any]]]]:
+    """The environment and the conditions of `--experiment`, or of the run that is the data where a model needs them."""
     from gps.builders import make_environment
     from gps.config import load
     from gps.runs import load_run
@@ -68,12 +71,12 @@ def _open_environment(args: argparse.Namespace, kind: str) -> Iterator[BatchEnvi
         run = load_run(args.data)
         section, directory = run.config.environment, run.source
     else:
-        yield None
+        yield None, ()
         return
     environment = make_environment(section, directory, 1)
     try:
         environment.reset(options={"conditions": [dict(section.conditions[0])]})
-        yield environment
+        yield environment, section.conditions
     finally:
         environment.close()
 

@@ -16,12 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.inspect.report.page import write_report
+    from gps.inspect.report.page import report
     from gps.runs import load_run
 
-    run = load_run(args.run)
-    path = run.path / "report.html" if args.out is None else args.out
-    write_report(run, path)
+    path = report(load_run(args.run), args.out)
     print(path)
     if args.open:
         import webbrowser

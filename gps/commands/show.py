@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gps.commands._common import OK, add_run, print_json, require_condition
+from gps.commands._common import OK, add_run, find_width, print_json, require_condition
 
 if TYPE_CHECKING:
     from gps.runs import Run
@@ -58,11 +58,14 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     if config.description:
         print(config.description)
     print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
-    for line in tables.format_rows(rows):
+    for line in tables.format_rows(rows, find_width()):
         print(name_run(line, run.path))
     players = {row.iteration: Player(row.player) for row in rows}
     policies = [(k, players[k], policy) for k in sorted(players) if (policy := run.policy_record(k)) is not None]
     for line in tables.format_policies(policies):
+        print(line)
+    optimised = [(k, record) for k in sorted(players) if (record := run.optimisation_record(k)) is not None]
+    for line in tables.format_optimisations(optimised):
         print(line)
     models = [(k, model) for k in sorted(players) if (model := run.model_record(k)) is not None]
     for line in tables.format_models(models):
@@ -70,6 +73,8 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     for what, found in evaluations.items():
         for line in tables.describe_evaluation(what, found) if found else []:
             print(line)
+    for line in tables.compare_with_teacher(evaluations):
+        print(line)
     if policies and args.condition is None and (solved := tables.describe_solved(evaluations)):
         print(solved)
     run.verify()

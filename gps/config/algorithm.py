@@ -3,15 +3,22 @@
 import math
 from typing import Annotated, Any, Literal, Self
 
+from annotated_types import Ge, Le
 from pydantic import Field, model_validator
 
 from gps.config.controller import BasePolicyConfig, ControllerConfig
 from gps.config.dynamics import DynamicsConfig
 from gps.config.expert import ExpertConfig, PlannerExpertConfig
-from gps.config.model import ModelConfig, NeuralModelConfig, PlannedModelConfig
-from gps.config.planner import Count, ICEMPlannerConfig, PlannerConfig
-from gps.config.policy import PolicyConfig
-from gps.config.section import Section, plugin_names, usual_name
+from gps.config.model import (
+    GaussianProcessModelConfig,
+    ModelConfig,
+    MomentModelConfig,
+    NeuralModelConfig,
+    PlannedModelConfig,
+)
+from gps.config.planner import Count, ICEMPlannerConfig, ParticlesConfig, PlannerConfig
+from gps.config.policy import BackpropPolicyConfig, BoundedPolicyConfig, PolicyConfig
+from gps.config.section import ListOf, Section, plugin_names, usual_name
 
 
 class StepMultiplierConfig(Section):
@@ -102,6 +109,11 @@ class TrajOptConfig(ModelBasedConfig):
         description="iterations in the prior's model after each one on the system; the prior must be a global model",
     )
     imagined_samples: int = Field(default=5, ge=2, description="samples of each imagined iteration")
+    imagined_fit: Literal["slopes", "samples"] = Field(
+        default="slopes",
+        description="local dynamics of imagined episodes: the model's slopes along their mean, or a regression on the "
+        "samples under a mixture, which smooths contacts",
+    )
 
 
 Feedback = Literal["keep", "zero"]
@@ -248,6 +260,15 @@ class DistillationBase(AlgorithmBase):
         gt=0,
         description="standard deviation of the actions of an expert that reports no precision, relative to their size",
     )
+    imagined: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="rounds of practice in the model of an expert that is an `mbrl` run, after each iteration: the "
+        "policy acts in the model, from states that the samples visited, and the planner labels what it visits",
+    )
+    imagined_samples: int = Field(default=20, ge=1, description="imagined episodes of each round")
+    imagined_steps: int = Field(default=20, ge=1, description="their length in time steps")
     expert: ExpertConfig = PlannerExpertConfig()
     policy: PolicyConfig = PolicyConfig()
 
@@ -302,7 +323,7 @@ class MBRLConfig(AlgorithmBase):
     planner: PlannerConfig = ICEMPlannerConfig()
 
 
-class PathIntegralSearchConfig(Section):
+class PathIntegralSearchConfig(ParticlesConfig):
     """`[algorithm.search]`: the search by MPPI in each state that the policy visits."""
 
     samples: Count = Field(default=128, description="sequences of actions in each round, around the plan so far")
@@ -316,11 +337,6 @@ class PathIntegralSearchConfig(Section):
     beta: float = Field(default=1.0, ge=0, le=10, description="exponent of the noise's spectrum; 0: white noise")
     particles: int = Field(
         default=3, ge=1, le=10_000, description="predictions of each sequence, each by a function drawn from the model"
-    )
-    propagation: Literal["ts1", "ts_infinity", "mean"] = Field(
-        default="ts1",
-        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; mean: "
-        "one prediction by the model's mean",
     )
 
 
@@ -356,6 +372,191 @@ class MPPIGPSConfig(AlgorithmBase):
         return self
 
 
+class ValueConfig(Section):
+    """`[algorithm.value]`: the value of the states in which truncated imagined episodes end."""
+
+    steps: int | None = Field(
+        default=None,
+        ge=1,
+        description="length of the imagined episodes that it learns from, in time steps; default: to the end",
+    )
+    decay: float = Field(
+        default=0.95, ge=0, le=1, description="lambda of the returns: 1 for Monte-Carlo, 0 for one-step targets"
+    )
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(64, 64), max_length=100, description="units of each hidden layer"
+    )
+    fit_steps: int = Field(default=1500, ge=1, description="largest number of mini-batches of a fit")
+
+
+class PolicyBackpropConfig(AlgorithmBase):
+    """Version 2.0 of model-based reinforcement learning: backpropagate through a learned model into the policy."""
+
+    name: Literal["policy_backprop"] = "policy_backprop"
+    samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
+    base_iterations: int = Field(
+        default=1, ge=1, description="first iterations that sample the base policy, which is controller.initial"
+    )
+    optimiser: Literal["natural", "adam"] = Field(
+        default="natural", description="natural: the natural gradient's step within kl_step; adam: Adam's steps"
+    )
+    kl_step: float = Field(
+        default=0.05, ge=1e-9, description="bound on the KL divergence of an update by the natural gradient, nats"
+    )
+    learning_rate: float = Field(default=3e-3, gt=0, description="learning rate of Adam")
+    rounds: int = Field(
+        default=1, ge=1, description="rounds in an iteration; each learns the value anew where episodes are truncated"
+    )
+    updates: int | None = Field(
+        default=None, ge=1, description="updates of the policy in a round; default: 20 natural ones, or 200 by Adam"
+    )
+    noise: float = Field(
+        default=0.2,
+        gt=0,
+        description="standard deviation of the policy's noise while sampling, relative to half the range of an action",
+    )
+    episodes: int = Field(default=50, ge=1, le=100_000, description="imagined episodes of each gradient")
+    functions: int = Field(
+        default=5, ge=1, le=10_000, description="functions drawn from the model for each gradient, one for each episode"
+    )
+    propagation: Literal["ts_infinity", "mean"] = Field(
+        default="ts_infinity",
+        description="ts_infinity: an imagined episode keeps a drawn function; mean: all follow the model's mean",
+    )
+    truncation: int | None = Field(
+        default=None,
+        ge=1,
+        description="length of an imagined episode in time steps, after which a learned value counts; default: to the "
+        "end of the episode, without a value",
+    )
+    visited: float = Field(
+        default=0.5, ge=0, le=1, description="share of the imagined episodes that begin in a visited state, not a start"
+    )
+    memory: int = Field(default=10, ge=1, description="last iterations whose states are visited states")
+    clip: float = Field(
+        default=1.0,
+        gt=0,
+        description="largest slope that flows back through a state of an imagined episode, in costs of such an episode "
+        "per standard deviation of the state",
+    )
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: ModelConfig = NeuralModelConfig()
+    value: ValueConfig = ValueConfig()
+    policy: BackpropPolicyConfig = BackpropPolicyConfig()
+
+
+class PolicyOptimiserConfig(Section):
+    """`[algorithm.optimiser]`: L-BFGS on the policy's parameters."""
+
+    iterations: int = Field(default=100, ge=1, le=100_000, description="largest number of iterations of a search")
+    restarts: int = Field(
+        default=1,
+        ge=0,
+        le=1000,
+        description="searches from fresh policies besides the one from the last policy; each core does one at a time",
+    )
+
+
+class PILCOConfig(AlgorithmBase):
+    """PILCO: a policy optimised by its expected cost in a Gaussian process, whose doubt it avoids."""
+
+    name: Literal["pilco"] = "pilco"
+    iterations: int = Field(default=5, ge=1, description="number of iterations: sample, fit, improve")
+    samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
+    start_deviation: float = Field(
+        default=0.05,
+        ge=0,
+        description="standard deviation of the start in the model, in deviations of each entry of the state in the "
+        "data; a larger one that is seen takes its place",
+    )
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: MomentModelConfig = GaussianProcessModelConfig()
+    policy: BoundedPolicyConfig = BoundedPolicyConfig()
+    optimiser: PolicyOptimiserConfig = PolicyOptimiserConfig()
+
+
+class PolicyParticlesConfig(Section):
+    """`[algorithm.particles]`: the imagined episodes by which a policy is judged."""
+
+    count: int = Field(
+        default=64, ge=1, le=100_000, description="imagined episodes, each under a function drawn from the model"
+    )
+    spread: float = Field(
+        default=0.01,
+        ge=0,
+        description="standard deviation of their starts around those of the conditions, relative to that of the data",
+    )
+    noise: bool | None = Field(
+        default=None,
+        description="true: the model's noise moves the particles too; false: it is that of the sensors; default: true "
+        "where environment.noise declares none of the sensors",
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description='probability that a feature of an "rbf" policy is left out at a step'
+    )
+
+
+class ParticleOptimiserConfig(Section):
+    """`[algorithm.optimiser]`: the search for the policy's parameters."""
+
+    method: Literal["adam", "lbfgs"] = Field(
+        default="adam", description="adam: a step for each draw of the imagined episodes; lbfgs: a round for each"
+    )
+    steps: int = Field(default=300, ge=1, le=100_000, description="steps of adam")
+    learning_rate: float = Field(default=0.05, gt=0, description="learning rate of adam; it falls in the second half")
+    rounds: int = Field(default=8, ge=1, le=1000, description="rounds of lbfgs, each with a draw of its own")
+    iterations: int = Field(default=20, ge=1, description="iterations in a round of lbfgs")
+    first_starts: int = Field(
+        default=2, ge=0, le=1000, description="random policies to start from while there is no policy yet"
+    )
+    starts: int = Field(default=0, ge=0, le=1000, description="random policies to start from beside the last policy")
+    threads: int | None = Field(default=None, ge=1, description="searches at the same time; default: one per core")
+
+
+class ParticlePolicyConfig(BoundedPolicyConfig):
+    """`[algorithm.policy]`: the policy that particles judge."""
+
+    features: int = Field(default=100, ge=1, le=10_000, description='number of radial basis functions of "rbf"')
+    squash: Literal["sine", "tanh", "none"] | None = Field(
+        default=None,
+        description='what keeps the actions within their limits: "tanh", "sine" 9/8 sin f + 1/8 sin 3f, or "none"; '
+        'default: "tanh" where all actions have limits',
+    )
+    spread: float = Field(
+        default=0.5, gt=0, description='standard deviation of the first weights of "rbf", before the squashing'
+    )
+
+
+class MCPILCOConfig(AlgorithmBase):
+    """A policy is optimised through the model by particles, each of which follows a function drawn from it."""
+
+    name: Literal["mc_pilco"] = "mc_pilco"
+    samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
+    controller: BasePolicyConfig = BasePolicyConfig()
+    model: ModelConfig = GaussianProcessModelConfig()
+    policy: ParticlePolicyConfig = ParticlePolicyConfig()
+    particles: PolicyParticlesConfig = PolicyParticlesConfig()
+    optimiser: ParticleOptimiserConfig = ParticleOptimiserConfig()
+    planner: PlannerConfig | None = Field(
+        default=None, description="planner whose plans the first policy imitates; default: the policy begins at random"
+    )
+    planned_iterations: int = Field(
+        default=0, ge=0, description="iterations that sample the planner's plans, before the policy"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.particles.dropout and self.policy.network != "rbf":
+            raise ValueError(
+                f'particles.dropout leaves out features of "rbf", and policy.network is "{self.policy.network}"'
+            )
+        if self.planned_iterations and self.planner is None:
+            raise ValueError("planned_iterations: there is no planner; set algorithm.planner")
+        if not self.optimiser.first_starts and self.planner is None:
+            raise ValueError("optimiser.first_starts = 0: without a planner the first policy begins at random")
+        return self
+
+
 class PluginAlgorithmConfig(ModelBasedConfig, GuidedBase):
     """An algorithm from another package, by the name of its entry point in the group `gps.algorithms`.
 
@@ -380,6 +581,9 @@ AlgorithmConfig = Annotated[
         | PLATOConfig
         | MBRLConfig
         | MPPIGPSConfig
+        | MCPILCOConfig
+        | PolicyBackpropConfig
+        | PILCOConfig
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],

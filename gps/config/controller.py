@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gps.config.section import RELATIVE, ListOf, Section, usual_name
+from gps.config.section import EarlierRunConfig, ListOf, Section, usual_name
 
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -69,14 +69,10 @@ class ZeroInitialConfig(Section):
     )
 
 
-class FileInitialConfig(Section):
+class FileInitialConfig(EarlierRunConfig):
     """The controllers of an earlier run."""
 
     name: Literal["file"] = "file"
-    path: Annotated[str, RELATIVE] = Field(description="a run directory, relative to the experiment's directory")
-    iteration: int | None = Field(
-        default=None, ge=0, description="iteration to take the controllers from; default: the last"
-    )
 
 
 InitialConfig = HoldInitialConfig | LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
+from annotated_types import Gt
 from pydantic import BeforeValidator, Field, model_validator
 
 from gps.config.section import ListOf, NonNegative, Section, plugin_names
@@ -71,6 +72,28 @@ class DistanceCostConfig(_CostConfig):
     alpha: float = Field(default=1e-5, gt=0, description="smoothing of the absolute distance and the logarithm at zero")
 
 
+class SaturatingCostConfig(_CostConfig):
+    """`1 - exp(-d^2 / 2 width^2)`, with d the distance of the entries from their target, through `matrix` if given."""
+
+    name: Literal["saturating"] = "saturating"
+    on: Parts = Field(
+        min_length=1,
+        description='parts of the state; "sin PART" and "cos PART" are the sine and the cosine of an angle in rad',
+    )
+    target: float | ListOf[float] = Field(
+        default=0.0, description="target, in units of the entries; one number, or a list with one per entry"
+    )
+    matrix: ListOf[ListOf[float]] | None = Field(
+        default=None,
+        description="rows of a matrix that multiplies the entries less their target, as from angles to the position of "
+        "a tip; default: each entry by itself",
+    )
+    width: Annotated[float, Gt(0)] | ListOf[Annotated[float, Gt(0)]] = Field(
+        default=1.0, description="distance at which the cost is 0.39; one number, or a list with one per distance"
+    )
+    weight: NonNegative = Field(default=1.0, description="factor on the term, the cost far away")
+
+
 class TaskCostConfig(_CostConfig):
     """A function in task.py."""
 
@@ -113,6 +136,7 @@ CostConfig = Annotated[
         QuadraticCostConfig
         | RateCostConfig
         | DistanceCostConfig
+        | SaturatingCostConfig
         | TaskCostConfig
         | RewardCostConfig
         | PluginCostConfig,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gps.config.dynamics import MixtureConfig
-from gps.config.section import RELATIVE, Section, usual_name
+from gps.config.section import EarlierRunConfig, Section, usual_name
 
 
 class PlannerDynamicsConfig(MixtureConfig):
@@ -52,12 +52,24 @@ class TaskExpertConfig(Section):
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the class")
 
 
-class RunExpertConfig(Section):
-    """The result of an earlier run: its policy, which must observe this experiment's state, or its controllers."""
+class RunExpertConfig(EarlierRunConfig):
+    """What an earlier run has learned.
+
+    Its policy, which is given this experiment's state; its controllers, for the same conditions; or the model of an
+    `mbrl` run, in which its planner plans at every step for this experiment's cost.
+    """
 
     name: Literal["run"] = "run"
-    path: Annotated[str, RELATIVE] = Field(description="a run directory, relative to the experiment's directory")
-    iteration: int | None = Field(default=None, ge=0, description="iteration of that run; default: the last")
+    lessons: int = Field(
+        default=10,
+        ge=0,
+        description="latest iterations of an `mbrl` run whose episodes are the first lessons, where its planner acted; "
+        "0: none",
+    )
+
+    def find_lessons(self, iteration: int) -> range:
+        """The iterations that may hold first lessons; `iteration` is the last."""
+        return range(max(0, iteration + 1 - self.lessons), iteration + 1)
 
 
 ExpertConfig = Annotated[

@@ -19,8 +19,10 @@ class LearnedModelConfig(Section):
         description="entries of the state that are angles in rad, which enter by sine and cosine: their names; "
         '"auto" takes those in rad that can turn around, "none" none',
     )
-    quaternions: ListOf[str] = Field(
-        default=(), description="parts of the state that are unit quaternions (w, x, y, z), by the name of the part"
+    quaternions: Literal["auto", "none"] | ListOf[str] = Field(
+        default="auto",
+        description="parts of the state that are unit quaternions (w, x, y, z), which enter as rotation matrices: the "
+        'names of the parts; "auto" takes those of free and ball joints, "none" none',
     )
     ignore: ListOf[str] = Field(
         default=(),
@@ -43,8 +45,8 @@ class LinearModelConfig(LearnedModelConfig):
     )
 
 
-class MixtureModelConfig(Section):
-    """A Gaussian mixture over the points [x; u; x']. Angles are numbers like others to it."""
+class MixtureModelConfig(LearnedModelConfig):
+    """A Gaussian mixture over the points [x; u; x']."""
 
     name: Literal["gmm"] = "gmm"
     clusters: int = Field(default=20, ge=1, le=10_000, description="largest number of clusters")
@@ -189,6 +191,23 @@ ModelConfig = Annotated[
     plugin_names("gps.models"),
     UsualName(_usual_model, usual=USUAL),
     Field(description="the global model of the dynamics"),
+]
+
+
+def _usual_process(table: Any) -> Any:
+    """The same, with a Gaussian process as the usual one."""
+    table = _usual_model(table)
+    return {**table, "name": "gp"} if isinstance(table, dict) and table.get("name") == USUAL else table
+
+
+MomentModelConfig = Annotated[
+    Annotated[
+        LinearModelConfig | GaussianProcessModelConfig | StoredModelConfig | PluginModelConfig,
+        Field(discriminator="name"),
+    ],
+    plugin_names("gps.models"),
+    UsualName(_usual_process, usual="gp"),
+    Field(description="the global model of the dynamics, which must propagate a Gaussian"),
 ]
 
 PlannedModelConfig = Annotated[

@@ -1,16 +1,38 @@
 """`[environment.noise]` and `environment.randomise`: what makes two episodes differ."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Gt
 from pydantic import BeforeValidator, Field
 
-from gps.config.section import ListOf, NonNegative, Section
+from gps.config.section import ListOf, NonNegative, Section, usual_name
 
 Positive = Annotated[float, Gt(0)]
 
 Deviation = NonNegative | ListOf[NonNegative]
 Deviations = NonNegative | dict[str, Deviation]
+
+
+class DifferenceFilterConfig(Section):
+    """Differences of the measured positions, behind a low-pass filter."""
+
+    name: Literal["difference"] = "difference"
+    smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the last velocity in the next one; 0: no low-pass filter"
+    )
+
+
+class KalmanFilterConfig(Section):
+    """The stationary Kalman filter of positions whose accelerations are unknown."""
+
+    name: Literal["kalman"] = "kalman"
+    acceleration: Positive | ListOf[Positive] = Field(
+        description="standard deviation of the accelerations, in units of the position per s²; one number, or a list "
+        "with one per joint"
+    )
+
+
+FilterConfig = Annotated[DifferenceFilterConfig | KalmanFilterConfig, Field(discriminator="name")]
 
 
 class NoiseConfig(Section):
@@ -26,6 +48,14 @@ class NoiseConfig(Section):
         description="the same for the policy's observation; default: what is also in the state shows its noise, and "
         "other numbers have the noise of `state` if that is one number",
     )
+    filter: Annotated[
+        FilterConfig | None,
+        usual_name("difference"),
+        Field(
+            description="only positions are measured, and this filter estimates the velocities from them; default: "
+            "velocities are measured"
+        ),
+    ] = None
     action: Deviation = Field(
         default=0.0,
         description="standard deviation of the noise on the actions, relative to half the range of each action, "

@@ -26,17 +26,22 @@ class PlannerBase(Section):
     )
 
 
-class SequencePlannerConfig(PlannerBase):
-    """Keys of the planners that try sequences of actions."""
+class ParticlesConfig(Section):
+    """How sequences of actions are predicted."""
 
     particles: int = Field(
         default=5, ge=1, le=10_000, description="predictions of each sequence, each by a function drawn from the model"
     )
-    propagation: Literal["ts1", "ts_infinity", "mean"] = Field(
+    propagation: Literal["ts1", "ts_infinity", "moment", "mean"] = Field(
         default="ts1",
-        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; mean: "
-        "one prediction by the model's mean",
+        description="ts1: the particles change their functions at each step; ts_infinity: each keeps its own; moment: "
+        "they are drawn anew at each step, from a Gaussian; mean: one prediction by the model's mean",
     )
+
+
+class SequencePlannerConfig(ParticlesConfig, PlannerBase):
+    """Keys of the planners that try sequences of actions."""
+
     parts: int = Field(
         default=1,
         ge=1,

@@ -1,7 +1,7 @@
 """`[algorithm.policy]`: the neural policy and its training."""
 
 import itertools
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from annotated_types import Ge, Le
 from pydantic import Field, model_validator
@@ -56,6 +56,54 @@ Network = Annotated[
         '"convolutional" if the observation has images, otherwise "mlp"'
     ),
 ]
+
+
+class BoundedPolicyConfig(Section):
+    """`[algorithm.policy]` of an algorithm that optimises its policy through a model."""
+
+    network: Literal["rbf", "affine", "mlp"] = Field(
+        default="rbf", description='"rbf": radial basis functions; "affine"; "mlp": hidden layers'
+    )
+    features: int = Field(default=50, ge=1, le=10_000, description='number of radial basis functions of "rbf"')
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(64, 64), max_length=100, description='units of each hidden layer of "mlp"'
+    )
+    activation: Literal["relu", "tanh"] = Field(default="tanh", description='activation of the hidden layers of "mlp"')
+    squash: Literal["sine", "tanh", "none"] | None = Field(
+        default=None,
+        description='what keeps the actions within their limits: "sine" 9/8 sin f + 1/8 sin 3f, "tanh", or "none"; '
+        'default: "sine" where all actions have limits',
+    )
+
+    usual_squash: ClassVar[str] = "sine"
+
+    @model_validator(mode="after")
+    def _few_weights(self) -> Self:
+        require_weights(sum(a * b for a, b in itertools.pairwise(self.hidden)))
+        return self
+
+
+class BackpropPolicyConfig(BoundedPolicyConfig):
+    """`[algorithm.policy]` of `policy_backprop`."""
+
+    network: Literal["mlp", "gru", "rbf", "affine"] = Field(  # type: ignore[assignment]  # one more
+        default="mlp",
+        description='"mlp": hidden layers; "gru": a memory of what it has seen in an episode, as large as the last of '
+        '`hidden`; "rbf": radial basis functions; "affine"',
+    )
+    squash: Literal["sine", "tanh", "none"] | None = Field(
+        default=None,
+        description='what keeps the actions within their limits: "tanh", "sine" 9/8 sin f + 1/8 sin 3f, or "none"; '
+        'default: "tanh" where all actions have limits',
+    )
+
+    usual_squash: ClassVar[str] = "tanh"
+
+    @model_validator(mode="after")
+    def _has_memory(self) -> Self:
+        if self.network == "gru" and not self.hidden:
+            raise ValueError('network = "gru" has one hidden layer, its memory, and hidden is empty')
+        return self
 
 
 class PolicyConfig(Section):

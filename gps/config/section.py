@@ -1,11 +1,11 @@
 """The base of the sections of an experiment file, and annotations of their keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from annotated_types import Ge, Le
-from pydantic import BaseModel, ConfigDict, Strict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationInfo, field_validator
 
 from gps.config.explaining import PluggedNames, UsualName
 from gps.config.sizes import require_finite, require_sane
@@ -38,14 +38,32 @@ class Section(BaseModel):
 
     def anchor(self, directory: Path) -> Self:
         """Return the section with its relative paths made absolute, relative to `directory`."""
-        changed: dict[str, Any] = {}
-        for key, field in type(self).model_fields.items():
-            value = getattr(self, key)
-            if isinstance(value, Section):
-                changed[key] = value.anchor(directory)
-            elif RELATIVE in field.metadata and value is not None:
-                changed[key] = str((directory / value).resolve())
-        return self.model_copy(update=changed)
+
+        def anchor_one(_: str, section: Section) -> Section:
+            paths = [key for key, field in type(section).model_fields.items() if RELATIVE in field.metadata]
+            given = {key: value for key in paths if (value := getattr(section, key)) is not None}
+            return section.model_copy(update={key: str((directory / value).resolve()) for key, value in given.items()})
+
+        return self.rewrite(anchor_one)
+
+    def rewrite(self, change: "Callable[[str, Section], Section]", key: str = "") -> Self:
+        """Return the section with `change(key, section)` in place of itself and of each section within it.
+
+        Args:
+            change: gets the inner sections first, each with its dotted key; it returns a section of the same kind.
+            key: of this section.
+        """
+        inner = {name: value for name in type(self).model_fields if isinstance(value := getattr(self, name), Section)}
+        changed = {name: value.rewrite(change, f"{key}.{name}".lstrip(".")) for name, value in inner.items()}
+        return cast(Self, change(key, self.model_copy(update=changed)))
+
+
+class EarlierRunConfig(Section):
+    """Keys of the sections that take something from an earlier run."""
+
+    name: str
+    path: Annotated[str, RELATIVE] = Field(description="a run directory, relative to the experiment's directory")
+    iteration: int | None = Field(default=None, ge=0, description="iteration of that run; default: the last")
 
 
 def usual_name(default: str) -> UsualName:

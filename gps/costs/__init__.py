@@ -2,7 +2,7 @@
 
 from gps.costs.expansion import evaluate_cost, expand
 from gps.costs.reward import RewardModel
-from gps.costs.terms import Cost, Distance, Quadratic, Ramp, Rate, Sum, TaskCost
+from gps.costs.terms import Cost, Distance, Quadratic, Ramp, Rate, Saturating, Sum, TaskCost
 
 __all__ = [
     "Cost",
@@ -11,6 +11,7 @@ __all__ = [
     "Ramp",
     "Rate",
     "RewardModel",
+    "Saturating",
     "Sum",
     "TaskCost",
     "evaluate_cost",

@@ -78,6 +78,38 @@ class Distance(eqx.Module):
         return self.weight * self.ramp(t) * (value + 0.5 * self.log * jnp.log(square + self.alpha))
 
 
+class Saturating(eqx.Module):
+    """weight (1 − exp(−½ |V (y − target)|²)), with y chosen entries of the state, some by their sine or cosine.
+
+    It tells where the goal is near it, and not how far away the state is far from it: what is far away is equally bad,
+    so that a policy is not punished for what it does not know yet (Deisenroth & Rasmussen 2011, eq. 25; Deisenroth's
+    thesis, sec. 3.7.1).
+
+    Args:
+        indices: the entry of the state that each y is of.
+        kinds: "plain", "sin" or "cos", of each y.
+        matrix: V, whose rows are the distances that count, each over the cost's width.
+    """
+
+    indices: tuple[int, ...] = eqx.field(static=True)
+    kinds: tuple[str, ...] = eqx.field(static=True)
+    target: Float[Array, "n"]
+    matrix: Float[Array, "r n"]
+    weight: Float[Array, ""]
+    ramp: Ramp
+
+    def __call__(self, x, u, t):
+        y = x[jnp.asarray(self.indices)]
+        y = jnp.stack(
+            [
+                {"plain": y_i, "sin": jnp.sin(y_i), "cos": jnp.cos(y_i)}[kind]
+                for y_i, kind in zip(y, self.kinds, strict=True)
+            ]
+        )
+        square = jnp.sum((self.matrix @ (y - self.target)) ** 2)
+        return self.weight * self.ramp(t) * -jnp.expm1(-0.5 * square)
+
+
 class TaskCost(eqx.Module):
     """A user's function of (x, u, t), weighted and ramped like any other term."""
 

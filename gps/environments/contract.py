@@ -11,6 +11,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
+from gps.dynamics.velocity_filter import VelocityFilter
 from gps.environments.parts import Layout, name_part
 from gps.linear_gaussian.mechanics import Mechanics
 
@@ -60,6 +61,7 @@ class BatchEnvironment(Protocol):
         seeded: True if a condition may have a `seed` that decides where its episodes start.
         sensor_noise: standard deviation of the noise on each entry of the state, (dx,) or one number; 0 where it is
             exact or nothing is known.
+        filter: what made the state from the measurements, if its velocities are estimated; None if they are measured.
         noisy: True if episodes from the same start differ by noise: `reset` then takes the option `episodes`.
     """
 
@@ -78,6 +80,7 @@ class BatchEnvironment(Protocol):
     max_episode_steps: int | None = None
     seeded: bool = False
     sensor_noise: Floats | float = 0.0
+    filter: VelocityFilter | None = None
     noisy: bool = False
 
     @property

@@ -29,7 +29,7 @@ class Wrapper(VectorEnv[Any, Any, Any], BatchEnvironment):
         self.observation_shapes, self.observation_pictures = env.observation_shapes, env.observation_pictures
         self.observation_dtype, self.mechanics, self.dt = env.observation_dtype, env.mechanics, env.dt
         self.max_episode_steps, self.seeded, self.noisy = env.max_episode_steps, env.seeded, env.noisy
-        self.sensor_noise = env.sensor_noise
+        self.sensor_noise, self.filter = env.sensor_noise, env.filter
         self.set_spaces(env.single_observation_space, env.single_action_space)
 
     def set_spaces(self, states: Box, actions: Box) -> None:

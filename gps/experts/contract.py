@@ -26,6 +26,8 @@ from jaxtyping import Float
 from gps.dynamics.prior import DynamicsPrior
 from gps.errors import ExpertFault, one_line
 from gps.linear_gaussian.linalg import is_semi_definite
+from gps.models.model import GlobalModel
+from gps.records import Rollouts
 
 
 class Advice(NamedTuple):
@@ -53,6 +55,17 @@ class ExpertSource(Protocol):
     def prior(self) -> DynamicsPrior | None:
         """The model of the dynamics before the first samples, which is refitted to them; None without one."""
 
+    @property
+    def model(self) -> GlobalModel | None:
+        """The model that the expert plans in, where a policy can practise; None without one.
+
+        Such an expert can be asked from any step of an episode on.
+        """
+
+    @property
+    def episodes(self) -> tuple[Rollouts, ...]:
+        """Recorded episodes in which the expert acted, the newest last; each is of one iteration."""
+
     def make_expert(self, prior: DynamicsPrior | None, cost_unit: float) -> Expert | None:
         """The expert that has learned from the samples; None while that is not enough.
 
@@ -68,6 +81,8 @@ class FixedExpert:
 
     expert: Expert
     prior: None = None
+    model: GlobalModel | None = None
+    episodes: tuple[Rollouts, ...] = ()
 
     def make_expert(self, prior: DynamicsPrior | None, cost_unit: float) -> Expert:
         return self.expert

@@ -6,24 +6,28 @@ formats are those of `gps.inspect.tables`.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING, Self
 
 from gps.callbacks import Callback
 from gps.runs.provenance import describe_change
+from gps.status import Severity
+from gps.status import Status as RunStatus
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
     from gps.config import ExperimentConfig
+    from gps.inspect.tables import Column
     from gps.metrics import EvaluationRow
-    from gps.records import EvaluationRecord, IterationRecord
+    from gps.records import EvaluationRecord, IterationRecord, Seconds
     from gps.runs import Run
 
-_STAGES = {"sample": "sampling", "fit": "fitting the dynamics", "improve": "improving the controllers"}
-_COMPILED = ("fit", "improve")
+_STAGES = {"sample": "sampling", "fit": "fitting the models", "improve": "improving what is learned"}
+_STYLES = {Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
 
 class Progress(Callback):
@@ -42,9 +46,9 @@ class Progress(Callback):
         self._console: Console | None = None
         self._status: Status | None = None
         self._total = 0
-        self._compiled: set[str] = set()
         self._last: IterationRecord | None = None
-        self._updates = True
+        self._columns: tuple[Column, ...] = ()
+        self._seconds: list[Seconds] = []
         self._evaluations: dict[str, list[EvaluationRow]] = {}
         self._began = time.perf_counter()
 
@@ -83,34 +87,34 @@ class Progress(Callback):
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:
-        text = f"iteration {iteration} of {self._total}: {_STAGES.get(stage, stage)}"
-        if stage in _COMPILED and stage not in self._compiled:
-            self._compiled.add(stage)
-            text += " (compiling, once)"
-        self._say(text)
+        self._say(f"iteration {iteration} of {self._total}: {_STAGES.get(stage, stage)}")
 
     def on_iteration(self, record: IterationRecord) -> None:
         from gps.inspect.formatting import name_run
         from gps.inspect.tables import (
+            choose_columns,
             describe_model,
+            describe_optimisation,
             describe_policy,
             describe_trouble,
             format_header,
             format_row,
-            has_updates,
         )
         from gps.metrics import make_rows
 
         rows = make_rows(record)
         if self._last is None:
-            self._updates = has_updates(rows)
-            self._print(format_header(updates=self._updates))
+            self._columns = choose_columns(rows, None if self._console is None else self._console.width)
+            self._print(format_header(self._columns))
         self._last = record
+        self._seconds.append(record.seconds)
         for row in rows:
-            self._print(format_row(row, updates=self._updates))
+            style = _STYLES.get(RunStatus[row.status].severity)
+            self._print(format_row(row, self._columns), style)
             if (trouble := describe_trouble(row)) is not None:
-                self._print(name_run(trouble, None if self.run is None else self.run.path), style="yellow")
-        for text in [*describe_model(record.model), *describe_policy(record.policy)]:
+                self._print(name_run(trouble, None if self.run is None else self.run.path), style)
+        of_policy = describe_policy(record.policy), describe_optimisation(record.optimisation)
+        for text in itertools.chain(describe_model(record.model), *of_policy):
             self._print(text)
         if record.iteration == 0 and self.run is not None and self.run.first is not None:
             from gps.inspect.first import describe_first_samples
@@ -128,14 +132,17 @@ class Progress(Callback):
             self._print(text)
 
     def on_end(self, run: Run) -> None:
-        from gps.inspect.tables import describe_solved
+        from gps.inspect.tables import compare_with_teacher, describe_seconds, describe_solved
 
+        for text in compare_with_teacher(self._evaluations):
+            self._print(text)
         solved = describe_solved(self._evaluations)
         parts = [solved] if solved else []
         if self._last is not None:
             parts.append(f"{self._last.episodes} episodes, {self._last.environment_steps} environment steps")
-        parts.append(f"{time.perf_counter() - self._began:.1f} s")
-        self._print("; ".join(parts))
+        if parts:
+            self._print("; ".join(parts))
+        self._print(f"{time.perf_counter() - self._began:.1f} s: {describe_seconds(self._seconds)}")
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal, without the status line."""

@@ -36,6 +36,19 @@ def format_number(value: float | None) -> str:
     return f"{value:.{digits}f}" if size else "0"
 
 
+def format_seconds(value: float) -> str:
+    """`12.3 µs`, `45.6 ms`, `7.8 s`; a dash for NaN."""
+    if not math.isfinite(value):
+        return "-"
+    unit, factor = ("µs", 1e6) if value < 1e-3 else ("ms", 1e3) if value < 1 else ("s", 1.0)
+    return f"{value * factor:.3g} {unit}"
+
+
+def format_ratio(value: float) -> str:
+    """`0.7 times`, `12 times`, `3,400 times`."""
+    return f"{float(f'{value:.2g}'):,g} times"
+
+
 def format_interval(item: Estimate | None) -> str:
     """`3.79 [3.50, 4.31]`."""
     if item is None:

@@ -13,7 +13,14 @@ from gps.inspect.formatting import format_number, format_span, sparkline
 from gps.inspect.model_report import judge_coverage
 from gps.metrics import Row, make_rows
 from gps.players import Player
-from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord
+from gps.records import (
+    IterationRecord,
+    LocalRecord,
+    ModelRecord,
+    OptimisationRecord,
+    PlannerRecord,
+    PolicyRecord,
+)
 from gps.status import Status
 
 if TYPE_CHECKING:
@@ -37,6 +44,8 @@ def describe_iteration(record: IterationRecord, conditions: Sequence[int], entri
         parts.append(_describe_planner(record.planner, record.seconds.plan, conditions))
     if record.policy is not None:
         parts.append(_describe_policy(record.policy, record.player))
+    if record.optimisation is not None:
+        parts.append(_describe_optimisation(record.optimisation))
     return "\n\n".join(parts)
 
 
@@ -113,6 +122,28 @@ def _describe_policy(policy: PolicyRecord, player: Player) -> str:
         f"  noise       std {' '.join(format_number(value) for value in policy.deviation)}",
     ]
     return "\n".join([*text, *([f"  trouble     {policy.message}"] if policy.message else [])])
+
+
+def _describe_optimisation(optimisation: OptimisationRecord) -> str:
+    status, norms = optimisation.status, optimisation.gradient_norms
+    before, after = optimisation.loss
+    text = [
+        f"the policy, optimised through the model: {status.label}",
+        f"  status      {status.sentence}",
+        *([f"  remedy      {status.remedy}"] if status.remedy else []),
+    ]
+    if np.isfinite(before):
+        text += [
+            f"  cost        {format_number(before)} → {format_number(after)} in the model",
+            f"  losses      {sparkline(optimisation.losses)}  after each step",
+        ]
+    if np.isfinite(optimisation.kl):
+        text.append(f"  KL          {format_number(optimisation.kl)} nats from the last policy")
+    if norms is not None:
+        text.append(
+            f"  gradient    {sparkline(np.log10(np.maximum(norms, 1e-300)))}  {format_span(norms)}, by steps ahead"
+        )
+    return "\n".join([*text, *([f"  trouble     {optimisation.message}"] if optimisation.message else [])])
 
 
 def _describe_model(model: ModelRecord, entries: Sequence[Entry]) -> str:
@@ -216,6 +247,7 @@ def export_iteration(record: IterationRecord, conditions: Sequence[int]) -> list
             | ({} if record.policy is None else {"policy": _export_policy(record.policy, record.player, m)})
             | ({} if record.model is None or not record.model.name else {"model": _export_model(record.model)})
             | ({} if record.planner is None else {"planner": _export_planner(record.planner, m)})
+            | ({} if record.optimisation is None else {"optimisation": _export_optimisation(record.optimisation)})
             for m in conditions
         ]
     )
@@ -256,6 +288,11 @@ def _export_model(model: ModelRecord) -> dict[str, Any]:
     """The global model's side, without the clusters of a mixture."""
     shared = {field.name: getattr(model, field.name) for field in dataclasses.fields(model) if field.name != "mixture"}
     return shared | {"status": model.status.name, "sentence": model.status.sentence}
+
+
+def _export_optimisation(optimisation: OptimisationRecord) -> dict[str, Any]:
+    shared = {field.name: getattr(optimisation, field.name) for field in dataclasses.fields(optimisation)}
+    return shared | {"status": optimisation.status.name, "sentence": optimisation.status.sentence}
 
 
 def _export_planner(planner: PlannerRecord, m: int) -> dict[str, Any]:

@@ -5,58 +5,85 @@ Pure functions of records and metrics.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from gps.inspect.formatting import align_columns, format_number, format_span
+from gps.inspect.formatting import align_columns, format_number, format_ratio, format_seconds, format_span
 from gps.metrics import EvaluationRow, Row, count_solved
 from gps.players import FINAL, UNSEEN, Player
-from gps.records import ModelRecord, PolicyRecord
+from gps.records import ModelRecord, OptimisationRecord, PolicyRecord, Seconds
 from gps.status import Status
 
 # -- iterations ------------------------------------------------------------------------------------------------------
 
-_WIDTHS = {"iter": 4, "cond": 4, "cost": 9, "success": 7, "KL (bound)": 16, "η": 7, "entropy": 7,
-           "predicted → actual": 18, "step×": 5, "env steps": 9, "sample": 6, "fit": 5, "improve": 7}  # fmt: skip
 
-_OF_UPDATES = ("KL (bound)", "η", "entropy", "predicted → actual", "step×")
+class Column(NamedTuple):
+    """A column of the console lines."""
+
+    name: str
+    width: int
+    rank: int = 0  # where the line is too long, the columns of the highest rank are left out; those of 0 stay
+    of_updates: bool = False  # left out where no local controllers are updated
 
 
-def has_updates(rows: Iterable[Row]) -> bool:
-    """True if local controllers were updated in some row; otherwise the columns of the updates are left out."""
-    return any(row.kl is not None for row in rows)
+COLUMNS = (
+    Column("iter", 4),
+    Column("cond", 4),
+    Column("cost", 9),
+    Column("success", 7),
+    Column("KL (bound), nats", 16, 1, of_updates=True),
+    Column("η", 7, 4, of_updates=True),
+    Column("entropy, nats", 13, 5, of_updates=True),
+    Column("predicted → actual", 18, 2, of_updates=True),
+    Column("step×", 5, 4, of_updates=True),
+    Column("env steps", 9, 3),
+)
+
+_STATUS_WIDTH = max(len(status.label) for status in Status)
 
 
-def format_header(*, updates: bool) -> str:
+def choose_columns(rows: Iterable[Row], width: int | None = None) -> tuple[Column, ...]:
+    """The columns for rows like these, in lines of at most `width` characters, as far as that is possible.
+
+    The columns of the updates are left out where no local controllers were updated.
+    """
+    updates = any(row.kl is not None for row in rows)
+    chosen = [column for column in COLUMNS if updates or not column.of_updates]
+    for rank in sorted({column.rank for column in chosen if column.rank}, reverse=True):
+        if width is None or sum(column.width + 1 for column in chosen) + _STATUS_WIDTH <= width:
+            break
+        chosen = [column for column in chosen if column.rank != rank]
+    return tuple(chosen)
+
+
+def format_header(columns: Sequence[Column]) -> str:
     """The names of the columns of `format_row`."""
-    return _join_cells({name: name for name in _WIDTHS}, "status", updates)
+    return _join_cells({column.name: column.name for column in columns}, "status", columns)
 
 
-def format_row(row: Row, *, updates: bool) -> str:
-    """One condition in one iteration, in at most 130 columns."""
+def format_row(row: Row, columns: Sequence[Column]) -> str:
+    """One condition in one iteration."""
     bounded = "-" if row.kl is None else f"{format_number(row.kl)} ({format_number(row.kl_bound)})"
     cells = {
         "iter": str(row.iteration),
         "cond": str(row.condition),
         "cost": format_number(row.cost),
         "success": row.success_count,
-        "KL (bound)": bounded,
+        "KL (bound), nats": bounded,
         "η": format_number(row.eta),
-        "entropy": format_number(row.entropy),
+        "entropy, nats": format_number(row.entropy),
         "predicted → actual": f"{format_number(row.predicted):>7} → {format_number(row.actual):<8}",
         "step×": format_number(row.multiplier),
         "env steps": str(row.environment_steps),
-        "sample": f"{row.sample_seconds:.2f}",
-        "fit": f"{row.fit_seconds:.2f}",
-        "improve": f"{row.improve_seconds:.2f}",
     }
-    return _join_cells(cells, Status[row.status].label, updates)
+    return _join_cells(cells, Status[row.status].label, columns)
 
 
-def _join_cells(cells: Mapping[str, str], status: str, updates: bool) -> str:
-    padded = [f"{cells[name]:>{width}}" for name, width in _WIDTHS.items() if updates or name not in _OF_UPDATES]
-    return " ".join([*padded, status])
+def _join_cells(cells: Mapping[str, str], status: str, columns: Sequence[Column]) -> str:
+    return " ".join([*(f"{cells[column.name]:>{column.width}}" for column in columns), status])
 
 
 def describe_trouble(row: Row) -> str | None:
@@ -66,11 +93,17 @@ def describe_trouble(row: Row) -> str | None:
     return f"{'':10}condition {row.condition}: {text}" if text else None
 
 
-def format_rows(rows: Sequence[Row]) -> list[str]:
+def format_rows(rows: Sequence[Row], width: int | None = None) -> list[str]:
     """The console lines of rows: the header, the rows, and a line for each trouble. Empty without rows."""
-    updates = has_updates(rows)
-    lines = [text for row in rows for text in (format_row(row, updates=updates), describe_trouble(row)) if text]
-    return [format_header(updates=updates), *lines] if rows else []
+    columns = choose_columns(rows, width)
+    lines = [text for row in rows for text in (format_row(row, columns), describe_trouble(row)) if text]
+    return [format_header(columns), *lines] if rows else []
+
+
+def describe_seconds(seconds: Sequence[Seconds]) -> str:
+    """The time of the stages of a run's iterations, in words."""
+    parts = (("sampling", "sample"), ("fitting", "fit"), ("improving", "improve"))
+    return ", ".join(f"{sum(getattr(one, field) for one in seconds):.1f} s {word}" for word, field in parts)
 
 
 # -- the global policy -----------------------------------------------------------------------------------------------
@@ -122,6 +155,56 @@ def format_policies(policies: Sequence[tuple[int, Player, PolicyRecord]]) -> lis
             policy.message,
         ))  # fmt: skip
     return ["global policy:", *align_columns(table)]
+
+
+# -- a policy that is optimised through a model -----------------------------------------------------------------------
+
+_AHEAD = (1, 10, 100)
+"""The steps ahead at which a line tells the size of the gradient."""
+
+
+def describe_optimisation(optimisation: OptimisationRecord | None) -> list[str]:
+    """The optimisation of the policy in one iteration, below the lines of its conditions."""
+    if optimisation is None:
+        return []
+    said = f"{'':10}policy: "
+    before, after = optimisation.loss
+    if np.isnan(before):
+        return [said + (optimisation.message or optimisation.status.sentence)]
+    parts = [f"cost in the model {format_number(before)} → {format_number(after)}"]
+    if np.isfinite(optimisation.kl):
+        parts.append(f"KL from the last {format_number(optimisation.kl)} nats")
+    if gradient := _describe_gradient(optimisation):
+        parts.append(gradient)
+    text = f"{said}{'; '.join([*parts, optimisation.status.label])}"
+    return [text, *([said + optimisation.message] if optimisation.message else [])]
+
+
+def _describe_gradient(optimisation: OptimisationRecord) -> str:
+    """The size of the gradient at a few steps ahead; empty where it is unknown."""
+    norms = optimisation.gradient_norms
+    if norms is None:
+        return ""
+    known = [h for h in _AHEAD if h < len(norms) and np.isfinite(norms[h])]
+    return "gradient " + ", ".join(f"{format_number(norms[h])} at {h}" for h in known) + " steps" if known else ""
+
+
+def format_optimisations(records: Sequence[tuple[int, OptimisationRecord]]) -> list[str]:
+    """The optimisation of the policy in the course of a run: the iteration and the record of each."""
+    if not records:
+        return []
+    table = [("iter", "cost in the model", "KL, nats", "gradient", "status", "")]
+    for iteration, record in records:
+        before, after = record.loss
+        table.append((
+            str(iteration),
+            "-" if np.isnan(before) else f"{format_number(before)} → {format_number(after)}",
+            format_number(record.kl) if np.isfinite(record.kl) else "-",
+            _describe_gradient(record).removeprefix("gradient ") or "-",
+            record.status.label,
+            record.message,
+        ))  # fmt: skip
+    return align_columns(table)
 
 
 # -- the global model ------------------------------------------------------------------------------------------------
@@ -209,6 +292,31 @@ def _describe_success(row: EvaluationRow) -> str:
         return ""
     word = "success" if row.solved else "not always" if row.successes else "no success"
     return f"{word} {row.successes}/{row.rollouts}" if row.rollouts > 1 else word
+
+
+def compare_with_teacher(evaluations: Mapping[str, Sequence[EvaluationRow]]) -> list[str]:
+    """The policy and its expert side by side: what they reach, and how long they take; empty without an expert."""
+    known = {what: rows for what, rows in evaluations.items() if what in (FINAL, Player.EXPERT) and rows}
+    if FINAL not in known or len(known) < 2 or any(rows[0].seconds is None for rows in known.values()):
+        return []
+    own = known[FINAL][0].seconds
+    rewarded = all(row.returns is not None for rows in known.values() for row in rows)
+    table = [("", "cost", *(["return"] if rewarded else []), "time of an action")]
+    for rows in known.values():
+        seconds = rows[0].seconds
+        assert seconds is not None and own is not None
+        ratio = "" if rows is known[FINAL] else f", {format_ratio(seconds / own)} as long"
+        table.append((
+            Player(rows[0].player).all,
+            format_number(_mean([row.cost for row in rows])),
+            *([format_number(_mean([row.returns or 0.0 for row in rows]))] if rewarded else []),
+            f"{format_seconds(seconds)}{ratio}",
+        ))  # fmt: skip
+    return align_columns(table)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def describe_solved(evaluations: Mapping[str, Sequence[EvaluationRow]]) -> str:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from gps.backend import Array, jax, jnp
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 def pytree(cls):
     """Make a frozen dataclass that is a JAX pytree; fields with the metadata `static` are not leaves.
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from gps.backend import Array, jax, jnp
 from gps.models.features import NO_TRANSFORMS
-from gps.models.model import GlobalModel
+from gps.models.model import GlobalModel, for_condition
 
 _AT_MOST = 512
 """Largest number of starts of predictions, evenly spread."""
@@ -41,11 +41,11 @@ def calibrate(
         horizon: H, the largest number of steps ahead; it is cut to the longest that an episode has.
         angles: entries whose errors are taken by the shortest way around.
     """
-    x, u, count = _cut_windows(states, actions, mask, max(1, min(horizon, states.shape[2] - 1)))
+    x, u, count, where = _cut_windows(states, actions, mask, max(1, min(horizon, states.shape[2] - 1)))
     H, dx = u.shape[1], x.shape[2]
     if not len(x):
         return Calibration(np.full(dx, np.nan), np.full((H, dx), np.nan), np.full(2, np.nan))
-    predicted, deviation = (np.asarray(array) for array in _predict(model, x[:, 0], u))
+    predicted, deviation = (np.asarray(array) for array in _predict(model, where, x[:, 0], u))
     error = predicted - x[:, 1:]
     turns = np.array(angles, int)
     error[..., turns] = (error[..., turns] + np.pi) % (2 * np.pi) - np.pi
@@ -60,21 +60,27 @@ def calibrate(
 
 
 @jax.jit
-def _predict(model: GlobalModel, x: Float[Array, "n dx"], u: Float[Array, "n H du"]) -> tuple[Array, Array]:
+def _predict(
+    model: GlobalModel, where: Float[Array, "n"], x: Float[Array, "n dx"], u: Float[Array, "n H du"]
+) -> tuple[Array, Array]:
     """Return the predictions 1 … H steps ahead, (n, H, dx), and the standard deviation one step ahead, (n, dx)."""
 
     def step(now: Array, action: Array) -> tuple[Array, Array]:
-        after = jax.vmap(model.mean)(now, action)
+        after = jax.vmap(lambda m, *at: for_condition(model, m).mean(*at))(where, now, action)
         return after, after
 
     _, path = jax.lax.scan(step, x, jnp.swapaxes(u, 0, 1))
-    return jnp.swapaxes(path, 0, 1), jax.vmap(model.deviation)(x, u[:, 0])
+    deviation = jax.vmap(lambda m, *at: for_condition(model, m).deviation(*at))(where, x, u[:, 0])
+    return jnp.swapaxes(path, 0, 1), deviation
 
 
 def _cut_windows(
     states: np.ndarray, actions: np.ndarray, mask: np.ndarray, H: int
-) -> tuple[Float[np.ndarray, "n H1 dx"], Float[np.ndarray, "n H du"], Int[np.ndarray, "n"]]:
-    """Return windows of H steps from evenly spread starts, and how many steps each has; the rest is zero."""
+) -> tuple[Float[np.ndarray, "n H1 dx"], Float[np.ndarray, "n H du"], Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """Return windows of H steps from evenly spread starts, how many steps each has, and its condition's number.
+
+    What a window lacks is zero.
+    """
     M, N, T, dx = states.shape
     x, u = states.reshape(M * N, T, dx), actions.reshape(M * N, T, -1)
     there = mask.reshape(M * N, T) & np.isfinite(x).all(axis=-1) & np.isfinite(u).all(axis=-1)
@@ -84,7 +90,8 @@ def _cut_windows(
     rows = starts[:, :1]
     known = np.cumprod(there[rows, steps] & (starts[:, 1:] + np.arange(H + 1) < T), axis=1).astype(bool)
     windows = np.where(known[..., None], x[rows, steps], 0.0)
-    return windows, np.where(known[:, :-1, None], u[rows, steps[:, :-1]], 0.0), known.sum(axis=1) - 1
+    actions = np.where(known[:, :-1, None], u[rows, steps[:, :-1]], 0.0)
+    return windows, actions, known.sum(axis=1) - 1, (starts[:, 0] // N).astype(float)
 
 
 def _mean(values: np.ndarray, there: np.ndarray, axis: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import Transitions
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.types import pytree
-from gps.models.data import Dataset
+from gps.models.data import Dataset, pool_transitions
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms, encode_input
 from gps.records import ModelRecord
 from gps.status import ModelStatus
@@ -206,8 +206,8 @@ class LinearLearner:
         if not new.bounded:
             message = "The new transitions exploded, and were left out."
             return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
-        data = new if self.data is None else self.data.add(new)
-        seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message="")
+        data, _, said = pool_transitions(self.data, new)
+        seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message=said)
         if data.size < _FEWEST:
             message = f"A linear model needs {_FEWEST} transitions, and there are {data.size}."
             return dataclasses.replace(seen, status=ModelStatus.TOO_FEW_POINTS, message=message)
@@ -219,7 +219,7 @@ class LinearLearner:
         fit = _fit(inputs, targets, differences.varies, self.ridge)
         model = LinearModel(encoding, differences, fit.weights, fit.spread, fit.noise, positive_deviation(used.inputs))
         how = "marginal likelihood" if self.ridge is None else "the settings"
-        return dataclasses.replace(seen, model=model, message=f"Ridge {fit.ridge:.2g} by {how}.")
+        return dataclasses.replace(seen, model=model, message=f"Ridge {fit.ridge:.2g} by {how}.{said and ' '}{said}")
 
     def make_record(self) -> ModelRecord | None:
         """The summary of the last fit; None before the first."""

@@ -17,12 +17,8 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from gps.backend import Array, jax, jnp
-from gps.dynamics.mixture import Mixture, MixturePrior
-from gps.dynamics.prior import Transitions
+from gps.dynamics.mixture import Mixture
 from gps.linear_gaussian.types import pytree
-from gps.models.data import Dataset
-from gps.records import MixtureRecord, ModelRecord
-from gps.status import ModelStatus
 
 
 class _Near(NamedTuple):
@@ -103,6 +99,13 @@ class MixtureRegression:
         within = jnp.sum(jnp.asarray(self.factors) ** 2, axis=-1) * (1.0 + doubt[:, None])
         return jnp.sqrt(r @ (within + (means - r @ means) ** 2))
 
+    def slope_covariance(self, x: Float[Array, "dx"], u: Float[Array, "du"]) -> Float[Array, "dx dz dz"]:
+        """Return the covariance of each row of the slope Σ r_k F_k: Σ r_k² S_k,ii cov_k(z)⁻¹ / N_k of row i (JAX)."""
+        r, _, _ = self._look(x, u)
+        inverses = jnp.einsum("kab,kac->kbc", self.whiteners, self.whiteners)
+        variances = jnp.sum(jnp.asarray(self.factors) ** 2, axis=-1)
+        return jnp.einsum("k,ki,kbc->ibc", r**2 / jnp.asarray(self.counts), variances, inverses)
+
     def sample(self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray) -> Float[Array, "dx"]:
         """Return a draw of the next state: of a cluster, of its regression, and of its noise (JAX)."""
         r, means, doubt = self._look(x, u)
@@ -161,63 +164,3 @@ def _factor(covariances: Float[np.ndarray, "K dx dx"]) -> Float[np.ndarray, "K d
     """Return L with L Lᵀ = Σ of matrices that are semi-definite up to rounding."""
     values, vectors = np.linalg.eigh(0.5 * (covariances + covariances.swapaxes(1, 2)))
     return vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]
-
-
-_USUAL = MixturePrior(memory=1, em_steps=50, max_points=20_000)
-
-
-@dataclasses.dataclass(frozen=True)
-class MixtureLearner:
-    """Learns a `MixtureRegression` from all transitions so far. A `gps.models.model.ModelLearner`.
-
-    Args:
-        dx, du: dimensions of state and action.
-        mixture: settings of the mixture, and the last one, from which the next fit starts.
-        data: learned: the transitions so far; None for none.
-        model: learned: the model; None while there are too few transitions.
-    """
-
-    dx: int
-    du: int
-    mixture: MixturePrior = _USUAL
-    data: Dataset | None = None
-    model: MixtureRegression | None = None
-    status: ModelStatus = ModelStatus.OK
-    message: str = ""
-
-    def refit(self, transitions: Transitions, seed: int) -> Self:
-        """Return the learner that has also seen `transitions`. It is deterministic in `seed`."""
-        new = Dataset.of(transitions, self.dx)
-        if not new.bounded:
-            message = "The new transitions exploded, and were left out."
-            return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
-        data = new if self.data is None else self.data.add(new)
-        seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message="")
-        if data.size < self.mixture.points_per_cluster:
-            message = f"A cluster needs {self.mixture.points_per_cluster} transitions, and there are {data.size}."
-            return dataclasses.replace(seen, status=ModelStatus.TOO_FEW_POINTS, message=message)
-        points = np.concatenate([data.inputs, data.successors], axis=1)
-        if (points == points[0]).all():
-            return dataclasses.replace(seen, status=ModelStatus.NO_VARIATION)
-        fresh = dataclasses.replace(self.mixture, memory=1, pool=())
-        try:
-            fitted = fresh.refit(Transitions(points[None, None], np.ones((1, 1, len(points)), bool)), seed)
-            assert fitted.mixture is not None
-            count = min(data.size, self.mixture.max_points)
-            model = MixtureRegression.of(fitted.mixture, self.dx, self.mixture.clusters, count)
-        except (ValueError, np.linalg.LinAlgError):  # scikit-learn found no positive definite covariance
-            return dataclasses.replace(seen, status=ModelStatus.NOT_FINITE)
-        return dataclasses.replace(seen, mixture=fitted, model=model)
-
-    def make_record(self) -> ModelRecord | None:
-        """The summary of the last fit; None before the first."""
-        if self.data is None:
-            return None
-        mixture = self.mixture.mixture
-        return ModelRecord(
-            mixture=None if mixture is None else MixtureRecord(mixture.weights, mixture.means, mixture.covariances),
-            name="mixture of Gaussians",
-            points=min(self.data.size, self.mixture.max_points),
-            status=self.status,
-            message=self.message,
-        )

@@ -5,6 +5,9 @@ used under `vmap`, `scan` and `jit`: a planner, a policy trained through the mod
 need. A *learner* holds the settings, the data and the model that was fitted to them; it is an immutable record of
 NumPy arrays that `gps.storage.serialization` can store.
 
+Most models are of one system. One that knows how the system differs between the conditions of an experiment is a
+`ConditionalModel`; whoever predicts for several conditions asks for the model of each by `for_condition`.
+
 What a model does not know has two parts: the noise of the system, and its own doubt. `draw` separates them: a drawn
 function is one belief about the system, and each call of it adds the system's noise.
 """
@@ -69,6 +72,25 @@ class MomentMatching(Protocol):
         """Return the mean of x', its covariance, and the covariance of z with x', for z ~ N(mean, covariance)."""
 
 
+@runtime_checkable
+class ConditionalModel(Protocol):
+    """A model, or a function drawn from it, whose system differs between conditions in what the model knows.
+
+    A simulator knows where the slot of each condition is, for one. By itself it is that of the first condition.
+    """
+
+    def for_condition(self, number: Float[Array, ""]) -> Self:
+        """Return the one of another condition, counted from 0 (JAX)."""
+
+
+Predictor = TypeVar("Predictor")
+
+
+def for_condition(model: Predictor, number: Float[Array, ""]) -> Predictor:
+    """Return a model, or a drawn function, of a condition: itself where it knows of no difference (JAX)."""
+    return model.for_condition(number) if isinstance(model, ConditionalModel) else model
+
+
 M = TypeVar("M", bound=GlobalModel, default=GlobalModel, covariant=True)
 
 
@@ -99,6 +121,20 @@ class SimulatorLearner(Protocol):
 
     def attach(self, simulator: Any) -> Self:
         """Return the learner with a simulator, after it was read from a file."""
+
+
+@runtime_checkable
+class GenericLearner(Protocol):
+    """A learner that is made of others, whose types a file does not know, as that of `gps.models.residual`."""
+
+    @property
+    def stored_type(self) -> Any:
+        """The type by which it is read from a file, with its type arguments."""
+
+
+def find_stored_type(learner: ModelLearner) -> Any:
+    """Return the type by which a learner is read from a file."""
+    return learner.stored_type if isinstance(learner, GenericLearner) else type(learner)
 
 
 L = TypeVar("L", bound=ModelLearner)

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jax.scipy.linalg import cho_solve
 from jaxtyping import Float
 
 from gps.backend import Array, jax, jnp
 from gps.errors import ConfigError
-from gps.linear_gaussian.linalg import symmetrize
+from gps.linear_gaussian.linalg import invert_psd, symmetrize
 from gps.models.features import StateTransforms
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def match_moments(
     process = jax.tree.map(jnp.asarray, process)  # the loop below indexes it by traced numbers
     h = process.hyperparameters
     offsets = process.points - mean
-    centre, slope = jax.vmap(_match_mean, (None, None, 0, 0, 0))(
+    centre, slope = jax.vmap(match_mean, (None, None, 0, 0, 0))(
         offsets, covariance, h.lengthscales, h.signal, process.weights
     )
     dx = len(centre)
@@ -46,7 +45,7 @@ def match_moments(
         a, b = pair
         weights = jnp.outer(process.weights[a], process.weights[b])
         weights = weights - jnp.where(a == b, 1.0, 0.0) * process.precisions[a]
-        log_pairs = _pair(offsets, covariance, h.lengthscales[a], h.signal[a], h.lengthscales[b], h.signal[b])
+        log_pairs = pair_logarithms(offsets, covariance, h.lengthscales[a], h.signal[a], h.lengthscales[b], h.signal[b])
         return sum_pairs(weights, *log_pairs) - centre[a] * centre[b]
 
     sums = jax.lax.map(match_pair, (jnp.asarray(first), jnp.asarray(second)))
@@ -58,7 +57,7 @@ def match_moments(
     return B @ mean + centre, spread, B + slope
 
 
-def _match_mean(
+def match_mean(
     offsets: Float[Array, "n df"],
     covariance: Float[Array, "df df"],
     lengthscales: Float[Array, "df"],
@@ -67,15 +66,15 @@ def _match_mean(
 ) -> tuple[Float[Array, ""], Float[Array, "df"]]:
     """Return E f and E ∂f of one output (thesis eq. 2.34 to 2.36 and 2.70)."""
     df = len(lengthscales)
-    factor = jnp.linalg.cholesky(covariance / lengthscales / lengthscales[:, None] + jnp.eye(df))
+    inverse, half_logdet = invert_psd(covariance / lengthscales / lengthscales[:, None] + jnp.eye(df))
     scaled = offsets / lengthscales
-    solved = cho_solve((factor, True), scaled.T).T
-    log_q = -0.5 * jnp.sum(scaled * solved, axis=1) - jnp.sum(jnp.log(jnp.diagonal(factor)))
+    solved = scaled @ inverse  # LAPACK's solve is slow with as many right-hand sides as points
+    log_q = -0.5 * jnp.sum(scaled * solved, axis=1) - half_logdet
     weighted = weights * signal**2 * jnp.exp(log_q)
     return jnp.sum(weighted), weighted @ solved / lengthscales
 
 
-def _pair(
+def pair_logarithms(
     offsets: Float[Array, "n df"],
     covariance: Float[Array, "df df"],
     scale_a: Float[Array, "df"],
@@ -89,9 +88,8 @@ def _pair(
     """
     root = jnp.sqrt(scale_a**-2 + scale_b**-2)
     scaled = covariance * root * root[:, None]
-    factor = jnp.linalg.cholesky(scaled + jnp.eye(len(root)))
-    T = symmetrize(cho_solve((factor, True), scaled)) / root / root[:, None]
-    half_logdet = jnp.sum(jnp.log(jnp.diagonal(factor)))
+    inverse, half_logdet = invert_psd(scaled + jnp.eye(len(root)))
+    T = symmetrize(inverse @ scaled) / root / root[:, None]
 
     U, V = offsets / scale_a**2, offsets / scale_b**2
     UT, VT = U @ T, V @ T

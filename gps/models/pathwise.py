@@ -24,6 +24,18 @@ from gps.models.features import Differences, Encoding
 if TYPE_CHECKING:
     from gps.models.gaussian_process import GaussianProcess
 
+_QUARTER = 1.57079632673412561417, 6.07710050650619224932e-11
+"""π/2 in two parts, the first with so few digits that a multiple of it is exact."""
+
+_SINE = (
+    1.58962301576546568060e-10, -2.50507477628578072866e-8, 2.75573136213857245213e-6, -1.98412698295895385996e-4,
+    8.33333333332211858878e-3, -1.66666666666666307295e-1,
+)  # fmt: skip
+_COSINE = (
+    -1.13585365213876817300e-11, 2.08757008419747316778e-9, -2.75573141792967388112e-7, 2.48015872888517045348e-5,
+    -1.38888888888730564116e-3, 4.16666666666665929218e-2,
+)  # fmt: skip
+
 FREQUENCIES = 128
 """Random frequencies of each draw; each gives a sine and a cosine."""
 
@@ -74,7 +86,7 @@ def _evaluate(
 ) -> tuple[Float[Array, "dx"], Float[Array, "dx df"]]:
     """Return f(ξ) and ∂f/∂ξ of a drawn function without its prior mean."""
     phase = (scales * inputs) @ frequencies
-    sine, cosine = jnp.sin(phase), jnp.cos(phase)
+    sine, cosine = evaluate_sine_and_cosine(phase)
     prior = jnp.sum(features[:, 0] * sine + features[:, 1] * cosine, axis=1)
     by_phase = features[:, 0] * cosine - features[:, 1] * sine
 
@@ -84,6 +96,32 @@ def _evaluate(
     update = jnp.sum(weighted, axis=1)
     pull = update[:, None] * inputs - weighted @ coordinates.T
     return prior + update, scales * (by_phase @ frequencies.T) - scales**2 * pull
+
+
+def evaluate_sine_and_cosine(x: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    """Return sin x and cos x to 1e-15 where |x| is below 1e5 (JAX), several times faster than XLA on a CPU.
+
+    XLA calls a scalar function of the C library for each number. Here x = k π/2 + r, with |r| at most π/4, and Cephes'
+    polynomials of r (Moshier 1989) are computed for many numbers at a time. There is no derivative.
+    """
+    k = jnp.round(x * (2.0 / jnp.pi))
+    r = (x - k * _QUARTER[0]) - k * _QUARTER[1]
+    square = r * r
+    sine = r + r * square * _sum_powers(square, _SINE)
+    cosine = 1.0 - 0.5 * square + square * square * _sum_powers(square, _COSINE)
+    turns = k.astype(jnp.int32)
+    odd = (turns & 1) == 1
+    return (
+        jnp.where(odd, cosine, sine) * jnp.where((turns & 2) == 0, 1.0, -1.0),
+        jnp.where(odd, sine, cosine) * jnp.where(((turns + 1) & 2) == 0, 1.0, -1.0),
+    )
+
+
+def _sum_powers(x: Array, coefficients: tuple[float, ...]) -> Array:
+    total = jnp.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        total = total * x + coefficient
+    return total
 
 
 @jax.custom_jvp

@@ -21,7 +21,7 @@ from gps.dynamics.residual import ModelBelief, Residuals, Trust
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.types import LinearDynamics
 from gps.models.belief import DRAWS, PointBelief, believe_at
-from gps.models.model import GlobalModel, ModelLearner, restore_learner
+from gps.models.model import GlobalModel, ModelLearner, find_stored_type, for_condition, restore_learner
 from gps.records import ModelRecord
 from gps.storage.serialization import specialise
 
@@ -66,7 +66,7 @@ class ModelPrior(DynamicsPrior, Generic[L]):
 
     @property
     def stored_type(self) -> Any:
-        return specialise(ModelPrior, type(self.learner))
+        return specialise(ModelPrior, find_stored_type(self.learner))
 
     def restore(self, stored: Self) -> Self:
         """Return a prior that was read from a file, with the simulator of this one's learner if it has one."""
@@ -166,10 +166,11 @@ def believe(model: GlobalModel, transitions: Transitions, dx: int, seed: int) ->
     dz = d - dx
     centers = find_centers(transitions, dz)
     inputs = np.where(mask[..., None], points[..., :dz], centers[:, None])
-    values = np.stack([_predict(model, z.reshape(-1, dz), dx) for z in inputs.swapaxes(0, 1)], axis=1)
+    where = np.repeat(np.arange(float(M)), S)  # the condition of each step, in order
+    values = np.stack([_predict(model, where, z.reshape(-1, dz), dx) for z in inputs.swapaxes(0, 1)], axis=1)
     values = values.reshape(M, S, N, dx).swapaxes(1, 2)
     draw, call = jax.random.split(jax.random.key(seed))
-    at = _believe(model, _draw(model, draw), centers.reshape(-1, dz), call, dx)
+    at = _believe(model, _draw(model, draw), where, centers.reshape(-1, dz), call, dx)
 
     residuals = (points[..., dz:] - values)[mask]
     square = (residuals**2).mean(axis=0) if len(residuals) else np.zeros(dx)
@@ -205,8 +206,8 @@ def find_centers(transitions: Transitions, dz: int) -> Float[np.ndarray, "M S dz
 
 
 @eqx.filter_jit
-def _predict(model: Any, inputs: Float[Array, "n dz"], dx: int) -> Float[Array, "n dx"]:
-    return jax.vmap(lambda z: model.mean(z[:dx], z[dx:]))(inputs)
+def _predict(model: Any, where: Float[Array, "n"], inputs: Float[Array, "n dz"], dx: int) -> Float[Array, "n dx"]:
+    return jax.vmap(lambda m, z: for_condition(model, m).mean(z[:dx], z[dx:]))(where, inputs)
 
 
 @eqx.filter_jit
@@ -215,9 +216,19 @@ def _draw(model: Any, key: PRNGKeyArray) -> Any:
 
 
 @eqx.filter_jit
-def _believe(model: Any, functions: Any, centers: Float[Array, "n dz"], key: PRNGKeyArray, dx: int) -> PointBelief:
-    keys = jax.random.split(key, len(centers))
-    return jax.lax.map(lambda at: believe_at(model, functions, at[0][:dx], at[0][dx:], at[1]), (centers, keys))
+def _believe(
+    model: Any,
+    functions: Any,
+    where: Float[Array, "n"],
+    centers: Float[Array, "n dz"],
+    key: PRNGKeyArray,
+    dx: int,
+) -> PointBelief:
+    def at(point: tuple[Array, ...]) -> PointBelief:
+        m, z, key = point
+        return believe_at(for_condition(model, m), for_condition(functions, m), z[:dx], z[dx:], key)
+
+    return jax.lax.map(at, (where, centers, jax.random.split(key, len(centers))))
 
 
 _complete = jax.jit(jax.vmap(PointBelief.complete, (0, None, None)))

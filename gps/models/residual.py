@@ -6,7 +6,7 @@ successors x + r: a learner that knows nothing predicts no residual, and the mod
 """
 
 import dataclasses
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -14,8 +14,16 @@ from jaxtyping import Float, PRNGKeyArray
 from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import pytree
-from gps.models.model import Function, GlobalModel, ModelLearner
+from gps.models.model import (
+    Function,
+    GlobalModel,
+    ModelLearner,
+    SimulatorLearner,
+    find_stored_type,
+    for_condition,
+)
 from gps.records import ModelRecord
+from gps.storage.serialization import specialise
 
 F = TypeVar("F", bound=GlobalModel)
 G = TypeVar("G", bound=GlobalModel)
@@ -35,6 +43,12 @@ class ResidualModel(Generic[F, G]):
 
     base: F
     residual: G
+
+    def for_condition(self, number: Float[Array, ""]) -> Self:
+        """The model of the system in another condition."""
+        return dataclasses.replace(
+            self, base=for_condition(self.base, number), residual=for_condition(self.residual, number)
+        )
 
     @property
     def deviations(self) -> Float[Array, "dz"]:
@@ -73,6 +87,12 @@ class ResidualFunction:
     base: GlobalModel
     residual: Function
 
+    def for_condition(self, number: Float[Array, ""]) -> Self:
+        """The same system in another condition."""
+        return dataclasses.replace(
+            self, base=for_condition(self.base, number), residual=for_condition(self.residual, number)
+        )
+
     def __call__(
         self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray | None = None
     ) -> Float[Array, "dx"]:
@@ -94,13 +114,28 @@ class ResidualLearner(Generic[B, R]):
         base: the learner of the base model.
         fresh: the learner of the residual before it has seen anything.
         residual: the same after the last fit; None before it.
-        seen: all transitions so far, as episodes of one condition; None before the first.
+        seen: all transitions so far, as episodes of each condition; None before the first.
     """
 
     base: B
     fresh: R
     residual: R | None = None
     seen: Transitions | None = None
+
+    @property
+    def stored_type(self) -> Any:
+        """The type with the parts' own, by which it is read from a file."""
+        return specialise(ResidualLearner, find_stored_type(self.base), find_stored_type(self.fresh))
+
+    @property
+    def simulator(self) -> Any:
+        """That of the base; None if it has none, or none yet."""
+        return self.base.simulator if isinstance(self.base, SimulatorLearner) else None
+
+    def attach(self, simulator: Any) -> Self:
+        """Return the learner whose base has its simulator, after it was read from a file."""
+        assert isinstance(self.base, SimulatorLearner)
+        return dataclasses.replace(self, base=self.base.attach(simulator))
 
     @property
     def model(self) -> ResidualModel[GlobalModel, GlobalModel] | None:
@@ -140,20 +175,24 @@ def _subtract(base: GlobalModel, transitions: Transitions) -> Transitions:
     dx = points.shape[-1] - len(np.asarray(base.deviations))
     flat = points.reshape(-1, points.shape[-1])
     x, u, after = flat[:, :dx], flat[:, dx : flat.shape[1] - dx], flat[:, flat.shape[1] - dx :]
-    predicted = np.asarray(jax.vmap(base.mean)(jnp.asarray(x), jnp.asarray(u)))
+    where = np.repeat(np.arange(float(len(points))), flat.shape[0] // len(points))
+
+    def predict(m: Array, x: Array, u: Array) -> Array:
+        return for_condition(base, m).mean(x, u)
+
+    predicted = np.asarray(jax.vmap(predict)(where, jnp.asarray(x), jnp.asarray(u)))
     new = np.concatenate([x, u, x + after - predicted], axis=1).reshape(points.shape)
     sound = mask & np.isfinite(new).all(axis=-1)
     return Transitions(np.where(sound[..., None], new, 0.0), sound)
 
 
 def _pool(parts: list[Transitions]) -> Transitions:
-    """Return the episodes of all parts as those of one condition; shorter ones are padded, and masked."""
-    steps = max(part.points.shape[2] for part in parts)
+    """Return the episodes of all parts by condition; fewer conditions and shorter episodes are padded, and masked."""
+    most, steps = (max(part.points.shape[axis] for part in parts) for axis in (0, 2))
 
     def pad(array: np.ndarray) -> np.ndarray:
-        flat = array.reshape(1, -1, *array.shape[2:])
-        widths = [(0, 0), (0, 0), (0, steps - array.shape[2]), *[(0, 0)] * (flat.ndim - 3)]
-        return np.pad(flat, widths)
+        widths = [(0, most - array.shape[0]), (0, 0), (0, steps - array.shape[2]), *[(0, 0)] * (array.ndim - 3)]
+        return np.pad(array, widths)
 
     return Transitions(
         np.concatenate([pad(part.points) for part in parts], axis=1),

@@ -16,8 +16,9 @@ import numpy as np
 
 from gps.errors import StoredModelError, nearest, one_line
 from gps.models.model import GlobalModel, ModelLearner
+from gps.models.residual import ResidualLearner
 from gps.storage.folders import open_regular, replace_file
-from gps.storage.serialization import Arrays, CorruptFile, flatten, read_npz, unflatten, write_npz
+from gps.storage.serialization import Arrays, CorruptFile, flatten, read_npz, specialise, unflatten, write_npz
 from gps.storage.write_errors import report_write_errors
 
 FORMAT = 1
@@ -28,12 +29,15 @@ MAX_BYTES = 1 << 30
 
 KINDS: Mapping[str, str] = {
     "linear": "gps.models.linear:LinearLearner",
-    "gmm": "gps.models.mixture:MixtureLearner",
+    "gmm": "gps.models.mixture_learner:MixtureLearner",
     "neural": "gps.models.ensemble_learner:EnsembleLearner",
     "gp": "gps.models.gaussian_process_learner:GaussianProcessLearner",
     "physics": "gps.models.physics.learner:PhysicsLearner",
 }
 """The kinds of model that can be stored, by their `name` in the configuration: the class of each learner."""
+
+_JOINT = " + "
+"""Between the kinds of a model and of its residual, as in "physics + gp"."""
 
 _PREFIX = "learner"
 _SAME = 1e-5
@@ -93,9 +97,7 @@ def save_model(path: str | Path, learner: ModelLearner, system: System, point: n
         StoredModelError: if it has no model, is of a kind that cannot be stored, or cannot be written.
     """
     path = Path(path)
-    kind = next((kind for kind, place in KINDS.items() if place.endswith(f":{type(learner).__name__}")), None)
-    if kind is None:
-        raise StoredModelError(f"{path}: a {type(learner).__name__} cannot be stored; known are {', '.join(KINDS)}")
+    kind = _find_kind(path, learner)
     if learner.model is None:
         raise StoredModelError(f"{path}: there is no model to store yet")
     z = np.zeros(system.dx + system.du) if point is None else np.asarray(point, float)
@@ -184,7 +186,20 @@ def _read(path: Path) -> Arrays:
         raise StoredModelError(f"{path}: cannot be read: {error.strerror or error}{guess}") from None
 
 
+def _find_kind(path: Path, learner: ModelLearner) -> str:
+    """The kind of a learner; that of a model with a residual names both."""
+    if isinstance(learner, ResidualLearner):
+        return _JOINT.join(_find_kind(path, part) for part in (learner.base, learner.fresh))
+    kind = next((kind for kind, place in KINDS.items() if place.endswith(f":{type(learner).__name__}")), None)
+    if kind is None:
+        raise StoredModelError(f"{path}: a {type(learner).__name__} cannot be stored; known are {', '.join(KINDS)}")
+    return kind
+
+
 def _find_class(path: Path, kind: str) -> Any:
+    if _JOINT in kind:
+        base, _, rest = kind.partition(_JOINT)
+        return specialise(ResidualLearner, _find_class(path, base), _find_class(path, rest))
     if kind not in KINDS:
         raise StoredModelError(
             f"{path}: a model of the kind {kind!r}, which this gps does not know{nearest(kind, KINDS)}"
@@ -210,12 +225,13 @@ def _predict(model: GlobalModel, z: np.ndarray, dx: int) -> np.ndarray:
 
 def _check_data(path: Path, parts: Arrays, system: System) -> None:
     """StoredModelError if the recorded transitions are not finite or do not fit together."""
-    data = {key.removeprefix("data."): array for key, array in parts.items() if key.startswith("data.")}
     widths = {"states": (system.dx,), "successors": (system.dx,), "actions": (system.du,), "episodes": ()}
-    fits = all(name not in data or data[name].shape[1:] == width for name, width in widths.items())
-    same = len({array.shape[:1] for array in data.values()}) <= 1
-    if not (fits and same and all(np.isfinite(array).all() for array in data.values())):
-        raise StoredModelError(f"{path}: not what gps wrote: its data are not finite or do not fit together")
+    for place in ("data.", "base.data.", "residual.data."):
+        data = {key.removeprefix(place): array for key, array in parts.items() if key.startswith(place)}
+        fits = all(name not in data or data[name].shape[1:] == width for name, width in widths.items())
+        same = len({array.shape[:1] for array in data.values()}) <= 1
+        if not (fits and same and all(np.isfinite(array).all() for array in data.values())):
+            raise StoredModelError(f"{path}: not what gps wrote: its data are not finite or do not fit together")
 
 
 def _check_prediction(path: Path, header: _Header, learner: ModelLearner) -> None:

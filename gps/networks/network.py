@@ -23,8 +23,7 @@ from gps.networks.onnx_graph import OnnxGraph
 class Network(Protocol):
     """A network: an immutable pytree whose leaves are its parameters.
 
-    Its inputs are vectors (..., dv) or, for a network that takes images, `gps.observations.Pixels`. `input_layer` and
-    `output_layer` let training change the normalisation of vectors and actions without changing the function.
+    Its inputs are vectors (..., dv) or, for a network that takes images, `gps.observations.Pixels`.
     """
 
     max_batch: ClassVar[int]
@@ -75,6 +74,30 @@ class Network(Protocol):
         """Evaluate inputs with any leading axes; NumPy, with the same bits for each input alone and in a batch."""
         ...
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays of an exported `.npz` from which `gps/policies/load_policy.py` evaluates the network."""
+        ...
+
+    def add_to_graph(self, graph: OnnxGraph, vector: str | None, image: str | None) -> str:
+        """Add the network to an ONNX graph, for a batch of inputs.
+
+        Args:
+            vector: name of the vectors (batch, dv); None if dv is 0.
+            image: name of the images (batch, H, W, C), uint8; None if the network takes vectors only.
+
+        Returns:
+            The name of the output (batch, du), in the network's precision.
+        """
+        ...
+
+
+class LayeredNetwork(Network, Protocol):
+    """A network whose first and last layers are affine, as the supervised step needs it.
+
+    `input_layer` and `output_layer` let training change the normalisation of vectors and actions without changing the
+    function.
+    """
+
     @property
     def input_layer(self) -> tuple[Array, Array]:
         """The weights (dv, fan_out) that multiply the vector, and the biases (fan_out,) of that layer."""
@@ -91,22 +114,6 @@ class Network(Protocol):
 
     def with_output_layer(self, weights: Array, biases: Array) -> Self:
         """Return the network with other weights and biases in `output_layer`."""
-        ...
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of an exported `.npz` from which `gps/policies/load_policy.py` evaluates the network."""
-        ...
-
-    def add_to_graph(self, graph: OnnxGraph, vector: str | None, image: str | None) -> str:
-        """Add the network to an ONNX graph, for a batch of inputs.
-
-        Args:
-            vector: name of the vectors (batch, dv); None if dv is 0.
-            image: name of the images (batch, H, W, C), uint8; None if the network takes vectors only.
-
-        Returns:
-            The name of the output (batch, du), in the network's precision.
-        """
         ...
 
 

@@ -124,6 +124,9 @@ class AdaptivePolicy:
     def repeat(self, count: int) -> Self:
         return type(self)(self._problem, self._model, self._conditions * count, self._settings, self._seed)
 
+    def replan(self) -> Self:
+        return self.repeat(1)  # it always does
+
     def act(self, seen: Float[np.ndarray, "M N dx"], t: int) -> Float[np.ndarray, "M N du"]:
         """The first action of each episode's plan."""
         began = time.perf_counter()
@@ -156,20 +159,14 @@ class AdaptivePolicy:
         """What was planned in the last episodes: the forecast is that of the model before the first step."""
         if self._course is None:
             return None
-        M, count = self._conditions, len(self._course.costs)
-
-        def by_condition(array: np.ndarray) -> np.ndarray:
-            return array.reshape(M, count // M, *array.shape[1:])
-
-        steps = len(self._seconds)
-        return Planned(
-            costs=by_condition(self._course.costs),
-            states=by_condition(self._course.states),
-            deviations=by_condition(self._course.deviations),
-            steps=np.arange(steps),
-            seconds=by_condition(np.tile(self._seconds, (count, 1))),
-            effective=by_condition(np.ones((count, steps))),
-            troubles=by_condition(np.stack(self._troubles, axis=1)),
+        one = np.ones(len(self._course.costs))
+        return Planned.of(
+            self._course,
+            self._conditions,
+            range(len(self._seconds)),
+            seconds=[seconds * one for seconds in self._seconds],
+            effective=[one for _ in self._seconds],
+            troubles=self._troubles,
         )
 
     def _begin(self, states: Float[np.ndarray, "B dx"]) -> _Memory:

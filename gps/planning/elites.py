@@ -1,5 +1,6 @@
 """The elites: the sequences of the lowest costs, and the Gaussian that is fitted to them."""
 
+import dataclasses
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -83,3 +84,39 @@ class GaussianSearch(NamedTuple):
         curvature = estimate_curvature(self.elites[:, 0], self.excess, self.weights, len(plan), least)
         guesses = jnp.concatenate([self.mean[None], self.elites[:kept]])
         return Found(plan, guesses, curvature, jnp.sum(self.weights > 0).astype(float))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EliteOptions:
+    """The settings of an optimiser that moves a Gaussian to its elites, and the half of it that all of them share.
+
+    Args:
+        samples: S, sequences in the first round.
+        elites: K, of them, that the Gaussian moves to.
+        rounds: in each search.
+        momentum: α, the share of the old Gaussian.
+        spread: the first standard deviation, in units (half the range between the limits).
+        least_spread: a floor under the standard deviation.
+        best: execute the best sequence seen; otherwise the mean.
+    """
+
+    samples: int
+    elites: int
+    rounds: int
+    momentum: float = 0.1
+    spread: float = 0.5
+    least_spread: float = 0.01
+    best: bool
+
+    @property
+    def guesses(self) -> int:
+        """G: the mean, from which a search goes on; a method may keep elites, too."""
+        return 1
+
+    def update(
+        self, search: GaussianSearch, sequences: Float[Array, "count H du"], costs: Float[Array, "count"]
+    ) -> GaussianSearch:
+        return search.refit(sequences, costs, self.momentum, self.least_spread)
+
+    def finish(self, search: GaussianSearch) -> Found:
+        return search.finish(self.best, self.guesses - 1, self.least_spread)

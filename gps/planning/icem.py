@@ -17,37 +17,26 @@ from jaxtyping import Bool, Float, PRNGKeyArray
 
 from gps.backend import Array, jnp
 from gps.planning.colour import draw_coloured
-from gps.planning.elites import GaussianSearch
-from gps.planning.sequences import Found
+from gps.planning.elites import EliteOptions, GaussianSearch
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ICEM:
-    """The settings.
+class ICEM(EliteOptions):
+    """The settings: those of `EliteOptions`, and
 
     Args:
-        samples: in the first round, those that are kept included.
-        elites: K, of them, that the Gaussian moves to.
-        kept: elites that take part in the next round, and in the next step.
-        rounds: in each step.
+        kept: elites that take part in the next round, and in the next step; the samples of a round include them.
         decay: γ, the factor by which the number of samples falls, down to 2 K.
         beta: the exponent of the noise's spectrum; 0 for white noise.
-        momentum: α, the share of the old Gaussian.
-        spread: the first standard deviation, in units (half the range between the limits).
-        least_spread: a floor under the standard deviation.
-        best: execute the best sequence seen; otherwise the mean.
     """
 
     samples: int = 100
     elites: int = 10
-    kept: int = 3
     rounds: int = 3
+    best: bool = True
+    kept: int = 3
     decay: float = 1.25
     beta: float = 1.0
-    momentum: float = 0.1
-    spread: float = 0.5
-    least_spread: float = 0.01
-    best: bool = True
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -70,11 +59,3 @@ class ICEM:
         drawn = search.mean + search.deviation * draw_coloured(key, count - self.kept, search.mean.shape, self.beta)
         drawn = drawn.at[0].set(jnp.where(last, search.mean, drawn[0]))
         return jnp.clip(jnp.concatenate([search.elites[: self.kept], drawn]), search.low, search.high)
-
-    def update(
-        self, search: GaussianSearch, sequences: Float[Array, "count H du"], costs: Float[Array, "count"]
-    ) -> GaussianSearch:
-        return search.refit(sequences, costs, self.momentum, self.least_spread)
-
-    def finish(self, search: GaussianSearch) -> Found:
-        return search.finish(self.best, self.kept, self.least_spread)

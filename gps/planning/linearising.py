@@ -15,8 +15,9 @@ from jaxtyping import Float
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.models.model import PlanningModel
+from gps.models.propagation import follow_mean, roll_out_particles
 from gps.planning.ilqr import FIRST, Plan, PlanningProblem, draw_guesses, improve_plans
-from gps.planning.objective import Course, average_course, follow_mean, roll_out_particles
+from gps.planning.objective import Course, average_course
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found
 

@@ -18,15 +18,8 @@ from gps.backend import Array, jax
 from gps.costs.terms import Cost
 from gps.environments.cpus import count_threads
 from gps.models.model import GlobalModel
-from gps.planning.objective import (
-    Course,
-    Propagation,
-    average_course,
-    follow_functions,
-    follow_mean,
-    roll_out_particles,
-    total_costs,
-)
+from gps.models.propagation import Propagation, count_particles, draw_functions, follow, roll_out_particles
+from gps.planning.objective import Course, average_course, total_costs
 from gps.planning.searching import make_key, search_compiled, search_outside
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found, SequenceOptimiser
@@ -69,7 +62,7 @@ class ModelPlanner:
         end: T; steps from there on cost nothing.
         horizon: H, steps of a plan.
         particles: P, for each sequence; 1 where the propagation is "mean".
-        propagation: see `gps.planning.objective`.
+        propagation: see `gps.models.propagation`.
         seed: of all random numbers.
         seconds: the time limit for the plan of one state, beyond which the fallback acts; None for none. With a limit
             the plans depend on the speed of the machine.
@@ -113,7 +106,7 @@ class ModelPlanner:
 
     @property
     def _setting(self) -> _Setting:
-        particles = 1 if self.propagation == "mean" else self.particles
+        particles = count_particles(self.propagation, self.particles)
         end, seed = np.int32(self.end), np.uint32(self.seed % 2**32)
         kinds = str(jax.tree.structure((self.model, self.cost)))
         return _Setting(
@@ -140,19 +133,14 @@ class ModelPlanner:
 def _draw(setting: _Setting, where: _Where) -> tuple[Any, Array]:
     """Return the functions that the particles follow (None for the mean), and the key of the search."""
     to_draw, to_search = jax.random.split(make_key(setting.seed, where.t, where.row))
-    mean = setting.propagation == "mean"
-    return None if mean else setting.model.draw(to_draw, setting.particles), to_search
+    return draw_functions(setting.model, setting.propagation, setting.particles, to_draw), to_search
 
 
 def _evaluate(
     setting: _Setting, where: _Where, functions: Any, sequences: Float[Array, "S H du"], key: Array
 ) -> tuple[Array, Array]:
-    """Return `roll_out_particles`' costs and states of sequences in units."""
-    advance = (
-        follow_mean(setting.model.mean)
-        if functions is None
-        else follow_functions(functions, setting.propagation == "ts1")
-    )
+    """Return `roll_out_particles`'s costs and states of sequences in units."""
+    advance = follow(setting.model, functions, setting.propagation)
     actions, idle = setting.range.to_actions(sequences), setting.range.idle
     return roll_out_particles(
         advance, setting.particles, setting.cost, where.x, actions, idle, where.t, setting.end, key

@@ -6,12 +6,14 @@ is followed to its end, and then a new one is made.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from gps.planning.fallback import describe_troubles
+from gps.planning.objective import Course
 from gps.planning.planner import Planner, Plans
 from gps.planning.sequence_plans import SequencePlans
 from gps.players import Player
@@ -38,6 +40,22 @@ class Planned:
     seconds: Float[np.ndarray, "M N K"]
     effective: Float[np.ndarray, "M N K"]
     troubles: Int[np.ndarray, "M N K"]
+
+    @classmethod
+    def of(
+        cls, forecast: SequencePlans | Course, conditions: int, steps: Sequence[int], **by_step: Sequence[np.ndarray]
+    ) -> Self:
+        """What was planned in B episodes, the same number for each of the conditions.
+
+        Args:
+            forecast: of the first step, B plans.
+            steps: K of them, at which plans were made.
+            by_step: `seconds`, `effective` and `troubles` at each of the steps, (B,).
+        """
+        arrays = {name: np.asarray(getattr(forecast, name)) for name in ("costs", "states", "deviations")}
+        arrays |= {name: np.stack(values, axis=1) for name, values in by_step.items()}
+        shared = {name: a.reshape(conditions, len(a) // conditions, *a.shape[1:]) for name, a in arrays.items()}
+        return cls(steps=np.array(steps), **shared)
 
     @property
     def horizon(self) -> int:
@@ -66,6 +84,9 @@ class PlanningPolicy(Policy, Protocol):
     @property
     def planned(self) -> Planned | None:
         """What was planned in the last episodes; None if nothing is known of it."""
+
+    def replan(self) -> Self:
+        """The same policy, with a new plan at every step, and without the memory."""
 
 
 def find_planned(policy: Policy) -> Planned | None:
@@ -127,20 +148,17 @@ class PlannerPolicy:
         """What was planned in the last episodes; None if nothing, or by a planner without forecasts."""
         if not self._log:
             return None
-        first, M = self._log[0], len(self.covariance)
-
-        def by_condition(array: np.ndarray) -> np.ndarray:
-            return array.reshape(M, len(array) // M, *array.shape[1:])
-
-        return Planned(
-            costs=by_condition(first.costs),
-            states=by_condition(first.states),
-            deviations=by_condition(first.deviations),
-            steps=np.array(self._made),
-            seconds=by_condition(np.stack([plans.seconds for plans in self._log], axis=1)),
-            effective=by_condition(np.stack([plans.effective for plans in self._log], axis=1)),
-            troubles=by_condition(np.stack([plans.troubles for plans in self._log], axis=1)),
+        return Planned.of(
+            self._log[0],
+            len(self.covariance),
+            self._made,
+            seconds=[plans.seconds for plans in self._log],
+            effective=[plans.effective for plans in self._log],
+            troubles=[plans.troubles for plans in self._log],
         )
+
+    def replan(self) -> Self:
+        return type(self)(self.planner, self.covariance, 1)
 
     def repeat(self, count: int) -> Self:
         """A policy of its own for M·count conditions, without the memory."""

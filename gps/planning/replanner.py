@@ -18,6 +18,7 @@ from gps.models.mixture import MixtureRegression
 from gps.planning.ilqr import Plan, PlanningProblem, draw_guesses, improve_plans
 from gps.planning.planner import P, Planner
 from gps.problem import Problem
+from gps.records import Rollouts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,9 @@ class ReplanningExpert:
     first_rounds: int = 20
     guesses: int = 8
     entropy: float = 1e-2
+
+    model: ClassVar[None] = None
+    episodes: ClassVar[tuple[Rollouts, ...]] = ()
 
     def make_expert(self, prior: DynamicsPrior | None, cost_unit: float) -> "Replanner[Plan] | None":
         """The expert that plans in the dynamics of the prior; None before there is a mixture."""

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from gps.costs.terms import Cost
 from gps.environments.contract import BatchEnvironment
 from gps.models.model import GlobalModel
+from gps.models.propagation import Propagation
 from gps.planning.adaptive import Adaptation, AdaptivePolicy
 from gps.planning.linearising import LinearisingPlanner
 from gps.planning.model_planner import ModelPlanner
-from gps.planning.objective import Propagation
 from gps.planning.planner import Planner
 from gps.planning.played import PlannerPolicy, PlanningPolicy
 from gps.planning.sequences import ActionRange, SequenceOptimiser

@@ -5,6 +5,9 @@ An `.npz` holds no pickle; `gps/policies/load_policy.py` evaluates it with NumPy
 | all | `version` (2), `activation` ("" for a controller) |
 | controllers | `feedback` (M, T, du, dx), `feedforward` (M, T, du), `covariance` (M, T, du, du): u = K[t] x + k[t] |
 | neural | `mean`, `scale` (dv,), `output_scale` (du,), `covariance` (du, du), `layers`, `weight0`, `bias0`, … |
+| neural, bounded | also `angles`, `squash`, `middle`, `half_range` (du,): u = middle + half_range · squash(…) |
+| radial basis | also `centres` (k, df), `lengthscales` (df,); `weight0` (k, du) |
+| with a memory | also `gru_input` (df, 3n), `gru_memory` (n, 3n), `gru_offset`; `weight0` (n, du) |
 | neural, with images | also `image_shape` (H, W, C), `strides`, `kernel0` (k, k, in, out), `offset0`, …, `sharpness` |
 
 Row m is the controller of condition m, which is valid for that condition's start only. An experiment's export also has:

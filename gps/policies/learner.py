@@ -4,12 +4,12 @@ import dataclasses
 from typing import Generic
 
 from gps.dynamics.mixture import MixturePrior
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.policies.supervised import Options, Training
 
 
 @dataclasses.dataclass(frozen=True)
-class Learner(Generic[Network]):
+class Learner(Generic[Layered]):
     """A policy before its first training step, and the settings of its training.
 
     Args:
@@ -18,7 +18,7 @@ class Learner(Generic[Network]):
         prior: of the policy's linearisation around samples, over [x; u]; None linearises by least squares.
     """
 
-    training: Training[Network]
+    training: Training[Layered]
     options: Options
     prior: MixturePrior | None = None
 

@@ -1,6 +1,6 @@
 """A KL-bounded update of the neural policy itself: natural gradient, conjugate gradients, line search.
 
-It is the KL-bounded step for policies trained through a model, and has no caller in this library yet.
+It is the step of policies that are trained through a model.
 
 Maximise an objective over the policy's parameters θ (the network's, and the covariance's) subject to
 
@@ -30,6 +30,10 @@ from gps.policies.neural import NeuralPolicy, mean_of_one
 
 Objective = Callable[[NeuralPolicy], Array]
 """A differentiable function of the policy, to be maximised. An `equinox.Module` with arrays is compiled once."""
+
+
+Means = Callable[[NeuralPolicy, Any], Array]
+"""`means(policy, observations)`, the mean actions (n, ..., du): a JAX function of a module."""
 
 
 class Advantages(eqx.Module):
@@ -72,18 +76,27 @@ class NaturalStep(NamedTuple):
 
 def log_density(policy: NeuralPolicy, observations: Any, actions: Array) -> Float[Array, "n"]:
     """Return log π(u | o) of each sample; JAX."""
-    mean = jax.vmap(mean_of_one, (None, 0))(policy, observations)
+    mean = find_means(policy, observations)
     factor = jnp.linalg.cholesky(policy.covariance)
     white = jax.scipy.linalg.solve_triangular(factor, (actions - mean).T, lower=True)
     constant = jnp.sum(jnp.log(jnp.diagonal(factor))) + 0.5 * mean.shape[-1] * jnp.log(2 * jnp.pi)
     return -0.5 * jnp.sum(white**2, axis=0) - constant
 
 
-def mean_kl(new: NeuralPolicy, old: NeuralPolicy, observations: Any, weights: Float[Array, "n"] | None = None) -> Array:
+def find_means(policy: NeuralPolicy, observations: Any) -> Float[Array, "n du"]:
+    """Return the mean action at each observation; JAX."""
+    return jax.vmap(mean_of_one, (None, 0))(policy, policy.network.check(observations))
+
+
+def mean_kl(
+    new: NeuralPolicy,
+    old: NeuralPolicy,
+    observations: Any,
+    weights: Float[Array, "n ..."] | None = None,
+    means: Means = find_means,
+) -> Array:
     """Return the mean over observations of KL(new(· | o) ‖ old(· | o)), nats; JAX."""
-    observations = new.network.check(observations)
-    means = (jax.vmap(mean_of_one, (None, 0))(policy, observations) for policy in (new, old))
-    kl = gaussian_kl(next(means), new.covariance, next(means), old.covariance)
+    kl = gaussian_kl(means(new, observations), new.covariance, means(old, observations), old.covariance)
     return jnp.average(kl, weights=weights)
 
 
@@ -93,11 +106,12 @@ def improve_policy(
     objective: Objective,
     bound: float,
     *,
-    weights: Float[np.ndarray, "n"] | None = None,
+    weights: Float[Array, "n ..."] | None = None,
     iterations: int = 20,
     damping: float = 1e-4,
     backtracks: int = 15,
     learn_covariance: bool = True,
+    means: Means = find_means,
 ) -> NaturalStep:
     """Raise the objective by one step within the bound.
 
@@ -110,19 +124,20 @@ def improve_policy(
         damping: added to the diagonal of Fisher's matrix, relative to its mean along the gradient.
         backtracks: how often the step may be shortened, by a factor of 0.7.
         learn_covariance: False to learn the mean alone.
+        means: of the policy at the observations; a policy with a memory takes sequences of them, and weights (n, H).
 
     Raises:
         PolicyError: if the bound is not positive, or the observations do not fit the network.
     """
     if not bound > 0:
         raise PolicyError(f"bound = {bound}: expected a KL divergence above 0, in nats")
-    observations = policy.network.check(observations)
-    count = len(jax.tree.leaves(observations)[0])
-    weights = np.ones(count) if weights is None else np.asarray(weights, dtype=float)
+    if means is find_means:
+        observations = policy.network.check(observations)
+    weights = np.ones(len(jax.tree.leaves(observations)[0])) if weights is None else weights
     knobs = np.array([bound, damping])  # an array, so that another value does not compile the step anew
     new, kl, gain, fraction, state = jax.tree.map(
         np.asarray,
-        _step(policy, observations, objective, knobs, weights, iterations, backtracks, learn_covariance),
+        _step(policy, observations, objective, knobs, weights, iterations, backtracks, learn_covariance, means),
     )
     moved = bool(fraction > 0)
     message = "" if moved else _WHY[int(state)]
@@ -154,12 +169,12 @@ def _parameters(policy: NeuralPolicy, learn_covariance: bool) -> tuple[Array, Ca
 
 
 @eqx.filter_jit
-def _step(policy, observations, objective, knobs, weights, iterations, backtracks, learn_covariance):
+def _step(policy, observations, objective, knobs, weights, iterations, backtracks, learn_covariance, means):
     bound, damping = knobs
     start, policy_of = _parameters(policy, learn_covariance)
 
     def kl(vector):
-        return mean_kl(policy_of(vector), policy, observations, weights)
+        return mean_kl(policy_of(vector), policy, observations, weights, means)
 
     def value(vector):
         return objective(policy_of(vector))

@@ -17,6 +17,7 @@ from gps.linear_gaussian.types import pytree
 from gps.networks import network as networks
 
 Network = TypeVar("Network", bound=networks.Network, default=networks.Network, covariant=True)
+Layered = TypeVar("Layered", bound=networks.LayeredNetwork, default=networks.LayeredNetwork, covariant=True)
 
 
 @pytree

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.policies.training import Training
 
 _FAR = 100.0
@@ -21,8 +21,8 @@ _SAME = 1e-6
 
 
 def normalise(
-    training: Training[Network], vectors: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]
-) -> Training[Network]:
+    training: Training[Layered], vectors: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]
+) -> Training[Layered]:
     """Return the same policy with inputs normalised by `vectors`, and an output scale that suits `actions`."""
     training = _scale_output(training, actions)
     policy = training.policy
@@ -50,7 +50,7 @@ def normalise(
     return dataclasses.replace(training, policy=new, first=first, second=second)
 
 
-def _scale_output(training: Training[Network], actions: Float[np.ndarray, "n du"]) -> Training[Network]:
+def _scale_output(training: Training[Layered], actions: Float[np.ndarray, "n du"]) -> Training[Layered]:
     """Set the output's scale in the first call; change it in a later one if it is off by a factor of `_FAR`."""
     policy, size = training.policy, np.sqrt((actions**2).mean(axis=0))
     if training.calls == 0:

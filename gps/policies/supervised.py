@@ -23,7 +23,7 @@ from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.linalg import is_semi_definite
 from gps.networks.fitting import AdamState, FitOptions, fit_parameters
-from gps.policies.neural import Network, NeuralPolicy, mean_of_one
+from gps.policies.neural import Layered, NeuralPolicy, mean_of_one
 from gps.policies.normalisation import normalise
 from gps.policies.training import Training
 from gps.status import PolicyStatus
@@ -152,7 +152,7 @@ def shared_covariance(
 # -- one supervised step ---------------------------------------------------------------------------------------------
 
 
-def train(training: Training[Network], samples: Samples, options: Options = Options()) -> tuple[Training[Network], Fit]:
+def train(training: Training[Layered], samples: Samples, options: Options = Options()) -> tuple[Training[Layered], Fit]:
     """Do one supervised step: return the policy that imitates `samples` better, and what happened.
 
     The same arguments give the same bits. Numerical trouble is an outcome of the fit, not an error. A diverging

@@ -7,22 +7,22 @@ import numpy as np
 from jaxtyping import Float, Int, UInt32
 
 from gps.backend import jax, jnp
-from gps.policies.neural import Network, NeuralPolicy
+from gps.policies.neural import Layered, NeuralPolicy
 
 
 @dataclasses.dataclass(frozen=True)
-class Training(Generic[Network]):
+class Training(Generic[Layered]):
     """A policy and the state of its training; `gps.storage.serialization` stores it as `Training[MLP]`."""
 
-    policy: NeuralPolicy[Network]
-    first: Network  # Adam's moments
-    second: Network
+    policy: NeuralPolicy[Layered]
+    first: Layered  # Adam's moments
+    second: Layered
     count: Int[np.ndarray, ""]  # Adam's steps
     calls: int
     key: UInt32[np.ndarray, "2"]  # for the next call's random choices
 
     @classmethod
-    def begin(cls, policy: NeuralPolicy[Network], key: jax.Array, trained: bool = False) -> Self:
+    def begin(cls, policy: NeuralPolicy[Layered], key: jax.Array, trained: bool = False) -> Self:
         """Return the state before the first call, which sets the policy's scales from its samples.
 
         Args:

@@ -60,6 +60,7 @@ def read_array_file(path: Path) -> Recording:
         make_entries(place, "u", du, texts["action_names"], texts["action_units"]),
         _read_dt(place, arrays),
         tuple(f"{name} is not read" for name in sorted(set(arrays) - set(_KNOWN))),
+        np.repeat(np.arange(lead[0]), lead[1]) if len(lead) == 2 else None,
     )
     return check_recording(place, recording)
 

@@ -46,6 +46,7 @@ def read_rollouts(run: Run) -> Recording:
     states: list[np.ndarray] = []
     actions: list[np.ndarray] = []
     masks: list[np.ndarray] = []
+    conditions: list[np.ndarray] = []
     total = 0
     for k in range(len(run.iterations)):
         rollouts, _ = run.rollouts(k)
@@ -53,6 +54,8 @@ def read_rollouts(run: Run) -> Recording:
         require_few_numbers(place, total)
         for parts, array in ((states, rollouts.states), (actions, rollouts.actions), (masks, rollouts.mask)):
             parts.append(array.reshape(-1, *array.shape[2:]))
+        M, N = rollouts.mask.shape[:2]
+        conditions.append(np.repeat(np.arange(M), N))
     x, u, mask = (np.concatenate(parts) for parts in (states, actions, masks))
     interface, layout = run.interface, run.state_layout or {}
     recording = Recording(
@@ -62,5 +65,6 @@ def read_rollouts(run: Run) -> Recording:
         state_entries=name_entries(layout, x.shape[-1]) if interface is None else interface.state,
         action_entries=name_entries({}, u.shape[-1]) if interface is None else interface.action,
         dt=float("nan") if interface is None else interface.dt,
+        conditions=np.concatenate(conditions),
     )
     return check_recording(place, recording)

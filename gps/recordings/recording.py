@@ -28,6 +28,7 @@ class Recording:
         state_entries, action_entries: the name and unit of each entry.
         dt: control period in seconds; NaN where it is unknown.
         notes: what is worth knowing of the file, such as the parts of it that were not read.
+        conditions: the number of the condition of each episode; None where it is unknown.
     """
 
     states: Float[np.ndarray, "E T dx"]
@@ -37,6 +38,7 @@ class Recording:
     action_entries: tuple[Entry, ...]
     dt: float = float("nan")
     notes: tuple[str, ...] = ()
+    conditions: Int[np.ndarray, "E"] | None = None
 
     @property
     def dx(self) -> int:
@@ -53,8 +55,25 @@ class Recording:
 
     @property
     def transitions(self) -> Transitions:
-        """The points [x; u; x'], as those of one condition with E samples."""
-        return Transitions.of(self.states[None], self.actions[None], self.mask[None])
+        """The points [x; u; x'] by condition."""
+        return Transitions.of(*self.by_condition)
+
+    @property
+    def by_condition(
+        self,
+    ) -> tuple[Float[np.ndarray, "M N T dx"], Float[np.ndarray, "M N T du"], Bool[np.ndarray, "M N T"]]:
+        """The states, the actions and the mask by condition; of one condition where it is unknown.
+
+        Where a condition has fewer episodes than another one, the rest is masked.
+        """
+        where = np.zeros(self.episodes, int) if self.conditions is None else self.conditions
+        counts = np.bincount(where, minlength=1)
+        places = np.full((len(counts), counts.max()), -1)
+        for m, count in enumerate(counts):
+            places[m, :count] = np.flatnonzero(where == m)
+        there = (places >= 0)[..., None]
+        states, actions = (np.where(there[..., None], array[places], 0.0) for array in (self.states, self.actions))
+        return states, actions, self.mask[places] & there
 
     @property
     def size(self) -> int:
@@ -64,7 +83,11 @@ class Recording:
     def take(self, episodes: Int[np.ndarray, "k"]) -> "Recording":
         """Return the recording of some of the episodes."""
         return dataclasses.replace(
-            self, states=self.states[episodes], actions=self.actions[episodes], mask=self.mask[episodes]
+            self,
+            states=self.states[episodes],
+            actions=self.actions[episodes],
+            mask=self.mask[episodes],
+            conditions=None if self.conditions is None else self.conditions[episodes],
         )
 
 

@@ -3,6 +3,7 @@
 What cannot be read is `Damage`: it names the file and what is wrong with it.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -25,7 +26,7 @@ from gps.records import (
     Rollouts,
     Seconds,
 )
-from gps.runs.layout import POLICY, SIDES, STATE
+from gps.runs.layout import POLICY, ROLLOUTS, SIDES, STATE, TIMING
 from gps.storage.folders import Damage, check_file, has_sum, list_summed
 from gps.storage.serialization import CorruptFile, flatten, read_npz, unflatten, write_npz
 
@@ -35,6 +36,10 @@ T = TypeVar("T")
 class _Samples(NamedTuple):
     rollouts: Rollouts
     costs: Float[np.ndarray, "M N T"]
+
+
+class _ActionTime(NamedTuple):
+    seconds: float
 
 
 class _Core(NamedTuple):
@@ -58,10 +63,10 @@ def write_iteration(
     folder: Path, record: IterationRecord, state: Any, policy: NeuralPolicy | Controller | None
 ) -> None:
     """Write an iteration's record, the state after it, and the policy that it learned."""
-    write_npz(folder / "rollouts.npz", flatten(_Samples(record.rollouts, record.costs)))
+    write_npz(folder / ROLLOUTS, flatten(_Samples(record.rollouts, record.costs)))
     core = _Core(record.iteration, record.environment_steps, record.player, record.status, record.messages)
     write_npz(folder / "record.npz", flatten(core))
-    write_npz(folder / "timing.npz", flatten(record.seconds))
+    write_npz(folder / TIMING, flatten(record.seconds))
     for side, file in SIDES.items():
         if (part := getattr(record, side)) is not None:
             write_npz(folder / file, flatten(part))
@@ -72,9 +77,9 @@ def write_iteration(
 
 def read_record(folder: Path) -> IterationRecord:
     """The record of an iteration, with the sides that it has."""
-    samples = read_as(_Samples, folder, "rollouts.npz")
+    samples = read_as(_Samples, folder, ROLLOUTS)
     core = read_as(_Core, folder, "record.npz")
-    seconds = read_as(Seconds, folder, "timing.npz")
+    seconds = read_as(Seconds, folder, TIMING)
     there = list_summed(folder)
     sides = {side: read_side(folder, side) for side, file in SIDES.items() if file in there}
     return IterationRecord(**samples._asdict(), **core._asdict(), seconds=seconds, **sides)
@@ -82,7 +87,7 @@ def read_record(folder: Path) -> IterationRecord:
 
 def read_samples(folder: Path) -> tuple[Rollouts, np.ndarray]:
     """The rollouts of an iteration and their costs (M, N, T)."""
-    rollouts, costs = read_as(_Samples, folder, "rollouts.npz")
+    rollouts, costs = read_as(_Samples, folder, ROLLOUTS)
     return rollouts, costs
 
 
@@ -103,13 +108,19 @@ def read_learned(folder: Path) -> NeuralPolicy | Controller | None:
 
 
 def write_evaluation(folder: Path, record: EvaluationRecord) -> None:
-    """Write an evaluation."""
-    write_npz(folder / "rollouts.npz", flatten(record))
+    """Write an evaluation; its time is in a file of its own, since it differs between equal runs."""
+    arrays = flatten(record)
+    time = arrays.pop("seconds")
+    write_npz(folder / ROLLOUTS, arrays)
+    write_npz(folder / TIMING, {"seconds": time})
 
 
 def read_evaluation(folder: Path) -> EvaluationRecord:
     """An evaluation."""
-    return read_as(EvaluationRecord, folder, "rollouts.npz")
+    record = read_as(EvaluationRecord, folder, ROLLOUTS)
+    if not has_sum(folder, TIMING):
+        return record
+    return dataclasses.replace(record, seconds=read_as(_ActionTime, folder, TIMING).seconds)
 
 
 def read_as(kind: type[T], folder: Path, file: str) -> T:

@@ -3,7 +3,8 @@
     runs/NAME/20300131T120000Z-seed0/
         run.json  experiment.toml  command.txt  versions.json  interface.json  SHA256SUMS      written once
         first.npz                         the first controllers, and what the probe before them found
-        source/                           the experiment's own files: task.py, modules and data beside it, the model
+        source/                           what it is built from: task.py, modules and data beside it, the model, and
+                                          what it loads from elsewhere: fitted models, excerpts of the runs of experts
         metrics.csv                       a row for each iteration and condition: a view of the iterations
         iterations/000/ …                 one folder each
             rollouts.npz  record.npz      the core of the IterationRecord
@@ -12,7 +13,7 @@
             state.npz                     the algorithm's state, from which the next iteration starts
             timing.npz  metrics.csv       what differs between two equal runs
             SHA256SUMS
-        evaluation/                       what was learned, without noise
+        evaluation/                       what was learned, without noise; its time of an action is in timing.npz
         evaluation_unseen/                the same from the test conditions, if there are some
         evaluation_local/                 the local controllers that taught a policy
         evaluation_expert/                the expert that taught a policy
@@ -32,6 +33,7 @@ ITERATIONS = "iterations"
 LOCK = "run.lock"
 FIRST = "first.npz"
 METRICS, STATE, POLICY = "metrics.csv", "state.npz", "policy.npz"
+ROLLOUTS, TIMING = "rollouts.npz", "timing.npz"
 
 SIDES = {
     "local": "local.npz",
@@ -42,7 +44,7 @@ SIDES = {
 }
 """Side of an IterationRecord -> its file. Only the sides that an algorithm has are there."""
 
-CORE_FILES = ("rollouts.npz", "record.npz", "timing.npz", STATE, METRICS)
+CORE_FILES = (ROLLOUTS, "record.npz", TIMING, STATE, METRICS)
 """The files that every iteration has."""
 
-EVALUATION_FILES = ("rollouts.npz", METRICS)
+EVALUATION_FILES = (ROLLOUTS, METRICS)

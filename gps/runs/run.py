@@ -1,6 +1,6 @@
 """A run directory: written so that a kill at any moment leaves it whole, checked by checksums, free of pickles.
 
-`gps.runs.layout` lists its files.
+`gps.runs.layout` lists its files; `gps.runs.creating` makes a new one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -33,8 +32,7 @@ from gps.runs.layout import (
     STATE,
     VERSIONS,
 )
-from gps.runs.provenance import list_versions
-from gps.runs.source import Kept, check_copies, check_outside, find_source, write_source
+from gps.runs.source import Kept, check_copies, check_outside
 from gps.storage.folders import (
     SUMS,
     Damage,
@@ -63,7 +61,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
     from gps.linear_gaussian.types import Controller
     from gps.policies.interface import Interface
     from gps.policies.neural import NeuralPolicy
-    from gps.records import EvaluationRecord, IterationRecord, ModelRecord, PolicyRecord, Rollouts
+    from gps.records import EvaluationRecord, IterationRecord, ModelRecord, OptimisationRecord, PolicyRecord, Rollouts
 
 _MAX_TEXT_BYTES = 64 << 20
 
@@ -96,55 +94,7 @@ class Run:
         self._lock: int | None = None
         self._metrics_size = -1  # of metrics.csv as this process left it
 
-    # -- making and opening --------------------------------------------------------------------------------------
-
-    @classmethod
-    def create(
-        cls,
-        out: Path | None,
-        name: str,
-        seed: int,
-        config: ExperimentConfig,
-        source: Path,
-        command: str,
-        state_layout: Mapping[str, slice] | None = None,
-        group: str = "",
-        files: Sequence[Path] = (),
-        interface: Interface | None = None,
-        first: FirstControllers | None = None,
-    ) -> Run:
-        """Make a new directory `out/name/group/<UTC time>-seed<k>`.
-
-        Args:
-            out: the folder of all runs; None for `runs` in the working directory.
-            config: as resolved; paths in it are relative to `source`.
-            source: the experiment's directory; see `gps.runs.source` about what is copied.
-            command: the command that was typed.
-            state_layout: the slice of each part in the environment's state vector.
-            group: a folder of runs that belong together, such as those of a sweep; empty for none.
-            files: those that the environment has read; see `BatchEnvironment.files`.
-            interface: names, units and limits for `gps export`; None if they are unknown.
-            first: the first controllers; None where nothing is known of them.
-
-        Raises:
-            RunError: if it cannot be written.
-        """
-        folder = (Path("runs") if out is None else Path(out)) / name / group
-        now = datetime.now(UTC)
-        with report_write_errors(folder, RunError):
-            folder.mkdir(parents=True, exist_ok=True)
-            with new_folder(folder) as fresh:
-                found = find_source(source, config.environment.mjcf, files)
-                kept = write_source(fresh / SOURCE, found)
-                _write_experiment(fresh, config, seed, source, found.mjcf)
-                write(fresh / INFO, _describe(name, now.isoformat(), state_layout, kept))
-                write(fresh / "command.txt", command + "\n")
-                write(fresh / VERSIONS, json.dumps(list_versions(), indent=2) + "\n")
-                _write_known(fresh, interface, first)
-                (fresh / ITERATIONS).mkdir()
-                write_sums(fresh)
-                path = publish(fresh, _free_names(folder, f"{now:%Y%m%dT%H%M%SZ}-seed{seed}"))
-        return cls(path, name, now.isoformat(), state_layout, kept)
+    # -- opening --------------------------------------------------------------------------------------
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -298,6 +248,14 @@ class Run:
         self.iterations.require(iteration)
         with self.explain_damage():
             return files.read_side(self.folder(iteration), "model")
+
+    def optimisation_record(self, iteration: int) -> OptimisationRecord | None:
+        """The side of a policy's optimisation in one iteration, without the rest of its record; None if it has none."""
+        from gps.runs import iteration_files as files
+
+        self.iterations.require(iteration)
+        with self.explain_damage():
+            return files.read_side(self.folder(iteration), "optimisation")
 
     def rollouts(self, iteration: int) -> tuple[Rollouts, np.ndarray]:
         """The rollouts of one iteration and their costs (M, N, T), without the rest of its record."""
@@ -527,37 +485,6 @@ def unusable_policy(run: Run, iteration: int, why: str) -> RunError:
     )
 
 
-def _describe(name: str, started: str, state_layout: Mapping[str, slice] | None, kept: Kept) -> str:
-    """The text of `run.json`."""
-    info: dict[str, Any] = {"format": FORMAT, "name": name, "started": started}
-    if state_layout is not None:
-        info["state"] = {part: [where.start, where.stop] for part, where in state_layout.items()}
-    return json.dumps(info | {"source": vars(kept)}, indent=2) + "\n"
-
-
-def _write_experiment(folder: Path, config: ExperimentConfig, seed: int, source: Path, mjcf: str | None) -> None:
-    """Write the experiment of a run, whose paths hold from the run's own copies on.
-
-    Args:
-        mjcf: see `Source.mjcf`.
-    """
-    from gps.config import replace_settings
-
-    config = replace_settings(config, seed=seed).anchor(source)
-    environment = config.environment.model_copy(update={"mjcf": mjcf})
-    write(folder / "experiment.toml", config.model_copy(update={"environment": environment}).to_toml())
-
-
-def _write_known(folder: Path, interface: Interface | None, first: FirstControllers | None) -> None:
-    """Write what is known of names and limits, and of the first controllers."""
-    from gps.storage.serialization import flatten, write_npz
-
-    if interface is not None:
-        write(folder / INTERFACE, interface.to_json() + "\n")
-    if first is not None:
-        write_npz(folder / FIRST, flatten(first))
-
-
 def _read_text(folder: Path) -> str:
     """The text of a folder's metrics."""
     return check_file(folder, METRICS, _MAX_TEXT_BYTES).read_bytes().decode()
@@ -570,9 +497,3 @@ def _lock_patiently(descriptor: int) -> bool:
             return True
         time.sleep(0.02)
     return False
-
-
-def _free_names(folder: Path, name: str) -> Iterator[Path]:
-    yield folder / name
-    for k in range(2, 10_000):
-        yield folder / f"{name}-{k}"

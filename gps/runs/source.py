@@ -1,10 +1,11 @@
-"""The experiment's own files, of which a run keeps copies in its folder `source`.
+"""The files that an experiment is built from, of which a run keeps copies in its folder `source`.
 
 - *The model*: the MJCF or URDF file and all that it includes, meshes, textures and height fields too. If all of them
   are in the experiment's folder they keep their places in it. Otherwise they lie in `source/_model`, at the same places
   relative to each other.
 - *The folder of `task.py`*, if there is one: modules, packages and data, since nobody knows what a program reads.
   Hidden files, compiled ones, virtual environments and runs stay out.
+- *What it loads from elsewhere*: see `gps.runs.loaded`.
 
 What the run needs and cannot keep stays where it is: what is too large, what a model names by its absolute path, and
 the model of an environment in `task.py` that lies elsewhere. Such files are *outside*: the run has their checksums, and
@@ -19,6 +20,7 @@ import site
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from gps.errors import RunError
 from gps.extensions import task_file
@@ -42,7 +44,7 @@ class Source:
         mjcf: the experiment's `environment.mjcf` for the run: a place in `source`, or an absolute path.
         outside: files that the run may read where they are.
         notes: sentences about what is not kept.
-        digest: of what defines the experiment besides its settings: the modules and the model.
+        digest: of what defines the experiment besides its settings: the modules, the model, and what is loaded.
     """
 
     copies: Mapping[str, Path]
@@ -52,16 +54,19 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def find_source(directory: Path, mjcf: str | None, files: Sequence[Path]) -> Source:
+def find_source(
+    directory: Path, mjcf: str | None, files: Sequence[Path], loaded: Mapping[str, Path] = MappingProxyType({})
+) -> Source:
     """Find the files of an experiment.
 
     Args:
         directory: of the experiment.
         mjcf: its `environment.mjcf`.
         files: those that its environment has read; see `BatchEnvironment.files`.
+        loaded: see `gps.runs.loaded.Loaded.copies`.
     """
     directory = Path(os.path.abspath(directory))
-    copies: dict[str, Path] = {}
+    copies: dict[str, Path] = dict(loaded)
     notes: list[str] = []
     modules: dict[str, Path] = {}
     if (directory / task_file.NAME).is_file():
@@ -76,7 +81,7 @@ def find_source(directory: Path, mjcf: str | None, files: Sequence[Path]) -> Sou
                     f"the {what} beside {task_file.NAME} are {_TOO_MUCH}: the run has no copies of them, and what "
                     "reads them works only where they are"
                 )
-    digest = _digest([*modules.values(), *files])
+    digest = _digest([*modules.values(), *files, *loaded.values()])
     if mjcf is None:
         # Nobody knows how a program names its files, so that even one in the folder may be read there.
         outside = tuple(path for path in files if not is_installed(path))
@@ -97,13 +102,13 @@ def find_source(directory: Path, mjcf: str | None, files: Sequence[Path]) -> Sou
     return Source(copies, digest, f"{prefix}{main.relative_to(root).as_posix()}", (), tuple(notes))
 
 
-def digest_files(directory: Path, mjcf: str | None) -> str:
+def digest_files(directory: Path, mjcf: str | None, loaded: Mapping[str, Path] = MappingProxyType({})) -> str:
     """`Source.digest` of an experiment whose environment is not built."""
     if mjcf is None:
-        return find_source(directory, None, ()).digest
+        return find_source(directory, None, (), loaded).digest
     from gps.environments.mujoco.files import list_files
 
-    return find_source(directory, mjcf, list_files(directory / mjcf)).digest
+    return find_source(directory, mjcf, list_files(directory / mjcf), loaded).digest
 
 
 @dataclass(frozen=True)
@@ -115,19 +120,22 @@ class Kept:
         digest: `Source.digest`.
         outside: path of a file that the run may read there -> its checksum.
         notes: sentences about what is not kept.
+        origins: see `gps.runs.loaded.Loaded`.
     """
 
     copies: bool = False
     digest: str = ""
     outside: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_source(folder: Path, source: Source) -> Kept:
+def write_source(folder: Path, source: Source, origins: Mapping[str, str] = MappingProxyType({})) -> Kept:
     """Copy an experiment's files.
 
     Args:
         folder: the run's `source`, which is made if there is something to copy.
+        origins: see `gps.runs.loaded.Loaded`.
 
     Raises:
         RunError: if a file cannot be read.
@@ -151,7 +159,8 @@ def write_source(folder: Path, source: Source) -> Kept:
         named = [path for path in list_files(there / source.mjcf) if not path.is_relative_to(there)]
         outside += named
         notes += [f"the model names {path} by its absolute path, so the run needs it there" for path in named]
-    return Kept(bool(source.copies), source.digest, {str(path): hash_file(path) for path in outside}, notes)
+    sums = {str(path): hash_file(path) for path in outside}
+    return Kept(bool(source.copies), source.digest, sums, notes, dict(origins))
 
 
 def check_copies(folder: Path, kept: Kept) -> None:

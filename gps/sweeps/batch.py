@@ -81,7 +81,6 @@ def sweep(
     Raises:
         GpsError: before the first run, if the experiment, a setting, the folder or the cluster is invalid.
     """
-    watch = watch or Watch()
     source = Path(experiment)
     values = given.collect_values(overrides, settings or {})
     if iterations is not None and "algorithm.iterations" in values:
@@ -90,6 +89,43 @@ def sweep(
     source = (source if source.is_dir() else source.parent).resolve()
     digest = _compute_digest(source, values, iterations)
     folder = Path("runs" if out is None else out) / source.name / _check_name(name or f"sweep-{digest}")
+    return carry_out(
+        source,
+        folder,
+        plan,
+        digest,
+        iterations=iterations,
+        jobs=jobs,
+        backend=backend,
+        address=address,
+        retries=retries,
+        watch=watch,
+    )
+
+
+def carry_out(
+    source: Path,
+    folder: Path,
+    plan: Sequence[tuple[PlannedRun, tuple[str, ...]]],
+    digest: str,
+    *,
+    iterations: int | None = None,
+    jobs: int | None = None,
+    backend: str = "local",
+    address: str | None = None,
+    retries: int = 2,
+    watch: Watch | None = None,
+) -> Sweep:
+    """Do the runs of a plan that are not finished, and retry those whose worker died.
+
+    Args:
+        source: the experiment's directory.
+        folder: of the sweep, `OUT/NAME/…` with the name of the experiment's directory.
+        plan: the runs, each with the overrides of its experiment.
+        digest: of what all runs have in common; a folder with another digest is refused.
+        iterations, jobs, backend, address, retries, watch: see `sweep`.
+    """
+    watch = watch or Watch()
     write_manifest(folder, digest, [entry for entry, _ in plan], {"experiment": str(source)})
     made = Sweep(folder, only=[entry.name for entry, _ in plan])
     with open_pool(backend, jobs, address) as workers, made.take_turn() as turn:

@@ -19,6 +19,7 @@ from gps.config import ExperimentConfig, load, replace_settings
 from gps.errors import GpsError, SweepError
 from gps.runs import Run
 from gps.runs.control import Control, Stopped
+from gps.runs.loaded import find_loaded
 from gps.runs.source import digest_files
 from gps.sweeps.folder import PlannedRun, Sweep, is_turn
 
@@ -181,6 +182,7 @@ def _set_physics_threads(count: int) -> Iterator[None]:
 
 
 def compute_fingerprint(config: ExperimentConfig, source: Path) -> str:
-    """Return a digest of everything that defines a run except its seed: experiment, `task.py` and MuJoCo model."""
-    text = config.model_copy(update={"seed": 0}).to_toml() + digest_files(source, config.environment.mjcf)
+    """Return a digest of everything that defines a run except its seed: the experiment, and all files that it reads."""
+    files = digest_files(source, config.environment.mjcf, find_loaded(config, source).copies)
+    text = config.model_copy(update={"seed": 0}).to_toml() + files
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -14,7 +14,7 @@ from gps import cli
 from gps.algorithms.local.accepted import RETURNS, RISE, find_rise
 from gps.algorithms.local.trajopt import TrajOpt, UpdateProblem
 from gps.inspect.console import Progress
-from gps.inspect.report.page import write_report
+from gps.inspect.report.page import report
 from gps.status import Status
 
 ALGORITHM = TrajOpt(PROBLEM, kl_step=1.0)
@@ -118,7 +118,7 @@ def test_a_run_with_updates_taken_back_is_resumed_bit_for_bit(tmp_path, capsys):
     for view in ([], ["--iteration", "2"]):
         assert cli.main(["show", str(whole.path), *view]) == 0
         assert command in capsys.readouterr().out
-    write_report(whole, tmp_path / "report.html")
+    report(whole, tmp_path / "report.html")
     assert command in (tmp_path / "report.html").read_text()
     part = gps.run(source, out=tmp_path / "part", iterations=2)
     gps.resume(part.path, iterations=2)

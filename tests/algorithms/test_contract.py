@@ -8,18 +8,20 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_origin
 
 import numpy as np
 import pytest
 from helpers.algorithms import SECTIONS, VARIANTS
 from helpers.bits import assert_same_bits
 from helpers.experiments import POINT_MASS, changed, digest, write
+from pydantic.fields import FieldInfo
 
 import gps
 from gps import cli
 from gps.algorithms.algorithm import Algorithm, AlgorithmState
 from gps.callbacks import Callback
+from gps.config.policy import BoundedPolicyConfig
 from gps.errors import RunError
 from gps.experiment import Experiment
 from gps.exporting import export
@@ -50,15 +52,33 @@ SMALL = {
 }
 """Small settings of the parts that some algorithms have."""
 
+OPTIMISED = {"episodes": 6, "functions": 2, "updates": 2, "optimiser": {"iterations": 3}}
+"""Small settings of an algorithm that optimises its policy through a model."""
+
 ALGORITHM_RULES = 6
 """The rules of `gps check` that concern the algorithm."""
+
+
+def _optimises(name: str) -> bool:
+    """True if the algorithm optimises its policy through a model."""
+    policy = SECTIONS[name].model_fields.get("policy")
+    return policy is not None and issubclass(policy.annotation, BoundedPolicyConfig)
+
+
+def _takes(field: FieldInfo, small: object) -> bool:
+    """True unless the settings are a table and the field is a single word."""
+    return not isinstance(small, dict) or get_origin(field.annotation) is not Literal
 
 
 class Case:
     """An algorithm on the tiny experiment, and its run of three iterations."""
 
     def __init__(self, folder: Path, name: str, sampling: str | None) -> None:
-        parts = {part: small for part, small in SMALL.items() if part in SECTIONS[name].model_fields}
+        fields = SECTIONS[name].model_fields
+        parts = {part: small for part, small in SMALL.items() if part in fields}
+        if _optimises(name):  # its policy is not trained by the supervised step
+            parts = {**parts, **OPTIMISED, "policy": {"hidden": [4], "features": 4}}
+            parts = {part: small for part, small in parts.items() if part in fields and _takes(fields[part], small)}
         choice = {} if sampling is None else {"sampling": sampling}
         self.folder = write(folder / "tiny", EXPERIMENT, algorithm={"name": name, **parts, **choice})
         self.out = folder / "runs"
@@ -127,7 +147,9 @@ def test_the_record_has_the_sides_of_the_algorithm(case):
             there = (case.run.path / "iterations" / f"{k:03d}" / file).exists()
             assert (getattr(record, side) is not None) == there, side
         assert (record.local is not None) == ("step_multiplier" in section)
-        assert (record.policy is not None) == ("policy" in section)
+        optimises = _optimises(case.run.config.algorithm.name)
+        assert (record.optimisation is not None) == optimises
+        assert (record.policy is not None) == ("policy" in section and not optimises)
         if record.local is not None:
             assert (record.local.dynamics is not None) == ("dynamics" in section)
             assert np.isfinite(record.local.search.kl).all() and np.isfinite(record.local.improved.feedback).all()

@@ -1,18 +1,22 @@
 """Iterations in a global model: they follow the model, and spare episodes where it is good."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.experiments import POINT_MASS, changed, digest, toml, write
+from helpers.global_models import FixedLearner
 
 import gps
 from gps.algorithms.local.imagination import imagine, linearise_along
+from gps.algorithms.local.trajopt import TrajOpt, read_improvement
 from gps.backend import jnp
 from gps.builders import make_algorithm
 from gps.config import parse
 from gps.errors import ConfigError
 from gps.linear_gaussian.types import Controller, pytree
+from gps.models.prior import ModelPrior
 from gps.players import FINAL
 from gps.problem import Limits, Problem
 
@@ -92,6 +96,19 @@ def test_an_explosion_in_the_model_is_masked():
     assert not rollouts.whole.any() and np.isfinite(rollouts.states).all()
 
 
+def test_an_update_that_the_model_finds_worse_is_not_where_it_goes_on():
+    optimiser = TrajOpt(problem(), imagined=1)
+    state = optimiser.begin(controllers(), starts()[:, 0])
+    worse = np.array([8.0, 0.0])[:, None, None]  # the first condition's actions are far off
+    updated = dataclasses.replace(
+        state, controllers=dataclasses.replace(state.controllers, feedforward=state.controllers.feedforward + worse)
+    )
+    before, model = read_improvement(state), Exact(np.array(1.0))
+    assert optimiser._find_worse(model, starts(), updated, before).tolist() == [True, False]
+    exploding = Exact(np.array(1e4))
+    assert optimiser._find_worse(exploding, starts(), updated, before).tolist() == [False, False]
+
+
 ALGORITHM = {"iterations": 3, "samples": 2, "dynamics": {"prior": {"name": "linear"}}}
 
 
@@ -135,3 +152,20 @@ def test_without_a_global_model_it_says_what_it_takes():
     point_mass = Problem(cost=lambda x, u, t: x @ x + u @ u, dx=4, du=2, horizon=12)
     with pytest.raises(ConfigError, match=r"algorithm.imagined = 3: it takes a global model as the prior"):
         make_algorithm(config, Path(), point_mass)
+
+
+@pytest.mark.parametrize("fit", ["slopes", "samples"])
+def test_it_improves_by_slopes_and_by_regression(fit):
+    prior = ModelPrior(FixedLearner(Exact(np.array(1.0))), before=None)
+    optimiser = TrajOpt(problem(), imagined=4, imagined_samples=8, imagined_fit=fit, prior=prior)
+    state = optimiser.begin(controllers(), starts()[:, 0])
+    sampled = optimiser.policy(state)
+    rollouts = imagine(problem(), Exact(np.array(1.0)), sampled.controllers, starts(), seed=1)
+    local = optimiser.fit(state, rollouts, 0)
+
+    def cost_after(imagined):
+        after, _ = dataclasses.replace(optimiser, imagined=imagined).improve(state, sampled, rollouts, local)
+        plan = optimiser.learned(after).controllers
+        return problem().costs(imagine(problem(), Exact(np.array(1.0)), plan, starts(), 2)).mean()
+
+    assert cost_after(4) < cost_after(0)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.experiments import TO_THE_RIGHT, digest, write
+from helpers.experiments import TO_THE_RIGHT, digest, write, write_slider
 from helpers.global_models import AffineModel
 from helpers.linear_system import CONDITIONS, PROBLEM, STARTS, A, B, M
 from helpers.problems import LinearEnv
@@ -177,6 +177,31 @@ def test_replanning_from_what_came_is_no_worse_than_following_the_plan(runs):
 def test_a_run_resumes_bit_for_bit(folder, runs):
     part = gps.run(folder, out=folder.parent / "runs", iterations=1, overrides=['algorithm.version="1.5"'])
     assert digest(gps.resume(part.path, iterations=2)) == digest(runs["1.5"])
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        {"name": "cem", "samples": 60, "elites": 8, "rounds": 4, "horizon": 8},
+        {"name": "mppi", "samples": 60, "rounds": 2, "horizon": 8, "propagation": "moment"},
+    ],
+    ids=lambda planner: planner["name"],
+)
+def test_any_search_plans_in_networks_that_learn_again_and_again(tmp_path, planner):
+    model = {"name": "neural", "members": 2, "hidden": [16], "linear": False, "steps": 300, "warm_steps": 1}
+    algorithm = {"name": "mbrl", "iterations": 3, "samples": 4, "model": model, "planner": planner, "noise": 0.1,
+                 "controller": {"initial": {"name": "zero", "noise": 0.5}}}  # fmt: skip
+    run = gps.run(write_slider(tmp_path / "slider", algorithm=algorithm), out=tmp_path)
+    assert [record.player for record in run.iterations] == [Player.FIRST, Player.PLANNER, Player.PLANNER]
+    assert [record.model.points for record in run.iterations] == [
+        88,
+        176,
+        264,
+    ]  # 2 conditions, 4 samples, 11 transitions
+    for record in run.iterations[1:]:
+        assert (record.planner.fallbacks == 0).all()
+        assert (record.model.one_step_error < 0.2 * np.std(record.rollouts.states, axis=(0, 1, 2))).all()
+        assert record.mean_cost.mean() < 0.9 * run.iterations[0].mean_cost.mean()
 
 
 def test_a_stored_model_controls_the_first_episode_as_it_is_or_adapted(folder, tmp_path, capsys):

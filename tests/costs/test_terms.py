@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gps.backend import jax, jnp
-from gps.costs import Distance, Quadratic, Ramp, Rate, Sum, TaskCost
+from gps.costs import Distance, Quadratic, Ramp, Rate, Saturating, Sum, TaskCost
 
 T, DX, DU = 5, 4, 2
 RAMP = Ramp(T, "quadratic", jnp.asarray(3.0))
@@ -25,6 +25,14 @@ TERMS = {
     "l2": Distance((1, 2, 3), one(2.0), one(1.0), one(0.0), one(0.0), one(0.1), RAMP),
     "l1": Distance((1, 2, 3), one(2.0), one(0.0), one(1.0), one(0.0), one(0.1), RAMP),
     "log": Distance((1, 2, 3), one(2.0), one(0.0), one(0.0), one(1.0), one(0.1), RAMP),
+    "saturating": Saturating(
+        (0, 1, 1),
+        ("plain", "sin", "cos"),
+        jnp.array([0.2, 0.0, 1.0]),
+        jnp.array([[1.0, 0.6, 0.0], [0.0, 0.0, 0.6]]),
+        one(2.0),
+        RAMP,
+    ),
     "task": TaskCost(smooth, one(0.7), RAMP),
 }
 TERMS["sum"] = Sum(tuple(TERMS.values()))
@@ -53,6 +61,7 @@ def test_values_are_those_of_the_formulas():
     x, u = np.array([0.3, -1.0, 2.0, 0.5]), np.array([1.5, -2.0])
     weight = (4 / 5) ** 2
     d2 = 1.0 + 4.0 + 0.25
+    tip = x[0] - 0.2 + 0.6 * np.sin(x[1]), 0.6 * (np.cos(x[1]) - 1.0)
     expected = {
         "state": weight * 0.5 * (2.0 * 0.2**2 + 0.3 * 3.0**2),
         "action": weight * 0.5 * (1.5**2 + 4.0 * 4.0),
@@ -60,6 +69,7 @@ def test_values_are_those_of_the_formulas():
         "l2": weight * 2.0 * 0.5 * d2,
         "l1": weight * 2.0 * np.sqrt(d2 + 0.1),
         "log": weight * 2.0 * 0.5 * np.log(d2 + 0.1),
+        "saturating": weight * 2.0 * (1.0 - np.exp(-0.5 * (tip[0] ** 2 + tip[1] ** 2))),
         "task": weight * 0.7 * float(smooth(x, u, 3)),
     }
     for name, value in expected.items():

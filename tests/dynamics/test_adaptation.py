@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from gps.backend import jax, jnp
-from gps.dynamics.adaptation import Evidence, correct
+from gps.dynamics import adaptation
+from gps.dynamics.adaptation import Evidence
 from gps.dynamics.belief import Transitions
 from gps.dynamics.residual import ModelBelief, Residuals, Trust
 
 DX, DU = 3, 2
 DZ = DX + DU
+add, correct = jax.jit(Evidence.add), jax.jit(adaptation.correct)
 
 
 def make_belief(rng):
@@ -21,7 +23,7 @@ def make_belief(rng):
 def feed(z, residuals, forgetting, scale=1.0):
     evidence = Evidence.none(jnp.asarray(z[0]), scale * jnp.ones(DZ), DX)
     for at, r in zip(z, residuals, strict=True):
-        evidence = evidence.add(at, r, forgetting)
+        evidence = add(evidence, at, r, forgetting)
     return evidence
 
 
@@ -75,7 +77,7 @@ def test_evidence_of_the_past_is_forgotten_and_the_prior_is_not():
     z = rng.normal(size=(200, DZ))
     evidence = feed(z[:20], np.ones((20, DX)), 0.8)
     for at in z[20:]:
-        evidence = evidence.add(at, jnp.zeros(DX), 0.8)
+        evidence = add(evidence, at, jnp.zeros(DX), 0.8)
     found = correct(evidence, z[-1], noise, doubt, covariances, 1.0, 1.0)
     assert np.abs(found.shift).max() < 1e-12
     assert evidence.count < 1 / (1 - 0.8) + 1e-9
@@ -105,8 +107,9 @@ def test_episodes_are_independent_of_each_other():
     rng = np.random.default_rng(6)
     z, r = rng.normal(size=(7, 4, DZ)), rng.normal(size=(7, 4, DX))
     batch = jax.vmap(lambda origin: Evidence.none(origin, jnp.ones(DZ), DX))(jnp.asarray(z[0]))
+    add_all = jax.jit(jax.vmap(Evidence.add, (0, 0, 0, None)))
     for at, missed in zip(z, r, strict=True):
-        batch = jax.vmap(Evidence.add, (0, 0, 0, None))(batch, at, missed, 0.95)
+        batch = add_all(batch, at, missed, 0.95)
     for b in range(4):
         for one, two in zip(jax.tree.leaves(feed(z[:, b], r[:, b], 0.95)), jax.tree.leaves(batch), strict=True):
             np.testing.assert_allclose(one, two[b], rtol=1e-12, atol=1e-12)

@@ -10,6 +10,7 @@ from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
 import gps.environments  # noqa: F401  (registers the ids)
 from gps.backend import jax, jnp
+from gps.environments.tasks.arm_tracking import find_reference
 from gps.extensions import task_file
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -23,6 +24,7 @@ def find(experiment, name):
     ("experiment", "function", "environment", "shift"),
     [
         ("pets_cart_pole", "cost", "PetsCartPole", None),
+        ("cart_double_pendulum", "minus_reward", "CartDoublePendulum", {"qpos": [0.1, 0.2, -0.1]}),
         ("pets_pusher", "cost", "PetsPusher", None),
         ("pets_reacher", "cost", "PetsReacher", None),
         ("suite_pendulum", "minus_reward", "SuitePendulum", {"qpos": [0.1]}),
@@ -57,6 +59,17 @@ def test_the_swing_ups_cost_is_zero_upright_at_rest_and_grows_with_the_tips_dist
         states, rewards, *_ = env.step([[0.5]])
         still = jnp.asarray(states[0]).at[2:].set(0.0)
         assert cost(still, jnp.zeros(1), 0) == pytest.approx((rewards[0] / 0.5) ** 2)
+
+
+def test_the_arms_cost_is_zero_on_its_reference_alone():
+    cost, saturated = find("arm_tracking", "follow"), find("arm_tracking", "saturated")
+    reference = find_reference()
+    for t in (0, 70, 199):
+        on = jnp.asarray(reference[t])
+        assert cost(on, jnp.zeros(6), t) == saturated(on, jnp.zeros(6), t) == 0
+        off = on.at[2].add(0.1)
+        assert cost(off, jnp.zeros(6), t) == pytest.approx(0.5 * 100 * 0.1**2)
+        assert saturated(off, jnp.zeros(6), t) == pytest.approx(1 - np.exp(-(0.2**2)))
 
 
 # -- the homework's half-cheetah ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from gps.backend import jax
+from gps.networks import GRU, Affine, Bounded, BoundedPerceptron, RadialBasis
 from gps.policies import MLP, Convolutional, NeuralPolicy, Pixels
 
 KEY = jax.random.key(3)
@@ -29,3 +30,21 @@ def seeing_policy(vector_size=2) -> NeuralPolicy:
 def seen(rng, *lead, vector_size=2) -> Pixels:
     image = rng.integers(0, 256, (*lead, 64, 70, 3), dtype=np.uint8)
     return Pixels(image, rng.normal(size=(*lead, vector_size)))
+
+
+def bounded_policy(kind="rbf", squash="sine", angles=(1, 3), size=5) -> NeuralPolicy:
+    """A policy as algorithms optimise it through a model; its limits are not symmetric."""
+    return NeuralPolicy.untrained(bounded_network(kind, squash, angles, size), 0.1)
+
+
+def bounded_network(kind="rbf", squash="sine", angles=(1, 3), size=5) -> Bounded:
+    limits = (-1.0, -2.0), (3.0, 0.5)
+    match kind:
+        case "rbf":
+            return RadialBasis.create(size, *limits, KEY, 7, angles, squash, spread=1.0)
+        case "affine":
+            return Affine.create(size, *limits, KEY, angles, squash, spread=1.0)
+        case "gru":
+            return GRU.create(size, *limits, KEY, 7, angles, squash, gain=1.0)
+        case _:
+            return BoundedPerceptron.create(size, *limits, KEY, (6, 4), "tanh", angles, squash)

@@ -10,6 +10,7 @@ import numpy as np
 from gps.players import FINAL, UNSEEN, Player
 from gps.records import IterationRecord, MixtureRecord, ModelRecord
 from gps.runs import Run
+from gps.runs.creating import create_run
 from helpers.records import config, covariances, evaluation, record, rollouts, with_policy
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
@@ -48,7 +49,7 @@ def make_run(
     source.mkdir(exist_ok=True)
     conditions = ", ".join(f"{{ qpos = [{i}.0, {i}.0] }}" for i in range(sizes.get("M", 2)))
     described = config("description=A <made-up> run.", f"environment.conditions=[{conditions}]", *overrides)
-    run = Run.create(folder / "runs", "e", 1, described, source, "gps run e", layout)
+    run = create_run(folder / "runs", "e", 1, described, source, "gps run e", layout)
     with run:
         for k in range(iterations):
             append(run, k, clusters, change, **sizes)

@@ -14,12 +14,12 @@ from helpers.records import evaluation, untold, with_policy, without_dynamics
 from helpers.runs import make_policy_run, make_run
 
 from gps.inspect.live import Server
-from gps.inspect.report.page import write_report
+from gps.inspect.report.page import report
 from gps.players import Player
-from gps.records import ModelRecord, PlannerRecord
+from gps.records import ModelRecord, OptimisationRecord, PlannerRecord
 from gps.runs import Run
 from gps.runs.control import read_request
-from gps.status import ModelStatus, Status
+from gps.status import ModelStatus, PolicyStatus, Status
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -72,7 +72,7 @@ def run(tmp_path_factory) -> Run:
 
 def test_the_report(page, run, tmp_path):
     file = tmp_path / "report.html"
-    write_report(run, file)
+    report(run, file)
     page.goto(file.as_uri())
     until(page, "document.body.dataset.shown !== undefined")
     page.evaluate("select(3, 0)")
@@ -116,7 +116,7 @@ def drawn(page) -> None:
 def test_the_report_of_a_policy(page, tmp_path):
     run = make_policy_run(tmp_path, iterations=3)
     file = tmp_path / "report.html"
-    write_report(run, file)
+    report(run, file)
     page.goto(file.as_uri())
     until(page, "view.ends !== null")
     page.evaluate("select(2, 1)")
@@ -166,7 +166,7 @@ def test_the_report_of_a_policy_that_an_expert_taught(page, tmp_path):
         teacher=Player.EXPERT,
         change=lambda item: with_policy(item, item.iteration > 0, "No." * (item.iteration == 2), teacher=Player.EXPERT),
     )
-    write_report(run, file)
+    report(run, file)
     page.goto(file.as_uri())
     until(page, "view.ends !== null")
     page.evaluate("select(2, 1)")
@@ -205,7 +205,7 @@ def test_a_run_without_dynamics_has_no_figures_of_a_model(page, tmp_path):
     """As PI2."""
     file = tmp_path / "report.html"
     run = make_run(tmp_path, change=without_dynamics)
-    write_report(run, file)
+    report(run, file)
     page.goto(file.as_uri())
     drawn(page)
     assert visible(page) == ALWAYS | LOCAL
@@ -223,7 +223,7 @@ def test_a_run_without_local_controllers_has_samples_alone(page, tmp_path):
     """As DAgger and PLATO."""
     file = tmp_path / "report.html"
     run = make_policy_run(tmp_path, teacher=Player.EXPERT)
-    write_report(run, file)
+    report(run, file)
     page.goto(file.as_uri())
     until(page, "view.ends !== null")
     drawn(page)
@@ -264,7 +264,7 @@ def test_a_run_that_plans_in_a_global_model(page, tmp_path):
     file = tmp_path / "report.html"
     run = make_run(tmp_path, change=change)
     run.write_evaluation(evaluation(run.iterations[0].rollouts, player=Player.PLANNER))
-    write_report(run, file)
+    report(run, file)
     page.goto(file.as_uri())
     drawn(page)
     page.evaluate("select(2, 1)")
@@ -290,12 +290,44 @@ def test_a_run_that_plans_in_a_global_model(page, tmp_path):
     assert page.errors == []
 
 
+def test_an_optimised_policy_shows_its_gradient_against_the_horizon(page, tmp_path):
+    def change(item):
+        optimisation = OptimisationRecord(
+            existed=item.iteration > 0,
+            trained=True,
+            losses=np.array([5.0, 4.0, 3.0 - item.iteration]),
+            starts=np.array([3.0]),
+            gradient_norms=10.0 ** -np.arange(5.0) * (1 + item.iteration),
+            kl=0.1,
+            status=PolicyStatus.EXPLODED,
+            message="2 of 3 updates were not finite.",
+        )
+        return dataclasses.replace(item, player=Player.POLICY, local=None, model=None, optimisation=optimisation)
+
+    file = tmp_path / "report.html"
+    report(make_run(tmp_path, change=change), file)
+    page.goto(file.as_uri())
+    drawn(page)
+    page.evaluate("select(2, 1)")
+    until(page, "document.body.dataset.shown === '2-1'")
+    drawn(page)
+    assert visible(page) == ALWAYS | {"model-cost", "gradient-course", "gradient", "optimising"}
+    assert curve(page, "gradient", 1) == pytest.approx([3.0, 0.3, 0.03, 0.003, 0.0003])
+    assert page.evaluate("document.getElementById('gradient').layout.yaxis.type") == "log"
+    assert curve(page, "optimising", 0) == [5.0, 4.0, 1.0]
+    assert (curve(page, "model-cost", 1), curve(page, "model-cost", 2)) == ([5.0] * 3, [3.0, 2.0, 1.0])
+    assert curve(page, "gradient-course", 1) == pytest.approx([0.001, 0.002, 0.003])  # 3 steps ahead
+    assert page.locator("#optimisation-status").inner_text() == "2 of 3 updates were not finite."
+    assert "the optimisation of the policy: 2 of 3 updates" in page.locator("#findings").inner_text()
+    assert page.errors == []
+
+
 def test_a_finding_says_what_to_do(page, tmp_path):
     file = tmp_path / "report.html"
     run = make_run(
         tmp_path, change=lambda item: dataclasses.replace(item, status=np.array([Status.OK, Status.NOT_FINITE]))
     )
-    write_report(run, file)
+    report(run, file)
     page.goto(file.as_uri())
     drawn(page)
     assert Status.NOT_FINITE.remedy in page.locator("#findings li.error .remedy").inner_text()
@@ -304,9 +336,7 @@ def test_a_finding_says_what_to_do(page, tmp_path):
 
 def test_without_a_policy_or_a_flag_nothing_is_said_of_them(page, tmp_path):
     file = tmp_path / "report.html"
-    write_report(
-        make_run(tmp_path, change=lambda item: dataclasses.replace(item, rollouts=untold(item.rollouts))), file
-    )
+    report(make_run(tmp_path, change=lambda item: dataclasses.replace(item, rollouts=untold(item.rollouts))), file)
     page.goto(file.as_uri())
     drawn(page)
     for name in ("worth", "end", "roles", "policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "success"):
@@ -329,7 +359,7 @@ def test_without_a_policy_or_a_flag_nothing_is_said_of_them(page, tmp_path):
 def test_reports_of_other_shapes(page, tmp_path, sizes):
     file = tmp_path / "report.html"
     make = make_policy_run if "unseen" in sizes else make_run
-    write_report(make(tmp_path, **sizes), file)
+    report(make(tmp_path, **sizes), file)
     page.goto(file.as_uri())
     until(page, "document.body.dataset.shown !== undefined")
     page.evaluate("drawAll()")

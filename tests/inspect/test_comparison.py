@@ -24,6 +24,7 @@ from gps.inspect.comparison.page import render_comparison
 from gps.inspect.statistics import interquartile_mean
 from gps.players import Player
 from gps.runs import Run
+from gps.runs.creating import create_run
 
 
 def make(
@@ -31,7 +32,7 @@ def make(
 ) -> Run:
     """A run of made-up records; `cost` is that of every step of its final evaluation, None for a run without one."""
     folder.mkdir(exist_ok=True)
-    run = Run.create(folder / "runs", name, seed, config(*overrides), folder, "gps run e")
+    run = create_run(folder / "runs", name, seed, config(*overrides), folder, "gps run e")
     for k in range(iterations):
         run.write(record(k, seed=seed), state(k))
     if cost is not None:
@@ -235,7 +236,7 @@ def make_policy(
     """A run of a policy that solves one of two trained starts, a share of four unseen ones, and whose teacher fails."""
     folder.mkdir(exist_ok=True)
     others = "environment.test_conditions=[" + ", ".join(f"{{ qpos = [{i}.0, 0.5] }}" for i in range(4)) + "]"
-    run = Run.create(folder / "runs", "e", seed, config(others, *overrides), folder, "gps run e")
+    run = create_run(folder / "runs", "e", seed, config(others, *overrides), folder, "gps run e")
     for k in range(3):
         run.write(with_policy(record(k, seed=seed), teacher=teacher, **kinds), state(k))
     evaluations = (

@@ -14,7 +14,8 @@ from gps.errors import ConfigError, RunError
 from gps.inspect.tensorboard import TensorBoard
 from gps.metrics import make_rows
 from gps.players import Player
-from gps.runs import Run, find_runs
+from gps.runs import find_runs
+from gps.runs.creating import create_run
 
 pytest.importorskip("tensorboardX")
 
@@ -84,7 +85,7 @@ def test_scalars_without_local_controllers(tmp_path):
 
 
 def test_in_a_run_directory_and_after_an_interruption(tmp_path):
-    run = Run.create(tmp_path, "e", 0, config(), tmp_path, "")
+    run = create_run(tmp_path, "e", 0, config(), tmp_path, "")
 
     def go_on(first, last):
         board = TensorBoard()

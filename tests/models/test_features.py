@@ -5,8 +5,13 @@ import pytest
 
 from gps.backend import jax, jnp
 from gps.dynamics.prior import Transitions
-from gps.models.data import Dataset
+from gps.models.data import Dataset, pool_transitions
+from gps.models.ensemble_learner import EnsembleLearner
 from gps.models.features import Differences, Encoding, StateTransforms
+from gps.models.gaussian_process_learner import GaussianProcessLearner
+from gps.models.linear import LinearLearner
+from gps.models.members import EnsembleOptions
+from gps.models.mixture_learner import MixtureLearner
 
 
 def quaternions(rng, n):
@@ -111,3 +116,54 @@ def test_the_pool_keeps_what_is_finite_and_numbers_its_episodes():
     both = Dataset.empty(2, 1).add(data).add(data)
     assert both.episodes.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert both.thin(4).size == 4 and both.thin(100).size == 8
+
+
+def make_transitions(rng, scale=1.0, absurd=None):
+    """Transitions of 2 states and an action; an absurd number stands in one state, which is a successor too."""
+    z = scale * rng.normal(size=(1, 3, 20, 3))
+    points = np.concatenate([z, z[..., :2] + 0.1 * z[..., 1:]], axis=-1)
+    if absurd is not None:
+        points[0, 1, 4, 1] = points[0, 1, 3, 4] = absurd
+    return Transitions(points, np.ones((1, 3, 20), bool))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["among the first", "later"])
+def test_an_absurd_transition_is_left_out_and_named(first):
+    rng = np.random.default_rng(0)
+    before = None if first else Dataset.of(make_transitions(rng), 2)
+    new = Dataset.of(make_transitions(rng, absurd=-1e8), 2)
+    data, kept, said = pool_transitions(before, new)
+    assert kept.size == 58 and data.size == 58 + (0 if first else 60)
+    assert said == "2 transitions were left out: a number as large as 1e+08 is not of the scale of the others."
+    assert Encoding.of(data).weight.min() > 0.1 and kept.episodes.tolist() == [0] * 20 + [1] * 18 + [2] * 20
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e7])
+def test_sane_transitions_stay_as_they_are_whatever_their_units(scale):
+    rng = np.random.default_rng(0)
+    before, new = (Dataset.of(make_transitions(rng, scale), 2) for _ in range(2))
+    data, kept, said = pool_transitions(before, new)
+    assert kept is new and not said
+    for found, expected in zip(data, before.add(new), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    still = new._replace(states=np.where(np.arange(60)[:, None] < 3, new.states, 0.0))  # it moved once, from a rest
+    assert pool_transitions(None, still).new is still
+
+
+LEARNERS = {
+    "linear": lambda: LinearLearner(2, 1),
+    "gmm": lambda: MixtureLearner(2, 1),
+    "gp": lambda: GaussianProcessLearner(dx=2, restarts=1, iterations=10),
+    "neural": lambda: EnsembleLearner(2, EnsembleOptions(members=2, hidden=(8,), steps=50, check_every=50)),
+}
+
+
+@pytest.mark.parametrize("kind", LEARNERS)
+def test_no_model_is_spoilt_by_an_absurd_transition(kind):
+    good, bad = (make_transitions(np.random.default_rng(0), absurd=number) for number in (None, 1e8))
+    spared = Transitions(good.points, good.mask & np.isin(bad.points, 1e8, invert=True).all(axis=-1))
+    expected, found = (LEARNERS[kind]().refit(transitions, 0) for transitions in (spared, bad))
+    at = jnp.array([0.3, -0.2]), jnp.array([0.1])
+    np.testing.assert_array_equal(found.model.mean(*at), expected.model.mean(*at))
+    assert "2 transitions were left out" in found.make_record().message
+    assert "left out" not in expected.make_record().message

@@ -7,8 +7,11 @@ from gps.backend import jax
 from gps.dynamics.mixture import Mixture, MixturePrior
 from gps.dynamics.prior import Transitions
 from gps.models.calibration import calibrate
-from gps.models.mixture import MixtureLearner, MixtureRegression
+from gps.models.features import StateTransforms
+from gps.models.mixture import MixtureRegression
+from gps.models.mixture_learner import MixtureLearner
 from gps.status import ModelStatus
+from gps.storage.serialization import flatten, unflatten
 
 A = np.array([[1.0, 0.1], [-0.2, 0.9]])
 SIGMA = np.array([0.05, 0.1])
@@ -43,6 +46,16 @@ def test_draws_and_samples_have_the_deviation_that_the_model_claims():
         np.testing.assert_allclose(found.std(axis=0), deviation, rtol=0.02)
     np.testing.assert_allclose(quiet.mean(axis=0), mean, atol=5 * deviation.max() / count**0.5)
     assert (quiet.std(axis=0) < 0.7 * deviation).all()
+
+
+def test_the_covariance_of_the_slopes_is_that_of_the_drawn_ones():
+    model = learn(N=4).model
+    drawn = model.draw(jax.random.key(0), 20_000)
+    slopes = jax.vmap(lambda function: function.regression.linearise(*POINT)[0])(drawn)
+    stated = model.slope_covariance(*POINT)
+    for i in range(2):
+        found = np.cov(slopes[:, i], rowvar=False)
+        np.testing.assert_allclose(found, stated[i], atol=0.05 * np.abs(stated[i]).max())
 
 
 def test_the_doubt_of_one_cluster_is_that_of_least_squares():
@@ -91,3 +104,37 @@ def test_duplicates_and_exploded_rollouts_leave_the_last_good_model():
     assert after.status is ModelStatus.NOT_FINITE and after.model is learner.model
     twice = MixtureLearner(2, 1).refit(Transitions.of(*(np.repeat(part[:, :2], 9, axis=1) for part in (x, u, mask))), 0)
     assert np.isfinite(twice.model.mean(*POINT)).all()
+
+
+def turning(wrapped, N=24, T=40):
+    """Episodes of a wheel that turns around, with friction; its angle counts its turns or is wrapped."""
+    rng = np.random.default_rng(3)
+    u, x = rng.normal(size=(1, N, T, 1)), np.zeros((1, N, T, 2))
+    x[:, :, 0] = rng.uniform([-np.pi, -6], [np.pi, 6], (1, N, 2))
+    for t in range(T - 1):
+        w = x[:, :, t, 1] + 0.1 * (3.0 * np.sin(x[:, :, t, 0]) + 4.0 * u[:, :, t, 0])
+        x[:, :, t + 1] = np.stack([x[:, :, t, 0] + 0.1 * w, w], axis=-1) + 1e-3 * rng.normal(size=(1, N, 2))
+    if wrapped:
+        x[..., 0] = (x[..., 0] + np.pi) % (2 * np.pi) - np.pi
+    return x, u, np.ones((1, N, T), bool)
+
+
+def test_an_angle_may_turn_around():
+    """The jump from π to −π is none, and a turn more is the same place."""
+    mixture = MixturePrior(clusters=8, memory=1, em_steps=50)
+    transforms = StateTransforms(angles=(0,))
+    learner = MixtureLearner(2, 1, mixture, transforms).refit(Transitions.of(*turning(wrapped=True)), 0)
+    blind = MixtureLearner(2, 1, mixture).refit(Transitions.of(*turning(wrapped=True)), 0)
+    fresh = tuple(part[:, 12:] for part in turning(wrapped=False))
+    own, others = (calibrate(m.model, *fresh, horizon=1, angles=(0,)).one_step_error for m in (learner, blind))
+    assert own[0] < 0.05 and own[0] < 0.1 * others[0]
+    x, u = np.array([1.0, 2.0]), np.array([0.3])
+    turn = np.array([2 * np.pi, 0.0])
+    np.testing.assert_allclose(learner.model.mean(x + turn, u), learner.model.mean(x, u) + turn, atol=1e-9)
+    F, c = learner.model.linearise(x, u)
+    np.testing.assert_allclose(F @ np.concatenate([x, u]) + c, learner.model.mean(x, u), atol=1e-9)
+    drawn = jax.vmap(lambda f: f(x, u))(learner.model.draw(jax.random.key(0), 500))
+    assert (np.abs(drawn.mean(axis=0) - learner.model.mean(x, u)) < 0.3 * learner.model.deviation(x, u)).all()
+    stored = unflatten(MixtureLearner, flatten(learner))
+    np.testing.assert_array_equal(stored.model.mean(x, u), learner.model.mean(x, u))
+    assert learner.refit(Transitions.of(*turning(wrapped=False)), 1).status is ModelStatus.OK

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.textbook import match_by_the_textbook
 
 from gps.backend import jax, jnp
 from gps.errors import ConfigError
@@ -55,36 +56,6 @@ def test_they_are_those_of_many_samples(process):
     off = means - mean
     check(covariance, off[:, :, None] * off[:, None] + variances[:, :, None] * np.eye(2))
     check(cross, (z - MEAN)[:, :, None] * off[:, None])
-
-
-def match_by_the_textbook(process, mu, S):
-    """Deisenroth's thesis, eq. 2.34 to 2.55, with inverses and loops; without a prior mean."""
-    h, P = process.hyperparameters, jnp.asarray(process.points)
-    nu = P - mu
-    dx, df = h.lengthscales.shape
-    inv, det = jnp.linalg.inv, jnp.linalg.det
-    Lambda = [jnp.diag(h.lengthscales[a] ** 2) for a in range(dx)]
-    k = [h.signal[a] ** 2 * jnp.exp(-0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(Lambda[a]), nu)) for a in range(dx)]
-    mean, slope = [], []
-    for a in range(dx):
-        exponent = -0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(S + Lambda[a]), nu)
-        q = h.signal[a] ** 2 * det(S @ inv(Lambda[a]) + jnp.eye(df)) ** -0.5 * jnp.exp(exponent)
-        mean.append(process.weights[a] @ q)
-        slope.append((process.weights[a] * q) @ nu @ inv(S + Lambda[a]))
-    rows = []
-    for a in range(dx):
-        row = []
-        for b in range(dx):
-            R = S @ (inv(Lambda[a]) + inv(Lambda[b])) + jnp.eye(df)
-            z = (nu @ inv(Lambda[a]))[:, None] + (nu @ inv(Lambda[b]))[None]
-            form = jnp.einsum("nmi,ij,nmj->nm", z, inv(R) @ S, z)
-            Q = k[a][:, None] * k[b] / jnp.sqrt(det(R)) * jnp.exp(0.5 * form)
-            value = process.weights[a] @ Q @ process.weights[b] - mean[a] * mean[b]
-            if a == b:
-                value += h.signal[a] ** 2 - jnp.trace(process.precisions[a] @ Q) + h.noise[a] ** 2
-            row.append(value)
-        rows.append(jnp.stack(row))
-    return jnp.stack(mean), jnp.stack(rows), jnp.stack(slope)
 
 
 def test_they_and_their_derivatives_are_those_of_the_textbook():

@@ -6,7 +6,8 @@ import pytest
 from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
-from gps.models.propagation import _match_moments, accumulate_costs, propagate
+from gps.models.propagation import draw_functions, follow, match_moments, propagate, roll_out_particles
+from gps.planning.objective import total_costs
 
 KEY = jax.random.key(0)
 START = np.array([1.0, -0.5])
@@ -96,37 +97,42 @@ def test_ts_infinity_keeps_the_functions_and_ts1_gives_each_to_one_particle_at_e
     np.testing.assert_array_equal(kept[..., 0], np.broadcast_to(steps * np.arange(1, 6)[:, None] ** 2, (7, 5, 4)))
     mixed = np.asarray(propagate(Walks(), start, actions, KEY, particles=P, propagation="ts1"))[..., 0]
     np.testing.assert_allclose(mixed.sum(axis=1), np.broadcast_to(steps[:, 0] * 55.0, (7, 4)))
-    assert len({tuple(np.sort(mixed[-1, :, s])) for s in range(4)}) == 4  # each sequence has its own permutations
+    np.testing.assert_array_equal(mixed, np.repeat(mixed[..., :1], 4, axis=2))  # all sequences share the orders
     assert not np.array_equal(np.sort(mixed[-1], axis=0), np.sort(np.asarray(kept)[-1, ..., 0], axis=0))
 
 
-def test_costs_are_summed_along_the_same_states():
+@pytest.mark.parametrize("propagation", ["ts1", "moment", "mean"])
+def test_costs_are_those_of_the_states_until_the_episode_ends(propagation):
     def cost(x, u, t):
         return jnp.sum(x**2) + u[0] * t
 
-    options = {"particles": 4, "propagation": "ts1"}
-    states = np.asarray(propagate(Linear(), START, ACTIONS, KEY, **options))
-    totals = accumulate_costs(Linear(), cost, START, ACTIONS, KEY, begin=2, final=lambda x: 10.0 * x[0], **options)
-    expected = (states[:-1] ** 2).sum(axis=(0, -1)) + (ACTIONS[..., 0] * np.arange(2, 7)).sum(axis=1)
-    np.testing.assert_allclose(totals, expected + 10.0 * states[-1, ..., 0], rtol=1e-12)
+    P, idle = 1 if propagation == "mean" else 4, np.array([0.5])
+    advance = follow(Linear(), draw_functions(Linear(), propagation, P, KEY), propagation)
+    costs, states = roll_out_particles(advance, P, cost, START, ACTIONS, idle, 2, 7, KEY)
+    assert states.shape == (6, P, 3, 2)
+    actions = np.concatenate([ACTIONS[..., 0], np.full((3, 1), 0.5)], axis=1).T[:, None]
+    expected = np.sum(np.square(states), axis=-1) + actions * np.arange(2, 8)[:, None, None]
+    expected[5:] = 0.0  # step 7
+    np.testing.assert_allclose(costs, expected, rtol=1e-12)
+    np.testing.assert_allclose(total_costs(costs, states), expected.sum(axis=0).mean(axis=0), rtol=1e-12)
 
 
 def test_new_particles_have_the_covariance_of_the_old_ones_also_where_it_is_singular():
     x = np.random.default_rng(0).normal(size=(3, 1, 4)) * [1.0, 2.0, 3.0, 4.0]
-    drawn = np.asarray(_match_moments(jnp.asarray(np.repeat(x, 20_000, axis=1)), KEY))
+    drawn = np.asarray(jax.vmap(lambda key: match_moments(x, key))(jax.random.split(KEY, 20_000)))
     expected = np.cov(x[:, 0].T)
     found = np.cov(drawn.reshape(-1, 4).T)
     np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())
-    np.testing.assert_allclose(drawn.mean(axis=(0, 1)), x.mean(axis=(0, 1)), atol=0.05)
+    np.testing.assert_allclose(drawn.mean(axis=(0, 1, 2)), x.mean(axis=(0, 1)), atol=0.05)
 
 
 def test_an_explosion_costs_infinity_and_nan_goes_no_further():
-    class Exploding(Linear):
-        def draw(self, key, count):
-            return Offset(jnp.full((count, 2), jnp.nan).at[0].set(0.0))
+    def advance(X, U, order, keys):
+        return jnp.where(U[:, :1] > 0, jnp.nan, X)
 
-    totals = accumulate_costs(Exploding(), lambda x, u, t: x[0], START, ACTIONS, KEY, particles=2)
-    assert np.isfinite(totals[0]).all() and np.isposinf(totals[1]).all()
+    actions = np.array([[[-1.0], [-1.0]], [[-1.0], [1.0]]])
+    totals = total_costs(*roll_out_particles(advance, 2, lambda x, u, t: x[0], START, actions, np.zeros(1), 0, 9, KEY))
+    assert np.isfinite(totals[0]) and np.isposinf(totals[1])
 
 
 def test_equal_keys_give_equal_bits_and_unknown_names_are_refused():

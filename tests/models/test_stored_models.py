@@ -7,7 +7,7 @@ from gps.dynamics.prior import Transitions
 from gps.errors import StoredModelError
 from gps.models.features import StateTransforms
 from gps.models.linear import LinearLearner
-from gps.models.mixture import MixtureLearner
+from gps.models.mixture_learner import MixtureLearner
 from gps.models.stored import StoredModel, System, read_model, require_system, save_model
 from gps.storage.serialization import flatten, read_npz, write_npz
 

@@ -9,9 +9,12 @@ from helpers.linear_system import CONDITIONS, COST, PROBLEM, A, B, M
 from helpers.problems import LinearEnv
 
 from gps.costs import evaluate_cost
+from gps.environments.mujoco import MujocoEnv
+from gps.environments.mujoco.simulator import MujocoSimulator
+from gps.models.physics.model import PhysicsModel
 from gps.planning.adaptive import Adaptation, AdaptivePolicy
 from gps.players import Player
-from gps.problem import Limits
+from gps.problem import Limits, Problem
 from gps.sampling import collect
 
 DX, DU, T = 3, 2, PROBLEM.horizon
@@ -83,3 +86,32 @@ def test_a_model_that_is_not_finite_still_gives_finite_actions():
     policy = AdaptivePolicy(PROBLEM, broken, M, SETTINGS)
     assert np.isfinite(policy.act(np.zeros((M, 1, DX)), 0)).all()
     assert np.isfinite(policy.act(np.ones((M, 1, DX)), 1)).all()
+
+
+PENDULUM = """<mujoco><option timestep="0.01"/><worldbody>
+<body name="link"><joint name="hinge" axis="0 1 0" damping=".1"/>
+<geom type="capsule" fromto="0 0 0 0 0 -.5" size=".03" mass="1"/></body>
+</worldbody><actuator><motor joint="hinge" ctrlrange="-1 1" gear="8"/></actuator></mujoco>"""
+
+
+def test_a_pendulum_twice_as_heavy_as_its_simulator_is_held_where_it_should_be():
+    """By a simulator of one that weighs 1 kg, give or take a factor e."""
+    environment, steps = MujocoEnv(1, mjcf=PENDULUM, frame_skip=3), 25
+    simulator = MujocoSimulator(environment, {"body_mass": {"link": [0.2, 5.0]}}, ({},), threads=1)
+    belief = np.zeros(1), np.array([[1.0]]), np.full(2, 1e-3), np.array([1.0, 3.0, 0.3])
+    problem = Problem(
+        cost=lambda x, u, t: (x[0] - 1.0) ** 2 + 0.01 * x[1] ** 2 + 1e-3 * u @ u,
+        dx=2,
+        du=1,
+        horizon=steps,
+        limits=Limits(np.full(1, -1.0), np.full(1, 1.0)),
+    )
+
+    def hold(mass, strength):
+        settings = Adaptation(horizon=6, rounds=1, first_rounds=4, strength=strength)
+        policy = AdaptivePolicy(problem, PhysicsModel(*belief, simulator), 1, settings)
+        conditions = [{"qpos": [0.8], "body_mass": {"link": mass}}]
+        return problem.costs(collect(environment, policy, conditions, np.zeros((1, 1, steps, 1)), seed=0)).sum()
+
+    best, fixed, adaptive = hold(1.0, 1e9), hold(2.0, 1e9), hold(2.0, 1.0)
+    assert adaptive - best < 0.4 * (fixed - best)

@@ -21,7 +21,7 @@ def planner(optimiser=OPTIMISER, **settings) -> ModelPlanner:
     return ModelPlanner(cost=lq.quadratic, optimiser=optimiser, **(given | settings))
 
 
-@pytest.mark.parametrize("propagation", ["ts1", "mean"])
+@pytest.mark.parametrize("propagation", ["ts1", "moment", "mean"])
 def test_it_finds_the_known_optimum_within_two_per_cent(propagation):
     plans = planner(propagation=propagation).plan(lq.STARTS, 0, None)
     for x, actions, costs in zip(lq.STARTS, plans.actions, plans.costs, strict=True):

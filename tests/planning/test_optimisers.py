@@ -1,5 +1,7 @@
 """Every optimiser of action sequences on a quadratic: its optimum, its limits, its invariances, its trouble."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,25 @@ def test_icem_proposes_the_elites_again_and_the_mean_in_the_last_round():
     again = np.asarray(optimiser.propose(after, jax.random.key(2), 20, jnp.array(False)))
     np.testing.assert_array_equal(again[:3], sequences[np.argsort(bowl(sequences))[:3]])
     assert ICEM(samples=100, elites=10, rounds=4, decay=2.0).counts == (100, 50, 25, 20)
+
+
+@pytest.mark.parametrize("name", ["cem", "icem"])
+@pytest.mark.parametrize("best", [True, False])
+def test_the_best_sequence_seen_is_executed_or_the_mean(name, best):
+    """One sequence of the first round is cheap by chance: the best one seen is it, and the mean goes elsewhere."""
+    optimiser, seen = dataclasses.replace(OPTIMISERS[name], best=best), []
+
+    def objective(sequences, key):
+        costs = bowl(sequences)
+        costs[7] -= 100.0 * (not seen)
+        seen.extend(np.asarray(sequences))
+        return costs
+
+    guesses = np.zeros((optimiser.guesses, H, DU))
+    found = search_outside(optimiser, objective, guesses, BOUNDS, jax.random.key(0))
+    mean = found.guesses[0]  # the search of the next step begins with it in either case
+    assert bowl(mean[None])[0] < 0.1 < bowl(seen[7][None])[0]
+    np.testing.assert_array_equal(found.actions, seen[7] if best else mean)
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, 2.0, 3.0])

@@ -12,6 +12,7 @@ import gps
 from gps import cli
 from gps.policies.export import read_loader
 from gps.runs import Run
+from gps.runs.creating import create_run
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_what_an_iteration_made(tiny_run, load, tmp_path):
 def run_of(folder, policy, *overrides) -> Run:
     """A run of one iteration that learned this policy."""
     (folder / "e").mkdir()
-    run = Run.create(folder / "runs", "e", 1, config(*overrides), folder / "e", "gps run e")
+    run = create_run(folder / "runs", "e", 1, config(*overrides), folder / "e", "gps run e")
     run.write(record(0), state(0), policy)
     return run
 
@@ -119,7 +120,7 @@ def test_what_cannot_be_done_is_one_line(tiny_run, arguments, message, capsys, t
 
 def test_a_run_without_iterations_has_nothing_to_export(tmp_path, capsys):
     (tmp_path / "e").mkdir()
-    run = Run.create(tmp_path / "runs", "e", 1, config(), tmp_path / "e", "gps run e")
+    run = create_run(tmp_path / "runs", "e", 1, config(), tmp_path / "e", "gps run e")
     assert cli.main(["export", str(run.path)]) == 2
     assert "nothing was learned" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers.policies import seeing_policy, vector_policy
+from helpers.policies import bounded_policy, seeing_policy, vector_policy
 from helpers.records import controllers
 
 from gps.backend import jax
@@ -16,7 +16,9 @@ from gps.policies.stored import flatten_policy, read_policy
 from gps.storage.serialization import CorruptFile, read_npz, write_npz
 
 BATCH = controllers(np.random.default_rng(0), M=3)
+BOUNDED = ("rbf", "affine", "bounded_mlp", "gru")
 POLICIES = {"mlp": vector_policy(), "convolutional": seeing_policy(), "controllers": BATCH, "one": BATCH[1].numpy()}
+POLICIES |= {kind: bounded_policy(kind) for kind in BOUNDED}
 
 
 def test_every_network_is_covered():
@@ -46,7 +48,11 @@ def kind(name: str) -> dict[str, np.ndarray]:
     ("name", "change", "message"),
     [
         ("mlp", lambda a: a.pop("kind"), "'kind' is missing"),
-        ("mlp", lambda a: a.update(kind("rbf")), "the kind 'rbf' is unknown; expected controllers, mlp, convolutional"),
+        (
+            "mlp",
+            lambda a: a.update(kind("fourier")),
+            "the kind 'fourier' is unknown; expected controllers, mlp",
+        ),
         ("mlp", lambda a: a.update(kind=np.frombuffer(b"\xff\xfe", np.uint8)), "'kind' is not str"),
         ("mlp", lambda a: a.update(kind=np.array(3.0)), "'kind' is not str|the kind .* is unknown"),
         ("mlp", lambda a: a.update(kind("convolutional")), "'network.kernels:length' is missing"),

@@ -23,6 +23,7 @@ from gps import cli
 from gps.errors import ConfigError, RunError, SweepError
 from gps.runs import Run, find_runs, load_run
 from gps.runs.control import Stopped
+from gps.runs.creating import create_run
 from gps.sweeps import Sweep, batch, worker
 from gps.sweeps.console import SweepProgress
 from gps.sweeps.pools import Pool, open_pool
@@ -324,7 +325,7 @@ def test_processes(slider, capsys):
 def test_what_is_finished_is_skipped(slider, capsys, workers):
     made = gps.sweep(slider, seeds="0-1")
     for entry in made.entries:
-        run = Run.create(Path("runs"), "slider", entry.seed, config(), slider, "", group=made.path.name)
+        run = create_run(Path("runs"), "slider", entry.seed, config(), slider, "", group=made.path.name)
         for k in range(6):
             run.write(record(k), state(k))
         run.write_evaluation(evaluation())

@@ -29,15 +29,18 @@ class Lesson(NamedTuple):
         return self.observations if self.images is None else Pixels(self.images, self.observations)
 
 
-def label(expert: Expert | None, rollouts: Rollouts) -> Advice:
+def label(expert: Expert | None, rollouts: Rollouts, begin: int = 0) -> Advice:
     """The expert's advice in each visited state, requested along the episodes; zero where masked.
 
     The actions are not finite where it has no advice. Without an expert, all actions are zero.
+
+    Args:
+        begin: the step of an episode that the first of these states is at.
     """
     M, N, T, du = rollouts.actions.shape
     if expert is None:
         return Advice(np.zeros((M, N, T, du)), None)
-    answers = [ask(expert, rollouts.states[:, :, t], t, du) for t in range(T)]
+    answers = [ask(expert, rollouts.states[:, :, t], begin + t, du) for t in range(T)]
     actions = np.stack([answer.actions for answer in answers], axis=2)
     firm = [answer.precisions for answer in answers if answer.precisions is not None]
     precisions = np.stack(firm, axis=2) if len(firm) == T else None
@@ -54,6 +57,25 @@ def make_lesson(rollouts: Rollouts, advice: Advice, usable: Bool[np.ndarray, "M"
     vectors = rollouts.states if rollouts.observations is None else rollouts.observations
     images = None if rollouts.images is None else rollouts.images[counts]
     return Lesson(vectors[counts], advice.actions[counts], precisions, m * counts.shape[1] + n, images)
+
+
+def join_lessons(lessons: tuple[Lesson, ...]) -> Lesson:
+    """Several lessons of one expert as one."""
+    firm = [one.precisions for one in lessons if one.precisions is not None]
+    pictures = [one.images for one in lessons if one.images is not None]
+    return Lesson(
+        np.concatenate([one.observations for one in lessons]),
+        np.concatenate([one.actions for one in lessons]),
+        np.concatenate(firm) if len(firm) == len(lessons) else None,
+        _number_episodes(lessons),
+        np.concatenate(pictures) if len(pictures) == len(lessons) else None,
+    )
+
+
+def _number_episodes(lessons: tuple[Lesson, ...]) -> Int[np.ndarray, "n"]:
+    """The numbers of the episodes of several lessons, each episode with one of its own."""
+    firsts = np.cumsum([0, *(1 + one.episodes.max(initial=-1) for one in lessons)])
+    return np.concatenate([first + one.episodes for first, one in zip(firsts, lessons, strict=False)])
 
 
 def usual_precision(lessons: tuple[Lesson, ...], deviation: float) -> Float[np.ndarray, "du du"]:
@@ -74,9 +96,7 @@ def make_lesson_samples(lessons: tuple[Lesson, ...], usual: Float[np.ndarray, "d
     """All lessons as the samples that the policy imitates."""
     parts = [(one.observed, one.actions, precisions_of(one, usual)) for one in lessons]
     observations, actions, precisions = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-    firsts = np.cumsum([0, *(1 + one.episodes.max(initial=-1) for one in lessons)])
-    episodes = np.concatenate([first + one.episodes for first, one in zip(firsts, lessons, strict=False)])
-    return Samples(observations, actions, precisions, np.ones(len(actions)), None, episodes)
+    return Samples(observations, actions, precisions, np.ones(len(actions)), None, _number_episodes(lessons))
 
 
 def expert_kl(

@@ -8,7 +8,10 @@ Each iteration, for M conditions:
 
                   π ← argmin Σ_i KL(π(· | o_i) ‖ N(u_i, P_i⁻¹))
 
-              over the samples of the last iterations: `gps.policies.supervised`, with a warm start.
+              over the samples of the last iterations: `gps.policies.supervised`, with a warm start; then, where the
+              expert plans in a model, from episodes imagined there: `gps.algorithms.distilled.practice`.
+
+Recorded episodes of the expert are the first lessons: the policy learns from them before the first iteration.
 
 If the expert reports no precision, each of its actions gets a standard deviation of a fixed share of its usual size
 (`deviation`). Before the expert knows enough to give advice, the first controllers are sampled. The exploration noise
@@ -26,12 +29,14 @@ from gps.algorithms.algorithm import Needs
 from gps.algorithms.distilled.advice import (
     Lesson,
     expert_kl,
+    join_lessons,
     label,
     make_lesson,
     make_lesson_samples,
     usual_precision,
 )
 from gps.algorithms.distilled.played import ExpertPolicy
+from gps.algorithms.distilled.practice import Practice
 from gps.algorithms.guided.base import make_policy_record
 from gps.algorithms.local.base import Prior, make_model_record
 from gps.algorithms.local.execution import Execution, make_executable
@@ -42,9 +47,9 @@ from gps.experts.contract import Expert, ExpertSource
 from gps.linear_gaussian.types import Controller
 from gps.players import Player
 from gps.policies.learner import Learner
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.policies.played import GlobalPolicy, LocalControllers
-from gps.policies.supervised import Fit, Samples, Training, not_trained, train
+from gps.policies.supervised import Fit, Training, not_trained, train
 from gps.problem import Problem
 from gps.records import IterationRecord, Rollouts, mean_of_whole
 from gps.sampling.policy import Policy
@@ -53,7 +58,7 @@ from gps.storage.serialization import specialise
 
 
 @dataclasses.dataclass(frozen=True)
-class DistillationState(Generic[Prior, Network]):
+class DistillationState(Generic[Prior, Layered]):
     """Everything that the next iteration needs, for M conditions."""
 
     iteration: int
@@ -62,7 +67,7 @@ class DistillationState(Generic[Prior, Network]):
     starts: Float[np.ndarray, "M dx"]
     prior: Prior | None  # what the expert knows of the dynamics
     cost: Float[np.ndarray, "M"]  # mean of the last samples
-    training: Training[Network]
+    training: Training[Layered]
     lessons: tuple[Lesson, ...]
 
     @property
@@ -89,6 +94,7 @@ class Distillation(abc.ABC):
         expert: where the expert comes from.
         memory: iterations whose samples the policy learns from.
         deviation: standard deviation of the actions of an expert that reports no precision, relative to their size.
+        practice: lessons that take no step on the system.
         execution, noise: of the first controllers, and of the exploration; see `make_executable`.
     """
 
@@ -97,6 +103,7 @@ class Distillation(abc.ABC):
     expert: ExpertSource
     memory: int = 10
     deviation: float = 0.1
+    practice: Practice = dataclasses.field(default_factory=Practice)
     execution: Execution = "max_entropy"
     noise: float = 0.1
 
@@ -109,6 +116,9 @@ class Distillation(abc.ABC):
         return specialise(DistillationState, kind, self.learner.network_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> DistillationState:
+        """The state with the first lessons, and the policy that has learned from them."""
+        lessons = tuple(self.practice.recall(episodes) for episodes in self.expert.episodes[-self.memory :])
+        training = self._learn(self.learner.training, lessons)[0] if lessons else self.learner.training
         return DistillationState(
             iteration=0,
             environment_steps=0,
@@ -116,8 +126,8 @@ class Distillation(abc.ABC):
             starts=starts,
             prior=self.expert.prior,
             cost=np.full(len(starts), np.nan),
-            training=self.learner.training,
-            lessons=(),
+            training=training,
+            lessons=lessons,
         )
 
     def policy(self, state: DistillationState) -> Policy:
@@ -162,9 +172,11 @@ class Distillation(abc.ABC):
         status, usable = _judge_advice(expert, rollouts, missing)
 
         lessons = (*state.lessons, make_lesson(rollouts, advice, usable))[-self.memory :]
-        usual = usual_precision(lessons, self.deviation)
-        training, fit = self._train(state, expert, make_lesson_samples(lessons, usual))
-        kl = expert_kl(training.policy, advice, usual, rollouts, usable)
+        training, fit = state.training, not_trained(PolicyStatus.WARM_UP)
+        if expert is not None:
+            training, fit = self._learn(training, lessons)
+            lessons, training, fit = self._practise(state.iteration, expert, rollouts, lessons, training, fit)
+        kl = expert_kl(training.policy, advice, usual_precision(lessons, self.deviation), rollouts, usable)
 
         steps = state.environment_steps + rollouts.steps
         record = IterationRecord(
@@ -203,11 +215,29 @@ class Distillation(abc.ABC):
         planned = np.repeat(state.starts[:, None], state.first.horizon, axis=1)
         return make_executable(state.first, planned, self.execution, noise)
 
-    def _train(self, state: DistillationState, expert: Expert | None, samples: Samples) -> tuple[Training, Fit]:
-        """Take the supervised step, once there is an expert."""
-        if expert is None:
-            return state.training, not_trained(PolicyStatus.WARM_UP)
-        return train(state.training, samples, self.learner.options)
+    def _learn(self, training: Training, lessons: tuple[Lesson, ...]) -> tuple[Training, Fit]:
+        """Take the supervised step."""
+        samples = make_lesson_samples(lessons, usual_precision(lessons, self.deviation))
+        return train(training, samples, self.learner.options)
+
+    def _practise(
+        self,
+        iteration: int,
+        expert: Expert,
+        visited: Rollouts,
+        lessons: tuple[Lesson, ...],
+        training: Training,
+        fit: Fit,
+    ) -> tuple[tuple[Lesson, ...], Training, Fit]:
+        """Let the policy learn in the expert's model, if it has one; the last lesson gets what was practised."""
+        model = self.expert.model
+        for i in range(self.practice.rounds if training.trained and visited.mask.any() else 0):
+            assert model is not None  # the configuration requires it
+            imagined, begin = self.practice.imagine(self.problem, model, training.policy, visited, [iteration, i])
+            new = make_lesson(imagined, label(expert, imagined, begin), np.ones(1, dtype=bool))
+            lessons = (*lessons[:-1], join_lessons((lessons[-1], new)))
+            training, fit = self._learn(training, lessons)
+        return lessons, training, fit
 
     def _noise(self, state: DistillationState) -> Float[np.ndarray, "M T du du"]:
         """The covariance of the exploration."""

@@ -30,7 +30,7 @@ from gps.algorithms.local.replay import Replay
 from gps.algorithms.local.trajopt import TrajOpt, UpdateProblem, predict_cost
 from gps.algorithms.local.verdict import choose
 from gps.linear_gaussian.types import Controller, CostExpansion
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.records import IterationRecord, Rollouts
 from gps.sampling.policy import Policy
 from gps.storage.serialization import specialise
@@ -75,7 +75,7 @@ class Penalty:
 
 
 @dataclasses.dataclass(frozen=True)
-class BADMMState(GuidedState[Local, Network], Generic[Local, Network]):
+class BADMMState(GuidedState[Local, Layered], Generic[Local, Layered]):
     """The state of guided policy search, the multipliers and the weights."""
 
     multipliers: Float[np.ndarray, "M T du"]  # λ, cost per unit of action

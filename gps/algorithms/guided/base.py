@@ -22,7 +22,7 @@ from gps.linear_gaussian.types import Controller, LinearDynamics
 from gps.players import Player
 from gps.policies.learner import Learner
 from gps.policies.linearised import linearise, policy_points
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.policies.played import GlobalPolicy, LocalControllers
 from gps.policies.supervised import Fit, Training, not_trained, train
 from gps.problem import Problem
@@ -35,11 +35,11 @@ Local = TypeVar("Local", bound=LocalState, default=LocalState, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class GuidedState(Generic[Local, Network]):
+class GuidedState(Generic[Local, Layered]):
     """The state of the optimiser, and that of the policy with the prior of its linearisation."""
 
     local: Local
-    training: Training[Network]
+    training: Training[Layered]
     policy_prior: MixturePrior | None  # of [x; u]
 
     @property

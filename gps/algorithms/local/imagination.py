@@ -2,12 +2,16 @@
 
 A trust region keeps an update where the samples are, so that many updates are needed to get far, and each takes
 samples. Where a global model is good, it can give them: the controllers are sampled in the model, the local dynamics
-are its slopes along these samples, and the same update follows. The next iteration on the system judges where they led
-to: the cost that it finds against the one that was imagined sets the size of the next step, as between any two
-iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage functions, sec. 5) sample
-their imagined episodes in local models.
+are its slopes along these samples, or a regression on them, and the same update follows. The next iteration on
+the system judges where they led to: the cost that it finds against the one that was imagined sets the size of the next
+step, as between any two iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage
+functions, sec. 5) sample their imagined episodes in local models.
+
+A slope knows a contact or does not. A regression on samples, some of which touch, averages over both (Suh, Pang &
+Tedrake 2022, "Bundled gradients through contact via randomized smoothing"), and simulations are quicker than slopes.
 """
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +23,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs import expand
 from gps.dynamics.regression import fit_first_state
 from gps.linear_gaussian.types import Controller, LinearDynamics
-from gps.models.model import GlobalModel
+from gps.models.model import GlobalModel, for_condition
 from gps.problem import Problem
 from gps.records import Rollouts
 
@@ -83,7 +87,7 @@ def _roll_out(
 
 def _follow(function: Any, x: Array, u: Array, keys: Array) -> Array:
     """Return the next states of M conditions under one function."""
-    return jax.vmap(function)(x, u, keys)
+    return jax.vmap(lambda m, *at: for_condition(function, m)(*at))(jnp.arange(float(len(x))), x, u, keys)
 
 
 def linearise_along(problem: Problem, model: GlobalModel, rollouts: Rollouts, ridge: float = 1e-6) -> LocalModel:
@@ -105,8 +109,11 @@ def linearise_along(problem: Problem, model: GlobalModel, rollouts: Rollouts, ri
 
 @eqx.filter_jit
 def _linearise(model: Any, z: Float[Array, "M S dz"], dx: int) -> tuple[Array, Array, Array]:
-    def at(point: Array) -> tuple[Array, Array, Array]:
+    def at(there: Any, point: Array) -> tuple[Array, Array, Array]:
         x, u = point[:dx], point[dx:]
-        return *model.linearise(x, u), model.deviation(x, u)
+        return *there.linearise(x, u), there.deviation(x, u)
 
-    return jax.vmap(jax.vmap(at))(z)
+    def along(m: Array, points: Array) -> tuple[Array, Array, Array]:
+        return jax.vmap(partial(at, for_condition(model, m)))(points)
+
+    return jax.vmap(along)(jnp.arange(float(len(z))), z)

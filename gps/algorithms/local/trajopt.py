@@ -34,6 +34,7 @@ from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior
 from gps.linear_gaussian.trust_region import Update, find_indefinite, update
 from gps.linear_gaussian.types import Controller
+from gps.models.model import GlobalModel
 from gps.models.prior import ModelPrior
 from gps.policies.played import LocalControllers
 from gps.records import IterationRecord, Rollouts, Search, mean_of_whole
@@ -155,11 +156,14 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         imagined: iterations in the prior's global model after each one on the system; see
             `gps.algorithms.local.imagination`.
         imagined_samples: samples of each of them.
+        imagined_fit: the local dynamics of the imagined episodes: the model's slopes along their mean, or a regression
+            on the samples under the prior that there was before the model.
     """
 
     max_multiplier: float = 2.0
     imagined: int = 0
     imagined_samples: int = 5
+    imagined_fit: Literal["slopes", "samples"] = "slopes"
 
     @property
     def state_type(self) -> Any:
@@ -211,24 +215,38 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             prior=model.prior, reward=model.reward, accepted=accepted,
         )  # fmt: skip
         if self.imagined and not rise.any.any():
-            return self.go_on_in_model(after, record)
+            return self.go_on_in_model(after, record, read_improvement(state))
         return after, record
 
-    def go_on_in_model(self, state: TrajOptState, record: IterationRecord) -> tuple[TrajOptState, IterationRecord]:
-        """Iterate in the prior's model, if there is one, and keep what cost least there; the record gets it."""
+    def go_on_in_model(
+        self, state: TrajOptState, record: IterationRecord, before: "Improvement"
+    ) -> tuple[TrajOptState, IterationRecord]:
+        """Iterate in the prior's model, if there is one, and keep what cost least there; the record gets it.
+
+        Args:
+            before: the controllers that were sampled. The update that the samples suggested is where the iterations
+                begin, unless the model says that it is worse than these.
+        """
         prior = state.prior
         model = prior.learner.model if isinstance(prior, ModelPrior) else None
         if model is None:
             return state, record
-        inner = dataclasses.replace(self, imagined=0, prior=None)
-        dream = dataclasses.replace(state, prior=None, accepted=None)
+        assert isinstance(prior, ModelPrior)
+        before_model = prior.before if self.imagined_fit == "samples" else None
+        inner = dataclasses.replace(self, imagined=0, prior=before_model)
+        dream = dataclasses.replace(state, prior=before_model, accepted=None)
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
+        back = self._find_worse(model, firsts, dream, before)
+        dream = dataclasses.replace(dream, **choose(back, before, read_improvement(dream))._asdict())
         best, lowest, moved = read_improvement(dream), np.full(len(firsts), np.inf), np.zeros(len(firsts), bool)
         for i in range(self.imagined + 1):
             policy = inner.policy(dream)
             seed = int(np.random.SeedSequence([state.iteration, i]).generate_state(1)[0])
             rollouts = imagine(self.problem, model, policy.controllers, firsts, seed)
-            local_model = linearise_along(self.problem, model, rollouts)
+            by_slopes = self.imagined_fit == "slopes"
+            local_model = (
+                linearise_along(self.problem, model, rollouts) if by_slopes else inner.fit(dream, rollouts, seed)
+            )
             cost = mean_of_whole(local_model.sample_costs, rollouts.counted)
             best = choose(cost < lowest, read_improvement(dream), best)
             moved = (cost < lowest) & (i > 0) | moved
@@ -238,10 +256,21 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             dream, _ = inner.improve(dream, policy, rollouts, local_model)
         assert record.local is not None
         # From the samples' cost to the imagined one: that is what the next samples judge.
-        predicted = np.where(moved, lowest - state.cost, state.predicted)
+        predicted = np.where(moved, lowest - state.cost, np.where(back, np.nan, state.predicted))
         local = dataclasses.replace(record.local, improved=best.controllers, predicted=predicted)
         after = dataclasses.replace(state, predicted=predicted, **best._asdict())
         return after, dataclasses.replace(record, local=local)
+
+    def _find_worse(
+        self, model: GlobalModel, firsts: Float[np.ndarray, "M N dx"], dream: TrajOptState, before: "Improvement"
+    ) -> Bool[np.ndarray, "M"]:
+        """True for each condition whose update is worse, in the model, than what there was before."""
+        costs = []
+        for controllers, planned, _ in (read_improvement(dream), before):
+            played = self.policy(dataclasses.replace(dream, controllers=controllers, planned=planned)).controllers
+            rollouts = imagine(self.problem, model, played, firsts, dream.iteration)
+            costs.append(mean_of_whole(self.problem.costs(rollouts), rollouts.counted))
+        return np.isfinite(costs[1]) & ~(costs[0] <= costs[1])
 
 
 class Improvement(NamedTuple):

@@ -32,7 +32,7 @@ from gps.costs.terms import Cost, Sum
 from gps.dynamics.prior import Transitions
 from gps.linear_gaussian.types import Controller
 from gps.models.calibration import calibrate
-from gps.models.model import ModelLearner, restore_learner
+from gps.models.model import GlobalModel, ModelLearner, find_stored_type, restore_learner
 from gps.models.reward import RewardLearner
 from gps.planning.played import PlanningPolicy, find_planned
 from gps.planning.sources import PlanningTask, PolicySource
@@ -99,7 +99,7 @@ class MBRL:
 
     @property
     def state_type(self) -> Any:
-        return specialise(MBRLState, ModelLearner if self.learner is None else type(self.learner))
+        return specialise(MBRLState, ModelLearner if self.learner is None else find_stored_type(self.learner))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MBRLState:
         return MBRLState(0, 0, controllers.numpy(), self.learner, self.reward)
@@ -108,7 +108,7 @@ class MBRL:
         """The policy to sample: the base policy, or the planner in the model."""
         if self.version == "0.5" or state.iteration < self.base_iterations:
             return self._base_policy(state)
-        return self._planner(state, self.noise) or self._base_policy(state)
+        return self.make_planner(state, self.noise) or self._base_policy(state)
 
     def fit(self, state: MBRLState, rollouts: Rollouts, seed: int) -> FittedModels:
         """Judge the old model by the new samples, and let the models learn from them."""
@@ -124,7 +124,7 @@ class MBRL:
     ) -> tuple[MBRLState, IterationRecord]:
         """Take over the models, and compare the plans with what happened."""
         steps = state.environment_steps + rollouts.steps
-        status = _judge_samples(model.learner, rollouts)
+        status = judge_samples(model.learner, rollouts)
         record = IterationRecord(
             iteration=state.iteration,
             environment_steps=steps,
@@ -148,21 +148,24 @@ class MBRL:
 
     def learned(self, state: MBRLState) -> Policy:
         """The planner in the last model; the base policy while there is none."""
-        return self._planner(state, 0.0) or self._base_policy(state, quiet=True)
+        return self.make_planner(state) or self._base_policy(state, quiet=True)
 
     def teachers(self, state: MBRLState) -> tuple[Policy, ...]:
         return ()
 
-    def _planner(self, state: MBRLState, noise: float) -> PlanningPolicy | None:
+    def make_planner(self, state: MBRLState, noise: float = 0.0) -> PlanningPolicy | None:
         """The policy that plans; None while there is no model to plan in, or no cost."""
-        learner = self._restore_learner(state)
         cost = complete_cost(self.problem.cost, state.reward)
-        model = None if learner is None else learner.model
-        conditions = len(state.first.feedforward)
-        replans = self.version == "1.5"
+        conditions, replans = len(state.first.feedforward), self.version == "1.5"
+        model = self.find_model(state)
         return self.planner.make_policy(
             PlanningTask(self.problem, model, cost, conditions, noise, replans, turn=state.iteration)
         )
+
+    def find_model(self, state: MBRLState) -> GlobalModel | None:
+        """The model that is planned in; None while there is none, or where none is needed."""
+        learner = self._restore_learner(state)
+        return None if learner is None else learner.model
 
     def _restore_learner(self, state: MBRLState) -> ModelLearner | None:
         if state.learner is None or self.learner is None:
@@ -202,7 +205,7 @@ def _learn_reward(reward: RewardLearner, rollouts: Rollouts, seed: int) -> Rewar
     return reward.refit(x, u, np.where(rollouts.mask, rollouts.rewards, np.nan).reshape(M * N, T), seed)
 
 
-def _judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
+def judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
     """The status of each condition: its samples taught the model, or there is none yet, or none is needed."""
     status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
     if learner is None:

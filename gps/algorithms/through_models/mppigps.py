@@ -54,12 +54,12 @@ from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, lear
 from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, Targets, find_targets, forecast
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
-from gps.models.model import ModelLearner, restore_learner
+from gps.models.model import ModelLearner, find_stored_type, restore_learner
 from gps.models.reward import RewardLearner
 from gps.players import Player
 from gps.policies.imitation import imitation_kl, mean_over_samples
 from gps.policies.learner import Learner
-from gps.policies.neural import Network
+from gps.policies.neural import Layered
 from gps.policies.played import GlobalPolicy, LocalControllers
 from gps.policies.supervised import Fit, Samples, Training, not_trained, train
 from gps.problem import Problem
@@ -72,7 +72,7 @@ L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class MPPIGPSState(Generic[L, Network]):
+class MPPIGPSState(Generic[L, Layered]):
     """Everything that the next iteration needs, for M conditions."""
 
     iteration: int
@@ -80,7 +80,7 @@ class MPPIGPSState(Generic[L, Network]):
     first: Controller
     model: L  # the learner of the dynamics, with all data so far
     reward: RewardLearner | None  # where the cost has no formula
-    training: Training[Network]
+    training: Training[Layered]
 
 
 class Fitted(NamedTuple):
@@ -121,7 +121,7 @@ class MPPIGPS:
 
     @property
     def state_type(self) -> Any:
-        return specialise(MPPIGPSState, type(self.model), self.learner.network_type)
+        return specialise(MPPIGPSState, find_stored_type(self.model), self.learner.network_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MPPIGPSState:
         return MPPIGPSState(0, 0, controllers.numpy(), self.model, self.reward, self.learner.training)

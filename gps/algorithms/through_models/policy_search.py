@@ -15,10 +15,12 @@ from jaxtyping import Bool, Float, Int
 from gps.algorithms.guided.lessons import flatten_samples
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
+from gps.linear_gaussian.linalg import psd_inverse
 from gps.models.model import GlobalModel
+from gps.models.propagation import Propagation, count_particles, draw_functions, follow, roll_out_particles
 from gps.planning.colour import draw_coloured
 from gps.planning.mppi import SoftMinimum, weigh_with_policy
-from gps.planning.objective import Propagation, follow_functions, follow_mean, roll_out_particles, total_costs
+from gps.planning.objective import total_costs
 from gps.planning.searching import make_key
 from gps.planning.sequences import ActionRange
 from gps.policies.neural import NeuralPolicy, mean_of_one
@@ -39,7 +41,7 @@ class PathIntegralSearch:
         horizon: H, steps of a sequence.
         spread: s, the standard deviation of the noise, in units of `gps.planning.sequences.ActionRange`.
         beta: the exponent of the noise's spectrum; 0 for white noise.
-        particles, propagation: of a sequence, see `gps.planning.objective`.
+        particles, propagation: of a sequence, see `gps.models.propagation`.
     """
 
     samples: int = 128
@@ -167,13 +169,9 @@ def _search(
     """Return the mean, precision, divergence and effective size of the weighted first actions in one state."""
     search, units = setting.search, setting.range
     to_draw, to_propose, to_evaluate = jax.random.split(make_key(seed, where.t, where.row), 3)
-    mean = search.propagation == "mean"
-    particles = 1 if mean else search.particles
-    advance = (
-        follow_mean(setting.model.mean)
-        if mean
-        else follow_functions(setting.model.draw(to_draw, particles), search.propagation == "ts1")
-    )
+    particles = count_particles(search.propagation, search.particles)
+    functions = draw_functions(setting.model, search.propagation, particles, to_draw)
+    advance = follow(setting.model, functions, search.propagation)
     plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x)
 
     def weigh(plan: Array, number: Array | int) -> tuple[Float[Array, "S H du"], SoftMinimum]:
@@ -237,5 +235,4 @@ def _summarise(
     prior = setting.search.spread**2 * jnp.eye(du)
     scatter = effective * (weights[:, None] * deviations).T @ deviations
     covariance = (scatter + (du + 1) * prior) / (effective + du + 1)
-    half = jax.scipy.linalg.solve_triangular(jnp.linalg.cholesky(covariance), jnp.eye(du), lower=True)
-    return action, half.T @ half / (units.width[:, None] * units.width)
+    return action, psd_inverse(covariance) / (units.width[:, None] * units.width)

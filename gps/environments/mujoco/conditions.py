@@ -234,8 +234,8 @@ def _read_factors(model: mujoco.MjModel, name: str, given: Any) -> Floats:
 
 def _find_kind(name: str) -> mujoco.mjtObj:
     """The kind of object that the rows of a model field belong to; ValueError unless a condition may change it."""
-    if name not in _EDITABLE:
-        raise ValueError(f"model: unknown field {name!r}{suggest(name, _EDITABLE)}")
+    if name not in EDITABLE:
+        raise ValueError(f"model: unknown field {name!r}{suggest(name, EDITABLE)}")
     return _OBJECTS[name.partition("_")[0]]
 
 
@@ -281,4 +281,5 @@ def _list_editable_fields() -> frozenset[str]:
     )
 
 
-_EDITABLE = _list_editable_fields()
+EDITABLE = _list_editable_fields()
+"""The fields that a condition may change."""

@@ -3,6 +3,8 @@
 A simulation starts from a state vector: the joints' positions and velocities, and activations, are set from its
 entries. Parts that follow from them, such as a site's position, are computed and never read.
 
+A condition may change the model, as the place of a slot: each simulation has the model of its own condition.
+
 With `last_action` in the state (`gps.environments.disturbed`) the commands may come late, by a delay that is known or
 is itself to be found. A physics step that lies between two commands gets their mean, weighted by time, so that the
 next state has a slope in the delay.
@@ -10,7 +12,7 @@ next state has a slope in the delay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import mujoco
@@ -22,10 +24,12 @@ from gps.environments.contract import BatchEnvironment, Bools, Floats
 from gps.environments.cpus import count_threads
 from gps.environments.disturbed import LAST_ACTION
 from gps.environments.mujoco.cameras import Cameras
+from gps.environments.mujoco.conditions import Condition
 from gps.environments.mujoco.env import MujocoEnv
 from gps.environments.mujoco.identified import DELAY, ModelParameters
 from gps.environments.mujoco.names import joint_slice
 from gps.environments.mujoco.parts import PartReader
+from gps.environments.mujoco.scenes import Scenes
 from gps.environments.mujoco.stages import STAGE_NONE
 from gps.environments.parts import Layout, find_entries, whole
 from gps.environments.wrapper import Wrapper
@@ -43,13 +47,15 @@ _WARNINGS = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWA
 class MujocoSimulator:
     """A `gps.models.physics.simulator.Simulator` of the system of a `MujocoEnv`.
 
-    It has its own simulations, and the model, the time and the bodies without joints of simulation 0 of the
-    environment as it is now: reset that with a condition first, if one changes them. Noise and rate limits of wrappers
-    are not simulated.
+    It has its own simulations, and the model, the time and the bodies without joints of each condition. Noise and rate
+    limits of wrappers are not simulated.
 
     Args:
         environment: a `MujocoEnv`, perhaps with wrappers around it.
-        parameters: the table of unknown parameters, see `gps.environments.mujoco.identified`; empty for none.
+        parameters: the table of unknown parameters, see `gps.environments.mujoco.identified`; empty for none. They are
+            those of all conditions, whatever one says of them.
+        conditions: to each of which the environment is reset; without any, all is that of its simulation 0 as it is
+            now.
         delay: of the commands, s, at most what `last_action` in the state remembers; instead, `parameters` may have it.
         assumed: values of entries that the state lacks and that do not matter, such as `{"qpos:rootx": 0.0}`.
         threads: worker threads; None as for `MujocoEnv`. No number depends on it.
@@ -63,6 +69,7 @@ class MujocoSimulator:
         self,
         environment: BatchEnvironment,
         parameters: Mapping[str, Any],
+        conditions: Sequence[Condition] = (),
         *,
         delay: float = 0.0,
         assumed: Mapping[str, float] | None = None,
@@ -73,14 +80,12 @@ class MujocoSimulator:
             inner = inner.env
         if not isinstance(inner, MujocoEnv):
             raise ConfigError(f"physics can be fitted to a MuJoCo environment; {type(inner).__name__} is none")
-        self._model, data = inner.snapshot(0)
+        self._scenes = Scenes.read(inner, conditions)
+        self._model = self._scenes.model
         self._threads = threads or count_threads()
         self._frame_skip = inner.nsubsteps
         self._unknown = ModelParameters(self._model, parameters) if parameters else None
         self._low, self._high = inner.single_action_space.low, inner.single_action_space.high
-        self._template = np.empty(mujoco.mj_stateSize(self._model, mujoco.mjtState.mjSTATE_INTEGRATION.value))
-        data.qacc_warmstart[:] = 0.0
-        mujoco.mj_getState(self._model, data, self._template, mujoco.mjtState.mjSTATE_INTEGRATION.value)
         self.dx, self.du = environment.single_observation_space.shape[0], self._model.nu
         self._layout, self.remembered = _split_memory(environment.state_layout)
         self._columns = _find_columns(self._model, self._layout, assumed or {})
@@ -95,20 +100,35 @@ class MujocoSimulator:
     def parameters(self) -> tuple[Parameter, ...]:
         return () if self._unknown is None else self._unknown.parameters
 
-    def simulate(self, states: Floats, actions: Floats, values: Floats) -> Floats:
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        return self._scenes.names
+
+    @property
+    def varies(self) -> bool:
+        return bool(self._scenes.fields) or (self._scenes.places != self._scenes.places[0]).any().item()
+
+    def simulate(
+        self, states: Floats, actions: Floats, values: Floats, conditions: NDArray[np.integer[Any]] | None = None
+    ) -> Floats:
         """Return the states after each of H control periods, (B, H, dx); NaN from where a simulation diverges.
 
         Args:
             states: (B, dx).
             actions: (B, H, du), each for one control period; clipped to the limits of the actuators.
             values: of the parameters, (B, dp).
+            conditions: the number of the condition of each, (B,); None for the first. Where there is one, it is that of
+                all.
         """
         B, H = actions.shape[:2]
+        of_all = conditions is None or len(self.conditions) == 1
+        scenes = np.zeros(B, int) if of_all else np.asarray(conditions)
         result = np.full((B, H, self.dx), np.nan)
         slots = self._reserve(B)
         for first in range(0, B, _MOST):
             part = slice(first, first + _MOST)
-            slots.run(states[part], np.clip(actions[part], self._low, self._high), values[part], result[part])
+            clipped = np.clip(actions[part], self._low, self._high)
+            slots.run(states[part], clipped, values[part], scenes[part], result[part])
         return result
 
     def _find_delay(self, known: float, dt: float) -> int | float:
@@ -137,10 +157,10 @@ class MujocoSimulator:
 
 
 class _Slots:
-    """A batch of simulations that are set to given states and parameters."""
+    """A batch of simulations that are set to given states, parameters and conditions."""
 
     def __init__(self, owner: MujocoSimulator, size: int) -> None:
-        self._template, self._columns, self._frame_skip = owner._template, owner._columns, owner._frame_skip
+        self._scenes, self._columns, self._frame_skip = owner._scenes, owner._columns, owner._frame_skip
         self._delay, self._step = owner._delay, float(owner._model.opt.timestep)
         self._memory = np.array(owner.remembered, int)
         self._read = np.array([i for part in owner._layout.values() for i in range(part.start, part.stop)])
@@ -157,20 +177,21 @@ class _Slots:
         self._physics = batch.state[:, : 1 + owner._model.nq + owner._model.nv + owner._model.na]
         self._warnings = batch.warning[:, _WARNINGS, 1]
         self._unknown = owner._unknown
-        if self._unknown is not None:
-            self._fields = {name: batch.expand(name) for name in self._unknown.fields}
-            self._values = np.full((size, len(self._unknown.parameters)), np.nan)
+        changing = () if self._unknown is None else self._unknown.fields
+        self._fields = {name: batch.expand(name) for name in (*self._scenes.fields, *changing)}
+        self._values = np.full((size, len(owner.parameters)), np.nan)
+        self._in_scene = np.zeros(size, int)  # whose model is that of the batch
 
-    def run(self, states: Floats, actions: Floats, values: Floats, result: Floats) -> None:
+    def run(self, states: Floats, actions: Floats, values: Floats, scenes: NDArray[Any], result: Floats) -> None:
         """Simulate, and write the states into `result`, (n, H, dx), where they are finite."""
         n = len(states)
         sound = np.isfinite(states).all(axis=1) & np.isfinite(values).all(axis=1)
-        self._set_parameters(np.flatnonzero(sound), values)
+        self._set_models(np.flatnonzero(sound), values, scenes)
         ids = np.flatnonzero(sound).astype(np.int32)
         dirty = np.flatnonzero(self._warnings.any(axis=1)).astype(np.int32)
         if len(dirty):
             self.batch.reset(dirty, stage=STAGE_NONE)  # clears the warnings
-        self._set_states(ids, states)
+        self._set_states(ids, states, scenes)
         commands = states[:, self._memory].reshape(n, -1, actions.shape[2])  # newest first
         for h in range(actions.shape[1]):
             commands = np.concatenate([actions[:, h, None], commands], axis=1)
@@ -212,21 +233,25 @@ class _Slots:
             weights = np.clip(np.minimum(last, issued + skip) - np.maximum(first, issued), 0.0, 1.0)
             yield 1, np.einsum("nk,nku->nu", weights, commands)
 
-    def _set_parameters(self, ids: NDArray[np.intp], values: Floats) -> None:
-        """Give the simulations `ids` their parameters, and the constants that MuJoCo derives from them."""
-        if self._unknown is None:
-            return
-        changed = ids[(self._values[ids] != values[ids]).any(axis=1)]
-        if not len(changed):
-            return
-        self._unknown.write(self._fields, changed, values[changed])
-        self._values[changed] = values[changed]
-        if self._unknown.derives:
-            self.batch.set_const(changed.astype(np.int32))
+    def _set_models(self, ids: NDArray[np.intp], values: Floats, scenes: NDArray[Any]) -> None:
+        """Give the simulations `ids` the models of their conditions and parameters, with the derived constants."""
+        moved = ids[self._in_scene[ids] != scenes[ids]]
+        for name, of_scenes in self._scenes.fields.items():
+            self._fields[name][moved] = of_scenes[scenes[moved]]
+        self._in_scene[moved] = scenes[moved]
+        self._values[moved] = np.nan  # a condition may have changed what a parameter sets
+        derived = moved if self._scenes.derives else moved[:0]
+        if self._unknown is not None:
+            changed = ids[(self._values[ids] != values[ids]).any(axis=1)]
+            self._unknown.write(self._fields, changed, values[changed])
+            self._values[changed] = values[changed]
+            derived = np.union1d(derived, changed) if self._unknown.derives else derived
+        if len(derived):
+            self.batch.set_const(derived.astype(np.int32))
 
-    def _set_states(self, ids: NDArray[np.int32], states: Floats) -> None:
+    def _set_states(self, ids: NDArray[np.int32], states: Floats, scenes: NDArray[Any]) -> None:
         """Set the simulations `ids` to their states."""
-        self.batch.state[ids] = self._template
+        self.batch.state[ids] = self._scenes.states[scenes[ids]]
         for name, (sources, defaults) in self._columns.items():
             given = sources >= 0
             rows = np.tile(defaults, (len(ids), 1))

@@ -131,11 +131,13 @@ def _pack_plan(
     planned = np.asarray(planner.planned_states)[:, steps]
     mask = record.rollouts.mask[:, 0, steps, None]
     came = np.where(mask, record.rollouts.states[:, 0, steps], np.nan)
+    doubt = planner.planned_deviations
+    deviations = None if doubt is None else pack(np.asarray(doubt)[:, steps])
     data = np.concatenate([*seen, np.zeros((0, planned.shape[-1]))])
     if len(data) < 2:
-        return PlanArrays(pack(planned), None, None)
+        return PlanArrays(pack(planned), None, None, deviations)
     distances = _measure_distances(np.stack([planned, came]), data)
-    return PlanArrays(pack(planned), pack(distances[0][..., None]), pack(distances[1][..., None]))
+    return PlanArrays(pack(planned), pack(distances[0][..., None]), pack(distances[1][..., None]), deviations)
 
 
 def _measure_distances(points: np.ndarray, data: np.ndarray) -> np.ndarray:

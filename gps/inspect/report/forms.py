@@ -45,6 +45,7 @@ class StartScore:
     successes: int | None  # None where the environment has no success flag
     rollouts: int
     returns: Number  # None without rewards
+    seconds: Number = None  # of an action, wall clock; None where it is unknown
 
     @property
     def solved(self) -> bool:
@@ -186,6 +187,22 @@ class PlannerPiece:
 
 
 @dataclasses.dataclass(frozen=True)
+class OptimisationPiece:
+    """The side of a policy that is optimised through a model."""
+
+    status: str  # the name of a `gps.status.PolicyStatus`
+    label: str
+    sentence: str
+    remedy: str
+    ok: bool
+    message: str
+    loss: tuple[Number, Number]  # in the model, before and after
+    losses: Numbers  # after each step
+    kl: Number  # from the last policy, nats
+    gradients: Numbers | None  # |∂ (cost h steps ahead) / ∂ (first action)|
+
+
+@dataclasses.dataclass(frozen=True)
 class Piece:
     """One iteration on the page: the core, and the sides of its algorithm."""
 
@@ -209,6 +226,7 @@ class Piece:
     policy: PolicyPiece | None = None
     model: ModelPiece | None = None
     planner: PlannerPiece | None = None
+    optimisation: OptimisationPiece | None = None
     words: list[list[str]] = dataclasses.field(default_factory=list)  # sentences for each condition
     model_words: list[str] = dataclasses.field(default_factory=list)  # sentences about the global model
 
@@ -325,6 +343,7 @@ class PlanArrays:
     states: Packed  # (M, T, dx), as planned
     planned: Packed | None  # (M, T, 1), distances of the planned states; None without earlier iterations
     actual: Packed | None  # (M, T, 1), distances of the states that came
+    deviations: Packed | None = None  # (M, T, dx), of the planned states; None where the planner does not say
 
 
 @dataclasses.dataclass(frozen=True)

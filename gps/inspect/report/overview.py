@@ -22,6 +22,7 @@ from gps.inspect.report.forms import (
     Facts,
     LocalPiece,
     ModelPiece,
+    OptimisationPiece,
     Piece,
     PlannerPiece,
     PolicyFacts,
@@ -39,7 +40,7 @@ from gps.metrics import EvaluationRow
 from gps.players import UNSEEN, Player
 
 if TYPE_CHECKING:
-    from gps.records import IterationRecord, LocalRecord, ModelRecord, PlannerRecord, PolicyRecord
+    from gps.records import IterationRecord, LocalRecord, ModelRecord, OptimisationRecord, PlannerRecord, PolicyRecord
     from gps.runs import Run
 
 
@@ -78,6 +79,7 @@ def make_piece(record: IterationRecord, previous: IterationRecord | None, run: P
         policy=None if record.policy is None else _make_policy_piece(record.policy, steps),
         model=None if record.model is None else _make_model_piece(record.model),
         planner=None if record.planner is None else _make_planner_piece(record.planner, record.seconds.plan, steps),
+        optimisation=None if record.optimisation is None else _make_optimisation_piece(record.optimisation),
     )
 
 
@@ -163,6 +165,23 @@ def _make_planner_piece(planner: PlannerRecord, seconds: float, steps: np.ndarra
         fallbacks=None if planner.fallbacks is None else np.asarray(planner.fallbacks).tolist(),
         planned=planner.planned_states is not None,
         effective=None if effective is None else pack(np.asarray(effective)[:, steps, None]),
+    )
+
+
+def _make_optimisation_piece(optimisation: OptimisationRecord) -> OptimisationPiece:
+    status, norms = optimisation.status, optimisation.gradient_norms
+    before, after = optimisation.loss
+    return OptimisationPiece(
+        status=status.name,
+        label=status.label,
+        sentence=status.sentence,
+        remedy=status.remedy,
+        ok=status.ok,
+        message=optimisation.message,
+        loss=(round_number(before), round_number(after)),
+        losses=round_numbers(optimisation.losses),
+        kl=round_number(optimisation.kl),
+        gradients=None if norms is None else round_numbers(norms),
     )
 
 
@@ -262,6 +281,7 @@ def _make_scores(rows: Sequence[EvaluationRow]) -> list[StartScore]:
             successes=row.successes,
             rollouts=row.rollouts,
             returns=None if row.returns is None else round_number(row.returns),
+            seconds=None if row.seconds is None else round_number(row.seconds),
         )
         for row in rows
     ]

@@ -121,17 +121,22 @@ def _read_plotly() -> str:
     return plotly.offline.get_plotlyjs()
 
 
-def write_report(run: Run, path: Path) -> None:
-    """Write the page of a run atomically.
+def report(run: Run, path: str | Path | None = None) -> Path:
+    """Write a report of a run as one HTML page, atomically, and return its path.
+
+    Args:
+        path: None for report.html in the run directory.
 
     Raises:
         RunError: if there is nothing to show, or it cannot be written.
     """
     from gps.storage.folders import replace
 
+    path = run.path / "report.html" if path is None else Path(path)
     text = make_report(run)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, text)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}; choose another file with -o") from None
+    return path

@@ -10,13 +10,14 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from gps.inspect.formatting import format_number
+from gps.inspect.formatting import format_number, format_ratio, format_seconds
 from gps.inspect.model_report import judge_coverage
 from gps.inspect.report.forms import (
     Axes,
     Facts,
     LocalPiece,
     ModelPiece,
+    OptimisationPiece,
     Piece,
     PolicyFacts,
     PolicyPiece,
@@ -63,6 +64,7 @@ def collect_findings(pieces: Sequence[Piece], du: int) -> list[Remark]:
     ]
     single += _find_collapses(pieces, du)
     single += _check_policies(pieces)
+    single += _check_optimisations(pieces)
     single += _check_models(pieces)
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(
@@ -138,6 +140,15 @@ def _find_collapses(pieces: Sequence[Piece], du: int) -> Iterator[Remark]:
             )
             yield _make_finding("collapse", Severity.NOTE, item.iteration, m, text)
             break
+
+
+def _check_optimisations(pieces: Sequence[Piece]) -> Iterator[Remark]:
+    """Yield the findings about the optimisation of the policy through the model."""
+    for item in pieces:
+        if (optimisation := item.optimisation) is not None and not optimisation.ok:
+            status = PolicyStatus[optimisation.status]
+            about = f"the optimisation of the policy: {optimisation.message or status.sentence}"
+            yield _make_finding("optimisation", status.severity, item.iteration, None, about, remedy=status.remedy)
 
 
 def _check_policies(pieces: Sequence[Piece]) -> Iterator[Remark]:
@@ -286,11 +297,12 @@ def _describe_policy_scores(trained: Sequence[StartScore], policy: PolicyFacts) 
     unseen, taught, teacher = policy.unseen, policy.taught, policy.teacher
     noise = _describe_noise(trained).capitalize()
     player = trained[0].player
+    times = _describe_times(trained, taught)
     if any(score.successes is None for score in (*trained, *unseen, *taught)):
         parts = [f"the {player.all} cost{player.s} {_format_mean(trained)} from the starts that it was trained on"]
         parts += [f"{_format_mean(unseen)} from unseen starts"] if unseen else []
         parts += [f"the {teacher.all} that taught it cost{teacher.s} {_format_mean(taught)}"] if taught else []
-        return f"{noise}, {', '.join(parts)}, on average."
+        return f"{noise}, {', '.join(parts)}, on average.{times}"
     wins = sum(score.solved for score in trained)
     text = f"{noise}, the {player.all} solve{player.s} {wins} of {_pluralize(len(trained), 'training start')}"
     if unseen:
@@ -303,7 +315,18 @@ def _describe_policy_scores(trained: Sequence[StartScore], policy: PolicyFacts) 
     lost = [str(m) for m, (own, of_teacher) in pairs if of_teacher.solved and not own.solved]
     if lost:
         text += f" The {teacher.one} succeeds where the policy does not in condition {', '.join(lost)}."
-    return text
+    return text + times
+
+
+def _describe_times(trained: Sequence[StartScore], taught: Sequence[StartScore]) -> str:
+    """The time of an action of the policy beside its expert's; empty without an expert."""
+    if not taught or taught[0].player is not Player.EXPERT or trained[0].seconds is None or taught[0].seconds is None:
+        return ""
+    own, teacher = trained[0].seconds, taught[0].seconds
+    text = (
+        f" An action takes the {trained[0].player.all} {format_seconds(own)} and the expert {format_seconds(teacher)}"
+    )
+    return f"{text}, {format_ratio(teacher / own)} as long."
 
 
 def _describe_noise(scores: Sequence[StartScore]) -> str:
@@ -358,7 +381,22 @@ def describe_condition(item: Piece, before: Piece | None, m: int) -> list[str]:
     text += _describe_planner(item, m)
     if item.policy is not None:
         text += _describe_policy(item, item.policy, m)
+    if item.optimisation is not None:
+        text += _describe_optimisation(item.optimisation)
     return text
+
+
+def _describe_optimisation(optimisation: OptimisationPiece) -> list[str]:
+    """Say how the policy was optimised through the model."""
+    before, after = optimisation.loss
+    if before is None or after is None:
+        return [optimisation.message or optimisation.sentence]
+    kl = "" if optimisation.kl is None else f"; it is {format_number(optimisation.kl)} nats from the last one"
+    costs = f"{format_number(before)} to {format_number(after)}"
+    text = [f"In the model, the policy's cost went from {costs}{kl}."]
+    return text + (
+        [] if optimisation.ok and not optimisation.message else [optimisation.message or optimisation.sentence]
+    )
 
 
 def _describe_condition_cost(item: Piece, before: Piece | None, m: int) -> str:

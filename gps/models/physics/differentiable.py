@@ -22,27 +22,32 @@ STEP = 1e-5
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def simulate_step(
-    simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
+    simulator: Simulator,
+    x: Float[Array, "dx"],
+    u: Float[Array, "du"],
+    values: Float[Array, "dp"],
+    condition: Float[Array, ""],
 ) -> Float[Array, "dx"]:
     """Return the next state (JAX); NaN where the simulation diverges.
 
     Args:
         values: of the simulator's parameters, in their own units.
+        condition: the number of the simulator's condition.
     """
-    return _call(functools.partial(_simulate, simulator), (simulator.dx,), x, u, values)
+    return _call(functools.partial(_simulate, simulator), (simulator.dx,), x, u, values, condition)
 
 
 def _differentiate(simulator: Simulator, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
-    x, u, values = primals
-    tx, tu, tv = tangents
-    after = simulate_step(simulator, x, u, values)
+    x, u, values, condition = primals
+    tx, tu, tv, _ = tangents
+    after = simulate_step(simulator, x, u, values, condition)
     change = jnp.zeros_like(after)
     if not (isinstance(tx, SymbolicZero) and isinstance(tu, SymbolicZero)):
-        F = find_slopes(simulator, x, u, values)
+        F = find_slopes(simulator, x, u, values, condition)
         dx = x.shape[-1]
         change = change + F[:, :dx] @ _dense(tx) + F[:, dx:] @ _dense(tu)
     if not isinstance(tv, SymbolicZero):
-        change = change + find_parameter_slopes(simulator, x, u, values) @ tv
+        change = change + find_parameter_slopes(simulator, x, u, values, condition) @ tv
     return after, change
 
 
@@ -50,19 +55,27 @@ simulate_step.defjvp(_differentiate, symbolic_zeros=True)
 
 
 def find_slopes(
-    simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
+    simulator: Simulator,
+    x: Float[Array, "dx"],
+    u: Float[Array, "du"],
+    values: Float[Array, "dp"],
+    condition: Float[Array, ""],
 ) -> Float[Array, "dx dz"]:
     """Return the slope of the next state in z = [x; u] (JAX). Computed entries of the state have the slope zero."""
     shape = simulator.dx, simulator.dx + simulator.du
-    return _call(functools.partial(_find_slopes, simulator), shape, x, u, values)
+    return _call(functools.partial(_find_slopes, simulator), shape, x, u, values, condition)
 
 
 def find_parameter_slopes(
-    simulator: Simulator, x: Float[Array, "dx"], u: Float[Array, "du"], values: Float[Array, "dp"]
+    simulator: Simulator,
+    x: Float[Array, "dx"],
+    u: Float[Array, "du"],
+    values: Float[Array, "dp"],
+    condition: Float[Array, ""],
 ) -> Float[Array, "dx dp"]:
     """Return the slope of the next state in the parameters, in their own units (JAX)."""
     shape = simulator.dx, len(simulator.parameters)
-    return _call(functools.partial(_find_parameter_slopes, simulator), shape, x, u, values)
+    return _call(functools.partial(_find_parameter_slopes, simulator), shape, x, u, values, condition)
 
 
 def _dense(tangent: Any) -> Array:
@@ -75,39 +88,50 @@ def _call(function: Callable[..., np.ndarray], shape: tuple[int, ...], *argument
 
 
 def _flatten(*arguments: Any) -> tuple[tuple[int, ...], list[np.ndarray]]:
-    """Broadcast vectors over their leading axes and flatten these; return the axes and the (B, width) arrays."""
+    """Broadcast vectors over their leading axes and flatten these; return the axes and the (B, width) arrays.
+
+    The last argument is a number, that of the condition.
+    """
     arrays = [np.asarray(argument, np.float64) for argument in arguments]
+    arrays[-1] = arrays[-1][..., None]
     batch = np.broadcast_shapes(*(array.shape[:-1] for array in arrays))
     return batch, [np.broadcast_to(a, (*batch, a.shape[-1])).reshape(math.prod(batch), a.shape[-1]) for a in arrays]
 
 
 def _simulate(simulator: Simulator, *arguments: Any) -> np.ndarray:
-    batch, (x, u, values) = _flatten(*arguments)
-    return simulator.simulate(x, u[:, None], values)[:, 0].reshape(*batch, -1)
+    batch, (x, u, values, condition) = _flatten(*arguments)
+    return simulator.simulate(x, u[:, None], values, _count(condition))[:, 0].reshape(*batch, -1)
 
 
 def _find_slopes(simulator: Simulator, *arguments: Any) -> np.ndarray:
-    batch, (x, u, values) = _flatten(*arguments)
+    batch, (x, u, values, condition) = _flatten(*arguments)
     dx = x.shape[1]
     columns = np.array([*simulator.determining, *simulator.remembered, *range(dx, dx + u.shape[1])])
     z = np.concatenate([x, u], axis=1)
     ahead, behind, steps = _perturb(z, columns)
     both = np.concatenate([ahead, behind])  # (2 k, B, dz)
     flat = both.reshape(-1, z.shape[1])
-    after = simulator.simulate(flat[:, :dx], flat[:, None, dx:], np.tile(values, (len(both), 1)))[:, 0]
+    same = [np.tile(array, (len(both), 1)) for array in (values, condition)]
+    after = simulator.simulate(flat[:, :dx], flat[:, None, dx:], same[0], _count(same[1]))[:, 0]
     result = np.zeros((len(x), dx, z.shape[1]))
     result[:, :, columns] = _difference(after.reshape(len(both), len(x), -1), steps)
     return result.reshape(*batch, *result.shape[1:])
 
 
 def _find_parameter_slopes(simulator: Simulator, *arguments: Any) -> np.ndarray:
-    batch, (x, u, values) = _flatten(*arguments)
+    batch, (x, u, values, condition) = _flatten(*arguments)
     ahead, behind, steps = _perturb(values, np.arange(values.shape[1]))
     both = np.concatenate([ahead, behind])
     count = len(both)
-    after = simulator.simulate(np.tile(x, (count, 1)), np.tile(u, (count, 1))[:, None], both.reshape(-1, both.shape[2]))
+    same = [np.tile(array, (count, 1)) for array in (x, u, condition)]
+    after = simulator.simulate(same[0], same[1][:, None], both.reshape(-1, both.shape[2]), _count(same[2]))
     result = _difference(after[:, 0].reshape(count, len(x), -1), steps)
     return result.reshape(*batch, *result.shape[1:])
+
+
+def _count(condition: np.ndarray) -> np.ndarray:
+    """Return the numbers of conditions, (B,), from a column."""
+    return condition[:, 0].astype(int)
 
 
 def _perturb(points: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

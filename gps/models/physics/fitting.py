@@ -104,14 +104,16 @@ def fit_physics(
     data: Dataset,
     settings: FitSettings = DEFAULTS,
     start: Float[np.ndarray, "dp"] | None = None,
+    conditions: Int[np.ndarray, "n"] | None = None,
 ) -> FitResult:
     """Fit the parameters of a simulator to data. It is deterministic.
 
     Args:
         start: coordinates of an earlier fit, tried beside the parameters' own starts; None without one.
+        conditions: the number of the condition of each transition; None for the first.
     """
     coordinates = Coordinates.of(simulator.parameters)
-    windows = _thin(Windows.cut(data, settings.length), settings.most_windows)
+    windows = _thin(Windows.cut(data, settings.length, conditions), settings.most_windows)
     dp, used = len(coordinates.low), np.array(simulator.determining)
     if windows.mask.sum() * len(used) <= dp:
         return FitResult(None, ModelStatus.TOO_FEW_POINTS, "")
@@ -120,7 +122,7 @@ def fit_physics(
         return FitResult(None, ModelStatus.NO_VARIATION, "")
     begin = coordinates.move_off_bounds(coordinates.encode(np.array([p.start for p in simulator.parameters])))
     begin = problem.choose([begin] if start is None else [begin, coordinates.move_off_bounds(start)])
-    begin, iterations = _approach(problem, data, begin, settings)
+    begin, iterations = _approach(problem, Windows.cut(data, 1, conditions), begin, settings)
     search = problem.search(begin, problem.scale, _PULL / coordinates.widths, settings.evaluations)
     kept = np.isfinite(problem.predict(search.point[None])[0]).all(axis=(1, 2))
     if not kept.any():
@@ -143,14 +145,14 @@ def fit_physics(
 
 
 def _approach(
-    problem: "_Problem", data: Dataset, start: Float[np.ndarray, "dp"], settings: FitSettings
+    problem: "_Problem", steps: Windows, start: Float[np.ndarray, "dp"], settings: FitSettings
 ) -> tuple[Float[np.ndarray, "dp"], int]:
     """Search by predictions of one step, and return the better start with the number of iterations.
 
     One step is nearly linear in masses and forces. From a bad start the errors of several steps, above all with
     contacts, have local minima where one step has none.
     """
-    windows = _thin(Windows.cut(data, 1), settings.length * settings.most_windows)
+    windows = _thin(steps, settings.length * settings.most_windows)
     single = _Problem(problem.simulator, windows, problem.coordinates)
     pull = _PULL / problem.coordinates.widths
     found, iterations, _ = single.search(start, single.scale, pull, settings.evaluations, _ROUGH)
@@ -191,7 +193,8 @@ class _Problem:
         values = np.repeat(self.coordinates.decode(points), W, axis=0)
         states = np.tile(self.windows.states[:, 0], (m, 1))
         actions = np.tile(self.windows.actions, (m, 1, 1))
-        reached = self.simulator.simulate(states, actions, values).reshape(m, W, H, -1)
+        where = np.tile(self.windows.conditions, m)
+        reached = self.simulator.simulate(states, actions, values, where).reshape(m, W, H, -1)
         errors = (self.windows.successors - reached)[..., self.used]
         return np.where(self.windows.mask[..., None], errors, 0.0)
 
@@ -269,7 +272,8 @@ class _Problem:
             batch[i + 1, :, entry] += steps[:, entry]
         actions = np.tile(self.windows.actions.reshape(W * H, 1, -1), (len(used) + 1, 1, 1))
         values = np.repeat(self.coordinates.decode(point)[None], len(actions), axis=0)
-        after = self.simulator.simulate(batch.reshape(-1, flat.shape[1]), actions, values)[:, 0, used]
+        where = np.tile(np.repeat(self.windows.conditions, H), len(used) + 1)
+        after = self.simulator.simulate(batch.reshape(-1, flat.shape[1]), actions, values, where)[:, 0, used]
         after = after.reshape(len(used) + 1, W * H, len(used))
         slopes = (after[1:] - after[0]) / steps[:, used].T[..., None]  # (from, W H, to)
         return np.nan_to_num(slopes.transpose(1, 2, 0), nan=0.0, posinf=0.0, neginf=0.0).reshape(W, H, *2 * used.shape)
@@ -351,7 +355,8 @@ def _measure_noise(problem: _Problem, point: Float[np.ndarray, "dp"]) -> Float[n
     mask = problem.windows.mask
     states, actions, after = (array[mask] for array in problem.windows[:3])
     values = np.repeat(problem.coordinates.decode(point)[None], len(states), axis=0)
-    errors = after - problem.simulator.simulate(states, actions[:, None], values)[:, 0]
+    where = np.broadcast_to(problem.windows.conditions[:, None], mask.shape)[mask]
+    errors = after - problem.simulator.simulate(states, actions[:, None], values, where)[:, 0]
     return np.sqrt(np.nanmean(errors**2, axis=0))
 
 

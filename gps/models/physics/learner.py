@@ -5,12 +5,12 @@ import dataclasses
 from typing import Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from gps.backend import jax
+from gps.backend import Array, jax
 from gps.dynamics.prior import Transitions
 from gps.errors import ConfigError
-from gps.models.data import Dataset
+from gps.models.data import Dataset, thin_rows
 from gps.models.physics.fitting import DEFAULTS, FitSettings, PhysicsFit, fit_physics
 from gps.models.physics.model import PhysicsModel
 from gps.models.physics.parameters import Coordinates, Parameter
@@ -33,6 +33,8 @@ class PhysicsLearner:
         parameters: those of the simulator.
         settings: of the fit.
         data: all transitions so far; None before the first.
+        conditions: the number of the condition of each of them; None before the first.
+        names: those of the simulator's conditions, by which it knows them.
         fit: the last good one; None before it.
         status: of the last fit; None before the first.
         message: what there is to say about the last fit.
@@ -51,6 +53,8 @@ class PhysicsLearner:
     message: str = ""
     one_step_error: Float[np.ndarray, "dx"] | None = None
     coverage: Float[np.ndarray, "2"] | None = None
+    conditions: Int[np.ndarray, "n"] | None = None
+    names: tuple[str, ...] = ()
     simulator: Simulator | None = dataclasses.field(default=None, init=False, compare=False)
 
     @classmethod
@@ -65,10 +69,12 @@ class PhysicsLearner:
         for name, value in settings._asdict().items():
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        return cls(simulator.parameters, settings)._with(simulator)
+        return cls(simulator.parameters, settings, names=simulator.conditions)._with(simulator)
 
     def attach(self, simulator: Simulator) -> Self:
         """Return the learner with its simulator, after it was read from a file.
+
+        Transitions of conditions that this simulator does not have are forgotten; what was fitted to them stays.
 
         Raises:
             ConfigError: if the simulator has other parameters, or other bounds, than the learner has learned.
@@ -76,7 +82,14 @@ class PhysicsLearner:
         if simulator.parameters != self.parameters:
             own, given = ([p.name for p in ps] for ps in (self.parameters, simulator.parameters))
             raise ConfigError(f"the stored parameters {own} are not those of the simulator, {given}, or their bounds")
-        return self._with(simulator)
+        if simulator.conditions == self.names or self.data is None or self.conditions is None:
+            return dataclasses.replace(self, names=simulator.conditions)._with(simulator)
+        numbers = {name: i for i, name in enumerate(simulator.conditions)}
+        now = np.array([numbers.get(name, -1) for name in self.names])[self.conditions]
+        kept = np.flatnonzero(now >= 0)
+        return dataclasses.replace(
+            self, data=self.data.take(kept), conditions=now[kept], names=simulator.conditions
+        )._with(simulator)
 
     @property
     def model(self) -> PhysicsModel | None:
@@ -95,16 +108,23 @@ class PhysicsLearner:
         return {p.name: (float(v), float(e)) for p, v, e in zip(self.parameters, values, errors, strict=True)}
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
-        """Return the learner that has also seen `transitions`. Nothing is random, so `seed` has no effect."""
+        """Return the learner that has also seen `transitions`. Nothing is random, so `seed` has no effect.
+
+        Raises:
+            ConfigError: if there are transitions of more conditions than the simulator has.
+        """
         simulator = self._attached
         new = Dataset.of(transitions, simulator.dx)
+        where = self._number(transitions, new)
         data = new if self.data is None else self.data.add(new)
-        error, coverage = self._judge(new)
+        conditions = np.concatenate([self._known_conditions, where])
+        error, coverage = self._judge(new, where)
         start = None if self.fit is None else self.fit.coordinates
-        found = fit_physics(simulator, data, self.settings, start)
+        found = fit_physics(simulator, data, self.settings, start, conditions)
         return dataclasses.replace(
             self,
             data=data,
+            conditions=conditions,
             fit=self.fit if found.fit is None else found.fit,
             status=found.status,
             message=found.message,
@@ -126,13 +146,38 @@ class PhysicsLearner:
             message="; ".join([*([self.message] if self.message else []), *estimates]),
         )
 
-    def _judge(self, new: Dataset) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return the one-step error of the present model on new data, and the share within 1σ and 2σ."""
+    @property
+    def _known_conditions(self) -> Int[np.ndarray, "n"]:
+        """The condition of each transition so far; the first where that is unknown."""
+        if self.conditions is not None:
+            return self.conditions
+        return np.zeros(0 if self.data is None else self.data.size, int)
+
+    def _number(self, transitions: Transitions, new: Dataset) -> Int[np.ndarray, "n"]:
+        """Return the condition of each of the new transitions, whose episodes are numbered by condition and sample.
+
+        A simulator with one condition is that of all.
+        """
+        M, N = transitions.mask.shape[:2]
+        known = len(self._attached.conditions)
+        if known == 1:
+            return np.zeros(new.size, int)
+        if known < M:
+            raise ConfigError(f"transitions of {M} conditions, and the simulator knows {known}")
+        return new.episodes // N
+
+    def _judge(self, new: Dataset, where: Int[np.ndarray, "n"]) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return the one-step error of the present model on new data, and the share within 1σ and 2σ.
+
+        Args:
+            where: the condition of each.
+        """
         model, data = self.model, new.thin(_MOST_JUDGED)
         if model is None or not data.size:
             return None, None
-        errors = data.successors - model.predict(data.states, data.actions)
-        deviations = np.asarray(jax.vmap(model.deviation)(data.states, data.actions))
+        where = where[thin_rows(new.size, _MOST_JUDGED)]
+        errors = data.successors - model.predict(data.states, data.actions, where)
+        deviations = np.asarray(_deviate(model, where.astype(float), data.states, data.actions))
         with np.errstate(invalid="ignore"):
             shares = [float((np.abs(errors) <= k * deviations).mean()) for k in (1, 2)]
         sound = np.isfinite(errors).all(axis=1)
@@ -148,3 +193,14 @@ class PhysicsLearner:
         new = copy.copy(self)
         object.__setattr__(new, "simulator", simulator)
         return new
+
+
+def _deviate(
+    model: PhysicsModel, where: Float[Array, "n"], states: Float[Array, "n dx"], actions: Float[Array, "n du"]
+) -> Float[Array, "n dx"]:
+    """Return the deviations of the next states, each in its own condition."""
+
+    def at(m: Array, x: Array, u: Array) -> Array:
+        return model.for_condition(m).deviation(x, u)
+
+    return jax.vmap(at)(where, states, actions)

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gps.models.physics.parameters import Parameter
 
@@ -11,12 +11,23 @@ from gps.models.physics.parameters import Parameter
 class Simulator(Protocol):
     """A simulator of an environment's system for any values of its parameters. It is compared by identity.
 
+    The system may differ between the conditions of an experiment in what is known, such as where a slot is; the
+    parameters are those of all of them.
+
     The result depends on the arguments alone: neither on earlier calls nor on the other simulations of a call.
     """
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Its unknown parameters, dp of them."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """A text for each condition, by which it is known again; they are numbered in this order."""
+
+    @property
+    def varies(self) -> bool:
+        """True if the system differs between the conditions, and not only where it starts."""
 
     @property
     def determining(self) -> tuple[int, ...]:
@@ -42,5 +53,10 @@ class Simulator(Protocol):
         states: Float[np.ndarray, "B dx"],
         actions: Float[np.ndarray, "B H du"],
         values: Float[np.ndarray, "B dp"],
+        conditions: Int[np.ndarray, "B"] | None = None,
     ) -> Float[np.ndarray, "B H dx"]:
-        """Return the states after each of H control periods. From the step on at which one diverges they are NaN."""
+        """Return the states after each of H control periods. From the step on at which one diverges they are NaN.
+
+        Args:
+            conditions: the number of the condition of each; None for the first. Where there is one, it is that of all.
+        """

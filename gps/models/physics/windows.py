@@ -17,6 +17,7 @@ class Windows(NamedTuple):
         successors: the recorded state after each step.
         mask: True for each step that the window has; the first always.
         follows: True where the window before it ends in the state in which this one begins.
+        conditions: the number of the condition of each.
     """
 
     states: Float[np.ndarray, "W H dx"]
@@ -24,16 +25,22 @@ class Windows(NamedTuple):
     successors: Float[np.ndarray, "W H dx"]
     mask: Bool[np.ndarray, "W H"]
     follows: Bool[np.ndarray, "W"]
+    conditions: Int[np.ndarray, "W"]
 
     @classmethod
-    def cut(cls, data: Dataset, length: int) -> Self:
-        """Cut the data into windows of `length` steps. Transitions that are not finite are left out."""
-        points = np.concatenate(data[:3], axis=1)
-        data = data.take(np.flatnonzero(np.isfinite(points).all(axis=1)))
+    def cut(cls, data: Dataset, length: int, conditions: Int[np.ndarray, "n"] | None = None) -> Self:
+        """Cut the data into windows of `length` steps. Transitions that are not finite are left out.
+
+        Args:
+            conditions: the number of the condition of each transition, the same for all of an episode; None for the
+                first.
+        """
+        finite = np.flatnonzero(np.isfinite(np.concatenate(data[:3], axis=1)).all(axis=1))
+        data, where = data.take(finite), (np.zeros(data.size, int) if conditions is None else conditions)[finite]
         rows, follows = _lay_out(data, length)
         mask = rows >= 0
         arrays = [np.where(mask[..., None], array[rows], 0.0) for array in data[:3]]
-        return cls(arrays[0], arrays[1], arrays[2], mask, follows)
+        return cls(arrays[0], arrays[1], arrays[2], mask, follows, where[rows[:, 0]])
 
     @property
     def size(self) -> int:
@@ -42,7 +49,7 @@ class Windows(NamedTuple):
     def take(self, chosen: Bool[np.ndarray, "W"]) -> Self:
         """The chosen windows. One that followed a window which is left out follows none."""
         before = np.concatenate([[False], chosen[:-1]])
-        arrays = [array[chosen] for array in (*self[:4], self.follows & before)]
+        arrays = [array[chosen] for array in (*self[:4], self.follows & before, self.conditions)]
         return type(self)(*arrays)
 
 

@@ -39,8 +39,8 @@ const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) 
 // -- drawing ---------------------------------------------------------------------------------------------------------
 
 const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated,
-  "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, "one-step": oneStep, coverage, "model-loss": modelLoss, planner, "plan-time": planTime, time};
-const DETAIL = {states, actions, space, feedback, feedforward, noise, model, ahead, plan, "plan-distance": planDistance, effective, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, mixture};
+  "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, "one-step": oneStep, coverage, "model-loss": modelLoss, planner, "plan-time": planTime, "model-cost": modelCost, "gradient-course": gradientCourse, time};
+const DETAIL = {states, actions, space, feedback, feedforward, noise, model, ahead, plan, "plan-distance": planDistance, effective, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, optimising, gradient, mixture};
 const END = {map, "end-states": endStates, "end-actions": endActions, "end-space": endSpace};
 const FIGURES = {...OVERVIEW, ...DETAIL, ...END};
 // The side of a record that a figure shows; the others are drawn for every algorithm.
@@ -51,6 +51,7 @@ const SIDE_OF = {
   ...Object.fromEntries(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"].map((id) => [id, "policy"])),
   mixture: "mixture", "model-loss": "losses", "one-step": "accuracy", coverage: "coverage", ahead: "ahead", planner: "planner",
   "plan-time": "pace", plan: "plan", "plan-distance": "distance", effective: "effective",
+  "model-cost": "optimisation", optimising: "optimisation", "gradient-course": "gradient", gradient: "gradient",
 };
 // The sides that the records of a run have. Elements of the class of-NAME are hidden where NAME is missing.
 const SIDES = {
@@ -69,6 +70,8 @@ const SIDES = {
   plan: (piece) => Boolean(piece.planner?.planned),
   distance: (piece) => Boolean(piece.planner?.planned) && piece.iteration > 0,
   effective: (piece) => Boolean(piece.planner?.effective),
+  optimisation: (piece) => Boolean(piece.optimisation),
+  gradient: (piece) => Boolean(piece.optimisation?.gradients),
 };
 const CONFIG = {displaylogo: false, responsive: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]};
 
@@ -179,6 +182,8 @@ function showWords() {
   const succeeded = view.piece.successes ? `${view.piece.successes[view.m]}/${view.piece.samples} succeeded · ` : "";
   $("selected-state").textContent = `${cost === null ? "" : `cost ${cost.toPrecision(4)} · `}${succeeded}${policy ? `policy ${policy.label} · ` : ""}${status}`;
   showModel(view.piece.model);
+  const {optimisation} = view.piece;
+  if (optimisation) Object.assign($("optimisation-status"), {textContent: optimisation.message || optimisation.sentence, className: optimisation.ok ? "" : "bad"});
   if (policy) Object.assign($("policy-status"), {textContent: policy.sentence, className: policy.ok ? "" : "bad"});
 }
 

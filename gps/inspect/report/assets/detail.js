@@ -214,11 +214,14 @@ function ahead(view, c, width) {
 
 // -- the planner -----------------------------------------------------------------------------------------------------
 
-// The states that the planner expected in the first sample, and those that came.
+// The states that the planner expected in the first sample, with two deviations where it says them, and those that came.
 function plan(view, c, width) {
   const {indices} = view.facts.groups[view.group], x = view.facts.times, planned = unpack(view.detail.plan.states), came = unpack(view.detail.samples.states);
+  const doubt = view.detail.plan.deviations && unpack(view.detail.plan.deviations);
+  const around = (i, axes) => doubt ? band(c, x, Array.from(planned.along(view.m, null, i)), doubt.along(view.m, null, i), axes, {fill: c["local-band"]}).slice(0, 2) : [];
   const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 130, least: 210, x: timeAxis, y: (plot) => ({nticks: 5, ...fitted(planned, came, view.m, indices[plot])})});
   const data = grid.axes.flatMap((axes, plot) => [
+    ...around(indices[plot], axes),
     {x, y: came.along(view.m, 0, null, indices[plot]), mode: "lines", line: {color: c.accent, width: 1.8}, hovertemplate: "t = %{x}: %{y:.4g}<extra>came</extra>", ...axes},
     {x, y: planned.along(view.m, null, indices[plot]), mode: "lines", line: {color: c.warn, width: 1.8, dash: "dot"}, hovertemplate: "t = %{x}: %{y:.4g}<extra>planned</extra>", ...axes},
   ]);
@@ -262,6 +265,24 @@ function training(view, c) {
     {x: batches.map((_, i) => at(i + 0.5)), y: batches, mode: "lines", line: {color: c.other, width: 1.1}, hovertemplate: "mini-batches about step %{x:d}: %{y:.4g}<extra></extra>"},
     {x: seen.map((_, i) => at(i)), y: seen, mode: "lines+markers", line: {color: c.accent, width: 1.8}, marker: {size: 4}, hovertemplate: "step %{x:d}: %{y:.4g}<extra></extra>"},
   ], layout: layout(c, {height: 260, xaxis: axis(c, {title: {text: "step of the training"}, rangemode: "tozero"}), yaxis: axis(c, logAxis([...batches, ...seen]))})};
+}
+
+// -- a policy that is optimised through a model ----------------------------------------------------------------------
+
+// The size of the slope of the cost h steps ahead in the first action; grey: the other iterations.
+function gradient(view, c) {
+  const slopes = (piece) => positive(piece.optimisation?.gradients ?? []), curve = (piece) => ({x: slopes(piece).map((_, h) => h), y: slopes(piece)});
+  const others = view.pieces.filter((piece) => piece.optimisation?.gradients && piece !== view.piece).slice(-30).map(curve), {x, y} = curve(view.piece);
+  return {data: [{...joined(others), mode: "lines", line: {color: c.other, width: 0.9}, opacity: 0.45, hoverinfo: "skip"},
+    {x, y, mode: "lines", line: {color: c.accent, width: 2.2}, hovertemplate: "%{x} steps ahead: %{y:.3g}<extra></extra>"}],
+    layout: layout(c, {height: 320, xaxis: axis(c, {title: {text: "steps ahead"}, rangemode: "tozero"}),
+      yaxis: axis(c, {title: {text: "cost per half the range of the action"}, ...logAxis([...y, ...others.flatMap((other) => other.y)])})})};
+}
+
+function optimising(view, c) {
+  const losses = view.piece.optimisation?.losses ?? [];
+  return {data: [{x: range(losses.length), y: losses, mode: "lines+markers", line: {color: c.accent, width: 1.8}, marker: {size: 4}, hovertemplate: "look %{x}: %{y:.4g}<extra></extra>"}],
+    layout: layout(c, {height: 320, xaxis: axis(c, {title: {text: "look"}, rangemode: "tozero", dtick: Math.max(1, Math.ceil(losses.length / 8))}), yaxis: axis(c)})};
 }
 
 // -- one start, without noise ----------------------------------------------------------------------------------------

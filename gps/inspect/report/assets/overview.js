@@ -212,6 +212,24 @@ function planner(view, c) {
   ], layout: layout(c, {xaxis: iterations(c, view), shapes: [cursor(c, view)]})};
 }
 
+// -- a policy that is optimised through a model ----------------------------------------------------------------------
+
+// From the policy's cost in the new model before each optimisation to the lowest one.
+function modelCost(view, c) {
+  const costs = (i) => view.pieces.map((piece) => piece.optimisation?.loss[i] ?? null);
+  return drops(view, c, costs(0), costs(1), view.pieces.map((piece) => piece.optimisation?.label ?? ""), {});
+}
+
+// The size of the gradient a few steps ahead, in the course of the run: pale far ahead.
+function gradientCourse(view, c) {
+  const most = Math.max(...view.pieces.map((piece) => piece.optimisation?.gradients?.length ?? 0)) - 1;
+  const ahead = [1, 3, 10, 30, 100, 300].filter((h) => h <= most), x = numbers(view);
+  const at = (h) => positive(view.pieces.map((piece) => piece.optimisation?.gradients?.[h] ?? null));
+  const data = ahead.map((h, i) => ({x, y: at(h), mode: "lines+markers", marker: {size: 4}, opacity: 1 - (0.75 * i) / Math.max(ahead.length - 1, 1), line: {color: c.accent, width: 1.8},
+    hovertemplate: `iteration %{x}, ${h} step${h === 1 ? "" : "s"} ahead: %{y:.3g}<extra></extra>`}));
+  return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, logAxis(ahead.flatMap(at))), shapes: [cursor(c, view)]})};
+}
+
 // -- every start, without noise --------------------------------------------------------------------------------------
 
 const won = (item) => item.successes === item.rollouts;

@@ -1,0 +1,305 @@
+"""PILCO: a policy that is optimised through a Gaussian process, by the expected cost of an episode in it.
+
+Deisenroth & Rasmussen 2011, "PILCO: A model-based and data-efficient approach to policy search"; Deisenroth's thesis,
+"Efficient reinforcement learning using Gaussian processes" (2010), chapter 3. Each iteration, for M conditions:
+
+    sample    the policy, without noise; before there is one, the base policy (the first controllers)
+    fit       the Gaussian process learns x' = f(x, u) from all samples so far
+    improve   θ ← argmin (1/M) Σ_m J_m(θ),   J_m = Σ_t E c(x_t, u_t),   by L-BFGS from several starts
+
+J_m propagates a Gaussian over the state from the start of condition m through policy and process
+(`gps.algorithms.through_models.expected_cost`). What the process does not know widens the Gaussian. Under a saturating
+cost a wide Gaussian is good far from the goal, where it may reach it, and bad near it: so the policy explores where it
+has nothing to lose, and is careful where it has, and no other exploration is needed (Deisenroth & Rasmussen 2011,
+sec. 2.3; thesis, sec. 3.7.1).
+
+The searches start at the last policy and at fresh ones, drawn around the states that were seen; the best end is the
+next policy. As the last policy is one of the starts, the next one is not worse in the model. The last one stays where
+nothing is finite.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Generic, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from typing_extensions import TypeVar
+
+from gps.algorithms.algorithm import Needs
+from gps.algorithms.local.verdict import make_messages
+from gps.algorithms.through_models.expected_cost import (
+    Imagined,
+    Scene,
+    StartBelief,
+    flatten,
+    forecast,
+    unflatten,
+    value_and_gradient,
+)
+from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, judge_samples, learn_models
+from gps.backend import jax
+from gps.costs.expectations import list_expanded
+from gps.errors import ConfigError
+from gps.linear_gaussian.types import Controller
+from gps.models.model import ModelLearner, MomentMatching, restore_learner
+from gps.models.reward import RewardLearner
+from gps.networks import Bounded
+from gps.players import Player
+from gps.policies.lbfgs import Descent, minimise
+from gps.policies.neural import NeuralPolicy
+from gps.policies.played import GlobalPolicy, LocalControllers
+from gps.problem import Problem
+from gps.protocols import list_missing
+from gps.records import IterationRecord, OptimisationRecord, PlannerRecord, Rollouts
+from gps.sampling.policy import Policy
+from gps.status import PolicyStatus
+from gps.storage.serialization import specialise
+
+L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
+B = TypeVar("B", bound=Bounded, default=Bounded, covariant=True)
+
+DrawNetwork = Callable[[int, Float[np.ndarray, "n do"]], Bounded]
+"""Draw a network by a seed, around observations that were seen."""
+
+_NOISE = 1e-6
+"""Standard deviation of the policy's noise: none, but a covariance must be positive definite."""
+
+
+class Forecast(NamedTuple):
+    """What the model expected of the policy's episodes, when the policy was optimised."""
+
+    costs: Float[np.ndarray, "M"]
+    means: Float[np.ndarray, "M T dx"]
+    deviations: Float[np.ndarray, "M T dx"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PILCOState(Generic[L, B]):
+    """Everything that the next iteration needs, for M conditions."""
+
+    iteration: int
+    environment_steps: int
+    first: Controller  # the base policy
+    model: L  # the learner of the dynamics, with all data so far
+    reward: RewardLearner | None  # where the cost has no formula
+    policy: NeuralPolicy[B]
+    trained: bool  # False: the policy has not been optimised yet
+    starts: Float[np.ndarray, "M n dx"]  # the states in which episodes began
+    forecast: Forecast | None  # of `policy`
+
+
+class FittedProcess(NamedTuple):
+    """The result of `fit`."""
+
+    models: FittedModels
+    seed: int  # of the fresh starts
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PILCO:
+    """The algorithm.
+
+    Args:
+        problem: see `Problem`.
+        model: learner of the dynamics, before the first samples, whose model matches moments.
+        draw_network: makes the networks that searches start at.
+        observed: the entry of the state that each entry of the policy's observation is.
+        iterations: the most iterations of each search.
+        restarts: searches from fresh networks, besides the one from the last policy.
+        start_deviation: standard deviation of the start, in deviations of each entry of the state in the data; a larger
+            one that is seen in the starts of a condition takes its place.
+        horizon: steps ahead of the model's recorded error.
+        reward: learner of the reward where it is part of the cost.
+        threads: searches at the same time; None: one for each core.
+    """
+
+    problem: Problem = dataclasses.field(kw_only=False)
+    model: ModelLearner
+    draw_network: DrawNetwork
+    observed: tuple[int, ...]
+    iterations: int = 100
+    restarts: int = 1
+    start_deviation: float = 0.05
+    horizon: int = 20
+    reward: RewardLearner | None = None
+    threads: int | None = None
+
+    needs: ClassVar[Needs] = Needs(observations=True)
+
+    @property
+    def state_type(self) -> Any:
+        network = self.draw_network(0, np.empty((0, len(self.observed))))
+        return specialise(PILCOState, type(self.model), type(network))
+
+    def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILCOState:
+        network = self.draw_network(0, np.asarray(starts)[:, list(self.observed)])
+        policy = NeuralPolicy.untrained(network, _NOISE).numpy()
+        seen = np.asarray(starts, float)[:, None]
+        return PILCOState(0, 0, controllers.numpy(), self.model, self.reward, policy, False, seen, None)
+
+    def policy(self, state: PILCOState) -> Policy:
+        """The policy to sample, without noise; the base policy before there is one."""
+        return self._policy(state) or LocalControllers(state.first, Player.FIRST)
+
+    def learned(self, state: PILCOState) -> Policy:
+        """The policy; the base policy without its noise before there is one."""
+        first = dataclasses.replace(state.first, covariance=np.zeros_like(state.first.covariance))
+        return self._policy(state) or LocalControllers(first, Player.FIRST)
+
+    def teachers(self, state: PILCOState) -> tuple[Policy, ...]:
+        return ()
+
+    def fit(self, state: PILCOState, rollouts: Rollouts, seed: int) -> FittedProcess:
+        """Judge the old model by the new samples, and let the models learn from them."""
+        before = restore_learner(state.model, self.model)
+        learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
+        return FittedProcess(FittedModels(*learned, self.problem.costs(rollouts)), seed)
+
+    def improve(
+        self, state: PILCOState, sampled: Policy, rollouts: Rollouts, fitted: FittedProcess
+    ) -> tuple[PILCOState, IterationRecord]:
+        """Optimise the policy in the model, and compare the last forecast with what happened."""
+        models = fitted.models
+        starts = np.concatenate([state.starts, rollouts.states[:, :, 0]], axis=1)
+        scene = self._make_scene(models, starts)
+        policy, expected, optimisation = self._optimise(state, scene, rollouts, fitted.seed)
+
+        steps = state.environment_steps + rollouts.steps
+        status = judge_samples(models.learner, rollouts)
+        record = IterationRecord(
+            iteration=state.iteration,
+            environment_steps=steps,
+            player=sampled.player,
+            rollouts=rollouts,
+            costs=models.sample_costs,
+            status=status,
+            messages=tuple(make_messages(status, rollouts, lambda m, code: "")),
+            model=models.record,
+            planner=_compare(state, sampled, models.sample_costs),
+            optimisation=optimisation,
+        )
+        after = dataclasses.replace(
+            state,
+            iteration=state.iteration + 1,
+            environment_steps=steps,
+            model=models.learner,
+            reward=models.reward,
+            policy=policy,
+            trained=optimisation.trained,
+            starts=starts,
+            forecast=expected,
+        )
+        return after, record
+
+    def _policy(self, state: PILCOState) -> GlobalPolicy | None:
+        M, T = state.first.feedforward.shape[:2]
+        return GlobalPolicy(state.policy, M, T) if state.trained else None
+
+    def _make_scene(self, models: FittedModels, starts: Float[np.ndarray, "M n dx"]) -> Scene | None:
+        """What the policy is optimised in; None while there is no model or no cost.
+
+        Raises:
+            ConfigError: if the model cannot propagate a Gaussian.
+        """
+        model, cost = models.learner.model, complete_cost(self.problem.cost, models.reward)
+        if model is None or cost is None:
+            return None
+        if list_missing(model, MomentMatching):
+            raise ConfigError('algorithm.model: pilco propagates a Gaussian through it: take "gp" or "linear"')
+        least = self.start_deviation * np.asarray(model.deviations)[: starts.shape[2]]
+        variance = np.maximum(starts.var(axis=1), least**2)
+        belief = StartBelief(starts.mean(axis=1), variance[:, :, None] * np.eye(starts.shape[2]))
+        kinds = str(jax.tree.structure((model, cost)))
+        return Scene(jax.tree.map(np.asarray, model), cost, belief, self.problem.horizon, self.observed, kinds)
+
+    def _optimise(
+        self, state: PILCOState, scene: Scene | None, rollouts: Rollouts, seed: int
+    ) -> tuple[NeuralPolicy[Bounded], Forecast | None, OptimisationRecord]:
+        """Return the best policy that the searches found, or the last one, and what the model expects of it."""
+        if scene is None:
+            none = OptimisationRecord(False, False, np.empty(0), np.empty(0), status=PolicyStatus.WARM_UP)
+            return state.policy, None, none
+        last = state.policy.network
+        seen = rollouts.observed[rollouts.mask] if rollouts.mask.any() else np.empty((0, last.vector_size))
+        seeds = np.random.default_rng([seed, 7]).integers(2**31, size=self.restarts + 1)
+        fresh = [self.draw_network(int(one), seen) for one in seeds]
+        networks = [last, *fresh[:-1]] if state.trained else fresh
+        found = self._search(state.policy, scene, networks)
+        if found.parameters is None:
+            return self._keep(state, scene, found, PolicyStatus.NOT_FINITE)
+        policy = dataclasses.replace(state.policy, network=unflatten(last, found.parameters))
+        expected = _expect(scene, policy)
+        if expected is None:
+            return self._keep(state, scene, found, PolicyStatus.NOT_FINITE)
+        record = OptimisationRecord(
+            existed=state.trained,
+            trained=True,
+            losses=found.trace,
+            starts=found.starts,
+            status=found.status,
+            message=_describe(found, found.status, scene),
+        )
+        return policy, expected, record
+
+    def _search(self, policy: NeuralPolicy[Bounded], scene: Scene, networks: list[Bounded]) -> Descent:
+        like = policy.network
+
+        def evaluate(vector: Float[np.ndarray, "p"]) -> tuple[float, np.ndarray]:
+            value, gradient = value_and_gradient(scene, dataclasses.replace(policy, network=unflatten(like, vector)))
+            return float(value), flatten(gradient)
+
+        starts = [flatten(network) for network in networks]
+        low, high = (flatten(limit) for limit in like.bounds)
+        middle = np.mean(starts, axis=0)
+        return minimise(
+            evaluate,
+            starts,
+            iterations=self.iterations,
+            threads=self.threads,
+            bounds=(low + np.where(np.isfinite(low), middle, 0.0), high + np.where(np.isfinite(high), middle, 0.0)),
+        )
+
+    def _keep(
+        self, state: PILCOState, scene: Scene, found: Descent, status: PolicyStatus
+    ) -> tuple[NeuralPolicy[Bounded], Forecast | None, OptimisationRecord]:
+        """The last policy stays."""
+        record = OptimisationRecord(
+            existed=state.trained,
+            trained=state.trained,
+            losses=found.trace,
+            starts=found.starts,
+            status=status,
+            message=_describe(found, status, scene),
+        )
+        return state.policy, _expect(scene, state.policy) if state.trained else None, record
+
+
+def _expect(scene: Scene, policy: NeuralPolicy[Bounded]) -> Forecast | None:
+    """What the model expects of a policy; None where it is not finite."""
+    imagined: Imagined = jax.tree.map(np.asarray, forecast(scene, policy))
+    if not all(np.isfinite(array).all() for array in imagined):
+        return None
+    return Forecast(imagined.costs.sum(axis=1), imagined.means, imagined.deviations)
+
+
+def _compare(state: PILCOState, sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
+    """The forecast of the policy against what happened; None where the base policy was sampled."""
+    if state.forecast is None or sampled.player is not Player.POLICY:
+        return None
+    actual = costs.sum(axis=2).mean(axis=1)
+    return PlannerRecord(
+        state.forecast.costs,
+        actual,
+        planned_states=state.forecast.means,
+        planned_deviations=state.forecast.deviations,
+    )
+
+
+def _describe(found: Descent, status: PolicyStatus, scene: Scene) -> str:
+    """A sentence for a status that is not ok, and what else is to be said."""
+    said = [] if status.ok else [status.sentence, found.message]
+    expanded = list_expanded(scene.cost)
+    if expanded:
+        said.append(f"The expected cost of {', '.join(expanded)} is a second-order expansion.")
+    return " ".join(filter(None, said))
