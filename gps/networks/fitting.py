@@ -252,9 +252,7 @@ def _round_far_up(n: int, least: int) -> int:
 def _stack_held(
     held: list[Int[np.ndarray, "_"]],
 ) -> tuple[Int[np.ndarray, "E checked"], Float[np.ndarray, "E checked"]]:
-    """Return the members' checked samples and their weights, padded to one number with samples of weight 0.
-
-    """
+    """Return the members' checked samples and their weights, padded to one number with samples of weight 0."""
     size = _round_far_up(max(map(len, held)), _FEWEST_CHECKED)
     padded = np.stack([np.concatenate([rows, np.zeros(size - len(rows), int)]) for rows in held])
     weights = np.arange(size) < np.array([[len(rows)] for rows in held])
