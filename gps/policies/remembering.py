@@ -21,7 +21,7 @@ def memory_size(policy: NeuralPolicy) -> int:
     return policy.network.memory_size if isinstance(policy.network, Recurrent) else 0
 
 
-def follow(
+def follow_step(
     policy: NeuralPolicy, memory: Float[Array, "n"], observation: Float[Array, "do"]
 ) -> tuple[Float[Array, "n"], Float[Array, "du"]]:
     """Return the next memory and the mean action at one observation (JAX)."""
@@ -38,7 +38,7 @@ def follow_sequence(
     """Return the memory before each observation, and the mean action at each (JAX)."""
 
     def step(memory: Array, observation: Array) -> tuple[Array, tuple[Array, Array]]:
-        after, action = follow(policy, memory, observation)
+        after, action = follow_step(policy, memory, observation)
         return after, (memory, action)
 
     return jax.lax.scan(step, memory, observations)[1]

@@ -31,9 +31,9 @@ from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent, Poli
 from gps.algorithms.through_models.imagining import (
     Box,
     ExpectedCost,
-    Setting,
-    Starts,
-    evaluate,
+    ImaginedSetting,
+    ImaginedStarts,
+    evaluate_policy,
     find_means_along,
     imagine_observations,
     imagine_returns,
@@ -142,7 +142,7 @@ class Fixed:
 
 
 def make_setting(matrix=A, steps=6, drawn=False, clip=np.inf, cost=COST, value=None, end=T, limits=(-np.inf, np.inf)):
-    return Setting(
+    return ImaginedSetting(
         model=Known(matrix, B),
         cost=cost,
         value=value,
@@ -160,7 +160,7 @@ def make_setting(matrix=A, steps=6, drawn=False, clip=np.inf, cost=COST, value=N
 def make_starts(P=2, S=3, memory=0, seed=0, spread=1.0):
     rng = np.random.default_rng(seed)
     steps = rng.integers(0, 3, (P, S)).astype(np.int32)
-    return Starts(spread * rng.normal(size=(P, S, DX)), steps, np.zeros((P, S, memory)), np.uint32(seed))
+    return ImaginedStarts(spread * rng.normal(size=(P, S, DX)), steps, np.zeros((P, S, memory)), np.uint32(seed))
 
 
 def make_policy(kind="mlp", deviation=0.1, **options):
@@ -483,7 +483,7 @@ def test_episodes_that_leave_the_data_are_told():
 
 def test_an_episode_that_explodes_stays_in_the_box_and_goes_on_to_cost():
     setting = make_setting(1e3 * np.eye(DX), steps=8)
-    loss, exploded = evaluate(make_policy("mlp"), setting, make_starts())
+    loss, exploded = evaluate_policy(make_policy("mlp"), setting, make_starts())
     assert np.isfinite(loss) and exploded == 1.0
 
 

@@ -13,8 +13,8 @@ from jaxtyping import Int
 
 from gps.algorithms.through_models.imagining import (
     ExpectedCost,
-    Setting,
-    Starts,
+    ImaginedSetting,
+    ImaginedStarts,
     find_means_along,
     imagine_observations,
 )
@@ -60,7 +60,7 @@ class Ascent(Protocol):
         """The number of updates between two checks in held-out episodes."""
         ...
 
-    def advance(self, training: PolicyInTraining, setting: Setting, batches: Starts) -> Ascended:
+    def advance(self, training: PolicyInTraining, setting: ImaginedSetting, batches: ImaginedStarts) -> Ascended:
         """Return the policy after an update by each of the batches (leading axis)."""
         ...
 
@@ -76,7 +76,7 @@ class NaturalAscent:
     kl_step: float = 0.05
     check_every: int = 1
 
-    def advance(self, training: PolicyInTraining, setting: Setting, batches: Starts) -> Ascended:
+    def advance(self, training: PolicyInTraining, setting: ImaginedSetting, batches: ImaginedStarts) -> Ascended:
         policy, updates, lost = training.policy, 0, 0
         for i in range(len(batches.seed)):
             starts = jax.tree.map(lambda array, i=i: array[i], batches)
@@ -114,7 +114,7 @@ class AdamAscent:
     learning_rate: float = 1e-3
     check_every: int = 10
 
-    def advance(self, training: PolicyInTraining, setting: Setting, batches: Starts) -> Ascended:
+    def advance(self, training: PolicyInTraining, setting: ImaginedSetting, batches: ImaginedStarts) -> Ascended:
         start = (training.policy.network, training.first, training.second, training.count)
         end, fine = jax.tree.map(
             np.asarray, _ascend(start, training.policy, setting, batches, np.asarray(self.learning_rate))
@@ -128,11 +128,11 @@ class AdamAscent:
 
 
 @eqx.filter_jit
-def _ascend(start: Any, policy: Any, setting: Setting, batches: Starts, rate: Array) -> Any:
+def _ascend(start: Any, policy: Any, setting: ImaginedSetting, batches: ImaginedStarts, rate: Array) -> Any:
     """Return the network with Adam's moments after an update by each batch, and True for each that was finite."""
     adam = optax.scale_by_adam()
 
-    def update(at: Any, starts: Starts) -> tuple[Any, Array]:
+    def update(at: Any, starts: ImaginedStarts) -> tuple[Any, Array]:
         network, first, second, count = at
 
         def gain(network: Any) -> Array:

@@ -38,7 +38,7 @@ from gps.models.model import GlobalModel
 from gps.planning.sequences import ActionRange
 from gps.policies.natural_gradient import mean_kl
 from gps.policies.neural import NeuralPolicy
-from gps.policies.remembering import follow, follow_sequence, memory_size
+from gps.policies.remembering import follow_sequence, follow_step, memory_size
 
 
 class Box(NamedTuple):
@@ -56,7 +56,7 @@ class Box(NamedTuple):
         return cls(low - reach, high + reach, np.where(deviation > 0, deviation, 1.0))
 
 
-class Setting(NamedTuple):
+class ImaginedSetting(NamedTuple):
     """Model, cost and options of the imagination: a pytree whose other leaves are static."""
 
     model: GlobalModel
@@ -72,7 +72,7 @@ class Setting(NamedTuple):
     kinds: str  # the classes of the parts, which JAX does not tell apart if they have equally many fields
 
 
-class Starts(NamedTuple):
+class ImaginedStarts(NamedTuple):
     """Where P × S imagined episodes begin; those of a row share their function."""
 
     states: Float[Any, "P S dx"]
@@ -81,7 +81,7 @@ class Starts(NamedTuple):
     seed: Any  # uint32, of the functions and the noise
 
 
-class Course(NamedTuple):
+class ImaginedCourse(NamedTuple):
     """What happened in P × S imagined episodes."""
 
     costs: Float[Array, "H P S"]
@@ -90,7 +90,7 @@ class Course(NamedTuple):
     inside: Bool[Array, "P S"]  # False: exploded
 
 
-def roll_out(policy: NeuralPolicy, setting: Setting, starts: Starts) -> Course:
+def imagine_episodes(policy: NeuralPolicy, setting: ImaginedSetting, starts: ImaginedStarts) -> ImaginedCourse:
     """Return the imagined episodes (JAX); their derivatives are clipped as the module says."""
     P, S, _ = starts.states.shape
     reached = setting.clip / (P * S)  # J is a mean over the episodes
@@ -104,14 +104,14 @@ def roll_out(policy: NeuralPolicy, setting: Setting, starts: Starts) -> Course:
 class ExpectedCost(eqx.Module):
     """−J(θ), an objective of `gps.policies.natural_gradient`."""
 
-    setting: Setting
-    starts: Starts
+    setting: ImaginedSetting
+    starts: ImaginedStarts
 
     def __call__(self, policy: NeuralPolicy) -> Float[Array, ""]:
-        return -jnp.mean(total_costs(self.setting, self.starts, roll_out(policy, self.setting, self.starts)))
+        return -jnp.mean(sum_costs(self.setting, self.starts, imagine_episodes(policy, self.setting, self.starts)))
 
 
-def total_costs(setting: Setting, starts: Starts, course: Course) -> Float[Array, "P S"]:
+def sum_costs(setting: ImaginedSetting, starts: ImaginedStarts, course: ImaginedCourse) -> Float[Array, "P S"]:
     """Return the cost of each imagined episode, with the value of its last state (JAX)."""
     totals = jnp.sum(course.costs, axis=0)
     if setting.value is None:
@@ -121,14 +121,16 @@ def total_costs(setting: Setting, starts: Starts, course: Course) -> Float[Array
 
 
 @eqx.filter_jit
-def evaluate(policy: NeuralPolicy, setting: Setting, starts: Starts) -> tuple[Float[Array, ""], Float[Array, ""]]:
+def evaluate_policy(
+    policy: NeuralPolicy, setting: ImaginedSetting, starts: ImaginedStarts
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Return J(θ), and the share of the episodes that exploded."""
-    course = roll_out(policy, setting, starts)
-    return jnp.mean(total_costs(setting, starts, course)), jnp.mean(~course.inside)
+    course = imagine_episodes(policy, setting, starts)
+    return jnp.mean(sum_costs(setting, starts, course)), jnp.mean(~course.inside)
 
 
 @eqx.filter_jit
-def measure_gradients(policy: NeuralPolicy, setting: Setting, starts: Starts) -> Float[Array, "H"]:
+def measure_gradients(policy: NeuralPolicy, setting: ImaginedSetting, starts: ImaginedStarts) -> Float[Array, "H"]:
     """Return |∂ℓ_h / ∂u_0| for each h < H, mean over the episodes; the action in units of `ActionRange`.
 
     It is the derivative of the cost h steps ahead by the first action, while the policy goes on to act: the product of
@@ -155,14 +157,14 @@ def measure_gradients(policy: NeuralPolicy, setting: Setting, starts: Starts) ->
 
 @eqx.filter_jit
 def imagine_returns(
-    policy: NeuralPolicy, setting: Setting, starts: Starts, decay: float
+    policy: NeuralPolicy, setting: ImaginedSetting, starts: ImaginedStarts, decay: float
 ) -> tuple[Float[Array, "H P S dx"], Int[Array, "H P S"], Float[Array, "H P S"]]:
     """Return the states of imagined episodes, their steps, and their λ-returns with the setting's value.
 
     The returns of an episode that exploded are NaN.
     """
     assert setting.value is not None
-    course = roll_out(policy, setting._replace(value=None), starts)
+    course = imagine_episodes(policy, setting._replace(value=None), starts)
     t = starts.steps + jnp.arange(setting.steps)[:, None, None]
     after = jnp.concatenate([course.states[1:], course.last[None]])
     worth = jax.vmap(jax.vmap(jax.vmap(setting.value)))(after, t + 1)
@@ -171,15 +173,15 @@ def imagine_returns(
 
 
 @eqx.filter_jit
-def forecast(
-    policy: NeuralPolicy, setting: Setting, starts: Float[Array, "M N dx"], noise: Float[Array, "M N T du"]
+def forecast_episodes(
+    policy: NeuralPolicy, setting: ImaginedSetting, starts: Float[Array, "M N dx"], noise: Float[Array, "M N T du"]
 ) -> tuple[Float[Array, "M N T"], Float[Array, "M N T dx"]]:
     """Return the costs and the states of whole episodes in the model's mean, with this noise in their actions."""
 
     def follow_one(x: Array, noise: Array) -> tuple[Array, Array]:
         def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
             (x, memory), (e, t) = carry, now
-            memory, mean = follow(policy, memory, x[setting.observed])
+            memory, mean = follow_step(policy, memory, x[setting.observed])
             u = _within(mean + e, setting)
             return (setting.model.mean(x, u).astype(x.dtype), memory), (setting.cost(x, u, t), x)
 
@@ -213,10 +215,10 @@ def measure_kl(
 
 @eqx.filter_jit
 def imagine_observations(
-    policy: NeuralPolicy, setting: Setting, starts: Starts
+    policy: NeuralPolicy, setting: ImaginedSetting, starts: ImaginedStarts
 ) -> tuple[Sequences, Float[Array, "n H"]]:
     """Return what the policy observes in imagined episodes, and the weight 1 of each step before T."""
-    states = roll_out(policy, setting, starts).states
+    states = imagine_episodes(policy, setting, starts).states
     H, P, S, _ = states.shape
     counts = starts.steps + jnp.arange(H)[:, None, None] < setting.end
 
@@ -232,11 +234,11 @@ def imagine_observations(
 
 def _roll_out(
     policy: NeuralPolicy,
-    setting: Setting,
-    starts: Starts,
+    setting: ImaginedSetting,
+    starts: ImaginedStarts,
     limit_slopes: Any,
     nudges: Float[Array, "P S du"] | None = None,
-) -> Course:
+) -> ImaginedCourse:
     """Return the imagined episodes.
 
     Args:
@@ -260,7 +262,7 @@ def _roll_out(
         def advance(x: Array, u: Array, bits: Array) -> Array:
             return jax.vmap(jax.vmap(setting.model.mean))(x, u)
 
-    act = jax.vmap(jax.vmap(follow, (None, 0, 0)), (None, 0, 0))
+    act = jax.vmap(jax.vmap(follow_step, (None, 0, 0)), (None, 0, 0))
     price: Any = jax.vmap(jax.vmap(setting.cost))
     low, high, _ = setting.box
 
@@ -278,10 +280,10 @@ def _roll_out(
 
     begin = (jnp.asarray(starts.states, float), jnp.asarray(starts.memories, float), jnp.ones((P, S), bool))
     (last, _, inside), (costs, states) = jax.lax.scan(step, begin, (jnp.arange(H), noise, bits))
-    return Course(costs, states, last, inside)
+    return ImaginedCourse(costs, states, last, inside)
 
 
-def _within(u: Array, setting: Setting) -> Array:
+def _within(u: Array, setting: ImaginedSetting) -> Array:
     return jnp.clip(u, setting.range.low, setting.range.high)
 
 

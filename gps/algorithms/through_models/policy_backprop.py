@@ -34,11 +34,11 @@ from gps.algorithms.local.verdict import make_messages
 from gps.algorithms.through_models.ascent import Ascent, PolicyInTraining
 from gps.algorithms.through_models.imagining import (
     Box,
+    ImaginedSetting,
+    ImaginedStarts,
     Sequences,
-    Setting,
-    Starts,
-    evaluate,
-    forecast,
+    evaluate_policy,
+    forecast_episodes,
     imagine_returns,
     measure_gradients,
     measure_kl,
@@ -270,12 +270,17 @@ class PolicyBackprop:
         return _Improved(training, value, record)
 
     def _ascend(
-        self, training: PolicyInTraining, setting: Setting, visited: Visited, held: Starts, rng: np.random.Generator
+        self,
+        training: PolicyInTraining,
+        setting: ImaginedSetting,
+        visited: Visited,
+        held: ImaginedStarts,
+        rng: np.random.Generator,
     ) -> tuple[PolicyInTraining, "_Round"]:
         """Return the best of the policies after each update, and the one before, in held-out episodes."""
         every = self.ascent.check_every
         best = current = training
-        least, exploded = map(float, evaluate(best.policy, setting, held))
+        least, exploded = map(float, evaluate_policy(best.policy, setting, held))
         losses, updates, lost = [least], 0, 0
         for _ in range(-(-self.updates // every)):
             batches = self._draw_starts(current.policy, visited, rng, every)
@@ -284,7 +289,7 @@ class PolicyBackprop:
             if not ascended.updates:
                 continue
             current = ascended.training
-            loss, share = map(float, evaluate(current.policy, setting, held))
+            loss, share = map(float, evaluate_policy(current.policy, setting, held))
             losses.append(loss)
             if not np.isfinite(loss):
                 lost, current = lost + 1, best
@@ -317,11 +322,11 @@ class PolicyBackprop:
         cost: Cost,
         visited: Visited,
         costs: Float[np.ndarray, "M N T"],
-    ) -> Setting:
+    ) -> ImaginedSetting:
         T = self.problem.horizon
         steps = min(self.imagination.truncation or T, T)
         unit = float(np.abs(costs).mean()) or 1.0
-        return Setting(
+        return ImaginedSetting(
             model=model,
             cost=cost,
             value=None,
@@ -344,7 +349,7 @@ class PolicyBackprop:
         factor: int = 1,
         share: float | None = None,
         shape: tuple[int, int] | None = None,
-    ) -> Starts:
+    ) -> ImaginedStarts:
         """Draw where the episodes of some batches (leading axis) begin.
 
         Args:
@@ -359,12 +364,12 @@ class PolicyBackprop:
         if memory_size(policy):
             memories = np.asarray(recall(policy, visited.pad().states[..., list(self.observed)]))[episodes, steps]
         seeds = rng.integers(2**32, size=batches, dtype=np.uint32)
-        return Starts(visited.states[episodes, steps], steps.astype(np.int32), memories, seeds)
+        return ImaginedStarts(visited.states[episodes, steps], steps.astype(np.int32), memories, seeds)
 
     def _learn_value(
         self,
         policy: NeuralPolicy,
-        setting: Setting,
+        setting: ImaginedSetting,
         visited: Visited,
         value: TerminalValue | None,
         rng: np.random.Generator,
@@ -375,7 +380,7 @@ class PolicyBackprop:
         starts = jax.tree.map(lambda array: array[0], self._draw_starts(policy, visited, rng, 1))
         seed = int(starts.seed)
         if value is None:
-            mean_cost = np.asarray(evaluate(policy, setting._replace(value=None), starts)[0]) / setting.steps
+            mean_cost = np.asarray(evaluate_policy(policy, setting._replace(value=None), starts)[0]) / setting.steps
             value = begin_value(float(mean_cost), count_inputs(self.problem.dx, options.transforms), T, options)
         found = imagine_returns(policy, setting._replace(steps=steps, value=value), starts, options.decay)
         states, at, returns = (np.asarray(array).reshape(-1, *array.shape[3:]) for array in found)
@@ -383,7 +388,7 @@ class PolicyBackprop:
         return fit_value(states, at, returns, groups, T, options, seed) or value
 
     def _show_gradients(
-        self, training: PolicyInTraining, setting: Setting, visited: Visited, rng: np.random.Generator
+        self, training: PolicyInTraining, setting: ImaginedSetting, visited: Visited, rng: np.random.Generator
     ) -> Float[np.ndarray, "H"]:
         """The size of the gradient against the steps ahead, from starts to the end of the episode."""
         P = self.imagination.shape[0]
@@ -411,7 +416,7 @@ class PolicyBackprop:
         if model is None or cost is None or state.visited is None or sampled.player is not Player.POLICY:
             return None
         setting = self._make_setting(model, cost, state.visited, models.sample_costs)
-        courses = forecast(state.training.policy, setting, rollouts.states[:, :, 0], rollouts.noise)
+        courses = forecast_episodes(state.training.policy, setting, rollouts.states[:, :, 0], rollouts.noise)
         costs, states = (np.asarray(array) for array in courses)
         predicted = np.where(rollouts.mask, costs, 0.0).sum(axis=2).mean(axis=1)
         return PlannerRecord(
