@@ -19,7 +19,7 @@ TORCHRL = {100: 2.7, 300: 39.5}
 
 def make_scene(points: int):
     """A process of so many points, and what a policy is optimised for in it."""
-    from gps.algorithms.through_models.expected_cost import Belief, Scene
+    from gps.algorithms.through_models.expected_cost import Scene, StartBelief
     from gps.backend import jax, jnp
     from gps.costs import Ramp, Saturating, Sum
     from gps.models.features import StateTransforms
@@ -30,7 +30,7 @@ def make_scene(points: int):
     tip = jnp.array([[1.0, 0.6, 0.0], [0.0, 0.0, 0.6]]) / 0.25
     kinds = ("plain", "sin", "cos")
     cost = Sum((Saturating((0, 1, 1), kinds, jnp.array([0.0, 0.0, 1.0]), tip, jnp.asarray(1.0), Ramp(T)),))
-    start = Belief(jnp.array([[0.0, np.pi, 0.0, 0.0]]), 0.01 * jnp.eye(DX)[None])
+    start = StartBelief(jnp.array([[0.0, np.pi, 0.0, 0.0]]), 0.01 * jnp.eye(DX)[None])
     return Scene(model, cost, start, T, tuple(range(DX)), "benchmark")
 
 

@@ -8,7 +8,7 @@ import pytest
 import gps
 from gps.backend import jnp
 from gps.builders.costs import make_cost
-from gps.config import parse
+from gps.config import load, parse
 from gps.environments.mujoco import MujocoEnv
 from gps.errors import ConfigError, DrawingError
 
@@ -142,7 +142,9 @@ def test_a_rate_without_the_last_action_says_what_to_add():
     ],
 )
 def test_every_shipped_experiment_builds_and_makes_one_update(experiment):
+    expert = load(experiment).algorithm.model_dump().get("expert")
+    taught = isinstance(expert, dict) and expert["name"] == "run"  # by a run that is not here
     try:
-        assert gps.check(experiment).ok
+        assert gps.check(experiment, ["algorithm=pi2", "algorithm.samples=3"] if taught else []).ok
     except DrawingError as error:
         pytest.skip(str(error))

@@ -13,7 +13,7 @@ from gps.config import parse
 from gps.dynamics.mixture import MixturePrior
 from gps.problem import Problem
 
-PARTS = ("local", "learner", "options", "expert", "planner", "optimiser", "model", "search")
+PARTS = ("local", "learner", "options", "expert", "planner", "optimiser", "model", "search", "ascent")
 """Fields without a default that hold settings of their own."""
 
 MEMORY = {"prior": 2, "learner.prior": 1, "expert.prior": 10}
@@ -40,7 +40,7 @@ def find_differences(settings, place=""):
             if value != field.default_factory():
                 yield f"{name} is {value!r}, and by default {field.default_factory()!r}"
         else:
-            assert field.name in ("problem", "training", "dx", "observed"), name
+            assert field.name in ("problem", "training", "dx", "observed", "draw_network"), name
 
 
 @pytest.mark.parametrize("name", SECTIONS)

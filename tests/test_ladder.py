@@ -23,6 +23,7 @@ from gps.ladder.stories import Gradient, Nearness, _list_changes, _list_planned_
 from gps.runs import Run
 from gps.sweeps import Watch
 
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PLANNER = {"name": "icem", "samples": 16, "elites": 4, "rounds": 2, "horizon": 12, "particles": 1}
 MBRL = {"name": "mbrl", "samples": 1, "model": "linear", "planner": PLANNER}
 LOCAL = {"name": "trajopt", "samples": 3, "controller": {"initial": {"name": "lqr", "noise": 0.3}}}
@@ -121,6 +122,13 @@ def test_the_steps_of_a_probe_are_those_of_the_run(tmp_path):
     assert made.probe > 0
     run = gps.run(folder, seed=0, overrides=made.overrides, out=tmp_path / "runs")
     assert run.iterations[-1].environment_steps == made.steps <= 500
+
+
+@pytest.mark.parametrize("name", [path.parent.name for path in sorted(EXPERIMENTS.glob("*/ladder.toml"))])
+def test_every_rung_of_the_shipped_ladders_has_its_iterations(name):
+    made = make_rungs(EXPERIMENTS / name)
+    assert [rung.fault for rung in made.rungs if rung.fault] == []
+    assert all(0.9 * rung.budget <= rung.steps <= rung.budget for rung in made.rungs)
 
 
 @pytest.mark.parametrize(

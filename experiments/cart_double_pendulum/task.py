@@ -1,4 +1,4 @@
-"""Three costs of the cart with a double pendulum: PILCO's, one for local models and one for planners."""
+"""Two costs of the cart with a double pendulum: PILCO's, and one for local models."""
 
 import jax.numpy as jnp
 
@@ -32,9 +32,3 @@ def swing_up(x, u, t):
     """
     weight = jnp.where(t == ARRIVAL, 30.0, jnp.where(t > ARRIVAL, 0.1, 0.0))
     return 0.5 * weight * jnp.sum(WEIGHTS * find_angles(x) ** 2) + 0.15 * u @ u
-
-
-def approach(x, u, t):
-    """A cost for planners: the tip's squared distance (m²), ten times that in the last 2 s; motion and force."""
-    offset, motion = find_offset(x), find_angles(x)[3:]
-    return jnp.where(t < 60, 1.0, 10.0) * (offset @ offset + x[0] ** 2) + 0.01 * (motion @ motion) + 0.1 * (u @ u)

@@ -46,6 +46,8 @@ from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
 from gps.extensions import plugins
 from gps.models.features import NO_TRANSFORMS
+from gps.models.gaussian_process_learner import GaussianProcessLearner
+from gps.models.linear import LinearLearner
 from gps.models.prior import ModelPrior
 from gps.models.reward import RewardLearner
 from gps.networks.fitting import FitOptions
@@ -380,8 +382,10 @@ def _policy_backprop(settings: sections.PolicyBackpropConfig, parts: Parts) -> P
 def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
     problem = parts.problem
     learner = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
+    require_one_system(learner)
     observed = find_observed_entries(problem, parts.environment)
-    transforms = getattr(learner, "transforms", NO_TRANSFORMS)
+    knows = isinstance(learner, GaussianProcessLearner | LinearLearner)
+    transforms = learner.transforms if knows else NO_TRANSFORMS
     if transforms.quaternions:
         raise ConfigError(
             'algorithm.model.quaternions: pilco has no moments of quaternions; set it to "none", or describe the '

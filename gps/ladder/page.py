@@ -72,10 +72,12 @@ def _read_asset(name: str) -> str:
 
 
 def _render_header(ladder: Ladder, results: Sequence[RungResult]) -> str:
-    budgets = sorted({result.rung.budget for result in results})
+    budget = max((result.rung.budget for result in results), default=0)
+    less = [f"{result.rung.name} {result.rung.budget:,}" for result in results if result.rung.budget != budget]
+    of_some = f" ({', '.join(less)})" if less else ""
     count = sum(len(result.values) for result in results)
     facts = (
-        f"{len(results)} rungs, {' or '.join(f'{budget:,}' for budget in budgets)} environment steps each, {count} "
+        f"{len(results)} rungs, {budget:,} environment steps each{of_some}, {count} "
         f"finished runs. Numbers are interquartile means over the seeds, with {LEVEL:.0%} bootstrap intervals."
     )
     about = f'<p class="about">{html.escape(" ".join(ladder.about.split()))}</p>' if ladder.about.strip() else ""
@@ -267,8 +269,8 @@ def _render_method(ladder: Ladder, results: Sequence[RungResult]) -> str:
     notes += [
         "Every step in the environment counts, a probe before the first iteration too; steps in a learned model and "
         "in the final evaluation do not.",
-        "Seconds are those of sampling, fitting and improving in the median run, on the machine that ran it and with "
-        "all that ran beside it; they say which rung is cheap.",
+        "Seconds are those of sampling, fitting and improving in the median run, on the machine that ran it beside "
+        "all else that ran there; the first iteration also compiles. They say which rung is cheap.",
         "Interquartile mean and intervals after Agarwal et al. 2021; one run tells nothing about others.",
     ]
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)

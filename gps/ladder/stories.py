@@ -26,6 +26,7 @@ from gps.inspect.comparison.member import Member
 from gps.ladder.results import RungResult
 from gps.ladder.rungs import Ladder
 from gps.planning.played import find_planned
+from gps.players import Player
 from gps.runs import Run
 
 Role = Literal["data", "plan", "actual", "bound", "early", "late"]
@@ -472,8 +473,9 @@ def _list_planned_costs(run: Run) -> list[tuple[int, float, float]]:
     """Of each iteration with a forecast: its number, the planned and the actual cost, mean over the conditions."""
     found = []
     for k in range(len(run.iterations)):
-        planner = run.iterations[k].planner
-        if planner is not None:
+        record = run.iterations[k]
+        planner = record.planner
+        if planner is not None and record.player is Player.PLANNER:
             predicted, actual = float(np.mean(planner.predicted)), float(np.mean(planner.actual))
             if np.isfinite([predicted, actual]).all():
                 found.append((k, predicted, actual))
@@ -548,12 +550,12 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 def _round(value: float) -> str:
     """Three significant digits, with a real minus."""
-    text = f"{value:.3g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.1e}"
-    if "e" in text:
+    text = f"{value:.3g}" if 1e-3 <= abs(value) < 999.5 or value == 0 else f"{value:.1e}"
+    if 999.5 <= abs(value) < 1e5:
+        text = f"{round(value):,}"
+    elif "e" in text:
         mantissa, exponent = text.split("e")
         text = f"{mantissa} · 10{str(int(exponent)).translate(_RAISED)}"
-    elif abs(value) >= 1000:
-        text = f"{round(value):,}"
     return text.replace("-", "−")
 
 

@@ -72,7 +72,7 @@ def thin_rows(size: int, most: int) -> Int[np.ndarray, "k"]:
     return np.arange(size) if size <= most else np.linspace(0, size - 1, most).round().astype(int)
 
 
-class Pool(NamedTuple):
+class PooledTransitions(NamedTuple):
     """All transitions so far, the new ones among them, and a sentence about those that were left out; often empty."""
 
     data: Dataset
@@ -80,21 +80,21 @@ class Pool(NamedTuple):
     message: str
 
 
-def pool(data: Dataset | None, new: Dataset) -> Pool:
+def pool_transitions(data: Dataset | None, new: Dataset) -> PooledTransitions:
     """Add new transitions to those so far, without absurd ones: a single 1e8 would set the units of all the others."""
     together = new if data is None else data.add(new)
     if not new.size:
-        return Pool(together, new, "")
+        return PooledTransitions(together, new, "")
     x = np.concatenate([together.states, together.successors])
     absurd = _find_absurd([x, together.actions], [(new.states, new.successors), (new.actions,)])
     count = int(absurd.sum())
     if not count:
-        return Pool(together, new, "")
+        return PooledTransitions(together, new, "")
     largest = max(float(np.abs(array[absurd]).max(initial=0.0)) for array in new[:3])
     kept = new.take(np.flatnonzero(~absurd))
     what = "transition was" if count == 1 else "transitions were"
     message = f"{count} {what} left out: a number as large as {largest:.0e} is not of the scale of the others."
-    return Pool(kept if data is None else data.add(kept), kept, message)
+    return PooledTransitions(kept if data is None else data.add(kept), kept, message)
 
 
 def _find_absurd(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from gps.backend import Array, jax
 from gps.dynamics.prior import Transitions
 from gps.errors import PolicyError
-from gps.models.data import Dataset, Pool, pool
+from gps.models.data import Dataset, PooledTransitions, pool_transitions
 from gps.models.ensemble import NetworkEnsemble
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
 from gps.models.members import (
@@ -65,14 +65,14 @@ class EnsembleLearner:
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
         """Return the learner that has also seen `transitions`, deterministic in `seed`."""
-        pooled = pool(self.data, Dataset.of(transitions, self.dx))
+        pooled = pool_transitions(self.data, Dataset.of(transitions, self.dx))
         learner = self._learn(pooled, seed)
         if not pooled.message or learner.record is None:
             return learner
         message = " ".join(filter(None, (learner.record.message, pooled.message)))
         return dataclasses.replace(learner, record=dataclasses.replace(learner.record, message=message))
 
-    def _learn(self, pooled: Pool, seed: int) -> Self:
+    def _learn(self, pooled: PooledTransitions, seed: int) -> Self:
         """Return the learner with a new model of the pooled transitions, or with the last one and the reason."""
         data, new, _ = pooled
         used = data.thin(self.max_points)

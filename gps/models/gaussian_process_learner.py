@@ -15,7 +15,7 @@ from gps.dynamics.prior import Transitions
 from gps.errors import ConfigError
 from gps.models.calibration import calibrate
 from gps.models.conditioning import condition_process
-from gps.models.data import Dataset, pool
+from gps.models.data import Dataset, pool_transitions
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
 from gps.models.gaussian_process import GaussianProcess
 from gps.models.marginal_likelihood import Hyperparameters, LikelihoodFit, fit_hyperparameters
@@ -88,7 +88,7 @@ class GaussianProcessLearner:
 
         Where the new fit fails, the last good model stays.
         """
-        data, new, said = pool(self.data, Dataset.of(transitions, self.dx))
+        data, new, said = pool_transitions(self.data, Dataset.of(transitions, self.dx))
         learner = self._change(data=data)._fit(data, seed)
         if said and learner.record is not None:
             message = " ".join(filter(None, (learner.record.message, said)))

@@ -20,7 +20,7 @@ from gps.backend import Array, jax, jnp
 from gps.dynamics.prior import Transitions
 from gps.dynamics.units import positive_deviation
 from gps.linear_gaussian.types import pytree
-from gps.models.data import Dataset, pool
+from gps.models.data import Dataset, pool_transitions
 from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms, encode_input
 from gps.records import ModelRecord
 from gps.status import ModelStatus
@@ -206,7 +206,7 @@ class LinearLearner:
         if not new.bounded:
             message = "The new transitions exploded, and were left out."
             return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
-        data, _, said = pool(self.data, new)
+        data, _, said = pool_transitions(self.data, new)
         seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message=said)
         if data.size < _FEWEST:
             message = f"A linear model needs {_FEWEST} transitions, and there are {data.size}."

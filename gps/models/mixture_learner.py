@@ -7,7 +7,7 @@ import numpy as np
 
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import Transitions
-from gps.models.data import Dataset, pool
+from gps.models.data import Dataset, pool_transitions
 from gps.models.encoded_mixture import EncodedMixture, join_points
 from gps.models.features import NO_TRANSFORMS, StateTransforms
 from gps.models.mixture import MixtureRegression
@@ -51,7 +51,7 @@ class MixtureLearner:
         if not new.bounded:
             message = "The new transitions exploded, and were left out."
             return dataclasses.replace(self, status=ModelStatus.NOT_FINITE, message=message)
-        data, _, said = pool(self.data, new)
+        data, _, said = pool_transitions(self.data, new)
         seen = dataclasses.replace(self, data=data, status=ModelStatus.OK, message=said)
         if data.size < self.mixture.points_per_cluster:
             message = f"A cluster needs {self.mixture.points_per_cluster} transitions, and there are {data.size}."

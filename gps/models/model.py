@@ -123,9 +123,18 @@ class SimulatorLearner(Protocol):
         """Return the learner with a simulator, after it was read from a file."""
 
 
+@runtime_checkable
+class GenericLearner(Protocol):
+    """A learner that is made of others, whose types a file does not know, as that of `gps.models.residual`."""
+
+    @property
+    def stored_type(self) -> Any:
+        """The type by which it is read from a file, with its type arguments."""
+
+
 def find_stored_type(learner: ModelLearner) -> Any:
-    """Return the type by which a learner is read from a file: a generic one has it as `stored_type`."""
-    return getattr(learner, "stored_type", type(learner))
+    """Return the type by which a learner is read from a file."""
+    return learner.stored_type if isinstance(learner, GenericLearner) else type(learner)
 
 
 L = TypeVar("L", bound=ModelLearner)

@@ -130,7 +130,7 @@ class ResidualLearner(Generic[B, R]):
     @property
     def simulator(self) -> Any:
         """That of the base; None if it has none, or none yet."""
-        return getattr(self.base, "simulator", None)
+        return self.base.simulator if isinstance(self.base, SimulatorLearner) else None
 
     def attach(self, simulator: Any) -> Self:
         """Return the learner whose base has its simulator, after it was read from a file."""

@@ -30,6 +30,8 @@ class PlanningTask(NamedTuple):
         noise: standard deviation of the exploration around the plans, relative to half the range of each action (two
             standard deviations of the data where it has no limits).
         replans: True to plan again and again; False to follow each plan to the end of the episode.
+        turn: added to the planner's seed. With another one in each iteration, even a model that a fit has left as it
+            was brings new episodes.
     """
 
     problem: Problem
@@ -38,6 +40,7 @@ class PlanningTask(NamedTuple):
     conditions: int
     noise: float = 0.0
     replans: bool = True
+    turn: int = 0
 
     def choose_horizon(self, horizon: int) -> int:
         """The steps of a plan: as configured, or to the end of the episode."""
@@ -87,7 +90,7 @@ class SequencePlanning:
             horizon=task.choose_horizon(self.horizon),
             particles=self.particles,
             propagation=self.propagation,
-            seed=self.seed,
+            seed=self.seed + task.turn,
             seconds=self.seconds,
             parts=self.parts,
         )
@@ -166,7 +169,7 @@ class SimulatorPlanning:
             range=range,
             end=task.problem.horizon,
             horizon=task.choose_horizon(self.horizon),
-            seed=self.seed,
+            seed=self.seed + task.turn,
             seconds=self.seconds,
         )
         return task.play(planner, range, self.every)

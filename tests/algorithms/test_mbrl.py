@@ -88,6 +88,13 @@ def test_every_planner_plans_in_the_given_model_and_its_record_says_what_it_fore
     assert np.isfinite(record.planner.predicted).all() and record.seconds.plan > 0
 
 
+def test_each_iteration_searches_anew_even_in_a_model_that_stays():
+    _, records = iterate(MBRL(PROBLEM, learner=give(), planner=PLANNERS["sequences"], base_iterations=0), 2)
+    one, two = (record.rollouts.actions for record in records)
+    assert (one[:, :, 0] != two[:, :, 0]).any()
+    np.testing.assert_allclose(records[0].rollouts.states[:, :, 0], records[1].rollouts.states[:, :, 0])
+
+
 @pytest.mark.parametrize("kind", ["sequences", "ilqr"])
 def test_a_plan_is_followed_until_the_next_one_is_due(kind):
     planner = dataclasses.replace(PLANNERS[kind], every=3)

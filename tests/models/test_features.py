@@ -5,7 +5,7 @@ import pytest
 
 from gps.backend import jax, jnp
 from gps.dynamics.prior import Transitions
-from gps.models.data import Dataset, pool
+from gps.models.data import Dataset, pool_transitions
 from gps.models.ensemble_learner import EnsembleLearner
 from gps.models.features import Differences, Encoding, StateTransforms
 from gps.models.gaussian_process_learner import GaussianProcessLearner
@@ -132,7 +132,7 @@ def test_an_absurd_transition_is_left_out_and_named(first):
     rng = np.random.default_rng(0)
     before = None if first else Dataset.of(make_transitions(rng), 2)
     new = Dataset.of(make_transitions(rng, absurd=-1e8), 2)
-    data, kept, said = pool(before, new)
+    data, kept, said = pool_transitions(before, new)
     assert kept.size == 58 and data.size == 58 + (0 if first else 60)
     assert said == "2 transitions were left out: a number as large as 1e+08 is not of the scale of the others."
     assert Encoding.of(data).weight.min() > 0.1 and kept.episodes.tolist() == [0] * 20 + [1] * 18 + [2] * 20
@@ -142,12 +142,12 @@ def test_an_absurd_transition_is_left_out_and_named(first):
 def test_sane_transitions_stay_as_they_are_whatever_their_units(scale):
     rng = np.random.default_rng(0)
     before, new = (Dataset.of(make_transitions(rng, scale), 2) for _ in range(2))
-    data, kept, said = pool(before, new)
+    data, kept, said = pool_transitions(before, new)
     assert kept is new and not said
     for found, expected in zip(data, before.add(new), strict=True):
         np.testing.assert_array_equal(found, expected)
     still = new._replace(states=np.where(np.arange(60)[:, None] < 3, new.states, 0.0))  # it moved once, from a rest
-    assert pool(None, still).new is still
+    assert pool_transitions(None, still).new is still
 
 
 LEARNERS = {

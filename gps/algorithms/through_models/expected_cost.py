@@ -24,7 +24,7 @@ _LEAST = 1e-10
 """Share of the data's variance that every state keeps: rounding does not make a covariance indefinite."""
 
 
-class Belief(NamedTuple):
+class StartBelief(NamedTuple):
     """A Gaussian over the state for each of M conditions."""
 
     mean: Float[Array, "M dx"]
@@ -44,7 +44,7 @@ class Scene(NamedTuple):
 
     model: Any  # a GlobalModel with MomentMatching
     cost: Cost
-    start: Belief
+    start: StartBelief
     horizon: int  # T
     observed: tuple[int, ...]  # the entry of the state that each entry of the policy's observation is
     kinds: str  # the classes in model and cost, which JAX does not tell apart if they have equally many fields

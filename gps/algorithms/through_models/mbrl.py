@@ -157,8 +157,9 @@ class MBRL:
         """The policy that plans; None while there is no model to plan in, or no cost."""
         cost = complete_cost(self.problem.cost, state.reward)
         conditions, replans = len(state.first.feedforward), self.version == "1.5"
+        model = self.find_model(state)
         return self.planner.make_policy(
-            PlanningTask(self.problem, self.find_model(state), cost, conditions, noise, replans)
+            PlanningTask(self.problem, model, cost, conditions, noise, replans, turn=state.iteration)
         )
 
     def find_model(self, state: MBRLState) -> GlobalModel | None:

@@ -29,9 +29,9 @@ from typing_extensions import TypeVar
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.local.verdict import make_messages
 from gps.algorithms.through_models.expected_cost import (
-    Belief,
     Imagined,
     Scene,
+    StartBelief,
     flatten,
     forecast,
     unflatten,
@@ -89,7 +89,7 @@ class PILCOState(Generic[L, B]):
     forecast: Forecast | None  # of `policy`
 
 
-class Fitted(NamedTuple):
+class FittedProcess(NamedTuple):
     """The result of `fit`."""
 
     models: FittedModels
@@ -150,14 +150,14 @@ class PILCO:
     def teachers(self, state: PILCOState) -> tuple[Policy, ...]:
         return ()
 
-    def fit(self, state: PILCOState, rollouts: Rollouts, seed: int) -> Fitted:
+    def fit(self, state: PILCOState, rollouts: Rollouts, seed: int) -> FittedProcess:
         """Judge the old model by the new samples, and let the models learn from them."""
         before = restore_learner(state.model, self.model)
         learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return Fitted(FittedModels(*learned, self.problem.costs(rollouts)), seed)
+        return FittedProcess(FittedModels(*learned, self.problem.costs(rollouts)), seed)
 
     def improve(
-        self, state: PILCOState, sampled: Policy, rollouts: Rollouts, fitted: Fitted
+        self, state: PILCOState, sampled: Policy, rollouts: Rollouts, fitted: FittedProcess
     ) -> tuple[PILCOState, IterationRecord]:
         """Optimise the policy in the model, and compare the last forecast with what happened."""
         models = fitted.models
@@ -209,7 +209,7 @@ class PILCO:
             raise ConfigError('algorithm.model: pilco propagates a Gaussian through it: take "gp" or "linear"')
         least = self.start_deviation * np.asarray(model.deviations)[: starts.shape[2]]
         variance = np.maximum(starts.var(axis=1), least**2)
-        belief = Belief(starts.mean(axis=1), variance[:, :, None] * np.eye(starts.shape[2]))
+        belief = StartBelief(starts.mean(axis=1), variance[:, :, None] * np.eye(starts.shape[2]))
         kinds = str(jax.tree.structure((model, cost)))
         return Scene(jax.tree.map(np.asarray, model), cost, belief, self.problem.horizon, self.observed, kinds)
 

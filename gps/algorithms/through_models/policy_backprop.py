@@ -152,7 +152,7 @@ class PolicyBackprop:
     imagination: Imagination = Imagination()
     value: ValueOptions = dataclasses.field(default_factory=ValueOptions)
     rounds: int = 1
-    updates: int = 10
+    updates: int = 20
     noise: float = 0.2
     base_iterations: int = 1
     observed: tuple[int, ...]
