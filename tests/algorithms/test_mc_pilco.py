@@ -56,7 +56,7 @@ def make(learner=None, network=make_affine, particles=Particles(count=8, spread=
     settings = {"optimisation": SMALL, **settings}
     learner = AffineLearner() if learner is None else learner
     return MCPILCO(
-        PROBLEM, learner=learner, make_network=network, observed=tuple(range(DX)), particles=particles, **settings
+        PROBLEM, learner=learner, draw_network=network, observed=tuple(range(DX)), particles=particles, **settings
     )
 
 

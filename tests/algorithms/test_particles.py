@@ -7,7 +7,7 @@ import pytest
 from helpers.global_models import AffineModel
 from jax.flatten_util import ravel_pytree
 
-from gps.algorithms.through_models.particles import ParticleObjective, Particles, Setting, draw
+from gps.algorithms.through_models.particles import ParticleObjective, Particles, ParticleSetting, draw
 from gps.backend import jax, jnp
 from gps.costs import Quadratic, Ramp, Sum
 from gps.dynamics.prior import Transitions
@@ -45,7 +45,7 @@ def linear(doubt=DOUBT):
 
 
 def objective(problem, model, policy, particles, seed=0, starts=START, observed=(0, 1)):
-    setting = Setting.of(problem, model, COST, policy, observed, particles.dropout)
+    setting = ParticleSetting.of(problem, model, COST, policy, observed, particles.dropout)
     features = policy.network.features if particles.dropout else 0
     return ParticleObjective(setting, draw(model, particles, starts, T, features, (seed, 0)))
 
