@@ -17,7 +17,7 @@ PARTICLES, FEATURES = 64, 100
 
 def make_objective(points: int, features: int = FEATURES):
     """The objective in a process of so many points, and the parameters at which it is measured."""
-    from gps.algorithms.through_models.mc_pilco import flatten
+    from gps.algorithms.through_models.mc_pilco import flatten_network
     from gps.algorithms.through_models.particles import ParticleObjective, Particles, ParticleSetting, draw
     from gps.backend import jax, jnp
     from gps.models.features import StateTransforms
@@ -36,7 +36,7 @@ def make_objective(points: int, features: int = FEATURES):
     problem = Problem(cost=cost, dx=DX, du=DU, horizon=T, limits=limits, sensor_noise=0.01)
     setting = ParticleSetting.of(problem, model, cost, NeuralPolicy.untrained(network, 1e-6), tuple(range(DX)))
     draws = draw(model, Particles(count=PARTICLES, noise=False), np.zeros((1, DX)), T, 0, (0,))
-    return ParticleObjective(setting, draws), flatten(network)
+    return ParticleObjective(setting, draws), flatten_network(network)
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ from gps.algorithms.through_models.particles import (
     draw,
     find_units,
 )
-from gps.algorithms.through_models.planned_start import imitate, make_lesson
+from gps.algorithms.through_models.planned_start import imitate, plan_episodes
 from gps.backend import jax
 from gps.costs.terms import Cost
 from gps.dynamics.motion import smooth_motions
@@ -128,7 +128,7 @@ class Optimisation:
     rounds: int = 8
     iterations: int = 20
     first_starts: int = 2
-    starts: int = 1
+    starts: int = 0
     threads: int | None = None
 
     @property
@@ -169,7 +169,7 @@ class MCPILCO:
     learner: ModelLearner
     draw_network: DrawNetwork
     observed: tuple[int, ...]
-    particles: Particles
+    particles: Particles = dataclasses.field(default_factory=Particles)
     optimisation: Optimisation = Optimisation()
     planner: PolicySource | None = None
     planned_iterations: int = 0
@@ -260,14 +260,14 @@ class MCPILCO:
             state = dataclasses.replace(state, policy=self._scale(state.policy, model))
         last = state.policy
         setting = ParticleSetting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
-        starts = [flatten(network) for network in self._propose(state, model, cost, rollouts, seed)]
+        starts = [flatten_network(network) for network in self._propose(state, model, cost, rollouts, seed)]
         objective = partial(self._draw, setting, state, model, seed)
         descents = options.search(partial(objective, dropout=True), starts)
         found = next((d.parameters for d in reversed(descents) if d.parameters is not None), None)
 
         judge_by = objective(options.draws, dropout=False)
         status, said = descents[-1].status, [d.message for d in descents]
-        before = judge_by.imagine(flatten(last.network)) if state.trained else None
+        before = judge_by.imagine(flatten_network(last.network)) if state.trained else None
         best = None if found is None else judge_by.imagine(found)
         better = best is not None and _expect(best) < (np.inf if before is None else _expect(before))
         if best is not None and not better:
@@ -306,7 +306,9 @@ class MCPILCO:
         fresh = options.starts if state.trained else options.first_starts
         networks = [self.draw_network(seed + number, seen) for number in range(fresh)]
         if self.planner is not None:
-            lesson = make_lesson(self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts)
+            lesson = plan_episodes(
+                self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts
+            )
             if lesson is not None:
                 inputs = lesson.states[:, np.array(self.observed)] / scale
                 networks.append(imitate(self.draw_network(seed + fresh, seen), inputs, lesson.actions))
@@ -349,7 +351,7 @@ class MCPILCO:
         return PlannerRecord(state.forecast.costs, costs.sum(axis=2).mean(axis=1), state.forecast.states)
 
 
-def flatten(network: Any) -> Float[np.ndarray, "p"]:
+def flatten_network(network: Any) -> Float[np.ndarray, "p"]:
     """The vector of a network's parameters."""
     return np.asarray(ravel_pytree(network)[0])
 

@@ -161,7 +161,7 @@ class Episodes(NamedTuple):
     lost: Bool[Array, "P"]
 
 
-def roll_out(setting: ParticleSetting, network: Any, draws: Draws) -> Episodes:
+def roll_out_policy(setting: ParticleSetting, network: Any, draws: Draws) -> Episodes:
     """The episodes of all particles under a policy (JAX)."""
     policy = dataclasses.replace(setting.policy, network=network)
     sense, steps = setting.filter, len(draws.sensor)
@@ -216,7 +216,7 @@ def _differentiate(setting: ParticleSetting, draws: Draws, parameters: Array) ->
     _, unravel = ravel_pytree(setting.policy.network)
 
     def price(parameters: Array) -> Array:
-        return jnp.sum(roll_out(setting, unravel(parameters), draws).costs) / len(draws.starts)
+        return jnp.sum(roll_out_policy(setting, unravel(parameters), draws).costs) / len(draws.starts)
 
     return jax.value_and_grad(price)(parameters)
 
@@ -224,4 +224,4 @@ def _differentiate(setting: ParticleSetting, draws: Draws, parameters: Array) ->
 @eqx.filter_jit
 def _imagine(setting: ParticleSetting, draws: Draws, parameters: Array) -> Episodes:
     _, unravel = ravel_pytree(setting.policy.network)
-    return roll_out(setting, unravel(parameters), draws)
+    return roll_out_policy(setting, unravel(parameters), draws)

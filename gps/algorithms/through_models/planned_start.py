@@ -28,7 +28,9 @@ class PlannedEpisodes(NamedTuple):
     actions: Float[np.ndarray, "n du"]
 
 
-def make_lesson(planner: PolicySource, task: PlanningTask, starts: Float[np.ndarray, "M dx"]) -> PlannedEpisodes | None:
+def plan_episodes(
+    planner: PolicySource, task: PlanningTask, starts: Float[np.ndarray, "M dx"]
+) -> PlannedEpisodes | None:
     """Plan an episode from each start, in the model of the task; None where no plan can be made, or none is finite."""
     policy = planner.make_policy(task._replace(replans=False))
     if policy is None:
