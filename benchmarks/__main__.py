@@ -20,8 +20,9 @@
 
 `python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the table of rewards without a
 formula, `python -m benchmarks.guided` the table of the algorithms of guided policy search,
-`python -m benchmarks.priors` the errors of the priors of local dynamics by the number of samples. Absolute times depend
-on the machine and its load; the ratios, which are measured in one run, are what counts.
+`python -m benchmarks.priors` the errors of the priors of local dynamics by the number of samples, and
+`python -m benchmarks.adaptation` one attempt at unseen slots with a model of other ones. Absolute times depend on the
+machine and its load; the ratios, which are measured in one run, are what counts.
 """
 
 import importlib

@@ -85,7 +85,7 @@ def measure_prediction() -> None:
     from gps.models.ensemble import NetworkEnsemble
     from gps.models.features import NO_TRANSFORMS, Differences, Encoding
     from gps.models.members import EnsembleOptions, GaussianNetwork
-    from gps.models.propagation import draw_functions, follow, roll_out_particles
+    from gps.models.propagation import draw_beliefs, follow_beliefs, roll_out_particles
     from gps.planning.objective import total_costs
 
     members = GaussianNetwork.create(_make_data(1000), EnsembleOptions(members=MEMBERS), jax.random.key(0))
@@ -103,7 +103,7 @@ def measure_prediction() -> None:
 
     def make(propagation, noise):
         def predict(model, actions, key):
-            advance = follow(model, draw_functions(model, propagation, PARTICLES, key), propagation, noise)
+            advance = follow_beliefs(model, draw_beliefs(model, propagation, PARTICLES, key), propagation, noise)
             return total_costs(
                 *roll_out_particles(advance, PARTICLES, cost, np.zeros(DX), actions, np.zeros(DU), 0, H, key)
             )

@@ -17,8 +17,3 @@ def cost(x, u, t):
     """The squared distance from the middle in units of 0.3 m, plus 0.02 ‖u‖²; u = 1 is 5 N."""
     offset = find_offset(x) / 0.3
     return offset @ offset + 0.02 * (u @ u)
-
-
-def throw(x, u, t):
-    """The reward's cost plus a fifth of the smooth one: for planners, which need no slope but a way that falls."""
-    return minus_reward(x, u, t) + 0.2 * cost(x, u, t)

@@ -14,7 +14,7 @@ def cost(x, u, t):
 
 
 def swing(x, u, t):
-    """At most 1, so that haste pays: an energy that is not that of rest upright, the height, and the angle near the top.
+    """At most 1, so that haste pays: energy unlike that of rest upright, height, and the angle near the top.
 
     The energy is in units of its value upright, m g l: cos angle + velocity²/39, with I/(2 m g l) = 1/39 s².
     """

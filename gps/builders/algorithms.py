@@ -387,8 +387,9 @@ def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
     learner = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
     require_one_system(learner)
     observed = find_observed_entries(problem, parts.environment)
-    knows = isinstance(learner, GaussianProcessLearner | LinearLearner)
-    transforms = learner.transforms if knows else NO_TRANSFORMS
+    transforms = NO_TRANSFORMS
+    if isinstance(learner, GaussianProcessLearner | LinearLearner):  # also where it is a stored one
+        transforms = learner.transforms
     if transforms.quaternions:
         raise ConfigError(
             'algorithm.model.quaternions: pilco has no moments of quaternions; set it to "none", or describe the '

@@ -448,7 +448,7 @@ class PolicyBackpropConfig(AlgorithmBase):
 class PolicyOptimiserConfig(Section):
     """`[algorithm.optimiser]`: L-BFGS on the policy's parameters."""
 
-    iterations: int = Field(default=100, ge=1, le=100_000, description="largest number of iterations of a search")
+    iterations: int = Field(default=150, ge=1, le=100_000, description="largest number of iterations of a search")
     restarts: int = Field(
         default=1,
         ge=0,
@@ -464,7 +464,7 @@ class PILCOConfig(AlgorithmBase):
     iterations: int = Field(default=5, ge=1, description="number of iterations: sample, fit, improve")
     samples: int = Field(default=1, ge=1, description="rollouts per condition in each iteration, N")
     start_deviation: float = Field(
-        default=0.05,
+        default=0.1,
         ge=0,
         description="standard deviation of the start in the model, in deviations of each entry of the state in the "
         "data; a larger one that is seen takes its place",

@@ -1,10 +1,10 @@
 """`[algorithm.policy]`: the neural policy and its training."""
 
 import itertools
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gps.config.dynamics import MixturePriorConfig, NoPriorConfig
 from gps.config.section import ListOf, Section, usual_name
@@ -76,6 +76,12 @@ class BoundedPolicyConfig(Section):
     )
 
     usual_squash: ClassVar[str] = "sine"
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _take_name(cls, value: Any) -> Any:
+        """The name alone: `--set algorithm.policy.network=rbf` makes a table of it, as other algorithms need."""
+        return value["name"] if isinstance(value, dict) and value.keys() == {"name"} else value
 
     @model_validator(mode="after")
     def _few_weights(self) -> Self:

@@ -3,7 +3,7 @@
 import html
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def _render_table(results: Sequence[RungResult]) -> str:
     values = np.concatenate([np.zeros(0), *(result.values for result in results)])
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     head, *rows = make_ladder_table(results)
-    titles = [head[0], head[3], "", head[4], head[5], head[2], head[6]]
+    titles = [head[0], "", head[3], head[4], head[5], head[2], head[6]]
     lines, family = [], ""
     for result, (_, runs, steps, interval, solved, wins, seconds) in zip(results, rows, strict=True):
         if result.rung.family != family:
@@ -154,13 +154,19 @@ def _render_table(results: Sequence[RungResult]) -> str:
             solved, wins, steps, seconds,
         ]  # fmt: skip
         cells[1:] = [cell.replace("-", "–" if cell == "-" else "−") for cell in cells[1:]]
-        lines.append(f'<tr><td class="name">{name}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>')
-    header = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+        lines.append(f'<tr><td class="name">{name}</td>{_join_cells("td", cells)}</tr>')
+    header = f"<th>{titles[0]}</th>{_join_cells('th', map(html.escape, titles[1:]))}"
     return (
         "<h2>At the budget</h2><p>What was learned, acting without exploration. Dots are single runs, the bar is the "
         "interval, the mark the interquartile mean.</p>"
         f'<div class="card scroll"><table><thead><tr>{header}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
     )
+
+
+def _join_cells(tag: str, cells: Iterable[str]) -> str:
+    """The cells of a row after its name; the first is a picture, which a narrow page leaves out."""
+    first, *rest = cells
+    return f'<{tag} class="picture">{first}</{tag}>' + "".join(f"<{tag}>{cell}</{tag}>" for cell in rest)
 
 
 # -- curves, wins ------------------------------------------------------------------------------------------------------

@@ -37,16 +37,16 @@ def count_particles(propagation: Propagation, particles: int) -> int:
     return 1 if propagation == "mean" else particles
 
 
-def draw_functions(model: GlobalModel, propagation: Propagation, particles: int, key: PRNGKeyArray) -> Any:
+def draw_beliefs(model: GlobalModel, propagation: Propagation, particles: int, key: PRNGKeyArray) -> Any:
     """Draw the functions that the particles follow (JAX); None for the mean."""
     return None if propagation == "mean" else model.draw(key, particles)
 
 
-def follow(model: GlobalModel, functions: Any, propagation: Propagation, noise: bool = True) -> Advance:
+def follow_beliefs(model: GlobalModel, functions: Any, propagation: Propagation, noise: bool = True) -> Advance:
     """Return the step of particles that follow drawn functions, or the model's mean.
 
     Args:
-        functions: of `draw_functions`.
+        functions: of `draw_beliefs`.
         noise: False to leave out the system's noise, and keep the doubt.
 
     Raises:
@@ -63,7 +63,7 @@ def follow(model: GlobalModel, functions: Any, propagation: Propagation, noise: 
     def advance(X: Array, U: Array, order: Array, keys: Array) -> Array:
         X = X[order] if propagation == "ts1" else X
         X = jax.vmap(lambda f, x, key: jax.vmap(f, (0, 0, None))(x, U, key if noise else None))(functions, X, keys)
-        return match_moments(X, jax.random.fold_in(keys[0], 1)) if propagation == "moment" else X
+        return redraw_particles(X, jax.random.fold_in(keys[0], 1)) if propagation == "moment" else X
 
     return advance
 
@@ -73,7 +73,7 @@ def follow_mean(predict: Callable[[Float[Array, "dx"], Float[Array, "du"]], Floa
     return lambda X, U, order, keys: jax.vmap(predict)(X[0], U)[None]
 
 
-def match_moments(X: Float[Array, "P S dx"], key: PRNGKeyArray) -> Float[Array, "P S dx"]:
+def redraw_particles(X: Float[Array, "P S dx"], key: PRNGKeyArray) -> Float[Array, "P S dx"]:
     """Draw particles anew from the Gaussian with the mean and the (unbiased) covariance of each sequence's particles.
 
     Weighting the deviations by standard normal numbers gives such draws without a factor of the covariance, which is
@@ -99,7 +99,7 @@ def roll_out_particles(
     """Return the costs and the states of P particles along S sequences, h = H + 1 of each (JAX).
 
     Args:
-        advance: of `follow`.
+        advance: of `follow_beliefs`.
         idle: the action that the state after the plan counts with.
         t: the step of the first action.
         end: T; the cost is zero from this step on.
@@ -132,10 +132,10 @@ def propagate(
     propagation: Propagation = "ts_infinity",
     noise: bool = True,
 ) -> Float[Array, "H+1 P S dx"]:
-    """Return the states of P particles of S sequences of H actions, from one state (JAX); see `follow`."""
+    """Return the states of P particles of S sequences of H actions, from one state (JAX); see `follow_beliefs`."""
     to_draw, to_roll = jax.random.split(key)
     P = count_particles(propagation, particles)
-    advance = follow(model, draw_functions(model, propagation, P, to_draw), propagation, noise)
+    advance = follow_beliefs(model, draw_beliefs(model, propagation, P, to_draw), propagation, noise)
     start, actions = jnp.asarray(start, float), jnp.asarray(actions)
     _, states = roll_out_particles(
         advance, P, _charge_nothing, start, actions, jnp.zeros(actions.shape[-1]), 0, 0, to_roll

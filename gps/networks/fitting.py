@@ -34,6 +34,9 @@ from gps.errors import PolicyError
 _EXPLODED = 1e3
 """A training loss of more than this many times the loss at the start and the usual loss has diverged."""
 
+_FEWEST_CHECKED, _FEWEST_SHARED = 512, 2048
+"""The fewest samples of a check, and of the whole, that an ensemble's loop is compiled for: padding costs little."""
+
 Loss = Callable[[Any, Any, Any, Array], Array]
 """`loss(parameters, context, samples, weights)` = Σ_i w_i ℓ(θ, s_i); a pure JAX function of arrays."""
 
@@ -169,7 +172,7 @@ def fit_members(
     indices = np.stack([_draw_batches(split.rows, shape, rng) for split in splits])
     held = _stack_held([rng.permutation(split.held)[: options.check_at_most] for split in splits])
     n = len(jax.tree.leaves(samples)[0])
-    shared = _pad((samples, np.ones(n)), 1 << (n - 1).bit_length())
+    shared = _pad((samples, np.ones(n)), _round_far_up(n, _FEWEST_SHARED))
     numbers = _Numbers(options.learning_rate, options.weight_decay, np.int32(options.patience))
 
     def minimise(members: slice) -> "_Progress":
@@ -241,11 +244,16 @@ def _round_up(n: int) -> int:
     return -(-n // step) * step
 
 
+def _round_far_up(n: int, least: int) -> int:
+    """Round n up to a power of 2: fits of growing data are rarely compiled anew, which takes longer than many a fit."""
+    return max(1 << (n - 1).bit_length(), least)
+
+
 def _stack_held(
     held: list[Int[np.ndarray, "_"]],
 ) -> tuple[Int[np.ndarray, "E checked"], Float[np.ndarray, "E checked"]]:
     """Return the members' checked samples and their weights, padded to one number with samples of weight 0."""
-    size = _round_up(max(map(len, held)))
+    size = _round_far_up(max(map(len, held)), _FEWEST_CHECKED)
     padded = np.stack([np.concatenate([rows, np.zeros(size - len(rows), int)]) for rows in held])
     weights = np.arange(size) < np.array([[len(rows)] for rows in held])
     return padded.astype(np.int32), weights.astype(float)

@@ -18,7 +18,7 @@ from gps.backend import Array, jax
 from gps.costs.terms import Cost
 from gps.environments.cpus import count_threads
 from gps.models.model import GlobalModel
-from gps.models.propagation import Propagation, count_particles, draw_functions, follow, roll_out_particles
+from gps.models.propagation import Propagation, count_particles, draw_beliefs, follow_beliefs, roll_out_particles
 from gps.planning.objective import Course, average_course, total_costs
 from gps.planning.searching import make_key, search_compiled, search_outside
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
@@ -133,14 +133,14 @@ class ModelPlanner:
 def _draw(setting: _Setting, where: _Where) -> tuple[Any, Array]:
     """Return the functions that the particles follow (None for the mean), and the key of the search."""
     to_draw, to_search = jax.random.split(make_key(setting.seed, where.t, where.row))
-    return draw_functions(setting.model, setting.propagation, setting.particles, to_draw), to_search
+    return draw_beliefs(setting.model, setting.propagation, setting.particles, to_draw), to_search
 
 
 def _evaluate(
     setting: _Setting, where: _Where, functions: Any, sequences: Float[Array, "S H du"], key: Array
 ) -> tuple[Array, Array]:
     """Return `roll_out_particles`'s costs and states of sequences in units."""
-    advance = follow(setting.model, functions, setting.propagation)
+    advance = follow_beliefs(setting.model, functions, setting.propagation)
     actions, idle = setting.range.to_actions(sequences), setting.range.idle
     return roll_out_particles(
         advance, setting.particles, setting.cost, where.x, actions, idle, where.t, setting.end, key

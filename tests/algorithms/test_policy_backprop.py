@@ -515,6 +515,11 @@ def test_a_bad_setting_is_named(tmp_path, keys, match):
         load(write(tmp_path, ON_POINTS, algorithm=keys))
 
 
+def test_a_network_may_be_named_on_the_command_line(tmp_path):
+    config = load(write(tmp_path, ON_POINTS), ["algorithm.policy.network=gru"])
+    assert config.algorithm.policy.network == "gru"
+
+
 def test_what_the_policy_observes_must_be_in_the_state(tmp_path):
     folder = write(tmp_path, ON_POINTS, environment={"state": ["qpos"], "observation": ["qpos", "qvel"]})
     with pytest.raises(ConfigError, match="qvel is no part of the state"):

@@ -6,7 +6,7 @@ import pytest
 from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
-from gps.models.propagation import draw_functions, follow, match_moments, propagate, roll_out_particles
+from gps.models.propagation import draw_beliefs, follow_beliefs, propagate, redraw_particles, roll_out_particles
 from gps.planning.objective import total_costs
 
 KEY = jax.random.key(0)
@@ -107,7 +107,7 @@ def test_costs_are_those_of_the_states_until_the_episode_ends(propagation):
         return jnp.sum(x**2) + u[0] * t
 
     P, idle = 1 if propagation == "mean" else 4, np.array([0.5])
-    advance = follow(Linear(), draw_functions(Linear(), propagation, P, KEY), propagation)
+    advance = follow_beliefs(Linear(), draw_beliefs(Linear(), propagation, P, KEY), propagation)
     costs, states = roll_out_particles(advance, P, cost, START, ACTIONS, idle, 2, 7, KEY)
     assert states.shape == (6, P, 3, 2)
     actions = np.concatenate([ACTIONS[..., 0], np.full((3, 1), 0.5)], axis=1).T[:, None]
@@ -119,7 +119,7 @@ def test_costs_are_those_of_the_states_until_the_episode_ends(propagation):
 
 def test_new_particles_have_the_covariance_of_the_old_ones_also_where_it_is_singular():
     x = np.random.default_rng(0).normal(size=(3, 1, 4)) * [1.0, 2.0, 3.0, 4.0]
-    drawn = np.asarray(jax.vmap(lambda key: match_moments(x, key))(jax.random.split(KEY, 20_000)))
+    drawn = np.asarray(jax.vmap(lambda key: redraw_particles(x, key))(jax.random.split(KEY, 20_000)))
     expected = np.cov(x[:, 0].T)
     found = np.cov(drawn.reshape(-1, 4).T)
     np.testing.assert_allclose(found, expected, atol=0.03 * np.abs(expected).max())

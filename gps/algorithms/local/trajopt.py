@@ -225,7 +225,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
 
         Args:
             before: the controllers that were sampled. The update that the samples suggested is where the iterations
-                begin, unless the model says that it is worse than these.
+                begin; those by regression begin with these where the model says that the update is worse.
         """
         prior = state.prior
         model = prior.learner.model if isinstance(prior, ModelPrior) else None
@@ -236,7 +236,9 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         inner = dataclasses.replace(self, imagined=0, prior=before_model)
         dream = dataclasses.replace(state, prior=before_model, accepted=None)
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
-        back = self._find_worse(model, firsts, dream, before)
+        back = np.zeros(len(firsts), bool)
+        if self.imagined_fit == "samples":
+            back = self._find_worse(model, firsts, dream, before)
         dream = dataclasses.replace(dream, **choose(back, before, read_improvement(dream))._asdict())
         best, lowest, moved = read_improvement(dream), np.full(len(firsts), np.inf), np.zeros(len(firsts), bool)
         for i in range(self.imagined + 1):

@@ -118,9 +118,9 @@ class PILCO:
     model: ModelLearner
     draw_network: DrawNetwork
     observed: tuple[int, ...]
-    iterations: int = 100
+    iterations: int = 150
     restarts: int = 1
-    start_deviation: float = 0.05
+    start_deviation: float = 0.1
     horizon: int = 20
     reward: RewardLearner | None = None
     threads: int | None = None

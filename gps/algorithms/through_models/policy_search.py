@@ -17,7 +17,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.linear_gaussian.linalg import psd_inverse
 from gps.models.model import GlobalModel
-from gps.models.propagation import Propagation, count_particles, draw_functions, follow, roll_out_particles
+from gps.models.propagation import Propagation, count_particles, draw_beliefs, follow_beliefs, roll_out_particles
 from gps.planning.colour import draw_coloured
 from gps.planning.mppi import SoftMinimum, weigh_with_policy
 from gps.planning.objective import total_costs
@@ -170,8 +170,8 @@ def _search(
     search, units = setting.search, setting.range
     to_draw, to_propose, to_evaluate = jax.random.split(make_key(seed, where.t, where.row), 3)
     particles = count_particles(search.propagation, search.particles)
-    functions = draw_functions(setting.model, search.propagation, particles, to_draw)
-    advance = follow(setting.model, functions, search.propagation)
+    functions = draw_beliefs(setting.model, search.propagation, particles, to_draw)
+    advance = follow_beliefs(setting.model, functions, search.propagation)
     plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x)
 
     def weigh(plan: Array, number: Array | int) -> tuple[Float[Array, "S H du"], SoftMinimum]:
