@@ -17,8 +17,8 @@ PARTICLES, FEATURES = 64, 100
 
 def make_objective(points: int, features: int = FEATURES):
     """The objective in a process of so many points, and the parameters at which it is measured."""
-    from gps.algorithms.through_models.mc_pilco import flatten
-    from gps.algorithms.through_models.particles import ParticleObjective, Particles, Setting, draw
+    from gps.algorithms.through_models.mc_pilco import flatten_network
+    from gps.algorithms.through_models.particles import ParticleObjective, Particles, ParticleSetting, draw
     from gps.backend import jax, jnp
     from gps.models.features import StateTransforms
     from gps.models.gaussian_process_learner import GaussianProcessLearner
@@ -34,9 +34,9 @@ def make_objective(points: int, features: int = FEATURES):
     network = RadialBasis.create(DX, [-10.0] * DU, [10.0] * DU, jax.random.key(0), features, (1,), "tanh")
     limits = Limits(np.full(DU, -10.0), np.full(DU, 10.0))
     problem = Problem(cost=cost, dx=DX, du=DU, horizon=T, limits=limits, sensor_noise=0.01)
-    setting = Setting.of(problem, model, cost, NeuralPolicy.untrained(network, 1e-6), tuple(range(DX)))
+    setting = ParticleSetting.of(problem, model, cost, NeuralPolicy.untrained(network, 1e-6), tuple(range(DX)))
     draws = draw(model, Particles(count=PARTICLES, noise=False), np.zeros((1, DX)), T, 0, (0,))
-    return ParticleObjective(setting, draws), flatten(network)
+    return ParticleObjective(setting, draws), flatten_network(network)
 
 
 def main() -> None:

@@ -321,10 +321,13 @@ def _mppigps(settings: sections.MPPIGPSConfig, parts: Parts) -> MPPIGPS:
 
 def _mc_pilco(settings: sections.MCPILCOConfig, parts: Parts) -> MCPILCO:
     problem, own = parts.problem, settings.policy
-    learner = make_model(settings.model, Modelled.of(problem, parts.environment), parts.directory)
-    observed = find_observed_entries(problem, parts.environment)
-    turns = getattr(learner, "transforms", NO_TRANSFORMS).angles
-    angles = [k for k, i in enumerate(observed) if i in turns]
+    modelled = Modelled.of(problem, parts.environment)
+    learner = make_model(settings.model, modelled, parts.directory)
+    require_one_system(learner)
+    observed, transforms = find_observed_entries(problem, parts.environment), NO_TRANSFORMS
+    if isinstance(settings.model, LearnedModelConfig):
+        transforms = find_transforms(settings.model, modelled, "algorithm.model")
+    angles = [k for k, i in enumerate(observed) if i in transforms.angles]
     limited = bool(np.isfinite(problem.limits.low).all() and np.isfinite(problem.limits.high).all())
     own = own.model_copy(update={"squash": own.squash or ("tanh" if limited else "none")})
     particles = settings.particles.model_dump()
@@ -333,7 +336,7 @@ def _mc_pilco(settings: sections.MCPILCOConfig, parts: Parts) -> MCPILCO:
     return MCPILCO(
         problem,
         learner=learner,
-        make_network=lambda seed, seen: make_bounded_network(own, problem, seed, angles, seen, own.spread),
+        draw_network=lambda seed, seen: make_bounded_network(own, problem, seed, angles, seen, own.spread),
         observed=observed,
         particles=Particles(**particles),
         optimisation=Optimisation(**settings.optimiser.model_dump()),

@@ -38,8 +38,15 @@ from typing_extensions import TypeVar
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.local.verdict import judge, make_messages
 from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, learn_models, make_planner_record
-from gps.algorithms.through_models.particles import Episodes, ParticleObjective, Particles, Setting, draw, find_units
-from gps.algorithms.through_models.planned_start import imitate, make_lesson
+from gps.algorithms.through_models.particles import (
+    Episodes,
+    ParticleObjective,
+    Particles,
+    ParticleSetting,
+    draw,
+    find_units,
+)
+from gps.algorithms.through_models.planned_start import imitate, plan_episodes
 from gps.backend import jax
 from gps.costs.terms import Cost
 from gps.dynamics.motion import smooth_motions
@@ -61,7 +68,7 @@ from gps.storage.serialization import specialise
 
 L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 
-MakeNetwork = Callable[[int, Float[np.ndarray, "n dv"]], Any]
+DrawNetwork = Callable[[int, Float[np.ndarray, "n dv"]], Any]
 """`make(seed, inputs)`: a network with random parameters for inputs that it has had so far (n may be 0)."""
 
 
@@ -72,7 +79,7 @@ _STILL = 1e-6
 """Standard deviation of the policy's noise: it has none, but its covariance must have an inverse."""
 
 
-class Forecast(NamedTuple):
+class ParticleForecast(NamedTuple):
     """What the model expects of the policy's next episodes; NaN before there is a policy."""
 
     costs: Float[np.ndarray, "M"]
@@ -91,10 +98,10 @@ class MCPILCOState(Generic[L, Network]):
     reward: RewardLearner | None  # where the cost has no formula
     policy: NeuralPolicy[Network]
     trained: bool  # False before there is a policy that was optimised
-    forecast: Forecast
+    forecast: ParticleForecast
 
 
-class Fitted(NamedTuple):
+class FittedMotions(NamedTuple):
     """The result of `fit`."""
 
     models: FittedModels
@@ -121,7 +128,7 @@ class Optimisation:
     rounds: int = 8
     iterations: int = 20
     first_starts: int = 2
-    starts: int = 1
+    starts: int = 0
     threads: int | None = None
 
     @property
@@ -149,7 +156,7 @@ class MCPILCO:
     Args:
         problem: see `Problem`.
         learner: of the dynamics, before the first samples; it may have learned from recorded data.
-        make_network: see `MakeNetwork`.
+        draw_network: see `DrawNetwork`.
         observed: the entry of the state that each entry of the policy's observation is.
         particles, optimisation: see there.
         planner: makes the policy that plans, and the first policy begins as its imitation; None for neither.
@@ -160,9 +167,9 @@ class MCPILCO:
 
     problem: Problem = dataclasses.field(kw_only=False)
     learner: ModelLearner
-    make_network: MakeNetwork
+    draw_network: DrawNetwork
     observed: tuple[int, ...]
-    particles: Particles
+    particles: Particles = dataclasses.field(default_factory=Particles)
     optimisation: Optimisation = Optimisation()
     planner: PolicySource | None = None
     planned_iterations: int = 0
@@ -179,7 +186,7 @@ class MCPILCO:
         unknown = np.full(len(starts), np.nan), np.full((len(starts), self.problem.horizon, self.problem.dx), np.nan)
         policy = self._make_policy(0)
         first = controllers.numpy()
-        return MCPILCOState(0, 0, first, starts, self.learner, self.reward, policy, False, Forecast(*unknown))
+        return MCPILCOState(0, 0, first, starts, self.learner, self.reward, policy, False, ParticleForecast(*unknown))
 
     def policy(self, state: MCPILCOState) -> Policy:
         """The policy to sample: the global policy, or what explores before there is one."""
@@ -193,7 +200,7 @@ class MCPILCO:
     def teachers(self, state: MCPILCOState) -> tuple[Policy, ...]:
         return ()
 
-    def fit(self, state: MCPILCOState, rollouts: Rollouts, seed: int) -> Fitted:
+    def fit(self, state: MCPILCOState, rollouts: Rollouts, seed: int) -> FittedMotions:
         """Judge the old model by the new samples, and let the models learn from them."""
         costs, problem = self.problem.costs(rollouts), self.problem
         before = restore_learner(state.learner, self.learner)
@@ -207,10 +214,10 @@ class MCPILCO:
             )
             rollouts = dataclasses.replace(rollouts, states=motions)
         learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return Fitted(FittedModels(*learned, costs), seed)
+        return FittedMotions(FittedModels(*learned, costs), seed)
 
     def improve(
-        self, state: MCPILCOState, sampled: Policy, rollouts: Rollouts, fitted: Fitted
+        self, state: MCPILCOState, sampled: Policy, rollouts: Rollouts, fitted: FittedMotions
     ) -> tuple[MCPILCOState, IterationRecord]:
         """Optimise the policy in the new model."""
         models, steps = fitted.models, state.environment_steps + rollouts.steps
@@ -252,15 +259,15 @@ class MCPILCO:
         if not state.trained:
             state = dataclasses.replace(state, policy=self._scale(state.policy, model))
         last = state.policy
-        setting = Setting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
-        starts = [flatten(network) for network in self._propose(state, model, cost, rollouts, seed)]
+        setting = ParticleSetting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
+        starts = [flatten_network(network) for network in self._propose(state, model, cost, rollouts, seed)]
         objective = partial(self._draw, setting, state, model, seed)
         descents = options.search(partial(objective, dropout=True), starts)
         found = next((d.parameters for d in reversed(descents) if d.parameters is not None), None)
 
         judge_by = objective(options.draws, dropout=False)
         status, said = descents[-1].status, [d.message for d in descents]
-        before = judge_by.imagine(flatten(last.network)) if state.trained else None
+        before = judge_by.imagine(flatten_network(last.network)) if state.trained else None
         best = None if found is None else judge_by.imagine(found)
         better = best is not None and _expect(best) < (np.inf if before is None else _expect(before))
         if best is not None and not better:
@@ -297,16 +304,18 @@ class MCPILCO:
         options, scale = self.optimisation, np.asarray(state.policy.input_scale)
         seen = rollouts.observed[rollouts.mask] / scale
         fresh = options.starts if state.trained else options.first_starts
-        networks = [self.make_network(seed + number, seen) for number in range(fresh)]
+        networks = [self.draw_network(seed + number, seen) for number in range(fresh)]
         if self.planner is not None:
-            lesson = make_lesson(self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts)
+            lesson = plan_episodes(
+                self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts
+            )
             if lesson is not None:
                 inputs = lesson.states[:, np.array(self.observed)] / scale
-                networks.append(imitate(self.make_network(seed + fresh, seen), inputs, lesson.actions))
+                networks.append(imitate(self.draw_network(seed + fresh, seen), inputs, lesson.actions))
         return [state.policy.network, *networks] if state.trained else networks
 
     def _draw(
-        self, setting: Setting, state: MCPILCOState, model: GlobalModel, seed: int, number: int, dropout: bool
+        self, setting: ParticleSetting, state: MCPILCOState, model: GlobalModel, seed: int, number: int, dropout: bool
     ) -> ParticleObjective:
         """The objective of a round."""
         particles = self.particles if dropout else dataclasses.replace(self.particles, dropout=0.0)
@@ -322,7 +331,7 @@ class MCPILCO:
     def _make_policy(self, seed: int) -> NeuralPolicy:
         """A policy that nobody has optimised, without noise of its own."""
         nothing = np.zeros((0, len(self.observed)))
-        return NeuralPolicy.untrained(self.make_network(seed, nothing), _STILL).numpy()
+        return NeuralPolicy.untrained(self.draw_network(seed, nothing), _STILL).numpy()
 
     def _plan(self, state: MCPILCOState) -> Policy | None:
         """The planner in the last model, while it explores; None before there is a model."""
@@ -342,7 +351,7 @@ class MCPILCO:
         return PlannerRecord(state.forecast.costs, costs.sum(axis=2).mean(axis=1), state.forecast.states)
 
 
-def flatten(network: Any) -> Float[np.ndarray, "p"]:
+def flatten_network(network: Any) -> Float[np.ndarray, "p"]:
     """The vector of a network's parameters."""
     return np.asarray(ravel_pytree(network)[0])
 
@@ -353,9 +362,9 @@ def _expect(episodes: Episodes) -> float:
     return cost if np.isfinite(cost) and episodes.lost.mean() <= _MOST_LOST else np.inf
 
 
-def _forecast(episodes: Episodes, conditions: int) -> Forecast:
+def _forecast(episodes: Episodes, conditions: int) -> ParticleForecast:
     """The mean cost and the mean states of each condition's particles."""
     T, P = episodes.costs.shape
     costs = episodes.costs.reshape(T, P // conditions, conditions)
     states = episodes.states.reshape(T, P // conditions, conditions, -1)
-    return Forecast(costs.sum(axis=0).mean(axis=0), np.moveaxis(states.mean(axis=1), 0, 1))
+    return ParticleForecast(costs.sum(axis=0).mean(axis=0), np.moveaxis(states.mean(axis=1), 0, 1))

@@ -57,7 +57,7 @@ class Particles:
     dropout: float = 0.0
 
 
-class Setting(NamedTuple):
+class ParticleSetting(NamedTuple):
     """What stays the same from draw to draw: a pytree whose other leaves are static.
 
     Args:
@@ -161,7 +161,7 @@ class Episodes(NamedTuple):
     lost: Bool[Array, "P"]
 
 
-def roll_out(setting: Setting, network: Any, draws: Draws) -> Episodes:
+def roll_out_policy(setting: ParticleSetting, network: Any, draws: Draws) -> Episodes:
     """The episodes of all particles under a policy (JAX)."""
     policy = dataclasses.replace(setting.policy, network=network)
     sense, steps = setting.filter, len(draws.sensor)
@@ -198,7 +198,7 @@ def roll_out(setting: Setting, network: Any, draws: Draws) -> Episodes:
 class ParticleObjective:
     """J as a function of the vector of the policy's parameters, for one draw: deterministic, and safe in threads."""
 
-    setting: Setting
+    setting: ParticleSetting
     draws: Draws
 
     def __call__(self, parameters: Float[np.ndarray, "p"]) -> tuple[float, Float[np.ndarray, "p"]]:
@@ -212,16 +212,16 @@ class ParticleObjective:
 
 
 @eqx.filter_jit
-def _differentiate(setting: Setting, draws: Draws, parameters: Array) -> tuple[Array, Array]:
+def _differentiate(setting: ParticleSetting, draws: Draws, parameters: Array) -> tuple[Array, Array]:
     _, unravel = ravel_pytree(setting.policy.network)
 
     def price(parameters: Array) -> Array:
-        return jnp.sum(roll_out(setting, unravel(parameters), draws).costs) / len(draws.starts)
+        return jnp.sum(roll_out_policy(setting, unravel(parameters), draws).costs) / len(draws.starts)
 
     return jax.value_and_grad(price)(parameters)
 
 
 @eqx.filter_jit
-def _imagine(setting: Setting, draws: Draws, parameters: Array) -> Episodes:
+def _imagine(setting: ParticleSetting, draws: Draws, parameters: Array) -> Episodes:
     _, unravel = ravel_pytree(setting.policy.network)
-    return roll_out(setting, unravel(parameters), draws)
+    return roll_out_policy(setting, unravel(parameters), draws)

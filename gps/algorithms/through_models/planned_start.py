@@ -21,14 +21,16 @@ ITERATIONS = 200
 """Of L-BFGS."""
 
 
-class Lesson(NamedTuple):
-    """The states of a plan from each start, and its actions."""
+class PlannedEpisodes(NamedTuple):
+    """The states of plans, one from each start, and their actions."""
 
     states: Float[np.ndarray, "n dx"]
     actions: Float[np.ndarray, "n du"]
 
 
-def make_lesson(planner: PolicySource, task: PlanningTask, starts: Float[np.ndarray, "M dx"]) -> Lesson | None:
+def plan_episodes(
+    planner: PolicySource, task: PlanningTask, starts: Float[np.ndarray, "M dx"]
+) -> PlannedEpisodes | None:
     """Plan an episode from each start, in the model of the task; None where no plan can be made, or none is finite."""
     policy = planner.make_policy(task._replace(replans=False))
     if policy is None:
@@ -40,7 +42,7 @@ def make_lesson(planner: PolicySource, task: PlanningTask, starts: Float[np.ndar
         return None
     states = planned.states[:, 0, :T]
     good = (planned.troubles[:, 0] == 0).all(axis=1)
-    return Lesson(states[good].reshape(-1, states.shape[-1]), actions[good].reshape(-1, actions.shape[-1]))
+    return PlannedEpisodes(states[good].reshape(-1, states.shape[-1]), actions[good].reshape(-1, actions.shape[-1]))
 
 
 def imitate(network: Any, inputs: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Any:
