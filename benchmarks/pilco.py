@@ -35,7 +35,7 @@ def make_scene(points: int):
 
 
 def main() -> None:
-    from gps.algorithms.through_models.expected_cost import forecast, value_and_gradient
+    from gps.algorithms.through_models.expected_cost import expect_course, value_and_gradient
     from gps.backend import jax
     from gps.networks import RadialBasis
     from gps.policies import NeuralPolicy
@@ -48,8 +48,8 @@ def main() -> None:
         jax.block_until_ready(value_and_gradient(scene, policy))
         first = time.process_time() - start
         both = measure(lambda: jax.block_until_ready(value_and_gradient(scene, policy)), 7)  # noqa: B023
-        jax.block_until_ready(forecast(scene, policy))
-        value = measure(lambda: jax.block_until_ready(forecast(scene, policy)), 7)  # noqa: B023
+        jax.block_until_ready(expect_course(scene, policy))
+        value = measure(lambda: jax.block_until_ready(expect_course(scene, policy)), 7)  # noqa: B023
         peer = TORCHRL.get(points)
         rows.append((points, first, 1e3 * value, 1e3 * both, f"{peer / both:.0f} x" if peer else "-"))
     print_table(

@@ -13,9 +13,9 @@ from gps.algorithms.through_models import expected_cost
 from gps.algorithms.through_models.expected_cost import (
     Scene,
     StartBelief,
-    flatten,
-    forecast,
-    unflatten,
+    expect_course,
+    from_vector,
+    to_vector,
     value_and_gradient,
 )
 from gps.algorithms.through_models.pilco import PILCO, _describe
@@ -89,7 +89,7 @@ def test_a_step_through_policy_process_and_cost_is_that_of_many_samples():
     model = jax.tree.map(jnp.asarray, make_learner(angles=()).model)
     cost = Sum((Saturating((0, 1), ("plain",) * 2, jnp.zeros(2), jnp.eye(2), jnp.asarray(1.0), RAMP), GENTLE))
     policy, scene = make_policy("affine", "none", ()), make_scene(model, cost, horizon=2)
-    imagined = forecast(scene, policy)
+    imagined = expect_course(scene, policy)
 
     x = START[0] + 0.2 * rng.normal(size=(samples, DX))
     z = np.concatenate([x, policy.act(x)], axis=1)
@@ -111,7 +111,7 @@ def expected_by_the_textbook(monkeypatch, scene, policy):
         patched.setitem(moments._RESPONSES, RadialBasis, match_radial_by_the_textbook)
 
         def total(network):
-            imagined = expected_cost.imagine(scene, dataclasses.replace(policy, network=network))
+            imagined = expected_cost.propagate_start(scene, dataclasses.replace(policy, network=network))
             return jnp.mean(jnp.sum(imagined.costs, axis=1))
 
         return jax.jit(jax.value_and_grad(total))(policy.network)
@@ -123,25 +123,25 @@ def test_value_and_gradient_are_those_of_the_textbook(process, monkeypatch):
     value, gradient = value_and_gradient(scene, policy)
     expected, slopes = expected_by_the_textbook(monkeypatch, scene, policy)
     np.testing.assert_allclose(value, expected, rtol=1e-10)
-    np.testing.assert_allclose(flatten(gradient), flatten(slopes), rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(to_vector(gradient), to_vector(slopes), rtol=1e-9, atol=1e-10)
 
 
 def test_the_gradient_is_that_of_finite_differences(process):
     policy, scene = make_policy(), make_scene(process)
-    at, direction = flatten(policy.network), np.random.default_rng(0).normal(size=flatten(policy.network).shape)
+    at, direction = to_vector(policy.network), np.random.default_rng(0).normal(size=to_vector(policy.network).shape)
     _, gradient = value_and_gradient(scene, policy)
 
     def value(step):
-        moved = dataclasses.replace(policy, network=unflatten(policy.network, at + step * direction))
+        moved = dataclasses.replace(policy, network=from_vector(policy.network, at + step * direction))
         return float(value_and_gradient(scene, moved)[0])
 
     expected = (value(1e-4) - value(-1e-4)) / 2e-4
-    np.testing.assert_allclose(flatten(gradient) @ direction, expected, rtol=1e-5)
+    np.testing.assert_allclose(to_vector(gradient) @ direction, expected, rtol=1e-5)
 
 
 def test_a_vector_of_parameters_makes_the_network_again():
     network = make_policy().network
-    assert_same_bits(unflatten(network, flatten(network)), jax.tree.map(np.asarray, network))
+    assert_same_bits(from_vector(network, to_vector(network)), jax.tree.map(np.asarray, network))
 
 
 # -- learning --------------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Scene(NamedTuple):
     kinds: str  # the classes in model and cost, which JAX does not tell apart if they have equally many fields
 
 
-def imagine(scene: Scene, policy: NeuralPolicy[Bounded]) -> Imagined:
+def propagate_start(scene: Scene, policy: NeuralPolicy[Bounded]) -> Imagined:
     """Return the episode of each condition that the model expects (JAX)."""
     dx = scene.start.mean.shape[1]
     floor = jnp.diag(_LEAST * jnp.asarray(scene.model.deviations)[:dx] ** 2)
@@ -76,9 +76,9 @@ def imagine(scene: Scene, policy: NeuralPolicy[Bounded]) -> Imagined:
 
 
 @eqx.filter_jit
-def forecast(scene: Scene, policy: NeuralPolicy[Bounded]) -> Imagined:
+def expect_course(scene: Scene, policy: NeuralPolicy[Bounded]) -> Imagined:
     """`imagine`, compiled."""
-    return imagine(scene, policy)
+    return propagate_start(scene, policy)
 
 
 @eqx.filter_jit
@@ -86,18 +86,18 @@ def value_and_gradient(scene: Scene, policy: NeuralPolicy[Bounded]) -> tuple[Flo
     """Return the expected cost of an episode, mean over the conditions, and its gradient by the network."""
 
     def total(network: Bounded) -> Array:
-        imagined = imagine(scene, eqx.tree_at(lambda p: p.network, policy, network))
+        imagined = propagate_start(scene, eqx.tree_at(lambda p: p.network, policy, network))
         return jnp.mean(jnp.sum(imagined.costs, axis=1))
 
     return jax.value_and_grad(total)(policy.network)
 
 
-def flatten(network: Bounded) -> Float[np.ndarray, "p"]:
+def to_vector(network: Bounded) -> Float[np.ndarray, "p"]:
     """Return the parameters of a network as one vector."""
     return np.concatenate([np.asarray(leaf, float).ravel() for leaf in jax.tree.leaves(network)])
 
 
-def unflatten(like: Bounded, vector: Float[np.ndarray, "p"]) -> Bounded:
+def from_vector(like: Bounded, vector: Float[np.ndarray, "p"]) -> Bounded:
     """Return the network with the parameters of a vector; NumPy arrays."""
     leaves, structure = jax.tree.flatten(like)
     ends = np.cumsum([np.size(leaf) for leaf in leaves])

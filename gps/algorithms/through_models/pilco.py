@@ -32,9 +32,9 @@ from gps.algorithms.through_models.expected_cost import (
     Imagined,
     Scene,
     StartBelief,
-    flatten,
-    forecast,
-    unflatten,
+    expect_course,
+    from_vector,
+    to_vector,
     value_and_gradient,
 )
 from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, judge_samples, learn_models
@@ -228,7 +228,7 @@ class PILCO:
         found = self._search(state.policy, scene, networks)
         if found.parameters is None:
             return self._keep(state, scene, found, PolicyStatus.NOT_FINITE)
-        policy = dataclasses.replace(state.policy, network=unflatten(last, found.parameters))
+        policy = dataclasses.replace(state.policy, network=from_vector(last, found.parameters))
         expected = _expect(scene, policy)
         if expected is None:
             return self._keep(state, scene, found, PolicyStatus.NOT_FINITE)
@@ -246,11 +246,11 @@ class PILCO:
         like = policy.network
 
         def evaluate(vector: Float[np.ndarray, "p"]) -> tuple[float, np.ndarray]:
-            value, gradient = value_and_gradient(scene, dataclasses.replace(policy, network=unflatten(like, vector)))
-            return float(value), flatten(gradient)
+            value, gradient = value_and_gradient(scene, dataclasses.replace(policy, network=from_vector(like, vector)))
+            return float(value), to_vector(gradient)
 
-        starts = [flatten(network) for network in networks]
-        low, high = (flatten(limit) for limit in like.bounds)
+        starts = [to_vector(network) for network in networks]
+        low, high = (to_vector(limit) for limit in like.bounds)
         middle = np.mean(starts, axis=0)
         return minimise(
             evaluate,
@@ -277,7 +277,7 @@ class PILCO:
 
 def _expect(scene: Scene, policy: NeuralPolicy[Bounded]) -> Forecast | None:
     """What the model expects of a policy; None where it is not finite."""
-    imagined: Imagined = jax.tree.map(np.asarray, forecast(scene, policy))
+    imagined: Imagined = jax.tree.map(np.asarray, expect_course(scene, policy))
     if not all(np.isfinite(array).all() for array in imagined):
         return None
     return Forecast(imagined.costs.sum(axis=1), imagined.means, imagined.deviations)
