@@ -69,6 +69,13 @@ class FittedModels(NamedTuple):
     sample_costs: Float[np.ndarray, "M N T"]
 
 
+class SeededModels(NamedTuple):
+    """The result of `fit` of an algorithm whose improvement draws random numbers."""
+
+    models: FittedModels
+    seed: int
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MBRL:
     """The algorithm.

@@ -37,7 +37,13 @@ from typing_extensions import TypeVar
 
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.local.verdict import judge, make_messages
-from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, learn_models, make_planner_record
+from gps.algorithms.through_models.mbrl import (
+    FittedModels,
+    SeededModels,
+    complete_cost,
+    learn_models,
+    make_planner_record,
+)
 from gps.algorithms.through_models.particles import (
     Episodes,
     ParticleObjective,
@@ -99,13 +105,6 @@ class MCPILCOState(Generic[L, Network]):
     policy: NeuralPolicy[Network]
     trained: bool  # False before there is a policy that was optimised
     forecast: ParticleForecast
-
-
-class FittedMotions(NamedTuple):
-    """The result of `fit`."""
-
-    models: FittedModels
-    seed: int  # of the optimisation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -200,7 +199,7 @@ class MCPILCO:
     def teachers(self, state: MCPILCOState) -> tuple[Policy, ...]:
         return ()
 
-    def fit(self, state: MCPILCOState, rollouts: Rollouts, seed: int) -> FittedMotions:
+    def fit(self, state: MCPILCOState, rollouts: Rollouts, seed: int) -> SeededModels:
         """Judge the old model by the new samples, and let the models learn from them."""
         costs, problem = self.problem.costs(rollouts), self.problem
         before = restore_learner(state.learner, self.learner)
@@ -214,10 +213,10 @@ class MCPILCO:
             )
             rollouts = dataclasses.replace(rollouts, states=motions)
         learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return FittedMotions(FittedModels(*learned, costs), seed)
+        return SeededModels(FittedModels(*learned, costs), seed)
 
     def improve(
-        self, state: MCPILCOState, sampled: Policy, rollouts: Rollouts, fitted: FittedMotions
+        self, state: MCPILCOState, sampled: Policy, rollouts: Rollouts, fitted: SeededModels
     ) -> tuple[MCPILCOState, IterationRecord]:
         """Optimise the policy in the new model."""
         models, steps = fitted.models, state.environment_steps + rollouts.steps

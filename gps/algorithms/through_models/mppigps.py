@@ -40,7 +40,7 @@ on with.
 """
 
 import dataclasses
-from typing import Any, ClassVar, Generic, NamedTuple
+from typing import Any, ClassVar, Generic
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -50,7 +50,7 @@ from gps.algorithms.algorithm import Needs
 from gps.algorithms.guided.base import make_policy_record
 from gps.algorithms.guided.lessons import flatten_samples
 from gps.algorithms.local.verdict import judge, make_messages
-from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, learn_models
+from gps.algorithms.through_models.mbrl import FittedModels, SeededModels, complete_cost, learn_models
 from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, Targets, find_targets, forecast
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
@@ -81,13 +81,6 @@ class MPPIGPSState(Generic[L, Layered]):
     model: L  # the learner of the dynamics, with all data so far
     reward: RewardLearner | None  # where the cost has no formula
     training: Training[Layered]
-
-
-class Fitted(NamedTuple):
-    """The result of `fit`."""
-
-    models: FittedModels
-    seed: int  # of the search
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,14 +131,14 @@ class MPPIGPS:
     def teachers(self, state: MPPIGPSState) -> tuple[Policy, ...]:
         return ()
 
-    def fit(self, state: MPPIGPSState, rollouts: Rollouts, seed: int) -> Fitted:
+    def fit(self, state: MPPIGPSState, rollouts: Rollouts, seed: int) -> SeededModels:
         """Judge the old model by the new samples, and let the models learn from them."""
         before = restore_learner(state.model, self.model)
         learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return Fitted(FittedModels(*learned, self.problem.costs(rollouts)), seed)
+        return SeededModels(FittedModels(*learned, self.problem.costs(rollouts)), seed)
 
     def improve(
-        self, state: MPPIGPSState, sampled: Policy, rollouts: Rollouts, fitted: Fitted
+        self, state: MPPIGPSState, sampled: Policy, rollouts: Rollouts, fitted: SeededModels
     ) -> tuple[MPPIGPSState, IterationRecord]:
         """Improve the action distribution in each visited state, and let the policy imitate the results."""
         models, mask = fitted.models, rollouts.mask
@@ -180,7 +173,7 @@ class MPPIGPS:
         M, T = state.first.feedforward.shape[:2]
         return GlobalPolicy(state.training.policy, M, T) if state.training.trained else None
 
-    def _find_targets(self, state: MPPIGPSState, rollouts: Rollouts, fitted: Fitted) -> Targets | None:
+    def _find_targets(self, state: MPPIGPSState, rollouts: Rollouts, fitted: SeededModels) -> Targets | None:
         """The improved actions in all visited states; None while there is no model to plan in."""
         models = fitted.models
         setting = self._make_setting(state, models.learner, models.reward)

@@ -37,7 +37,7 @@ from gps.algorithms.through_models.expected_cost import (
     to_vector,
     value_and_gradient,
 )
-from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, judge_samples, learn_models
+from gps.algorithms.through_models.mbrl import FittedModels, SeededModels, complete_cost, judge_samples, learn_models
 from gps.backend import jax
 from gps.costs.expectations import list_expanded
 from gps.errors import ConfigError
@@ -87,13 +87,6 @@ class PILCOState(Generic[L, B]):
     trained: bool  # False: the policy has not been optimised yet
     starts: Float[np.ndarray, "M n dx"]  # the states in which episodes began
     forecast: Forecast | None  # of `policy`
-
-
-class FittedProcess(NamedTuple):
-    """The result of `fit`."""
-
-    models: FittedModels
-    seed: int  # of the fresh starts
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,14 +143,14 @@ class PILCO:
     def teachers(self, state: PILCOState) -> tuple[Policy, ...]:
         return ()
 
-    def fit(self, state: PILCOState, rollouts: Rollouts, seed: int) -> FittedProcess:
+    def fit(self, state: PILCOState, rollouts: Rollouts, seed: int) -> SeededModels:
         """Judge the old model by the new samples, and let the models learn from them."""
         before = restore_learner(state.model, self.model)
         learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return FittedProcess(FittedModels(*learned, self.problem.costs(rollouts)), seed)
+        return SeededModels(FittedModels(*learned, self.problem.costs(rollouts)), seed)
 
     def improve(
-        self, state: PILCOState, sampled: Policy, rollouts: Rollouts, fitted: FittedProcess
+        self, state: PILCOState, sampled: Policy, rollouts: Rollouts, fitted: SeededModels
     ) -> tuple[PILCOState, IterationRecord]:
         """Optimise the policy in the model, and compare the last forecast with what happened."""
         models = fitted.models

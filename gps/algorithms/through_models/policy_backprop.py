@@ -43,7 +43,7 @@ from gps.algorithms.through_models.imagining import (
     measure_gradients,
     measure_kl,
 )
-from gps.algorithms.through_models.mbrl import FittedModels, complete_cost, judge_samples, learn_models
+from gps.algorithms.through_models.mbrl import FittedModels, SeededModels, complete_cost, judge_samples, learn_models
 from gps.algorithms.through_models.value import TerminalValue, ValueOptions, begin_value, count_inputs, fit_value
 from gps.algorithms.through_models.visited import Visited
 from gps.backend import jax
@@ -86,13 +86,6 @@ class BackpropState(Generic[L, Network]):
     training: PolicyInTraining[Network]
     visited: Visited | None  # None before the first samples
     value: TerminalValue | None  # None where imagined episodes are not cut
-
-
-class Fitted(NamedTuple):
-    """The result of `fit`."""
-
-    models: FittedModels
-    seed: int  # of the imagination
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -185,14 +178,14 @@ class PolicyBackprop:
     def teachers(self, state: BackpropState) -> tuple[Policy, ...]:
         return ()
 
-    def fit(self, state: BackpropState, rollouts: Rollouts, seed: int) -> Fitted:
+    def fit(self, state: BackpropState, rollouts: Rollouts, seed: int) -> SeededModels:
         """Judge the old model by the new samples, and let the models learn from them."""
         before = restore_learner(state.model, self.model)
         learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return Fitted(FittedModels(*learned, self.problem.costs(rollouts)), seed)
+        return SeededModels(FittedModels(*learned, self.problem.costs(rollouts)), seed)
 
     def improve(
-        self, state: BackpropState, sampled: Policy, rollouts: Rollouts, fitted: Fitted
+        self, state: BackpropState, sampled: Policy, rollouts: Rollouts, fitted: SeededModels
     ) -> tuple[BackpropState, IterationRecord]:
         """Improve the policy in the new model."""
         models = fitted.models
@@ -235,7 +228,7 @@ class PolicyBackprop:
 
     # -- the improvement ---------------------------------------------------------------------------------------------
 
-    def _improve_policy(self, state: BackpropState, visited: Visited, fitted: Fitted) -> "_Improved":
+    def _improve_policy(self, state: BackpropState, visited: Visited, fitted: SeededModels) -> "_Improved":
         """Improve the policy in the model, and say how it went."""
         learner, cost = fitted.models.learner, complete_cost(self.problem.cost, fitted.models.reward)
         if learner.model is None or cost is None or not len(visited.lengths):
