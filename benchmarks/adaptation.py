@@ -88,7 +88,7 @@ def attempt(prior: Any, linear: Any, changed: bool) -> dict[str, tuple[np.ndarra
         }
         for name, make in policies.items():
             began = time.perf_counter()
-            rollouts, costs = built.evaluate(make(), conditions=slots)
+            rollouts, costs, _ = built.evaluate(make(), conditions=slots)
             seconds = (time.perf_counter() - began) / rollouts.mask.sum()
             rows[name] = rollouts.succeeded[:, 0], costs.sum(axis=(1, 2)), 1e3 * seconds
     return rows
