@@ -10,7 +10,8 @@ def match_by_the_textbook(process, mu, S):
     dx, df = h.lengthscales.shape
     inv, det = jnp.linalg.inv, jnp.linalg.det
     Lambda = [jnp.diag(h.lengthscales[a] ** 2) for a in range(dx)]
-    k = [h.signal[a] ** 2 * jnp.exp(-0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(Lambda[a]), nu)) for a in range(dx)]
+    # In logarithms, as a product of what underflows and what overflows is no number.
+    log_k = [2 * jnp.log(h.signal[a]) - 0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(Lambda[a]), nu) for a in range(dx)]
     mean, slope = [], []
     for a in range(dx):
         exponent = -0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(S + Lambda[a]), nu)
@@ -24,7 +25,7 @@ def match_by_the_textbook(process, mu, S):
             R = S @ (inv(Lambda[a]) + inv(Lambda[b])) + jnp.eye(df)
             z = (nu @ inv(Lambda[a]))[:, None] + (nu @ inv(Lambda[b]))[None]
             form = jnp.einsum("nmi,ij,nmj->nm", z, inv(R) @ S, z)
-            Q = k[a][:, None] * k[b] / jnp.sqrt(det(R)) * jnp.exp(0.5 * form)
+            Q = jnp.exp(log_k[a][:, None] + log_k[b] + 0.5 * form) / jnp.sqrt(det(R))
             value = process.weights[a] @ Q @ process.weights[b] - mean[a] * mean[b]
             if a == b:
                 value += h.signal[a] ** 2 - jnp.trace(process.precisions[a] @ Q) + h.noise[a] ** 2
@@ -41,11 +42,11 @@ def match_radial_by_the_textbook(network, e, C):
     exponent = -0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(C + Lambda), nu)
     q = det(C @ inv(Lambda) + jnp.eye(df)) ** -0.5 * jnp.exp(exponent)
     slope = jnp.einsum("nj,n,nk->jk", W, q, nu @ inv(C + Lambda))
-    single = jnp.exp(-0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(Lambda), nu))
+    log_single = -0.5 * jnp.einsum("ni,ij,nj->n", nu, inv(Lambda), nu)
     R = 2.0 * C @ inv(Lambda) + jnp.eye(df)
     z = (nu @ inv(Lambda))[:, None] + (nu @ inv(Lambda))[None]
     form = jnp.einsum("nmi,ij,nmj->nm", z, inv(R) @ C, z)
-    Q = single[:, None] * single / jnp.sqrt(det(R)) * jnp.exp(0.5 * form)
+    Q = jnp.exp(log_single[:, None] + log_single + 0.5 * form) / jnp.sqrt(det(R))
     mean = W.T @ q
     return mean, W.T @ Q @ W - jnp.outer(mean, mean), slope.T
 
