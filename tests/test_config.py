@@ -217,8 +217,8 @@ WRONG = {  # an override -> what is said of it
     "environment.test_conditions=[{a=1}, {a=1}]": "environment: test_conditions.1: {'a': 1} is also test_conditions.0; "
     "each must start in its own way",
     "cost=[]": "cost: expected a list of tables, at least one, got []",
-    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "rate", "distance", "task" or "reward"',
-    "cost.0.name=3": 'cost.0.name: expected "quadratic", "rate", "distance", "task" or "reward", got 3',
+    "cost=[{}]": 'cost.0.name: missing; expected "quadratic", "rate", "distance", "saturating", "task" or "reward"',
+    "cost.0.name=3": 'cost.0.name: expected "quadratic", "rate", "distance", "saturating", "task" or "reward", got 3',
     "cost.0.weight=[1, -2]": "cost.0.weight: expected a number >= 0 or a list of numbers >= 0, got [1, -2]",
     "cost.0.wieght=1": "cost.0.wieght: unknown key; did you mean 'weight'?",
     "cost=rewards": 'cost: expected a list of tables, or "reward" for the environment\'s own reward, got "rewards"',
