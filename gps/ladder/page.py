@@ -241,6 +241,11 @@ def _shade(share: float) -> str:
 # -- stories, method ---------------------------------------------------------------------------------------------------
 
 
+def _pair(panels: Sequence[object]) -> str:
+    """The class of a box that holds its panels side by side; none for a single one."""
+    return ' class="pair"' if len(panels) > 1 else ""
+
+
 def _render_stories(stories: Sequence[Story], missing: Sequence[str]) -> str:
     cards = []
     for story in stories:
@@ -250,7 +255,7 @@ def _render_stories(stories: Sequence[Story], missing: Sequence[str]) -> str:
         )
         cards.append(
             f'<div class="card story" id="{story.key}"><h3>{html.escape(story.heading)}</h3>'
-            f'<p class="caption">{html.escape(story.caption)}</p><div class="pair">{panels}</div>'
+            f'<p class="caption">{html.escape(story.caption)}</p><div{_pair(story.panels)}>{panels}</div>'
             f'<p class="origin">Rung {html.escape(story.rung)}, seed {story.seed}: '
             f"<code>{html.escape(shlex.quote(str(story.path)))}</code></p></div>"
         )
