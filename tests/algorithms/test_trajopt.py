@@ -131,7 +131,7 @@ def test_the_evaluation_is_of_the_last_controllers_and_not_of_the_best(tmp_path,
     rollouts, costs = evaluation.rollouts, evaluation.costs
     with closing(Experiment(run.config, source)) as experiment:
         state = run.state(len(run.iterations) - 1, experiment.algorithm.state_type)
-        expected, expected_costs = experiment.evaluate(experiment.algorithm.learned(state))
+        expected, expected_costs, _ = experiment.evaluate(experiment.algorithm.learned(state))
     last = run.iterations[-1]
     np.testing.assert_array_equal(last.local.improved.feedback, state.controllers.feedback)
     np.testing.assert_array_equal(rollouts.states, expected.states)

@@ -370,11 +370,16 @@ def test_with_more_data_than_points_it_is_projected_and_goes_on_learning():
     assert errors[1] < errors[0]
 
 
-def test_data_whose_variance_overflows_keep_the_last_model():
-    good = GaussianProcessLearner(2, restarts=1).refit(as_transitions(make_data(20)), 0)
-    huge = make_data(5)._replace(states=np.full((5, 2), 1e200), successors=-np.full((5, 2), 1e200))
-    failed = good.refit(as_transitions(huge), 0)
-    assert failed.record.status is ModelStatus.NOT_FINITE and failed.model is good.model
+def test_data_whose_variance_overflows_are_left_out_and_give_no_model_alone():
+    learner = GaussianProcessLearner(2, restarts=1)
+    states = 1e200 * np.random.default_rng(0).normal(size=(5, 2))
+    huge = make_data(5)._replace(states=states, successors=-states)
+    alone = learner.refit(as_transitions(huge), 0)
+    assert alone.record.status is ModelStatus.NOT_FINITE and alone.model is None
+    good = learner.refit(as_transitions(make_data(20)), 0)
+    after = good.refit(as_transitions(huge), 0)
+    assert after.record.status.ok and after.record.points == 20
+    assert after.record.message.startswith("5 transitions were left out: a number as large as 1e+200")
 
 
 def test_numbers_out_of_range_are_refused():
