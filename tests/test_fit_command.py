@@ -130,7 +130,7 @@ FREE_AND_BALL = """<mujoco><worldbody>
 def test_the_quaternions_of_free_and_ball_joints_are_found(parts, angles, quaternions):
     environment = MujocoEnv(1, mjcf=FREE_AND_BALL, state=parts)
     modelled = Modelled(environment.state_entries, environment.action_entries, environment.state_layout)
-    assert find_transforms(LinearModelConfig(), modelled, "model") == (angles, quaternions)
+    assert find_transforms(LinearModelConfig(), modelled, "model") == (angles, quaternions, ())
     assert find_transforms(LinearModelConfig(quaternions="none"), modelled, "model").quaternions == ()
     unknown = modelled._replace(state_entries=tuple(Entry(entry.name) for entry in environment.state_entries))
     assert find_transforms(LinearModelConfig(), unknown, "model").quaternions == ()

@@ -42,7 +42,8 @@ def test_nothing_is_learned_and_the_plans_are_the_planners(run):
         assert (record.status == Status.OK).all() and record.messages == ("", "")
         assert (record.planner.fallbacks == 0).all()
         np.testing.assert_array_equal(record.planner.planned_states[:, 0], record.rollouts.states[:, 0, 0])
-    np.testing.assert_array_equal(run.iterations[0].rollouts.states, run.iterations[1].rollouts.states)
+    one, two = (record.rollouts.states for record in run.iterations)
+    assert not np.array_equal(one, two)  # each iteration searches anew
 
 
 def test_it_resumes_bit_for_bit(experiment, run):

@@ -580,10 +580,10 @@ AlgorithmConfig = Annotated[
         | DAggerConfig
         | PLATOConfig
         | MBRLConfig
-        | MPPIGPSConfig
-        | MCPILCOConfig
         | PolicyBackpropConfig
         | PILCOConfig
+        | MCPILCOConfig
+        | MPPIGPSConfig
         | PluginAlgorithmConfig,
         Field(discriminator="name"),
     ],
