@@ -134,10 +134,13 @@ def test_a_rate_without_the_last_action_says_what_to_add():
         make_cost(config, Path(), LAYOUT, 5, 1, 3)
 
 
+SLOW = ("reacher_pixels", "peg_physics")
+"""The experiments whose one update takes a minute."""
+
 LITTLE = {
-    "imagined": 1, "updates": 1, "rounds": 1, "episodes": 4, "base_iterations": 1, "policy.steps": 20, "model.steps": 20,
-    "optimiser.iterations": 2, "optimiser.restarts": 0, "optimiser.steps": 2, "particles.count": 4, "planner.samples": 8,
-    "planner.elites": 2, "value.fit_steps": 10, "truncation": 5,
+    "imagined": 1, "updates": 1, "rounds": 1, "episodes": 4, "base_iterations": 1, "truncation": 5, "policy.steps": 20,
+    "model.steps": 20, "optimiser.iterations": 2, "optimiser.restarts": 0, "optimiser.steps": 2, "particles.count": 4,
+    "planner.samples": 8, "planner.elites": 2, "value.fit_steps": 10,
 }  # fmt: skip
 """Key of `[algorithm]` -> a number by which an update is soon done."""
 
@@ -157,10 +160,7 @@ def shorten(settings: dict) -> list[str]:
 
 @pytest.mark.parametrize(
     "experiment",
-    [
-        pytest.param(path, id=path.name, marks=[pytest.mark.slow] if "pixels" in path.name else [])
-        for path in EXPERIMENTS
-    ],
+    [pytest.param(path, id=path.name, marks=[pytest.mark.slow] if path.name in SLOW else []) for path in EXPERIMENTS],
 )
 def test_every_shipped_experiment_builds_and_makes_one_update(experiment):
     settings = load(experiment).algorithm.model_dump()
