@@ -1,4 +1,4 @@
-"""The cost of the arm that follows a circle: the distance of its joints from those that have the tool at the target."""
+"""The cost of the arm that follows a circle: how far the joints are from a pose with the tool on the target."""
 
 import jax.numpy as jnp
 

@@ -7,8 +7,8 @@ the system judges where they led to: the cost that it finds against the one that
 step, as between any two iterations. Dyna (Sutton 1990) does the same for values; Gu et al. 2016 (normalised advantage
 functions, sec. 5) sample their imagined episodes in local models.
 
-A slope knows a contact or does not. A regression on samples, some of which touch, averages over both (Suh, Pang &
-Tedrake 2022, "Bundled gradients through contact via randomized smoothing"), and simulations are quicker than slopes.
+A slope at one point either includes a contact or misses it. A regression on samples, some of which touch, averages over
+both (Suh, Pang & Tedrake 2022, "Bundled gradients through contact via randomized smoothing"), and simulations are quicker than slopes.
 """
 
 from functools import partial

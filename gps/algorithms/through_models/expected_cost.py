@@ -32,7 +32,7 @@ class StartBelief(NamedTuple):
 
 
 class Imagined(NamedTuple):
-    """What the model expects of an episode of a policy."""
+    """Expected costs and states of an episode, as the model predicts them."""
 
     costs: Float[Array, "M T"]
     means: Float[Array, "M T dx"]
@@ -40,7 +40,7 @@ class Imagined(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What an expected cost depends on, besides the policy: a pytree whose other leaves are static."""
+    """The inputs of an expected cost besides the policy. A pytree whose other leaves are static."""
 
     model: Any  # a GlobalModel with MomentMatching
     cost: Cost

@@ -73,7 +73,7 @@ class ImaginedSetting(NamedTuple):
 
 
 class ImaginedStarts(NamedTuple):
-    """Where P × S imagined episodes begin; those of a row share their function."""
+    """The starts of P × S imagined episodes. The episodes of a row follow the same drawn function."""
 
     states: Float[Any, "P S dx"]
     steps: Int[Any, "P S"]  # t, of the episode
@@ -82,7 +82,7 @@ class ImaginedStarts(NamedTuple):
 
 
 class ImaginedCourse(NamedTuple):
-    """What happened in P × S imagined episodes."""
+    """Costs and states of P × S imagined episodes."""
 
     costs: Float[Array, "H P S"]
     states: Float[Array, "H P S dx"]

@@ -86,7 +86,7 @@ _STILL = 1e-6
 
 
 class ParticleForecast(NamedTuple):
-    """What the model expects of the policy's next episodes; NaN before there is a policy."""
+    """Predicted costs and states of the policy's next episodes; NaN before there is a policy."""
 
     costs: Float[np.ndarray, "M"]
     states: Float[np.ndarray, "M T dx"]

@@ -58,7 +58,7 @@ class Particles:
 
 
 class ParticleSetting(NamedTuple):
-    """What stays the same from draw to draw: a pytree whose other leaves are static.
+    """The inputs of the objective that all draws share. A pytree whose other leaves are static.
 
     Args:
         policy: whose network's arrays are θ.

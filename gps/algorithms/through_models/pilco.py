@@ -67,7 +67,7 @@ _NOISE = 1e-6
 
 
 class Forecast(NamedTuple):
-    """What the model expected of the policy's episodes, when the policy was optimised."""
+    """Costs and states of the policy's episodes, as predicted when the policy was optimised."""
 
     costs: Float[np.ndarray, "M"]
     means: Float[np.ndarray, "M T dx"]
@@ -190,7 +190,7 @@ class PILCO:
         return GlobalPolicy(state.policy, M, T) if state.trained else None
 
     def _make_scene(self, models: FittedModels, starts: Float[np.ndarray, "M n dx"]) -> Scene | None:
-        """What the policy is optimised in; None while there is no model or no cost.
+        """Collect the model, the cost and the starts for the optimisation; None while a part is missing.
 
         Raises:
             ConfigError: if the model cannot propagate a Gaussian.
@@ -269,7 +269,7 @@ class PILCO:
 
 
 def _expect(scene: Scene, policy: NeuralPolicy[Bounded]) -> Forecast | None:
-    """What the model expects of a policy; None where it is not finite."""
+    """Predict the episodes of a policy; None where the prediction is not finite."""
     imagined: Imagined = jax.tree.map(np.asarray, expect_course(scene, policy))
     if not all(np.isfinite(array).all() for array in imagined):
         return None

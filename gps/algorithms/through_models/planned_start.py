@@ -18,7 +18,7 @@ from gps.planning.sources import PlanningTask, PolicySource
 from gps.policies.lbfgs import minimise
 
 ITERATIONS = 200
-"""Of L-BFGS."""
+"""The most iterations of L-BFGS that fit a policy to planned actions."""
 
 
 class PlannedEpisodes(NamedTuple):

@@ -428,7 +428,7 @@ class _Improved(NamedTuple):
 
 
 class _Round(NamedTuple):
-    """How the updates of a round went."""
+    """The result of the updates of one round."""
 
     losses: Float[np.ndarray, "looks"]  # J in held-out episodes, before the first update and after each look
     updates: int  # that changed the policy

@@ -24,7 +24,7 @@ from gps.networks.fitting import AdamState, FitOptions, fit_parameters
 from gps.networks.perceptron import MLP
 
 FIT = FitOptions(steps=1500, batch=256, learning_rate=3e-3)
-"""How a value's network is trained by default."""
+"""Default settings for training the value network."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
