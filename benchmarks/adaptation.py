@@ -11,8 +11,8 @@ online dynamics adaptation and neural network priors"):
 - adaptation alone: corrected as in the first row, but knowing no more than the linear map of all those episodes;
 - zero actions.
 
-With `--changed` the attempts use another arm, which the model has never seen: its joints have twice the friction, and its
-links are half as heavy again.
+With `--changed` the attempts use another arm, which the model has never seen: its joints have twice the friction, and
+its links are half as heavy again.
 """
 
 import argparse

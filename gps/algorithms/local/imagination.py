@@ -8,7 +8,8 @@ step, as between any two iterations. Dyna (Sutton 1990) does the same for values
 functions, sec. 5) sample their imagined episodes in local models.
 
 A slope at one point either includes a contact or misses it. A regression on samples, some of which touch, averages over
-both (Suh, Pang & Tedrake 2022, "Bundled gradients through contact via randomized smoothing"), and simulations are quicker than slopes.
+both (Suh, Pang & Tedrake 2022, "Bundled gradients through contact via randomized smoothing"), and simulations are
+quicker than slopes.
 """
 
 from functools import partial
