@@ -405,6 +405,7 @@ def _pilco(settings: sections.PILCOConfig, parts: Parts) -> PILCO:
         observed=observed,
         iterations=settings.optimiser.iterations,
         restarts=settings.optimiser.restarts,
+        planner=None if settings.planner is None else make_policy_source(settings.planner, parts.config.seed),
         start_deviation=settings.start_deviation,
         reward=None if problem.reward is None else RewardLearner(),
     )

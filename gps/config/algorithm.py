@@ -473,6 +473,9 @@ class PILCOConfig(AlgorithmBase):
     model: MomentModelConfig = GaussianProcessModelConfig()
     policy: BoundedPolicyConfig = BoundedPolicyConfig()
     optimiser: PolicyOptimiserConfig = PolicyOptimiserConfig()
+    planner: PlannerConfig | None = Field(
+        default=None, description="planner whose plans one more search begins at; default: no such search"
+    )
 
 
 class PolicyParticlesConfig(Section):

@@ -143,6 +143,11 @@ class Bounded:
         low, high = sides
         return low, high
 
+    @property
+    def units(self) -> Self:
+        """The change of each parameter that an optimiser takes for 1."""
+        return jax.tree.map(lambda array: np.ones(np.shape(array)), self)
+
     # -- the function f: what a subclass adds -------------------------------------------------------------------------
 
     @property

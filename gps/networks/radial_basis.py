@@ -12,10 +12,13 @@ from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
 from gps.networks.bounded import Bounded, count_encoded
 from gps.networks.onnx_graph import OnnxGraph
-from gps.networks.squashing import check_squashing
+from gps.networks.squashing import SQUASHINGS, check_squashing
 
 _REACH = 3.0
 """An optimiser may change a lengthscale by a factor of exp(3)."""
+
+_NARROW, _RIDGE = 0.6, 0.1
+"""The lengthscales of a network that imitates, in deviations of its inputs, and the ridge of its weights."""
 
 
 @pytree
@@ -68,12 +71,35 @@ class RadialBasis(Bounded):
         network = cls(size, angles, squash, low, high, noise, np.zeros(df), weights)
         if seen is None or not len(seen):
             return network
-        encoded = np.asarray(jax.vmap(network.encode)(jnp.asarray(seen, float)))
-        deviation = encoded.std(axis=0)
-        scale = np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(encoded).max(axis=0)), deviation, 1.0)
+        encoded = network.encode_each(np.asarray(seen, float))
+        scale = _measure_spread(encoded)
         chosen = np.asarray(jax.random.randint(of_choice, (features,), 0, len(encoded)))
         centres = encoded[chosen] + 0.1 * scale * noise
         return cls(size, angles, squash, low, high, centres, np.log(scale), weights)
+
+    def fit_weights(self, inputs: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Self:
+        """Return the network that plays these actions for these inputs, by ridge regression of the weights.
+
+        The centres are inputs, evenly spread over their order, and the lengthscales follow from their deviation.
+        """
+        encoded = self.encode_each(inputs)
+        centres = encoded[np.linspace(0, len(encoded) - 1, self.features).round().astype(int)]
+        log_lengthscales = np.log(_NARROW * _measure_spread(encoded))
+        bumps = np.exp(-0.5 * np.square((encoded[:, None] - centres) / np.exp(log_lengthscales)).sum(axis=-1))
+        targets = SQUASHINGS[self.squash].invert((np.asarray(actions) - self.middle) / self.half_range)
+        gram = bumps.T @ bumps + _RIDGE * np.eye(self.features)
+        weights = np.linalg.solve(gram, bumps.T @ targets)
+        return dataclasses.replace(self, centres=centres, log_lengthscales=log_lengthscales, weights=weights)
+
+    @property
+    def units(self) -> Self:
+        """The lengthscale is the unit of the centres."""
+        return dataclasses.replace(super().units, centres=np.broadcast_to(self.lengthscales, np.shape(self.centres)))
+
+    @property
+    def lengthscales(self) -> Float[np.ndarray, "df"]:
+        """l (NumPy)."""
+        return np.exp(np.asarray(self.log_lengthscales))
 
     @property
     def bounds(self) -> tuple[Self, Self]:
@@ -100,7 +126,7 @@ class RadialBasis(Bounded):
         return jnp.exp(-0.5 * jnp.sum(scaled**2, axis=1)) @ self.weights
 
     def respond_to_all(self, encoded: Float[np.ndarray, "... df"]) -> Float[np.ndarray, "... du"]:
-        scaled = (encoded[..., None, :] - np.asarray(self.centres)) / np.exp(np.asarray(self.log_lengthscales))
+        scaled = (encoded[..., None, :] - np.asarray(self.centres)) / self.lengthscales
         bumps = np.exp(-0.5 * np.square(scaled).sum(axis=-1))
         return np.matmul(bumps[..., None, :], np.asarray(self.weights))[..., 0, :]
 
@@ -109,7 +135,7 @@ class RadialBasis(Bounded):
         return {
             "activation": np.array("none"),
             "centres": np.asarray(self.centres),
-            "lengthscales": np.exp(np.asarray(self.log_lengthscales)),
+            "lengthscales": self.lengthscales,
             "layers": np.array(1),
             "weight0": weights,
             "bias0": np.zeros(weights.shape[1]),
@@ -118,8 +144,14 @@ class RadialBasis(Bounded):
     def add_layers(self, graph: OnnxGraph, h: str) -> str:
         h = graph.add_node("Unsqueeze", h, graph.add_constant(np.array([1], np.int64)))
         h = graph.add_node("Sub", h, graph.add_constant(np.asarray(self.centres)))
-        h = graph.add_node("Div", h, graph.add_constant(np.exp(np.asarray(self.log_lengthscales))))
+        h = graph.add_node("Div", h, graph.add_constant(self.lengthscales))
         h = graph.add_node("Mul", h, h)
         h = graph.add_node("ReduceSum", h, graph.add_constant(np.array([2], np.int64)), keepdims=0)
         h = graph.add_node("Exp", graph.add_node("Mul", h, graph.add_constant(np.array(-0.5))))
         return graph.add_node("MatMul", h, graph.add_constant(np.asarray(self.weights)))
+
+
+def _measure_spread(encoded: Float[np.ndarray, "n df"]) -> Float[np.ndarray, "df"]:
+    """The deviation of each entry; 1 where it does not vary."""
+    deviation = encoded.std(axis=0)
+    return np.where(deviation > 1e-6 * np.maximum(1.0, np.abs(encoded).max(axis=0)), deviation, 1.0)

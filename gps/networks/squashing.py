@@ -11,11 +11,12 @@ from gps.networks.onnx_graph import OnnxGraph
 
 
 class Squashing(NamedTuple):
-    """One elementwise function, written three times."""
+    """One elementwise function, written three times, and its inverse on the branch through 0."""
 
     jax: Callable[[Any], Any]
     numpy: Callable[[np.ndarray], np.ndarray]
     onnx: Callable[[OnnxGraph, str], str]  # adds the function of a value to a graph
+    invert: Callable[[np.ndarray], np.ndarray]  # finite for any number
 
 
 def _add_sine(graph: OnnxGraph, h: str) -> str:
@@ -24,6 +25,18 @@ def _add_sine(graph: OnnxGraph, h: str) -> str:
     return graph.add_node("Add", single, graph.add_node("Mul", tripled, graph.add_constant(np.array(0.125))))
 
 
+def _invert_sine(values: np.ndarray) -> np.ndarray:
+    """9/8 sin f + 1/8 sin 3f = (3 sin f − sin³ f) / 2, the smoothstep of sin f, whose inverse is known."""
+    return np.arcsin(2.0 * np.sin(np.arcsin(np.clip(values, -1.0, 1.0)) / 3.0))
+
+
+def _invert_tanh(values: np.ndarray) -> np.ndarray:
+    return np.arctanh(np.clip(values, -_NEARLY_ONE, _NEARLY_ONE))
+
+
+_NEARLY_ONE = 0.999
+"""The largest value that the inverse of tanh is asked for."""
+
 SQUASHINGS = {
     # The third-order Fourier series of a trapezoidal wave: steep at 0, flat at the limits, and the expectation over a
     # Gaussian is known (Deisenroth's thesis, eq. 3.46; Deisenroth, Fox & Rasmussen 2015, eq. 37).
@@ -31,9 +44,10 @@ SQUASHINGS = {
         lambda f: 1.125 * jnp.sin(f) + 0.125 * jnp.sin(3.0 * f),
         lambda f: 1.125 * np.sin(f) + 0.125 * np.sin(3.0 * f),
         _add_sine,
+        _invert_sine,
     ),
-    "tanh": Squashing(jnp.tanh, np.tanh, lambda graph, h: graph.add_node("Tanh", h)),
-    "none": Squashing(lambda f: f, lambda f: f, lambda graph, h: h),
+    "tanh": Squashing(jnp.tanh, np.tanh, lambda graph, h: graph.add_node("Tanh", h), _invert_tanh),
+    "none": Squashing(lambda f: f, lambda f: f, lambda graph, h: h, lambda values: values),
 }
 """Name -> function; "none" changes nothing, and leaves the limits to the environment."""
 

@@ -144,7 +144,7 @@ def improve_plan(
     def improve_path(_: Array, at: tuple[_Path, Array]) -> tuple[_Path, Array]:
         path, mu = at
         C, D, g, low, high = expand(path)
-        K, k, _ = _backward(path.slopes, C + mu * D, g, low, high)
+        K, k, _ = solve_deviations(path.slopes, C + mu * D, g, low, high)
         new = roll_out(K, k, path)
         better = new.cost <= path.cost + 1e-9 * jnp.abs(path.cost)  # False for NaN
         path = jax.tree.map(lambda yes, no: jnp.where(better, yes, no), new, path)
@@ -159,12 +159,12 @@ def improve_plan(
     mu = jnp.where(best == 0, plan.mu, FIRST)
     path, mu = jax.lax.fori_loop(0, rounds, improve_path, (jax.tree.map(lambda array: array[best], paths), mu))
     C, D, g, low, high = expand(path)
-    _, _, quu = _backward(path.slopes, C + LEAST * D, g, low, high)
+    _, _, quu = solve_deviations(path.slopes, C + LEAST * D, g, low, high)
     definite = jnp.isfinite(jnp.linalg.cholesky(quu)).all()  # with an action at a limit it need not be
     return Plan(path.actions, mu, jnp.where(definite, quu, plan.curvature))
 
 
-def _backward(
+def solve_deviations(
     F: Float[Array, "H dx dz"],
     C: Float[Array, "H dz dz"],
     g: Float[Array, "H dz"],

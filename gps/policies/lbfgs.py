@@ -26,7 +26,7 @@ ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 _MOST_BAD = 15
 """Points in a row that are not finite, after which a search ends."""
 
-_MEMORY = 20
+_MEMORY = 60
 """Pairs of steps and gradients that L-BFGS keeps."""
 
 

@@ -306,7 +306,7 @@ class MCPILCO:
         networks = [self.draw_network(seed + number, seen) for number in range(fresh)]
         if self.planner is not None:
             lesson = plan_episodes(
-                self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts
+                self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts, seed
             )
             if lesson is not None:
                 inputs = lesson.states[:, np.array(self.observed)] / scale

@@ -13,9 +13,9 @@ cost a wide Gaussian is good far from the goal, where it may reach it, and bad n
 has nothing to lose, and is careful where it has, and no other exploration is needed (Deisenroth & Rasmussen 2011,
 sec. 2.3; thesis, sec. 3.7.1).
 
-The searches start at the last policy and at fresh ones, drawn around the states that were seen; the best end is the
-next policy. As the last policy is one of the starts, the next one is not worse in the model. The last one stays where
-nothing is finite.
+The searches start at the last policy, at one that imitates a plan in the model (`planned_start`), and at fresh ones,
+drawn around the states that were seen; the best end is the next policy. As the last policy is one of the starts, the
+next one is not worse in the model. The last one stays where nothing is finite.
 """
 
 import dataclasses
@@ -38,6 +38,7 @@ from gps.algorithms.through_models.expected_cost import (
     value_and_gradient,
 )
 from gps.algorithms.through_models.mbrl import FittedModels, SeededModels, complete_cost, judge_samples, learn_models
+from gps.algorithms.through_models.planned_start import imitate, plan_episodes
 from gps.backend import jax
 from gps.costs.expectations import list_expanded
 from gps.errors import ConfigError
@@ -45,6 +46,7 @@ from gps.linear_gaussian.types import Controller
 from gps.models.model import ModelLearner, MomentMatching, restore_learner
 from gps.models.reward import RewardLearner
 from gps.networks import Bounded
+from gps.planning.sources import PlanningTask, PolicySource
 from gps.players import Player
 from gps.policies.lbfgs import Descent, minimise
 from gps.policies.neural import NeuralPolicy
@@ -100,6 +102,7 @@ class PILCO:
         observed: the entry of the state that each entry of the policy's observation is.
         iterations: the most iterations of each search.
         restarts: searches from fresh networks, besides the one from the last policy.
+        planner: makes the plan that one more search begins at, as its imitation; None for no such search.
         start_deviation: standard deviation of the start, in deviations of each entry of the state in the data; a larger
             one that is seen in the starts of a condition takes its place.
         horizon: steps ahead of the model's recorded error.
@@ -113,6 +116,7 @@ class PILCO:
     observed: tuple[int, ...]
     iterations: int = 150
     restarts: int = 1
+    planner: PolicySource | None = None
     start_deviation: float = 0.1
     horizon: int = 20
     reward: RewardLearner | None = None
@@ -218,6 +222,7 @@ class PILCO:
         seeds = np.random.default_rng([seed, 7]).integers(2**31, size=self.restarts + 1)
         fresh = [self.draw_network(int(one), seen) for one in seeds]
         networks = [last, *fresh[:-1]] if state.trained else fresh
+        networks += self._imitate_plan(scene, seed)
         found = self._search(state.policy, scene, networks)
         if found.parameters is None:
             return self._keep(state, scene, found, PolicyStatus.NOT_FINITE)
@@ -235,23 +240,39 @@ class PILCO:
         )
         return policy, expected, record
 
+    def _imitate_plan(self, scene: Scene, seed: int) -> list[Bounded]:
+        """The network that imitates plans from the starts; none where there is no planner, or it finds no plan."""
+        if self.planner is None:
+            return []
+        starts = np.asarray(scene.start.mean)
+        lesson = plan_episodes(
+            self.planner, PlanningTask(self.problem, scene.model, scene.cost, len(starts)), starts, seed
+        )
+        if lesson is None:
+            return []
+        inputs = lesson.states[:, list(self.observed)]
+        return [imitate(self.draw_network(seed, inputs), inputs, lesson.actions)]
+
     def _search(self, policy: NeuralPolicy[Bounded], scene: Scene, networks: list[Bounded]) -> Descent:
         like = policy.network
+        units = np.mean([to_vector(network.units) for network in networks], axis=0)
 
         def evaluate(vector: Float[np.ndarray, "p"]) -> tuple[float, np.ndarray]:
-            value, gradient = value_and_gradient(scene, dataclasses.replace(policy, network=from_vector(like, vector)))
-            return float(value), to_vector(gradient)
+            network = from_vector(like, units * vector)
+            value, gradient = value_and_gradient(scene, dataclasses.replace(policy, network=network))
+            return float(value), units * to_vector(gradient)
 
-        starts = [to_vector(network) for network in networks]
-        low, high = (to_vector(limit) for limit in like.bounds)
+        starts = [to_vector(network) / units for network in networks]
+        low, high = (to_vector(limit) / units for limit in like.bounds)
         middle = np.mean(starts, axis=0)
-        return minimise(
+        found = minimise(
             evaluate,
             starts,
             iterations=self.iterations,
             threads=self.threads,
             bounds=(low + np.where(np.isfinite(low), middle, 0.0), high + np.where(np.isfinite(high), middle, 0.0)),
         )
+        return found if found.parameters is None else found._replace(parameters=units * found.parameters)
 
     def _keep(
         self, state: PILCOState, scene: Scene, found: Descent, status: PolicyStatus
