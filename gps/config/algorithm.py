@@ -467,7 +467,7 @@ class PILCOConfig(AlgorithmBase):
         default=0.1,
         ge=0,
         description="standard deviation of the start in the model, in deviations of each entry of the state in the "
-        "data; a larger one that is seen takes its place",
+        "data of the first model; a larger one that is seen takes its place",
     )
     controller: BasePolicyConfig = BasePolicyConfig()
     model: MomentModelConfig = GaussianProcessModelConfig()

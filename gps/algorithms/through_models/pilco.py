@@ -88,6 +88,7 @@ class PILCOState(Generic[L, B]):
     policy: NeuralPolicy[B]
     trained: bool  # False: the policy has not been optimised yet
     starts: Float[np.ndarray, "M n dx"]  # the states in which episodes began
+    units: Float[np.ndarray, "dx"] | None  # the state's deviations in the data of the first model
     forecast: Forecast | None  # of `policy`
 
 
@@ -103,8 +104,9 @@ class PILCO:
         iterations: the most iterations of each search.
         restarts: searches from fresh networks, besides the one from the last policy.
         planner: makes the plan that one more search begins at, as its imitation; None for no such search.
-        start_deviation: standard deviation of the start, in deviations of each entry of the state in the data; a larger
-            one that is seen in the starts of a condition takes its place.
+        start_deviation: standard deviation of the start, in deviations of each entry of the state in the data of the
+            first model; a larger one that is seen in the starts of a condition takes its place. The data spread while
+            the policy learns, and the start does not.
         horizon: steps ahead of the model's recorded error.
         reward: learner of the reward where it is part of the cost.
         threads: searches at the same time; None: one for each core.
@@ -133,7 +135,7 @@ class PILCO:
         network = self.draw_network(0, np.asarray(starts)[:, list(self.observed)])
         policy = NeuralPolicy.untrained(network, _NOISE).numpy()
         seen = np.asarray(starts, float)[:, None]
-        return PILCOState(0, 0, controllers.numpy(), self.model, self.reward, policy, False, seen, None)
+        return PILCOState(0, 0, controllers.numpy(), self.model, self.reward, policy, False, seen, None, None)
 
     def policy(self, state: PILCOState) -> Policy:
         """The policy to sample, without noise; the base policy before there is one."""
@@ -159,7 +161,10 @@ class PILCO:
         """Optimise the policy in the model, and compare the last forecast with what happened."""
         models = fitted.models
         starts = np.concatenate([state.starts, rollouts.states[:, :, 0]], axis=1)
-        scene = self._make_scene(models, starts)
+        units = state.units
+        if units is None and models.learner.model is not None:
+            units = np.asarray(models.learner.model.deviations)[: self.problem.dx]
+        scene = self._make_scene(models, starts, units)
         policy, expected, optimisation = self._optimise(state, scene, rollouts, fitted.seed)
 
         steps = state.environment_steps + rollouts.steps
@@ -185,6 +190,7 @@ class PILCO:
             policy=policy,
             trained=optimisation.trained,
             starts=starts,
+            units=units,
             forecast=expected,
         )
         return after, record
@@ -193,19 +199,20 @@ class PILCO:
         M, T = state.first.feedforward.shape[:2]
         return GlobalPolicy(state.policy, M, T) if state.trained else None
 
-    def _make_scene(self, models: FittedModels, starts: Float[np.ndarray, "M n dx"]) -> Scene | None:
+    def _make_scene(
+        self, models: FittedModels, starts: Float[np.ndarray, "M n dx"], units: Float[np.ndarray, "dx"] | None
+    ) -> Scene | None:
         """Collect the model, the cost and the starts for the optimisation; None while a part is missing.
 
         Raises:
             ConfigError: if the model cannot propagate a Gaussian.
         """
         model, cost = models.learner.model, complete_cost(self.problem.cost, models.reward)
-        if model is None or cost is None:
+        if model is None or cost is None or units is None:
             return None
         if list_missing(model, MomentMatching):
             raise ConfigError('algorithm.model: pilco propagates a Gaussian through it: take "gp" or "linear"')
-        least = self.start_deviation * np.asarray(model.deviations)[: starts.shape[2]]
-        variance = np.maximum(starts.var(axis=1), least**2)
+        variance = np.maximum(starts.var(axis=1), (self.start_deviation * units) ** 2)
         belief = StartBelief(starts.mean(axis=1), variance[:, :, None] * np.eye(starts.shape[2]))
         kinds = str(jax.tree.structure((model, cost)))
         return Scene(jax.tree.map(np.asarray, model), cost, belief, self.problem.horizon, self.observed, kinds)
