@@ -21,12 +21,13 @@ from gps.algorithms.local.pi2 import PI2
 from gps.algorithms.local.pilqr import PILQR
 from gps.algorithms.local.trajopt import TrajOpt
 from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent, PolicyInTraining
+from gps.algorithms.through_models.imagination import Imagination
 from gps.algorithms.through_models.mbrl import MBRL
 from gps.algorithms.through_models.mc_pilco import MCPILCO, Optimisation
 from gps.algorithms.through_models.mppigps import MPPIGPS
 from gps.algorithms.through_models.particles import Particles
 from gps.algorithms.through_models.pilco import PILCO
-from gps.algorithms.through_models.policy_backprop import Imagination, PolicyBackprop
+from gps.algorithms.through_models.policy_backprop import PolicyBackprop
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.algorithms.through_models.value import ValueOptions
 from gps.builders.checks import call_factory
@@ -335,7 +336,7 @@ def _mc_pilco(settings: sections.MCPILCOConfig, parts: Parts) -> MCPILCO:
         particles["noise"] = not np.any(problem.sensor_noise)
     return MCPILCO(
         problem,
-        learner=learner,
+        model=learner,
         draw_network=lambda seed, seen: make_bounded_network(own, problem, seed, angles, seen, own.spread),
         observed=observed,
         particles=Particles(**particles),

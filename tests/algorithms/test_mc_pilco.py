@@ -56,7 +56,7 @@ def make(learner=None, network=make_affine, particles=Particles(count=8, spread=
     settings = {"optimisation": SMALL, **settings}
     learner = AffineLearner() if learner is None else learner
     return MCPILCO(
-        PROBLEM, learner=learner, draw_network=network, observed=tuple(range(DX)), particles=particles, **settings
+        PROBLEM, model=learner, draw_network=network, observed=tuple(range(DX)), particles=particles, **settings
     )
 
 
@@ -162,7 +162,7 @@ def test_a_model_that_is_not_finite_keeps_the_last_policy_and_says_so():
     good = make(give())
     state, _ = learn(good, 1)
     broken = make(give(np.nan))
-    after, record = advance(broken, dataclasses.replace(state, learner=give(np.nan)), seed=5, samples=2)
+    after, record = advance(broken, dataclasses.replace(state, model=give(np.nan)), seed=5, samples=2)
     assert not record.optimisation.status.ok and record.troubles
     assert_same_bits(after.policy, state.policy)
 
@@ -209,7 +209,7 @@ def test_the_model_learns_from_smoothed_motions(run):
     with closing(Experiment(load(run.path), run.path)) as built:
         algorithm, state = built.algorithm, built.restore(run, 2)
         assert algorithm.problem.filter is not None
-    learned = state.learner.data
+    learned = state.model.data
     truth = np.concatenate([record.rollouts.truth[0, 0, :-1] for record in run.iterations])
     filtered = np.concatenate([record.rollouts.states[0, 0, :-1] for record in run.iterations])
     assert len(learned.states) == len(truth) and rollouts.truth is not None
