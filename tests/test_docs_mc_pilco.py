@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from gps import cli
-from gps.config.algorithm import MCPILCOConfig, ParticleOptimiserConfig, ParticlePolicyConfig, PolicyParticlesConfig
+from gps.config.algorithms.through_models import (
+    MCPILCOConfig,
+    ParticleOptimiserConfig,
+    ParticlePolicyConfig,
+    PolicyParticlesConfig,
+)
 
 TEXT = (Path(__file__).parents[1] / "docs" / "mc_pilco.md").read_text(encoding="utf-8")
 

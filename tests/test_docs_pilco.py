@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gps import cli
-from gps.config.algorithm import PILCOConfig, PolicyOptimiserConfig
+from gps.config.algorithms.through_models import PILCOConfig, PolicyOptimiserConfig
 from gps.config.policy import BoundedPolicyConfig
 
 TEXT = (Path(__file__).parents[1] / "docs" / "pilco.md").read_text(encoding="utf-8")

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 from scipy.spatial import KDTree
 
-from gps.config import algorithm as sections
+from gps.config.algorithms.local import TrajOptConfig
+from gps.config.algorithms.through_models import MBRLConfig
 from gps.errors import GpsError
 from gps.evaluation import restore
 from gps.inspect.comparison.member import Member
@@ -407,7 +408,7 @@ def _find_planner(results: Sequence[RungResult], version: str) -> tuple[RungResu
     for result in results:
         config = result.rung.config
         settings = None if config is None else config.algorithm
-        if isinstance(settings, sections.MBRLConfig) and settings.version == version and result.group.finished:
+        if isinstance(settings, MBRLConfig) and settings.version == version and result.group.finished:
             member = result.group.finished[0]
             return result, member, Run.open(member.path)
     return None
@@ -419,7 +420,7 @@ def _find_unbounded(results: Sequence[RungResult]) -> tuple[RungResult, RungResu
         (result, result.rung.config.algorithm)
         for result in results
         if result.rung.config is not None
-        and isinstance(result.rung.config.algorithm, sections.TrajOptConfig)
+        and isinstance(result.rung.config.algorithm, TrajOptConfig)
         and result.group.finished
     ]
     for near, settings in bounded:
