@@ -50,6 +50,13 @@ class FittedModels(NamedTuple):
     record: ModelRecord | None
     sample_costs: Float[np.ndarray, "M N T"]
 
+    @property
+    def status(self) -> Status:
+        """The status of good samples: they taught the model, there is none yet, or none is needed."""
+        if self.learner is None:
+            return Status.OK
+        return Status.NO_MODEL if self.learner.model is None else Status.LEARNED
+
 
 class SeededModels(NamedTuple):
     """The result of `fit` of an algorithm whose improvement draws random numbers."""
@@ -101,12 +108,9 @@ def complete_cost(cost: Cost, reward: RewardLearner | None) -> Cost | None:
 # -- record and next state -------------------------------------------------------------------------------------------
 
 
-def judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
-    """The status of each condition: its samples taught the model, or there is none yet, or none is needed."""
+def judge_samples(rollouts: Rollouts, good: Status) -> Int[np.ndarray, "M"]:
+    """The status of each condition; `good` where nothing is wrong with its samples."""
     status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
-    if learner is None:
-        return status
-    good = Status.LEARNED if learner.model is not None else Status.NO_MODEL
     return np.where(status == Status.OK, good, status)
 
 
@@ -122,11 +126,11 @@ def record_iteration(
     """The record of the iteration that began in `state`.
 
     Args:
-        status: of each condition; None for `judge_samples`.
+        status: of each condition; None for that of the samples and the model.
         details: see `make_messages`.
         sides: of the record, that only some algorithms have.
     """
-    status = judge_samples(models.learner, rollouts) if status is None else status
+    status = judge_samples(rollouts, models.status) if status is None else status
     return IterationRecord(
         iteration=state.iteration,
         environment_steps=state.environment_steps + rollouts.steps,

@@ -34,7 +34,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
-from gps.algorithms.local.verdict import judge
 from gps.algorithms.through_models.base import STILL, DrawNetwork, PolicyThroughModel
 from gps.algorithms.through_models.forecast import Forecast, compare_forecast
 from gps.algorithms.through_models.learned_models import (
@@ -43,6 +42,7 @@ from gps.algorithms.through_models.learned_models import (
     SeededModels,
     World,
     advance_state,
+    judge_samples,
     record_iteration,
 )
 from gps.algorithms.through_models.mbrl import make_planner_record
@@ -173,14 +173,13 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
         after, optimised, world = advance_state(state, rollouts, models), None, self.new_world(models)
         if world is not None and (state.iteration >= self.planned_iterations or state.trained):
             after, optimised = self._optimise(after, world, rollouts, fitted.seed)
-        status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
-        good = Status.NO_MODEL if world is None else Status.LEARNED
+        status = judge_samples(rollouts, Status.NO_MODEL if world is None else Status.LEARNED)
         record = record_iteration(
             state,
             sampled,
             rollouts,
             models,
-            np.where(status == Status.OK, good, status),
+            status,
             planner=self._compare(state, sampled, models.sample_costs),
             optimisation=optimised,
         )
