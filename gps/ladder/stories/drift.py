@@ -6,7 +6,7 @@ import numpy as np
 
 from gps.ladder.results import RungResult
 from gps.ladder.rungs import Ladder
-from gps.ladder.stories.material import find_planner_source, list_plans
+from gps.ladder.stories.material import find_planning_source, list_plans
 from gps.ladder.stories.story import Panel, Story, StoryTrace, find_plane
 from gps.ladder.stories.words import show_amount
 from gps.runs import Run
@@ -17,7 +17,7 @@ NEEDED = "needs a finished run of a rung with mbrl, version 1.0"
 
 def tell_drift(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     """Tell it by the last plan of version 1.0; None if there is none."""
-    chosen = find_planner_source(results, "1.0")
+    chosen = find_planning_source(results, "1.0")
     if chosen is None:
         return None
     run = chosen.run

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from gps.ladder.results import RungResult
 from gps.ladder.rungs import Ladder
-from gps.ladder.stories.material import list_sources
+from gps.ladder.stories.material import list_story_sources
 from gps.ladder.stories.story import Panel, Story, StorySource, StoryTrace
 from gps.ladder.stories.words import show_number
 from gps.runs import Run
@@ -20,7 +20,7 @@ NEEDED = "needs a finished run of a rung that follows a gradient through a model
 def tell_gradient(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     """Tell it by the run whose gradients differ most; None if there is none."""
     best: tuple[float, StorySource, list[Gradient]] | None = None
-    for source in list_sources(results):
+    for source in list_story_sources(results):
         found = _list_gradients(source.run)
         span = max((gradient.span for gradient in found), default=0.0)
         if found and (best is None or span > best[0]):

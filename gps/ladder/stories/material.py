@@ -11,14 +11,14 @@ from gps.ladder.stories.story import StorySource
 from gps.runs import Run
 
 
-def list_sources(results: Sequence[RungResult]) -> list[StorySource]:
+def list_story_sources(results: Sequence[RungResult]) -> list[StorySource]:
     """All finished runs, those of a rung together."""
     return [
         StorySource(result, member, Run.open(member.path)) for result in results for member in result.group.finished
     ]
 
 
-def find_planner_source(results: Sequence[RungResult], version: str) -> StorySource | None:
+def find_planning_source(results: Sequence[RungResult], version: str) -> StorySource | None:
     """The first finished run of a rung that plans by a version of the lecture."""
     for result in results:
         config = result.rung.config

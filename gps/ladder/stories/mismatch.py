@@ -8,7 +8,7 @@ from jaxtyping import Float
 from gps.evaluation import restore
 from gps.ladder.results import RungResult
 from gps.ladder.rungs import Ladder
-from gps.ladder.stories.material import collect_states, cut_plan, find_planner_source
+from gps.ladder.stories.material import collect_states, cut_plan, find_planning_source
 from gps.ladder.stories.nearness import FAR, Nearness
 from gps.ladder.stories.story import Panel, Story, StoryTrace, find_plane
 from gps.ladder.stories.words import show_amount, show_percent
@@ -21,7 +21,7 @@ NEEDED = "needs a finished run of a rung with mbrl, version 0.5"
 
 def tell_mismatch(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
     """Tell it by the final episode of version 0.5; None if there is none."""
-    chosen = find_planner_source(results, "0.5")
+    chosen = find_planning_source(results, "0.5")
     if chosen is None:
         return None
     run = chosen.run
