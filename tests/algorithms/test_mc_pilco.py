@@ -31,12 +31,15 @@ from gps.errors import ConfigError
 from gps.experiment import Experiment
 from gps.linear_gaussian.initial import zero
 from gps.models.ensemble_learner import EnsembleLearner
+from gps.models.linear import LinearLearner
 from gps.models.members import EnsembleOptions
+from gps.models.residual import ResidualLearner
 from gps.networks import Affine, RadialBasis
 from gps.planning.sources import ILQRPlanning
 from gps.players import Player
 from gps.records import ModelRecord
 from gps.status import PolicyStatus, Status
+from gps.storage.serialization import flatten, unflatten
 
 FIRST = zero(M, T, DX, DU, 0.5)
 STILL = zero(M, T, DX, DU, 0.0)
@@ -153,6 +156,12 @@ def test_without_a_model_the_first_controllers_go_on():
     assert [record.player for record in records] == [Player.FIRST] * 2
     assert all(record.statuses == [Status.NO_MODEL] * M and record.optimisation is None for record in records)
     assert not state.trained
+
+
+def test_a_state_whose_model_is_made_of_two_is_read_back():
+    made = make(ResidualLearner(LinearLearner(DX, DU), LinearLearner(DX, DU)))
+    state = made.begin(FIRST, STARTS)
+    assert_same_bits(unflatten(made.state_type, flatten(state)), state)
 
 
 def test_a_model_that_is_not_finite_keeps_the_last_policy_and_says_so():
