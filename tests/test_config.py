@@ -7,7 +7,7 @@ import pytest
 from helpers.records import EXPERIMENT, config
 
 from gps.config import ExperimentConfig, load, parse, replace_settings
-from gps.config.algorithm import TrajOptConfig
+from gps.config.algorithms.local import TrajOptConfig
 from gps.config.controller import ControllerConfig, LQRInitialConfig
 from gps.config.cost import QuadraticCostConfig
 from gps.config.dynamics import DynamicsConfig, MixturePriorConfig

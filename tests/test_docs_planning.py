@@ -1,25 +1,15 @@
 """docs/planning.md keeps its promises: its experiment is complete, and each command of the page runs."""
 
-import re
-import shlex
-from pathlib import Path
+from helpers.pages import Page
 
-from gps import cli
-
-TEXT = (Path(__file__).parents[1] / "docs" / "planning.md").read_text(encoding="utf-8")
+PAGE = Page("planning.md")
 
 
 def test_the_commands_of_the_page_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    ((name, content),) = re.findall(r"```toml\n# ([\w.]+)\n(.*?)```", TEXT, re.S)
-    (tmp_path / "point").mkdir()
-    (tmp_path / "point" / name).write_text(content)
-    commands = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
-    assert len(commands) == 6 and all(command.startswith("gps ") for command in commands)
-    for command in commands:
-        runs = sorted((tmp_path / "runs" / "point").glob("*/*"))
-        first = str(runs[0].parent) if runs else ""
-        arguments = [first if word == "RUN" else word for word in shlex.split(command)[1:]]
-        if "path=" in command:  # relative to the experiment's directory
-            arguments = [word.replace("point.npz", "../point.npz") for word in arguments]
-        assert cli.main(arguments) == 0, (command, capsys.readouterr().err)
+    PAGE.write_experiment(tmp_path / "point")
+
+    def move(word: str) -> str:  # the path is relative to the experiment's directory
+        return word.replace("path='point.npz'", "path='../point.npz'")
+
+    assert len(list(PAGE.run_commands(tmp_path / "runs" / "point", capsys, move))) == 6

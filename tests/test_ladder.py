@@ -19,7 +19,12 @@ from gps.ladder.climbing import find_folder
 from gps.ladder.page import make_ladder_table
 from gps.ladder.results import collect_results
 from gps.ladder.rungs import divide_budget
-from gps.ladder.stories import Gradient, Nearness, _list_changes, _list_planned_costs, _list_plans, tell_stories
+from gps.ladder.stories import tell_stories
+from gps.ladder.stories.exploit import list_planned_costs
+from gps.ladder.stories.gradient import Gradient
+from gps.ladder.stories.material import list_plans
+from gps.ladder.stories.nearness import Nearness
+from gps.ladder.stories.too_far import list_changes
 from gps.runs import Run
 from gps.sweeps import Watch
 
@@ -292,7 +297,7 @@ def test_the_stories_are_told_by_the_numbers_of_the_runs_that_they_name(stories)
     np.testing.assert_array_equal(states.traces[2].x, run.evaluation().rollouts.states[0, 0, :, 0])
 
     run = Run.open(stories["drift"].path)
-    k, plan, actual = _list_plans(run)[-1]
+    k, plan, actual = list_plans(run)[-1]
     assert k == 5 and f"iteration {k}" in stories["drift"].panels[0].title
     np.testing.assert_array_equal(stories["drift"].panels[0].traces[0].y, plan[:, 0])
     np.testing.assert_array_equal(actual, run.iterations[k].rollouts.states[0, 0])
@@ -301,11 +306,11 @@ def test_the_stories_are_told_by_the_numbers_of_the_runs_that_they_name(stories)
     costs = stories["exploit"].panels[0].traces
     expected = [(k, record.planner.predicted.mean(), record.planner.actual.mean())
                 for k, record in enumerate(run.iterations) if record.planner is not None]  # fmt: skip
-    np.testing.assert_allclose(_list_planned_costs(run), expected)
+    np.testing.assert_allclose(list_planned_costs(run), expected)
     np.testing.assert_allclose(costs[1].y, [actual for _, _, actual in expected])
 
     assert stories["too_far"].rung == "far"
-    changes = _list_changes(Run.open(stories["too_far"].path))
+    changes = list_changes(Run.open(stories["too_far"].path))
     rows = Run.open(stories["too_far"].path).rows(1)
     np.testing.assert_allclose(
         changes[0][1:], [np.mean([r.predicted for r in rows]), np.mean([r.actual for r in rows])]

@@ -1,5 +1,6 @@
-"""The half-cheetah of Berkeley's course CS 294-112 (autumn 2017), homework 4: a step of 10 ms, and its cost."""
+"""The half-cheetah of Berkeley's course CS 294-112 (autumn 2017), homework 4: a step of 10 ms, and its costs."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -38,9 +39,20 @@ class HomeworkCheetah(HalfCheetah):
         return super().place()
 
 
+LIMITS = jnp.array([0.2, 0.0, 0.0])  # of thigh, shin and foot of the front leg, rad
+
+
 def cost(x, u, t):
     """10 for each of thigh, shin and foot of the front leg that is too far back, minus the speed.
 
     The homework's `cheetah_cost_fn`: its limits are 0.2, 0 and 0 rad.
     """
-    return 10.0 * jnp.sum(x[5:8] >= jnp.array([0.2, 0.0, 0.0])) - x[20]
+    return 10.0 * jnp.sum(x[5:8] >= LIMITS) - x[20]
+
+
+def smooth_cost(x, u, t):
+    """The same with penalties that grow over about 0.1 rad about each limit.
+
+    A step has no derivative that says where it is; this one has.
+    """
+    return 10.0 * jnp.sum(jax.nn.sigmoid((x[5:8] - LIMITS) / 0.05)) - x[20]

@@ -3,7 +3,8 @@
 Each module belongs to a section of `gps.config`. Whatever does not fit is a `ConfigError` that names the key.
 """
 
-from gps.builders.algorithms import make_algorithm, make_pi2, make_pilqr, make_trajopt
+from gps.builders.algorithms import make_algorithm
+from gps.builders.algorithms.local import make_pi2, make_pilqr, make_trajopt
 from gps.builders.controllers import make_first_controllers
 from gps.builders.environments import find_horizon, make_environment, require_room
 from gps.builders.experts import make_expert

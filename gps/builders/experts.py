@@ -6,7 +6,7 @@ from gps.builders.checks import call_factory
 from gps.builders.environments import require_room
 from gps.builders.run_experts import read_expert
 from gps.config import ExperimentConfig
-from gps.config.algorithm import DistillationBase
+from gps.config.algorithms.distilled import DistillationBase
 from gps.config.expert import ExpertConfig, PlannerExpertConfig, RunExpertConfig, TaskExpertConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.environments.contract import BatchEnvironment

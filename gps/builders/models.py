@@ -102,6 +102,20 @@ def make_model(
     return make(config, modelled, key)
 
 
+def make_single_model(
+    config: ModelConfig, modelled: Modelled, directory: Path = Path(), key: str = "algorithm.model"
+) -> ModelLearner:
+    """The learner as configured, for an algorithm that takes one model for all conditions.
+
+    Raises:
+        ConfigError: see `make_model` and `require_one_system`.
+        StoredModelError: see `make_model`.
+    """
+    learner = make_model(config, modelled, directory, key)
+    require_one_system(learner, key)
+    return learner
+
+
 def require_one_system(learner: ModelLearner, key: str = "algorithm.model") -> None:
     """ConfigError for a simulator that differs between the conditions, where all of them are planned in one model."""
     if isinstance(learner, SimulatorLearner) and learner.simulator is not None and learner.simulator.varies:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from gps.config import ExperimentConfig
-from gps.config.algorithm import DistillationBase, ModelBasedConfig, PluginAlgorithmConfig
+from gps.config.algorithms import PluginAlgorithmConfig
+from gps.config.algorithms.distilled import DistillationBase
+from gps.config.algorithms.local import ModelBasedConfig
 from gps.config.cost import RewardCostConfig
 from gps.config.dynamics import MixtureConfig
 from gps.config.expert import PlannerExpertConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gps.algorithms.through_models.mbrl import MBRL
 from gps.config import ExperimentConfig
-from gps.config.algorithm import MBRLConfig
+from gps.config.algorithms.through_models import MBRLConfig
 from gps.config.expert import RunExpertConfig
 from gps.config.model import SimulatorModelConfig
 from gps.environments.contract import BatchEnvironment

@@ -5,7 +5,7 @@ The models are the reference of the format: every key with its default and its u
 one line with the file (or the override), the key, the expected value, and the nearest known key.
 """
 
-from gps.config.algorithm import OnTrouble
+from gps.config.algorithms.shared import OnTrouble
 from gps.config.experiment import ExperimentConfig
 from gps.config.reading import FILE_NAME, load, parse, parse_value, replace_settings
 

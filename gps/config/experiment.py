@@ -5,7 +5,8 @@ from typing import Annotated, Self
 import tomli_w
 from pydantic import BeforeValidator, Field, model_validator
 
-from gps.config.algorithm import AlgorithmConfig, TrajOptConfig
+from gps.config.algorithms import AlgorithmConfig
+from gps.config.algorithms.local import TrajOptConfig
 from gps.config.cost import CostConfig, RewardCostConfig, expand_reward
 from gps.config.environment import EnvironmentConfig
 from gps.config.section import ListOf, Section

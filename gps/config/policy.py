@@ -89,14 +89,9 @@ class BoundedPolicyConfig(Section):
         return self
 
 
-class BackpropPolicyConfig(BoundedPolicyConfig):
-    """`[algorithm.policy]` of `policy_backprop`."""
+class TanhPolicyConfig(BoundedPolicyConfig):
+    """The same, where the actions are kept within their limits by a tanh unless it says otherwise."""
 
-    network: Literal["mlp", "gru", "rbf", "affine"] = Field(  # type: ignore[assignment]  # one more
-        default="mlp",
-        description='"mlp": hidden layers; "gru": a memory of what it has seen in an episode, as large as the last of '
-        '`hidden`; "rbf": radial basis functions; "affine"',
-    )
     squash: Literal["sine", "tanh", "none"] | None = Field(
         default=None,
         description='what keeps the actions within their limits: "tanh", "sine" 9/8 sin f + 1/8 sin 3f, or "none"; '
@@ -104,6 +99,16 @@ class BackpropPolicyConfig(BoundedPolicyConfig):
     )
 
     usual_squash: ClassVar[str] = "tanh"
+
+
+class BackpropPolicyConfig(TanhPolicyConfig):
+    """`[algorithm.policy]` of `policy_backprop`."""
+
+    network: Literal["mlp", "gru", "rbf", "affine"] = Field(  # type: ignore[assignment]  # one more
+        default="mlp",
+        description='"mlp": hidden layers; "gru": a memory of what it has seen in an episode, as large as the last of '
+        '`hidden`; "rbf": radial basis functions; "affine"',
+    )
 
     @model_validator(mode="after")
     def _has_memory(self) -> Self:

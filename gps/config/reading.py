@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from gps.config.algorithm import OnTrouble
+from gps.config.algorithms.shared import OnTrouble
 from gps.config.experiment import ExperimentConfig
 from gps.config.explaining import KeyPath, explain, has_kinds, kinds_at, usual_at
 from gps.config.section import Section

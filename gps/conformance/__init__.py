@@ -17,7 +17,8 @@ import numpy as np
 
 from gps.builders import require_memory
 from gps.config import ExperimentConfig, load
-from gps.config.algorithm import DistillationBase, GuidedBase
+from gps.config.algorithms.distilled import DistillationBase
+from gps.config.algorithms.guided import GuidedBase
 from gps.conformance import environment as rules
 from gps.conformance.algorithm import check_algorithm, make_iteration
 from gps.conformance.conditions import check_conditions

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from gps.config.algorithm import DistillationBase
+from gps.config.algorithms.distilled import DistillationBase
 from gps.config.controller import HoldInitialConfig
 from gps.conformance.finding import Finding, Level
 from gps.environments.parts import name_part

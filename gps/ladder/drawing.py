@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from gps.inspect.statistics import Estimate
 from gps.ladder.results import STAGES, RungResult
-from gps.ladder.stories import Panel, Role, StoryTrace
+from gps.ladder.stories.story import Panel, Role, StoryTrace
 
 COLOURS = ("#2a6fbb", "#d1671f", "#2e9268", "#b0569c", "#8a7a12", "#5b6bd6", "#a03a3a", "#4a9fb5")
 """Colours of the rungs of a family; readers with any kind of colour vision tell neighbours apart."""

@@ -24,7 +24,8 @@ from gps.ladder.drawing import (
 )
 from gps.ladder.results import RungResult, collect_results
 from gps.ladder.rungs import Ladder
-from gps.ladder.stories import Story, tell_stories
+from gps.ladder.stories import tell_stories
+from gps.ladder.stories.story import Story
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
 

@@ -8,7 +8,7 @@ the data, so that compiled functions serve every refit.
 """
 
 import dataclasses
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -35,6 +35,20 @@ class StateTransforms(NamedTuple):
 
 
 NO_TRANSFORMS = StateTransforms()
+
+
+@runtime_checkable
+class TransformingLearner(Protocol):
+    """A learner of a model that knows which entries of the state are angles, quaternions or no inputs."""
+
+    @property
+    def transforms(self) -> StateTransforms:
+        """What is known of the entries of the state."""
+
+
+def find_learned_transforms(learner: object) -> StateTransforms:
+    """Return what a learner knows of the entries of the state, be it new or from a file; nothing for a simulator."""
+    return learner.transforms if isinstance(learner, TransformingLearner) else NO_TRANSFORMS
 
 
 @pytree

@@ -31,12 +31,15 @@ from gps.errors import ConfigError
 from gps.experiment import Experiment
 from gps.linear_gaussian.initial import zero
 from gps.models.ensemble_learner import EnsembleLearner
+from gps.models.linear import LinearLearner
 from gps.models.members import EnsembleOptions
+from gps.models.residual import ResidualLearner
 from gps.networks import Affine, RadialBasis
 from gps.planning.sources import ILQRPlanning
 from gps.players import Player
 from gps.records import ModelRecord
 from gps.status import PolicyStatus, Status
+from gps.storage.serialization import flatten, unflatten
 
 FIRST = zero(M, T, DX, DU, 0.5)
 STILL = zero(M, T, DX, DU, 0.0)
@@ -56,7 +59,7 @@ def make(learner=None, network=make_affine, particles=Particles(count=8, spread=
     settings = {"optimisation": SMALL, **settings}
     learner = AffineLearner() if learner is None else learner
     return MCPILCO(
-        PROBLEM, learner=learner, draw_network=network, observed=tuple(range(DX)), particles=particles, **settings
+        PROBLEM, model=learner, draw_network=network, observed=tuple(range(DX)), particles=particles, **settings
     )
 
 
@@ -155,6 +158,12 @@ def test_without_a_model_the_first_controllers_go_on():
     assert not state.trained
 
 
+def test_a_state_whose_model_is_made_of_two_is_read_back():
+    made = make(ResidualLearner(LinearLearner(DX, DU), LinearLearner(DX, DU)))
+    state = made.begin(FIRST, STARTS)
+    assert_same_bits(unflatten(made.state_type, flatten(state)), state)
+
+
 def test_a_model_that_is_not_finite_keeps_the_last_policy_and_says_so():
     _, (record,) = learn(make(give(np.nan)), 1)
     assert record.optimisation.status is PolicyStatus.NOT_FINITE and not record.optimisation.trained
@@ -162,7 +171,7 @@ def test_a_model_that_is_not_finite_keeps_the_last_policy_and_says_so():
     good = make(give())
     state, _ = learn(good, 1)
     broken = make(give(np.nan))
-    after, record = advance(broken, dataclasses.replace(state, learner=give(np.nan)), seed=5, samples=2)
+    after, record = advance(broken, dataclasses.replace(state, model=give(np.nan)), seed=5, samples=2)
     assert not record.optimisation.status.ok and record.troubles
     assert_same_bits(after.policy, state.policy)
 
@@ -209,7 +218,7 @@ def test_the_model_learns_from_smoothed_motions(run):
     with closing(Experiment(load(run.path), run.path)) as built:
         algorithm, state = built.algorithm, built.restore(run, 2)
         assert algorithm.problem.filter is not None
-    learned = state.learner.data
+    learned = state.model.data
     truth = np.concatenate([record.rollouts.truth[0, 0, :-1] for record in run.iterations])
     filtered = np.concatenate([record.rollouts.states[0, 0, :-1] for record in run.iterations])
     assert len(learned.states) == len(truth) and rollouts.truth is not None

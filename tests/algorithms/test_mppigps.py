@@ -28,7 +28,7 @@ from scipy.optimize import brentq
 from gps.algorithms.through_models.mppigps import MPPIGPS
 from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, find_targets, forecast
 from gps.backend import jax, jnp
-from gps.builders.algorithms import find_observed_entries
+from gps.builders.algorithms.parts import find_observed_entries
 from gps.config import load
 from gps.errors import ConfigError
 from gps.experiment import Experiment

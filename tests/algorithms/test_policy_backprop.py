@@ -28,6 +28,7 @@ from helpers.linear_system import (
 )
 
 from gps.algorithms.through_models.ascent import AdamAscent, NaturalAscent, PolicyInTraining
+from gps.algorithms.through_models.imagination import Imagination
 from gps.algorithms.through_models.imagining import (
     Box,
     ExpectedCost,
@@ -39,7 +40,7 @@ from gps.algorithms.through_models.imagining import (
     imagine_returns,
     measure_gradients,
 )
-from gps.algorithms.through_models.policy_backprop import Imagination, PolicyBackprop
+from gps.algorithms.through_models.policy_backprop import PolicyBackprop
 from gps.algorithms.through_models.value import (
     TerminalValue,
     ValueOptions,

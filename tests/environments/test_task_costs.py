@@ -102,6 +102,15 @@ def test_the_homeworks_cost_is_its_formula():
         assert cost(x, jnp.zeros(6), 0) == penalty - 1.5
 
 
+def test_the_smooth_cost_is_the_homeworks_away_from_its_limits_and_has_a_slope_at_them():
+    cost, smooth, rng = *(find("cheetah_homework", name) for name in ("cost", "smooth_cost")), np.random.default_rng(0)
+    for signs in rng.choice([-1.0, 1.0], (8, 3)):
+        x = jnp.zeros(21).at[5:8].set(jnp.array([0.2, 0.0, 0.0]) + 1.0 * signs).at[20].set(1.5)
+        assert smooth(x, jnp.zeros(6), 0) == pytest.approx(float(cost(x, jnp.zeros(6), 0)), abs=1e-6)
+    slope = jax.grad(smooth)(jnp.zeros(21).at[5].set(0.2), jnp.zeros(6), 0)
+    np.testing.assert_allclose(slope[5:8], 10.0 / 4.0 / 0.05)
+
+
 # -- Gymnasium's own ---------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """All algorithms of this library by name, so that a new one is tested without naming it."""
 
 from gps.builders.algorithms import BUILDERS
-from gps.config.algorithm import PluginAlgorithmConfig
+from gps.config.algorithms import PluginAlgorithmConfig
 
 SECTIONS = {
     section.model_fields["name"].default: section for section in BUILDERS if section is not PluginAlgorithmConfig

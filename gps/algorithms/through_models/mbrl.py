@@ -12,26 +12,26 @@ Each iteration:
     version 1.5   a new plan is made at every step (or every few), from the state that came of the last one (Nagabandi
                   et al. 2018; PETS, Chua et al. 2018)
 
-The new samples judge the old model before it learns from them: the errors and the coverage of a record are those on
-episodes that the model had not seen.
-
 With the true simulator in place of a model nothing is learned, and every iteration samples the planner.
 """
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, Literal, NamedTuple
+from typing import Any, ClassVar, Generic, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from typing_extensions import TypeVar
 
 from gps.algorithms.algorithm import Needs
-from gps.algorithms.local.verdict import judge, make_messages
-from gps.costs.terms import Cost, Sum
-from gps.dynamics.prior import Transitions
+from gps.algorithms.through_models.learned_models import (
+    FittedModels,
+    L,
+    complete_cost,
+    learn_models,
+    learn_reward,
+    record_iteration,
+)
 from gps.linear_gaussian.types import Controller
-from gps.models.calibration import calibrate
 from gps.models.model import GlobalModel, ModelLearner, find_stored_type, restore_learner
 from gps.models.reward import RewardLearner
 from gps.planning.played import PlanningPolicy, find_planned
@@ -39,14 +39,11 @@ from gps.planning.sources import PlanningTask, PolicySource
 from gps.players import Player
 from gps.policies.played import LocalControllers
 from gps.problem import Problem
-from gps.records import IterationRecord, ModelRecord, PlannerRecord, Rollouts, Seconds
+from gps.records import IterationRecord, PlannerRecord, Rollouts, Seconds
 from gps.sampling.policy import Policy
-from gps.status import Status
 from gps.storage.serialization import specialise
 
 Version = Literal["0.5", "1.0", "1.5"]
-
-L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,22 +55,6 @@ class MBRLState(Generic[L]):
     first: Controller  # the base policy
     learner: L | None  # of the dynamics, with all data so far; None where nothing is learned
     reward: RewardLearner | None  # where the cost has no formula
-
-
-class FittedModels(NamedTuple):
-    """The result of `fit`."""
-
-    learner: Any  # of the dynamics, of the type of the settings' learner; None where none is needed
-    reward: RewardLearner | None
-    record: ModelRecord | None
-    sample_costs: Float[np.ndarray, "M N T"]
-
-
-class SeededModels(NamedTuple):
-    """The result of `fit` of an algorithm whose improvement draws random numbers."""
-
-    models: FittedModels
-    seed: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,7 +103,7 @@ class MBRL:
         costs = self.problem.costs(rollouts)
         before = self._restore_learner(state)
         if before is None:
-            reward = state.reward and _learn_reward(state.reward, rollouts, seed)
+            reward = state.reward and learn_reward(state.reward, rollouts, seed)
             return FittedModels(None, reward, None, costs)
         return FittedModels(*learn_models(before, state.reward, rollouts, seed, self.horizon), costs)
 
@@ -130,24 +111,19 @@ class MBRL:
         self, state: MBRLState, sampled: Policy, rollouts: Rollouts, model: FittedModels
     ) -> tuple[MBRLState, IterationRecord]:
         """Take over the models, and compare the plans with what happened."""
-        steps = state.environment_steps + rollouts.steps
-        status = judge_samples(model.learner, rollouts)
-        record = IterationRecord(
-            iteration=state.iteration,
-            environment_steps=steps,
-            player=sampled.player,
-            rollouts=rollouts,
-            costs=model.sample_costs,
-            status=status,
-            messages=_add_troubles(make_messages(status, rollouts, lambda m, code: ""), sampled),
-            model=model.record,
+        record = record_iteration(
+            state,
+            sampled,
+            rollouts,
+            model,
             planner=make_planner_record(sampled, model.sample_costs),
             seconds=Seconds(0.0, 0.0, 0.0, measure_planning(sampled)),
         )
+        record = dataclasses.replace(record, messages=_add_troubles(record.messages, sampled))
         after = dataclasses.replace(
             state,
             iteration=state.iteration + 1,
-            environment_steps=steps,
+            environment_steps=record.environment_steps,
             learner=model.learner,
             reward=model.reward,
         )
@@ -184,41 +160,6 @@ class MBRL:
         if quiet:
             first = dataclasses.replace(first, covariance=np.zeros_like(first.covariance))
         return LocalControllers(first, Player.FIRST)
-
-
-def learn_models(
-    before: ModelLearner, reward: RewardLearner | None, rollouts: Rollouts, seed: int, horizon: int
-) -> tuple[ModelLearner, RewardLearner | None, ModelRecord | None]:
-    """Let the models learn from samples; the record judges the old model by them, up to `horizon` steps ahead."""
-    x, u, mask = rollouts.states, rollouts.actions, rollouts.mask
-    learner = before.refit(Transitions.of(x, u, mask), seed)
-    record = learner.make_record()
-    if record is not None and before.model is not None:
-        seen = calibrate(before.model, x, u, mask, horizon)
-        record = dataclasses.replace(record, **seen._asdict())
-    return learner, reward and _learn_reward(reward, rollouts, seed), record
-
-
-def complete_cost(cost: Cost, reward: RewardLearner | None) -> Cost | None:
-    """The cost with the part that is learned from rewards; None while nothing is known of that."""
-    if reward is None:
-        return cost
-    return None if reward.cost is None else Sum((cost, reward.cost))
-
-
-def _learn_reward(reward: RewardLearner, rollouts: Rollouts, seed: int) -> RewardLearner:
-    M, N, T = rollouts.mask.shape
-    x, u = (array.reshape(M * N, T, -1) for array in (rollouts.states, rollouts.actions))
-    return reward.refit(x, u, np.where(rollouts.mask, rollouts.rewards, np.nan).reshape(M * N, T), seed)
-
-
-def judge_samples(learner: ModelLearner | None, rollouts: Rollouts) -> Int[np.ndarray, "M"]:
-    """The status of each condition: its samples taught the model, or there is none yet, or none is needed."""
-    status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
-    if learner is None:
-        return status
-    good = Status.LEARNED if learner.model is not None else Status.NO_MODEL
-    return np.where(status == Status.OK, good, status)
 
 
 def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:

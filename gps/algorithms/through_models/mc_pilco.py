@@ -28,22 +28,24 @@ Any `GlobalModel` will do: its `draw` gives the functions. It must be smooth, an
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Generic, Literal, NamedTuple
+from typing import Any, Generic, Literal
 
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
-from typing_extensions import TypeVar
 
-from gps.algorithms.algorithm import Needs
-from gps.algorithms.local.verdict import judge, make_messages
-from gps.algorithms.through_models.mbrl import (
-    FittedModels,
+from gps.algorithms.through_models.base import STILL, DrawNetwork, PolicyThroughModel
+from gps.algorithms.through_models.forecast import Forecast, compare_forecast
+from gps.algorithms.through_models.learned_models import (
+    L,
+    ModelState,
     SeededModels,
-    complete_cost,
-    learn_models,
-    make_planner_record,
+    World,
+    advance_state,
+    judge_samples,
+    record_iteration,
 )
+from gps.algorithms.through_models.mbrl import make_planner_record
 from gps.algorithms.through_models.particles import (
     Episodes,
     ParticleObjective,
@@ -54,57 +56,31 @@ from gps.algorithms.through_models.particles import (
 )
 from gps.algorithms.through_models.planned_start import imitate, plan_episodes
 from gps.backend import jax
-from gps.costs.terms import Cost
 from gps.dynamics.motion import smooth_motions
 from gps.linear_gaussian.types import Controller
-from gps.models.model import GlobalModel, ModelLearner, restore_learner
-from gps.models.reward import RewardLearner
+from gps.models.model import GlobalModel, find_stored_type
 from gps.planning.played import find_planned
 from gps.planning.sources import PlanningTask, PolicySource
-from gps.players import Player
 from gps.policies.lbfgs import Descent, minimise
 from gps.policies.neural import Network, NeuralPolicy
-from gps.policies.played import GlobalPolicy, LocalControllers
 from gps.policies.stochastic import minimise_mean
-from gps.problem import Problem
 from gps.records import IterationRecord, OptimisationRecord, PlannerRecord, Rollouts
 from gps.sampling.policy import Policy
 from gps.status import PolicyStatus, Status
 from gps.storage.serialization import specialise
 
-L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
-
-DrawNetwork = Callable[[int, Float[np.ndarray, "n dv"]], Any]
-"""`make(seed, inputs)`: a network with random parameters for inputs that it has had so far (n may be 0)."""
-
-
 _MOST_LOST = 0.5
 """A policy under which a greater share of the particles is lost is not judged by the others."""
 
-_STILL = 1e-6
-"""Standard deviation of the policy's noise: it has none, but its covariance must have an inverse."""
-
-
-class ParticleForecast(NamedTuple):
-    """Predicted costs and states of the policy's next episodes; NaN before there is a policy."""
-
-    costs: Float[np.ndarray, "M"]
-    states: Float[np.ndarray, "M T dx"]
-
 
 @dataclasses.dataclass(frozen=True)
-class MCPILCOState(Generic[L, Network]):
+class MCPILCOState(ModelState[L], Generic[L, Network]):
     """Everything that the next iteration needs, for M conditions."""
 
-    iteration: int
-    environment_steps: int
-    first: Controller
     starts: Float[np.ndarray, "M dx"]
-    learner: L  # of the dynamics, with all data so far
-    reward: RewardLearner | None  # where the cost has no formula
     policy: NeuralPolicy[Network]
     trained: bool  # False before there is a policy that was optimised
-    forecast: ParticleForecast
+    forecast: Forecast | None  # of `policy`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,117 +125,76 @@ class Optimisation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MCPILCO:
+class MCPILCO(PolicyThroughModel[MCPILCOState]):
     """The algorithm.
 
     Args:
-        problem: see `Problem`.
-        learner: of the dynamics, before the first samples; it may have learned from recorded data.
         draw_network: see `DrawNetwork`.
-        observed: the entry of the state that each entry of the policy's observation is.
         particles, optimisation: see there.
         planner: makes the policy that plans, and the first policy begins as its imitation; None for neither.
         planned_iterations: iterations that sample the planner, before the policy.
-        horizon: steps ahead of the model's recorded error.
-        reward: learner of the reward where it is part of the cost.
     """
 
-    problem: Problem = dataclasses.field(kw_only=False)
-    learner: ModelLearner
     draw_network: DrawNetwork
-    observed: tuple[int, ...]
     particles: Particles = dataclasses.field(default_factory=Particles)
     optimisation: Optimisation = Optimisation()
     planner: PolicySource | None = None
     planned_iterations: int = 0
-    horizon: int = 20
-    reward: RewardLearner | None = None
-
-    needs: ClassVar[Needs] = Needs(observations=True)
 
     @property
     def state_type(self) -> Any:
-        return specialise(MCPILCOState, type(self.learner), type(self._make_policy(0).network))
+        return specialise(MCPILCOState, find_stored_type(self.model), type(self._make_policy(0).network))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MCPILCOState:
-        unknown = np.full(len(starts), np.nan), np.full((len(starts), self.problem.horizon, self.problem.dx), np.nan)
-        policy = self._make_policy(0)
-        first = controllers.numpy()
-        return MCPILCOState(0, 0, first, starts, self.learner, self.reward, policy, False, ParticleForecast(*unknown))
+        first, policy = controllers.numpy(), self._make_policy(0)
+        return MCPILCOState(0, 0, first, self.model, self.reward, starts, policy, False, None)
 
-    def policy(self, state: MCPILCOState) -> Policy:
-        """The policy to sample: the global policy, or what explores before there is one."""
-        return self._policy(state) or self._plan(state) or LocalControllers(state.first, Player.FIRST)
+    def find_policy(self, state: MCPILCOState) -> NeuralPolicy | None:
+        return state.policy if state.trained else None
 
-    def learned(self, state: MCPILCOState) -> Policy:
-        """The global policy; the first controllers without their noise before there is one."""
-        first = dataclasses.replace(state.first, covariance=np.zeros_like(state.first.covariance))
-        return self._policy(state) or LocalControllers(first, Player.FIRST)
+    def explore(self, state: MCPILCOState) -> Policy:
+        """The planner in the last model while it explores, else the first controllers."""
+        return self._plan(state) or super().explore(state)
 
-    def teachers(self, state: MCPILCOState) -> tuple[Policy, ...]:
-        return ()
-
-    def fit(self, state: MCPILCOState, rollouts: Rollouts, seed: int) -> SeededModels:
-        """Judge the old model by the new samples, and let the models learn from them."""
-        costs, problem = self.problem.costs(rollouts), self.problem
-        before = restore_learner(state.learner, self.learner)
-        if problem.filter is not None and problem.mechanics is not None:
-            motions = smooth_motions(
-                problem.filter.recover(rollouts.states),
-                rollouts.actions,
-                rollouts.mask,
-                problem.mechanics,
-                problem.filter.noise,
-            )
-            rollouts = dataclasses.replace(rollouts, states=motions)
-        learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return SeededModels(FittedModels(*learned, costs), seed)
+    def clean(self, rollouts: Rollouts) -> Rollouts:
+        """The samples with smoothed motions where a filter estimates the velocities."""
+        sense, mechanics = self.problem.filter, self.problem.mechanics
+        if sense is None or mechanics is None:
+            return rollouts
+        measured = sense.recover(rollouts.states)
+        motions = smooth_motions(measured, rollouts.actions, rollouts.mask, mechanics, sense.noise)
+        return dataclasses.replace(rollouts, states=motions)
 
     def improve(
         self, state: MCPILCOState, sampled: Policy, rollouts: Rollouts, fitted: SeededModels
     ) -> tuple[MCPILCOState, IterationRecord]:
         """Optimise the policy in the new model."""
-        models, steps = fitted.models, state.environment_steps + rollouts.steps
-        after = dataclasses.replace(
+        models = fitted.models
+        after, optimised, world = advance_state(state, rollouts, models), None, self.new_world(models)
+        if world is not None and (state.iteration >= self.planned_iterations or state.trained):
+            after, optimised = self._optimise(after, world, rollouts, fitted.seed)
+        status = judge_samples(rollouts, Status.NO_MODEL if world is None else Status.LEARNED)
+        record = record_iteration(
             state,
-            iteration=state.iteration + 1,
-            environment_steps=steps,
-            learner=models.learner,
-            reward=models.reward,
-        )
-        model, cost = models.learner.model, complete_cost(self.problem.cost, models.reward)
-        status, _ = judge(np.full(len(rollouts.mask), Status.OK), (), rollouts.counted)
-        optimised = None
-        if model is None or cost is None:
-            status = np.where(status == Status.OK, Status.NO_MODEL, status)
-        else:
-            status = np.where(status == Status.OK, Status.LEARNED, status)
-            if state.iteration >= self.planned_iterations or state.trained:
-                after, optimised = self._optimise(after, model, cost, rollouts, fitted.seed)
-        record = IterationRecord(
-            iteration=state.iteration,
-            environment_steps=steps,
-            player=sampled.player,
-            rollouts=rollouts,
-            costs=models.sample_costs,
-            status=status,
-            messages=tuple(make_messages(status, rollouts, lambda m, code: "")),
-            model=models.record,
+            sampled,
+            rollouts,
+            models,
+            status,
             planner=self._compare(state, sampled, models.sample_costs),
             optimisation=optimised,
         )
         return after, record
 
     def _optimise(
-        self, state: MCPILCOState, model: GlobalModel, cost: Cost, rollouts: Rollouts, seed: int
+        self, state: MCPILCOState, world: World, rollouts: Rollouts, seed: int
     ) -> tuple[MCPILCOState, OptimisationRecord]:
         """The state with the optimised policy, and the record of the optimisation."""
-        options = self.optimisation
+        options, (model, cost) = self.optimisation, world
         if not state.trained:
             state = dataclasses.replace(state, policy=self._scale(state.policy, model))
         last = state.policy
         setting = ParticleSetting.of(self.problem, model, cost, last, self.observed, self.particles.dropout)
-        starts = [flatten_network(network) for network in self._propose(state, model, cost, rollouts, seed)]
+        starts = [flatten_network(network) for network in self._propose(state, world, rollouts, seed)]
         objective = partial(self._draw, setting, state, model, seed)
         descents = options.search(partial(objective, dropout=True), starts)
         found = next((d.parameters for d in reversed(descents) if d.parameters is not None), None)
@@ -298,16 +233,15 @@ class MCPILCO:
         units[list(network.angles)] = 1.0
         return dataclasses.replace(policy, input_scale=units)
 
-    def _propose(self, state: MCPILCOState, model: GlobalModel, cost: Cost, rollouts: Rollouts, seed: int) -> list[Any]:
+    def _propose(self, state: MCPILCOState, world: World, rollouts: Rollouts, seed: int) -> list[Any]:
         """The networks to start from: the last one, new random ones, and one that imitates a plan."""
         options, scale = self.optimisation, np.asarray(state.policy.input_scale)
         seen = rollouts.observed[rollouts.mask] / scale
         fresh = options.starts if state.trained else options.first_starts
         networks = [self.draw_network(seed + number, seen) for number in range(fresh)]
         if self.planner is not None:
-            lesson = plan_episodes(
-                self.planner, PlanningTask(self.problem, model, cost, len(state.starts)), state.starts, seed
-            )
+            task = PlanningTask(self.problem, *world, len(state.starts))
+            lesson = plan_episodes(self.planner, task, state.starts, seed)
             if lesson is not None:
                 inputs = lesson.states[:, np.array(self.observed)] / scale
                 networks.append(imitate(self.draw_network(seed + fresh, seen), inputs, lesson.actions))
@@ -323,31 +257,23 @@ class MCPILCO:
         draws = draw(model, particles, state.starts, self.problem.horizon, features, (seed, number))
         return ParticleObjective(setting, draws)
 
-    def _policy(self, state: MCPILCOState) -> GlobalPolicy | None:
-        M, T = state.first.feedforward.shape[:2]
-        return GlobalPolicy(state.policy, M, T) if state.trained else None
-
     def _make_policy(self, seed: int) -> NeuralPolicy:
         """A policy that nobody has optimised, without noise of its own."""
         nothing = np.zeros((0, len(self.observed)))
-        return NeuralPolicy.untrained(self.draw_network(seed, nothing), _STILL).numpy()
+        return NeuralPolicy.untrained(self.draw_network(seed, nothing), STILL).numpy()
 
     def _plan(self, state: MCPILCOState) -> Policy | None:
         """The planner in the last model, while it explores; None before there is a model."""
-        if self.planner is None or not 1 <= state.iteration <= self.planned_iterations:
+        world = self.last_world(state)
+        if self.planner is None or world is None or not 1 <= state.iteration <= self.planned_iterations:
             return None
-        learner = restore_learner(state.learner, self.learner)
-        cost = complete_cost(self.problem.cost, state.reward)
-        task = PlanningTask(self.problem, learner.model, cost, len(state.starts), replans=False)
-        return self.planner.make_policy(task)
+        return self.planner.make_policy(PlanningTask(self.problem, *world, len(state.starts), replans=False))
 
     def _compare(self, state: MCPILCOState, sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
         """The forecast of the sampled policy beside what happened."""
         if find_planned(sampled) is not None:
             return make_planner_record(sampled, costs)
-        if sampled.player is not Player.POLICY:
-            return None
-        return PlannerRecord(state.forecast.costs, costs.sum(axis=2).mean(axis=1), state.forecast.states)
+        return compare_forecast(state.forecast, sampled, costs)
 
 
 def flatten_network(network: Any) -> Float[np.ndarray, "p"]:
@@ -361,9 +287,9 @@ def _expect(episodes: Episodes) -> float:
     return cost if np.isfinite(cost) and episodes.lost.mean() <= _MOST_LOST else np.inf
 
 
-def _forecast(episodes: Episodes, conditions: int) -> ParticleForecast:
+def _forecast(episodes: Episodes, conditions: int) -> Forecast:
     """The mean cost and the mean states of each condition's particles."""
     T, P = episodes.costs.shape
     costs = episodes.costs.reshape(T, P // conditions, conditions)
     states = episodes.states.reshape(T, P // conditions, conditions, -1)
-    return ParticleForecast(costs.sum(axis=0).mean(axis=0), np.moveaxis(states.mean(axis=1), 0, 1))
+    return Forecast(costs.sum(axis=0).mean(axis=0), np.moveaxis(states.mean(axis=1), 0, 1))

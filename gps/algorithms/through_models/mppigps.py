@@ -44,71 +44,59 @@ from typing import Any, ClassVar, Generic
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from typing_extensions import TypeVar
 
 from gps.algorithms.algorithm import Needs
 from gps.algorithms.guided.base import make_policy_record
 from gps.algorithms.guided.lessons import flatten_samples
-from gps.algorithms.local.verdict import judge, make_messages
-from gps.algorithms.through_models.mbrl import FittedModels, SeededModels, complete_cost, learn_models
+from gps.algorithms.local.verdict import judge
+from gps.algorithms.through_models.base import PolicyThroughModel
+from gps.algorithms.through_models.forecast import Forecast, compare_forecast
+from gps.algorithms.through_models.learned_models import (
+    FittedModels,
+    L,
+    ModelState,
+    SeededModels,
+    World,
+    advance_state,
+    record_iteration,
+)
 from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, Targets, find_targets, forecast
 from gps.backend import jax
 from gps.linear_gaussian.types import Controller
-from gps.models.model import ModelLearner, find_stored_type, restore_learner
-from gps.models.reward import RewardLearner
+from gps.models.model import find_stored_type
 from gps.players import Player
 from gps.policies.imitation import imitation_kl, mean_over_samples
 from gps.policies.learner import Learner
-from gps.policies.neural import Layered
-from gps.policies.played import GlobalPolicy, LocalControllers
+from gps.policies.neural import Layered, NeuralPolicy
 from gps.policies.supervised import Fit, Samples, Training, not_trained, train
-from gps.problem import Problem
 from gps.records import IterationRecord, PlannerRecord, PolicyRecord, Rollouts
 from gps.sampling.policy import Policy
 from gps.status import PolicyStatus, Status
 from gps.storage.serialization import specialise
 
-L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
-
 
 @dataclasses.dataclass(frozen=True)
-class MPPIGPSState(Generic[L, Layered]):
+class MPPIGPSState(ModelState[L], Generic[L, Layered]):
     """Everything that the next iteration needs, for M conditions."""
 
-    iteration: int
-    environment_steps: int
-    first: Controller
-    model: L  # the learner of the dynamics, with all data so far
-    reward: RewardLearner | None  # where the cost has no formula
     training: Training[Layered]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MPPIGPS:
+class MPPIGPS(PolicyThroughModel[MPPIGPSState]):
     """The algorithm.
 
     Args:
-        problem: see `Problem`.
         learner: the policy and its training.
-        model: learner of the dynamics, before the first samples; it may have learned from recorded data.
         search: see `PathIntegralSearch`.
         kl_step: ε, nats; below log S.
         policy_weight: λ_π, in mean absolute costs of a step per nat; 0 ignores the policy.
-        observed: the entry of the state that each entry of the policy's observation is, so that the policy can be
-            rolled out in the model.
-        horizon: steps ahead of the model's recorded error.
-        reward: learner of the reward where it is part of the cost.
     """
 
-    problem: Problem = dataclasses.field(kw_only=False)
     learner: Learner = dataclasses.field(kw_only=False)
-    model: ModelLearner
     search: PathIntegralSearch
     kl_step: float = 3.0
     policy_weight: float = 0.01
-    observed: tuple[int, ...]
-    horizon: int = 20
-    reward: RewardLearner | None = None
 
     needs: ClassVar[Needs] = Needs(observations=True, derivatives=False)
 
@@ -119,23 +107,8 @@ class MPPIGPS:
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> MPPIGPSState:
         return MPPIGPSState(0, 0, controllers.numpy(), self.model, self.reward, self.learner.training)
 
-    def policy(self, state: MPPIGPSState) -> Policy:
-        """The policy to sample: the global policy, once there is one."""
-        return self._policy(state) or LocalControllers(state.first, Player.FIRST)
-
-    def learned(self, state: MPPIGPSState) -> Policy:
-        """The global policy; the first controllers without their noise before there is one."""
-        first = dataclasses.replace(state.first, covariance=np.zeros_like(state.first.covariance))
-        return self._policy(state) or LocalControllers(first, Player.FIRST)
-
-    def teachers(self, state: MPPIGPSState) -> tuple[Policy, ...]:
-        return ()
-
-    def fit(self, state: MPPIGPSState, rollouts: Rollouts, seed: int) -> SeededModels:
-        """Judge the old model by the new samples, and let the models learn from them."""
-        before = restore_learner(state.model, self.model)
-        learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return SeededModels(FittedModels(*learned, self.problem.costs(rollouts)), seed)
+    def find_policy(self, state: MPPIGPSState) -> NeuralPolicy | None:
+        return state.training.policy if state.training.trained else None
 
     def improve(
         self, state: MPPIGPSState, sampled: Policy, rollouts: Rollouts, fitted: SeededModels
@@ -146,50 +119,33 @@ class MPPIGPS:
         status, usable = _judge_targets(targets, rollouts)
         training, fit = self._teach(state, rollouts, targets, usable)
 
-        steps = state.environment_steps + rollouts.steps
-        record = IterationRecord(
-            iteration=state.iteration,
-            environment_steps=steps,
-            player=sampled.player,
-            rollouts=rollouts,
-            costs=models.sample_costs,
-            status=status,
-            messages=tuple(make_messages(status, rollouts, lambda m, _: _describe_targets(targets, mask, m))),
+        record = record_iteration(
+            state,
+            sampled,
+            rollouts,
+            models,
+            status,
+            lambda m, _: _describe_targets(targets, mask, m),
             policy=_make_policy_record(state, training, fit, targets, rollouts, usable),
-            model=models.record,
             planner=None if targets is None else self._make_planner_record(state, sampled, rollouts, models, targets),
         )
-        after = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            environment_steps=steps,
-            model=models.learner,
-            reward=models.reward,
-            training=training,
-        )
-        return after, record
-
-    def _policy(self, state: MPPIGPSState) -> GlobalPolicy | None:
-        M, T = state.first.feedforward.shape[:2]
-        return GlobalPolicy(state.training.policy, M, T) if state.training.trained else None
+        return advance_state(state, rollouts, models, training=training), record
 
     def _find_targets(self, state: MPPIGPSState, rollouts: Rollouts, fitted: SeededModels) -> Targets | None:
         """The improved actions in all visited states; None while there is no model to plan in."""
         models = fitted.models
-        setting = self._make_setting(state, models.learner, models.reward)
+        setting = self._make_setting(state, self.new_world(models))
         if setting is None:
             return None
         sizes = np.abs(models.sample_costs[rollouts.mask])
         unit = float(sizes.mean()) if sizes.any() else 1.0
         return find_targets(setting, rollouts, self.policy_weight * unit, fitted.seed)
 
-    def _make_setting(self, state: MPPIGPSState, learner: ModelLearner, reward: RewardLearner | None) -> Setting | None:
+    def _make_setting(self, state: MPPIGPSState, world: World | None) -> Setting | None:
         """The setting of the search; None while there is no model or no cost."""
-        model, cost = learner.model, complete_cost(self.problem.cost, reward)
-        if model is None or cost is None:
+        if world is None:
             return None
-        policy = state.training.policy if state.training.trained else None
-        return Setting.of(self.problem, model, cost, policy, self.search, self.kl_step, self.observed)
+        return Setting.of(self.problem, *world, self.find_policy(state), self.search, self.kl_step, self.observed)
 
     def _teach(
         self, state: MPPIGPSState, rollouts: Rollouts, targets: Targets | None, usable: Bool[np.ndarray, "M"]
@@ -209,21 +165,21 @@ class MPPIGPS:
         self, state: MPPIGPSState, sampled: Policy, rollouts: Rollouts, models: FittedModels, targets: Targets
     ) -> PlannerRecord:
         """Summarise the search, and compare the last model's forecast of the policy with these samples."""
-        mask = rollouts.mask
-        predicted, planned = np.full(len(mask), np.nan), None
-        old = self._make_setting(state, restore_learner(state.model, self.model), state.reward)
-        if old is not None and sampled.player is Player.POLICY:
-            costs, states = (np.asarray(array) for array in forecast(old, rollouts.states[:, :, 0], rollouts.noise))
-            predicted = np.where(mask, costs, 0.0).sum(axis=2).mean(axis=1)
-            predicted = np.where(np.isfinite(predicted), predicted, np.nan)
-            planned = np.where(np.isfinite(states[:, 0]), states[:, 0], np.nan)
-        return PlannerRecord(
-            predicted,
-            models.sample_costs.sum(axis=2).mean(axis=1),
-            planned_states=planned,
+        mask, costs = rollouts.mask, models.sample_costs
+        unknown = PlannerRecord(np.full(len(mask), np.nan), costs.sum(axis=2).mean(axis=1))
+        return dataclasses.replace(
+            compare_forecast(self._forecast(state, rollouts), sampled, costs) or unknown,
             effective_samples=mean_over_samples(targets.effective, mask & targets.known),
             fallbacks=(mask & ~targets.known).sum(axis=(1, 2)),
         )
+
+    def _forecast(self, state: MPPIGPSState, rollouts: Rollouts) -> Forecast | None:
+        """The last model's forecast of the policy in the episodes that were sampled; None where it knows nothing."""
+        setting = self._make_setting(state, self.last_world(state))
+        if setting is None or setting.policy is None:
+            return None
+        costs, states = map(np.asarray, forecast(setting, rollouts.states[:, :, 0], rollouts.noise))
+        return Forecast.of_samples(costs, states, rollouts)
 
 
 # -- the record ------------------------------------------------------------------------------------------------------

@@ -19,15 +19,13 @@ next one is not worse in the model. The last one stays where nothing is finite.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, ClassVar, Generic, NamedTuple
+from typing import Any, Generic
 
 import numpy as np
 from jaxtyping import Float
 from typing_extensions import TypeVar
 
-from gps.algorithms.algorithm import Needs
-from gps.algorithms.local.verdict import make_messages
+from gps.algorithms.through_models.base import STILL, DrawNetwork, PolicyThroughModel
 from gps.algorithms.through_models.expected_cost import (
     Imagined,
     Scene,
@@ -37,54 +35,38 @@ from gps.algorithms.through_models.expected_cost import (
     to_vector,
     value_and_gradient,
 )
-from gps.algorithms.through_models.mbrl import FittedModels, SeededModels, complete_cost, judge_samples, learn_models
+from gps.algorithms.through_models.forecast import Forecast, compare_forecast
+from gps.algorithms.through_models.learned_models import (
+    L,
+    ModelState,
+    SeededModels,
+    World,
+    advance_state,
+    record_iteration,
+)
 from gps.algorithms.through_models.planned_start import imitate, plan_episodes
 from gps.backend import jax
 from gps.costs.expectations import list_expanded
 from gps.errors import ConfigError
 from gps.linear_gaussian.types import Controller
-from gps.models.model import ModelLearner, MomentMatching, restore_learner
-from gps.models.reward import RewardLearner
+from gps.models.model import MomentMatching, find_stored_type
 from gps.networks import Bounded
 from gps.planning.sources import PlanningTask, PolicySource
-from gps.players import Player
 from gps.policies.lbfgs import Descent, minimise
 from gps.policies.neural import NeuralPolicy
-from gps.policies.played import GlobalPolicy, LocalControllers
-from gps.problem import Problem
 from gps.protocols import list_missing
-from gps.records import IterationRecord, OptimisationRecord, PlannerRecord, Rollouts
+from gps.records import IterationRecord, OptimisationRecord, Rollouts
 from gps.sampling.policy import Policy
 from gps.status import PolicyStatus
 from gps.storage.serialization import specialise
 
-L = TypeVar("L", bound=ModelLearner, default=ModelLearner, covariant=True)
 B = TypeVar("B", bound=Bounded, default=Bounded, covariant=True)
-
-DrawNetwork = Callable[[int, Float[np.ndarray, "n do"]], Bounded]
-"""Draw a network by a seed, around observations that were seen."""
-
-_NOISE = 1e-6
-"""Standard deviation of the policy's noise: none, but a covariance must be positive definite."""
-
-
-class Forecast(NamedTuple):
-    """Costs and states of the policy's episodes, as predicted when the policy was optimised."""
-
-    costs: Float[np.ndarray, "M"]
-    means: Float[np.ndarray, "M T dx"]
-    deviations: Float[np.ndarray, "M T dx"]
 
 
 @dataclasses.dataclass(frozen=True)
-class PILCOState(Generic[L, B]):
+class PILCOState(ModelState[L], Generic[L, B]):
     """Everything that the next iteration needs, for M conditions."""
 
-    iteration: int
-    environment_steps: int
-    first: Controller  # the base policy
-    model: L  # the learner of the dynamics, with all data so far
-    reward: RewardLearner | None  # where the cost has no formula
     policy: NeuralPolicy[B]
     trained: bool  # False: the policy has not been optimised yet
     starts: Float[np.ndarray, "M n dx"]  # the states in which episodes began
@@ -93,67 +75,40 @@ class PILCOState(Generic[L, B]):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PILCO:
-    """The algorithm.
+class PILCO(PolicyThroughModel[PILCOState]):
+    """The algorithm. Its model must match moments.
 
     Args:
-        problem: see `Problem`.
-        model: learner of the dynamics, before the first samples, whose model matches moments.
         draw_network: makes the networks that searches start at.
-        observed: the entry of the state that each entry of the policy's observation is.
         iterations: the most iterations of each search.
         restarts: searches from fresh networks, besides the one from the last policy.
         planner: makes the plan that one more search begins at, as its imitation; None for no such search.
         start_deviation: standard deviation of the start, in deviations of each entry of the state in the data of the
             first model; a larger one that is seen in the starts of a condition takes its place. The data spread while
             the policy learns, and the start does not.
-        horizon: steps ahead of the model's recorded error.
-        reward: learner of the reward where it is part of the cost.
         threads: searches at the same time; None: one for each core.
     """
 
-    problem: Problem = dataclasses.field(kw_only=False)
-    model: ModelLearner
     draw_network: DrawNetwork
-    observed: tuple[int, ...]
     iterations: int = 150
     restarts: int = 1
     planner: PolicySource | None = None
     start_deviation: float = 0.1
-    horizon: int = 20
-    reward: RewardLearner | None = None
     threads: int | None = None
-
-    needs: ClassVar[Needs] = Needs(observations=True)
 
     @property
     def state_type(self) -> Any:
         network = self.draw_network(0, np.empty((0, len(self.observed))))
-        return specialise(PILCOState, type(self.model), type(network))
+        return specialise(PILCOState, find_stored_type(self.model), type(network))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILCOState:
         network = self.draw_network(0, np.asarray(starts)[:, list(self.observed)])
-        policy = NeuralPolicy.untrained(network, _NOISE).numpy()
+        policy = NeuralPolicy.untrained(network, STILL).numpy()
         seen = np.asarray(starts, float)[:, None]
         return PILCOState(0, 0, controllers.numpy(), self.model, self.reward, policy, False, seen, None, None)
 
-    def policy(self, state: PILCOState) -> Policy:
-        """The policy to sample, without noise; the base policy before there is one."""
-        return self._policy(state) or LocalControllers(state.first, Player.FIRST)
-
-    def learned(self, state: PILCOState) -> Policy:
-        """The policy; the base policy without its noise before there is one."""
-        first = dataclasses.replace(state.first, covariance=np.zeros_like(state.first.covariance))
-        return self._policy(state) or LocalControllers(first, Player.FIRST)
-
-    def teachers(self, state: PILCOState) -> tuple[Policy, ...]:
-        return ()
-
-    def fit(self, state: PILCOState, rollouts: Rollouts, seed: int) -> SeededModels:
-        """Judge the old model by the new samples, and let the models learn from them."""
-        before = restore_learner(state.model, self.model)
-        learned = learn_models(before, state.reward, rollouts, seed, self.horizon)
-        return SeededModels(FittedModels(*learned, self.problem.costs(rollouts)), seed)
+    def find_policy(self, state: PILCOState) -> NeuralPolicy[Bounded] | None:
+        return state.policy if state.trained else None
 
     def improve(
         self, state: PILCOState, sampled: Policy, rollouts: Rollouts, fitted: SeededModels
@@ -161,32 +116,18 @@ class PILCO:
         """Optimise the policy in the model, and compare the last forecast with what happened."""
         models = fitted.models
         starts = np.concatenate([state.starts, rollouts.states[:, :, 0]], axis=1)
-        units = state.units
-        if units is None and models.learner.model is not None:
-            units = np.asarray(models.learner.model.deviations)[: self.problem.dx]
-        scene = self._make_scene(models, starts, units)
+        world, units = self.new_world(models), state.units
+        if world is not None and units is None:
+            units = np.asarray(world.model.deviations)[: self.problem.dx]
+        scene = None if world is None or units is None else self._make_scene(world, starts, units)
         policy, expected, optimisation = self._optimise(state, scene, rollouts, fitted.seed)
 
-        steps = state.environment_steps + rollouts.steps
-        status = judge_samples(models.learner, rollouts)
-        record = IterationRecord(
-            iteration=state.iteration,
-            environment_steps=steps,
-            player=sampled.player,
-            rollouts=rollouts,
-            costs=models.sample_costs,
-            status=status,
-            messages=tuple(make_messages(status, rollouts, lambda m, code: "")),
-            model=models.record,
-            planner=_compare(state, sampled, models.sample_costs),
-            optimisation=optimisation,
-        )
-        after = dataclasses.replace(
+        planner = compare_forecast(state.forecast, sampled, models.sample_costs)
+        record = record_iteration(state, sampled, rollouts, models, planner=planner, optimisation=optimisation)
+        after = advance_state(
             state,
-            iteration=state.iteration + 1,
-            environment_steps=steps,
-            model=models.learner,
-            reward=models.reward,
+            rollouts,
+            models,
             policy=policy,
             trained=optimisation.trained,
             starts=starts,
@@ -195,21 +136,13 @@ class PILCO:
         )
         return after, record
 
-    def _policy(self, state: PILCOState) -> GlobalPolicy | None:
-        M, T = state.first.feedforward.shape[:2]
-        return GlobalPolicy(state.policy, M, T) if state.trained else None
-
-    def _make_scene(
-        self, models: FittedModels, starts: Float[np.ndarray, "M n dx"], units: Float[np.ndarray, "dx"] | None
-    ) -> Scene | None:
-        """Collect the model, the cost and the starts for the optimisation; None while a part is missing.
+    def _make_scene(self, world: World, starts: Float[np.ndarray, "M n dx"], units: Float[np.ndarray, "dx"]) -> Scene:
+        """Collect the model, the cost and the starts for the optimisation.
 
         Raises:
             ConfigError: if the model cannot propagate a Gaussian.
         """
-        model, cost = models.learner.model, complete_cost(self.problem.cost, models.reward)
-        if model is None or cost is None or units is None:
-            return None
+        model, cost = world
         if list_missing(model, MomentMatching):
             raise ConfigError('algorithm.model: pilco propagates a Gaussian through it: take "gp" or "linear"')
         variance = np.maximum(starts.var(axis=1), (self.start_deviation * units) ** 2)
@@ -302,19 +235,6 @@ def _expect(scene: Scene, policy: NeuralPolicy[Bounded]) -> Forecast | None:
     if not all(np.isfinite(array).all() for array in imagined):
         return None
     return Forecast(imagined.costs.sum(axis=1), imagined.means, imagined.deviations)
-
-
-def _compare(state: PILCOState, sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
-    """The forecast of the policy against what happened; None where the base policy was sampled."""
-    if state.forecast is None or sampled.player is not Player.POLICY:
-        return None
-    actual = costs.sum(axis=2).mean(axis=1)
-    return PlannerRecord(
-        state.forecast.costs,
-        actual,
-        planned_states=state.forecast.means,
-        planned_deviations=state.forecast.deviations,
-    )
 
 
 def _describe(found: Descent, status: PolicyStatus, scene: Scene) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gps.config.algorithm import PluginAlgorithmConfig
+from gps.config.algorithms import PluginAlgorithmConfig
 from gps.inspect.first import describe_first, describe_first_samples
 from gps.inspect.formatting import name_run
 from gps.inspect.iteration import search_trace
