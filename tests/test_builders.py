@@ -139,8 +139,10 @@ SLOW = ("reacher_pixels", "peg_physics")
 
 LITTLE = {
     "imagined": 1, "updates": 1, "rounds": 1, "episodes": 4, "base_iterations": 1, "truncation": 5, "policy.steps": 20,
-    "model.steps": 20, "optimiser.iterations": 2, "optimiser.restarts": 0, "optimiser.steps": 2, "particles.count": 4,
-    "planner.samples": 8, "planner.elites": 2, "value.fit_steps": 10,
+    "optimiser.iterations": 2, "optimiser.restarts": 0, "optimiser.steps": 2, "particles.count": 4,
+    "planner.samples": 8, "planner.elites": 2, "planner.rounds": 1, "value.fit_steps": 10,
+    "model.steps": 20, "model.warm_steps": 20, "model.batch": 16, "model.members": 2, "model.iterations": 2,
+    "model.restarts": 1,
 }  # fmt: skip
 """Key of `[algorithm]` -> a number by which an update is soon done."""
 
@@ -158,9 +160,13 @@ def shorten(settings: dict) -> list[str]:
     return overrides
 
 
+def _mark(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of an experiment: a worker of its own, since it compiles its own functions."""
+    return [pytest.mark.xdist_group(name)] + [pytest.mark.slow] * (name in SLOW)
+
+
 @pytest.mark.parametrize(
-    "experiment",
-    [pytest.param(path, id=path.name, marks=[pytest.mark.slow] if path.name in SLOW else []) for path in EXPERIMENTS],
+    "experiment", [pytest.param(path, id=path.name, marks=_mark(path.name)) for path in EXPERIMENTS]
 )
 def test_every_shipped_experiment_builds_and_makes_one_update(experiment):
     settings = load(experiment).algorithm.model_dump()
