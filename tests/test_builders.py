@@ -149,15 +149,17 @@ LITTLE = {
 
 def shorten(settings: dict) -> list[str]:
     """Overrides that shorten an update, for the keys that an algorithm has and uses."""
-    overrides = []
+    overrides = {}
     for key, value in LITTLE.items():
         *sections, name = key.split(".")
         found: object = settings
         for section in sections:
             found = found.get(section) if isinstance(found, dict) else None
         if isinstance(found, dict) and found.get(name):
-            overrides.append(f"algorithm.{key}={value}")
-    return overrides
+            if "name" in found:  # keys are those of this kind of model, which the file need not name
+                overrides[".".join(["algorithm", *sections, "name"])] = found["name"]
+            overrides[f"algorithm.{key}"] = value
+    return [f"{key}={value}" for key, value in overrides.items()]
 
 
 def _mark(name: str) -> list[pytest.MarkDecorator]:
