@@ -26,6 +26,16 @@ def _shapes(request, monkeypatch):
         monkeypatch.setattr(helpers.shapes, "enabled", False)
 
 
+def pytest_collection_modifyitems(items):
+    """The tests of a file run on one worker, where they share fixtures and compiled functions.
+
+    A file whose tests share little makes groups of its own.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _forget_compiled_code():
     """Compiled functions are forgotten between modules where they take much memory; the disk keeps them."""

@@ -146,29 +146,39 @@ SLOW = ("reacher_pixels", "peg_physics", "double_pendulum/true_model.toml")
 
 LITTLE = {
     "imagined": 1, "updates": 1, "rounds": 1, "episodes": 4, "base_iterations": 1, "truncation": 5, "policy.steps": 20,
-    "model.steps": 20, "optimiser.iterations": 2, "optimiser.restarts": 0, "optimiser.steps": 2, "particles.count": 4,
-    "planner.samples": 8, "planner.elites": 2, "value.fit_steps": 10,
+    "optimiser.iterations": 2, "optimiser.restarts": 0, "optimiser.steps": 2, "particles.count": 4,
+    "planner.samples": 8, "planner.elites": 2, "planner.rounds": 1, "planner.first_rounds": 2,
+    "planner.first_guesses": 4, "value.fit_steps": 10,
+    "model.steps": 20, "model.warm_steps": 20, "model.batch": 16, "model.members": 2, "model.iterations": 2,
+    "model.restarts": 1,
 }  # fmt: skip
 """Key of `[algorithm]` -> a number by which an update is soon done."""
 
 
 def shorten(settings: dict) -> list[str]:
     """Overrides that shorten an update, for the keys that an algorithm has and uses."""
-    overrides = []
+    overrides = {}
     for key, value in LITTLE.items():
         *sections, name = key.split(".")
         found: object = settings
         for section in sections:
             found = found.get(section) if isinstance(found, dict) else None
         if isinstance(found, dict) and found.get(name):
-            overrides.append(f"algorithm.{key}={value}")
-    return overrides
+            if "name" in found:  # keys are those of this kind of model, which the file need not name
+                overrides[".".join(["algorithm", *sections, "name"])] = found["name"]
+            overrides[f"algorithm.{key}"] = value
+    return [f"{key}={value}" for key, value in overrides.items()]
+
+
+def _mark(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of an experiment: a worker of its own, since it compiles its own functions."""
+    return [pytest.mark.xdist_group(name)] + [pytest.mark.slow] * (name in SLOW)
 
 
 @pytest.mark.parametrize(
     "experiment",
     [
-        pytest.param(file, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+        pytest.param(file, id=name, marks=_mark(name))
         for file, name in zip(EXPERIMENTS, map(name_experiment, EXPERIMENTS), strict=True)
     ],
 )

@@ -63,7 +63,7 @@ def use_experiment(folder: Path, algorithm: Mapping[str, Any]) -> Path:
 
 
 def costs(run: Run) -> np.ndarray:
-    return evaluate(run).costs
+    return evaluate(run, episodes=2).costs
 
 
 @pytest.mark.parametrize("use", USES)

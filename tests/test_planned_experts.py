@@ -78,14 +78,14 @@ def test_policy_and_planner_are_shown_side_by_side(run, tmp_path, capsys):
     policy, expert = lines[at + 1 : at + 3]
     assert re.fullmatch(r"policy +[\d.]+ +-[\d.]+ +[\d.]+ µs", policy)
     assert re.fullmatch(r"expert +[\d.]+ +-[\d.]+ +[\d.]+ (µs|ms), [\d.,]+ times as long", expert)
-    assert cli.main(["evaluate", str(run.path), "--controller", "all"]) == 0
+    assert cli.main(["evaluate", str(run.path), "--controller", "all", "--episodes", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("policy and expert after iteration 1")
     assert [line.split()[0] for line in lines[2:9]] == ["controller", *["policy"] * 3, *["expert"] * 3]
     assert re.match(
         r"an action takes the policy [\d.]+ µs, the expert [\d.]+ (µs|ms), [\d.,]+ times as long", lines[-1]
     )
-    assert cli.main(["evaluate", str(run.path), "--controller", "all", "--json"]) == 0
+    assert cli.main(["evaluate", str(run.path), "--controller", "all", "--episodes", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["controller"] == "all" and {"policy", "expert"} == found["seconds"].keys()
     assert [score["player"] for score in found["scores"]] == ["policy"] * 3 + ["expert"] * 3
@@ -111,11 +111,11 @@ def test_a_run_goes_on_after_the_planners_run_is_gone(folder, tmp_path, override
     shutil.copytree(folder, tmp_path / "taught")
     shutil.copytree(folder.parent / "planned", tmp_path / "planned")
     whole = start(tmp_path / "taught", *overrides)
-    evaluated = evaluate(whole, player="expert").costs
+    evaluated = evaluate(whole, player="expert", episodes=2).costs
     shutil.rmtree(tmp_path / "planned")
     shutil.rmtree(tmp_path / "taught")
     before, run = digest(whole), load_run(whole.path.rename(tmp_path / "moved"))
-    np.testing.assert_array_equal(evaluate(run, player="expert").costs, evaluated)
+    np.testing.assert_array_equal(evaluate(run, player="expert", episodes=2).costs, evaluated)
     assert digest(gps.resume(run.path, start=again)) == before
 
 

@@ -44,10 +44,10 @@ def linear(doubt=DOUBT):
     return AffineModel(F, np.zeros(DX), np.zeros(DX + DU), SYSTEM, doubt, np.zeros((DX, DX + DU, DX + DU)))
 
 
-def objective(problem, model, policy, particles, seed=0, starts=START, observed=(0, 1)):
-    setting = ParticleSetting.of(problem, model, COST, policy, observed, particles.dropout)
+def objective(problem, model, policy, particles, seed=0, starts=START, observed=(0, 1), cost=COST, horizon=T):
+    setting = ParticleSetting.of(problem, model, cost, policy, observed, particles.dropout)
     features = policy.network.features if particles.dropout else 0
-    return ParticleObjective(setting, draw(model, particles, starts, T, features, (seed, 0)))
+    return ParticleObjective(setting, draw(model, particles, starts, horizon, features, (seed, 0)))
 
 
 def vector(policy):
@@ -94,6 +94,21 @@ def learn():
 @pytest.fixture(scope="module")
 def process():
     return learn()
+
+
+def test_a_step_of_the_particles_has_the_moments_of_the_process(process):
+    """An affine policy leaves [x; u] Gaussian, so that the closed form of the next state is exact."""
+    K, k = np.array([[-0.8, -0.4]]), 0.1
+    particles = Particles(count=6000, spread=0.3)
+    j = objective(make_problem(horizon=2), process, affine(), particles, horizon=2)
+    after = np.asarray(j.imagine(vector(affine())).states)[1]
+
+    full = np.vstack([np.eye(DX), K])  # z = full x + [0; k]
+    S = np.diag((particles.spread * np.asarray(process.deviations)[:DX]) ** 2)
+    mean, covariance, _ = jax.jit(process.moments)(full @ START[0] + np.array([0.0, 0.0, k]), full @ S @ full.T)
+    off = after - np.asarray(mean)
+    for found, terms in ((np.zeros(DX), off), (covariance, off[:, :, None] * off[:, None])):
+        assert np.all(np.abs(terms.mean(axis=0) - found) < 4.5 * terms.std(axis=0) / np.sqrt(len(terms)))
 
 
 def radial(features=6, seed=0):
@@ -156,6 +171,25 @@ def test_dropped_features_keep_the_mean_of_what_is_summed():
     answers = [network.drop(row, 0.25).respond(encoded) for row in kept]
     error = np.mean(answers) - network.respond(encoded)[0]
     assert abs(error) < 4 * np.std(answers) / np.sqrt(len(answers))
+
+
+def test_the_expected_cost_of_a_policy_with_dropped_features_is_that_of_the_whole_policy():
+    """The first action is linear in the features, and so are the state after it and this cost of both."""
+
+    def linear_cost(x, u, t):
+        return x @ jnp.array([2.0, -1.0]) + jnp.where(t == 0, 3.0, 0.0) * u[0]
+
+    network = RadialBasis.create(DX, (-np.inf,), (np.inf,), jax.random.key(3), 12, squash="none", spread=1.0)
+    policy, share = NeuralPolicy.untrained(network), 0.25
+    sure, problem = linear(np.zeros(DX)), make_problem(horizon=2)
+    whole, dropped = (
+        objective(problem, sure, policy, Particles(count, 0.0, False, p), cost=linear_cost, horizon=2)
+        for count, p in ((1, 0.0), (4000, share))
+    )
+    costs = np.asarray(dropped.imagine(vector(policy)).costs).sum(axis=0)
+    expected = whole(vector(policy))[0]
+    assert costs.std() > 0.1 * abs(expected)
+    assert abs(costs.mean() - expected) < 4 * costs.std() / np.sqrt(len(costs))
 
 
 def test_each_condition_has_as_many_particles(process):

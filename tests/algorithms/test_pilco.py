@@ -350,8 +350,8 @@ def test_a_covariance_that_is_not_positive_definite_keeps_the_last_policy(traine
     algorithm, state = trained
     make_scene = PILCO._make_scene
 
-    def broken(self, models, starts):
-        scene = make_scene(self, models, starts)
+    def broken(self, world, starts, units):
+        scene = make_scene(self, world, starts, units)
         return scene._replace(start=StartBelief(scene.start.mean, -100.0 * np.eye(DX)[None]))
 
     monkeypatch.setattr(PILCO, "_make_scene", broken)

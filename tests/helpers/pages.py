@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -27,15 +27,20 @@ class Page:
         (folder / name).write_text(content, encoding="utf-8")
 
     def run_commands(
-        self, runs: Path, capsys, change: Callable[[str], str] = lambda word: word
+        self,
+        runs: Path,
+        capsys,
+        change: Callable[[str], str] = lambda word: word,
+        commands: Sequence[str] | None = None,
     ) -> Iterator[tuple[list[str], str]]:
         """Run each command in the current folder, and give its arguments and what it printed.
 
         Args:
             runs: where the runs of the experiment are; the first takes the place of RUN in a command.
             change: what becomes of each word of a command.
+            commands: some of the page's; default: all.
         """
-        for command in self.commands:
+        for command in self.commands if commands is None else commands:
             program, *words = shlex.split(command)
             assert program == "gps", command
             first = next(iter(sorted(path.parent for path in runs.glob("*/iterations"))), None)

@@ -12,6 +12,7 @@ from gps.models.data import Dataset
 from gps.models.ensemble_learner import EnsembleLearner, score
 from gps.models.features import Differences, Encoding, StateTransforms
 from gps.models.members import EnsembleOptions, split_members
+from gps.networks.fitting import _minimise_members
 from gps.status import ModelStatus
 from gps.storage.serialization import flatten, unflatten
 
@@ -175,6 +176,23 @@ def test_a_refit_measures_the_model_before_on_data_that_it_has_not_seen(linear):
     np.testing.assert_array_equal(record.one_step_error, error)
     np.testing.assert_array_equal(record.coverage, coverage)
     assert record.points == 1200 and (score(refitted.model, Dataset.of(more, 3))[0] < error).all()
+
+
+def test_a_refit_goes_on_from_the_last_weights_and_is_compiled_once():
+    """A few steps from the last weights, which fit most of the data, are better than many from random ones."""
+    x, u = np.random.default_rng(0).uniform(-1, 1, (2, 30, 50, 1))
+    data = pack(x, u, move(x, u)).points
+    parts = [Transitions(part, np.ones(part.shape[:3], bool)) for part in (data[:, :20], data[:, 20:25], data[:, 25:])]
+    options = dataclasses.replace(SMALL, steps=400, warm_steps=100)
+    first = EnsembleLearner(1, options).refit(parts[0], seed=0)
+    cold, warm = (dataclasses.replace(first, warm=warm).refit(parts[1], seed=1) for warm in (False, True))
+    fresh = Dataset.of(points(2000, 1), 1)
+    fresh = fresh._replace(successors=move(fresh.states, fresh.actions))
+    assert score(warm.model, fresh)[0] < score(cold.model, fresh)[0]
+    assert len(warm.make_record().training_loss) < len(cold.make_record().training_loss)
+    compiled = _minimise_members._cache_size()
+    again = warm.refit(parts[2], seed=2)
+    assert again.make_record().points == 1500 and _minimise_members._cache_size() == compiled
 
 
 def test_angles_enter_without_their_turns():
