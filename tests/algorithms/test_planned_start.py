@@ -64,7 +64,7 @@ def make_network(seed, seen=None):
 @pytest.fixture(scope="module")
 def plan():
     planner = ILQRPlanning(horizon=T, guesses=8, first_rounds=60)
-    return plan_episodes(planner, PlanningTask(PROBLEM, MODEL, cost, 1), HANGING)
+    return plan_episodes(planner, PlanningTask(PROBLEM, MODEL, cost, 1), HANGING, seed=0)
 
 
 def test_the_imitation_of_a_plan_costs_less_than_random_policies(plan):
@@ -77,7 +77,8 @@ def test_the_imitation_of_a_plan_costs_less_than_random_policies(plan):
     def expect(network):
         return objective(np.asarray(ravel_pytree(network)[0]))[0]
 
-    planned = sum(float(cost(x, u, t)) for t, (x, u) in enumerate(zip(plan.states, plan.actions, strict=True)))
+    alone = zip(plan.states[:T], plan.actions[:T], strict=True)  # the plan itself is the first episode of the lesson
+    planned = sum(float(cost(x, u, t)) for t, (x, u) in enumerate(alone))
     imitation = expect(imitate(networks[0], plan.states, plan.actions))
     best = min(map(expect, networks))
     assert imitation < 0.8 * best

@@ -12,7 +12,7 @@ from gps.builders.policies import make_bounded_network
 from gps.config.policy import BoundedPolicyConfig
 from gps.costs import Quadratic, Ramp
 from gps.errors import ConfigError, PolicyError
-from gps.networks import Affine, BoundedPerceptron, RadialBasis
+from gps.networks import Affine, BoundedPerceptron, RadialBasis, squashing
 from gps.policies import NeuralPolicy
 from gps.policies.export import export_npz, export_onnx, read_loader
 from gps.problem import Limits, Problem
@@ -118,3 +118,22 @@ def test_they_are_built_from_their_section(name, kind):
     assert free.squash == "none"
     with pytest.raises(ConfigError, match=r"algorithm\.policy: squash 'tanh': action 0"):
         make_bounded_network(BoundedPolicyConfig(squash="tanh"), problem(limits=Limits()), 0)
+
+
+@pytest.mark.parametrize("squash", SQUASHINGS)
+def test_the_inverse_of_a_squashing_is_its_inverse(squash):
+    function, f = squashing.SQUASHINGS[squash], np.linspace(-1.5, 1.5, 31)
+    np.testing.assert_allclose(function.invert(function.numpy(f)), f, atol=1e-12)
+    assert np.isfinite(function.invert(np.array([-2.0, -1.0, 1.0, 2.0]))).all()
+
+
+def test_radial_bases_imitate_another_network_around_a_trajectory():
+    teacher = Affine.create(3, (-1.0, 0.0), (1.0, 4.0), jax.random.key(1), (2,), "tanh", spread=0.5)
+    student = RadialBasis.create(3, (-1.0, 0.0), (1.0, 4.0), jax.random.key(2), 80, (2,), "tanh")
+    t = np.linspace(0.0, 3.0, 400)
+    path = np.stack([np.sin(t), np.cos(2.0 * t), t], axis=1)
+    inputs = path + 0.1 * np.random.default_rng(0).normal(size=(2, 400, 3))
+    student = student.fit_weights(inputs[0], teacher.evaluate(inputs[0]))
+    error = student.evaluate(inputs[1]) - teacher.evaluate(inputs[1])
+    spread = teacher.evaluate(inputs[1]).std(axis=0)
+    assert (np.sqrt(np.mean(error**2, axis=0)) < 0.1 * spread).all()
