@@ -132,7 +132,7 @@ def test_radial_bases_imitate_another_network_around_a_trajectory():
     student = RadialBasis.create(3, (-1.0, 0.0), (1.0, 4.0), jax.random.key(2), 80, (2,), "tanh")
     t = np.linspace(0.0, 3.0, 400)
     path = np.stack([np.sin(t), np.cos(2.0 * t), t], axis=1)
-    inputs = path + 0.1 * np.random.default_rng(0).normal(size=(2, 400, 3))
+    inputs = path + 0.03 * np.random.default_rng(0).normal(size=(2, 400, 3))
     student = student.fit_weights(inputs[0], teacher.evaluate(inputs[0]))
     error = student.evaluate(inputs[1]) - teacher.evaluate(inputs[1])
     spread = teacher.evaluate(inputs[1]).std(axis=0)
