@@ -379,3 +379,20 @@ def test_a_wrong_bare_name_in_a_file_is_explained():
         with pytest.raises(ConfigError) as caught:
             parse(BARE.replace('{ name = "lqr", noise = 0.7 }', text))
         assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "overrides", "name"),
+    [
+        ("pilco", ["algorithm.model.iterations=2"], "gp"),
+        ("mc_pilco", ["algorithm.model.iterations=2"], "gp"),
+        ("mc_pilco", ["algorithm.model=neural"], "neural"),
+        ("mc_pilco", ["algorithm.model.name=neural", "algorithm.model.members=3"], "neural"),
+        ("mbrl", ["algorithm.model.members=3"], "neural"),
+    ],
+)
+def test_a_model_without_a_name_is_the_usual_one_of_its_algorithm(tmp_path, algorithm, overrides, name):
+    (tmp_path / "experiment.toml").write_text(
+        f'[environment]\nid = "x"\n[algorithm]\nname = "{algorithm}"\n[[cost]]\nname = "quadratic"\n'
+    )
+    assert load(tmp_path, overrides).algorithm.model.name == name

@@ -164,16 +164,17 @@ class PluginModelConfig(Section):
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the entry point's factory")
 
 
-USUAL = "neural"
+def _usual_model(default: str) -> UsualName:
+    """Return an annotation that gives a table without a name the usual one; a path alone is a stored model."""
 
+    def rewrite(table: Any) -> Any:
+        if isinstance(table, str):
+            return {"name": table}
+        if not isinstance(table, dict):
+            return table
+        return {"name": "stored" if "path" in table else default, **table}
 
-def _usual_model(table: Any) -> Any:
-    """Give a table without a name the usual one; a path alone is a stored model."""
-    if isinstance(table, str):
-        return {"name": table}
-    if not isinstance(table, dict):
-        return table
-    return {"name": "stored" if "path" in table else USUAL, **table}
+    return UsualName(rewrite, usual=default)
 
 
 _Learned = (
@@ -189,16 +190,16 @@ _Learned = (
 ModelConfig = Annotated[
     Annotated[_Learned, Field(discriminator="name")],
     plugin_names("gps.models"),
-    UsualName(_usual_model, usual=USUAL),
+    _usual_model("neural"),
     Field(description="the global model of the dynamics"),
 ]
 
-
-def _usual_process(table: Any) -> Any:
-    """The same, with a Gaussian process as the usual one."""
-    table = _usual_model(table)
-    return {**table, "name": "gp"} if isinstance(table, dict) and table.get("name") == USUAL else table
-
+DrawnModelConfig = Annotated[
+    Annotated[_Learned, Field(discriminator="name")],
+    plugin_names("gps.models"),
+    _usual_model("gp"),
+    Field(description="the global model of the dynamics that functions are drawn from"),
+]
 
 MomentModelConfig = Annotated[
     Annotated[
@@ -206,14 +207,14 @@ MomentModelConfig = Annotated[
         Field(discriminator="name"),
     ],
     plugin_names("gps.models"),
-    UsualName(_usual_process, usual="gp"),
+    _usual_model("gp"),
     Field(description="the global model of the dynamics, which must propagate a Gaussian"),
 ]
 
 PlannedModelConfig = Annotated[
     Annotated[_Learned | SimulatorModelConfig, Field(discriminator="name")],
     plugin_names("gps.models"),
-    UsualName(_usual_model, usual=USUAL),
+    _usual_model("neural"),
     Field(description="the global model of the dynamics that actions are planned in"),
 ]
 """A model, or the system itself."""

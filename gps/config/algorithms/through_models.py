@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from gps.config.algorithms.shared import AlgorithmBase
 from gps.config.controller import BasePolicyConfig
 from gps.config.model import (
+    DrawnModelConfig,
     GaussianProcessModelConfig,
     ModelConfig,
     MomentModelConfig,
@@ -253,7 +254,7 @@ class MCPILCOConfig(ThroughModelBase):
     """A policy is optimised through the model by particles, each of which follows a function drawn from it."""
 
     name: Literal["mc_pilco"] = "mc_pilco"
-    model: ModelConfig = GaussianProcessModelConfig()
+    model: DrawnModelConfig = GaussianProcessModelConfig()
     policy: ParticlePolicyConfig = ParticlePolicyConfig()
     particles: PolicyParticlesConfig = PolicyParticlesConfig()
     optimiser: ParticleOptimiserConfig = ParticleOptimiserConfig()
