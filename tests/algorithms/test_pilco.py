@@ -29,6 +29,7 @@ from gps.models.features import StateTransforms
 from gps.models.gaussian_process_learner import GaussianProcessLearner
 from gps.networks import Affine, RadialBasis
 from gps.players import Player
+from gps.planning.sources import ILQRPlanning
 from gps.policies import NeuralPolicy, moments
 from gps.policies.lbfgs import Descent
 from gps.problem import Limits, Problem
@@ -240,6 +241,24 @@ def test_the_same_seed_gives_the_same_bits_with_any_threads(learned):
     assert_same_bits(record.optimisation, records[0].optimisation)
     state, record = advance(one, state, 1)
     assert_same_bits(record.optimisation, records[1].optimisation)
+
+
+def test_a_planner_adds_one_search_and_changes_no_other(learned):
+    algorithm, _, records = learned
+    planner = ILQRPlanning(horizon=T, guesses=8, first_rounds=20)
+    planning = dataclasses.replace(algorithm, planner=planner)
+    _, record = advance(planning, begin(planning), 0)
+    *others, planned = record.optimisation.starts
+    np.testing.assert_allclose(others, records[0].optimisation.starts, rtol=1e-3)  # the units are the mean of one more
+    assert record.optimisation.losses[-1] == min(*others, planned) and np.isfinite(planned)
+
+
+def test_the_start_does_not_spread_with_the_data(learned):
+    algorithm, state, _ = learned
+    first, _ = advance(algorithm, begin(algorithm), 0)
+    np.testing.assert_array_equal(first.units, first.model.model.deviations[:DX])
+    np.testing.assert_array_equal(state.units, first.units)
+    assert not np.array_equal(state.units, state.model.model.deviations[:DX])
 
 
 def test_several_starts_are_one_cost():
