@@ -295,6 +295,14 @@ class PolicyStatus(_Outcome):
         "Many imagined episodes went far beyond the data; the policy was improved by what the model says there.",
         "Cut the imagined episodes by algorithm.truncation, lower algorithm.kl_step, or let the model see more data.",
     )
+    DIGITS_LOST = (
+        22,
+        "digits lost",
+        _WARNING,
+        "Two computations of the expected cost differ: its variances are small differences of large numbers, and the "
+        "search was misled.",
+        "Raise algorithm.model.noise_floor, for example to 0.01.",
+    )
 
 
 class ModelStatus(_Outcome):

@@ -28,8 +28,8 @@ from gps.models import gaussian_process
 from gps.models.features import StateTransforms
 from gps.models.gaussian_process_learner import GaussianProcessLearner
 from gps.networks import Affine, RadialBasis
-from gps.players import Player
 from gps.planning.sources import ILQRPlanning
+from gps.players import Player
 from gps.policies import NeuralPolicy, moments
 from gps.policies.lbfgs import Descent
 from gps.problem import Limits, Problem
@@ -379,6 +379,20 @@ def test_a_covariance_that_is_not_positive_definite_keeps_the_last_policy(traine
     assert record.optimisation.status is PolicyStatus.NOT_FINITE and after.trained and after.forecast is None
     monkeypatch.undo()
     assert advance(algorithm, after, 2)[1].optimisation.status.ok  # the next iteration goes on
+
+
+def test_lost_digits_are_said(trained, monkeypatch):
+    """The same cost, computed with and without its gradient, differs where rounding has eaten it."""
+    algorithm, state = trained
+
+    def rounded(scene, policy):
+        imagined = expect_course(scene, policy)
+        return imagined._replace(costs=1.1 * imagined.costs)
+
+    monkeypatch.setattr("gps.algorithms.through_models.pilco.expect_course", rounded)
+    after, record = advance(algorithm, state, 1)
+    assert after.trained and record.optimisation.status is PolicyStatus.DIGITS_LOST
+    assert "noise_floor" in record.optimisation.status.remedy and "differ" in record.troubles[0]
 
 
 def test_a_term_that_is_expanded_is_said(process):

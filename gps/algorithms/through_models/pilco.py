@@ -62,6 +62,9 @@ from gps.storage.serialization import specialise
 
 B = TypeVar("B", bound=Bounded, default=Bounded, covariant=True)
 
+_MOST_ROUNDING = 0.01
+"""The largest difference of the expected cost, computed with and without its gradient, relative to it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PILCOState(ModelState[L], Generic[L, B]):
@@ -170,13 +173,15 @@ class PILCO(PolicyThroughModel[PILCOState]):
         expected = _expect(scene, policy)
         if expected is None:
             return self._keep(state, scene, found, PolicyStatus.NOT_FINITE)
+        rounded = abs(expected.costs.mean() - found.value) > _MOST_ROUNDING * abs(found.value)
+        status = PolicyStatus.DIGITS_LOST if rounded else found.status
         record = OptimisationRecord(
             existed=state.trained,
             trained=True,
             losses=found.trace,
             starts=found.starts,
-            status=found.status,
-            message=_describe(found, found.status, scene),
+            status=status,
+            message=_describe(found, status, scene),
         )
         return policy, expected, record
 
