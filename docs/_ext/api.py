@@ -1,11 +1,12 @@
-"""The reference of the Python API, from docstrings: the public names, and the contracts that a plug-in is written against."""
+"""The reference of the Python API, from docstrings: the public names, and the contracts of plug-ins."""
 
 import gps
 
 CONTRACTS = {
     "Run a loop": ["gps.experiment", "gps.callbacks", "gps.runs"],
     "Records": ["gps.records", "gps.status", "gps.players", "gps.metrics"],
-    "The problem and its parts": ["gps.problem", "gps.sampling.policy", "gps.policies.played", "gps.linear_gaussian.types"],
+    "The problem": ["gps.problem", "gps.linear_gaussian.types"],
+    "Policies": ["gps.sampling.policy", "gps.policies.played"],
     "Algorithms": ["gps.algorithms.algorithm", "gps.algorithms.guided.base"],
     "Dynamics": ["gps.dynamics.prior", "gps.dynamics.regression"],
     "Global models": ["gps.models.model", "gps.models.belief", "gps.models.prior"],

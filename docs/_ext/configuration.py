@@ -89,9 +89,9 @@ def make_pages() -> dict[str, str]:
 
 _INDEX = """# Configuration
 
-Every key of `experiment.toml`, with its type, default and meaning. Where a table can be one of several kinds, `name` selects
-the kind; a bare name stands for the table: `initial = "pd"` is `initial = {{ name = "pd" }}`. `gps check DIR` names an unknown
-key and the nearest known one. The `experiment.toml` of a run directory has every key resolved.
+Every key of `experiment.toml`, with its type, default and meaning. Where a table can be one of several kinds, `name`
+selects the kind; a bare name stands for the table: `initial = "pd"` is `initial = {{ name = "pd" }}`. `gps check DIR`
+names an unknown key and the nearest known one. The `experiment.toml` of a run directory has every key resolved.
 
 | page | |
 |---|---|
@@ -176,6 +176,6 @@ def _first_line(thing: object) -> str:
 def _cell(text: str) -> str:
     """Return a text that a cell of a table can hold, in which only code and links are markup."""
     pieces = text.split("`")
-    plain = [piece.replace("*", r"\*").replace("|", r"\|").replace("<", r"\<").replace("$", r"\$") for piece in pieces[::2]]
+    plain = [re.sub(r"([*|<$])", r"\\\1", piece) for piece in pieces[::2]]
     code = [piece.replace("|", r"\|") for piece in pieces[1::2]]
     return "`".join(text for pair in zip(plain, [*code, ""], strict=True) for text in pair).removesuffix("`")

@@ -1,4 +1,4 @@
-"""Docstrings are plain text with Google's sections: tell autodoc what is code in them, and that nothing else is markup."""
+"""Docstrings are plain text with Google's sections: tell autodoc that only code is markup in them."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ _SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples|
 
 
 def mark_up(lines: list[str]) -> list[str]:
-    """Return a docstring as reStructuredText: `code` and indented blocks are literal, other signs stand for themselves."""
+    """Return a docstring as reStructuredText: `code` and indented blocks are literal, nothing else is markup."""
     result: list[str] = []
     section = literal = False
     for line in lines:

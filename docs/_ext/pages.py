@@ -65,11 +65,15 @@ def _experiment_page(folder: Path) -> str:
     heading, _, rest = readme.partition("\n")
     picture = _picture(folder.name)
     image = f"\n![{heading.lstrip('# ')}](../../pictures/{picture.name})\n" if picture else ""
-    files = [f"## {path.name}\n\n```{kind}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
-             for pattern, kind in (("experiment.toml", "toml"), ("task.py", "python"), ("*.toml", "toml"))
-             for path in sorted(folder.glob(pattern)) if pattern != "*.toml" or path.name != "experiment.toml"]  # fmt: skip
+    paths = [folder / "experiment.toml", *sorted(folder.glob("[!e]*.toml")), *sorted(folder.glob("*.py"))]
+    files = [f"## {path.name}\n\n{_fence(path)}" for path in paths]
     text = relink(rest, f"experiments/{folder.name}", "generated/experiments")
     return "\n".join([heading, image, text.strip(), "", "\n\n".join(files), ""])
+
+
+def _fence(path: Path) -> str:
+    kind = "toml" if path.suffix == ".toml" else "python"
+    return f"```{kind}\n{path.read_text(encoding='utf-8').rstrip()}\n```"
 
 
 def _picture(name: str) -> Path | None:
@@ -87,8 +91,8 @@ def _gallery(folders: list[Path]) -> str:
                      f"```sh\ngps run experiments/{folder.name}\n```")  # fmt: skip
     names = "\n".join(f"experiments/{folder.name}" for folder in folders)
     return (
-        "# Gallery\n\nEvery experiment that is shipped. A page has its settings, its figures over seeds and its command; "
-        "[all results](/results.md) are on one page.\n\n"
+        "# Gallery\n\nEvery experiment that is shipped. Its page has the settings, the figures over seeds and the "
+        "command; [all results](/results.md) are on one page.\n\n"
         + "\n\n".join(cards)
         + f"\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
     )
