@@ -63,11 +63,12 @@ def draw_backprop(run: Run) -> Figure:
     """The cost of each episode, and the size of the gradient against the number of steps that it goes through."""
     figure, (costs, gradient) = plt.subplots(1, 2)
     _draw_costs(costs, run)
+    _draw_expected_costs(costs, run)
     found = [record for record in run.iterations if record.optimisation is not None]
     found = [record for record in found if record.optimisation.gradient_norms is not None]
     for i, record in enumerate(found):
         norms = record.optimisation.gradient_norms
-        gradient.semilogy(np.arange(len(norms)), norms, color=BLUE, alpha=0.25 + 0.75 * (i + 1) / len(found))
+        gradient.semilogy(np.arange(1, len(norms)), norms[1:], color=BLUE, alpha=0.25 + 0.75 * (i + 1) / len(found))
     gradient.set(title="gradient by the first action", xlabel="steps ahead", ylabel="∂ cost / ∂ action")
     return figure
 
@@ -182,8 +183,14 @@ def _draw_heights(axis: Axes, plan: np.ndarray, actual: np.ndarray, run: Run) ->
 
 
 def _draw_costs(axis: Axes, run: Run) -> None:
-    axis.plot([record.mean_cost[0] for record in run.iterations], "o-", color=ORANGE, markersize=4)
+    axis.plot([record.mean_cost[0] for record in run.iterations], "o-", color=ORANGE, markersize=4, label="happened")
     axis.set(title="cost of an episode", xlabel="iteration")
+
+
+def _draw_expected_costs(axis: Axes, run: Run) -> None:
+    known = [(record.iteration, record.planner.predicted[0]) for record in run.iterations if record.planner is not None]
+    axis.plot(*np.transpose(known), "o--", color=BLUE, markersize=4, label="expected by the model")
+    axis.legend()
 
 
 def _draw_episodes(axis: Axes, run: Run) -> None:
