@@ -39,7 +39,7 @@ def relink(text: str, home: str, page: str) -> str:
             return match[0]
         return f"{before}{posixpath.relpath(path, posixpath.join('docs', page))}{anchor}{after}"
 
-    pieces = _FENCE.split(text)
+    pieces = [text] if text.startswith("{") else _FENCE.split(text)  # a notebook is JSON
     return "".join(piece if i % 2 else _LINK.sub(turn, piece) for i, piece in enumerate(pieces))
 
 
