@@ -62,9 +62,8 @@ def test_the_figure_and_the_table_are_made(folder, capsys):
         more = ["--iterations", "1", "--jobs", "1"] if arguments[0] == "sweep" else []
         assert cli.main([*short, *more]) == 0, capsys.readouterr().err
     (code,) = re.findall(r"```python\n# figure.py\n(.*?)```", TEXT, re.S)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "agg"}
-    )
+    environment = {**os.environ, "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert (folder / "cost.pdf").read_bytes().startswith(b"%PDF")
     assert [line.split(" & ")[:2] for line in done.stdout.splitlines()[1:]] == [
