@@ -84,18 +84,32 @@ def _gallery(folders: list[Path]) -> str:
     """Return the page of all experiments: a picture, a sentence and the command of each."""
     cards = []
     for folder in folders:
+        page = f"experiments/{folder.name}.md"
         description = tomllib.loads((folder / "experiment.toml").read_text(encoding="utf-8"))["description"]
         picture = _picture(folder.name)
-        image = f"[![{folder.name}](../pictures/{picture.name})](experiments/{folder.name}.md)\n\n" if picture else ""
-        cards.append(f"## [{folder.name}](experiments/{folder.name}.md)\n\n{image}{description}\n\n"
-                     f"```sh\ngps run experiments/{folder.name}\n```")  # fmt: skip
+        image = f"[![{folder.name}](../pictures/{picture.name})]({page})\n\n" if picture else ""
+        command = "ladder" if (folder / "ladder.toml").is_file() else "run"
+        text = f"{image}[{folder.name}]({page}). {description}\n\n`gps {command} experiments/{folder.name}`"
+        cards.append(f"```{{container}} card\n{text}\n```")
     names = "\n".join(f"experiments/{folder.name}" for folder in folders)
-    return (
-        "# Gallery\n\nEvery experiment that is shipped. Its page has the settings, the figures over seeds and the "
-        "command; [all results](/results.md) are on one page.\n\n"
-        + "\n\n".join(cards)
-        + f"\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
-    )
+    return _GALLERY.format(cards="\n".join(cards), names=names)
+
+
+_GALLERY = """# Gallery
+
+Every experiment that is shipped. What moves is what was learned, without noise; where that is heavy to make, the picture is
+the start. A page has the settings, the figures over seeds and the command; [all results](/results.md) are on one page.
+
+````{{container}} cards
+{cards}
+````
+
+```{{toctree}}
+:hidden:
+
+{names}
+```
+"""
 
 
 def generate(app: Sphinx) -> None:
