@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -29,7 +30,7 @@ def animate(run: str, path: Path) -> None:
     count = len(opened.config.environment.conditions)
     try:
         gps.render(opened, path, conditions=sorted({0, count // 2}), size=SIZE, fps=FRAMES)
-    except DrawingError:
+    except (DrawingError, DependencyNotInstalled):
         plot_states(opened, path)
 
 

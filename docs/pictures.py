@@ -149,8 +149,11 @@ def draw_guided(run: Run) -> Figure:
     costs.legend()
     environment = run.config.environment
     for what, given, marker in (("final", environment.conditions, "s"), ("unseen", environment.test_conditions, "o")):
+        evaluation = run.evaluation(what)
+        if evaluation is None:  # the policy is not trained yet
+            continue
         slots = np.array([condition["slot"] for condition in given])
-        won = run.evaluation(what).rollouts.succeeded[:, 0]
+        won = evaluation.rollouts.succeeded[:, 0]
         label = f"{'trained' if what == 'final' else 'unseen'}: {won.sum()}/{len(won)}"
         places.scatter(*slots[won].T, marker=marker, color=GREEN if what == "unseen" else BLUE, label=label)
         places.scatter(*slots[~won].T, marker="x", color=RED)

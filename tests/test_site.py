@@ -71,9 +71,16 @@ def test_a_page_loads_nothing_from_elsewhere(site):
         assert not re.findall(r'<link[^>]*rel="stylesheet"[^>]*href="(?:https?:)?//', text), path.name
 
 
-def test_every_experiment_has_its_page(site):
-    names = {path.stem for path in site}
-    assert {path.parent.name for path in ROOT.glob("experiments/*/experiment.toml")} <= names
+def test_every_experiment_has_its_page_and_its_picture(site):
+    names = {path.parent.name for path in ROOT.glob("experiments/*/experiment.toml")}
+    assert names <= {path.stem for path in site}
+    assert names <= {path.stem for path in ROOT.glob("docs/pictures/*.webp")}
+
+
+def test_the_pictures_are_small():
+    shown = [path for path in ROOT.glob("docs/**/*") if path.suffix in (".svg", ".webp", ".ipynb")]
+    sizes = {path.name: path.stat().st_size for path in shown if "generated" not in path.parts}
+    assert max(sizes.values()) < 300_000 and sum(sizes.values()) < 2_200_000, sizes
 
 
 def test_every_key_has_a_meaning_a_type_and_a_default():

@@ -97,8 +97,9 @@ def _gallery(folders: list[Path]) -> str:
 
 _GALLERY = """# Gallery
 
-Every experiment that is shipped. What moves is what was learned, without noise; where that is heavy to make, the picture is
-the start. A page has the settings, the figures over seeds and the command; [all results](/results.md) are on one page.
+Every experiment that is shipped. What moves is what was learned, without noise; where that is heavy to make, the
+picture is the start. A page has the settings, the figures over seeds and the command; [all results](/results.md) are on
+one page.
 
 ````{{container}} cards
 {cards}
