@@ -34,7 +34,8 @@ def make_pages() -> dict[str, str]:
         lines.append(f"## {heading}")
         lines.append("\n".join(f"- [{module}]({module}.md)" for module in modules))
         for module in modules:
-            pages[module] = f"# {module}\n\n" + _directive("automodule", module, ":members:", ":no-index:") + "\n"
+            members = _directive("automodule", module, ":members:", ":undoc-members:", ":no-index:")
+            pages[module] = f"# {module}\n\n{members}\n"
     toctree = "\n".join(module for modules in CONTRACTS.values() for module in modules)
     lines.append(f"```{{toctree}}\n:hidden:\n\n{toctree}\n```")
     return {**pages, "index": "\n\n".join(lines) + "\n"}
