@@ -22,7 +22,7 @@ SIZE = (320, 240)
 
 def main() -> None:
     run = gps.load_run(sys.argv[1])
-    rollouts, _ = run.evaluation
+    rollouts = run.evaluation().rollouts
     conditions = run.config.environment.conditions
     environment = gymnasium.make_vec("gps/PegInsertion-v0", len(conditions))
     environment.reset(options={"conditions": list(conditions)})
