@@ -63,7 +63,7 @@ class TensorBoard(Callback):
         try:
             import tensorboardX  # noqa: F401
         except ImportError:
-            raise ConfigError('TensorBoard files need one more package: pip install "gps[tensorboard]"') from None
+            raise ConfigError('TensorBoard files need one more package: pip install "guided-policy-search[tensorboard]"') from None
         self._folder = None if folder is None else Path(folder)
         self._writers: dict[tuple[str, str], Any] = {}
         self._steps = 0

@@ -161,7 +161,7 @@ def require_packages(path: Path) -> None:
 
     needed = ["PIL", *(["imageio_ffmpeg"] if path.suffix.lower() == ".mp4" else [])]
     if any(find_spec(name) is None for name in needed):
-        raise DrawingError(f'{path}: writing video needs more packages: pip install "gps[video]"')
+        raise DrawingError(f'{path}: writing video needs more packages: pip install "guided-policy-search[video]"')
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:

@@ -134,7 +134,7 @@ def export_onnx(
     try:
         import onnx
     except ImportError:
-        raise PolicyError("the package onnx is missing: pip install 'gps[onnx]', or export as .npz") from None
+        raise PolicyError("the package onnx is missing: pip install 'guided-policy-search[onnx]', or export as .npz") from None
     _require_finite(_policy_arrays(policy.numpy()))
     model = _build_model(policy.numpy(), onnx, about or {})
     _write_whole(path, lambda file: file.write_bytes(model.SerializeToString()))

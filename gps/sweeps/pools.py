@@ -211,7 +211,7 @@ def _import_backend(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise SweepError(f'--backend {extra}: not installed; pip install "gps[{extra}]"') from None
+        raise SweepError(f'--backend {extra}: not installed; pip install "guided-policy-search[{extra}]"') from None
 
 
 def _require_answer(address: str, who: str) -> None:

@@ -12,7 +12,7 @@ from gps.errors import ConfigError, GpsError, RunError, nearest
 from gps.inspect.comparison.groups import Comparison, Group
 from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read_member
 from gps.players import Player
-from gps.runs import Run, find_runs
+from gps.runs import Run, find_runs, locate_runs
 
 _NO_SETTING = ("seed", "description", "environment.threads")  # settings that may differ within a group
 
@@ -62,9 +62,7 @@ def compare(paths: Sequence[str | Path], by: str | None = None, anyway: bool = F
 def _read_all(paths: Sequence[str | Path]) -> tuple[list[Member], list[str]]:
     """Return the runs at `paths` and in them, each once, in the order given; and notes on runs that were left out."""
     found: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        if not path.exists():
-            raise RunError(f"{path}: there is no such run directory")
+    for path in map(locate_runs, paths):
         runs = find_runs(path)
         if not runs:
             raise RunError(f"{path}: neither a run directory nor a folder of runs")
