@@ -90,7 +90,8 @@ def add_experiment(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs (uses the newest); ./runs/ may be omitted")
+    about = "run directory, or a folder of runs (uses the newest); runs/ may be left out"
+    parser.add_argument("run", metavar="RUN", help=about)
 
 
 def page(text: str) -> Path:

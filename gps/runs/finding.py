@@ -9,7 +9,6 @@ from gps.runs.layout import INFO
 from gps.runs.run import Run
 from gps.storage.folders import SUMS
 
-
 HOME = Path("runs")
 """The folder in which `gps run` puts runs by default."""
 
