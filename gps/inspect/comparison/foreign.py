@@ -12,6 +12,7 @@ A folder is one group, and its files, or its folders of event files, are the see
 from __future__ import annotations
 
 import csv
+import json
 import re
 import struct
 import zipfile
@@ -22,9 +23,12 @@ from typing import Any
 import numpy as np
 
 from gps.errors import RunError, install_command, nearest
-from gps.inspect.comparison.member import Member, Result
+from gps.inspect.comparison.member import TASK, Member, Result
 from gps.inspect.statistics import Curve
 from gps.players import FINAL, Player
+
+BASELINES = "baselines"
+"""The folder beside the runs of an experiment in which `gps baseline` puts a folder for each agent."""
 
 KINDS = "files of learning curves (.csv, .npz, TensorBoard event files)"
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -48,6 +52,17 @@ def find_foreign(path: Path) -> list[Path]:
         return [path] if known else []
     events = sorted({file.parent for file in path.rglob("*tfevents*")})
     return events or sorted(file for file in path.rglob("*") if file.suffix.lower() in (".csv", ".npz"))
+
+
+def find_baselines(path: Path) -> list[Path]:
+    """Return the folders of the agents that `gps baseline` has trained beside the runs at a path."""
+    folders = [path / BASELINES, *(path.glob(f"*/{BASELINES}") if path.is_dir() else ())]
+    return sorted(agent for folder in folders if folder.is_dir() for agent in folder.iterdir() if agent.is_dir())
+
+
+def describe_task(settings: Mapping[str, Any]) -> str:
+    """Return the settings that must agree between runs that are compared, as JSON; by dotted key."""
+    return json.dumps({key: settings.get(key) for key in TASK}, sort_keys=True, default=list)
 
 
 def read_foreign(path: Path, files: Sequence[Path], returns: str | None = None) -> list[tuple[str, Member]]:
@@ -104,7 +119,7 @@ def _make_member(path: Path, file: Path, seed: int, series: Mapping[str, Any]) -
         path=file, seed=seed, settings={}, usual=frozenset(), cost=curves.get("cost"), success=curves.get("success"),
         returns=curves.get("return"), policy_kl=None, policy_loss=None, player=Player.POLICY, has_policy=False,
         episodes=int(series.get("episodes", 0)), results={FINAL: _make_result(final, series)} if final else {},
-        source=str(path),
+        source=str(path), about=str(series.get("about", "")), task=str(series.get("task", "")),
     )  # fmt: skip
 
 
@@ -208,8 +223,7 @@ def _read_arrays(file: Path, names: Mapping[str, Sequence[str]]) -> Iterator[dic
                 if several and len(array) != count:
                     raise RunError(f"{file}: {name}: expected one for each of {count} seeds, got {len(array)}")
                 series[name] = array[i] if several else array
-        if "name" in arrays:
-            series["name"] = str(arrays["name"])
+        series |= {name: str(arrays[name]) for name in ("name", "about", "task") if name in arrays}
         yield series
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gps.errors import ConfigError, GpsError, RunError, nearest
-from gps.inspect.comparison.foreign import KINDS, find_foreign, read_foreign
+from gps.inspect.comparison.foreign import KINDS, describe_task, find_baselines, find_foreign, read_foreign
 from gps.inspect.comparison.groups import Comparison, Group
 from gps.inspect.comparison.member import EXPERIMENT, TASK, Member, read_member
 from gps.inspect.comparison.naming import format_setting, name_groups
@@ -38,6 +39,7 @@ def compare(
     members, foreign, notes = _read_all(paths, returns)
     if not anyway:
         _require_one_task(members)
+        _require_task_of(members, [member for _, some in foreign for member in some if member.task])
     groups, more = _group(members, by) if members else ([], [])
     taken = {group.label for group in groups}
     for name, some in foreign:
@@ -81,11 +83,13 @@ def _read_all(
     for path in map(locate_runs, paths):
         runs = find_runs(path)
         found |= {run.resolve(): run for run in runs if run.resolve() not in found}
-        files = [] if runs else find_foreign(path)
-        if not runs and not files:
+        beside = find_baselines(path)
+        files = [] if runs or beside else find_foreign(path)
+        if not runs and not files and not beside:
             raise RunError(f"{path}: neither a run directory nor a folder of runs, nor {KINDS}")
-        for name, member in read_foreign(path, files, returns) if files else ():
-            foreign.setdefault(name, []).append(member)
+        for origin, some in [*((agent, find_foreign(agent)) for agent in beside), (path, files)]:
+            for name, member in read_foreign(origin, some, returns):
+                foreign.setdefault(name, []).append(member)
     members, left_out = [], []
     for path in found.values():
         try:
@@ -108,6 +112,21 @@ def _require_one_task(members: Sequence[Member]) -> None:
             )
             raise RunError(
                 f"{first.path} and {other.path} are runs of different tasks: {differences}; "
+                "compare runs of one task, or use --anyway"
+            )
+
+
+def _require_task_of(members: Sequence[Member], others: Sequence[Member]) -> None:
+    """RunError if a file of another program says that it is of another task than the runs."""
+    tasks = [json.loads(describe_task(member.settings)) for member in members[:1]]
+    tasks += [json.loads(member.task) for member in others]
+    first = members[0].path if members else others[0].path if others else None
+    for task, other in zip(tasks[len(members[:1]) :], others, strict=True):
+        keys = [key for key in TASK if tasks[0].get(key) != task.get(key)]
+        if keys:
+            values = [format_setting(one.get(keys[0])) for one in (tasks[0], task)]
+            raise RunError(
+                f"{first} and {other.path} are of different tasks: {keys[0]} is {values[0]} and {values[1]}; "
                 "compare runs of one task, or use --anyway"
             )
 
@@ -183,7 +202,8 @@ def _collect_caveats(groups: Sequence[Group], members: Sequence[Member]) -> list
         unfinished = len(group.members) - len(group.finished)
         if group.source:
             alone = "; learning curves alone, no final scores" if unfinished else ""
-            notes.append(f"{group.label}: read from {group.source}, whose task is not known{alone}")
+            about = group.members[0].about
+            notes.append(f"{group.label}: {about or f'read from {group.source}, whose task is not known'}{alone}")
         elif unfinished:
             notes.append(
                 f"{group.label}: {unfinished} of {len(group.members)} runs have no final evaluation yet "

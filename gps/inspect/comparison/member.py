@@ -63,6 +63,8 @@ class Member:
     episodes: int
     results: Mapping[str, Result]  # by evaluation (`gps.players.EVALUATIONS`), if the run has it
     source: str = ""  # the file of another program that it was read from
+    about: str = ""  # what that file says of itself
+    task: str = ""  # the task that it says it is of: `gps.inspect.comparison.foreign.describe_task`
 
     @property
     def final_cost(self) -> float | None:
@@ -161,7 +163,7 @@ def _compute_return(rollouts: Rollouts) -> float:
 
 def _collect_settings(run: Run) -> dict[str, Any]:
     # The files may hold the cost, the environment or the model.
-    return {EXPERIMENT: run.name, **_flatten(run.config.model_dump()), "files": run.kept.digest[:8]}
+    return {EXPERIMENT: run.name, **flatten_settings(run.config.model_dump()), "files": run.kept.digest[:8]}
 
 
 def _find_usual(section: Section, prefix: str = "") -> Iterator[str]:
@@ -174,7 +176,7 @@ def _find_usual(section: Section, prefix: str = "") -> Iterator[str]:
             yield key
 
 
-def _flatten(value: Any, key: str = "") -> dict[str, Any]:
+def flatten_settings(value: Any, key: str = "") -> dict[str, Any]:
     """Return the dotted keys of nested tables and lists of tables; conditions and options stay whole."""
     if key not in _WHOLE and isinstance(value, dict):
         items: Iterable[tuple[Any, Any]] = value.items()
@@ -182,4 +184,6 @@ def _flatten(value: Any, key: str = "") -> dict[str, Any]:
         items = enumerate(value)
     else:
         return {key: value}
-    return {k: v for name, item in items for k, v in _flatten(item, f"{key}.{name}" if key else str(name)).items()}
+    return {
+        k: v for name, item in items for k, v in flatten_settings(item, f"{key}.{name}" if key else str(name)).items()
+    }
