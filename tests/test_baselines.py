@@ -11,7 +11,7 @@ from helpers.experiments import REWARDED_SLIDER, write_rewarded_slider, write_sl
 import gps
 from gps import cli
 from gps.baselines.baseline import baseline
-from gps.baselines.episodes import Episodes, EpisodeSum, scale_actions
+from gps.baselines.episodes import AgentEpisodes, EpisodeSum, scale_actions
 from gps.baselines.score import average_rounds
 from gps.builders import make_environment
 from gps.config import load
@@ -34,7 +34,7 @@ def play(folder: Path, objective: str) -> tuple[Experiment, list[EpisodeSum], li
     """Play an episode from each condition by the formula; also the rewards that the agent gets."""
     config = load(folder)
     with closing(Experiment(config, folder)) as built, closing(make_environment(config.environment, folder, 1)) as one:
-        episodes = Episodes(one, built.problem, built.conditions, 0, objective, built.problem.cost)
+        episodes = AgentEpisodes(one, built.problem, built.conditions, 0, objective, built.problem.cost)
         gained, t = [], 0
         observation, _ = episodes.reset()
         while len(episodes.finished) < len(built.conditions):

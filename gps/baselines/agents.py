@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from jaxtyping import Float
 
-from gps.baselines.episodes import Episodes, scale_actions
+from gps.baselines.episodes import AgentEpisodes, scale_actions
 from gps.errors import ConfigError, install_command, nearest
 from gps.players import Player
 from gps.problem import Problem
@@ -35,7 +35,7 @@ def import_agents() -> Any:
 
 
 def make_agent(
-    name: str, episodes: Episodes, seed: int, budget: int, round_steps: int, options: Mapping[str, Any]
+    name: str, episodes: AgentEpisodes, seed: int, budget: int, round_steps: int, options: Mapping[str, Any]
 ) -> Any:
     """Make an agent with the package's defaults and the given options.
 

@@ -13,7 +13,7 @@ import numpy as np
 from gps import builders
 from gps.backend import jax
 from gps.baselines.agents import NAMES, AgentPolicy, import_agents, make_agent
-from gps.baselines.episodes import Episodes, Objective
+from gps.baselines.episodes import AgentEpisodes, Objective
 from gps.baselines.score import BaselineScore, average_rounds, read_settings
 from gps.config import ExperimentConfig, find_experiment, load, replace_settings
 from gps.errors import ConfigError, RunError, nearest
@@ -107,7 +107,7 @@ def _train(
             environment = builders.make_environment(config.environment, source, 1)
         try:
             cost = jax.jit(lambda x, u, t: problem.cost(x, u, t))
-            episodes = Episodes(environment, problem, built.conditions, config.seed, objective, cost)
+            episodes = AgentEpisodes(environment, problem, built.conditions, config.seed, objective, cost)
             learner = make_agent(agent, episodes, config.seed, budget, round_steps, options)
             learner.learn(total_timesteps=budget)
         finally:

@@ -29,7 +29,7 @@ class EpisodeSum:
     success: bool | None  # at the last step; None where the environment does not report it
 
 
-class Episodes(gymnasium.Env[np.ndarray, np.ndarray]):
+class AgentEpisodes(gymnasium.Env[np.ndarray, np.ndarray]):
     """One simulation for an agent. Observations are the policy's, (do,) float32; actions are scaled to ±1, (du,).
 
     Args:
