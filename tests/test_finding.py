@@ -68,6 +68,8 @@ def test_a_run_of_a_name_lands_in_runs_and_has_a_short_name(tmp_path, monkeypatc
     assert capsys.readouterr().out.splitlines()[1].split()[0] == f"pendulum_swingup/{run.path.name}"
     for name in ("pendulum_swingup", f"pendulum_swingup/{run.path.name}", str(run.path)):
         assert gps.load_run(name).path == run.path
+    write(tmp_path / "pendulum_swingup", POINT_MASS)  # an experiment's directory is no run
+    assert gps.load_run("pendulum_swingup").path == run.path
     with pytest.raises(RunError, match=r"pendulm: there is no such run directory; did you mean 'pendulum_swingup'\?"):
         gps.load_run("pendulm")
 

@@ -52,7 +52,7 @@ class PlaygroundServer(LocalServer):
         self._paused = False
         self._body = max(simulation.bodies.values(), default=0)  # the last of a chain
         self._strength = 1.0
-        self._push: tuple[np.ndarray, float] | None = None  # the force, and the seconds that it still acts
+        self._push: tuple[np.ndarray, int] | None = None  # the force, and the steps that it still acts
         self._pull = mujoco.MjvPerturb()
         self._at = 0.0, 0.0
 
@@ -140,7 +140,7 @@ class PlaygroundServer(LocalServer):
                 case "push":
                     axes = find_axes(pictures.scene)
                     force = self._strength * self._simulation.weight * (np.array(_DIRECTIONS[values["to"]]) @ axes)
-                    self._push = force, _PUSH_SECONDS
+                    self._push = force, max(1, round(_PUSH_SECONDS / self._simulation.dt))
                 case "grab":
                     self._grab(pictures, values["x"], values["y"])
                 case "pull":
@@ -182,10 +182,9 @@ class PlaygroundServer(LocalServer):
         model, data = self._simulation.snapshot()
         forces = read_forces(model, data, self._pull)
         if self._push is not None:
-            force, seconds = self._push
+            force, steps = self._push
             forces[self._body, :3] += force
-            seconds -= self._simulation.dt
-            self._push = (force, seconds) if seconds > 0 else None
+            self._push = (force, steps - 1) if steps > 1 else None
         return forces
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+import warnings
 from typing import Any
 
 import mujoco
@@ -14,6 +16,8 @@ from gps.errors import DrawingError, one_line
 from gps.playground.simulation import LiveSimulation
 
 _PAUSE = 1.0  # seconds between two episodes
+_PATIENCE = 5.0  # seconds for the window to close
+_HINT = "use gps view --sim --web RUN"
 
 
 def has_display() -> bool:
@@ -31,18 +35,35 @@ def show_window(simulation: LiveSimulation) -> None:
     """
     keys: list[int] = []
     model, data = simulation.snapshot()
+    before = set(threading.enumerate())
+    _require_glfw()
     try:
         import mujoco.viewer
 
         handle = mujoco.viewer.launch_passive(model, data, key_callback=keys.append)
-    except Exception as error:  # GLFW's, and RuntimeError on macOS outside of mjpython
-        hint = "use mjpython -m gps.cli view --sim RUN" if "mjpython" in str(error) else "use gps view --sim --web RUN"
+    except Exception as error:  # RuntimeError on macOS outside of mjpython
+        hint = "use mjpython -m gps.cli view --sim RUN" if "mjpython" in str(error) else _HINT
         raise DrawingError(f"MuJoCo's window does not open: {one_line(error)}; {hint}") from None
     with handle:
-        play(simulation, handle, model, data, keys)
+        play_in_window(simulation, handle, model, data, keys)
+    for thread in set(threading.enumerate()) - before:  # it still draws from `data`
+        thread.join(_PATIENCE)
 
 
-def play(simulation: LiveSimulation, handle: Any, model: mujoco.MjModel, data: mujoco.MjData, keys: list[int]) -> None:
+def _require_glfw() -> None:
+    """DrawingError if no window can be opened: MuJoCo would wait for it for ever."""
+    import glfw
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # GLFW's own words about it
+        works = sys.platform == "darwin" or glfw.init()  # there mjpython does it
+    if not works:
+        raise DrawingError(f"MuJoCo's window does not open on this display; {_HINT}")
+
+
+def play_in_window(
+    simulation: LiveSimulation, handle: Any, model: mujoco.MjModel, data: mujoco.MjData, keys: list[int]
+) -> None:
     """Step the simulation and copy it into the viewer's data, in real time.
 
     Args:

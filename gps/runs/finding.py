@@ -13,16 +13,21 @@ HOME = Path("runs")
 """The folder in which `gps run` puts runs by default."""
 
 
+_DEPTH = 4  # levels of folders, as in a sweep
+
+
 def locate_runs(path: str | Path) -> Path:
     """Return the run directory or the folder of runs that is meant: a path on disk, or else one in ./runs.
+
+    A path on disk without runs, such as the experiment's own directory, gives way to one in ./runs.
 
     Raises:
         RunError: if there is none.
     """
     path = Path(path)
-    if path.exists():
-        return path
     inside = HOME / path
+    if path.exists() and (not inside.exists() or any(_walk(path, _DEPTH))):
+        return path
     if inside.exists():
         return inside
     folder = path.parent if path.parent != Path() else HOME
@@ -37,7 +42,7 @@ def shorten_run(path: Path) -> str:
 
 def find_runs(folder: str | Path) -> list[Path]:
     """Find the run directories at `folder`, in it, or up to four levels deeper, as in a sweep; the newest is last."""
-    found = _walk(Path(folder), 4)
+    found = _walk(Path(folder), _DEPTH)
     return sorted(found, key=lambda path: (path.name[:16], (path / INFO).stat().st_mtime_ns, path.name))
 
 
