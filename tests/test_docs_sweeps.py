@@ -27,7 +27,7 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_commands_can_be_typed_so():
     commands = re.findall(r"^gps .*$", "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.S)), re.M)
-    assert len(commands) == 7
+    assert len(commands) == 8
     for command in commands:
         cli._parser().parse_args(shlex.split(command, comments=True)[1:])
     (override,) = re.findall(r"--set '(.*?)'", TEXT)

@@ -62,6 +62,11 @@ def render_comparison(comparison: Comparison) -> str:
         _render_ranking(comparison),
         _render_curves(comparison),
     ])  # fmt: skip
+    return render_document(title, body)
+
+
+def render_document(title: str, body: str) -> str:
+    """Return a page with the style, the plots' script and Plotly."""
     parts = {
         "title": html.escape(title),
         "style": _read_asset("style.css"),
@@ -129,7 +134,7 @@ def _render_final(comparison: Comparison) -> str:
 
 
 def _render_points(plot: PointPlot) -> str:
-    return f"<figure><h3>{html.escape(plot.name)}</h3>{_render_plot(_describe_points(plot), plot.name)}</figure>"
+    return f"<figure><h3>{html.escape(plot.name)}</h3>{render_plot(_describe_points(plot), plot.name)}</figure>"
 
 
 def _render_ranking(comparison: Comparison) -> str:
@@ -187,14 +192,14 @@ def _render_lines(plot: LinePlot) -> str:
     about = f"{plot.about}; against {plot.x}" if plot.over_steps else plot.about
     return (
         f"<figure><h3>{html.escape(plot.heading)}{box if plot.positive else ''}</h3>"
-        f"<figcaption>{html.escape(about)}</figcaption>{_render_plot(_describe_lines(plot), plot.heading)}</figure>"
+        f"<figcaption>{html.escape(about)}</figcaption>{render_plot(_describe_lines(plot), plot.heading)}</figure>"
     )
 
 
 # -- plots -------------------------------------------------------------------------------------------------------------
 
 
-def _render_plot(description: Mapping[str, Any], about: str) -> str:
+def render_plot(description: Mapping[str, Any], about: str) -> str:
     """Return a plot that page.js draws; `about` is what a reader hears who cannot see it."""
     text = json.dumps(_to_plain(description), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
     return (
@@ -217,7 +222,13 @@ def _name_colour(index: int, opacity: float | None = None) -> str:
     return f"@group-{index % _COLOURS}" + ("" if opacity is None else f"/{opacity:g}")
 
 
-def _make_layout(height: int, x: str, y: str, right: float = 16) -> dict[str, Any]:
+def make_layout(height: int, x: str, y: str, right: float = 16) -> dict[str, Any]:
+    """Return the layout of a plot whose colours page.js fills in.
+
+    Args:
+        x, y: titles of the axes.
+        right: pixels of the margin on the right.
+    """
     axis = {
         "gridcolor": "@line", "zerolinecolor": "@line", "linecolor": "@line", "tickcolor": "@line", "automargin": True,
         "tickfont": {"color": "@muted"},
@@ -238,7 +249,7 @@ def _describe_lines(plot: LinePlot) -> dict[str, Any]:
     labelled = len(plot.lines) <= _MOST_LABELS
     names = [label_with_runs(line.label, line.runs) for line in plot.lines]
     right = 22 + _LETTER * max(map(len, names)) if labelled else 16
-    layout = _make_layout(_HEIGHT, plot.x, plot.y, min(right, 260))
+    layout = make_layout(_HEIGHT, plot.x, plot.y, min(right, 260))
     layout["xaxis"] |= {"type": "log"} if plot.log_x else {"rangemode": "tozero" if plot.over_steps else "normal"}
     if plot.percent:
         layout["yaxis"] |= {"tickformat": ".0%"}
@@ -289,7 +300,7 @@ def _draw_line(line: Line, name: str) -> list[dict[str, Any]]:
 def _describe_points(plot: PointPlot) -> dict[str, Any]:
     """Describe the values of all seeds and the estimate of each group, a row each."""
     names = [html.escape(label_with_runs(row.label, len(row.values))) for row in plot.rows]
-    layout = _make_layout(64 + 40 * len(names), "", "")
+    layout = make_layout(64 + 40 * len(names), "", "")
     layout |= {"hovermode": "closest"}
     layout["yaxis"] |= {
         "type": "category", "categoryarray": names, "range": [len(names) - 0.5, -0.5], "showgrid": False,
