@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from gps import cli
+from gps.tuning.file import read_space
 from gps.sweeps.settings import collect_values
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +33,12 @@ def test_the_commands_can_be_typed_so():
         cli._parser().parse_args(shlex.split(command, comments=True)[1:])
     (override,) = re.findall(r"--set '(.*?)'", TEXT)
     assert [len(values) for values in collect_values([override], {}).values()] == [2]
+
+
+def test_the_space_is_valid(tmp_path):
+    (space,) = re.findall(r"```toml\n(trials = .*?)```", TEXT, re.S)
+    (tmp_path / "tune.toml").write_text(space)
+    assert [item.key for item in read_space(tmp_path / "tune.toml").parameter] == [
+        "algorithm.kl_step",
+        "algorithm.samples",
+    ]

@@ -28,7 +28,7 @@ def write_space(folder: Path, text: str) -> Path:
 
 @pytest.fixture
 def runs(monkeypatch):
-    """The runs that are asked for; their cost is known: least at kl_step = 3 and samples = 6, and grows with the seed."""
+    """The runs that are asked for; their cost is known: least at kl_step = 3 samples = 6; it grows with the seed."""
     pytest.importorskip("optuna")
     asked: list[tuple[dict, tuple[int, ...]]] = []
 
