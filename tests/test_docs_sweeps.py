@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 
 from gps import cli
-from gps.tuning.file import read_space
 from gps.sweeps.settings import collect_values
+from gps.tuning.file import read_space
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
