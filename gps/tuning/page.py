@@ -10,6 +10,7 @@ from typing import Any
 
 from gps.errors import RunError
 from gps.inspect.comparison.page import make_layout, render_document, render_plot
+from gps.inspect.comparison.words import count_in_words
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
 from gps.tuning.search import Trial, Tuned, describe_score
@@ -33,10 +34,12 @@ def render_tuning(tuned: Tuned) -> str:
         for key in tuned.parameters
     )
     head, *rows = make_tuning_table(tuned)
+    seeds = count_in_words(len(tuned.best.scores), "seed")
+    best = f"{describe_score(tuned.best.score, tuned.measure)} over {seeds}"
     lines = "".join(f"<tr>{_join('td', row)}</tr>" for row in rows)
     body = (
         f"<header><h1>{html.escape(title)}</h1><p>Best of {len(tuned.trials)} settings: "
-        f"{describe_score(tuned.best.score, tuned.measure)} over {len(tuned.best.scores)} seeds. Every setting was run "
+        f"{best}. Every setting was run "
         "with one seed; the better half got twice as many, again and again. A score is the interquartile mean over the "
         "seeds. With fewer seeds it is less certain, and the best of many owes part of its score to luck.</p></header>"
         f'<div class="card"><pre>{html.escape(tuned.patch)}</pre></div>'
@@ -75,7 +78,7 @@ def _describe_parameter(tuned: Tuned, key: str) -> dict[str, Any]:
     trace = {
         "type": "scatter", "mode": "markers", "x": values if numbers else [str(value) for value in values],
         "y": [sign * trial.score for trial in known], "showlegend": False,
-        "text": [f"rank {tuned.trials.index(trial) + 1}, {len(trial.scores)} seeds" for trial in known],
+        "text": [f"rank {tuned.trials.index(trial) + 1}, {count_in_words(len(trial.scores), 'seed')}" for trial in known],
         "marker": {"color": "@group-0/0.7", "size": [6 + 3 * math.log2(max(len(t.scores), 1)) for t in known]},
         "hovertemplate": "%{x}: %{y:.4g}<br>%{text}<extra></extra>",
     }  # fmt: skip
