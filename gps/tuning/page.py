@@ -78,7 +78,7 @@ def _describe_parameter(tuned: Tuned, key: str) -> dict[str, Any]:
     trace = {
         "type": "scatter", "mode": "markers", "x": values if numbers else [str(value) for value in values],
         "y": [sign * trial.score for trial in known], "showlegend": False,
-        "text": [f"rank {tuned.trials.index(trial) + 1}, {count_in_words(len(trial.scores), 'seed')}" for trial in known],
+        "text": [f"rank {tuned.trials.index(t) + 1}, {count_in_words(len(t.scores), 'seed')}" for t in known],
         "marker": {"color": "@group-0/0.7", "size": [6 + 3 * math.log2(max(len(t.scores), 1)) for t in known]},
         "hovertemplate": "%{x}: %{y:.4g}<br>%{text}<extra></extra>",
     }  # fmt: skip
