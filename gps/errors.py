@@ -100,6 +100,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra of this distribution."""
+    return f'pip install "guided-policy-search[{extra}]"'
+
+
 def one_line(error: BaseException) -> str:
     """Return the message of an error on one line."""
     return " ".join(str(error).split())

@@ -17,7 +17,7 @@ from gps.algorithms.algorithm import AlgorithmState
 from gps.algorithms.checked import CheckedAlgorithm
 from gps.backend import jax
 from gps.callbacks import Callback, CallbackList
-from gps.config import ExperimentConfig, OnTrouble, load, replace_settings
+from gps.config import ExperimentConfig, OnTrouble, find_experiment, load, replace_settings
 from gps.environments.contract import BatchEnvironment
 from gps.environments.guard import Confirm
 from gps.errors import AlgorithmFault, ConfigError, EnvironmentFault, TroubleError
@@ -244,7 +244,7 @@ def run(
     """Run an experiment from its first iteration and return its run.
 
     Args:
-        experiment: a directory with an `experiment.toml`.
+        experiment: a directory with an `experiment.toml`, or the name of an experiment that comes with the package.
         seed, iterations: replace the experiment's own.
         overrides: `"section.key=value"`, like `--set` on the command line.
         out: the folder of all runs; None for `runs` in the working directory.
@@ -255,7 +255,7 @@ def run(
     Raises:
         GpsError: names what is wrong, where, and what to do; finished iterations stay on disk.
     """
-    source = Path(experiment)
+    source = find_experiment(experiment)
     config = replace_settings(load(source, overrides), seed=seed, iterations=iterations)
     source = source if source.is_dir() else source.parent
     config = settle(config, source)

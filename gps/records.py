@@ -300,6 +300,16 @@ class IterationRecord:
     planner: PlannerRecord | None = None
     optimisation: OptimisationRecord | None = None
 
+    def __repr__(self) -> str:
+        from gps.inspect.notebook import outline_iteration
+
+        return outline_iteration(self)
+
+    def _repr_html_(self) -> str:
+        from gps.inspect.notebook import tabulate_iteration
+
+        return tabulate_iteration(self)
+
     @property
     def statuses(self) -> list[Status]:
         """The status of each condition."""

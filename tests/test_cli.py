@@ -459,7 +459,7 @@ def test_list_does_not_load_jax(tmp_path):
         (["rum"], "invalid choice: 'rum'"),
         (["resume", "r", "--from", "-1"], "expected an integer >= 0"),
         (
-            ["compare", "r", "-o", "fig.pdf"],
+            ["ladder", "r", "-o", "fig.pdf"],
             "expected a file that ends in .html (a browser prints it as PDF), got 'fig.pdf'",
         ),
         (["report", "r", "-o", "page"], "expected a file that ends in .html"),

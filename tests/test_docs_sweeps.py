@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gps import cli
 from gps.sweeps.settings import collect_values
+from gps.tuning.file import read_space
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
@@ -27,8 +28,17 @@ def test_the_python_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_commands_can_be_typed_so():
     commands = re.findall(r"^gps .*$", "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.S)), re.M)
-    assert len(commands) == 3
+    assert len(commands) == 8
     for command in commands:
         cli._parser().parse_args(shlex.split(command, comments=True)[1:])
     (override,) = re.findall(r"--set '(.*?)'", TEXT)
     assert [len(values) for values in collect_values([override], {}).values()] == [2]
+
+
+def test_the_space_is_valid(tmp_path):
+    (space,) = re.findall(r"```toml\n(trials = .*?)```", TEXT, re.S)
+    (tmp_path / "tune.toml").write_text(space)
+    assert [item.key for item in read_space(tmp_path / "tune.toml").parameter] == [
+        "algorithm.kl_step",
+        "algorithm.samples",
+    ]

@@ -172,7 +172,7 @@ def test_unknown_names_are_refused(tmp_path, capsys):
     assert cli.main(["ladder", str(folder), "--rungs", "0.5,locl"]) == 2
     assert "--rungs locl: no such rung; did you mean 'local'?" in capsys.readouterr().err
     assert cli.main(["ladder", str(tmp_path / "slidr")]) == 2
-    assert "no ladder.toml in this directory; did you mean 'slider'?" in capsys.readouterr().err
+    assert "no such experiment; did you mean 'slider'?" in capsys.readouterr().err
     assert cli.main(["ladder", str(folder), "--seeds", "3-1"]) == 2
     assert "--seeds 3-1" in capsys.readouterr().err
     with pytest.raises(SweepError, match="leave out --page-only"):
@@ -356,7 +356,7 @@ def test_the_page_is_made_again_without_running(climbed, tmp_path, capsys):
 def test_a_ladder_whose_environment_gives_no_reward_is_compared_by_its_costs(tmp_path, results):
     from dataclasses import replace
 
-    from gps.ladder.results import MINUS_COST
+    from gps.inspect.comparison.scale import MINUS_COST
 
     (local,) = [result for result in results if result.rung.name == "local"]
     without = replace(local, scale=MINUS_COST)

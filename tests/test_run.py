@@ -124,7 +124,7 @@ def test_everything_is_read_back(run):
     assert again.seed == 0
     assert again.name == "pointmass"
     assert len(again.iterations) == 3
-    assert "iterations=3" in repr(again)
+    assert " 3 of " in repr(again)
     for k, found in enumerate(again.iterations):
         assert_same_bits(found, record(k))
         assert_same_bits(again.state(k, State), state(k))

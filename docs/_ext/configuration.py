@@ -18,7 +18,7 @@ TITLES = {
     "experiment": "The file",
     "environment": "environment",
     "noise": "environment.noise",
-    "algorithm": "algorithm",
+    "algorithms": "algorithm",
     "controller": "algorithm.controller",
     "dynamics": "algorithm.dynamics",
     "policy": "algorithm.policy",
@@ -27,7 +27,7 @@ TITLES = {
     "expert": "algorithm.expert",
     "cost": "cost",
 }
-"""The pages, one for each module of `gps.config` that has sections, in the order of the file."""
+"""The pages, one for each module or package of `gps.config` that has sections, in the order of the file."""
 
 
 Places = dict[str, list[str]]
@@ -80,7 +80,7 @@ def make_pages() -> dict[str, str]:
     for section, places in found.items():
         name = _page_of(section)
         by_module[name].append(_describe_section(section, places, found))
-        introductions[name] = _first_line(sys.modules[section.__module__])
+        introductions[name] = _first_line(sys.modules[f"gps.config.{name}"])
     pages = {name: "\n\n".join([f"# {title}", introductions[name], *by_module[name]]) for name, title in TITLES.items()}
     rows = [f"| [{title}]({name}.md) | {introductions[name]} |" for name, title in TITLES.items()]
     pages["index"] = _INDEX.format(rows="\n".join(rows), toctree="\n".join(TITLES))
@@ -162,7 +162,8 @@ def _toml(value: Any) -> str:
 
 
 def _page_of(section: type[BaseModel]) -> str:
-    return section.__module__.removeprefix("gps.config.")
+    """The module of `gps.config`, or the package of it, that has the section."""
+    return section.__module__.removeprefix("gps.config.").partition(".")[0]
 
 
 def _anchor(section: type[BaseModel]) -> str:

@@ -5,7 +5,7 @@ returns the exit code. Slow imports are made within `main`, so that `gps --help`
 """
 
 NAMES = (
-    "run", "resume", "sweep", "ladder", "list", "show", "report", "view", "compare", "evaluate", "render", "export",
-    "fit", "check", "new",
+    "run", "resume", "sweep", "ladder", "tune", "baseline", "list", "show", "report", "view", "compare", "evaluate",
+    "render", "export", "fit", "check", "new",
 )  # fmt: skip
 """The names of the commands, in the order of `gps --help`."""

@@ -78,15 +78,20 @@ def integer(minimum: int) -> Callable[[str], int]:
     return parse
 
 
+EXPERIMENT = "directory with experiment.toml, or a name that `gps list --experiments` prints"
+"""What an argument that names an experiment is."""
+
+
 def add_experiment(parser: argparse.ArgumentParser) -> None:
     """Add the experiment's directory and the overrides of its keys."""
-    parser.add_argument("experiment", metavar="DIR", help="directory with experiment.toml")
+    parser.add_argument("experiment", metavar="DIR", help=EXPERIMENT)
     about = "override a key of experiment.toml; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help=about)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run directory, or a folder of runs (uses the newest)")
+    about = "run directory, or a folder of runs (uses the newest); runs/ may be left out"
+    parser.add_argument("run", metavar="RUN", help=about)
 
 
 def page(text: str) -> Path:

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "override a setting of the model; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="model.KEY=VALUE", help=about)
     about = "experiment whose simulator a physics model fits; default: that of a run given as DATA"
-    parser.add_argument("--experiment", metavar="DIR", help=about)
+    parser.add_argument("--experiment", metavar="EXPERIMENT", help=about)
     about = "seed of the fit and of the choice of the episodes that are held out; default: 0"
     parser.add_argument("--seed", type=integer(minimum=0), default=0, metavar="N", help=about)
     about = "number of steps ahead that the model is judged for; default: 20"
@@ -60,11 +60,11 @@ def _open_environment(
 ) -> Iterator[tuple[BatchEnvironment | None, Sequence[Mapping[str, Any]]]]:
     """The environment and the conditions of `--experiment`, or of the run that is the data where a model needs them."""
     from gps.builders import make_environment
-    from gps.config import load
+    from gps.config import find_experiment, load
     from gps.runs import load_run
 
     if args.experiment is not None:
-        directory = Path(args.experiment)
+        directory = find_experiment(args.experiment)
         section = load(directory).environment
         directory = directory if directory.is_dir() else directory.parent
     elif kind in ("physics", "stored") and Path(args.data).is_dir():

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A run that is finished is kept, and one that was begun is resumed: the same command again continues the "
         "ladder after Ctrl-C or a killed process. A rung that fails does not stop the others. docs/ladder.md has more."
     )
-    parser.add_argument("ladder", metavar="DIR", help="directory with experiment.toml (the task) and ladder.toml")
+    about = "directory with experiment.toml (the task) and ladder.toml, or a name that `gps list --experiments` prints"
+    parser.add_argument("ladder", metavar="DIR", help=about)
     about = "the page; default: %(default)s"
     parser.add_argument("-o", "--output", type=page, metavar="FILE", default="ladder.html", help=about)
     parser.add_argument("--rungs", metavar="NAME,…", help="such as 0.5,1.0; default: all")

@@ -1,4 +1,4 @@
-"""List runs."""
+"""List runs, or the experiments that come with the package."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from gps.players import TEACHERS, UNSEEN
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", nargs="?", default="runs", help="folder of runs; default: ./runs")
+    about = "list the experiments that come with the package, by the names that gps run and other commands take"
+    parser.add_argument("--experiments", action="store_true", help=about)
 
 
 def main(args: argparse.Namespace) -> int:
     from gps.inspect.formatting import align_columns
     from gps.runs import find_runs
 
+    if args.experiments:
+        _print_experiments()
+        return OK
     runs = find_runs(args.folder)
     if not runs:
         print(f"no runs in {args.folder}", file=sys.stderr)
@@ -32,6 +37,16 @@ def main(args: argparse.Namespace) -> int:
     return OK
 
 
+def _print_experiments() -> None:
+    """Print the name of each shipped experiment with the first sentence of its description."""
+    from gps.config import list_experiments, load
+    from gps.inspect.formatting import align_columns
+
+    about = {name: load(directory).description for name, directory in list_experiments().items()}
+    for line in align_columns([[name, text.partition(". ")[0].rstrip(".")] for name, text in about.items()]):
+        print(line)
+
+
 _APART = {UNSEEN: UNSEEN, **{player.all: player.value for player in TEACHERS}}
 """Optional column -> the evaluation that it shows, a key of `gps.players.EVALUATIONS`."""
 
@@ -42,7 +57,7 @@ def _summarize(path: Any) -> tuple[str, ...]:
     """Return the cells of a run in `gps list`."""
     from gps.inspect.formatting import format_number
     from gps.metrics import count_solved, sum_successes
-    from gps.runs import Run
+    from gps.runs import Run, shorten_run
 
     seed = iterations = cost = success = started = "-"
     apart = ["-"] * len(_APART)
@@ -66,4 +81,4 @@ def _summarize(path: Any) -> tuple[str, ...]:
         state = "other format"
     except GpsError:
         state = "damaged"
-    return str(path), seed, iterations, cost, success, *apart, started, state
+    return shorten_run(path), seed, iterations, cost, success, *apart, started, state

@@ -7,6 +7,7 @@ import shlex
 import sys
 
 from gps.commands._common import (
+    EXPERIMENT,
     INTERRUPTED,
     OK,
     TERMINATED,
@@ -20,7 +21,7 @@ from gps.commands._common import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("experiment", metavar="DIR", help="directory with experiment.toml")
+    parser.add_argument("experiment", metavar="DIR", help=EXPERIMENT)
     parser.add_argument("--seeds", metavar="SEEDS", help="such as 0-9 or 0,3,5 or 0-3,7; default: the experiment's")
     about = "values to vary (all combinations are run), or one value for all runs; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE,…", help=about)

@@ -7,6 +7,10 @@ one line with the file (or the override), the key, the expected value, and the n
 
 from gps.config.algorithms.shared import OnTrouble
 from gps.config.experiment import ExperimentConfig
-from gps.config.reading import FILE_NAME, load, parse, parse_value, replace_settings
+from gps.config.finding import FILE_NAME, find_experiment, list_experiments
+from gps.config.reading import load, parse, parse_value, replace_settings
 
-__all__ = ["FILE_NAME", "ExperimentConfig", "OnTrouble", "load", "parse", "parse_value", "replace_settings"]
+__all__ = [
+    "FILE_NAME", "ExperimentConfig", "OnTrouble", "find_experiment", "list_experiments", "load", "parse", "parse_value",
+    "replace_settings",
+]  # fmt: skip

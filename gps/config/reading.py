@@ -11,11 +11,11 @@ from pydantic import BaseModel, ValidationError
 from gps.config.algorithms.shared import OnTrouble
 from gps.config.experiment import ExperimentConfig
 from gps.config.explaining import KeyPath, explain, has_kinds, kinds_at, usual_at
+from gps.config.finding import FILE_NAME, find_experiment
 from gps.config.section import Section
-from gps.errors import ConfigError, nearest
+from gps.errors import ConfigError
 from gps.storage.folders import open_regular
 
-FILE_NAME = "experiment.toml"
 MAX_BYTES = 1 << 20
 """Largest size of an experiment file."""
 
@@ -26,16 +26,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read an experiment.
 
     Args:
-        path: its directory, or the file itself.
+        path: its directory, the file itself, or a name; see `find_experiment`.
         overrides: `section.key=value`, the value in TOML or a bare string; `cost.0.weight=2` changes an item of a list.
 
     Raises:
         ConfigError: with one line for each error.
     """
-    path = Path(path)
-    if not path.exists():
-        siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: no such experiment{nearest(path.name, siblings)}")
+    path = find_experiment(path)
     file = path / FILE_NAME if path.is_dir() else path
     try:
         with open_regular(file) as stream:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gps.builders import require_memory
-from gps.config import ExperimentConfig, load
+from gps.config import ExperimentConfig, find_experiment, load
 from gps.config.algorithms.distilled import DistillationBase
 from gps.config.algorithms.guided import GuidedBase
 from gps.conformance import environment as rules
@@ -84,7 +84,7 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
     Raises:
         ConfigError: if it cannot be built at all.
     """
-    source = Path(experiment)
+    source = find_experiment(experiment)
     config = load(source, overrides)
     small = config.model_copy(update={"algorithm": _lighten(config.algorithm, config.environment.sampling)})
     directory = source if source.is_dir() else source.parent

@@ -110,6 +110,14 @@ def estimate_improvement(ours: Float[np.ndarray, "n"], theirs: Float[np.ndarray,
     return estimate(ours, theirs, statistic=count)
 
 
+def estimate_profile(values: Float[np.ndarray, "n"], thresholds: Float[np.ndarray, "k"]) -> Estimate:
+    """Return the share of runs whose value exceeds each threshold, with pointwise bootstrap intervals, (k,) each.
+
+    The performance profile of Agarwal et al. 2021, section 4.2 (their score distribution), for one task.
+    """
+    return estimate(values, statistic=lambda drawn: np.mean(drawn[..., None] > thresholds, axis=0))
+
+
 # -- curves ----------------------------------------------------------------------------------------------------------
 
 

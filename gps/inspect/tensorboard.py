@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gps.callbacks import Callback
-from gps.errors import ConfigError, RunError
+from gps.errors import ConfigError, RunError, install_command
 from gps.metrics import Row, make_evaluation_rows, make_rows
 from gps.players import EVALUATIONS
 from gps.storage.write_errors import report_write_errors
@@ -63,7 +63,8 @@ class TensorBoard(Callback):
         try:
             import tensorboardX  # noqa: F401
         except ImportError:
-            raise ConfigError('TensorBoard files need one more package: pip install "gps[tensorboard]"') from None
+            hint = install_command("tensorboard")
+            raise ConfigError(f"TensorBoard files need one more package: {hint}") from None
         self._folder = None if folder is None else Path(folder)
         self._writers: dict[tuple[str, str], Any] = {}
         self._steps = 0

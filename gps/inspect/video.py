@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gps.errors import ConfigError, DrawingError, nearest
+from gps.errors import ConfigError, DrawingError, install_command, nearest
 from gps.inspect.formatting import format_number
 from gps.storage.write_errors import report_write_errors
 
@@ -161,7 +161,7 @@ def require_packages(path: Path) -> None:
 
     needed = ["PIL", *(["imageio_ffmpeg"] if path.suffix.lower() == ".mp4" else [])]
     if any(find_spec(name) is None for name in needed):
-        raise DrawingError(f'{path}: writing video needs more packages: pip install "gps[video]"')
+        raise DrawingError(f"{path}: writing video needs more packages: {install_command('video')}")
 
 
 def write_video(path: Path, frames: Iterable[np.ndarray], timing: Timing) -> None:

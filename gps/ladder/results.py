@@ -8,37 +8,15 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.errors import GpsError, one_line
-from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Group, Measure
+from gps.inspect.comparison.groups import Group
 from gps.inspect.comparison.member import Member, read_member
-from gps.inspect.statistics import Aligned, Curve, Estimate, align_curves, estimate, estimate_improvement
+from gps.inspect.comparison.scale import Scale, choose_scale
+from gps.inspect.statistics import Aligned, Curve, Estimate, align_curves, estimate
 from gps.ladder.climbing import RungRuns
 from gps.ladder.rungs import Rung
 from gps.runs import Run
 
 STAGES = ("sample", "fit", "improve")
-
-
-@dataclasses.dataclass(frozen=True)
-class Scale:
-    """The number by which the rungs of a ladder are compared: larger is better."""
-
-    name: str  # "return", or "minus the cost" where the environment gives no reward
-    measure: Measure
-    sign: float
-
-    def of(self, member: Member) -> float | None:
-        """The final number of a run; None before its final evaluation."""
-        value = self.measure.of(member)
-        return None if value is None else self.sign * value
-
-    def curve(self, member: Member) -> Curve | None:
-        """The numbers of a run's training episodes, by environment steps."""
-        if self.measure is FINAL_COST:
-            return Curve(member.cost.steps, -member.cost.values)
-        return member.returns
-
-
-RETURN, MINUS_COST = Scale("return", FINAL_RETURN, 1.0), Scale("minus the cost", FINAL_COST, -1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +42,7 @@ class RungResult:
     @functools.cached_property
     def values(self) -> Float[np.ndarray, "finished"]:
         """The final number of each finished run."""
-        found = [self.scale.of(member) for member in self.members]
-        return np.array([value for value in found if value is not None and np.isfinite(value)])
+        return self.group.get_scores(self.scale)
 
     @functools.cached_property
     def final(self) -> Estimate | None:
@@ -107,23 +84,18 @@ class RungResult:
     @property
     def _clock(self) -> Float[np.ndarray, "iterations 3"]:
         """The seconds of the finished run that is the median by its time, the faster of two: others may compile."""
-        ends = [
-            seconds for member, seconds in zip(self.members, self.seconds, strict=True) if member.final_cost is not None
-        ]
+        ends = [seconds for member, seconds in zip(self.members, self.seconds, strict=True) if member.finished]
         return sorted(ends, key=lambda seconds: float(seconds[-1].sum()))[(len(ends) - 1) // 2]
 
     def beats(self, other: "RungResult") -> Estimate | None:
         """The probability that one of its runs is better than one of another rung's; None where runs are missing."""
-        if not (len(self.values) and len(other.values)):
-            return None
-        return estimate_improvement(self.values, other.values)
+        return self.group.beats(other.group, self.scale)
 
 
 def collect_results(rungs: Sequence[RungRuns]) -> list[RungResult]:
     """Read the runs of each rung. A run that cannot be read is a fault of its rung."""
     read = [_read_rung(item) for item in rungs]
-    rewarded = [member.returns is not None for _, members, _, _ in read for member in members]
-    scale = RETURN if rewarded and all(rewarded) else MINUS_COST
+    scale = choose_scale([member for _, members, _, _ in read for member in members])
     return [
         RungResult(rung, scale, tuple(members), tuple(seconds), tuple(faults))
         for rung, members, seconds, faults in read

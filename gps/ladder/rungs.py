@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gps import builders
-from gps.config import FILE_NAME, ExperimentConfig, load
+from gps.config import FILE_NAME, ExperimentConfig, find_experiment, load
 from gps.config.reading import validate
 from gps.errors import ConfigError, GpsError, nearest, one_line
 from gps.experiment import FEWEST, Experiment
@@ -67,7 +67,7 @@ def make_rungs(
     """Read a ladder and make its rungs. A rung that cannot be built has its fault in place of settings.
 
     Args:
-        directory: with `experiment.toml`, the task, and `ladder.toml`.
+        directory: with `experiment.toml`, the task, and `ladder.toml`; or the name of one that comes with the package.
         names: the rungs to make; None for all.
         seeds: replaces those of the file, such as `"0-4"`.
         budget: replaces those of the file, in environment steps.
@@ -76,7 +76,7 @@ def make_rungs(
         ConfigError: if the ladder or its task is invalid.
         SweepError: if seeds are.
     """
-    directory = Path(directory)
+    directory = find_experiment(directory)
     given = read_ladder(directory)
     chosen = given.choose(names)
     base = load(directory)

@@ -68,6 +68,16 @@ class Controller(_Batched):
     feedforward: Float[Array, "*M T du"]
     covariance: Float[Array, "*M T du du"]
 
+    def __repr__(self) -> str:
+        from gps.inspect.notebook import outline_controller
+
+        return outline_controller(self)
+
+    def _repr_html_(self) -> str:
+        from gps.inspect.notebook import tabulate_controller
+
+        return tabulate_controller(self)
+
     @property
     def horizon(self) -> int:
         return self.feedforward.shape[-2]

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from gps.errors import PolicyError
+from gps.errors import PolicyError, install_command
 from gps.linear_gaussian.types import Controller
 from gps.networks.onnx_graph import OnnxGraph
 from gps.policies.interface import Interface
@@ -134,7 +134,8 @@ def export_onnx(
     try:
         import onnx
     except ImportError:
-        raise PolicyError("the package onnx is missing: pip install 'gps[onnx]', or export as .npz") from None
+        hint = install_command("onnx")
+        raise PolicyError(f"the package onnx is missing: {hint}, or export as .npz") from None
     _require_finite(_policy_arrays(policy.numpy()))
     model = _build_model(policy.numpy(), onnx, about or {})
     _write_whole(path, lambda file: file.write_bytes(model.SerializeToString()))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from gps.errors import FormatError, RunError
+from gps.errors import FormatError, GpsError, RunError
 from gps.metrics import EvaluationRow, Row, format_csv, make_evaluation_rows, make_rows, parse_csv
 from gps.players import EVALUATIONS, FINAL
 from gps.runs.iterations import Iterations
@@ -194,9 +194,17 @@ class Run:
         return self.config.seed
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, seed={self.seed}, iterations={len(self.iterations)})"
+        from gps.inspect.notebook import outline_run
 
-    # -- reading -------------------------------------------------------------------------------------------------
+        try:
+            return outline_run(self)
+        except GpsError as error:  # it is damaged, or being written
+            return f"Run({str(self.path)!r}): {error}"
+
+    def _repr_html_(self) -> str:
+        from gps.inspect.notebook import tabulate_run
+
+        return tabulate_run(self)
 
     @property
     def iterations(self) -> Iterations:

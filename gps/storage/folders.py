@@ -148,7 +148,7 @@ def append(path: Path, content: str) -> None:
         os.fsync(file.fileno())
 
 
-def replace(path: Path, content: str) -> None:
+def replace(path: Path, content: bytes | str) -> None:
     """Write a file atomically, in place of an earlier one."""
     with replace_file(path) as temporary:
         write(temporary, content)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gps.config import FILE_NAME, load, replace_settings
+from gps.config import FILE_NAME, find_experiment, load, replace_settings
 from gps.errors import GpsError, SweepError
 from gps.runs.source import digest_files
 from gps.storage.folders import remove_leftovers
@@ -64,7 +64,7 @@ def sweep(
     others: `Sweep.runs` has the outcome of each.
 
     Args:
-        experiment: a directory with an `experiment.toml`.
+        experiment: a directory with an `experiment.toml`, or the name of an experiment that comes with the package.
         seeds: `"0-9"`, `"0,3,5"`, or numbers; None for the experiment's own.
         settings: key of the experiment -> a value, or a list of values to vary.
         overrides: the same as text, `"section.key=1,2"`, like the option `--set`. All combinations are run.
@@ -81,7 +81,7 @@ def sweep(
     Raises:
         GpsError: before the first run, if the experiment, a setting, the folder or the cluster is invalid.
     """
-    source = Path(experiment)
+    source = find_experiment(experiment)
     values = given.collect_values(overrides, settings or {})
     if iterations is not None and "algorithm.iterations" in values:
         raise SweepError("--iterations and --set algorithm.iterations contradict each other; give one")

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from gps.errors import SweepError, nearest
+from gps.errors import SweepError, install_command, nearest
 
 PATIENCE = 10
 """Seconds within which a cluster must answer."""
@@ -211,7 +211,7 @@ def _import_backend(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise SweepError(f'--backend {extra}: not installed; pip install "gps[{extra}]"') from None
+        raise SweepError(f"--backend {extra}: not installed; {install_command(extra)}") from None
 
 
 def _require_answer(address: str, who: str) -> None:

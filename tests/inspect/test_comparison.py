@@ -21,6 +21,8 @@ from gps.inspect.comparison import (
     read_member,
 )
 from gps.inspect.comparison.page import render_comparison
+from gps.inspect.comparison.plots import asks_for_log, make_curve_plots, make_final_plots, make_profile, spread
+from gps.inspect.comparison.words import format_settings, format_wins, make_legend
 from gps.inspect.statistics import interquartile_mean
 from gps.players import Player
 from gps.runs import Run
@@ -93,7 +95,7 @@ def test_the_order_of_the_runs_does_not_matter(tmp_path):
     one, two = compare(runs), compare(runs[::-1])
     assert make_header(one) == make_header(two)
     assert make_row(one.groups[0], one) == make_row(two.groups[0], two)
-    assert render_comparison(one).partition("plotly.js")[0] == render_comparison(two).partition("plotly.js")[0]
+    assert render_comparison(one) == render_comparison(two)
 
 
 def test_by_one_setting(tmp_path):
@@ -115,32 +117,52 @@ def test_by_one_setting(tmp_path):
 def test_keys_that_end_alike_are_told_apart(tmp_path):
     make(tmp_path, 0, "cost.0.weight=1.0", "algorithm.controller.initial.noise=1.0")
     make(tmp_path, 0, "cost.0.weight=2.0", "algorithm.controller.initial.noise=2.0", "algorithm.controller.noise=0.5")
-    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
-    assert labels == [
+    comparison = compare([tmp_path / "runs"])
+    assert [group.settings for group in comparison.groups] == [
         "controller.noise=0.1, initial.noise=1, weight=1",
         "controller.noise=0.5, initial.noise=2, weight=2",
     ]
+    assert [group.label for group in comparison.groups] == ["controller.noise=0.1", "controller.noise=0.5"]  # enough
+    assert format_settings(comparison)[1] == ("controller.noise=0.5: controller.noise=0.5, initial.noise=2, weight=2")
+    assert "initial.noise=2" in render_comparison(comparison)
+
+
+def test_names_are_short_and_tell_all_groups_apart(tmp_path):
+    """Four groups by two settings, with a third that follows from one of them."""
+    for step in (1.0, 2.0):
+        for noise in (0.1, 0.2):
+            make(
+                tmp_path, 0, f"algorithm.kl_step={step}", f"algorithm.controller.noise={noise}", f"cost.0.weight={step}"
+            )
+    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
+    assert len(set(labels)) == 4
+    assert all(label.count("=") == 2 for label in labels)
+    make(tmp_path, 0, "algorithm.name=pi2")
+    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
+    assert len(set(labels)) == 5 and labels[-1] == "pi2"
 
 
 def test_what_only_one_kind_has_is_not_named_beside_its_name(tmp_path):
     make(tmp_path, 0, "algorithm.kl_step=0.5")
     make(tmp_path, 0, "algorithm.name=pi2")
     make(tmp_path, 0, "algorithm.name=pi2", "algorithm.temperature=0.1")
-    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
-    assert labels == [
-        "name=trajopt, kl_step=0.5, temperature=unset",
-        "name=pi2, kl_step=1, temperature=unset",
-        "name=pi2, kl_step=1, temperature=0.1",
+    groups = compare([tmp_path / "runs"]).groups
+    assert [group.settings for group in groups] == [
+        "trajopt, kl_step=0.5, temperature=unset",
+        "pi2, kl_step=1, temperature=unset",
+        "pi2, kl_step=1, temperature=0.1",
     ]
+    assert [group.label for group in groups] == ["trajopt", "pi2, temperature=unset", "pi2, temperature=0.1"]
 
 
 def test_other_defaults_are_not_named_beside_the_name_that_brings_them(tmp_path):
     make(tmp_path, 0)
     make(tmp_path, 0, "algorithm.name=pi2")  # another default of step_multiplier.max
-    assert [group.label for group in compare([tmp_path / "runs"]).groups] == ["name=trajopt", "name=pi2"]
+    assert [group.settings for group in compare([tmp_path / "runs"]).groups] == ["trajopt", "pi2"]
     make(tmp_path, 0, "algorithm.name=pi2", "algorithm.step_multiplier.max=1.5")
-    labels = [group.label for group in compare([tmp_path / "runs"]).groups]
-    assert [label.partition("max=")[2] for label in labels] == ["2", "1", "1.5"]
+    groups = compare([tmp_path / "runs"]).groups
+    assert [group.settings.partition("max=")[2] for group in groups] == ["2", "1", "1.5"]
+    assert [group.label for group in groups] == ["trajopt", "pi2, max=1", "pi2, max=1.5"]
 
 
 @pytest.mark.parametrize(
@@ -222,6 +244,10 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "page.html").stat().st_size < 8e6
     assert cli.main(["compare", "runs", "-o", "no/page.html"]) == 2
     assert "no/page.html: cannot be written" in capsys.readouterr().err
+    assert cli.main(["compare", "runs", "-o", "page.docx"]) == 2
+    assert capsys.readouterr().err == (
+        "gps: error: page.docx: expected a file that ends in .html, .pdf, .svg, .png or .csv\n"
+    )
     earlier = tmp_path / "page.html"
     earlier.write_text("earlier")
     with monkeypatch.context() as patch:
@@ -364,10 +390,95 @@ def test_the_page_in_a_browser(tmp_path):
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(file.as_uri())
         tab.wait_for_selector(".js-plotly-plot .scatterlayer .trace")
-        assert tab.locator(".js-plotly-plot").count() == 4  # final, cost, return, success
-        assert tab.locator("table tr").count() == 3
-        legend = tab.locator(".js-plotly-plot").nth(1).locator(".legendtext")
-        assert legend.all_text_contents() == ["kl_step=2", "kl_step=0.5"]
+        assert tab.locator(".js-plotly-plot").count() == 6  # final cost, final return, profile, cost, return, success
+        assert tab.locator("table").first.locator("tr").count() == 3
+        cost = tab.locator(".js-plotly-plot").nth(3)
+        labels = [text.strip() for text in cost.locator(".textpoint").all_text_contents()]
+        assert sorted(labels) == ["kl_step=0.5", "kl_step=2"] and cost.locator(".legendtext").count() == 0
+        ink = "getComputedStyle(document.querySelectorAll('.js-plotly-plot')[3].querySelector('.ytitle')).fill"
+        light = tab.evaluate(ink)
+        cost.locator("xpath=ancestor::figure").locator("input.log").click()
+        assert tab.evaluate("document.querySelectorAll('.js-plotly-plot')[3].layout.yaxis.type") == "log"
+        tab.emulate_media(color_scheme="dark")
+        tab.wait_for_timeout(500)
+        assert tab.evaluate(ink) != light
+        tab.set_viewport_size({"width": 360, "height": 800})
+        tab.wait_for_timeout(500)
+        assert cost.locator(".legendtext").all_text_contents() == ["kl_step=2", "kl_step=0.5"]
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
         browser.close()
     assert said == []
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+# -- rankings and marks ------------------------------------------------------------------------------------------------
+
+
+def test_the_interval_of_two_runs_is_marked(tmp_path):
+    for seed in range(3):
+        make(tmp_path, seed, "algorithm.kl_step=1.0", cost=1.0 + seed)
+        if seed < 2:
+            make(tmp_path, seed, "algorithm.kl_step=2.0", cost=1.0 + seed)
+    comparison = compare([tmp_path / "runs"])
+    three, two = (dict(zip(make_header(comparison), make_row(g, comparison), strict=True)) for g in comparison.groups)
+    assert two["final cost [95 %]"] == "9.00 [6.00, 12.00]*"
+    assert not three["final cost [95 %]"].endswith("*")
+    assert any(line.startswith("* of two runs") for line in make_legend(comparison))
+    assert "kl_step=2 (2 runs)" in render_comparison(comparison)
+    rng = np.random.default_rng(0)  # what the legend says: the range of n runs holds the median of all runs
+    for n, share in ((2, 0.5), (6, 0.97)):
+        drawn = rng.normal(size=(20000, n))
+        assert np.mean((drawn.min(axis=1) < 0) & (drawn.max(axis=1) > 0)) == pytest.approx(share, abs=0.01)
+
+
+def test_who_is_better(tmp_path):
+    """Without rewards the cost decides: lower is better, in the profile and in the probability."""
+    made = record(0)
+    for step, costs in ((1.0, (1.0, 2.0, 3.0)), (2.0, (2.5, 4.0, 5.0))):
+        for seed, cost in enumerate(costs):
+            run = make(tmp_path, seed, f"algorithm.kl_step={step}", iterations=0, cost=None)
+            run.write(dataclasses.replace(made, rollouts=still(made.rollouts)), state(0))
+            run.write_evaluation(evaluation(still(rollouts(np.random.default_rng(seed), N=1)), cost))
+    comparison = compare([tmp_path / "runs"])
+    assert comparison.scale.name == "minus the cost"
+    one, two = comparison.groups
+    assert two.beats(one, comparison.scale).value == pytest.approx(1 / 9)  # 2.5 against 3 alone
+    assert format_wins(comparison)[1].split()[:3] == ["kl_step=2", "11", "%"]
+    profile = make_profile(comparison)
+    for line, costs in zip(profile.lines, ((6, 12, 18), (15, 24, 30)), strict=True):
+        assert np.all(np.diff(line.x) > 0)
+        expected = [np.mean(np.array(costs) < x) for x in line.x]
+        np.testing.assert_allclose(line.aggregate.value, expected)
+        assert np.all(line.aggregate.low <= line.aggregate.value) and np.all(
+            line.aggregate.value <= line.aggregate.high
+        )
+    assert "Probability of improvement" in render_comparison(comparison)
+
+
+def still(made):
+    """The same rollouts without rewards."""
+    return dataclasses.replace(made, rewards=np.zeros_like(made.rewards))
+
+
+def test_a_logarithmic_axis_where_the_data_ask_for_it(tmp_path):
+    assert asks_for_log(np.array([1.0, 100.0])) and not asks_for_log(np.array([1.0, 10.0]))
+    assert not asks_for_log(np.array([0.0, 100.0])) and not asks_for_log(np.array([np.nan]))
+    for seed, cost in enumerate((0.1, 10.0, 20.0)):
+        make(tmp_path, seed, cost=cost)
+    comparison = compare([tmp_path / "runs"])
+    assert [plot.log for plots in make_final_plots(comparison) for plot in plots if plot.name == "final cost"] == [True]
+    assert [plot.log for plot in make_curve_plots(comparison) if plot.y == "cost"] == [False]
+
+
+@pytest.mark.parametrize("positions", [[0.5, 0.5, 0.5], [0.9, 0.1, 0.12], [1.0, 0.99, 0.0], [0.3], [0.0, 0.02]])
+def test_labels_do_not_overlap(positions):
+    positions, gap = np.array(positions), 0.1
+    placed = spread(positions, gap)
+    order = np.argsort(positions, kind="stable")
+    assert np.all(np.diff(placed[order]) >= gap - 1e-12)
+    assert placed.min() >= 0 and placed.max() <= 1 + 1e-12
+    rng = np.random.default_rng(0)  # no other feasible placement is nearer
+    for _ in range(200):
+        other = placed[order] + 0.05 * rng.normal(size=len(placed))
+        if np.all(np.diff(other) >= gap) and other.min() >= 0 and other.max() <= 1:
+            assert np.sum((other - positions[order]) ** 2) >= np.sum((placed - positions) ** 2) - 1e-12

@@ -16,7 +16,7 @@ from helpers.runs import append, make_policy_run, make_run
 
 from gps import cli
 from gps.errors import RunError
-from gps.inspect import live
+from gps.inspect import live, local_server
 from gps.inspect.live import Live, Server
 from gps.runs import Run, control
 
@@ -186,8 +186,8 @@ def connect(server: Server) -> socket.socket:
 
 
 def test_slow_connections_are_few_and_end(run, monkeypatch):
-    monkeypatch.setattr(live, "MOST_CONNECTIONS", 8)
-    monkeypatch.setattr(live, "PATIENCE", 3.0)
+    monkeypatch.setattr(local_server, "MOST_CONNECTIONS", 8)
+    monkeypatch.setattr(local_server, "PATIENCE", 3.0)
     with Server() as server, contextlib.ExitStack() as clients:
         server.show(run)
         before, begun = open_files(), time.monotonic()
@@ -221,7 +221,7 @@ def ask_or_full(server: Server) -> int:
 
 
 def test_a_client_that_drips_ends_at_the_deadline(server, monkeypatch):
-    monkeypatch.setattr(live, "PATIENCE", 1.0)
+    monkeypatch.setattr(local_server, "PATIENCE", 1.0)
     with connect(server) as client:
         begun = time.monotonic()
         with contextlib.suppress(ConnectionError):

@@ -122,7 +122,7 @@ def test_the_flag(tmp_path, monkeypatch):
 
 def test_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ConfigError, match=r'pip install "gps\[tensorboard\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "guided-policy-search\[tensorboard\]"'):
         TensorBoard()
 
 

@@ -119,5 +119,5 @@ def test_what_cannot_be_written(tmp_path, frames, monkeypatch):
         write_video(tmp_path / "no/a.gif", frames, Timing(10, ()))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "imageio_ffmpeg" else name)
     video.require_packages(tmp_path / "a.webp")
-    with pytest.raises(DrawingError, match=r'more packages: pip install "gps\[video\]"'):
+    with pytest.raises(DrawingError, match=r'more packages: pip install "guided-policy-search\[video\]"'):
         write_video(tmp_path / "a.mp4", frames, Timing(10, ()))

@@ -97,7 +97,7 @@ def test_what_cannot_be_exported_says_so(tmp_path, monkeypatch):
     with pytest.raises(PolicyError, match=r"export it as \.npz"):
         export_onnx(controllers(np.random.default_rng(0)), tmp_path / "policy.onnx")
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(PolicyError, match=r"pip install 'gps\[onnx\]'"):
+    with pytest.raises(PolicyError, match=r'pip install "guided-policy-search\[onnx\]"'):
         export_onnx(vector_policy(), tmp_path / "policy.onnx")
 
 

@@ -157,7 +157,7 @@ def test_what_is_wrong_is_said_before_anything_is_run(slider, arguments, message
 def test_a_missing_extra_is_named(slider, monkeypatch):
     for module, extra in (("distributed", "dask"), ("ray", "ray")):
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(SweepError, match=rf'not installed; pip install "gps\[{extra}\]"'):
+        with pytest.raises(SweepError, match=rf'not installed; pip install "guided-policy-search\[{extra}\]"'):
             gps.sweep(slider, backend=extra)
 
 

@@ -104,6 +104,9 @@ class MujocoPictures:
             its first one that is fixed in the world or follows a body, or else one with all simulations in view.
         plain: True to draw without shadows and smooth edges, which is several times as fast in software.
 
+    Attributes:
+        scene, option: MuJoCo's scene, as it was drawn last, and what it shows.
+
     Raises:
         DrawingError: if OpenGL does not work.
         ConfigError: for an unknown camera.
@@ -135,10 +138,10 @@ class MujocoPictures:
             reason = one_line(error)
             raise DrawingError(f"OpenGL by {name} fails: {reason}; MUJOCO_GL chooses: egl, osmesa or glfw") from error
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
-        self._scene = mujoco.MjvScene(model, 10_000)
+        self.scene = mujoco.MjvScene(model, 10_000)
         if plain:
-            self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW.value] = 0
-        self._option = mujoco.MjvOption()
+            self.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW.value] = 0
+        self.option = mujoco.MjvOption()
         self._rectangle = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), dtype=np.uint8)
 
@@ -147,9 +150,9 @@ class MujocoPictures:
         mujoco = self._mujoco
         model, data = self._environment.snapshot(i)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        mujoco.mjv_updateScene(model, data, self._option, None, self._camera, everything, self._scene)
+        mujoco.mjv_updateScene(model, data, self.option, None, self._camera, everything, self.scene)
         self._gl.make_current()
-        mujoco.mjr_render(self._rectangle, self._scene, self._context)
+        mujoco.mjr_render(self._rectangle, self.scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._rectangle, self._context)
         return self._pixels[::-1].copy()  # OpenGL counts rows from the bottom
 

@@ -1,7 +1,8 @@
 """Compare runs: runs that differ only in the seed form a group, and each group has curves and a final result.
 
-`compare` reads the runs and groups them; `words` presents the result as tables, `page` as an HTML page. The result of a
-run is the final evaluation without noise of what it learned, never the best value during training.
+`compare` reads the runs and groups them, and learning curves of other programs beside them (`foreign`). `words` shows
+the result as tables for the terminal, `page` as an HTML page, `figure` for paper, `table` as CSV. The result of a run
+is the final evaluation without noise of what it learned, never the best value during training.
 """
 
 from gps.inspect.comparison.grouping import compare

@@ -9,41 +9,36 @@ import statistics as plain_statistics
 import numpy as np
 
 from gps.inspect.comparison.member import Member
-from gps.inspect.statistics import Aligned, Estimate, align_curves, estimate
+from gps.inspect.comparison.scale import FINAL_COST, FINAL_RETURN, MEASURED, Measure, Scale, choose_scale
+from gps.inspect.statistics import Aligned, Estimate, align_curves, estimate, estimate_improvement
 from gps.players import FINAL, TEACHERS, UNSEEN, Player
 
-
-@dataclasses.dataclass(frozen=True)
-class Measure:
-    """A number of a run by which groups are compared."""
-
-    name: str
-    what: str  # the evaluation that it comes from, a key of `gps.players.EVALUATIONS`
-    kind: str  # "success", "cost" or "return"
-
-    def of(self, member: Member) -> float | None:
-        """Return the number of a run; None if the run has none."""
-        result = member.results.get(self.what)
-        return None if result is None else getattr(result, _KINDS[self.kind])
-
-
-_KINDS = {"success": "share", "cost": "cost", "return": "returns"}  # -> the attribute of `Result`
-FINAL_COST, FINAL_RETURN = Measure("final cost", FINAL, "cost"), Measure("final return", FINAL, "return")
 CURVES = ("cost", "success", "returns", "policy_kl", "policy_loss")
 """The names of the curves of a `Member`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs that differ only in the seed (and in settings that `--by` ignores), ordered by seed."""
+    """Runs that differ only in the seed (and in settings that `--by` ignores), ordered by seed.
+
+    Attributes:
+        label: short and unique: the few settings that tell the groups apart.
+        settings: all settings in which the groups differ, with the values of this one, as text.
+    """
 
     label: str
     members: tuple[Member, ...]
+    settings: str = ""
 
     @functools.cached_property
     def finished(self) -> list[Member]:
         """The members with a final evaluation."""
-        return [member for member in self.members if member.final_cost is not None]
+        return [member for member in self.members if member.finished]
+
+    @property
+    def source(self) -> str:
+        """The file of another program that the runs were read from; empty for runs of gps."""
+        return self.members[0].source
 
     @property
     def final_cost(self) -> Estimate | None:
@@ -58,6 +53,16 @@ class Group:
         values = [measure.of(member) for member in self.finished]
         known = np.array([value for value in values if value is not None])
         return estimate(known) if len(known) and len(known) == len(values) else None
+
+    def get_scores(self, scale: Scale) -> np.ndarray:
+        """Return the final number of each finished run, (finished,); larger is better."""
+        found = [scale.of(member) for member in self.finished]
+        return np.array([value for value in found if value is not None and np.isfinite(value)])
+
+    def beats(self, other: Group, scale: Scale) -> Estimate | None:
+        """Return the probability that one of its runs is better than one of another group's; None without runs."""
+        ours, theirs = self.get_scores(scale), other.get_scores(scale)
+        return estimate_improvement(ours, theirs) if len(ours) and len(theirs) else None
 
     @property
     def steps_until_solved(self) -> float:
@@ -88,6 +93,11 @@ class Comparison:
         return [member for group in self.groups for member in group.members]
 
     @property
+    def scale(self) -> Scale:
+        """The number by which all runs can be compared, larger is better."""
+        return choose_scale(self.members)
+
+    @property
     def rewarded(self) -> bool:
         """True if any run has rewards."""
         return any(member.returns is not None for member in self.members)
@@ -104,7 +114,7 @@ class Comparison:
             return {}
         teachers = {player.value: player.value for player in TEACHERS if self.has_teacher(player)}
         there = {FINAL: "trained", UNSEEN: "unseen", **teachers}
-        known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in there.items()] for kind in _KINDS}
+        known = {kind: [Measure(f"{name} {kind}", what, kind) for what, name in there.items()] for kind in MEASURED}
         return {
             kind: some
             for kind, some in known.items()

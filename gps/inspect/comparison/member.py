@@ -31,7 +31,7 @@ _WHOLE = (*TASK, "environment.test_conditions")  # values that stay whole
 class Result:
     """The result of an evaluation without noise: means over its starts."""
 
-    cost: float
+    cost: float | None  # None if a file of another program has none
     returns: float | None  # None without rewards
     solved: tuple[bool, ...]  # by start; empty if the environment does not report success
 
@@ -43,13 +43,17 @@ class Result:
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """The data of a run for a comparison. Curves are means over the conditions, by environment steps."""
+    """The data of a run for a comparison. Curves are means over the conditions, by environment steps.
+
+    A member with a `source` was read from a file of another program: it has curves and perhaps final results, and
+    `settings` is empty.
+    """
 
     path: Path
     seed: int
     settings: Mapping[str, Any]  # dotted key -> value, including the experiment's name
     usual: frozenset[str]  # the keys of those that have the default of their table's kind
-    cost: Curve  # sum of an episode's costs
+    cost: Curve | None  # sum of an episode's costs; None if a file of another program has none
     success: Curve | None  # share of the samples; None if the environment does not report success
     returns: Curve | None  # sum of an episode's rewards; None if all are zero
     policy_kl: Curve | None  # KL(policy ‖ teachers), nats per step; None without a global policy
@@ -58,6 +62,9 @@ class Member:
     has_policy: bool  # True if it trains a global policy
     episodes: int
     results: Mapping[str, Result]  # by evaluation (`gps.players.EVALUATIONS`), if the run has it
+    source: str = ""  # the file of another program that it was read from
+    about: str = ""  # what that file says of itself
+    task: str = ""  # the task that it says it is of: `gps.inspect.comparison.foreign.describe_task`
 
     @property
     def final_cost(self) -> float | None:
@@ -67,6 +74,11 @@ class Member:
     @property
     def final_return(self) -> float | None:
         return self.results[FINAL].returns if FINAL in self.results else None
+
+    @property
+    def finished(self) -> bool:
+        """True if it has a final evaluation."""
+        return FINAL in self.results
 
     @property
     def solved(self) -> tuple[bool, ...]:
@@ -80,7 +92,8 @@ class Member:
     @property
     def steps(self) -> int:
         """Environment steps of the whole training."""
-        return int(self.cost.steps[-1])
+        curves = (self.cost, self.returns, self.success)
+        return max(int(curve.steps[-1]) for curve in curves if curve is not None and len(curve.steps))
 
     @property
     def steps_until_solved(self) -> float:
@@ -150,7 +163,7 @@ def _compute_return(rollouts: Rollouts) -> float:
 
 def _collect_settings(run: Run) -> dict[str, Any]:
     # The files may hold the cost, the environment or the model.
-    return {EXPERIMENT: run.name, **_flatten(run.config.model_dump()), "files": run.kept.digest[:8]}
+    return {EXPERIMENT: run.name, **flatten_settings(run.config.model_dump()), "files": run.kept.digest[:8]}
 
 
 def _find_usual(section: Section, prefix: str = "") -> Iterator[str]:
@@ -163,7 +176,7 @@ def _find_usual(section: Section, prefix: str = "") -> Iterator[str]:
             yield key
 
 
-def _flatten(value: Any, key: str = "") -> dict[str, Any]:
+def flatten_settings(value: Any, key: str = "") -> dict[str, Any]:
     """Return the dotted keys of nested tables and lists of tables; conditions and options stay whole."""
     if key not in _WHOLE and isinstance(value, dict):
         items: Iterable[tuple[Any, Any]] = value.items()
@@ -171,4 +184,6 @@ def _flatten(value: Any, key: str = "") -> dict[str, Any]:
         items = enumerate(value)
     else:
         return {key: value}
-    return {k: v for name, item in items for k, v in _flatten(item, f"{key}.{name}" if key else str(name)).items()}
+    return {
+        k: v for name, item in items for k, v in flatten_settings(item, f"{key}.{name}" if key else str(name)).items()
+    }

@@ -1,18 +1,35 @@
-"""A comparison as one self-contained page, with Plotly and all data in the file."""
+"""A comparison as one self-contained page, with Plotly and all data in the file. It follows the theme and the width of
+the reader's screen.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from pathlib import Path
+import json
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from gps.errors import RunError
-from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
+from gps.inspect.comparison.groups import Comparison
+from gps.inspect.comparison.plots import (
+    Line,
+    LinePlot,
+    PointPlot,
+    find_range,
+    list_wins,
+    make_curve_plots,
+    make_final_plots,
+    make_profile,
+    place_labels,
+)
 from gps.inspect.comparison.words import (
+    PAIR,
+    count_in_words,
+    label_with_runs,
     make_apart_header,
     make_apart_legend,
     make_apart_row,
@@ -20,112 +37,56 @@ from gps.inspect.comparison.words import (
     make_legend,
     make_row,
 )
-from gps.storage.folders import replace
-from gps.storage.write_errors import report_write_errors
+from gps.inspect.statistics import Estimate
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#5D3A9B")
-"""The palette of Okabe and Ito, which colour-blind readers can distinguish."""
-
-_CURVES = {  # name -> heading, description
-    "cost": ("Cost", "of a training episode, with exploration noise; mean over conditions and samples"),
-    "returns": ("Return", "sum of a training episode's rewards; mean over conditions and samples"),
-    "success": ("Success", "share of successful training episodes"),
-    "policy_kl": (
-        "KL of the policy",
-        "to its teachers after each training, nats per time step; mean over conditions",
-    ),
-    "policy_loss": (
-        "Loss of the policy",
-        "after each training, on the held-out samples if there are any, on all otherwise; nats",
-    ),
-}
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1180px; margin: 2em auto; padding: 0 1em }
-h1 { font-size: 1.5em; margin-bottom: 0 } h2 { font-size: 1.15em; margin: 1.6em 0 0 }
-p { margin: .2em 0 .6em; color: #555 }
-.notes { background: #fff6e0; border-left: 4px solid #e69f00; padding: .5em 1em .5em 2em }
-.notes li { color: #444 } .table { overflow-x: auto }
-table { border-collapse: collapse; margin: 1em 0; font-size: 14px }
-th, td { padding: .3em 1.2em .3em 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap }
-th { font-weight: 600; color: #555 } td:first-child { font-weight: 600 }
-.swatch { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin-right: .5em }
-"""
-
-
-def write_comparison(comparison: Comparison, path: str | Path) -> None:
-    """Write the page atomically.
-
-    Raises:
-        RunError: if the file cannot be written.
-    """
-    with report_write_errors(path, RunError):
-        replace(Path(path), render_comparison(comparison))
+_COLOURS = 8  # in style.css
+_MOST_LABELS = 12  # beside the lines; more groups get a legend
+_HEIGHT = 400
+_LETTER = 7.2  # pixels
 
 
 def render_comparison(comparison: Comparison) -> str:
     """Return the page as HTML, about 5 MB, most of it Plotly."""
     title = f"Comparison: {comparison.title}"
     runs = sum(len(group.members) for group in comparison.groups)
-    count = len(comparison.groups)
-    parts = [
-        f"<h1>{html.escape(title)}</h1>",
-        f"<p>{_pluralize(runs, 'run')} in {_pluralize(count, 'group')}. Lines and numbers are interquartile means "
-        "over the seeds, bands and brackets their 95 % bootstrap intervals; thin lines and dots are single seeds. A "
-        "line spans the steps at which all seeds of its group have data.</p>",
+    body = "\n".join([
+        f"<header><h1>{html.escape(title)}</h1>",
+        f'<p class="muted">{count_in_words(runs, "run")} in {count_in_words(len(comparison.groups), "group")}. Lines '
+        "and numbers are interquartile means over the seeds, bands and brackets their 95 % bootstrap intervals; thin "
+        "lines and dots are single seeds. A line spans the steps at which all its seeds have data.</p></header>",
         _render_notes(comparison.notes),
-        _make_group_table(comparison),
-        _make_final_section(comparison),
-    ]
-    for name, (heading, about) in _CURVES.items():
-        if any(name in group.curves for group in comparison.groups):
-            parts.append(
-                _make_section(heading, f"{about}; against environment steps", _draw_learning_curves(comparison, name))
-            )
-    body = "\n".join(parts)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        '<link rel="icon" href="data:,">'  # otherwise a browser requests one from the server
-        f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>\n<body>\n{body}\n</body></html>\n"
-    )
+        _render_table(make_header(comparison), [make_row(group, comparison) for group in comparison.groups],
+                      make_legend(comparison)),
+        _render_settings(comparison),
+        _render_final(comparison),
+        _render_ranking(comparison),
+        _render_curves(comparison),
+    ])  # fmt: skip
+    return render_document(title, body)
 
 
-def _pluralize(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
+def render_document(title: str, body: str) -> str:
+    """Return a page with the style, the plots' script and Plotly."""
+    parts = {
+        "title": html.escape(title),
+        "style": _read_asset("style.css"),
+        "plotly": get_plotlyjs(),
+        "body": body,
+        "script": _read_asset("page.js"),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read_asset("page.html"))
 
 
-def _make_section(heading: str, about: str, figure: go.Figure) -> str:
-    return f"<h2>{html.escape(heading)}</h2><p>{html.escape(about)}</p>{_render_figure(figure)}"
+def _read_asset(name: str) -> str:
+    return (files("gps.inspect.comparison") / name).read_text(encoding="utf-8")
 
 
-def _render_figure(figure: go.Figure) -> str:
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+# -- sections ----------------------------------------------------------------------------------------------------------
 
 
 def _render_notes(notes: Sequence[str]) -> str:
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     return f'<ul class="notes">{items}</ul>' if items else ""
-
-
-def _make_group_table(comparison: Comparison) -> str:
-    rows = [make_row(group, comparison) for group in comparison.groups]
-    return _render_table(make_header(comparison), rows, make_legend(comparison))
-
-
-def _make_final_section(comparison: Comparison) -> str:
-    """Return the section with the final cost (and return) of each seed and the estimate of its group.
-
-    With policies it has a table and figures that show policies, teachers and unseen starts separately.
-    """
-    if not comparison.apart:
-        measures = [FINAL_COST, *([FINAL_RETURN] if comparison.rewarded else [])]
-        about = "the final controllers without noise, not the best ones during training"
-        return _make_section("Final result", about, _draw_measures(comparison, measures))
-    rows = [make_apart_row(group, comparison) for group in comparison.groups]
-    about = "without noise, after the last iteration: policies from trained and from unseen starts, and their teachers"
-    table = _render_table(make_apart_header(comparison), rows, make_apart_legend(comparison))
-    figures = [_render_figure(_draw_measures(comparison, measures)) for measures in comparison.apart.values()]
-    return "".join([f"<h2>Final result</h2><p>{html.escape(about)}</p>", table, *figures])
 
 
 def _render_table(names: Sequence[str], cells_of: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
@@ -134,121 +95,239 @@ def _render_table(names: Sequence[str], cells_of: Sequence[Sequence[str]], lines
     rows = ""
     for i, of_group in enumerate(cells_of):
         label, *cells = (html.escape(cell) for cell in of_group)
-        swatch = f'<span class="swatch" style="background:{_get_colour(i)}"></span>'
-        rows += f"<tr><td>{swatch}{label}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    beneath = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
-    return f'<div class="table"><table><tr>{head}</tr>{rows}</table></div>{beneath}'
+        rows += f"<tr><td>{_make_swatch(i)}{label}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    beneath = "".join(f'<p class="muted">{html.escape(line)}</p>' for line in lines)
+    return f'<div class="card scroll"><table><tr>{head}</tr>{rows}</table></div>{beneath}'
 
 
-# -- figures ---------------------------------------------------------------------------------------------------------
+def _make_swatch(index: int) -> str:
+    return f'<span class="swatch" style="background:var(--group-{index % _COLOURS})"></span>'
 
 
-def _get_colour(i: int) -> str:
-    return _COLOURS[i % len(_COLOURS)]
-
-
-def _fade(colour: str, opacity: float) -> str:
-    r, g, b = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({r},{g},{b},{opacity})"
-
-
-def _make_figure(height: int, **layout: object) -> go.Figure:
-    figure = go.Figure()
-    figure.update_layout(
-        template="plotly_white", height=height, margin={"l": 70, "r": 20, "t": 20, "b": 55}, font_size=13, **layout
+def _render_settings(comparison: Comparison) -> str:
+    """Return the whole settings of the groups whose names leave some out."""
+    if all(group.settings in ("", group.label) for group in comparison.groups):
+        return ""
+    items = "".join(
+        f"<li>{_make_swatch(i)}<b>{html.escape(group.label)}</b>: <code>{html.escape(group.settings)}</code></li>"
+        for i, group in enumerate(comparison.groups)
+        if group.settings
     )
-    return figure
+    return f"<details><summary>All settings in which the groups differ</summary><ul>{items}</ul></details>"
 
 
-def _draw_learning_curves(comparison: Comparison, name: str) -> go.Figure:
-    """Draw the learning curves of the groups; a click on a name in the legend hides a group."""
-    figure = _make_figure(430, xaxis_title="environment steps", yaxis_title=_get_axis_title(name))
-    figure.update_layout(hovermode="x unified", legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})
-    figure.update_xaxes(rangemode="tozero")
-    lowest = np.inf
-    for i, group in enumerate(comparison.groups):
-        if name not in group.curves:
+def _render_final(comparison: Comparison) -> str:
+    """Return the final numbers of each seed with the estimate of its group.
+
+    With policies there are a table and plots that show policies, teachers and unseen starts separately.
+    """
+    head = "<h2>Final result</h2>"
+    if comparison.apart:
+        about = "without noise, after the last iteration: policies from trained and from unseen starts, their teachers"
+        rows = [make_apart_row(group, comparison) for group in comparison.groups]
+        head += f'<p class="muted">{about}</p>'
+        head += _render_table(make_apart_header(comparison), rows, make_apart_legend(comparison))
+    else:
+        head += '<p class="muted">the final controllers without noise, not the best ones during training</p>'
+    kinds = ["".join(_render_points(plot) for plot in plots) for plots in make_final_plots(comparison)]
+    return head + "".join(f'<div class="grid">{figures}</div>' for figures in kinds if figures)
+
+
+def _render_points(plot: PointPlot) -> str:
+    return f"<figure><h3>{html.escape(plot.name)}</h3>{render_plot(_describe_points(plot), plot.name)}</figure>"
+
+
+def _render_ranking(comparison: Comparison) -> str:
+    """Return the performance profiles, and the probabilities that one group is better than another."""
+    profile = make_profile(comparison)
+    figures = [] if profile is None else [_render_lines(profile)]
+    names, wins = list_wins(comparison)
+    if len(names) > 1:
+        about = (
+            "in per cent, that a run of the row ends better than a run of the column, with its interval. With few "
+            "seeds only the extremes say much."
+        )
+        table = render_wins(names, wins)
+        figures.append(
+            f"<figure><h3>Probability of improvement</h3><figcaption>{about}</figcaption>"
+            f'<div class="scroll">{table}</div></figure>'
+        )
+    if not figures:
+        return ""
+    source = (
+        "Profiles and probabilities after Agarwal et al. 2021, <i>Deep reinforcement learning at the edge of the "
+        "statistical precipice</i>."
+    )
+    return f'<h2>Which is better</h2><p class="muted">{source}</p><div class="grid">{"".join(figures)}</div>'
+
+
+def render_wins(names: Sequence[str], wins: Sequence[Sequence[Estimate | None]]) -> str:
+    """Return the probabilities of improvement as a table, shaded from loss to win."""
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    rows = ""
+    for name, cells in zip(names, wins, strict=True):
+        row = "".join(_render_win(name, other, found) for other, found in zip(names, cells, strict=True))
+        rows += f"<tr><th>{html.escape(name)}</th>{row}</tr>"
+    return f'<table class="wins"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _render_win(name: str, other: str, found: Estimate | None) -> str:
+    if found is None:
+        return '<td class="self"></td>'
+    share, low, high = (float(part) for part in (found.value, found.low, found.high))
+    about = f"{name} is better than {other}: {share:.0%} [{low:.0%}, {high:.0%}]"
+    strength = abs(2 * share - 1)
+    back = f"rgba(var(--{'win' if share > 0.5 else 'loss'}),{0.5 * strength:.2f})"
+    interval = f"<small>{round(100 * low)} to {round(100 * high)}</small>" if low != high else ""
+    return f'<td style="background:{back}" title="{html.escape(about)}">{round(100 * share)}{interval}</td>'
+
+
+def _render_curves(comparison: Comparison) -> str:
+    plots = make_curve_plots(comparison)
+    return "".join(["<h2>Learning curves</h2>" if plots else "", *map(_render_lines, plots)])
+
+
+def _render_lines(plot: LinePlot) -> str:
+    box = '<span class="tools"><label><input type="checkbox" class="log"> logarithmic</label></span>'
+    about = f"{plot.about}; against {plot.x}" if plot.over_steps else plot.about
+    return (
+        f"<figure><h3>{html.escape(plot.heading)}{box if plot.positive else ''}</h3>"
+        f"<figcaption>{html.escape(about)}</figcaption>{render_plot(_describe_lines(plot), plot.heading)}</figure>"
+    )
+
+
+# -- plots -------------------------------------------------------------------------------------------------------------
+
+
+def render_plot(description: Mapping[str, Any], about: str) -> str:
+    """Return a plot that page.js draws; `about` is what a reader hears who cannot see it."""
+    text = json.dumps(_to_plain(description), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
+    return (
+        f'<div class="plot" role="img" aria-label="{html.escape(about)}">'
+        f'<script type="application/json">{text}</script></div>'
+    )
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _name_colour(index: int, opacity: float | None = None) -> str:
+    return f"@group-{index % _COLOURS}" + ("" if opacity is None else f"/{opacity:g}")
+
+
+def make_layout(height: int, x: str, y: str, right: float = 16) -> dict[str, Any]:
+    """Return the layout of a plot whose colours page.js fills in.
+
+    Args:
+        x, y: titles of the axes.
+        right: pixels of the margin on the right.
+    """
+    axis = {
+        "gridcolor": "@line", "zerolinecolor": "@line", "linecolor": "@line", "tickcolor": "@line", "automargin": True,
+        "tickfont": {"color": "@muted"},
+    }  # fmt: skip
+    return {
+        "height": height, "margin": {"l": 60, "r": right, "t": 14, "b": 46}, "hovermode": "x unified",
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "showlegend": False,
+        "font": {"family": "system-ui, sans-serif", "size": 12.5, "color": "@ink"},
+        "hoverlabel": {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink"}},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        "xaxis": {**axis, "title": {"text": x, "font": {"color": "@muted"}}},
+        "yaxis": {**axis, "title": {"text": y, "font": {"color": "@muted"}}},
+    }  # fmt: skip
+
+
+def _describe_lines(plot: LinePlot) -> dict[str, Any]:
+    """Describe lines with their intervals and seeds. Each is labelled beside its end, in its colour."""
+    labelled = len(plot.lines) <= _MOST_LABELS
+    names = [label_with_runs(line.label, line.runs) for line in plot.lines]
+    right = 22 + _LETTER * max(map(len, names)) if labelled else 16
+    layout = make_layout(_HEIGHT, plot.x, plot.y, min(right, 260))
+    layout["xaxis"] |= {"type": "log"} if plot.log_x else {"rangemode": "tozero" if plot.over_steps else "normal"}
+    if plot.percent:
+        layout["yaxis"] |= {"tickformat": ".0%"}
+    traces = [trace for line, name in zip(plot.lines, names, strict=True) for trace in _draw_line(line, name)]
+    scales = {
+        "linear": {"range": find_range(plot, False), "labels": place_labels(plot, False, _find_gap())},
+    }
+    if plot.positive:
+        scales["log"] = {"range": find_range(plot, True), "labels": place_labels(plot, True, _find_gap())}
+    if labelled:
+        traces += [
+            {"type": "scatter", "mode": "text", "meta": "label", "x": [line.x[-1]], "y": [0],
+             "text": [f"  {html.escape(name)}"], "textposition": "middle right", "cliponaxis": False,
+             "hoverinfo": "skip", "showlegend": False, "textfont": {"color": _name_colour(line.index)}}
+            for line, name in zip(plot.lines, names, strict=True)
+        ]  # fmt: skip
+    return {"data": traces, "layout": layout, "log": plot.log, "scales": scales}
+
+
+def _find_gap() -> float:
+    """The height of a label, as a share of the axis."""
+    return 17 / (_HEIGHT - 60)
+
+
+def _draw_line(line: Line, name: str) -> list[dict[str, Any]]:
+    colour, found = _name_colour(line.index), line.aggregate
+    silent = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
+    traces: list[dict[str, Any]] = [
+        {**silent, "x": seed.steps, "y": seed.values, "line": {"color": _name_colour(line.index, 0.28), "width": 1}}
+        for seed in (line.seeds if line.runs > 1 else ())
+    ]
+    if line.runs == PAIR:  # the interval is their range: no band that looks like knowledge
+        edge = {"color": _name_colour(line.index, 0.5), "width": 1, "dash": "dot"}
+        traces += [{**silent, "x": line.x, "y": end, "line": edge} for end in (found.low, found.high)]
+    elif line.runs > PAIR:
+        around = [*line.x, *line.x[::-1]], [*found.high, *found.low[::-1]]
+        fill = {"fill": "toself", "fillcolor": _name_colour(line.index, 0.16), "line": {"width": 0}}
+        traces.append({**silent, "x": around[0], "y": around[1], **fill})
+    traces.append({
+        "type": "scatter", "mode": "lines", "x": line.x, "y": found.value, "name": html.escape(name),
+        "customdata": np.stack([found.low, found.high], axis=-1), "line": {"color": colour, "width": 2.5},
+        "legendgroup": name, "showlegend": True,
+        "hovertemplate": "%{y:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}]" if line.runs > 1 else "%{y:.4g}",
+    })  # fmt: skip
+    return traces
+
+
+def _describe_points(plot: PointPlot) -> dict[str, Any]:
+    """Describe the values of all seeds and the estimate of each group, a row each."""
+    names = [html.escape(label_with_runs(row.label, len(row.values))) for row in plot.rows]
+    layout = make_layout(64 + 40 * len(names), "", "")
+    layout |= {"hovermode": "closest"}
+    layout["yaxis"] |= {
+        "type": "category", "categoryarray": names, "range": [len(names) - 0.5, -0.5], "showgrid": False,
+        "tickfont": {"color": "@ink"},
+    }  # fmt: skip
+    layout["xaxis"] |= {"type": "log"} if plot.log else {}
+    if plot.percent:
+        layout["xaxis"] |= {"range": [-0.04, 1.04], "tickformat": ".0%"}
+    traces: list[dict[str, Any]] = []
+    for row, name in zip(plot.rows, names, strict=True):
+        colour = _name_colour(row.index)
+        traces.append({
+            "type": "scatter", "mode": "markers", "x": row.values, "y": [name] * len(row.values), "showlegend": False,
+            "marker": {"color": _name_colour(row.index, 0.45), "size": 9},
+            "text": [f"seed {seed}" for seed in row.seeds],
+            "hovertemplate": "%{text}: %{x:.4g}<extra></extra>",
+        })  # fmt: skip
+        if row.aggregate is None:
             continue
-        aligned, estimate = group.curves[name]
-        colour, steps = _get_colour(i), aligned.steps
-        lowest = min(lowest, float(aligned.values.min()))
-        for member in group.members if len(group.members) > 1 else ():
-            curve = getattr(member, name).drop_missing()
-            figure.add_scatter(
-                x=curve.steps, y=curve.values, mode="lines", line={"color": _fade(colour, 0.25), "width": 1},
-                legendgroup=group.label, showlegend=False, hoverinfo="skip",
-            )  # fmt: skip
-        figure.add_scatter(
-            x=np.concatenate([steps, steps[::-1]]), y=np.concatenate([estimate.high, estimate.low[::-1]]),
-            fill="toself", fillcolor=_fade(colour, 0.15), line_width=0, mode="lines", legendgroup=group.label,
-            showlegend=False, hoverinfo="skip",
-        )  # fmt: skip
-        figure.add_scatter(
-            x=steps, y=estimate.value, customdata=np.stack([estimate.low, estimate.high], axis=-1), name=group.label,
-            mode="lines+markers", line={"color": colour, "width": 2.5}, marker_size=5, legendgroup=group.label,
-            showlegend=True, hovertemplate="%{y:.4g} [%{customdata[0]:.4g}, %{customdata[1]:.4g}]",
-        )  # fmt: skip
-    if name == "success":
-        figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
-    elif lowest > 0:
-        _add_scale_buttons(figure)
-    return figure
-
-
-def _get_axis_title(name: str) -> str:
-    heading = _CURVES[name][0]
-    return heading if heading[:2].isupper() else heading.lower()
-
-
-def _add_scale_buttons(figure: go.Figure) -> None:
-    buttons = [
-        {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind}]} for kind in ("linear", "log")
-    ]  # fmt: skip
-    where = {"type": "buttons", "direction": "right", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}
-    figure.update_layout(updatemenus=[{"buttons": buttons, "pad": {"b": 4}, **where}])
-
-
-def _draw_measures(comparison: Comparison, measures: Sequence[Measure]) -> go.Figure:
-    """Draw measures side by side: the values of all seeds, and the estimate of each group."""
-    figure = _make_figure(80 + 46 * len(comparison.groups) + 40, showlegend=False)
-    for column, measure in enumerate(measures, 1):
-        for i, group in enumerate(comparison.groups):
-            _add_points(figure, group, measure, _get_colour(i), column)
-    n, gap = len(measures), 0.06
-    width = (1 - gap * (n - 1)) / n
-    rows = [group.label for group in comparison.groups]
-    for column, measure in enumerate(measures, 1):
-        axis = "" if column == 1 else str(column)
-        left = (column - 1) * (width + gap)
-        x = {"domain": [left, left + width], "title": measure.name, "anchor": f"y{axis}"}
-        if measure.kind == "success":
-            x |= {"range": [-0.04, 1.04], "tickformat": ".0%"}
-        y: dict[str, object] = {
-            "anchor": f"x{axis}",
-            "range": [len(rows) - 0.5, -0.5],
-            "type": "category",
-            "categoryarray": rows,
-        }
-        y |= {"showticklabels": column == 1, "automargin": True}
-        figure.update_layout({f"xaxis{axis}": x, f"yaxis{axis}": y})
-    return figure
-
-
-def _add_points(figure: go.Figure, group: Group, measure: Measure, colour: str, column: int) -> None:
-    axes = {} if column == 1 else {"xaxis": f"x{column}", "yaxis": f"y{column}"}
-    estimate = group.estimate(measure)
-    seeds = [member for member in group.finished if measure.of(member) is not None]
-    figure.add_scatter(
-        x=[measure.of(member) for member in seeds], y=[group.label] * len(seeds), mode="markers",
-        marker={"color": _fade(colour, 0.4), "size": 9}, text=[f"seed {member.seed}" for member in seeds],
-        hovertemplate="%{text}: %{x:.4g}<extra></extra>", **axes,
-    )  # fmt: skip
-    if estimate is None or np.isnan(estimate.value):
-        return
-    error = {"type": "data", "symmetric": False, "array": [estimate.high - estimate.value],
-             "arrayminus": [estimate.value - estimate.low], "thickness": 2.5, "width": 7}  # fmt: skip
-    figure.add_scatter(
-        x=[estimate.value], y=[group.label], mode="markers", error_x=error, **axes,
-        marker={"color": colour, "size": 13, "symbol": "line-ns-open", "line_width": 3},
-        hovertemplate=f"%{{x:.4g}} [{estimate.low:.4g}, {estimate.high:.4g}]<extra>{html.escape(group.label)}</extra>",
-    )  # fmt: skip
+        value, low, high = (float(part) for part in (row.aggregate.value, row.aggregate.low, row.aggregate.high))
+        error = {"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low],
+                 "color": _name_colour(row.index, 0.4 if len(row.values) == PAIR else 1.0),
+                 "thickness": 1.2 if len(row.values) == PAIR else 2.5, "width": 6}  # fmt: skip
+        traces.append({
+            "type": "scatter", "mode": "markers", "x": [value], "y": [name], "showlegend": False,
+            "error_x": error if len(row.values) > 1 else {"visible": False},
+            "marker": {"color": colour, "size": 13, "symbol": "line-ns-open", "line": {"width": 3, "color": colour}},
+            "hovertemplate": f"%{{x:.4g}} [{low:.4g}, {high:.4g}]<extra>{name}</extra>",
+        })  # fmt: skip
+    return {"data": traces, "layout": layout, "log": False}

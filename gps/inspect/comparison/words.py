@@ -8,14 +8,25 @@ import numpy as np
 
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
 from gps.inspect.formatting import align_columns, format_interval
+from gps.inspect.statistics import Estimate
 from gps.players import TEACHERS
+
+PAIR = 2
+"""Number of runs whose bootstrap interval is their range. The range of n runs holds the median of all runs with
+probability 1 - 2^(1 - n)."""
 
 
 def make_header(comparison: Comparison) -> list[str]:
     """Return the names of the columns of `row`."""
-    final = ["final cost [95 %]", *(["final return [95 %]"] if comparison.rewarded else [])]
+    final = [f"{measure.name} [95 %]" for measure in _choose_final_columns(comparison)]
     solved = ["runs solved", "conditions solved", "steps until solved"] if comparison.reports_success else []
-    return ["group", "runs", "episodes", "steps", *final, *solved]
+    sources = ["source"] if any(group.source for group in comparison.groups) else []
+    return ["group", "runs", "episodes", "steps", *final, *solved, *sources]
+
+
+def _choose_final_columns(comparison: Comparison) -> list[Measure]:
+    costs = any(member.cost is not None or member.final_cost is not None for member in comparison.members)
+    return [*([FINAL_COST] if costs else []), *([FINAL_RETURN] if comparison.rewarded else [])]
 
 
 def make_row(group: Group, comparison: Comparison) -> list[str]:
@@ -23,25 +34,74 @@ def make_row(group: Group, comparison: Comparison) -> list[str]:
     return [
         group.label,
         str(len(group.members)),
-        _format_span([member.episodes for member in group.members]),
+        _format_span([member.episodes for member in group.members]) if any(m.episodes for m in group.members) else "-",
         _format_span([member.steps for member in group.members]),
-        format_interval(group.final_cost),
-        *([format_interval(group.final_return)] if comparison.rewarded else []),
+        *(_format_estimate(group, measure) for measure in _choose_final_columns(comparison)),
         *(_make_solved_cells(group) if comparison.reports_success else []),
+        *([group.source or "gps"] if any(other.source for other in comparison.groups) else []),
     ]
+
+
+def _format_estimate(group: Group, measure: Measure) -> str:
+    """Return an estimate with its interval; a star marks the interval of two runs."""
+    found = group.estimate(measure)
+    star = "*" if len(group.finished) == PAIR and found is not None and found.low != found.high else ""
+    return f"{format_interval(found)}{star}"
+
+
+def label_with_runs(label: str, runs: int) -> str:
+    """Return the name of a group, with the number of its runs where that is too small for an interval."""
+    return f"{label} ({count_in_words(runs, 'run')})" if runs <= PAIR else label
+
+
+def count_in_words(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def format_wins(comparison: Comparison) -> list[str]:
+    """Return the probability that each group is better than the first one, as lines for the terminal."""
+    scored = [group for group in comparison.groups if len(group.get_scores(comparison.scale))]
+    if len(scored) < 2:
+        return []
+    first, *others = scored
+    known = [(group, found) for group in others if (found := group.beats(first, comparison.scale)) is not None]
+    what = comparison.scale.measure.name
+    lines = [f"probability that a run is better than one of {first.label}, by the {what}:"]
+    table = [[f"  {group.label}", format_percent(found)] for group, found in known]
+    return lines + align_columns(table)
+
+
+def format_percent(found: Estimate) -> str:
+    """`83 % [50, 100]`."""
+    value, low, high = (round(100 * float(part)) for part in (found.value, found.low, found.high))
+    return f"{value} %" if low == high else f"{value} % [{low}, {high}]"
+
+
+def format_settings(comparison: Comparison) -> list[str]:
+    """Return the settings of the groups whose names leave some out, as lines for the terminal."""
+    if all(group.settings in ("", group.label) for group in comparison.groups):
+        return []
+    return [f"{group.label}: {group.settings}" for group in comparison.groups if group.settings]
 
 
 def _make_solved_cells(group: Group) -> list[str]:
     """Return the cells about success."""
     if all(member.success is None and not member.solved for member in group.members):
         return ["-"] * 3
+    if not group.finished:
+        return ["-", "-", _format_until(group)]
     conditions = [solved for member in group.finished for solved in member.solved]
-    until = group.steps_until_solved
     return [
         f"{sum(all(member.solved) for member in group.finished)}/{len(group.finished)}",
         f"{sum(conditions)}/{len(conditions)}",
-        "never" if np.isinf(until) else f"{until:,.0f}",
+        _format_until(group),
     ]
+
+
+def _format_until(group: Group) -> str:
+    until = group.steps_until_solved
+    return "never" if np.isinf(until) else f"{until:,.0f}"
 
 
 def make_apart_header(comparison: Comparison) -> list[str]:
@@ -74,13 +134,14 @@ def make_apart_legend(comparison: Comparison) -> tuple[str, ...]:
 
 def make_legend(comparison: Comparison) -> tuple[str, ...]:
     """Return the legend for the columns of `row`."""
-    return _LEGEND if comparison.reports_success else _LEGEND[:1]
+    pair = any(len(group.finished) == PAIR for group in comparison.groups)
+    return (*(_LEGEND if comparison.reports_success else _LEGEND[:1]), *([_PAIR_LEGEND] if pair else []))
 
 
 def _make_cell(group: Group, measure: Measure) -> str:
     found = group.estimate(measure)
     if found is None or measure.kind != "success":
-        return format_interval(found)
+        return _format_estimate(group, measure)
     starts = [solved for member in group.finished for solved in member.results[measure.what].solved]
     value, low, high = (f"{100 * float(part):.3g}" for part in (found.value, found.low, found.high))
     spread = f" [{low}, {high}]" if low != high else ""
@@ -98,6 +159,10 @@ def format_apart(comparison: Comparison) -> list[str]:
     return align_columns([head, *(make_apart_row(group, comparison) for group in comparison.groups)]) if head else []
 
 
+_PAIR_LEGEND = (
+    "* of two runs: the interval is their range, which holds the median of all runs with probability 1/2; "
+    "of six runs, with 97 %"
+)
 _LEGEND = (
     "final cost: of the final policy or controllers without noise, mean over the conditions; interquartile mean over "
     "the seeds",
