@@ -109,7 +109,7 @@ class ControllerConfig(Section):
 
 
 class BasePolicyConfig(ControllerConfig):
-    """The same, for algorithms whose first controllers only collect data: they are random unless it says otherwise."""
+    """`[algorithm.controller]` where the first controllers only collect data; by default they are random."""
 
     initial: Annotated[
         Annotated[InitialConfig, Field(discriminator="name")],

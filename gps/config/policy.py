@@ -90,7 +90,7 @@ class BoundedPolicyConfig(Section):
 
 
 class TanhPolicyConfig(BoundedPolicyConfig):
-    """The same, where the actions are kept within their limits by a tanh unless it says otherwise."""
+    """A bounded policy whose actions a tanh keeps within their limits by default."""
 
     squash: Literal["sine", "tanh", "none"] | None = Field(
         default=None,

@@ -152,7 +152,7 @@ def folder(tmp_path_factory):
 def runs(folder):
     """A run of each version."""
     return {
-        version: gps.run(folder, out=folder.parent / "runs", overrides=[f'algorithm.version="{version}"'])
+        version: gps.run(folder, out=folder.parent / "runs", overrides=[f"algorithm.version={version}"])
         for version in ("0.5", "1.0", "1.5")
     }
 

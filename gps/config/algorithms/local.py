@@ -26,7 +26,7 @@ class StepMultiplierConfig(Section):
 
 
 class LongerStepConfig(StepMultiplierConfig):
-    """The same, for algorithms whose steps may grow while updates turn out as predicted."""
+    """`[algorithm.step_multiplier]` where steps may grow while updates turn out as predicted."""
 
     max: float = Field(default=2.0, gt=0, description="upper limit")
 

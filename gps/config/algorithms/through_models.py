@@ -1,10 +1,10 @@
 """`[algorithm]` of the algorithms that act through a global model: plan in it, or train a policy through it."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gps.config.algorithms.shared import AlgorithmBase
 from gps.config.controller import BasePolicyConfig
@@ -50,6 +50,12 @@ class MBRLConfig(ThroughModelBase):
     )
     model: PlannedModelConfig = NeuralModelConfig()
     planner: PlannerConfig = ICEMPlannerConfig()
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _read_number(cls, value: Any) -> Any:
+        """A number is its version: `--set algorithm.version=1.5`."""
+        return str(value) if isinstance(value, float) else value
 
 
 class PathIntegralSearchConfig(ParticlesConfig):
