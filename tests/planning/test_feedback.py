@@ -1,7 +1,7 @@
 """The feedback around a plan: that of LQR on a linear system, within the limits on any."""
 
 import numpy as np
-from planning.test_ilqr import DU, DX, STARTS, T, WEIGHTS, optimum, problem, quadratic
+from planning.test_ilqr import DU, DX, STARTS, WEIGHTS, T, optimum, problem, quadratic
 
 from gps.backend import jnp
 from gps.planning.feedback import follow_plan
