@@ -32,7 +32,7 @@ from gps.networks.recurrent import Gates, advance_memory, draw_gates
 
 @pytree
 class RecurrentMember:
-    """A gated recurrent unit, and a perceptron that reads its inputs and its memory. With leading axes it is a batch."""
+    """A gated recurrent unit, and a perceptron that reads its inputs and memory. With leading axes it is a batch."""
 
     gates: Gates
     head: MLP

@@ -125,11 +125,13 @@ class RecurrentLearner:
 
     def _learn(self, data: Dataset, seed: int) -> tuple[ModelStatus, "RecurrentFit | None"]:
         """Return how the fit ended, and the fit; None if there was nothing to train on."""
+        if data.size < _LEAST_POINTS:
+            return ModelStatus.TOO_FEW_POINTS, None
         # Entries near the largest float overflow in a variance.
         with np.errstate(over="ignore", invalid="ignore"):
             encoding = Encoding.of(data, self.transforms)
             differences = Differences.of(data, self.transforms)
-        if data.size < max(_LEAST_POINTS, encoding.size):
+        if data.size < encoding.size:
             return ModelStatus.TOO_FEW_POINTS, None
         if not all(np.isfinite(array).all() for array in jax.tree.leaves((encoding, differences))):
             return ModelStatus.NOT_FINITE, None
