@@ -162,5 +162,5 @@ def test_data_that_teach_nothing_are_told():
 
 @pytest.mark.parametrize("bad", [{"units": 0}, {"burn_in": 50}, {"burn_in": -1}, {"members": 0}, {"hidden": (0,)}])
 def test_bad_options_are_refused(bad):
-    with pytest.raises(PolicyError, match="units|members"):
+    with pytest.raises(PolicyError, match=r"units|members"):
         RecurrentOptions(**bad)
