@@ -76,6 +76,7 @@ def test_too_little_is_an_error_with_the_reason():
     [
         ("gp", "gps.models.gaussian_process_learner", ["model.restarts=1", "model.likelihood_points=60"]),
         ("neural", "gps.models.ensemble_learner", ["model.members=2", "model.hidden=[16]", "model.steps=100"]),
+        ("recurrent", "gps.models.recurrent_learner", ["model.members=1", "model.units=8", "model.steps=100"]),
     ],
 )
 def test_other_kinds_are_fitted_and_stored(tmp_path, kind, module, settings):

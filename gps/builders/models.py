@@ -19,6 +19,7 @@ from gps.config.model import (
     NeuralModelConfig,
     PhysicsModelConfig,
     PluginModelConfig,
+    RecurrentModelConfig,
     StoredModelConfig,
 )
 from gps.dynamics.mixture import MixturePrior
@@ -226,6 +227,18 @@ def _make_neural(config: NeuralModelConfig, modelled: Modelled, key: str) -> Mod
     )
 
 
+def _make_recurrent(config: RecurrentModelConfig, modelled: Modelled, key: str) -> ModelLearner:
+    from gps.models.recurrent_learner import RecurrentLearner, RecurrentOptions
+
+    given = config.model_dump(include=set(RecurrentModelConfig.model_fields) - {*_SHARED, "max_points"})
+    return RecurrentLearner(
+        dx=len(modelled.state_entries),
+        options=RecurrentOptions(**given),
+        max_points=config.max_points,
+        transforms=find_transforms(config, modelled, key),
+    )
+
+
 def _make_gaussian_process(config: GaussianProcessModelConfig, modelled: Modelled, key: str) -> ModelLearner:
     from gps.models.gaussian_process_learner import GaussianProcessLearner
 
@@ -284,6 +297,7 @@ _MAKERS: Mapping[type, Callable[[Any, Modelled, str], ModelLearner]] = {
     LinearModelConfig: _make_linear,
     MixtureModelConfig: _make_mixture,
     NeuralModelConfig: _make_neural,
+    RecurrentModelConfig: _make_recurrent,
     GaussianProcessModelConfig: _make_gaussian_process,
     PhysicsModelConfig: _make_physics,
 }

@@ -100,6 +100,45 @@ class NeuralModelConfig(LearnedModelConfig):
         return self
 
 
+class RecurrentModelConfig(LearnedModelConfig):
+    """An ensemble of recurrent networks, which remember what the state does not show."""
+
+    name: Literal["recurrent"] = "recurrent"
+    members: int = Field(default=3, ge=1, le=100, description="number of networks; more than one say what they doubt")
+    units: int = Field(default=32, ge=1, le=10_000, description="size of the memory of each network")
+    hidden: ListOf[Annotated[int, Ge(1), Le(10_000)]] = Field(
+        default=(64,), min_length=1, max_length=100, description="units of each hidden layer that reads the memory"
+    )
+    sequence: int = Field(
+        default=50, ge=1, le=10_000, description="steps of a training sequence; a longer episode is cut into several"
+    )
+    burn_in: int = Field(
+        default=10,
+        ge=0,
+        le=10_000,
+        description="first steps of a sequence within an episode, which only fill the memory; less than sequence",
+    )
+    learning_rate: float = Field(default=3e-3, gt=0, description="learning rate of Adam at the start of a fit")
+    weight_decay: float = Field(default=0.01, ge=0, description="weight decay per step, relative to the learning rate")
+    batch: int = Field(default=16, ge=1, description="sequences per mini-batch")
+    steps: int = Field(default=1500, ge=1, description="largest number of mini-batches of a fit")
+    check_every: int = Field(default=50, ge=1, description="steps between two evaluations of the held-out loss")
+    patience: int = Field(
+        default=8, ge=1, description="stop training after this many evaluations without a new lowest loss"
+    )
+    held_out: float = Field(
+        default=0.1, ge=0, le=0.9, description="share of the data held out from training to validate it"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        layers = self.units, *self.hidden
+        require_weights(self.members * (3 * self.units**2 + sum(a * b for a, b in itertools.pairwise(layers))))
+        if self.burn_in >= self.sequence:
+            raise ValueError(f"burn_in = {self.burn_in} must be less than sequence = {self.sequence}")
+        return self
+
+
 class GaussianProcessModelConfig(LearnedModelConfig):
     """A Gaussian process for each entry of the change of the state."""
 
@@ -181,6 +220,7 @@ _Learned = (
     LinearModelConfig
     | MixtureModelConfig
     | NeuralModelConfig
+    | RecurrentModelConfig
     | GaussianProcessModelConfig
     | PhysicsModelConfig
     | StoredModelConfig

@@ -1,8 +1,9 @@
 """How well a global model predicts episodes that it was not fitted to, and how well it knows how well.
 
 The one-step error is the root mean square of f(x_t, u_t) − x_{t+1}. The error h steps ahead is that of the mean model
-rolled out from x_t under the recorded actions. The coverage is the share of next states within one and two standard
-deviations of the prediction: .68 and .95 where the errors are Gaussian and the model knows its own.
+rolled out from x_t under the recorded actions; a model with a memory begins with that of the recorded episode. The
+coverage is the share of next states within one and two standard deviations of the prediction: .68 and .95 where the
+errors are Gaussian and the model knows its own.
 """
 
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from gps.backend import Array, jax, jnp
 from gps.models.features import NO_TRANSFORMS
 from gps.models.model import GlobalModel, for_condition
+from gps.models.remembering import advance_mean, find_deviation, recall_episodes
 
 _AT_MOST = 512
 """Largest number of starts of predictions, evenly spread."""
@@ -41,11 +43,11 @@ def calibrate(
         horizon: H, the largest number of steps ahead; it is cut to the longest that an episode has.
         angles: entries whose errors are taken by the shortest way around.
     """
-    x, u, count, where = _cut_windows(states, actions, mask, max(1, min(horizon, states.shape[2] - 1)))
+    x, u, count, where, memories = _cut_windows(model, states, actions, mask, max(1, min(horizon, states.shape[2] - 1)))
     H, dx = u.shape[1], x.shape[2]
     if not len(x):
         return Calibration(np.full(dx, np.nan), np.full((H, dx), np.nan), np.full(2, np.nan))
-    predicted, deviation = (np.asarray(array) for array in _predict(model, where, x[:, 0], u))
+    predicted, deviation = (np.asarray(array) for array in _predict(model, where, memories, x[:, 0], u))
     error = predicted - x[:, 1:]
     turns = np.array(angles, int)
     error[..., turns] = (error[..., turns] + np.pi) % (2 * np.pi) - np.pi
@@ -61,25 +63,35 @@ def calibrate(
 
 @jax.jit
 def _predict(
-    model: GlobalModel, where: Float[Array, "n"], x: Float[Array, "n dx"], u: Float[Array, "n H du"]
+    model: GlobalModel,
+    where: Float[Array, "n"],
+    memories: Float[Array, "n *memory"],
+    x: Float[Array, "n dx"],
+    u: Float[Array, "n H du"],
 ) -> tuple[Array, Array]:
     """Return the predictions 1 … H steps ahead, (n, H, dx), and the standard deviation one step ahead, (n, dx)."""
 
-    def step(now: Array, action: Array) -> tuple[Array, Array]:
-        after = jax.vmap(lambda m, *at: for_condition(model, m).mean(*at))(where, now, action)
-        return after, after
+    def step(now: tuple[Array, Array], action: Array) -> tuple[tuple[Array, Array], Array]:
+        memories, after = jax.vmap(lambda m, *at: advance_mean(for_condition(model, m), *at))(where, *now, action)
+        return (memories, after), after
 
-    _, path = jax.lax.scan(step, x, jnp.swapaxes(u, 0, 1))
-    deviation = jax.vmap(lambda m, *at: for_condition(model, m).deviation(*at))(where, x, u[:, 0])
+    _, path = jax.lax.scan(step, (memories, x), jnp.swapaxes(u, 0, 1))
+    deviation = jax.vmap(lambda m, *at: find_deviation(for_condition(model, m), *at))(where, memories, x, u[:, 0])
     return jnp.swapaxes(path, 0, 1), deviation
 
 
 def _cut_windows(
-    states: np.ndarray, actions: np.ndarray, mask: np.ndarray, H: int
-) -> tuple[Float[np.ndarray, "n H1 dx"], Float[np.ndarray, "n H du"], Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Return windows of H steps from evenly spread starts, how many steps each has, and its condition's number.
+    model: GlobalModel, states: np.ndarray, actions: np.ndarray, mask: np.ndarray, H: int
+) -> tuple[
+    Float[np.ndarray, "n H1 dx"],
+    Float[np.ndarray, "n H du"],
+    Int[np.ndarray, "n"],
+    Float[np.ndarray, "n"],
+    Float[np.ndarray, "n *memory"],
+]:
+    """Return windows of H steps from evenly spread starts, how many steps each has, its condition's number, its memory.
 
-    What a window lacks is zero.
+    What a window lacks is zero, and so is what an episode lacks that the model remembers.
     """
     M, N, T, dx = states.shape
     x, u = states.reshape(M * N, T, dx), actions.reshape(M * N, T, -1)
@@ -91,7 +103,9 @@ def _cut_windows(
     known = np.cumprod(there[rows, steps] & (starts[:, 1:] + np.arange(H + 1) < T), axis=1).astype(bool)
     windows = np.where(known[..., None], x[rows, steps], 0.0)
     actions = np.where(known[:, :-1, None], u[rows, steps[:, :-1]], 0.0)
-    return windows, actions, known.sum(axis=1) - 1, (starts[:, 0] // N).astype(float)
+    seen, done = (np.where(there[..., None], array, 0.0) for array in (x, u))
+    memories = recall_episodes(model, seen, done)[tuple(starts.T)]
+    return windows, actions, known.sum(axis=1) - 1, (starts[:, 0] // N).astype(float), memories
 
 
 def _mean(values: np.ndarray, there: np.ndarray, axis: int) -> np.ndarray:

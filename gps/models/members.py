@@ -62,19 +62,13 @@ _FEW_EPISODES = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class EnsembleOptions(FitOptions):
-    """Options of the members and of their training; `FitOptions` has the others.
+class MembersOptions(FitOptions):
+    """What each member of an ensemble sees; `FitOptions` has the options of the training.
 
     Args:
         hidden: sizes of the hidden layers.
         members: E; 1 for a single network.
-        linear: True to learn only what a linear map leaves.
-        probabilistic: True to learn the variance as a function of the inputs.
-        shrinkage: weight decay times the number of samples, added to `weight_decay`: a prior towards small weights,
-            which counts less the more data there are.
         bootstrap: True to train each of several members on rows drawn with replacement.
-        warm_steps: largest number of mini-batches of a fit that starts from an earlier one.
-        batch: samples in a mini-batch; with few data, a quarter of them.
 
     Raises:
         PolicyError: if a value is out of range.
@@ -82,10 +76,33 @@ class EnsembleOptions(FitOptions):
 
     hidden: tuple[int, ...] = (200, 200)
     members: int = 5
+    bootstrap: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.members, *self.hidden) < 1:
+            raise PolicyError("members and the sizes of the hidden layers must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class EnsembleOptions(MembersOptions):
+    """Options of the members and of their training; `MembersOptions` has the others.
+
+    Args:
+        linear: True to learn only what a linear map leaves.
+        probabilistic: True to learn the variance as a function of the inputs.
+        shrinkage: weight decay times the number of samples, added to `weight_decay`: a prior towards small weights,
+            which counts less the more data there are.
+        warm_steps: largest number of mini-batches of a fit that starts from an earlier one.
+        batch: samples in a mini-batch; with few data, a quarter of them.
+
+    Raises:
+        PolicyError: if a value is out of range.
+    """
+
     linear: bool = True
     probabilistic: bool = True
     shrinkage: float = 300.0
-    bootstrap: bool = True
     learning_rate: float = 3e-3
     steps: int = 2000
     warm_steps: int = 1000
@@ -94,8 +111,8 @@ class EnsembleOptions(FitOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.members, self.warm_steps, *self.hidden) < 1:
-            raise PolicyError("members, warm_steps and the sizes of the hidden layers must be at least 1")
+        if self.warm_steps < 1:
+            raise PolicyError("warm_steps must be at least 1")
         if not self.shrinkage >= 0:
             raise PolicyError("need shrinkage >= 0")
 
@@ -297,7 +314,7 @@ def measure_unit(rest: Float[np.ndarray, "n dy"], varies: Bool[np.ndarray, "dy"]
     return np.where(varies, np.maximum(np.sqrt((rest**2).mean(axis=0)), _LEAST_UNIT), 1.0)
 
 
-def split_members(episodes: Int[np.ndarray, "n"], options: EnsembleOptions, rng: np.random.Generator) -> list[Split]:
+def split_members(episodes: Int[np.ndarray, "n"], options: MembersOptions, rng: np.random.Generator) -> list[Split]:
     """Draw the rows that each member trains on; what it is checked on follows from the episodes' numbers alone.
 
     One in k episodes is held out, another one for each member, so that an episode that a member does not see in one fit
@@ -386,14 +403,14 @@ def _look_at_held_out(
     return MembersFit(
         members.scale_variance(np.array(excess)),
         ModelStatus.DIVERGED if any(end.diverged for end in ends) else status,
-        _mean_of_running([end.training_loss for end in ends]),
-        _mean_of_running([end.held_out_loss for end in ends]),
+        mean_of_running([end.training_loss for end in ends]),
+        mean_of_running([end.held_out_loss for end in ends]),
         np.sqrt(np.mean(errors, axis=(0, 1))),
         np.array([np.mean(np.array(sizes) <= one**2) for one in (1.0, 2.0)]),
     )
 
 
-def _mean_of_running(losses: list[Float[np.ndarray, "_"]]) -> Float[np.ndarray, "most"]:
+def mean_of_running(losses: list[Float[np.ndarray, "_"]]) -> Float[np.ndarray, "most"]:
     """The mean at each check over the members that still trained."""
     most = max(map(len, losses))
     padded = np.array([np.pad(loss, (0, most - len(loss)), constant_values=np.nan) for loss in losses])

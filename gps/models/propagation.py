@@ -11,13 +11,16 @@ drawn from the model's belief. How the functions and the particles of a sequence
 | `moment` | at each step, the particles are replaced by draws of the Gaussian with their mean and covariance |
 | `mean` | one particle without noise, by the model's mean |
 
+A function with a memory carries one along each particle, at first that of the start of an episode; a particle that is
+replaced keeps it.
+
 All sequences share the functions, the orders and the noise, so that they differ by their actions alone. The functions
 are the outer axis of every array and the sequences the inner one, so that the networks of an ensemble are evaluated by
 batched matrix products, each function's parameters staying where they are.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from jaxtyping import Float, Int, PRNGKeyArray
 
@@ -25,11 +28,22 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.errors import PolicyError, nearest
 from gps.models.model import GlobalModel
+from gps.models.remembering import advance_function, advance_mean, begin_memory
 
 Propagation = Literal["ts1", "ts_infinity", "moment", "mean"]
 
-Advance = Callable[[Array, Array, Array, Array], Array]
-"""From states (P, S, dx) and actions (S, du), an order of the particles (P,) and their keys (P,) to the next states."""
+
+class Advance(NamedTuple):
+    """How particles take a step.
+
+    Args:
+        memories: (P, *memory), of the particles at the start.
+        step: from memories (P, S, *memory), states (P, S, dx) and actions (S, du), an order of the particles (P,) and
+            their keys (P,) to the next memories and states.
+    """
+
+    memories: Array
+    step: Callable[[Array, Array, Array, Array, Array], tuple[Array, Array]]
 
 
 def count_particles(propagation: Propagation, particles: int) -> int:
@@ -58,19 +72,29 @@ def follow_beliefs(model: GlobalModel, functions: Any, propagation: Propagation,
             f"propagation {propagation!r}: expected one of {', '.join(names)}{nearest(propagation, names)}"
         )
     if propagation == "mean":
-        return follow_mean(model.mean)
 
-    def advance(X: Array, U: Array, order: Array, keys: Array) -> Array:
-        X = X[order] if propagation == "ts1" else X
-        X = jax.vmap(lambda f, x, key: jax.vmap(f, (0, 0, None))(x, U, key if noise else None))(functions, X, keys)
-        return redraw_particles(X, jax.random.fold_in(keys[0], 1)) if propagation == "moment" else X
+        def follow(memories: Array, X: Array, U: Array, order: Array, keys: Array) -> tuple[Array, Array]:
+            memory, x = jax.vmap(lambda *at: advance_mean(model, *at))(memories[0], X[0], U)
+            return memory[None], x[None]
 
-    return advance
+        return Advance(begin_memory(model)[None], follow)
+
+    def step(memories: Array, X: Array, U: Array, order: Array, keys: Array) -> tuple[Array, Array]:
+        if propagation == "ts1":
+            memories, X = memories[order], X[order]
+
+        def follow_one(function: Any, memory: Array, x: Array, key: Array) -> tuple[Array, Array]:
+            return jax.vmap(lambda m, x, u: advance_function(function, m, x, u, key if noise else None))(memory, x, U)
+
+        memories, X = jax.vmap(follow_one)(functions, memories, X, keys)
+        return memories, redraw_particles(X, jax.random.fold_in(keys[0], 1)) if propagation == "moment" else X
+
+    return Advance(jax.vmap(begin_memory)(functions), step)
 
 
-def follow_mean(predict: Callable[[Float[Array, "dx"], Float[Array, "du"]], Float[Array, "dx"]]) -> Advance:
-    """Return the step of a single particle by a prediction without noise."""
-    return lambda X, U, order, keys: jax.vmap(predict)(X[0], U)[None]
+def follow_prediction(predict: Callable[[Float[Array, "dx"], Float[Array, "du"]], Float[Array, "dx"]]) -> Advance:
+    """Return the step of a single particle by a prediction without noise and memory."""
+    return Advance(jnp.zeros((1, 0)), lambda memories, X, U, order, keys: (memories, jax.vmap(predict)(X[0], U)[None]))
 
 
 def redraw_particles(X: Float[Array, "P S dx"], key: PRNGKeyArray) -> Float[Array, "P S dx"]:
@@ -112,12 +136,14 @@ def roll_out_particles(
         at_each = jax.vmap(jax.vmap(cost, (0, 0, None)), (0, None, None))(X, U, time)
         return jnp.where(time < end, at_each, 0.0)
 
-    def step(X: Array, at_h: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
-        U, time, order, noise = at_h
-        return advance(X, U, order, noise).astype(X.dtype), (charge(X, U, time), X)
+    def step(carry: tuple[Array, Array], at_h: tuple[Array, ...]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        (memories, X), (U, time, order, noise) = carry, at_h
+        memories, after = advance.step(memories, X, U, order, noise)
+        return (memories, after.astype(X.dtype)), (charge(X, U, time), X)
 
-    start = jnp.broadcast_to(x, (P, S, len(x)))
-    last, (costs, states) = jax.lax.scan(step, start, (actions.swapaxes(0, 1), t + jnp.arange(H), orders, keys))
+    of_one = advance.memories[:, None]
+    start = jnp.broadcast_to(of_one, (P, S, *of_one.shape[2:])), jnp.broadcast_to(x, (P, S, len(x)))
+    (_, last), (costs, states) = jax.lax.scan(step, start, (actions.swapaxes(0, 1), t + jnp.arange(H), orders, keys))
     after = charge(last, jnp.broadcast_to(idle, (S, du)), t + H)
     return jnp.concatenate([costs, after[None]]), jnp.concatenate([states, last[None]])
 

@@ -31,6 +31,7 @@ KINDS: Mapping[str, str] = {
     "linear": "gps.models.linear:LinearLearner",
     "gmm": "gps.models.mixture_learner:MixtureLearner",
     "neural": "gps.models.ensemble_learner:EnsembleLearner",
+    "recurrent": "gps.models.recurrent_learner:RecurrentLearner",
     "gp": "gps.models.gaussian_process_learner:GaussianProcessLearner",
     "physics": "gps.models.physics.learner:PhysicsLearner",
 }

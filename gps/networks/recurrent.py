@@ -12,7 +12,7 @@ memory of many steps before stays near 1, and a gradient that flows along it doe
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -46,6 +46,37 @@ class Recurrent(Protocol):
     ) -> tuple[Float[np.ndarray, "*batch n"], Float[np.ndarray, "*batch du"]]:
         """Return the same for inputs with any leading axes; NumPy, with the same bits alone and in a batch."""
         ...
+
+
+class Gates(NamedTuple):
+    """The parameters of a gated recurrent unit with n units, without its output."""
+
+    from_input: Float[Array, "*E df n3"]  # W_r, W_z, W_p
+    from_memory: Float[Array, "*E n n3"]  # U_r, U_z, U_p
+    offset: Float[Array, "*E n3"]
+
+
+def draw_gates(df: int, units: int, of_input: jax.Array, of_memory: jax.Array) -> Gates:
+    """Return random parameters for inputs of size df: U orthogonal, and gates that keep most of the memory (NumPy).
+
+    Args:
+        of_input, of_memory: JAX keys.
+    """
+    squares = [np.asarray(jax.random.orthogonal(k, units)) for k in jax.random.split(of_memory, 3)]
+    offset = np.zeros(3 * units)
+    offset[units : 2 * units] = _KEEPS
+    inputs = np.asarray(jax.random.normal(of_input, (df, 3 * units))) / np.sqrt(df)
+    return Gates(inputs, np.concatenate(squares, axis=1), offset)
+
+
+def advance_memory(gates: Gates, memory: Float[Array, "n"], encoded: Float[Array, "df"]) -> Float[Array, "n"]:
+    """Return m' (JAX)."""
+    W, U, b = gates
+    n = memory.shape[-1]
+    driven = encoded @ W + b
+    r, z = jnp.split(jax.nn.sigmoid(driven[: 2 * n] + memory @ U[:, : 2 * n]), 2)
+    p = jnp.tanh(driven[2 * n :] + (r * memory) @ U[:, 2 * n :])
+    return z * memory + (1.0 - z) * p
 
 
 @pytree
@@ -84,16 +115,10 @@ class GRU(Bounded):
         check_squashing(squash, low, high)
         if units < 1:
             raise PolicyError(f"units = {units}: a gated recurrent unit has a memory of at least one number")
-        df = count_encoded(size, angles)
         of_input, of_memory, of_output = jax.random.split(key, 3)
-        squares = [np.asarray(jax.random.orthogonal(k, units)) for k in jax.random.split(of_memory, 3)]
-        offset = np.zeros(3 * units)
-        offset[units : 2 * units] = _KEEPS
         return cls(
             size, angles, squash, low, high,
-            np.asarray(jax.random.normal(of_input, (df, 3 * units))) / np.sqrt(df),
-            np.concatenate(squares, axis=1),
-            offset,
+            *draw_gates(count_encoded(size, angles), units, of_input, of_memory),
             np.asarray(jax.random.normal(of_output, (units, len(low)))) * gain / np.sqrt(units),
             np.zeros(len(low)),
         )  # fmt: skip
@@ -138,11 +163,7 @@ class GRU(Bounded):
 
     def _advance(self, memory: Float[Array, "n"], encoded: Float[Array, "df"]) -> Float[Array, "n"]:
         """Return m'."""
-        n, U = self.memory_size, self.from_memory
-        driven = encoded @ self.from_input + self.offset
-        r, z = jnp.split(jax.nn.sigmoid(driven[: 2 * n] + memory @ U[:, : 2 * n]), 2)
-        p = jnp.tanh(driven[2 * n :] + (r * memory) @ U[:, 2 * n :])
-        return z * memory + (1.0 - z) * p
+        return advance_memory(Gates(self.from_input, self.from_memory, self.offset), memory, encoded)
 
     def _advance_each(
         self, memory: Float[np.ndarray, "*batch n"], encoded: Float[np.ndarray, "*batch df"]

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.models.model import PlanningModel
-from gps.models.propagation import follow_mean, roll_out_particles
+from gps.models.propagation import follow_prediction, roll_out_particles
 from gps.planning.ilqr import FIRST, Plan, PlanningProblem, draw_guesses, improve_plans
 from gps.planning.objective import Course, average_course
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
@@ -121,7 +121,7 @@ def predict_courses(
         return F @ jnp.concatenate([x, u]) + c
 
     def predict(x: Array, plan: Array) -> Course:
-        advance = follow_mean(follow_slope)
+        advance = follow_prediction(follow_slope)
         return average_course(*roll_out_particles(advance, 1, cost, x, plan[None], idle, t, end, key))
 
     return jax.vmap(predict)(states, actions)

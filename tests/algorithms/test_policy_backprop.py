@@ -161,7 +161,8 @@ def make_setting(matrix=A, steps=6, drawn=False, clip=np.inf, cost=COST, value=N
 def make_starts(P=2, S=3, memory=0, seed=0, spread=1.0):
     rng = np.random.default_rng(seed)
     steps = rng.integers(0, 3, (P, S)).astype(np.int32)
-    return ImaginedStarts(spread * rng.normal(size=(P, S, DX)), steps, np.zeros((P, S, memory)), np.uint32(seed))
+    states, nothing = spread * rng.normal(size=(P, S, DX)), np.zeros((P, S, 0))
+    return ImaginedStarts(states, steps, np.zeros((P, S, memory)), nothing, np.uint32(seed))
 
 
 def make_policy(kind="mlp", deviation=0.1, **options):

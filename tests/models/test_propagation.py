@@ -6,7 +6,14 @@ import pytest
 from gps.backend import Array, jax, jnp
 from gps.errors import PolicyError
 from gps.linear_gaussian.types import pytree
-from gps.models.propagation import draw_beliefs, follow_beliefs, propagate, redraw_particles, roll_out_particles
+from gps.models.propagation import (
+    Advance,
+    draw_beliefs,
+    follow_beliefs,
+    propagate,
+    redraw_particles,
+    roll_out_particles,
+)
 from gps.planning.objective import total_costs
 
 KEY = jax.random.key(0)
@@ -127,9 +134,10 @@ def test_new_particles_have_the_covariance_of_the_old_ones_also_where_it_is_sing
 
 
 def test_an_explosion_costs_infinity_and_nan_goes_no_further():
-    def advance(X, U, order, keys):
-        return jnp.where(U[:, :1] > 0, jnp.nan, X)
+    def step(memories, X, U, order, keys):
+        return memories, jnp.where(U[:, :1] > 0, jnp.nan, X)
 
+    advance = Advance(jnp.zeros((2, 0)), step)
     actions = np.array([[[-1.0], [-1.0]], [[-1.0], [1.0]]])
     totals = total_costs(*roll_out_particles(advance, 2, lambda x, u, t: x[0], START, actions, np.zeros(1), 0, 9, KEY))
     assert np.isfinite(totals[0]) and np.isposinf(totals[1])

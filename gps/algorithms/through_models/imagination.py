@@ -20,6 +20,7 @@ from gps.algorithms.through_models.learned_models import World
 from gps.algorithms.through_models.value import TerminalValue, ValueOptions, begin_value, count_inputs, fit_value
 from gps.algorithms.through_models.visited import Visited
 from gps.backend import jax
+from gps.models.remembering import recall_episodes
 from gps.planning.sequences import ActionRange
 from gps.policies.neural import NeuralPolicy
 from gps.policies.remembering import memory_size, recall
@@ -106,11 +107,12 @@ class Imagination:
         """
         share = self.visited if share is None else share
         episodes, steps = visited.draw((batches, *(shape or self.shape)), share, rng)
-        memories = np.zeros((*episodes.shape, 0))
+        padded, memories = visited.pad(), np.zeros((*episodes.shape, 0))
         if memory_size(policy):
-            memories = np.asarray(recall(policy, visited.pad().states[..., setting.observed]))[episodes, steps]
+            memories = np.asarray(recall(policy, padded.states[..., setting.observed]))[episodes, steps]
+        of_model = recall_episodes(setting.model, padded.states, padded.actions)[episodes, steps]
         seeds = rng.integers(2**32, size=batches, dtype=np.uint32)
-        return ImaginedStarts(visited.states[episodes, steps], steps.astype(np.int32), memories, seeds)
+        return ImaginedStarts(visited.states[episodes, steps], steps.astype(np.int32), memories, of_model, seeds)
 
     def draw_starts(
         self,

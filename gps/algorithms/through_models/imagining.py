@@ -5,6 +5,7 @@ An imagined episode begins in a state x_0 at step t of an episode, and for H ste
     u_h = μ(o_h) + L ε_h,   ε_h ~ N(0, I),  L Lᵀ = Σ the covariance of the policy's noise, within the limits
     x_{h+1} = f(x_h, u_h; ξ_h),   f one function drawn from the model's belief, which the episode keeps, ξ_h its noise
 
+A model or a policy with a memory carries it along; in a visited state it begins with what the episode there tells it.
 With `mean` there is one function, the model's mean. f, ε and ξ depend on a seed alone, so that the cost is a
 deterministic function of the policy's parameters θ (the reparameterisation trick: Kingma & Welling 2014; for models
 Heess et al. 2015, Parmas et al. 2018), and its derivative comes by backpropagation through all steps:
@@ -35,6 +36,7 @@ from gps.algorithms.through_models.value import TerminalValue, find_returns
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.models.model import GlobalModel
+from gps.models.remembering import advance_function, advance_mean, begin_memory
 from gps.planning.sequences import ActionRange
 from gps.policies.natural_gradient import mean_kl
 from gps.policies.neural import NeuralPolicy
@@ -78,6 +80,7 @@ class ImaginedStarts(NamedTuple):
     states: Float[Any, "P S dx"]
     steps: Int[Any, "P S"]  # t, of the episode
     memories: Float[Any, "P S n"]  # of the policy; n = 0 for a policy without
+    model_memories: Float[Any, "P S *memory"]  # of size 0 for a model without
     seed: Any  # uint32, of the functions and the noise
 
 
@@ -178,14 +181,17 @@ def forecast_episodes(
 ) -> tuple[Float[Array, "M N T"], Float[Array, "M N T dx"]]:
     """Return the costs and the states of whole episodes in the model's mean, with this noise in their actions."""
 
+    begin = jnp.zeros(memory_size(policy)), begin_memory(setting.model)
+
     def follow_one(x: Array, noise: Array) -> tuple[Array, Array]:
-        def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
-            (x, memory), (e, t) = carry, now
+        def step(carry: tuple[Array, ...], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
+            (x, memory, of_model), (e, t) = carry, now
             memory, mean = follow_step(policy, memory, x[setting.observed])
             u = _within(mean + e, setting)
-            return (setting.model.mean(x, u).astype(x.dtype), memory), (setting.cost(x, u, t), x)
+            of_model, after = advance_mean(setting.model, of_model, x, u)
+            return (after.astype(x.dtype), memory, of_model), (setting.cost(x, u, t), x)
 
-        return jax.lax.scan(step, (x, jnp.zeros(memory_size(policy))), (noise, jnp.arange(len(noise))))[1]
+        return jax.lax.scan(step, (x, *begin), (noise, jnp.arange(len(noise))))[1]
 
     return jax.vmap(jax.vmap(follow_one))(starts, noise)
 
@@ -254,32 +260,34 @@ def _roll_out(
     if setting.drawn:
         functions = setting.model.draw(to_draw, P)
 
-        def advance(x: Array, u: Array, bits: Array) -> Array:
-            keys = jax.random.wrap_key_data(bits)
-            return jax.vmap(lambda f, x, u, key: jax.vmap(f)(x, u, key))(functions, x, u, keys)
+        def advance(memory: Array, x: Array, u: Array, bits: Array) -> tuple[Array, Array]:
+            follow = jax.vmap(jax.vmap(advance_function, (None, 0, 0, 0, 0)))
+            return follow(functions, memory, x, u, jax.random.wrap_key_data(bits))
     else:
 
-        def advance(x: Array, u: Array, bits: Array) -> Array:
-            return jax.vmap(jax.vmap(setting.model.mean))(x, u)
+        def advance(memory: Array, x: Array, u: Array, bits: Array) -> tuple[Array, Array]:
+            return jax.vmap(jax.vmap(lambda *at: advance_mean(setting.model, *at)))(memory, x, u)
 
     act = jax.vmap(jax.vmap(follow_step, (None, 0, 0)), (None, 0, 0))
     price: Any = jax.vmap(jax.vmap(setting.cost))
     low, high, _ = setting.box
 
-    def step(carry: tuple[Array, Array, Array], now: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
-        (x, memory, inside), (h, e, bits) = carry, now
+    def step(carry: tuple[Array, ...], now: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
+        (x, memory, of_model, inside), (h, e, bits) = carry, now
         memory, mean = act(policy, memory, x[..., setting.observed])
         u, x = limit_slopes(mean + e, x)
         if nudges is not None:
             u = u + jnp.where(h == 0, nudges * setting.range.width, 0.0)
         t = starts.steps + h
         cost = jnp.where(t < setting.end, price(x, u, t), 0.0)
-        after = jnp.asarray(advance(x, u, bits), x.dtype)
+        of_model, after = advance(of_model, x, u, bits)
+        after = jnp.asarray(after, x.dtype)
         inside = inside & jnp.all((after >= low) & (after <= high), axis=-1)  # False for NaN
-        return (jnp.where(inside[..., None], after, x), memory, inside), (cost, x)
+        return (jnp.where(inside[..., None], after, x), memory, of_model, inside), (cost, x)
 
-    begin = (jnp.asarray(starts.states, float), jnp.asarray(starts.memories, float), jnp.ones((P, S), bool))
-    (last, _, inside), (costs, states) = jax.lax.scan(step, begin, (jnp.arange(H), noise, bits))
+    memories = jnp.asarray(starts.memories, float), jnp.asarray(starts.model_memories)
+    begin = (jnp.asarray(starts.states, float), *memories, jnp.ones((P, S), bool))
+    (last, _, _, inside), (costs, states) = jax.lax.scan(step, begin, (jnp.arange(H), noise, bits))
     return ImaginedCourse(costs, states, last, inside)
 
 

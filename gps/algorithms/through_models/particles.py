@@ -23,6 +23,7 @@ from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.dynamics.velocity_filter import VelocityFilter
 from gps.models.model import GlobalModel
+from gps.models.remembering import advance_function, begin_memory
 from gps.policies.neural import NeuralPolicy, mean_of_one
 from gps.problem import Problem
 
@@ -174,7 +175,7 @@ def roll_out_policy(setting: ParticleSetting, network: Any, draws: Draws) -> Epi
         return jnp.clip(mean_of_one(acting, estimate[setting.observed]), setting.low, setting.high)
 
     def step(carry: tuple[Array, ...], now: tuple[Any, ...]) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
-        x, last, lost = carry
+        x, memory, last, lost = carry
         t, e, keys, kept = now
         measured = x + setting.noise * e
         estimate = measured
@@ -182,15 +183,15 @@ def roll_out_policy(setting: ParticleSetting, network: Any, draws: Draws) -> Epi
             estimate = jnp.where(t == 0, sense.begin(measured), sense.update(last, measured))
         u = jax.vmap(act, (0, None if kept is None else 0))(estimate, kept)
         cost = jax.vmap(setting.cost, (0, 0, None))(x, u, t)
-        after = jax.vmap(lambda f, x, u, key: f(x, u, key), (0, 0, 0, None if keys is None else 0))(
-            draws.functions, x, u, keys
-        )
+        advance = jax.vmap(advance_function, (0, 0, 0, 0, None if keys is None else 0))
+        memory, after = advance(draws.functions, memory, x, u, keys)
         near = (jnp.abs(after - draws.starts) < setting.reach).all(axis=-1)  # False for NaN
-        return (jnp.where(near[:, None], after, x), estimate, lost | ~near), (x, cost)
+        return (jnp.where(near[:, None], after, x), memory, estimate, lost | ~near), (x, cost)
 
-    first = draws.starts, draws.starts, jnp.zeros(len(draws.starts), bool)
+    memories = jax.vmap(begin_memory)(draws.functions)
+    first = draws.starts, memories, draws.starts, jnp.zeros(len(draws.starts), bool)
     along = jnp.arange(steps), draws.sensor, draws.keys, draws.kept
-    (_, _, lost), (states, costs) = jax.lax.scan(step, first, along)
+    (_, _, _, lost), (states, costs) = jax.lax.scan(step, first, along)
     return Episodes(states, costs, lost)
 
 

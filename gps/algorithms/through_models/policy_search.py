@@ -18,6 +18,7 @@ from gps.costs.terms import Cost
 from gps.linear_gaussian.linalg import psd_inverse
 from gps.models.model import GlobalModel
 from gps.models.propagation import Propagation, count_particles, draw_beliefs, follow_beliefs, roll_out_particles
+from gps.models.remembering import advance_mean, begin_memory
 from gps.planning.colour import draw_coloured
 from gps.planning.mppi import SoftMinimum, weigh_with_policy
 from gps.planning.objective import total_costs
@@ -135,13 +136,14 @@ def forecast(
 ) -> tuple[Float[Array, "M N T"], Float[Array, "M N T dx"]]:
     """Return the costs and the states of the policy's episodes in the model's mean, with the noise in their actions."""
 
-    def step(x: Array, now: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        e, t = now
+    def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        (memory, x), (e, t) = carry, now
         u = _act(setting, x, e)
-        return setting.model.mean(x, u).astype(x.dtype), (setting.cost(x, u, t), x)
+        memory, after = advance_mean(setting.model, memory, x, u)
+        return (memory, after.astype(x.dtype)), (setting.cost(x, u, t), x)
 
     def follow(x: Array, e: Array) -> tuple[Array, Array]:
-        return jax.lax.scan(step, x, (e, jnp.arange(len(e))))[1]
+        return jax.lax.scan(step, (begin_memory(setting.model), x), (e, jnp.arange(len(e))))[1]
 
     return jax.vmap(jax.vmap(follow))(starts, noise)
 
@@ -195,11 +197,13 @@ def _search(
 def _roll_out_policy(setting: Setting, x: Float[Array, "dx"]) -> Float[Array, "H du"]:
     """Return the policy's actions, within the limits, along its own rollout in the model's mean."""
 
-    def step(x: Array, _: None) -> tuple[Array, Array]:
+    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+        memory, x = carry
         u = _act(setting, x)
-        return setting.model.mean(x, u).astype(x.dtype), u
+        memory, after = advance_mean(setting.model, memory, x, u)
+        return (memory, after.astype(x.dtype)), u
 
-    return jax.lax.scan(step, x, None, setting.search.horizon)[1]
+    return jax.lax.scan(step, (begin_memory(setting.model), x), None, setting.search.horizon)[1]
 
 
 def _act(setting: Setting, x: Float[Array, "dx"], noise: Float[Array, "du"] | float = 0.0) -> Float[Array, "du"]:

@@ -11,25 +11,27 @@ from gps.records import Rollouts
 
 @dataclasses.dataclass(frozen=True)
 class Visited:
-    """The states of E episodes of at most T steps; the rows after an episode's end are zero."""
+    """The states and actions of E episodes of at most T steps; the rows after an episode's end are zero."""
 
     states: Float[np.ndarray, "E T dx"]
+    actions: Float[np.ndarray, "E T du"]
     lengths: Int[np.ndarray, "E"]
 
     @classmethod
     def of(cls, rollouts: Rollouts) -> Self:
         """The episodes of an iteration, up to the first step that is masked or not finite."""
-        states = rollouts.states.reshape(-1, *rollouts.states.shape[2:])
+        states, actions = (a.reshape(-1, *a.shape[2:]) for a in (rollouts.states, rollouts.actions))
         there = rollouts.mask.reshape(states.shape[:2]) & np.isfinite(states).all(axis=2)
         lengths = np.logical_and.accumulate(there, axis=1).sum(axis=1)
-        used = np.arange(states.shape[1]) < lengths[:, None]
+        used = (np.arange(states.shape[1]) < lengths[:, None])[..., None]
         some = lengths > 0
-        return cls(np.where(used[..., None], states, 0.0)[some], lengths[some])
+        known = used & np.isfinite(actions)
+        return cls(np.where(used, states, 0.0)[some], np.where(known, actions, 0.0)[some], lengths[some])
 
     def add(self, new: Self, most: int) -> Self:
         """The last `most` of these episodes and the new ones."""
-        states, lengths = np.concatenate([self.states, new.states]), np.concatenate([self.lengths, new.lengths])
-        return type(self)(states[-most:], lengths[-most:])
+        pairs = (self.states, new.states), (self.actions, new.actions), (self.lengths, new.lengths)
+        return type(self)(*(np.concatenate(pair)[-most:] for pair in pairs))
 
     @property
     def all_states(self) -> Float[np.ndarray, "n dx"]:
@@ -39,8 +41,8 @@ class Visited:
     def pad(self) -> Self:
         """The same with empty episodes at the end, a power of two in all, so that few shapes are compiled."""
         more = (1 << (len(self.lengths) - 1).bit_length()) - len(self.lengths)
-        states = np.concatenate([self.states, np.zeros((more, *self.states.shape[1:]))])
-        return type(self)(states, np.concatenate([self.lengths, np.zeros(more, self.lengths.dtype)]))
+        arrays = self.states, self.actions, self.lengths
+        return type(self)(*(np.concatenate([a, np.zeros((more, *a.shape[1:]), a.dtype)]) for a in arrays))
 
     def draw(
         self, shape: tuple[int, ...], share: float, rng: np.random.Generator
