@@ -395,6 +395,7 @@ def test_with_a_value_short_episodes_have_the_gradient_of_long_ones():
         states=np.asarray(along).reshape(1, -1, DX),
         steps=np.asarray(at, np.int32).reshape(1, -1),
         memories=np.zeros((1, end * 60, 0)),
+        model_memories=np.zeros((1, end * 60, 0)),
     )
     short, blind = (
         end * find_slope(policy, whole._replace(steps=1, value=worth), everywhere)[0] for worth in (value, None)
