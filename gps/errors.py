@@ -20,6 +20,8 @@ GpsError
 import difflib
 from collections.abc import Iterable
 
+from gps.version import DISTRIBUTION
+
 
 class GpsError(Exception):
     """Base of all errors that a user can cause or fix."""
@@ -102,7 +104,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def install_command(extra: str) -> str:
     """Return the command that installs the packages of an extra of this distribution."""
-    return f'pip install "guided-policy-search[{extra}]"'
+    return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 def one_line(error: BaseException) -> str:

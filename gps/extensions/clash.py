@@ -6,6 +6,8 @@ import re
 import traceback
 from importlib import metadata
 
+from gps.version import DISTRIBUTION
+
 _MISFITS = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
 """The exceptions of a program that finds an interface other than the one that it was written for."""
 
@@ -28,7 +30,7 @@ def find_clash(error: BaseException) -> str:
 
 def _needs_mujoco(package: str) -> bool:
     """True if a distribution other than MuJoCo and this one cannot do without MuJoCo."""
-    if package in ("mujoco", "gps"):
+    if package in ("mujoco", DISTRIBUTION):
         return False
     needs = [text for text in metadata.requires(package) or () if "extra ==" not in text]
     return any(re.match(r"mujoco(?![\w.-])", text) for text in needs)
