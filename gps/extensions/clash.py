@@ -6,10 +6,11 @@ import re
 import traceback
 from importlib import metadata
 
-from gps.version import DISTRIBUTION
-
 _MISFITS = (AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
 """The exceptions of a program that finds an interface other than the one that it was written for."""
+
+_OURS = ("gps", "mujoco")
+"""The modules whose distributions are not to blame."""
 
 
 def find_clash(error: BaseException) -> str:
@@ -18,8 +19,9 @@ def find_clash(error: BaseException) -> str:
         return ""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     owners = metadata.packages_distributions()
-    for module in reversed(modules):  # the innermost first
-        for package in owners.get(module.partition(".")[0], ()):
+    tops = [module.partition(".")[0] for module in reversed(modules)]  # the innermost first
+    for top in tops:
+        for package in owners.get(top, ()) if top not in _OURS else ():
             if _needs_mujoco(package):
                 return (
                     f"{package} {metadata.version(package)} does not seem to fit MuJoCo {metadata.version('mujoco')}: "
@@ -29,8 +31,6 @@ def find_clash(error: BaseException) -> str:
 
 
 def _needs_mujoco(package: str) -> bool:
-    """True if a distribution other than MuJoCo and this one cannot do without MuJoCo."""
-    if package in ("mujoco", DISTRIBUTION):
-        return False
+    """True if a distribution cannot do without MuJoCo."""
     needs = [text for text in metadata.requires(package) or () if "extra ==" not in text]
     return any(re.match(r"mujoco(?![\w.-])", text) for text in needs)
