@@ -72,7 +72,7 @@ def _find_divisor(number: int, most: int) -> int:
 
 
 class AgentPolicy:
-    """What an agent learned, without exploration, as a `gps.sampling.policy.Policy`."""
+    """A trained agent without exploration, as a `gps.sampling.policy.Policy`."""
 
     player, abstains, carries_over, parameters = Player.POLICY, "", True, None
     observes: Observes = "observation"

@@ -14,14 +14,14 @@ from gps.environments.contract import BatchEnvironment
 from gps.problem import Problem
 
 Objective = Literal["cost", "reward"]
-"""What an agent maximises: minus the experiment's cost, or the environment's reward."""
+"""The reward of an agent: minus the experiment's cost, or the environment's reward."""
 
 _STREAM = 0  # of the environment's noise: that of training episodes
 
 
 @dataclasses.dataclass(frozen=True)
 class EpisodeSum:
-    """What a training episode came to."""
+    """The result of a training episode."""
 
     steps: int  # environment steps up to its end, over all episodes
     cost: float  # NaN if the episode was ended from outside

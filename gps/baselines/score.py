@@ -1,4 +1,4 @@
-"""What a baseline came to: its learning curve and its final score, and the file that `gps compare` reads."""
+"""The result of a baseline: its learning curve and its final score, and the file that `gps compare` reads."""
 
 from __future__ import annotations
 

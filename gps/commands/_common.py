@@ -79,7 +79,7 @@ def integer(minimum: int) -> Callable[[str], int]:
 
 
 EXPERIMENT = "directory with experiment.toml, or a name that `gps list --experiments` prints"
-"""What an argument that names an experiment is."""
+"""The help of an argument that names an experiment."""
 
 
 def add_experiment(parser: argparse.ArgumentParser) -> None:

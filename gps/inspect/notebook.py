@@ -1,4 +1,4 @@
-"""What a run, an iteration and a controller say of themselves: in three lines, and as a table in a notebook."""
+"""Descriptions of a run, an iteration and a controller: in three lines, and as a table in a notebook."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ class Regression(NamedTuple):
 
 
 class MembersFit(NamedTuple):
-    """What a training did. The losses are means over the members that still trained."""
+    """The result of a training. The losses are means over the members that still trained."""
 
     members: GaussianNetwork
     status: ModelStatus

@@ -146,7 +146,7 @@ class RecurrentLearner:
 
 
 class RecurrentFit(NamedTuple):
-    """What a training did. The losses are means over the members that still trained."""
+    """The result of a training. The losses are means over the members that still trained."""
 
     model: RecurrentModel
     status: ModelStatus

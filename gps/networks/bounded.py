@@ -7,6 +7,7 @@ e leaves plain entries, then has the sines and the cosines of the angles: the or
 optimised by are of order 1 then, whatever the units of the action are.
 """
 
+import abc
 import dataclasses
 from typing import Any, ClassVar, Self
 
@@ -25,7 +26,7 @@ _STATIC = {"static": True}  # metadata of a field that is not a parameter
 
 
 @pytree
-class Bounded:
+class Bounded(abc.ABC):
     """What the networks share; a subclass adds parameters and the methods at the end. Inputs are vectors (..., dv).
 
     Args:
@@ -151,25 +152,25 @@ class Bounded:
     # -- the function f: what a subclass adds -------------------------------------------------------------------------
 
     @property
+    @abc.abstractmethod
     def layers(self) -> str:
         """f in words."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def respond(self, encoded: Float[Array, "df"]) -> Float[Array, "du"]:
         """Return f(e) of one encoded input (JAX)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def respond_to_all(self, encoded: Float[np.ndarray, "... df"]) -> Float[np.ndarray, "... du"]:
         """Return f(e) of encoded inputs (NumPy), with the same bits for each alone and in a batch."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def list_layers(self) -> dict[str, np.ndarray]:
         """Return the arrays of f for `gps/policies/load_policy.py`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def add_layers(self, graph: OnnxGraph, h: str) -> str:
         """Add f to an ONNX graph; `h` (batch, df) is float64."""
-        raise NotImplementedError
 
 
 def count_encoded(size: int, angles: tuple[int, ...]) -> int:

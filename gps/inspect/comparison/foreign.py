@@ -39,7 +39,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "cost": ("cost", "costs"),
     "success": ("success", "success_rate", "eval/success_rate", "rollout/success_rate"),
 }  # fmt: skip
-"""What is read -> the names under which it is looked for, the first one that is there."""
+"""Quantity -> the names of its column; the first one that the file has is read."""
 
 _MEASURES = ("return", "cost", "success")
 _MOST_BYTES = 256 << 20

@@ -1,4 +1,4 @@
-"""What a comparison draws, as numbers: learning curves, final results, performance profiles. The page and the static
+"""The numbers of a comparison's plots: learning curves, final results, performance profiles. The page and the static
 figure draw the same plots.
 """
 

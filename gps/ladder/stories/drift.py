@@ -62,7 +62,7 @@ def tell_drift(results: Sequence[RungResult], ladder: Ladder) -> Story | None:
 
 
 def _list_horizon_errors(run: Run, entry: int, most: int = 3) -> list[tuple[int, np.ndarray]]:
-    """Of a few iterations, evenly spread: the number, and the error of an entry 1 … H steps ahead."""
+    """Return the number of a few iterations, evenly spread, and their error of an entry 1 … H steps ahead."""
     found = []
     for k in range(len(run.iterations)):
         model = run.model_record(k)

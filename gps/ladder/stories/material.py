@@ -1,4 +1,4 @@
-"""What several stories are told of: finished runs, their states and their plans."""
+"""The material that several stories share: finished runs, their states and their plans."""
 
 from collections.abc import Sequence
 
@@ -41,7 +41,7 @@ def collect_states(run: Run, iterations: int) -> Float[np.ndarray, "n dx"]:
 
 
 def list_plans(run: Run) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Of each iteration with a plan: its number, the planned and the actual states of the first sample."""
+    """Return the number of each iteration with a plan, and the planned and actual states of its first sample."""
     found = []
     for k in range(len(run.iterations)):
         record = run.iterations[k]
