@@ -250,7 +250,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not(slider, kill):
     """Killed or interrupted in the middle, then resumed: the same bits as a run that was left alone."""
     out = slider.parent / "stopped"
     output = subprocess.PIPE
-    with gps_command("run", slider, "--out", out, "--iterations", 40, stdout=output, stderr=subprocess.STDOUT) as run:
+    with gps_command("run", slider, "--out", out, "--iterations", 400, stdout=output, stderr=subprocess.STDOUT) as run:
         wait_until(lambda: list(out.glob("slider/*/iterations/003")) or run.poll() is not None)
         assert run.poll() is None
         run.send_signal(kill)
@@ -264,7 +264,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not(slider, kill):
         assert line == f"gps: {how}; {iterations}; to continue: gps resume {stopped.path}"
         assert last == str(stopped.path)
     done = len(stopped.iterations)
-    assert 4 <= done < 40
+    assert 4 <= done < 400
     resumed = gps.resume(stopped.path, iterations=2)
     assert digest(resumed) == digest(started(slider, iterations=done + 2))
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import shutil
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,28 +17,6 @@ if TYPE_CHECKING:
     from gps.runs import Run
 
 OK, UNEXPECTED, USER_ERROR, INTERRUPTED, CLOSED_PIPE, TERMINATED = 0, 1, 2, 130, 141, 143
-
-
-class Terminated(KeyboardInterrupt):
-    """Raised in the main thread when the process is asked to end by SIGTERM."""
-
-
-@contextlib.contextmanager
-def raise_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise `Terminated` within the block, once: a second one ends the process."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
-        yield
-        return
-
-    def handle(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
-
-    signal.signal(signal.SIGTERM, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def find_width() -> int | None:

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from gps.commands._common import INTERRUPTED, OK, TERMINATED, Terminated, add_port, print_error, raise_on_sigterm
+from gps.commands._common import INTERRUPTED, OK, add_port, print_error
+from gps.commands._interruption import print_interruption, raise_on_signals
 from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
     from gps.inspect.console import Progress
 
     progress = Progress(args.quiet)
-    with raise_on_sigterm(), contextlib.ExitStack() as live:
-        callbacks: list[Callback] = [progress, live.enter_context(Control(progress.say)), *_make_extra_callbacks(args)]
+    with raise_on_signals() as interruption, contextlib.ExitStack() as live:
+        control = live.enter_context(Control(progress.say))
+        callbacks: list[Callback] = [progress, control, interruption, *_make_extra_callbacks(args)]
         page = None
         if args.live:
             from gps.inspect.live import Live
@@ -67,12 +69,8 @@ def _learn(
     except Stopped:
         print(f"gps: stopped on request; {_describe_progress(progress.run)}", file=sys.stderr)
         return INTERRUPTED, True
-    except Terminated:
-        print(f"gps: ended by SIGTERM; {_describe_progress(progress.run)}", file=sys.stderr)
-        return TERMINATED, False
-    except KeyboardInterrupt:
-        print(f"\ngps: interrupted; {_describe_progress(progress.run)}", file=sys.stderr)
-        return INTERRUPTED, False
+    except KeyboardInterrupt as error:
+        return print_interruption(error, _describe_progress(progress.run)), False
     except BrokenPipeError:
         raise
     except Exception as error:

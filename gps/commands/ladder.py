@@ -9,17 +9,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gps.commands._common import (
-    INTERRUPTED,
     OK,
-    TERMINATED,
     UNEXPECTED,
     USER_ERROR,
-    Terminated,
     add_out,
     integer,
     page,
-    raise_on_sigterm,
 )
+from gps.commands._interruption import print_interruption, raise_on_signals
 
 if TYPE_CHECKING:
     from gps.ladder.climbing import RungRuns
@@ -67,17 +64,15 @@ def main(args: argparse.Namespace) -> int:
         return OK
     progress = SweepProgress(args.quiet)
     try:
-        with raise_on_sigterm(), progress:
+        with raise_on_signals(), progress:
             if args.page_only:
                 runs = read_ladder_runs(ladder, args.out)
             else:
                 runs = climb(ladder, out=args.out, jobs=args.jobs, retries=args.retries, watch=progress)
     except KeyboardInterrupt as stop:
-        how, code = ("ended by SIGTERM", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
         again = shlex.join(["gps", *args.argv])
         done = f"{progress.finished} of {progress.total} runs are finished"
-        print(f"\ngps: {how}; {done}; to continue: {again}", file=sys.stderr)
-        return code
+        return print_interruption(stop, f"{done}; to continue: {again}")
     results = write_ladder_page(ladder, runs, args.output)
     if not args.quiet:
         print()

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 
 from gps.commands._common import (
     EXPERIMENT,
-    INTERRUPTED,
     OK,
-    TERMINATED,
     UNEXPECTED,
     USER_ERROR,
-    Terminated,
     add_out,
     integer,
-    raise_on_sigterm,
 )
+from gps.commands._interruption import print_interruption, raise_on_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +51,7 @@ def main(args: argparse.Namespace) -> int:
 
     progress = SweepProgress(args.quiet)
     try:
-        with raise_on_sigterm(), progress:
+        with raise_on_signals(), progress:
             sweep(
                 args.experiment,
                 seeds=args.seeds,
@@ -72,9 +68,7 @@ def main(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         done, total = progress.finished, progress.total
         again = shlex.join(["gps", *args.argv])
-        how, code = ("ended by SIGTERM", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
-        print(f"\ngps: {how}; {done} of {total} runs are finished; to continue: {again}", file=sys.stderr)
-        return code
+        return print_interruption(stop, f"{done} of {total} runs are finished; to continue: {again}")
     made = progress.sweep
     assert made is not None
     if args.quiet:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import sys
 
 from gps.commands._common import (
-    INTERRUPTED,
     OK,
-    TERMINATED,
-    Terminated,
     add_experiment,
     add_out,
     integer,
     page,
-    raise_on_sigterm,
 )
+from gps.commands._interruption import print_interruption, raise_on_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +40,7 @@ def main(args: argparse.Namespace) -> int:
             print(line, flush=True)
 
     try:
-        with raise_on_sigterm():
+        with raise_on_signals():
             tuned = tune(
                 args.experiment,
                 space=args.space,
@@ -56,9 +52,7 @@ def main(args: argparse.Namespace) -> int:
                 say=say,
             )
     except KeyboardInterrupt as stop:
-        how, code = ("ended by SIGTERM", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
-        print(f"\ngps: {how}; to continue: {shlex.join(['gps', *args.argv])}", file=sys.stderr)
-        return code
+        return print_interruption(stop, f"to continue: {shlex.join(['gps', *args.argv])}")
     write_tuning_page(tuned, args.output)
     if args.quiet:
         print(tuned.folder / BEST)
