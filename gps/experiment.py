@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,7 +122,8 @@ class Experiment:
 
     def begin(self) -> AlgorithmState:
         """The algorithm's state before the first iteration."""
-        return self.algorithm.begin(self.first.controllers, self.starts.states)
+        with threadpool_limits(1):
+            return self.algorithm.begin(self.first.controllers, self.starts.states)
 
     def restore(self, run: Run, iteration: int) -> AlgorithmState:
         """The algorithm's state after an iteration of a run of this experiment.
@@ -261,7 +262,6 @@ def run(
     config = settle(config, source)
     with closing(Experiment(config, source, confirm)) as built:
         builders.require_memory(config, built.problem)
-        state = built.begin()
         described = (
             command or f"gps.run({str(experiment)!r}, seed={seed}, iterations={iterations}, overrides={overrides})"
         )
@@ -281,7 +281,7 @@ def run(
             first=built.first,
         )
         with new:
-            _loop(new, built, state, config.algorithm.iterations, callbacks)
+            _loop(new, built, built.begin, config.algorithm.iterations, callbacks)
     return new
 
 
@@ -334,17 +334,20 @@ def resume(
         builders.require_memory(config, built.problem)
         first = len(old.iterations) if start is None else start
         old.discard_from(first)
-        state = built.restore(old, first - 1) if first else built.begin()
+        begin = functools.partial(built.restore, old, first - 1) if first else built.begin
         total = built.config.algorithm.iterations if iterations is None else first + iterations
-        _loop(old, built, state, max(total, first), callbacks)
+        _loop(old, built, begin, max(total, first), callbacks)
     return old
 
 
-def _loop(run: Run, built: Experiment, state: AlgorithmState, total: int, callbacks: Sequence[Callback]) -> None:
+def _loop(
+    run: Run, built: Experiment, begin: Callable[[], AlgorithmState], total: int, callbacks: Sequence[Callback]
+) -> None:
     watch = CallbackList(callbacks)
     watch.on_start(run, built.config, total)
     # One BLAS thread: the same bits on any number of cores, and no waiting for cores that the physics uses.
     with threadpool_limits(1):
+        state = begin()
         while state.iteration < total:
             state, record = built.iterate(state, watch)
             learned = built.algorithm.learned(state).parameters

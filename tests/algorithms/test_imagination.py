@@ -142,6 +142,30 @@ def test_the_forecast_is_the_imagined_cost(runs):
     np.testing.assert_array_equal(second.local.last.predicted, first.local.predicted)
 
 
+@pytest.mark.parametrize("fit", ["slopes", "samples"])
+def test_a_prior_that_has_its_model_is_practised_in_before_the_first_episode(fit):
+    """Without a step on the system; and the samples of that practice are no evidence about the system."""
+    prior = ModelPrior(FixedLearner(Exact(np.array(1.0))), before=None)
+    optimiser = TrajOpt(problem(), imagined=4, imagined_samples=8, imagined_fit=fit, prior=prior)
+
+    def begin_with(imagined):
+        return dataclasses.replace(optimiser, imagined=imagined).begin(controllers(), starts()[:, 0])
+
+    def cost_of(state):
+        plan = optimiser.learned(state).controllers
+        return problem().costs(imagine(problem(), Exact(np.array(1.0)), plan, starts(), 2)).mean()
+
+    practised = begin_with(8)
+    assert cost_of(practised) < 0.6 * cost_of(begin_with(0))
+    assert practised.prior is prior and np.isnan(practised.cost).all() and practised.iteration == 0
+
+
+def test_a_model_that_explodes_leaves_the_first_controllers():
+    prior = ModelPrior(FixedLearner(Exact(np.array(1e4))), before=None)
+    state = TrajOpt(problem(), imagined=4, prior=prior).begin(controllers(), starts()[:, 0])
+    np.testing.assert_array_equal(state.controllers.feedforward, controllers().feedforward)
+
+
 def test_it_resumes_bit_for_bit(runs, tmp_path):
     part = run_with(tmp_path, changed(POINT_MASS, algorithm={**ALGORITHM, "kl_step": 0.02}), 6, iterations=1)
     assert digest(gps.resume(part.path, iterations=2)) == digest(runs[6])

@@ -120,6 +120,16 @@ def test_a_simulator_with_a_residual_comes_back_from_a_file_and_from_the_state_o
     np.testing.assert_array_equal(again.learner.model.mean(x, u), learner.model.mean(x, u))
 
 
+def test_a_model_from_a_file_serves_in_conditions_that_it_was_not_fitted_in(learner, recorded, tmp_path):
+    x, u = recorded[0][0, 0, 5], recorded[1][0, 0, 5]
+    save_model(tmp_path / "model.npz", learner, System(3, 1), np.concatenate([x, u]))
+    there = make_simulator(CONDITIONS[1:2])  # where the wall of the first condition does not stand
+    found = read_model(tmp_path / "model.npz", lambda read: read.attach(there))
+    np.testing.assert_array_equal(found.learner.fit.coordinates, learner.fit.coordinates)
+    far = jax.jit(lambda model: model.mean(x, u))(found.model)
+    assert np.abs(far - learner.model.mean(x, u)).max() > 0.1
+
+
 def test_a_stored_learner_knows_its_conditions_again(learner):
     stored = unflatten(PhysicsLearner, flatten(learner))
     np.testing.assert_array_equal(stored.attach(make_simulator()).conditions, learner.conditions)

@@ -153,8 +153,8 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
     """The trajectory optimiser.
 
     Args:
-        imagined: iterations in the prior's global model after each one on the system; see
-            `gps.algorithms.local.imagination`.
+        imagined: iterations in the prior's global model after each one on the system, and before the first one if the
+            prior has its model already; see `gps.algorithms.local.imagination`.
         imagined_samples: samples of each of them.
         imagined_fit: the local dynamics of the imagined episodes: the model's slopes along their mean, or a regression
             on the samples under the prior that there was before the model.
@@ -170,7 +170,11 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         return specialise(TrajOptState, self.prior_type)
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> TrajOptState:
-        return extend_state(TrajOptState, self.make_first_state(controllers, starts), accepted=None)
+        state = extend_state(TrajOptState, self.make_first_state(controllers, starts), accepted=None)
+        if not self.imagined or self._find_model(state) is None:
+            return state
+        imagined = self._imagine(state, np.repeat(starts[:, None], self.imagined_samples, axis=1))
+        return dataclasses.replace(state, **imagined.best._asdict())
 
     def improve(
         self, state: TrajOptState, sampled: LocalControllers, rollouts: Rollouts, model: LocalModel
@@ -227,19 +231,30 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             before: the controllers that were sampled. The update that the samples suggested is where the iterations
                 begin; those by regression begin with these where the model says that the update is worse.
         """
-        prior = state.prior
-        model = prior.learner.model if isinstance(prior, ModelPrior) else None
+        model = self._find_model(state)
         if model is None:
             return state, record
-        assert isinstance(prior, ModelPrior)
-        before_model = prior.before if self.imagined_fit == "samples" else None
-        inner = dataclasses.replace(self, imagined=0, prior=before_model)
-        dream = dataclasses.replace(state, prior=before_model, accepted=None)
         firsts = record.rollouts.states[:, np.arange(self.imagined_samples) % record.rollouts.states.shape[1], 0]
         back = np.zeros(len(firsts), bool)
         if self.imagined_fit == "samples":
-            back = self._find_worse(model, firsts, dream, before)
-        dream = dataclasses.replace(dream, **choose(back, before, read_improvement(dream))._asdict())
+            back = self._find_worse(model, firsts, state, before)
+        best, lowest, moved = self._imagine(
+            dataclasses.replace(state, **choose(back, before, read_improvement(state))._asdict()), firsts
+        )
+        assert record.local is not None
+        # From the samples' cost to the imagined one: that is what the next samples judge.
+        predicted = np.where(moved, lowest - state.cost, np.where(back, np.nan, state.predicted))
+        local = dataclasses.replace(record.local, improved=best.controllers, predicted=predicted)
+        after = dataclasses.replace(state, predicted=predicted, **best._asdict())
+        return after, dataclasses.replace(record, local=local)
+
+    def _imagine(self, state: TrajOptState, firsts: Float[np.ndarray, "M N dx"]) -> "Imagined":
+        """Iterate in the prior's model, from the controllers of a state."""
+        prior, model = state.prior, self._find_model(state)
+        assert isinstance(prior, ModelPrior) and model is not None
+        before_model = prior.before if self.imagined_fit == "samples" else None
+        inner = dataclasses.replace(self, imagined=0, prior=before_model)
+        dream = dataclasses.replace(state, prior=before_model, accepted=None)
         best, lowest, moved = read_improvement(dream), np.full(len(firsts), np.inf), np.zeros(len(firsts), bool)
         for i in range(self.imagined + 1):
             policy = inner.policy(dream)
@@ -256,12 +271,12 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             if i == self.imagined or not rollouts.whole.any(axis=1).all():  # the model exploded
                 break
             dream, _ = inner.improve(dream, policy, rollouts, local_model)
-        assert record.local is not None
-        # From the samples' cost to the imagined one: that is what the next samples judge.
-        predicted = np.where(moved, lowest - state.cost, np.where(back, np.nan, state.predicted))
-        local = dataclasses.replace(record.local, improved=best.controllers, predicted=predicted)
-        after = dataclasses.replace(state, predicted=predicted, **best._asdict())
-        return after, dataclasses.replace(record, local=local)
+        return Imagined(best, lowest, moved)
+
+    @staticmethod
+    def _find_model(state: TrajOptState) -> GlobalModel | None:
+        """The global model of the prior; None while there is none."""
+        return state.prior.learner.model if isinstance(state.prior, ModelPrior) else None
 
     def _find_worse(
         self, model: GlobalModel, firsts: Float[np.ndarray, "M N dx"], dream: TrajOptState, before: "Improvement"
@@ -281,6 +296,20 @@ class Improvement(NamedTuple):
     controllers: Controller
     planned: Float[np.ndarray, "M T dx"]
     eta: Float[np.ndarray, "M ..."]
+
+
+class Imagined(NamedTuple):
+    """What iterations in a model lead to.
+
+    Attributes:
+        best: the controllers that cost least there.
+        lowest: their cost in the model; infinite where the model exploded at once.
+        moved: True where they are others than those of the beginning.
+    """
+
+    best: Improvement
+    lowest: Float[np.ndarray, "M"]
+    moved: Bool[np.ndarray, "M"]
 
 
 def read_improvement(state: LocalState) -> Improvement:

@@ -76,7 +76,8 @@ class TrajOptConfig(ModelBasedConfig):
         default=0,
         ge=0,
         le=1000,
-        description="iterations in the prior's model after each one on the system; the prior must be a global model",
+        description="iterations in the prior's model after each one on the system, and before the first one if the "
+        "model is a stored one; the prior must be a global model",
     )
     imagined_samples: int = Field(default=5, ge=2, description="samples of each imagined iteration")
     imagined_fit: Literal["slopes", "samples"] = Field(
