@@ -248,7 +248,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
         after = dataclasses.replace(state, predicted=predicted, **best._asdict())
         return after, dataclasses.replace(record, local=local)
 
-    def _imagine(self, state: TrajOptState, firsts: Float[np.ndarray, "M N dx"]) -> "Imagined":
+    def _imagine(self, state: TrajOptState, firsts: Float[np.ndarray, "M N dx"]) -> "ImaginedImprovement":
         """Iterate in the prior's model, from the controllers of a state."""
         prior, model = state.prior, self._find_model(state)
         assert isinstance(prior, ModelPrior) and model is not None
@@ -271,7 +271,7 @@ class TrajOpt(ModelBasedOptimiser[TrajOptState]):
             if i == self.imagined or not rollouts.whole.any(axis=1).all():  # the model exploded
                 break
             dream, _ = inner.improve(dream, policy, rollouts, local_model)
-        return Imagined(best, lowest, moved)
+        return ImaginedImprovement(best, lowest, moved)
 
     @staticmethod
     def _find_model(state: TrajOptState) -> GlobalModel | None:
@@ -298,7 +298,7 @@ class Improvement(NamedTuple):
     eta: Float[np.ndarray, "M ..."]
 
 
-class Imagined(NamedTuple):
+class ImaginedImprovement(NamedTuple):
     """What iterations in a model lead to.
 
     Attributes:
