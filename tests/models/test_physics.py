@@ -118,6 +118,38 @@ def test_of_mass_and_gear_of_a_free_slider_only_the_ratio_is_known(noise):
     assert np.linalg.norm(found.fit.factor, axis=1).min() > 1.0
 
 
+DOUBLE_PENDULUM = """<mujoco><option timestep="0.01" integrator="RK4"/><worldbody>
+<body name="upper"><joint name="shoulder" axis="0 1 0"/>
+<inertial pos="0 0 -.2" mass=".5" diaginertia=".011 .011 .001"/>
+<body name="lower" pos="0 0 -.2"><joint name="elbow" axis="0 1 0"/>
+<inertial pos="0 0 -.25" mass=".6" diaginertia=".01 .01 .001"/></body></body>
+</worldbody><actuator><motor joint="elbow" gear="6"/></actuator></mujoco>"""
+INERTIAL = {
+    "body_mass": {"upper": {"bounds": [0.05, 5.0], "start": 1.2}, "lower": {"bounds": [0.06, 6.0], "start": 0.25}},
+    "body_inertia[1]": {"upper": [0.001, 0.1], "lower": {"bounds": [0.001, 0.1], "start": 0.03}},
+    "body_ipos[2]": {"lower": {"bounds": [-0.6, -0.05], "start": -0.1}},
+}
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_five_inertial_parameters_of_a_double_pendulum_have_one_combination_that_no_motion_shows(noise):
+    """A mass of the lower link at the elbow is one of the upper link there; also where the data have no noise."""
+    simulator = MujocoSimulator(MujocoEnv(1, mjcf=DOUBLE_PENDULUM), INERTIAL, threads=1)
+    truth = np.array([0.5, 0.6, 0.011, 0.01, -0.25])
+    found = fit_physics(simulator, record(simulator, truth, noise, n=150))
+    assert found.status is ModelStatus.NOT_IDENTIFIABLE and len(found.fit.loose) == 1
+    coordinates = Coordinates.of(simulator.parameters)
+    deviation = np.linalg.norm(found.fit.factor, axis=1)
+    np.testing.assert_array_less(np.abs(found.fit.coordinates - coordinates.encode(truth)), 3 * deviation + 1e-6)
+
+    def find_moments(values):
+        upper, lower, _, inertia, r = values
+        return np.array([0.2 * (upper + lower), lower * -r, inertia + lower * r**2])
+
+    found_values = coordinates.decode(found.fit.coordinates)
+    np.testing.assert_allclose(find_moments(found_values), find_moments(truth), rtol=1e-5 + 300 * noise)
+
+
 def test_a_parameter_without_effect_is_named_and_stays_at_its_start():
     table = {"body_mass": {"cart": [0.1, 10.0]}, "gravity": {"bounds": [1.0, 20.0], "start": 5.0}}
     simulator = make_slider(table)

@@ -135,7 +135,7 @@ def fit_physics(
     for _ in range(_ROUNDS):
         weights = problem.weigh(search.point, weights)
         pull = 1.0 / (_FAR * coordinates.widths)
-        search = problem.search(search.point, weights.whiten, pull, settings.evaluations)
+        search = problem.search(search.point, weights.soften, pull, settings.evaluations)
         iterations += search.iterations
     assert weights is not None
     fit = _conclude(problem, weights, search.point, len(kept), int((~kept).sum()), iterations)
@@ -168,10 +168,14 @@ class _Search(NamedTuple):
 
 
 class _Weights(NamedTuple):
-    """The whitening of the errors, and the noise that it is made from."""
+    """The whitening of the errors, which is linear, and the noise that it is made from."""
 
     whiten: Callable[[Float[np.ndarray, "m W H ds"]], Float[np.ndarray, "m n"]]
     noise: NoiseSizes
+
+    def soften(self, errors: Float[np.ndarray, "m W H ds"]) -> Float[np.ndarray, "m n"]:
+        """Return the whitened errors, of which those of outliers count linearly."""
+        return _soften(self.whiten(errors), _OUTLYING)
 
 
 class _Problem:
@@ -258,7 +262,7 @@ class _Problem:
         def whiten(errors: Float[np.ndarray, "m W H ds"]) -> Float[np.ndarray, "m n"]:
             m, W = errors.shape[:2]
             stacked = errors.reshape(m, W, -1).transpose(1, 2, 0)
-            return _soften(whitener.whiten(stacked).transpose(2, 0, 1).reshape(m, -1), _OUTLYING)
+            return whitener.whiten(stacked).transpose(2, 0, 1).reshape(m, -1)
 
         return _Weights(whiten, noise)
 
@@ -278,22 +282,31 @@ class _Problem:
         slopes = (after[1:] - after[0]) / steps[:, used].T[..., None]  # (from, W H, to)
         return np.nan_to_num(slopes.transpose(1, 2, 0), nan=0.0, posinf=0.0, neginf=0.0).reshape(W, H, *2 * used.shape)
 
-    def find_slopes(
-        self, point: Float[np.ndarray, "dp"], whiten: Callable[[np.ndarray], np.ndarray]
-    ) -> Float[np.ndarray, "n dp"]:
-        """Return the slopes of the whitened errors in the coordinates, by central differences within the bounds."""
+    def find_slopes(self, point: Float[np.ndarray, "dp"], weights: _Weights) -> Float[np.ndarray, "n dp"]:
+        """Return the slopes of the softened errors in the coordinates, by central differences within the bounds.
+
+        The differences are those of the errors before they are softened. Without noise, a step is many deviations wide;
+        softened, the slopes of two parameters that do the same would differ, and the data would seem to fix both.
+        """
         low, high = self.coordinates.bounds
         ahead, behind = np.minimum(point + _FINE_STEP, high), np.maximum(point - _FINE_STEP, low)
         points = np.concatenate([_replace_each(point, ahead), _replace_each(point, behind)])
-        errors = whiten(self.predict(points))
+        errors = weights.whiten(self.predict(points))
         dp = len(point)
-        return np.nan_to_num(((errors[:dp] - errors[dp:]) / (ahead - behind)[:, None]).T)
+        slopes = (errors[:dp] - errors[dp:]) / (ahead - behind)[:, None]
+        return np.nan_to_num((slopes * _find_softening(weights.whiten(self.predict(point[None])), _OUTLYING)).T)
 
 
 def _soften(errors: np.ndarray, limit: float) -> np.ndarray:
     """Return errors half of whose square is the pseudo-Huber loss, which is linear far beyond the limit."""
     square = (errors / limit) ** 2
     return np.sign(errors) * limit * np.sqrt(2.0 * square / (np.sqrt(1.0 + square) + 1.0))
+
+
+def _find_softening(errors: np.ndarray, limit: float) -> np.ndarray:
+    """Return the derivative of `_soften`: 1 at 0."""
+    root = np.sqrt(1.0 + (errors / limit) ** 2)
+    return np.sqrt((root + 1.0) / 2.0) / root
 
 
 def _limit(errors: np.ndarray) -> np.ndarray:
@@ -324,12 +337,12 @@ def _conclude(
     iterations: int,
 ) -> PhysicsFit | None:
     """Form the belief about the parameters, and gather the results; None if they are not finite."""
-    whitened = weights.whiten(problem.predict(found[None]))[0]
+    whitened = weights.soften(problem.predict(found[None]))[0]
     if not np.isfinite(whitened).all():
         return None
     count = int(problem.windows.mask.sum()) * len(problem.used)
     surplus = max(float(whitened @ whitened) / max(count - len(found), 1), 1e-12)
-    slopes = problem.find_slopes(found, weights.whiten)
+    slopes = problem.find_slopes(found, weights)
     scores = (slopes * whitened[:, None]).reshape(len(problem.windows.mask), -1, len(found)).sum(axis=1)
     belief: Belief = form_belief(slopes / np.sqrt(max(surplus, 1.0)), problem.coordinates, scores)
     inputs = problem.windows.mask
