@@ -65,7 +65,8 @@ def _experiment_page(folder: Path) -> str:
     heading, _, rest = readme.partition("\n")
     picture = _picture(folder.name)
     image = f"\n![{heading.lstrip('# ')}](../../pictures/{picture.name})\n" if picture else ""
-    paths = [folder / "experiment.toml", *sorted(folder.glob("[!e]*.toml")), *sorted(folder.glob("*.py"))]
+    others = (path for path in sorted(folder.glob("*.toml")) if path.name != "experiment.toml")
+    paths = [folder / "experiment.toml", *others, *sorted(folder.glob("*.py"))]
     files = [f"## {path.name}\n\n{_fence(path)}" for path in paths]
     text = relink(rest, f"experiments/{folder.name}", "generated/experiments")
     return "\n".join([heading, image, text.strip(), "", "\n\n".join(files), ""])

@@ -45,7 +45,8 @@ def describe_first_samples(first: FirstControllers, record: IterationRecord) -> 
         parts.append(f"positions spread over {np.exp(np.log(np.maximum(spread, 1e-12)).mean()):.1%} of their ranges")
     local = record.local
     if local is not None and local.dynamics is not None and np.isfinite(local.trust).any():
-        parts.append(f"the model's cost of them is off by {np.nanmax(local.trust):.1%}")
+        worst = np.nanmax(local.trust)
+        parts.append(f"the model's cost of them is off by {'more than 1000%' if worst > 10 else f'{worst:.1%}'}")
     return "first samples: " + ", ".join(parts)
 
 

@@ -183,7 +183,7 @@ def _read(path: Path) -> Arrays:
         raise StoredModelError(f"{path}: not a model of gps: {error}") from None
     except OSError as error:
         siblings = [entry.name for entry in path.parent.glob("*.npz")] if path.parent.is_dir() else []
-        guess = "" if path.exists() else nearest(path.name, siblings)
+        guess = "" if path.exists() else nearest(path.name, siblings) or "; `gps fit DATA -o MODEL` writes a model"
         raise StoredModelError(f"{path}: cannot be read: {error.strerror or error}{guess}") from None
 
 
