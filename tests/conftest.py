@@ -26,14 +26,12 @@ def _shapes(request, monkeypatch):
         monkeypatch.setattr(helpers.shapes, "enabled", False)
 
 
-def pytest_collection_modifyitems(items):
-    """The tests of a file run on one worker, where they share fixtures and compiled functions.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The tests of a file run on one worker, where they share fixtures and compiled functions."""
+    from helpers.scheduling import ByFile
 
-    A file whose tests share little makes groups of its own.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -182,15 +182,10 @@ def shorten(settings: dict) -> list[str]:
     return [f"{key}={value}" for key, value in overrides.items()]
 
 
-def _mark(name: str) -> list[pytest.MarkDecorator]:
-    """The marks of an experiment: a worker of its own, since it compiles its own functions."""
-    return [pytest.mark.xdist_group(name)] + [pytest.mark.slow] * (name in SLOW)
-
-
 @pytest.mark.parametrize(
     "experiment",
     [
-        pytest.param(file, id=name, marks=_mark(name))
+        pytest.param(file, id=name, marks=[pytest.mark.slow] * (name in SLOW))
         for file, name in zip(EXPERIMENTS, map(name_experiment, EXPERIMENTS), strict=True)
     ],
 )

@@ -96,14 +96,7 @@ class Case:
 NAMES = [" ".join(filter(None, variant)) for variant in VARIANTS]
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(variant, marks=pytest.mark.xdist_group(name))
-        for name, variant in zip(NAMES, VARIANTS, strict=True)
-    ],
-    ids=NAMES,
-)
+@pytest.fixture(scope="module", params=VARIANTS, ids=NAMES)
 def case(request, tmp_path_factory):
     return Case(tmp_path_factory.mktemp("contract"), *request.param)
 
