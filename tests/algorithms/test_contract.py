@@ -47,7 +47,7 @@ SMALL = {
     "dynamics": {"prior": {"name": "gmm", **MIXTURE}},
     "expert": {"name": "planner", "horizon": 3, "rounds": 1, "first_rounds": 2, "guesses": 1, "dynamics": MIXTURE},
     "model": {"name": "linear"},
-    "planner": {"name": "icem", "horizon": 3, "samples": 20, "particles": 2, "elites": 4},
+    "planner": {"name": "icem", "horizon": 3, "samples": 8, "particles": 2, "elites": 4},  # each round alike: one loop
     "search": {"horizon": 3, "samples": 30, "particles": 2},
 }
 """Small settings of the parts that some algorithms have."""
