@@ -154,11 +154,15 @@ LITTLE = {
     "imagined": 1, "updates": 1, "rounds": 1, "episodes": 4, "base_iterations": 1, "truncation": 5, "policy.steps": 20,
     "optimiser.iterations": 2, "optimiser.restarts": 0, "optimiser.steps": 2, "particles.count": 4,
     "planner.samples": 8, "planner.elites": 2, "planner.rounds": 1, "planner.first_rounds": 2,
-    "planner.first_guesses": 4, "value.fit_steps": 10,
+    "planner.guesses": 4, "planner.first_guesses": 4, "value.fit_steps": 10,
     "model.steps": 20, "model.warm_steps": 20, "model.batch": 16, "model.members": 2, "model.iterations": 2,
     "model.restarts": 1,
 }  # fmt: skip
 """Key of `[algorithm]` -> a number by which an update is soon done."""
+
+
+FEW_POINTS = 16
+"""Transitions after the first update of a policy in a Gaussian process: twice as many are padded to the same size."""
 
 
 def find_section(settings: dict, key: str) -> object:
@@ -172,6 +176,8 @@ def find_section(settings: dict, key: str) -> object:
 def shorten(settings: dict) -> list[str]:
     """Overrides that shorten an update, for the keys that an algorithm has and uses."""
     overrides = {}
+    if settings["name"] in ("pilco", "mc_pilco"):
+        overrides |= {"algorithm.samples": 1, "environment.horizon": FEW_POINTS + 1}
     for key, value in LITTLE.items():
         *sections, name = key.split(".")
         found = find_section(settings, ".".join(sections))
