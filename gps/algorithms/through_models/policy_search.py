@@ -176,7 +176,7 @@ def _search(
     advance = follow_beliefs(setting.model, functions, search.propagation)
     plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x)
 
-    def weigh(plan: Array, number: Array | int) -> tuple[Float[Array, "S H du"], SoftMinimum]:
+    def weigh(plan: Array, number: Array) -> tuple[Float[Array, "S H du"], SoftMinimum]:
         noise = draw_coloured(jax.random.fold_in(to_propose, number), search.samples, plan.shape, search.beta)
         actions = units.to_actions(units.to_units(plan) + search.spread * noise.at[0].set(0.0))
         costs, states = roll_out_particles(
@@ -185,13 +185,14 @@ def _search(
         likely = _log_probability(setting, actions, states[:-1], where.t)
         return actions, weigh_with_policy(total_costs(costs, states), likely, policy_weight, setting.kl_step)
 
-    def move(number: Array, plan: Array) -> Array:
+    def move(plan: Array, number: Array) -> tuple[Array, tuple[Array, SoftMinimum]]:
         actions, soft = weigh(plan, number)
-        return jnp.where(soft.effective > 0, jnp.einsum("s,shi->hi", soft.weights, actions), plan)
+        moved = jnp.where(soft.effective > 0, jnp.einsum("s,shi->hi", soft.weights, actions), plan)
+        return moved, (actions[:, 0], soft)
 
-    plan = jax.lax.fori_loop(0, search.rounds - 1, move, plan)
-    actions, soft = weigh(plan, search.rounds - 1)
-    return *_summarise(setting, actions[:, 0], soft.weights, soft.effective), soft.kl, soft.effective
+    _, each = jax.lax.scan(move, plan, jnp.arange(search.rounds))  # one loop: `weigh` takes long to compile
+    first, soft = jax.tree.map(lambda array: array[-1], each)
+    return *_summarise(setting, first, soft.weights, soft.effective), soft.kl, soft.effective
 
 
 def _roll_out_policy(setting: Setting, x: Float[Array, "dx"]) -> Float[Array, "H du"]:
