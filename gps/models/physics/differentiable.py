@@ -62,8 +62,20 @@ def find_slopes(
     condition: Float[Array, ""],
 ) -> Float[Array, "dx dz"]:
     """Return the slope of the next state in z = [x; u] (JAX). Computed entries of the state have the slope zero."""
-    shape = simulator.dx, simulator.dx + simulator.du
-    return _call(functools.partial(_find_slopes, simulator), shape, x, u, values, condition)
+    return linearise_step(simulator, x, u, values, condition)[0]
+
+
+def linearise_step(
+    simulator: Simulator,
+    x: Float[Array, "dx"],
+    u: Float[Array, "du"],
+    values: Float[Array, "dp"],
+    condition: Float[Array, ""],
+) -> tuple[Float[Array, "dx dz"], Float[Array, "dx"]]:
+    """Return the slope of the next state, as `find_slopes` does, and the next state, by one call of the simulator."""
+    shape = simulator.dx, simulator.dx + simulator.du + 1
+    both = _call(functools.partial(_linearise, simulator), shape, x, u, values, condition)
+    return both[..., :-1], both[..., -1]
 
 
 def find_parameter_slopes(
@@ -103,18 +115,21 @@ def _simulate(simulator: Simulator, *arguments: Any) -> np.ndarray:
     return simulator.simulate(x, u[:, None], values, _count(condition))[:, 0].reshape(*batch, -1)
 
 
-def _find_slopes(simulator: Simulator, *arguments: Any) -> np.ndarray:
+def _linearise(simulator: Simulator, *arguments: Any) -> np.ndarray:
+    """Return the slopes with the next states as the last column, (..., dx, dz + 1)."""
     batch, (x, u, values, condition) = _flatten(*arguments)
     dx = x.shape[1]
     columns = np.array([*simulator.determining, *simulator.remembered, *range(dx, dx + u.shape[1])])
     z = np.concatenate([x, u], axis=1)
     ahead, behind, steps = _perturb(z, columns)
-    both = np.concatenate([ahead, behind])  # (2 k, B, dz)
-    flat = both.reshape(-1, z.shape[1])
-    same = [np.tile(array, (len(both), 1)) for array in (values, condition)]
+    points = np.concatenate([ahead, behind, z[None]])  # (2 k + 1, B, dz)
+    flat = points.reshape(-1, z.shape[1])
+    same = [np.tile(array, (len(points), 1)) for array in (values, condition)]
     after = simulator.simulate(flat[:, :dx], flat[:, None, dx:], same[0], _count(same[1]))[:, 0]
-    result = np.zeros((len(x), dx, z.shape[1]))
-    result[:, :, columns] = _difference(after.reshape(len(both), len(x), -1), steps)
+    after = after.reshape(len(points), len(x), -1)
+    result = np.zeros((len(x), dx, z.shape[1] + 1))
+    result[:, :, columns] = _difference(after[:-1], steps)
+    result[:, :, -1] = after[-1]
     return result.reshape(*batch, *result.shape[1:])
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int, PRNGKeyArray
 
 from gps.backend import Array, jax, jnp
 from gps.linear_gaussian.types import pytree
-from gps.models.physics.differentiable import STEP, find_parameter_slopes, find_slopes, simulate_step
+from gps.models.physics.differentiable import STEP, find_parameter_slopes, find_slopes, linearise_step, simulate_step
 from gps.models.physics.fitting import PhysicsFit
 from gps.models.physics.parameters import Coordinates
 from gps.models.physics.simulator import Simulator
@@ -91,8 +91,8 @@ class PhysicsModel:
         self, x: Float[Array, "dx"], u: Float[Array, "du"]
     ) -> tuple[Float[Array, "dx dz"], Float[Array, "dx"]]:
         """Return F and c of x' = F z + c at one z = [x; u] (JAX). Computed entries of x have columns of zeros."""
-        F = find_slopes(self.simulator, x, u, self.values, self.condition)
-        return F, self.mean(x, u) - F @ jnp.concatenate([x, u])
+        F, after = linearise_step(self.simulator, x, u, self.values, self.condition)
+        return F, after - F @ jnp.concatenate([x, u])
 
     def sample(self, x: Float[Array, "dx"], u: Float[Array, "du"], key: PRNGKeyArray) -> Float[Array, "dx"]:
         """Return a draw of the next state, with drawn parameters and noise (JAX)."""
