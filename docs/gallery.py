@@ -1,7 +1,8 @@
 """Make a picture of the gallery: `python docs/gallery.py EXPERIMENT [RUN]` writes EXPERIMENT.webp.
 
 With a run it is an animation of what was learned, without noise; otherwise a picture of the start. An environment that
-cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa.
+cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa, and for Gymnasium's
+classic environments `pip install "gymnasium[classic_control]"`.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import gps
 from gps.builders import make_environment
@@ -30,8 +31,17 @@ def animate(run: str, path: Path) -> None:
     count = len(opened.config.environment.conditions)
     try:
         gps.render(opened, path, conditions=sorted({0, count // 2}), size=SIZE, fps=FRAMES)
+        shrink(path)
     except (DrawingError, DependencyNotInstalled):
         plot_states(opened, path)
+
+
+def shrink(path: Path) -> None:
+    """Compress an animation once more, for a page that shows forty."""
+    with Image.open(path) as animation:
+        frames = [(frame.convert("RGB"), frame.info["duration"]) for frame in ImageSequence.Iterator(animation)]
+    (first, *others), durations = zip(*frames, strict=True)
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=50, method=6)
 
 
 def plot_states(run: gps.Run, path: Path) -> None:
