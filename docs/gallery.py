@@ -1,8 +1,8 @@
 """Make a picture of the gallery: `python docs/gallery.py EXPERIMENT [RUN]` writes EXPERIMENT.webp.
 
 With a run it is an animation of what was learned, without noise; otherwise a picture of the start. An environment that
-cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa, and for Gymnasium's
-classic environments `pip install "gymnasium[classic_control]"`.
+cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa, and for the classic
+environments of Gymnasium `pip install "gymnasium[classic_control]"`.
 """
 
 import contextlib
@@ -22,15 +22,18 @@ from gps.errors import DrawingError
 
 ROOT = Path(__file__).parents[1]
 SIZE = (240, 180)
-FRAMES = 12  # per second
+FRAMES = 12  # per second; half as many of an episode that is long
+LONG = 8.0  # seconds
 
 
 def animate(run: str, path: Path) -> None:
-    """Draw at most two conditions of a run, side by side."""
+    """Draw at most two conditions of a run, side by side; one where the episode is long."""
     opened = gps.load_run(run)
     count = len(opened.config.environment.conditions)
+    long = opened.interface.horizon * opened.interface.dt > LONG
+    conditions, frames = ([0], FRAMES // 2) if long else (sorted({0, count // 2}), FRAMES)
     try:
-        gps.render(opened, path, conditions=sorted({0, count // 2}), size=SIZE, fps=FRAMES)
+        gps.render(opened, path, conditions=conditions, size=SIZE, fps=frames)
         shrink(path)
     except (DrawingError, DependencyNotInstalled):
         plot_states(opened, path)

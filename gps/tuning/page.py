@@ -51,11 +51,13 @@ def render_tuning(tuned: Tuned) -> str:
 
 
 def make_tuning_table(tuned: Tuned) -> list[list[str]]:
-    """Return the trials by rank: a header, and a row for each."""
-    rows = [["rank", f"final {tuned.measure}", "seeds", *tuned.parameters]]
+    """Return the trials by rank: a header, and a row for each. Where one failed, the last column says why."""
+    failed = any(trial.failure for trial in tuned.trials)
+    rows = [["rank", f"final {tuned.measure}", "seeds", *tuned.parameters, *(["failure"] if failed else [])]]
     for rank, trial in enumerate(tuned.trials, 1):
         score = describe_score(trial.score, tuned.measure).rpartition(" ")[2] if math.isfinite(trial.score) else "-"
-        rows.append([str(rank), score, str(len(trial.scores)), *(str(trial.setting[key]) for key in tuned.parameters)])
+        values = [str(trial.setting[key]) for key in tuned.parameters]
+        rows.append([str(rank), score, str(len(trial.scores)), *values, *([trial.failure] if failed else [])])
     return rows
 
 
