@@ -1,8 +1,8 @@
 """Make a picture of the gallery: `python docs/gallery.py EXPERIMENT [RUN]` writes EXPERIMENT.webp.
 
 With a run it is an animation of what was learned, without noise; otherwise a picture of the start. An environment that
-cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa, and for the classic
-environments of Gymnasium `pip install "gymnasium[classic_control]"`.
+cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa, and for the
+classic environments of Gymnasium `pip install "gymnasium[classic_control]"`.
 """
 
 import contextlib
