@@ -37,7 +37,7 @@ class NotebookProgress(Callback):
             self._plain.on_start(run, config, total)
             return
         self._began = time.perf_counter()
-        self._name, self._total = f"{run.name}, seed {run.seed}: {run.path}", total
+        self._name, self._total = f"{run.name}, seed {run.seed}", total
         self._rows = [make_run_row(run.rows(k)) for k in range(len(run.iterations))]  # of a run that goes on
         self._results, self._handle = [], None
         self._show("starting")
