@@ -100,10 +100,13 @@ class _View:
 
 def _find_display() -> Any:
     """Return the function that shows an object in the notebook that this process serves; None elsewhere."""
-    ipython = sys.modules.get("IPython")  # a notebook has loaded it
-    shell = None if ipython is None else ipython.get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
+    kernel = sys.modules.get("ipykernel.zmqshell")  # a notebook has loaded it
+    if kernel is None:
         return None
+    from IPython import get_ipython
     from IPython.display import display
+
+    if not isinstance(get_ipython(), kernel.ZMQInteractiveShell):
+        return None
 
     return display

@@ -125,8 +125,10 @@ def follow(progress, run, first=0):
 
 def test_progress_is_one_table_that_is_replaced(tmp_path, monkeypatch):
     shown, replaced = [], []
+    kernel = types.ModuleType("ipykernel.zmqshell")
+    kernel.ZMQInteractiveShell = type("ZMQInteractiveShell", (), {})
     module = types.ModuleType("IPython")
-    module.get_ipython = lambda: types.SimpleNamespace(kernel=True)
+    module.get_ipython = kernel.ZMQInteractiveShell
     module.display = types.ModuleType("IPython.display")
 
     def display(view, display_id):
@@ -134,6 +136,7 @@ def test_progress_is_one_table_that_is_replaced(tmp_path, monkeypatch):
         return types.SimpleNamespace(update=replaced.append)
 
     module.display.display = display
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", kernel)
     monkeypatch.setitem(sys.modules, "IPython", module)
     monkeypatch.setitem(sys.modules, "IPython.display", module.display)
     run = create_run(tmp_path, "e", 0, config(), tmp_path, "")
@@ -149,7 +152,7 @@ def test_progress_is_one_table_that_is_replaced(tmp_path, monkeypatch):
 
 
 def test_progress_outside_a_notebook_is_that_of_the_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel.zmqshell", raising=False)
     follow(NotebookProgress(), create_run(tmp_path, "e", 0, config(), tmp_path, ""))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("e: 2 conditions") and any(line.split()[:2] == ["1", "0"] for line in lines)
