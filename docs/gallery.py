@@ -1,7 +1,8 @@
 """Make a picture of the gallery: `python docs/gallery.py EXPERIMENT [RUN]` writes EXPERIMENT.webp.
 
 With a run it is an animation of what was learned, without noise; otherwise a picture of the start. An environment that
-cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa.
+cannot be drawn has a plot of its states. Those of the site are in docs/pictures. Needs EGL or OSMesa, and for the
+classic environments of Gymnasium `pip install "gymnasium[classic_control]"`.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import gps
 from gps.builders import make_environment
@@ -21,17 +22,29 @@ from gps.errors import DrawingError
 
 ROOT = Path(__file__).parents[1]
 SIZE = (240, 180)
-FRAMES = 12  # per second
+FRAMES = 12  # per second; half as many of an episode that is long
+LONG = 8.0  # seconds
 
 
 def animate(run: str, path: Path) -> None:
-    """Draw at most two conditions of a run, side by side."""
+    """Draw at most two conditions of a run, side by side; one where the episode is long."""
     opened = gps.load_run(run)
     count = len(opened.config.environment.conditions)
+    long = opened.interface.horizon * opened.interface.dt > LONG
+    conditions, frames = ([0], FRAMES // 2) if long else (sorted({0, count // 2}), FRAMES)
     try:
-        gps.render(opened, path, conditions=sorted({0, count // 2}), size=SIZE, fps=FRAMES)
+        gps.render(opened, path, conditions=conditions, size=SIZE, fps=frames)
+        shrink(path)
     except (DrawingError, DependencyNotInstalled):
         plot_states(opened, path)
+
+
+def shrink(path: Path) -> None:
+    """Compress an animation once more, for a page that shows forty."""
+    with Image.open(path) as animation:
+        frames = [(frame.convert("RGB"), frame.info["duration"]) for frame in ImageSequence.Iterator(animation)]
+    (first, *others), durations = zip(*frames, strict=True)
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=50, method=6)
 
 
 def plot_states(run: gps.Run, path: Path) -> None:

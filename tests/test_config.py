@@ -206,7 +206,7 @@ WRONG = {  # an override -> what is said of it
     "algorithm.controller.initial.name=qlr": 'algorithm.controller.initial.name: expected "hold", "lqr", "pd", '
     '"zero" or "file", got "qlr"; did you mean \'lqr\'?',
     "algorithm.controller.initial={name='file'}": "algorithm.controller.initial.path: missing; expected a string (a "
-    "run directory, relative to the experiment's directory)",
+    "run directory, or an exported .npz of controllers, relative to the experiment's directory)",
     "algorithm.controller.initial={name='lqr', gain=[1, 'a']}": "algorithm.controller.initial.gain: expected a number "
     'or a list of numbers, got [1, "a"]',
     "algorithm.controller.initial.gain=2": 'algorithm.controller.initial.gain: "hold" has no such key; it is one of '

@@ -168,3 +168,33 @@ def test_a_sweep_notices_that_what_its_runs_load_has_changed(tmp_path):
 def test_nothing_loaded_leaves_nothing(tmp_path):
     run = gps.run(write_slider(tmp_path / "e"), out=tmp_path / "runs", iterations=1)
     assert run.kept.origins == {} and not (run.source / "_loaded").exists()
+
+
+def test_first_controllers_from_an_exported_file_are_those_of_the_run(tmp_path):
+    original = make_original(tmp_path, "first controllers")
+    file, _ = gps.export(load_run(original), tmp_path / "c.npz")
+    runs = []
+    for path in ("../old", "../c.npz"):
+        initial = {"name": "file", "path": path}
+        folder = use_experiment(tmp_path, {"iterations": 1, "samples": 3, "controller": {"initial": initial}})
+        runs.append(gps.run(folder, out=tmp_path / f"new{len(runs)}"))
+    np.testing.assert_array_equal(*(run.iterations[0].costs for run in runs))
+    before = digest(runs[1])
+    file.unlink()
+    assert digest(gps.resume(runs[1].path, start=0)) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"iteration": 1}, "initial.iteration: .*c.npz is a file, which has no iterations"),
+        ({"path": "../old/metrics.csv"}, "metrics.csv: not a file of controllers that `gps export` has written"),
+    ],
+)
+def test_a_file_that_will_not_do_is_refused_in_one_line(tmp_path, change, message):
+    original = make_original(tmp_path, "first controllers")
+    gps.export(load_run(original), tmp_path / "c.npz")
+    initial = {"name": "file", "path": "../c.npz", **change}
+    folder = use_experiment(tmp_path, {"iterations": 1, "samples": 3, "controller": {"initial": initial}})
+    with pytest.raises(GpsError, match=message):
+        gps.run(folder, out=tmp_path / "new")

@@ -12,6 +12,7 @@ from helpers.experiments import write_slider
 from gps import cli
 from gps.config import load
 from gps.errors import ConfigError
+from gps.sweeps import Watch
 from gps.tuning import search, tune
 from gps.tuning.file import read_space
 from gps.tuning.page import make_tuning_table, render_tuning
@@ -91,7 +92,7 @@ def test_the_page_shows_every_setting(tmp_path):
               Trial(2, {"a": 2.0, "b": "y"}, (math.inf,)))  # fmt: skip
     tuned = Tuned(tmp_path, tmp_path / "slider", trials, "return", ("a", "b"))
     assert make_tuning_table(tuned)[1:] == [
-        ["1", "-2.5", "2", "1.0", "<x>"], ["2", "-5", "1", "100.0", "y"], ["3", "-", "1", "2.0", "y"],
+        ["1", "-2.5", "2", "1.0", "<x>"], ["2", "-5", "1", "100.0", "y"], ["3", "failed", "1", "2.0", "y"],
     ]  # fmt: skip
     text = render_tuning(tuned)
     assert "&lt;x&gt;" in text and "final return -2.5 over 2 seeds" in text
@@ -128,22 +129,62 @@ def test_what_is_wrong_is_said_before_the_first_run(tmp_path, monkeypatch):
         tune(folder, out=tmp_path)
 
 
-def test_a_search_of_real_runs_is_continued(tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def real(tmp_path, monkeypatch):
+    """An experiment of one short iteration, whose runs are made by workers."""
     pytest.importorskip("optuna")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
-    folder = write_slider(tmp_path / "slider", algorithm={"iterations": 1})
-    write_space(folder, f'trials = 2\nseeds = "0-1"\n{STEP}')
+    return write_slider(tmp_path / "slider", algorithm={"iterations": 1})
+
+
+def test_a_search_of_real_runs_is_continued_after_ctrl_c(real, tmp_path, capsys):
+    class CtrlC(Watch):
+        """It comes when the second stage begins."""
+
+        stages = 0
+
+        def on_start(self, sweep, todo, jobs):
+            self.stages += 1
+            if self.stages == 2:
+                raise KeyboardInterrupt
+
+    def find(pattern):
+        return sorted((tmp_path / "runs").rglob(pattern))
+
+    write_space(real, f'trials = 2\nseeds = "0-1"\n{STEP}')
+    with pytest.raises(KeyboardInterrupt):
+        tune(real, out=tmp_path / "runs", jobs=1, watch=CtrlC())
+    early = find("run.json")
+    assert len(early) == 2 and not find("best.toml")
     page = tmp_path / "tune.html"
-    arguments = ["tune", str(folder), "--out", str(tmp_path / "runs"), "--jobs", "1", "-o", str(page)]
+    arguments = ["tune", str(real), "--out", str(tmp_path / "runs"), "--jobs", "1", "-o", str(page)]
     assert cli.main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["settings 1 to 2 of 2 with one seed", "1 settings with 2 seeds each"]
-    (best,) = (tmp_path / "runs").rglob("best.toml")
-    assert lines[-2] == str(best) and lines[-1].startswith(f"gps run {folder} --set algorithm.kl_step=")
+    (best,) = find("best.toml")
+    assert lines[-2] == str(best) and lines[-1].startswith(f"gps run {real} --set algorithm.kl_step=")
     assert page.stat().st_size > 1e6
-    runs = sorted((tmp_path / "runs").rglob("run.json"))
-    assert len(runs) == 3  # two settings with a seed each, and one with a second
+    runs = find("run.json")
+    assert len(runs) == 3 and set(early) < set(runs)  # two settings with a seed each, and one with a second
     first = best.read_text()
     assert first.startswith("# final cost ") and np.isfinite(float(first.split()[3]))
     assert cli.main([*arguments, "--quiet"]) == 0
-    assert sorted((tmp_path / "runs").rglob("run.json")) == runs and best.read_text() == first
+    assert find("run.json") == runs and best.read_text() == first
+
+
+def test_an_invalid_setting_fails_and_the_search_goes_on(real, tmp_path):
+    write_space(real, 'trials = 4\nseeds = "0-1"\n[[parameter]]\nkey = "algorithm.kl_step"\nvalues = [-1.0, 2.0]\n')
+    said: list[str] = []
+    tuned = tune(real, out=tmp_path / "runs", jobs=1, say=said.append)
+    good, bad = tuned.trials
+    assert good.setting == {"algorithm.kl_step": 2.0} and len(good.scores) == 2 and not good.failure
+    assert bad.setting == {"algorithm.kl_step": -1.0} and "kl_step: expected a number" in bad.failure
+    assert [line for line in said if line.startswith("kl_step=-1.0 failed: ")]
+    assert [row[1] == "failed" for row in make_tuning_table(tuned)[1:]] == [False, True]
+    assert "<li>2: " in render_tuning(tuned)
+
+
+def test_a_key_of_which_no_value_is_valid_is_wrong(real):
+    write_space(real, '[[parameter]]\nkey = "algorithm.kl_step"\nvalues = [-1.0, "x"]\n')
+    with pytest.raises(ConfigError, match="kl_step: expected a number"):
+        tune(real)

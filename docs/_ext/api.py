@@ -13,6 +13,7 @@ CONTRACTS = {
     "Planners and experts": ["gps.planning.planner", "gps.experts.contract"],
     "Environments": ["gps.environments.contract"],
     "Ladders": ["gps.ladder"],
+    "Watch a run": ["gps.inspect.tensorboard", "gps.inspect.wandb", "gps.inspect.notebook_progress"],
     "Errors": ["gps.errors"],
 }
 """The modules of the reference, under their headings."""

@@ -20,6 +20,7 @@ from gps.first_controllers import FirstControllers, Holding, make_holding_contro
 from gps.linear_gaussian import initial
 from gps.linear_gaussian.riccati import forward
 from gps.linear_gaussian.types import Controller
+from gps.policies.export import read_controllers
 from gps.problem import Limits, Problem
 from gps.sampling.collecting import Starts
 
@@ -94,17 +95,15 @@ def _stored_controllers(
 ) -> Controller:
     from gps.runs import load_run
 
+    if (directory / choice.path).is_file():
+        return _exported_controllers(choice, directory, shape, plays_plan)
     run = load_run(directory / choice.path)
     iteration = run.iterations.resolve(choice.iteration)
     local = run.iterations[iteration].local
     if local is None:
         raise ConfigError(f"algorithm.controller.initial.path: {run.path} has no local controllers")
     stored = local.improved.numpy()
-    if stored.feedback.shape != shape:
-        raise ConfigError(
-            f"algorithm.controller.initial.path: {run.path} has controllers of shape (M, T, du, dx) = "
-            f"{stored.feedback.shape}, and this experiment needs {shape}"
-        )
+    _require_shape(stored, run.path, shape)
     if not plays_plan:
         return stored
     if local.dynamics is None:
@@ -114,3 +113,27 @@ def _stored_controllers(
     expected = jax.vmap(forward)(local.dynamics, stored).numpy().mean
     actions = np.einsum("mtij,mtj->mti", stored.feedback, expected) + stored.feedforward
     return Controller(np.zeros_like(stored.feedback), actions, stored.covariance)
+
+
+def _exported_controllers(
+    choice: FileInitialConfig, directory: Path, shape: tuple[int, ...], plays_plan: bool
+) -> Controller:
+    path = directory / choice.path
+    if choice.iteration is not None:
+        raise ConfigError(f"algorithm.controller.initial.iteration: {path} is a file, which has no iterations")
+    stored = read_controllers(path)
+    _require_shape(stored, path, shape)
+    if plays_plan and stored.feedback.any():
+        raise ConfigError(
+            f"algorithm.controller.initial.path: {path} has no model, and so no plan for "
+            'execute = "open_loop"; give the run directory'
+        )
+    return stored
+
+
+def _require_shape(stored: Controller, path: Path, shape: tuple[int, ...]) -> None:
+    if stored.feedback.shape != shape:
+        raise ConfigError(
+            f"algorithm.controller.initial.path: {path} has controllers of shape (M, T, du, dx) = "
+            f"{stored.feedback.shape}, and this experiment needs {shape}"
+        )

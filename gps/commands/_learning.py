@@ -27,6 +27,8 @@ def add_watching(parser: argparse.ArgumentParser) -> None:
     add_port(parser)
     about = "write event files into the run directory; view them with: tensorboard --logdir RUN/tensorboard"
     parser.add_argument("--tensorboard", action="store_true", help=about)
+    about = "log to Weights & Biases, into the project `gps`; WANDB_MODE=offline writes into RUN/wandb for `wandb sync`"
+    parser.add_argument("--wandb", action="store_true", help=about)
 
 
 def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
@@ -93,11 +95,16 @@ def _keep_serving(url: str) -> None:
 
 def _make_extra_callbacks(args: argparse.Namespace) -> list[Callback]:
     """Return the callbacks that the arguments select."""
-    if not args.tensorboard:
-        return []
-    from gps.inspect.tensorboard import TensorBoard
+    chosen: list[Callback] = []
+    if args.tensorboard:
+        from gps.inspect.tensorboard import TensorBoard
 
-    return [TensorBoard()]
+        chosen.append(TensorBoard())
+    if args.wandb:
+        from gps.inspect.wandb import WeightsAndBiases
+
+        chosen.append(WeightsAndBiases(quiet=args.quiet))
+    return chosen
 
 
 def _describe_progress(run: Run | None) -> str:

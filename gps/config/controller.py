@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gps.config.section import EarlierRunConfig, ListOf, Section, usual_name
+from gps.config.section import RELATIVE, EarlierRunConfig, ListOf, Section, usual_name
 
 _Positive = Annotated[float, Field(gt=0)]
 
@@ -70,9 +70,12 @@ class ZeroInitialConfig(Section):
 
 
 class FileInitialConfig(EarlierRunConfig):
-    """The controllers of an earlier run."""
+    """The controllers of an earlier run, or of a file that `gps export` has written."""
 
     name: Literal["file"] = "file"
+    path: Annotated[str, RELATIVE] = Field(
+        description="a run directory, or an exported .npz of controllers, relative to the experiment's directory"
+    )
 
 
 InitialConfig = HoldInitialConfig | LQRInitialConfig | PDInitialConfig | ZeroInitialConfig | FileInitialConfig

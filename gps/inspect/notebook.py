@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gps.inspect.formatting import format_number, format_span
+from gps.metrics import sum_successes
 
 if TYPE_CHECKING:
     from gps.linear_gaussian.types import Controller
+    from gps.metrics import Row
     from gps.records import IterationRecord
     from gps.runs import Run
 
-_MOST_ROWS = 60
+MOST_ROWS = 60
+"""The most rows of a table."""
+
+RUN_HEADER = ["iteration", "environment steps", "cost", "success", "status"]
+"""The columns of `make_run_row`."""
 
 
 # -- a run -------------------------------------------------------------------------------------------------------------
@@ -48,17 +54,20 @@ def _describe_result(run: Run, done: int) -> str:
 
 def tabulate_run(run: Run) -> str:
     """Return the lines, and a row for each iteration: steps, mean cost, success, status."""
-    head = ["iteration", "environment steps", "cost", "success", "status"]
-    body = []
-    for k in range(len(run.iterations))[-_MOST_ROWS:]:
-        rows = run.rows(k)
-        counted = [row for row in rows if row.successes is not None]
-        wins, samples = sum(row.successes or 0 for row in counted), sum(row.samples for row in counted)
-        body.append([
-            str(k), f"{rows[0].environment_steps:,}", format_number(float(np.mean([row.cost for row in rows]))),
-            f"{wins}/{samples}" if counted else "-", ", ".join(dict.fromkeys(row.status.lower() for row in rows)),
-        ])  # fmt: skip
-    return _render(outline_run(run), head, body)
+    body = [make_run_row(run.rows(k)) for k in range(len(run.iterations))[-MOST_ROWS:]]
+    return render_table(outline_run(run), RUN_HEADER, body)
+
+
+def make_run_row(rows: Sequence[Row]) -> list[str]:
+    """Return the cells of an iteration over its conditions: steps, mean cost, successes, statuses."""
+    known = sum_successes(rows)
+    return [
+        str(rows[0].iteration),
+        f"{rows[0].environment_steps:,}",
+        format_number(float(np.mean([row.cost for row in rows]))),
+        "-" if known is None else f"{known[0]}/{known[1]}",
+        ", ".join(dict.fromkeys(row.status.lower() for row in rows)),
+    ]
 
 
 # -- an iteration ------------------------------------------------------------------------------------------------------
@@ -83,7 +92,7 @@ def tabulate_iteration(record: IterationRecord) -> str:
     local = record.local
     head = ["condition", "cost", "success", *(["KL (bound), nats", "η"] if local is not None else []), "status"]
     body = []
-    for m, status in enumerate(record.statuses[:_MOST_ROWS]):
+    for m, status in enumerate(record.statuses[:MOST_ROWS]):
         told = record.rollouts.success is not None
         cells = [str(m), format_number(float(record.mean_cost[m]))]
         cells.append(f"{int(record.successes[m])}/{record.costs.shape[1]}" if told else "-")
@@ -92,7 +101,7 @@ def tabulate_iteration(record: IterationRecord) -> str:
             cells += [f"{format_number(kl)} ({format_number(bound)})"]
             cells += [format_number(float(np.max(local.search.eta[m])))]
         body.append([*cells, status.label])
-    return _render(outline_iteration(record), head, body)
+    return render_table(outline_iteration(record), head, body)
 
 
 # -- a controller ------------------------------------------------------------------------------------------------------
@@ -124,15 +133,16 @@ def tabulate_controller(controller: Controller) -> str:
     """Return the lines, and the mean gains over time of a single controller: a row for each action."""
     feedback = np.asarray(controller.feedback)
     if feedback.ndim != 3:
-        return _render(outline_controller(controller), [], [])
+        return render_table(outline_controller(controller), [], [])
     mean = feedback.mean(axis=0)
     head = ["mean K", *(f"x[{i}]" for i in range(mean.shape[1]))]
-    return _render(outline_controller(controller), head, [
+    return render_table(outline_controller(controller), head, [
         [f"u[{i}]", *map(format_number, row.tolist())] for i, row in enumerate(mean)
     ])  # fmt: skip
 
 
-def _render(text: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def render_table(text: str, head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return lines of text with a table below them as HTML; without rows there is no table."""
     table = ""
     if body:
         names = "".join(f"<th>{html.escape(name)}</th>" for name in head)

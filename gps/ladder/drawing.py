@@ -13,7 +13,8 @@ from gps.ladder.stories.story import Panel, Role, StoryTrace
 COLOURS = ("#2a6fbb", "#d1671f", "#2e9268", "#b0569c", "#8a7a12", "#5b6bd6", "#a03a3a", "#4a9fb5")
 """Colours of the rungs of a family; readers with any kind of colour vision tell neighbours apart."""
 
-INK, MUTED, LINE, FAINT = "#22262b", "#6b7178", "#e4e4df", "#d5d7da"
+INK, MUTED, LINE, FAINT, CARD = "#22262b", "#6b7178", "#e4e4df", "#d5d7da", "#ffffff"
+"""Colours of the light theme; `page.html` has those of the dark one, one for each colour here."""
 
 _ROLES: Mapping[Role, str] = {
     "data": "#b9bdc3",
@@ -102,7 +103,7 @@ def _add_end(figure: go.Figure, result: RungResult, colour: str, by: str) -> Non
     value, low, high = (float(part) for part in (result.final.value, result.final.low, result.final.high))
     figure.add_scatter(
         x=[end], y=[value], mode="markers", name=result.rung.name, showlegend=False,
-        marker={"color": colour, "size": 9, "symbol": "diamond", "line": {"color": "white", "width": 1}},
+        marker={"color": colour, "size": 9, "symbol": "diamond", "line": {"color": CARD, "width": 1}},
         error_y={"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low],
                  "thickness": 1.5, "width": 4},
         hovertemplate=f"learned, without noise: {value:.4g} [{low:.4g}, {high:.4g}]",
@@ -168,6 +169,7 @@ def _make_figure(height: int, x: str, y: str) -> go.Figure:
     }  # fmt: skip
     figure.update_layout(
         template="none", height=height, margin={"l": 52, "r": 14, "t": 14, "b": 44}, hovermode="x unified",
+        hoverlabel={"bgcolor": CARD, "bordercolor": LINE},
         font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 12,
               "color": INK},
         paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)", xaxis=axis, yaxis=axis,
@@ -197,7 +199,7 @@ def draw_interval(result: RungResult, low: float, high: float, colour: str, widt
     left, right, centre = (at(float(part)) for part in (result.final.low, result.final.high, result.final.value))
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" aria-hidden="true">'
-        f'<line x1="6" x2="{width - 6}" y1="{middle}" y2="{middle}" stroke="{LINE}"/>{dots}'
+        f'<line x1="6" x2="{width - 6}" y1="{middle}" y2="{middle}" style="stroke:var(--line)"/>{dots}'
         f'<line x1="{left:.1f}" x2="{right:.1f}" y1="{middle}" y2="{middle}" stroke="{colour}" stroke-width="2.5"/>'
         f'<line x1="{centre:.1f}" x2="{centre:.1f}" y1="4" y2="{height - 4}" stroke="{colour}" stroke-width="3"/></svg>'
     )

@@ -29,12 +29,12 @@ from typing import Any
 
 import numpy as np
 
-from gps.errors import PolicyError, install_command
+from gps.errors import PolicyError, install_command, one_line
 from gps.linear_gaussian.types import Controller
 from gps.networks.onnx_graph import OnnxGraph
 from gps.policies.interface import Interface
 from gps.policies.neural import NeuralPolicy
-from gps.storage.serialization import write_npz
+from gps.storage.serialization import CorruptFile, read_npz, write_npz
 
 VERSION = 2
 """Version of the `.npz` files' format."""
@@ -66,6 +66,21 @@ def export_npz(
     arrays = _controller_arrays(policy) if isinstance(policy, Controller) else _policy_arrays(policy.numpy())
     _require_finite(arrays)
     _write_whole(path, lambda file: write_npz(file, {"version": np.array(VERSION), **arrays, **(about or {})}))
+
+
+def read_controllers(path: Path) -> Controller:
+    """Read the controllers of M conditions that `export_npz` has written.
+
+    Raises:
+        PolicyError: if the file holds something else.
+    """
+    try:
+        arrays = read_npz(path, text=True)
+        parts = [arrays[name] for name in CONTROLLER_ARRAYS]
+    except (OSError, CorruptFile, KeyError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise PolicyError(f"{path}: not a file of controllers that `gps export` has written: {why}") from None
+    return Controller(*parts)
 
 
 def describe_interface(interface: Interface) -> dict[str, np.ndarray]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gps.config.controller import FileInitialConfig
 from gps.config.expert import RunExpertConfig
 from gps.config.model import StoredModelConfig
 from gps.config.section import EarlierRunConfig, Section
@@ -50,6 +51,8 @@ class Loaded:
 def settle(config: ExperimentConfig, directory: Path) -> ExperimentConfig:
     """Return the experiment with each earlier run settled: one directory and one iteration, whatever comes after it.
 
+    Controllers of a file have no iteration.
+
     Args:
         directory: of the experiment, to which its paths are relative.
 
@@ -60,6 +63,8 @@ def settle(config: ExperimentConfig, directory: Path) -> ExperimentConfig:
     def settle_one(_: str, section: Section) -> Section:
         if not isinstance(section, EarlierRunConfig):
             return section
+        if isinstance(section, FileInitialConfig) and (file := directory / section.path).is_file():
+            return section.model_copy(update={"path": str(file.resolve())})
         run = load_run(directory / section.path)
         path, iteration = str(run.path.resolve()), run.iterations.resolve(section.iteration)
         return section.model_copy(update={"path": path, "iteration": iteration})

@@ -38,9 +38,9 @@ class ParameterConfig(Section):
         return self
 
     @property
-    def example(self) -> Any:
-        """One of the values."""
-        return self.values[0] if self.values else self.low
+    def examples(self) -> tuple[Any, ...]:
+        """The values, or the ends of the range."""
+        return tuple(self.values) or (self.low, self.high)
 
 
 class SpaceConfig(Section):

@@ -42,10 +42,13 @@ def render_tuning(tuned: Tuned) -> str:
         f"{best}. Every setting was run "
         "with one seed; the better half got twice as many, again and again. A score is the interquartile mean over the "
         "seeds. With fewer seeds it is less certain, and the best of many owes part of its score to luck.</p></header>"
+        f'<h2>The best setting</h2><p class="muted">for experiment.toml</p>'
         f'<div class="card"><pre>{html.escape(tuned.patch)}</pre></div>'
-        "<h2>Score against each parameter</h2><p class='muted'>larger dots rest on more seeds</p>"
+        "<h2>Score against each parameter</h2>"
+        '<p class="muted">larger dots rest on more seeds; the best setting is orange</p>'
         f'<div class="grid">{plots}</div><h2>All settings</h2>'
-        f'<div class="card scroll"><table><tr>{_join("th", head)}</tr>{lines}</table></div>'
+        f'<div class="card scroll"><table class="ranks"><tr>{_join("th", head)}</tr>{lines}</table></div>'
+        f"{_render_failures(tuned)}"
     )
     return render_document(title, body)
 
@@ -54,9 +57,18 @@ def make_tuning_table(tuned: Tuned) -> list[list[str]]:
     """Return the trials by rank: a header, and a row for each."""
     rows = [["rank", f"final {tuned.measure}", "seeds", *tuned.parameters]]
     for rank, trial in enumerate(tuned.trials, 1):
-        score = describe_score(trial.score, tuned.measure).rpartition(" ")[2] if math.isfinite(trial.score) else "-"
+        score = (
+            describe_score(trial.score, tuned.measure).rpartition(" ")[2] if math.isfinite(trial.score) else "failed"
+        )
         rows.append([str(rank), score, str(len(trial.scores)), *(str(trial.setting[key]) for key in tuned.parameters)])
     return rows
+
+
+def _render_failures(tuned: Tuned) -> str:
+    """Return why settings failed, as a list; empty if none did."""
+    reasons = [(rank, trial.failure) for rank, trial in enumerate(tuned.trials, 1) if trial.failure]
+    items = "".join(f"<li>{rank}: {html.escape(why)}</li>" for rank, why in reasons)
+    return f'<h2>Why settings failed</h2><ul class="notes">{items}</ul>' if items else ""
 
 
 def _join(tag: str, cells: Sequence[str]) -> str:
@@ -79,7 +91,8 @@ def _describe_parameter(tuned: Tuned, key: str) -> dict[str, Any]:
         "type": "scatter", "mode": "markers", "x": values if numbers else [str(value) for value in values],
         "y": [sign * trial.score for trial in known], "showlegend": False,
         "text": [f"rank {tuned.trials.index(t) + 1}, {count_in_words(len(t.scores), 'seed')}" for t in known],
-        "marker": {"color": "@group-0/0.7", "size": [6 + 3 * math.log2(max(len(t.scores), 1)) for t in known]},
+        "marker": {"color": ["@group-1" if trial is tuned.best else "@group-0/0.7" for trial in known],
+                   "size": [6 + 3 * math.log2(max(len(t.scores), 1)) for t in known]},
         "hovertemplate": "%{x}: %{y:.4g}<br>%{text}<extra></extra>",
     }  # fmt: skip
     return {"data": [trace], "layout": layout, "log": False}

@@ -19,7 +19,7 @@ import numpy as np
 import tomli_w
 
 from gps.config import ExperimentConfig, find_experiment, load, replace_settings
-from gps.errors import ConfigError, GpsError, RunError, install_command
+from gps.errors import ConfigError, GpsError, RunError, install_command, one_line
 from gps.inspect.statistics import interquartile_mean
 from gps.runs import Run
 from gps.storage.folders import replace
@@ -27,7 +27,7 @@ from gps.storage.write_errors import report_write_errors
 from gps.sweeps import Sweep, Watch
 from gps.sweeps.batch import carry_out
 from gps.sweeps.folder import PlannedRun
-from gps.sweeps.settings import format_overrides, parse_seeds
+from gps.sweeps.settings import describe_setting, format_overrides, parse_seeds
 from gps.sweeps.worker import compute_fingerprint
 from gps.tuning.file import SPACE, ParameterConfig, SpaceConfig, read_space
 
@@ -39,11 +39,16 @@ _DIGITS = 4  # of a proposed number
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """A setting, and the scores of its seeds so far: smaller is better, infinite for a run that failed."""
+    """A setting, and the scores of its seeds so far: smaller is better, infinite for a run that failed.
+
+    Attributes:
+        failure: why the setting is invalid, or why the first of its runs that failed did so; empty if none failed.
+    """
 
     number: int
     setting: Mapping[str, Any]
     scores: tuple[float, ...] = ()
+    failure: str = ""
 
     @property
     def score(self) -> float:
@@ -125,18 +130,32 @@ def tune(
     given = read_space(directory / SPACE if space is None else Path(space))
     given = given if trials is None else given.model_copy(update={"trials": trials})
     base = load(source, overrides)
-    for parameter in given.parameter:  # a key that is wrong is found before the first run
-        load(source, [*overrides, *format_overrides({parameter.key: parameter.example})])
+    for parameter in given.parameter:
+        _require_key(source, overrides, parameter)
     mark = compute_fingerprint(base, directory)[:8]
     folder = Path("runs" if out is None else out) / directory.name / f"tune-{mark}"
     runner = _Runner(directory, folder, mark, tuple(overrides), given.measure, jobs, retries, watch)
     found = _search(given, runner, say)
     result = Tuned(folder, directory, tuple(found), given.measure, tuple(item.key for item in given.parameter))
     if not math.isfinite(result.best.score):
-        raise RunError(f"{folder}: no run was finished; see the reasons with: gps list {folder}")
+        raise RunError(f"{folder}: no run was finished; the first failed: {result.best.failure}")
     with report_write_errors(folder / BEST, RunError):
         replace(folder / BEST, f"# {describe_score(result.best.score, given.measure)}\n{result.patch}")
     return result
+
+
+def _require_key(source: Path, overrides: Sequence[str], parameter: ParameterConfig) -> None:
+    """Find a wrong key before the first run. A key of which one value is valid is right."""
+    first: ConfigError | None = None
+    for value in parameter.examples:
+        try:
+            load(source, [*overrides, *format_overrides({parameter.key: value})])
+        except ConfigError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
 
 
 def _search(space: SpaceConfig, runner: _Runner, say: Callable[[str], None]) -> list[Trial]:
@@ -148,7 +167,8 @@ def _search(space: SpaceConfig, runner: _Runner, say: Callable[[str], None]) -> 
     while len(alive) > 1 and count < len(seeds):
         count = min(2 * count, len(seeds))
         alive.sort(key=lambda trial: (trial.score, trial.number))
-        keep = -(-len(alive) // 2)
+        good = sum(math.isfinite(trial.score) for trial in alive)
+        keep = min(-(-len(alive) // 2), max(good, 1))
         alive, dropped = alive[:keep], [*alive[keep:], *dropped]
         say(f"{len(alive)} settings with {count} seeds each")
         alive = runner.run(alive, seeds[:count])
@@ -176,6 +196,9 @@ def _propose(space: SpaceConfig, runner: _Runner, seeds: Sequence[int], say: Cal
         say(f"settings {asked - count + 1} to {asked} of {space.trials} with one seed")
         made = runner.run([Trial(len(found) + i, setting) for i, setting in enumerate(fresh.values())], seeds)
         found |= dict(zip(fresh, made, strict=True))
+        for trial in made:
+            if trial.failure:
+                say(f"{describe_setting(trial.setting)} failed: {trial.failure}")
         for proposal, setting in zip(proposals, settings, strict=True):
             score = found[repr(setting)].score
             failed = not math.isfinite(score)
@@ -216,25 +239,48 @@ class _Runner:
     watch: Watch | None
 
     def run(self, trials: Sequence[Trial], seeds: Sequence[int]) -> list[Trial]:
-        """Return the trials with the scores of these seeds; runs that are finished are not made again."""
+        """Return the trials with the scores of these seeds; runs that are finished are not made again.
+
+        An invalid setting is not run: its scores are infinite.
+        """
         plan: list[tuple[PlannedRun, tuple[str, ...]]] = []
-        entries: list[list[PlannedRun]] = []
+        entries: dict[int, list[PlannedRun]] = {}
+        failures: dict[int, str] = {}
         for trial in trials:
             overrides = (*self.overrides, *format_overrides(trial.setting))
-            config = self._resolve(overrides, max(seeds))
+            try:
+                config = self._resolve(overrides, max(seeds))
+            except ConfigError as error:
+                failures[trial.number] = one_line(error)
+                continue
             mark = compute_fingerprint(config, self.directory)
             own = [PlannedRun(seed, trial.setting, config.algorithm.iterations, mark) for seed in seeds]
-            entries.append(own)
+            entries[trial.number] = own
             plan += [(entry, overrides) for entry in own]
         if not plan:
-            return []
+            return [self._fail(trial, seeds, failures[trial.number]) for trial in trials]
         made = carry_out(
             self.directory, self.folder, plan, self.digest, jobs=self.jobs, retries=self.retries, watch=self.watch
         )
         return [
-            dataclasses.replace(trial, scores=tuple(self._read_score(made, entry) for entry in own))
-            for trial, own in zip(trials, entries, strict=True)
+            self._fail(trial, seeds, failures[trial.number])
+            if trial.number in failures
+            else self._score(trial, made, entries[trial.number])
+            for trial in trials
         ]
+
+    def _fail(self, trial: Trial, seeds: Sequence[int], why: str) -> Trial:
+        return dataclasses.replace(trial, scores=(math.inf,) * len(seeds), failure=why)
+
+    def _score(self, trial: Trial, made: Sweep, entries: Sequence[PlannedRun]) -> Trial:
+        """Return the trial with the scores of its runs, and the reason of the first failure."""
+        scores = tuple(self._read_score(made, entry) for entry in entries)
+        reasons = (
+            made.read_run(entry).message or f"no final {self.measure}"
+            for entry, score in zip(entries, scores, strict=True)
+            if math.isinf(score)
+        )
+        return dataclasses.replace(trial, scores=scores, failure=next(reasons, ""))
 
     def _resolve(self, overrides: Sequence[str], seed: int) -> ExperimentConfig:
         return replace_settings(load(self.directory, overrides), seed=seed)

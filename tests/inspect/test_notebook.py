@@ -2,16 +2,20 @@
 
 import dataclasses
 import re
+import sys
+import types
 
 import numpy as np
 import pytest
-from helpers.records import record
+from helpers.records import config, evaluation, record, rollouts, state
 from helpers.runs import make_run
 
 import gps.plot
 from gps.backend import jax, jnp
 from gps.errors import RunError
+from gps.inspect.notebook_progress import NotebookProgress
 from gps.linear_gaussian.types import Controller
+from gps.runs.creating import create_run
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +111,48 @@ def test_what_cannot_be_drawn_is_said(run, tmp_path):
         gps.plot.controller(made.local.improved)
     with pytest.raises(RunError, match="no iteration to draw"):
         gps.plot.costs(make_run(tmp_path, iterations=0))
+
+
+def follow(progress, run, first=0):
+    """Call the hooks as a run of two iterations does."""
+    progress.on_start(run, run.config, 2)
+    for k in range(first, 2):
+        progress.on_stage(k, "sample")
+        progress.on_iteration(record(k))
+    progress.on_evaluation(evaluation(rollouts(np.random.default_rng(0), N=1)))
+    progress.on_end(run)
+
+
+def test_progress_is_one_table_that_is_replaced(tmp_path, monkeypatch):
+    shown, replaced = [], []
+    kernel = types.ModuleType("ipykernel.zmqshell")
+    kernel.ZMQInteractiveShell = type("ZMQInteractiveShell", (), {})
+    module = types.ModuleType("IPython")
+    module.get_ipython = kernel.ZMQInteractiveShell
+    module.display = types.ModuleType("IPython.display")
+
+    def display(view, display_id):
+        shown.append(view)
+        return types.SimpleNamespace(update=replaced.append)
+
+    module.display.display = display
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", kernel)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setitem(sys.modules, "IPython.display", module.display)
+    run = create_run(tmp_path, "e", 0, config(), tmp_path, "")
+    follow(NotebookProgress(), run)
+    assert len(shown) == 1 and "starting" in repr(shown[0])
+    during, last = replaced[1], replaced[-1]
+    assert "iteration 1 of 2: sample" in repr(during) and during._repr_html_().count("<tr>") == 2
+    assert last._repr_html_().count("<tr>") == 3 and "2 iterations, " in repr(last)
+    assert "6.00" in repr(last).splitlines()[-1]  # the score without noise
+    run.write(record(0), state(0))
+    follow(NotebookProgress(), run, first=1)  # a resumed run shows its first iterations as well
+    assert replaced[-1]._repr_html_().count("<tr>") == 3
+
+
+def test_progress_outside_a_notebook_is_that_of_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "ipykernel.zmqshell", raising=False)
+    follow(NotebookProgress(), create_run(tmp_path, "e", 0, config(), tmp_path, ""))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("e: 2 conditions") and any(line.split()[:2] == ["1", "0"] for line in lines)
