@@ -124,7 +124,7 @@ def test_offline(tmp_path, monkeypatch):
     callback.on_end(run)
     (written,) = Path(run.path).glob("wandb/offline-run-*/*.wandb")
     names = (b"condition_1/cost", b"evaluation_cost", b"algorithm.kl_step")
-    end = time.monotonic() + 30  # another process writes the file, also after `finish`
+    end = time.monotonic() + 120  # another process writes the file, also after `finish`
     while not all(name in written.read_bytes() for name in names):
         assert time.monotonic() < end
         time.sleep(0.1)
