@@ -101,11 +101,11 @@ class PILCO(PolicyThroughModel[PILCOState]):
 
     @property
     def state_type(self) -> Any:
-        network = self.draw_network(0, np.empty((0, len(self.observed))))
+        network = self.draw_network(0, np.empty((0, self.observed.size)))
         return specialise(PILCOState, find_stored_type(self.model), type(network))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILCOState:
-        network = self.draw_network(0, np.asarray(starts)[:, list(self.observed)])
+        network = self.draw_network(0, np.asarray(self.observed(np.asarray(starts), 0)))
         policy = NeuralPolicy.untrained(network, STILL).numpy()
         seen = np.asarray(starts, float)[:, None]
         return PILCOState(0, 0, controllers.numpy(), self.model, self.reward, policy, False, seen, None, None)
@@ -195,7 +195,7 @@ class PILCO(PolicyThroughModel[PILCOState]):
         )
         if lesson is None:
             return []
-        inputs = lesson.states[:, list(self.observed)]
+        inputs = np.asarray(self.observed(lesson.states, lesson.steps))
         return [imitate(self.draw_network(seed, inputs), inputs, lesson.actions)]
 
     def _search(self, policy: NeuralPolicy[Bounded], scene: Scene, networks: list[Bounded]) -> Descent:

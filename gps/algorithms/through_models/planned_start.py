@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gps.backend import Array, jax, jnp
 from gps.networks import RadialBasis
@@ -29,10 +29,11 @@ _AROUND, _SPREAD = 16, 0.1
 
 
 class PlannedEpisodes(NamedTuple):
-    """The states of plans, and of episodes around them, and the actions there."""
+    """The states of plans, and of episodes around them, with the steps and the actions there."""
 
     states: Float[np.ndarray, "n dx"]
     actions: Float[np.ndarray, "n du"]
+    steps: Int[np.ndarray, "n"]
 
 
 def plan_episodes(
@@ -66,7 +67,8 @@ def plan_episodes(
         ]
     if not lessons:
         return None
-    return PlannedEpisodes(*map(np.concatenate, zip(*lessons, strict=True)))
+    states, actions = map(np.concatenate, zip(*lessons, strict=True))
+    return PlannedEpisodes(states, actions, np.concatenate([np.arange(len(x)) for x, _ in lessons]))
 
 
 def imitate(network: Any, inputs: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Any:
