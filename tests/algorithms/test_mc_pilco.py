@@ -37,6 +37,7 @@ from gps.models.residual import ResidualLearner
 from gps.networks import Affine, RadialBasis
 from gps.planning.sources import ILQRPlanning
 from gps.players import Player
+from gps.policies.observed import Observed
 from gps.records import ModelRecord
 from gps.status import PolicyStatus, Status
 from gps.storage.serialization import flatten, unflatten
@@ -59,7 +60,12 @@ def make(learner=None, network=make_affine, particles=Particles(count=8, spread=
     settings = {"optimisation": SMALL, **settings}
     learner = AffineLearner() if learner is None else learner
     return MCPILCO(
-        PROBLEM, model=learner, draw_network=network, observed=tuple(range(DX)), particles=particles, **settings
+        PROBLEM,
+        model=learner,
+        draw_network=network,
+        observed=Observed(tuple(range(DX))),
+        particles=particles,
+        **settings,
     )
 
 

@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, Int
 
 from gps.backend import Array, jax, jnp
-from gps.networks import RadialBasis
+from gps.networks import Affine, RadialBasis
 from gps.planning.feedback import follow_plan
 from gps.planning.ilqr import PlanningProblem
 from gps.planning.played import find_planned
@@ -73,7 +73,7 @@ def plan_episodes(
 
 def imitate(network: Any, inputs: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Any:
     """Return the network with the parameters that give these actions for these inputs, by least squares."""
-    if isinstance(network, RadialBasis):
+    if isinstance(network, RadialBasis | Affine):
         return network.fit_weights(inputs, actions)
     start, unravel = ravel_pytree(network)
 
