@@ -40,9 +40,9 @@ def swing_up(x, u, t):
 class VerticalAngles(CartDoublePendulum):
     """The cart with a double pendulum, whose state has the outer link's angle to the vertical and its rate, as PILCO's.
 
-    The tip's place is then linear in the position and in sines and cosines of entries of the state, so that PILCO's cost
-    has an exact expectation. State: `qpos:cart` (m), `qpos:inner`
-    and `outer` (rad), and their velocities `qvel:cart`, `qvel:inner` and `outer_rate`.
+    The tip's place is then linear in the cart's and in sines and cosines of entries of the state, so that PILCO's cost
+    has an exact expectation. State: `qpos:cart` (m), `qpos:inner` and `outer` (rad), and their velocities `qvel:cart`,
+    `qvel:inner` and `outer_rate`.
     """
 
     default_state = ("qpos:cart", "qpos:inner", "outer", "qvel:cart", "qvel:inner", "outer_rate")

@@ -125,6 +125,17 @@ def test_any_model_that_can_be_drawn_from_will_do(learner):
     assert np.isfinite(state.forecast.costs).all()
 
 
+def test_the_first_policy_begins_as_the_feedback_of_the_first_controllers():
+    made = make(optimisation=dataclasses.replace(SMALL, first_starts=0, iterations=1, rounds=1))
+    feedback = np.tile(-0.2 * np.eye(DU, DX), (M, T, 1, 1))
+    noisy, quiet = (dataclasses.replace(controller, feedback=feedback) for controller in (FIRST, STILL))
+    _, record = advance(made, made.begin(noisy, STARTS), seed=0, samples=3)
+    (losses,) = [record.optimisation.losses]
+    assert losses[0] == pytest.approx(cost_without_noise(quiet).sum() / M, rel=0.02)
+    _, record = advance(made, made.begin(FIRST, STARTS), seed=0, samples=3)
+    assert record.optimisation.trained  # without feedback, and with no other start, it begins at random
+
+
 def test_a_planner_explores_and_the_policy_begins_as_its_imitation():
     made = make(
         planner=ILQRPlanning(horizon=T, guesses=0),

@@ -168,7 +168,7 @@ def test_a_target_is_the_gaussian_of_the_bounded_update_in_closed_form(policy_we
     arrays = {name: getattr(rollouts, name)[:, :, :1] for name in ("states", "actions", "noise", "rewards", "mask")}
     rollouts = dataclasses.replace(rollouts, **arrays)
     search = PathIntegralSearch(samples=40_000, rounds=1, horizon=1, spread=spread, particles=1, propagation="mean")
-    setting = Setting.of(problem, Still(), bowl, policy, search, epsilon, tuple(range(DX)))
+    setting = Setting.of(problem, Still(), bowl, policy, search, epsilon, OBSERVED)
     targets = find_targets(setting, rollouts, policy_weight, seed=3)
     np.testing.assert_allclose(targets.kl[:, :, 0], epsilon, rtol=1e-6)
     for m in range(M):

@@ -21,6 +21,7 @@ position measurements"), while the model learns from positions and velocities th
 
 With a planner, the first samples after a model exists are those of its plans, and the first policy begins as an
 imitation of a plan: iterative LQR in the model explores where the task lies, and finds the first swing (EB-MC-PILCO).
+Where the first controllers feed back, as PD control does, the first policy also begins as the imitation of that.
 
 Any `GlobalModel` will do: its `draw` gives the functions. It must be smooth, and so must the cost.
 """
@@ -248,7 +249,9 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
         held = None if state.trained else self.recall_feedback(state.first, rollouts)
         if held is not None:
             networks.append(imitate(self.draw_network(seed + fresh + 1, seen), held[0] / scale, held[1]))
-        return [state.policy.network, *networks] if state.trained else networks
+        if state.trained:
+            return [state.policy.network, *networks]
+        return networks or [self.draw_network(seed, seen)]
 
     def _draw(
         self, setting: ParticleSetting, state: MCPILCOState, model: GlobalModel, seed: int, number: int, dropout: bool
