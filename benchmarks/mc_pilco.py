@@ -24,6 +24,7 @@ def make_objective(points: int, features: int = FEATURES):
     from gps.models.gaussian_process_learner import GaussianProcessLearner
     from gps.networks import RadialBasis
     from gps.policies import NeuralPolicy
+    from gps.policies.observed import Observed
     from gps.problem import Limits, Problem
 
     def cost(x, u, t):
@@ -34,7 +35,9 @@ def make_objective(points: int, features: int = FEATURES):
     network = RadialBasis.create(DX, [-10.0] * DU, [10.0] * DU, jax.random.key(0), features, (1,), "tanh")
     limits = Limits(np.full(DU, -10.0), np.full(DU, 10.0))
     problem = Problem(cost=cost, dx=DX, du=DU, horizon=T, limits=limits, sensor_noise=0.01)
-    setting = ParticleSetting.of(problem, model, cost, NeuralPolicy.untrained(network, 1e-6), tuple(range(DX)))
+    setting = ParticleSetting.of(
+        problem, model, cost, NeuralPolicy.untrained(network, 1e-6), Observed(tuple(range(DX)))
+    )
     draws = draw(model, Particles(count=PARTICLES, noise=False), np.zeros((1, DX)), T, 0, (0,))
     return ParticleObjective(setting, draws), flatten_network(network)
 

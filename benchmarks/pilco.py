@@ -24,6 +24,7 @@ def make_scene(points: int):
     from gps.costs import Ramp, Saturating, Sum
     from gps.models.features import StateTransforms
     from gps.models.gaussian_process_learner import GaussianProcessLearner
+    from gps.policies.observed import Observed
 
     learner = GaussianProcessLearner(DX, StateTransforms((1,)), restarts=1, max_points=points, iterations=30)
     model = jax.tree.map(jnp.asarray, learner.refit(make_transitions(points), 0).model)
@@ -31,7 +32,7 @@ def make_scene(points: int):
     kinds = ("plain", "sin", "cos")
     cost = Sum((Saturating((0, 1, 1), kinds, jnp.array([0.0, 0.0, 1.0]), tip, jnp.asarray(1.0), Ramp(T)),))
     start = StartBelief(jnp.array([[0.0, np.pi, 0.0, 0.0]]), 0.01 * jnp.eye(DX)[None])
-    return Scene(model, cost, start, T, tuple(range(DX)), "benchmark")
+    return Scene(model, cost, start, T, Observed(tuple(range(DX))), "benchmark")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from gps.experts.planning import PlanningExpert
 from gps.exporting import export
 from gps.metrics import EvaluationRow, parse_csv
 from gps.players import Player
+from gps.policies.observed import Observed
 from gps.runs import load_run
 
 PLANNED = changed(
@@ -135,7 +136,7 @@ def test_practice_starts_where_the_samples_were_and_follows_the_model(folder):
     with closing(Experiment(load(folder, 10), folder)) as built:
         state, problem, model = built.begin(), built.problem, built.algorithm._inner.expert.model
         visited = built.sample(built.algorithm.policy(state), np.random.default_rng(0), 0)
-    practice, policy = Practice(1, 6, 5, tuple(range(4))), state.training.policy
+    practice, policy = Practice(1, 6, 5, Observed(tuple(range(4)))), state.training.policy
     rollouts, begin = practice.imagine(problem, model, policy, visited, [3, 0])
     assert rollouts.states.shape == (1, 6, 5, 4) and 0 <= begin <= 7
     firsts = visited.states[:, :, begin].reshape(-1, 4)
@@ -157,7 +158,7 @@ def test_what_explodes_in_the_model_teaches_nothing(folder):
     with closing(Experiment(load(folder, 10), folder)) as built:
         state, problem = built.begin(), built.problem
         visited = built.sample(built.algorithm.policy(state), np.random.default_rng(0), 0)
-    practice = Practice(1, 3, 5, tuple(range(4)))
+    practice = Practice(1, 3, 5, Observed(tuple(range(4))))
     rollouts, _ = practice.imagine(problem, Exploding(), state.training.policy, visited, [0, 0])
     assert rollouts.mask[:, :, 0].all() and not rollouts.mask[:, :, -1].any()
     assert np.isfinite(rollouts.states).all()

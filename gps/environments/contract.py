@@ -53,6 +53,9 @@ class BatchEnvironment(Protocol):
         observation_shapes: the shape of each part of the observation before it was flattened. It must have the
             pictures.
         observation_pictures: the parts of the observation that are pictures, (height, width, channels), 0 to 255.
+        references: the parts of the observation that depend on the step of an episode alone, such as a point to follow:
+            their values in the steps 0, 1, ... of an episode, (steps, width), at least as many as it has. A policy
+            that is trained in a model of the state knows them there; other parts of the observation it may not have.
         observation_dtype: the type of an array of observations: uint8 for pictures alone, float32 for pictures among
             other parts, else float64.
         mechanics: the place of positions and velocities in the state; None if it is unknown.
@@ -74,6 +77,7 @@ class BatchEnvironment(Protocol):
     observation_layout: Layout | None = None
     observation_shapes: Mapping[str, tuple[int, ...]] = {}
     observation_pictures: tuple[str, ...] = ()
+    references: Mapping[str, Floats] = {}
     observation_dtype: np.dtype[Any] = np.dtype(np.float64)
     mechanics: Mechanics | None = None
     dt: float = float("nan")

@@ -27,6 +27,7 @@ class Wrapper(VectorEnv[Any, Any, Any], BatchEnvironment):
         self.num_envs, self.metadata, self.render_mode = env.num_envs, env.metadata, env.render_mode
         self.state_layout, self.observation_layout = env.state_layout, env.observation_layout
         self.observation_shapes, self.observation_pictures = env.observation_shapes, env.observation_pictures
+        self.references = env.references
         self.observation_dtype, self.mechanics, self.dt = env.observation_dtype, env.mechanics, env.dt
         self.max_episode_steps, self.seeded, self.noisy = env.max_episode_steps, env.seeded, env.noisy
         self.sensor_noise, self.filter = env.sensor_noise, env.filter

@@ -1,5 +1,6 @@
 """An affine function of the encoded observation."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Self
 
@@ -10,7 +11,10 @@ from gps.backend import Array, jax
 from gps.linear_gaussian.types import pytree
 from gps.networks.bounded import Bounded, count_encoded
 from gps.networks.onnx_graph import OnnxGraph
-from gps.networks.squashing import check_squashing
+from gps.networks.squashing import SQUASHINGS, check_squashing
+
+_RIDGE = 1e-6
+"""Of the weights of a network that imitates, for each sample, in deviations of its inputs."""
 
 
 @pytree
@@ -40,6 +44,20 @@ class Affine(Bounded):
         check_squashing(squash, low, high)
         drawn = spread * np.asarray(jax.random.normal(key, (count_encoded(size, angles) + 1, len(low))))
         return cls(size, angles, squash, low, high, drawn[1:], drawn[0])
+
+    def fit_weights(self, inputs: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Self:
+        """Return the network that plays these actions for these inputs, by ridge regression.
+
+        An entry that the actions do not depend on has no weight, though it varies along with another one.
+        """
+        encoded = self.encode_each(inputs)
+        middle, scale = encoded.mean(axis=0), encoded.std(axis=0)
+        scale = np.where(scale > 1e-6 * np.maximum(1.0, np.abs(middle)), scale, 1.0)
+        e = (encoded - middle) / scale
+        targets = SQUASHINGS[self.squash].invert((np.asarray(actions) - self.middle) / self.half_range)
+        gram = e.T @ e + _RIDGE * len(e) * np.eye(e.shape[1])
+        weights = np.linalg.solve(gram, e.T @ (targets - targets.mean(axis=0))) / scale[:, None]
+        return dataclasses.replace(self, weights=weights, bias=targets.mean(axis=0) - middle @ weights)
 
     @property
     def layers(self) -> str:

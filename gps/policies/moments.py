@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gps.backend import Array, jnp
 from gps.errors import ConfigError
@@ -22,6 +22,7 @@ from gps.models.features import StateTransforms
 from gps.models.moment_matching import encode_moments, match_mean, pair_logarithms
 from gps.networks import Affine, Bounded, RadialBasis
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 
 
 class Response(NamedTuple):
@@ -48,23 +49,26 @@ def match_action(
     policy: NeuralPolicy,
     mean: Float[Array, "dx"],
     covariance: Float[Array, "dx dx"],
-    observed: tuple[int, ...],
+    observed: Observed,
+    t: Int[Array, ""] | int,
 ) -> tuple[Float[Array, "dz"], Float[Array, "dz dz"]]:
     """Return the mean and the covariance of z = [x; u], for x ~ N(mean, covariance) and the policy's mean action (JAX).
 
     Args:
-        observed: the entry of the state that each entry of the policy's observation is.
+        observed: what the policy observes of the state at step t.
     """
     network = policy.network
     assert isinstance(network, Bounded)
-    dx, turns = len(mean), tuple(observed[i] for i in network.angles)
-    encoded, spread, cross = encode_moments(mean, covariance, dx, StateTransforms(turns))
-    order, scale, shift = _arrange(network, policy, observed, dx)
+    now = observed.find_reference(t)
+    dx, known, turns = len(mean), len(mean) + len(now), tuple(observed.entries[i] for i in network.angles)
+    joint = jnp.concatenate([mean, now]), jnp.pad(covariance, (0, len(now)))
+    encoded, spread, cross = encode_moments(*joint, known, StateTransforms(turns))
+    order, scale, shift = _arrange(network, policy, observed.entries, known)
     e, C = (encoded[order] - shift) / scale, spread[np.ix_(order, order)] / scale / scale[:, None]
     f, F, slope = _RESPONSES[type(network)](network, e, C)
     u, U, gain = _squash(network, f, F)
     scales = jnp.asarray(policy.output_scale)
-    reach = cross[:, order] / scale @ slope * gain * scales
+    reach = cross[:dx, order] / scale @ slope * gain * scales
     U = U * scales * scales[:, None]
     return jnp.concatenate([mean, u * scales]), jnp.block([[covariance, reach], [reach.T, U]])
 

@@ -37,6 +37,7 @@ from gps.models.residual import ResidualLearner
 from gps.networks import Affine, RadialBasis
 from gps.planning.sources import ILQRPlanning
 from gps.players import Player
+from gps.policies.observed import Observed
 from gps.records import ModelRecord
 from gps.status import PolicyStatus, Status
 from gps.storage.serialization import flatten, unflatten
@@ -59,7 +60,12 @@ def make(learner=None, network=make_affine, particles=Particles(count=8, spread=
     settings = {"optimisation": SMALL, **settings}
     learner = AffineLearner() if learner is None else learner
     return MCPILCO(
-        PROBLEM, model=learner, draw_network=network, observed=tuple(range(DX)), particles=particles, **settings
+        PROBLEM,
+        model=learner,
+        draw_network=network,
+        observed=Observed(tuple(range(DX))),
+        particles=particles,
+        **settings,
     )
 
 
@@ -117,6 +123,17 @@ def test_any_model_that_can_be_drawn_from_will_do(learner):
     state, records = learn(make(learner, make_radial, Particles(count=4, noise=True, dropout=0.2)), 1)
     assert state.trained and records[0].optimisation.status.ok
     assert np.isfinite(state.forecast.costs).all()
+
+
+def test_the_first_policy_begins_as_the_feedback_of_the_first_controllers():
+    made = make(optimisation=dataclasses.replace(SMALL, first_starts=0, iterations=1, rounds=1))
+    feedback = np.tile(-0.2 * np.eye(DU, DX), (M, T, 1, 1))
+    noisy, quiet = (dataclasses.replace(controller, feedback=feedback) for controller in (FIRST, STILL))
+    _, record = advance(made, made.begin(noisy, STARTS), seed=0, samples=3)
+    (losses,) = [record.optimisation.losses]
+    assert losses[0] == pytest.approx(cost_without_noise(quiet).sum() / M, rel=0.02)
+    _, record = advance(made, made.begin(FIRST, STARTS), seed=0, samples=3)
+    assert record.optimisation.trained  # without feedback, and with no other start, it begins at random
 
 
 def test_a_planner_explores_and_the_policy_begins_as_its_imitation():

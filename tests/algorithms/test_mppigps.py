@@ -28,7 +28,7 @@ from scipy.optimize import brentq
 from gps.algorithms.through_models.mppigps import MPPIGPS
 from gps.algorithms.through_models.policy_search import PathIntegralSearch, Setting, find_targets, forecast
 from gps.backend import jax, jnp
-from gps.builders.algorithms.parts import find_observed_entries
+from gps.builders.algorithms.parts import find_observed
 from gps.config import load
 from gps.errors import ConfigError
 from gps.experiment import Experiment
@@ -36,6 +36,7 @@ from gps.linear_gaussian.initial import zero
 from gps.linear_gaussian.types import pytree
 from gps.models.linear import LinearLearner
 from gps.players import Player
+from gps.policies.observed import Observed
 from gps.policies.supervised import Samples, train
 from gps.status import PolicyStatus, Status
 
@@ -45,9 +46,12 @@ SEARCH = PathIntegralSearch(samples=64, rounds=3, horizon=T, particles=1, propag
 STILL = zero(M, T, DX, DU, 0.0)
 
 
-def make_algorithm(problem=PROBLEM, observed=tuple(range(DX)), model=None, **settings):
+OBSERVED = Observed(tuple(range(DX)))
+
+
+def make_algorithm(problem=PROBLEM, observed=OBSERVED, model=None, **settings):
     settings = {"search": SEARCH, "kl_step": 2.0, **settings}
-    learner = make_learner(len(observed), steps=500)
+    learner = make_learner(observed.size, steps=500)
     return MPPIGPS(problem, learner, model=model or LinearLearner(DX, DU), observed=observed, **settings)
 
 
@@ -95,7 +99,7 @@ def test_the_same_seed_gives_the_same_bits(learned):
 
 
 def test_a_policy_that_observes_a_part_of_the_state_learns_too():
-    made = make_algorithm(observed=(0, 1))
+    made = make_algorithm(observed=Observed((0, 1)))
     state, records = learn(made, 2, environment=BlindEnv)
     assert state.training.policy.network.vector_size == 2
     np.testing.assert_allclose(records[1].planner.predicted, records[1].planner.actual, rtol=1e-6)
@@ -164,7 +168,7 @@ def test_a_target_is_the_gaussian_of_the_bounded_update_in_closed_form(policy_we
     arrays = {name: getattr(rollouts, name)[:, :, :1] for name in ("states", "actions", "noise", "rewards", "mask")}
     rollouts = dataclasses.replace(rollouts, **arrays)
     search = PathIntegralSearch(samples=40_000, rounds=1, horizon=1, spread=spread, particles=1, propagation="mean")
-    setting = Setting.of(problem, Still(), bowl, policy, search, epsilon, tuple(range(DX)))
+    setting = Setting.of(problem, Still(), bowl, policy, search, epsilon, OBSERVED)
     targets = find_targets(setting, rollouts, policy_weight, seed=3)
     np.testing.assert_allclose(targets.kl[:, :, 0], epsilon, rtol=1e-6)
     for m in range(M):
@@ -287,7 +291,7 @@ def test_a_bad_setting_is_named(tmp_path, keys, match):
 def test_a_policy_may_observe_parts_of_the_state_and_nothing_else(tmp_path):
     folder = write(tmp_path, MPPIGPS_ON_POINTS, environment={"observation": ["qvel", "qpos[1]"]})
     with closing(Experiment(load(folder), folder)) as built:
-        assert find_observed_entries(built.problem, built.environment) == (2, 3, 1)
+        assert find_observed(built.problem, built.environment).entries == (2, 3, 1)
     folder = write(tmp_path, MPPIGPS_ON_POINTS, environment={"state": ["qpos"], "observation": ["qpos", "qvel"]})
     with pytest.raises(ConfigError, match="qvel is no part of the state"):
         Experiment(load(folder), folder)

@@ -16,6 +16,7 @@ from gps.linear_gaussian.mechanics import Mechanics
 from gps.models.gaussian_process_learner import GaussianProcessLearner
 from gps.networks import Affine, RadialBasis
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.problem import Limits, Problem
 
 DX, DU, T, DT = 2, 1, 8, 0.1
@@ -28,6 +29,7 @@ NOISE = np.array([0.02, 0.05])
 SYSTEM, DOUBT = np.array([0.01, 0.03]), np.array([0.02, 0.05])
 F = np.array([[1.0, DT, 0.0], [-0.2, 0.9, 0.5]])
 START = np.array([[1.0, -0.5]])
+OBSERVED = Observed((0, 1))
 
 
 def make_problem(**changes):
@@ -44,7 +46,7 @@ def linear(doubt=DOUBT):
     return AffineModel(F, np.zeros(DX), np.zeros(DX + DU), SYSTEM, doubt, np.zeros((DX, DX + DU, DX + DU)))
 
 
-def objective(problem, model, policy, particles, seed=0, starts=START, observed=(0, 1), cost=COST, horizon=T):
+def objective(problem, model, policy, particles, seed=0, starts=START, observed=OBSERVED, cost=COST, horizon=T):
     setting = ParticleSetting.of(problem, model, cost, policy, observed, particles.dropout)
     features = policy.network.features if particles.dropout else 0
     return ParticleObjective(setting, draw(model, particles, starts, horizon, features, (seed, 0)))

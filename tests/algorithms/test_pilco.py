@@ -32,6 +32,7 @@ from gps.planning.sources import ILQRPlanning
 from gps.players import Player
 from gps.policies import NeuralPolicy, moments
 from gps.policies.lbfgs import Descent
+from gps.policies.observed import Observed
 from gps.problem import Limits, Problem
 from gps.records import Rollouts
 from gps.status import ModelStatus, PolicyStatus, Status
@@ -78,7 +79,7 @@ def make_policy(kind="rbf", squash="sine", angles=(0,)):
 
 def make_scene(model, cost=COST, horizon=T, deviation=0.2):
     start = StartBelief(START, deviation**2 * np.eye(DX)[None])
-    return Scene(model, cost, start, horizon, (0, 1), str(jax.tree.structure((model, cost))))
+    return Scene(model, cost, start, horizon, Observed((0, 1)), str(jax.tree.structure((model, cost))))
 
 
 # -- the expected cost -----------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def make_algorithm(model=None, cost=COST, kind="rbf", **settings):
         return RadialBasis.create(DX, [-2.0], [2.0], jax.random.key(seed), 8, (0,), seen=seen)
 
     model = model or GaussianProcessLearner(DX, StateTransforms((0,)), restarts=1)
-    options = {"observed": (0, 1), "iterations": 15, "restarts": 1, **settings}
+    options = {"observed": Observed((0, 1)), "iterations": 15, "restarts": 1, **settings}
     return PILCO(problem, model=model, draw_network=draw_network, **options)
 
 

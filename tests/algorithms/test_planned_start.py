@@ -11,6 +11,7 @@ from gps.linear_gaussian.types import pytree
 from gps.networks import RadialBasis
 from gps.planning.sources import ILQRPlanning, PlanningTask
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.problem import Limits, Problem
 
 DX, T = 2, 20
@@ -70,7 +71,7 @@ def plan():
 def test_the_imitation_of_a_plan_costs_less_than_random_policies(plan):
     networks = [make_network(seed, plan.states) for seed in range(5)]
     policy = NeuralPolicy.untrained(networks[0])
-    setting = ParticleSetting.of(PROBLEM, MODEL, cost, policy, (0, 1))
+    setting = ParticleSetting.of(PROBLEM, MODEL, cost, policy, Observed((0, 1)))
     particles = Particles(count=4, spread=0.0, noise=False)
     objective = ParticleObjective(setting, draw(MODEL, particles, HANGING, T, 0, (0,)))
 

@@ -63,6 +63,7 @@ from gps.planning.sequences import ActionRange
 from gps.players import Player
 from gps.policies import NeuralPolicy
 from gps.policies.natural_gradient import mean_kl
+from gps.policies.observed import Observed
 from gps.status import PolicyStatus, Status
 
 N = 4
@@ -87,7 +88,7 @@ def make_algorithm(kind="mlp", problem=PROBLEM, model=None, **settings):
     settings = {"imagination": MEAN, "updates": 10, "ascent": NaturalAscent(0.3), **settings}
     training = PolicyInTraining.begin(NeuralPolicy.untrained(make_network(kind)))
     model = model or LinearLearner(DX, DU)
-    return PolicyBackprop(problem, training, model=model, observed=tuple(range(DX)), **settings)
+    return PolicyBackprop(problem, training, model=model, observed=Observed(tuple(range(DX))), **settings)
 
 
 def learn(algorithm, iterations):
@@ -149,7 +150,7 @@ def make_setting(matrix=A, steps=6, drawn=False, clip=np.inf, cost=COST, value=N
         value=value,
         range=ActionRange.of(*limits, np.full(DU, 0.5)),
         box=Box(np.full(DX, -1e6), np.full(DX, 1e6), np.ones(DX)),
-        observed=np.arange(DX),
+        observed=Observed(tuple(range(DX))),
         end=np.int32(end),
         clip=np.asarray(clip),
         steps=steps,

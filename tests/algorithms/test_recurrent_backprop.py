@@ -21,6 +21,7 @@ from gps.models.remembering import recall_episodes
 from gps.networks import Affine, BoundedPerceptron
 from gps.planning.sequences import ActionRange
 from gps.policies import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.status import PolicyStatus
 from gps.storage.serialization import flatten, unflatten
 
@@ -43,7 +44,7 @@ def make_setting(model, drawn):
         value=None,
         range=ActionRange.of(*map(np.array, FREE), np.ones(1)),
         box=Box(np.full(2, -1e6), np.full(2, 1e6), np.ones(2)),
-        observed=np.arange(2),
+        observed=Observed((0, 1)),
         end=np.int32(8),
         clip=np.asarray(np.inf),
         steps=8,
@@ -100,7 +101,7 @@ def test_a_learning_run_can_be_stored_and_resumed_to_the_bit():
         PROBLEM,
         PolicyInTraining.begin(NeuralPolicy.untrained(network)),
         model=RecurrentLearner(DX, dataclasses.replace(SMALL, steps=100, sequence=8, burn_in=2)),
-        observed=tuple(range(DX)),
+        observed=Observed(tuple(range(DX))),
         ascent=NaturalAscent(0.1),
         imagination=Imagination(episodes=8, functions=2),
         updates=2,

@@ -137,3 +137,17 @@ def test_radial_bases_imitate_another_network_around_a_trajectory():
     error = student.evaluate(inputs[1]) - teacher.evaluate(inputs[1])
     spread = teacher.evaluate(inputs[1]).std(axis=0)
     assert (np.sqrt(np.mean(error**2, axis=0)) < 0.1 * spread).all()
+
+
+@pytest.mark.parametrize("squash", SQUASHINGS)
+def test_an_affine_network_that_imitates_another_one_is_that_one(squash):
+    """An entry that has no effect, and one that does not vary, get no weight."""
+    teacher = Affine.create(4, (-1.0, 0.0), (1.0, 4.0), jax.random.key(1), (2,), squash, spread=0.2)
+    weights = np.array(teacher.weights)
+    weights[[1, 2]] = 0.0
+    teacher = dataclasses.replace(teacher, weights=weights)
+    inputs = np.random.default_rng(0).normal(size=(200, 4)) * [1.0, 0.1, 1.0, 0.0] + [0.0, 1.0, 0.3, 2.0]
+    student = Affine.create(4, (-1.0, 0.0), (1.0, 4.0), jax.random.key(2), (2,), squash)
+    student = student.fit_weights(inputs, teacher.evaluate(inputs))
+    np.testing.assert_allclose(student.evaluate(inputs), teacher.evaluate(inputs), atol=1e-4)
+    np.testing.assert_allclose(student.weights[weights == 0], 0.0, atol=1e-4)

@@ -10,6 +10,7 @@ from gps.backend import jax, jnp
 from gps.errors import ConfigError
 from gps.networks import Affine
 from gps.policies.moments import match_action, require_moments
+from gps.policies.observed import Observed
 
 SAMPLES = 1_000_000
 OBSERVED = (3, 0, 2, 4, 1)  # of a state of six entries
@@ -29,7 +30,7 @@ def check(policy, exact_between, allowance=0.0):
         allowance: what else the second moments may be off by.
     """
     S = covariance()
-    z, Z = (np.asarray(array) for array in match_action(policy, MEAN, S, OBSERVED))
+    z, Z = (np.asarray(array) for array in match_action(policy, MEAN, S, Observed(OBSERVED), 0))
     np.testing.assert_array_equal(z[:6], MEAN)
     np.testing.assert_array_equal(Z[:6, :6], S)
     np.testing.assert_allclose(Z, Z.T, atol=1e-14)
@@ -73,7 +74,7 @@ def test_where_a_gaussian_is_assumed_the_moments_are_near(kind):
 @pytest.mark.parametrize("kind", ["rbf", "affine"])
 def test_a_known_state_gives_the_action_itself(kind):
     policy = bounded_policy(kind)
-    z, Z = match_action(policy, jnp.asarray(MEAN), jnp.zeros((6, 6)), OBSERVED)
+    z, Z = match_action(policy, jnp.asarray(MEAN), jnp.zeros((6, 6)), Observed(OBSERVED), 0)
     np.testing.assert_allclose(z[6:], policy.act(MEAN[list(OBSERVED)]), atol=1e-10)
     np.testing.assert_allclose(Z, 0.0, atol=1e-10)
 
@@ -84,7 +85,7 @@ def test_the_derivative_is_that_of_finite_differences(kind):
 
     @jax.jit
     def total(network):
-        z, Z = match_action(dataclasses.replace(policy, network=network), MEAN, S, OBSERVED)
+        z, Z = match_action(dataclasses.replace(policy, network=network), MEAN, S, Observed(OBSERVED), 0)
         return jnp.sum(jnp.cos(z)) + jnp.sum(Z * jnp.arange(64.0).reshape(8, 8))
 
     gradient = jax.grad(total)(policy.network)

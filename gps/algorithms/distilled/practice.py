@@ -11,7 +11,7 @@ states are as good as the model; short episodes from real states stay near them 
 Janner et al. 2019).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -23,6 +23,7 @@ from gps.backend import Array, jax
 from gps.experts.contract import Advice
 from gps.models.model import GlobalModel
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.problem import Problem
 from gps.records import Rollouts
 
@@ -38,18 +39,18 @@ class Practice:
         rounds: of practice after each iteration on the system.
         samples: B, imagined episodes of each round.
         steps: L, at most; an imagined episode ends with the episode.
-        observed: the entry of the state that each entry of the policy's observation is.
+        observed: what the policy observes of a state.
     """
 
     rounds: int = 0
     samples: int = 20
     steps: int = 20
-    observed: tuple[int, ...] = ()
+    observed: Observed = field(default_factory=lambda: Observed(()))
 
     def recall(self, episodes: Rollouts) -> Lesson:
         """The lesson of recorded episodes in which the expert acted: its actions are the labels."""
         there = np.ones(len(episodes.mask), dtype=bool)
-        return make_lesson(self._observe(episodes), Advice(episodes.actions, None), there)
+        return make_lesson(self._observe(episodes, 0), Advice(episodes.actions, None), there)
 
     def imagine(
         self, problem: Problem, model: GlobalModel, policy: NeuralPolicy, visited: Rollouts, seed: list[int]
@@ -64,7 +65,7 @@ class Practice:
         path, actions = [], []
         for k in range(length):
             path.append(states)
-            wanted = policy.act(states[:, list(self.observed)]) + noise[:, k]
+            wanted = policy.act(np.asarray(self.observed(states, begin + k))) + noise[:, k]
             actions.append(np.clip(wanted, low, high))
             states = np.asarray(_advance(model, states, actions[-1], keys[k]))
         made = np.stack(path, axis=1)[None]
@@ -78,11 +79,12 @@ class Practice:
             mask=mask,
             saturated=np.zeros(1),
         )
-        return self._observe(rollouts), begin
+        return self._observe(rollouts, begin), begin
 
-    def _observe(self, rollouts: Rollouts) -> Rollouts:
-        """The same episodes with what the policy observes in them."""
-        return replace(rollouts, observations=rollouts.states[..., list(self.observed)])
+    def _observe(self, rollouts: Rollouts, begin: int) -> Rollouts:
+        """The same episodes, whose first step is `begin`, with what the policy observes in them."""
+        steps = begin + np.arange(rollouts.states.shape[2])
+        return replace(rollouts, observations=np.asarray(self.observed(rollouts.states, steps)))
 
 
 def _choose_starts(

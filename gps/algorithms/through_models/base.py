@@ -30,6 +30,7 @@ from gps.models.reward import RewardLearner
 from gps.networks import Bounded
 from gps.players import Player
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.policies.played import LocalControllers
 from gps.policies.remembering import play
 from gps.problem import Problem
@@ -50,15 +51,14 @@ class PolicyThroughModel(abc.ABC, Generic[State]):
     Args:
         problem: see `Problem`.
         model: learner of the dynamics, before the first samples; it may have learned from recorded data.
-        observed: the entry of the state that each entry of the policy's observation is, so that the policy can act in
-            the model.
+        observed: what the policy observes of a state of the model.
         horizon: steps ahead of the model's recorded error.
         reward: learner of the reward where it is part of the cost.
     """
 
     problem: Problem = dataclasses.field(kw_only=False)
     model: ModelLearner
-    observed: tuple[int, ...]
+    observed: Observed
     horizon: int = 20
     reward: RewardLearner | None = None
 
@@ -108,6 +108,19 @@ class PolicyThroughModel(abc.ABC, Generic[State]):
     def clean(self, rollouts: Rollouts) -> Rollouts:
         """The samples as the models learn from them."""
         return rollouts
+
+    def recall_feedback(
+        self, first: Controller, rollouts: Rollouts
+    ) -> tuple[Float[np.ndarray, "n do"], Float[np.ndarray, "n du"]] | None:
+        """What the first controllers would do in the samples, without noise; None where they feed nothing back.
+
+        Returns:
+            The observations, and the actions within the limits.
+        """
+        if not np.any(first.feedback) or not rollouts.mask.any():
+            return None
+        actions = np.einsum("mtij,mntj->mnti", first.feedback, rollouts.states) + first.feedforward[:, None]
+        return rollouts.observed[rollouts.mask], np.clip(actions, *self.problem.limits)[rollouts.mask]
 
     def new_world(self, models: FittedModels) -> World | None:
         """The new model with its cost; None while either is unknown."""

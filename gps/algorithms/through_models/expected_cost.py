@@ -19,6 +19,7 @@ from gps.linear_gaussian.linalg import symmetrize
 from gps.networks import Bounded
 from gps.policies.moments import match_action
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 
 _LEAST = 1e-10
 """Share of the data's variance that every state keeps: rounding does not make a covariance indefinite."""
@@ -46,7 +47,7 @@ class Scene(NamedTuple):
     cost: Cost
     start: StartBelief
     horizon: int  # T
-    observed: tuple[int, ...]  # the entry of the state that each entry of the policy's observation is
+    observed: Observed
     kinds: str  # the classes in model and cost, which JAX does not tell apart if they have equally many fields
 
 
@@ -56,7 +57,7 @@ def propagate_start(scene: Scene, policy: NeuralPolicy[Bounded]) -> Imagined:
     floor = jnp.diag(_LEAST * jnp.asarray(scene.model.deviations)[:dx] ** 2)
 
     def act(belief: tuple[Array, Array], t: Array) -> tuple[Array, Array, Array]:
-        mean, covariance = match_action(policy, *belief, scene.observed)
+        mean, covariance = match_action(policy, *belief, scene.observed, t)
         return mean, covariance, expect(scene.cost, mean, covariance, t, dx)
 
     def step(belief: tuple[Array, Array], t: Array) -> tuple[tuple[Array, Array], tuple[Array, Array, Array]]:

@@ -23,6 +23,7 @@ from gps.backend import jax
 from gps.models.remembering import recall_episodes
 from gps.planning.sequences import ActionRange
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.policies.remembering import memory_size, recall
 from gps.problem import Problem
 
@@ -64,13 +65,13 @@ class Imagination:
         world: World,
         visited: Visited,
         costs: Float[np.ndarray, "M N T"],
-        observed: tuple[int, ...],
+        observed: Observed,
     ) -> ImaginedSetting:
         """The setting of episodes in a world, without a value.
 
         Args:
             costs: of the samples, the unit of `clip`.
-            observed: the entry of the state that each entry of the policy's observation is.
+            observed: what the policy observes of a state.
         """
         T = problem.horizon
         steps = min(self.truncation or T, T)
@@ -81,7 +82,7 @@ class Imagination:
             value=None,
             range=ActionRange.of(*problem.limits, np.asarray(world.model.deviations)[-problem.du :]),
             box=Box.around(visited.all_states),
-            observed=np.array(observed, int),
+            observed=observed,
             end=np.int32(T),
             clip=np.asarray(self.clip * unit * steps),
             steps=steps,
@@ -109,7 +110,7 @@ class Imagination:
         episodes, steps = visited.draw((batches, *(shape or self.shape)), share, rng)
         padded, memories = visited.pad(), np.zeros((*episodes.shape, 0))
         if memory_size(policy):
-            memories = np.asarray(recall(policy, padded.states[..., setting.observed]))[episodes, steps]
+            memories = np.asarray(recall(policy, _observe(setting, padded)))[episodes, steps]
         of_model = recall_episodes(setting.model, padded.states, padded.actions)[episodes, steps]
         seeds = rng.integers(2**32, size=batches, dtype=np.uint32)
         return ImaginedStarts(visited.states[episodes, steps], steps.astype(np.int32), memories, of_model, seeds)
@@ -167,6 +168,11 @@ def measure_visited_kl(new: NeuralPolicy, old: NeuralPolicy, setting: ImaginedSe
     """The mean of KL(new ‖ old) over the visited states, nats."""
     padded = visited.pad()
     E, T, _ = padded.states.shape
-    along = Sequences(np.zeros((E, memory_size(new))), padded.states[..., setting.observed])
+    along = Sequences(np.zeros((E, memory_size(new))), _observe(setting, padded))
     there = (np.arange(T) < padded.lengths[:, None]).astype(float)
     return float(measure_kl(new, old, along, there))
+
+
+def _observe(setting: ImaginedSetting, visited: Visited) -> Float[np.ndarray, "E T do"]:
+    """What the policy observes in visited episodes."""
+    return np.asarray(setting.observed(visited.states, np.arange(visited.states.shape[1])))

@@ -40,6 +40,7 @@ from gps.models.remembering import advance_function, advance_mean, begin_memory
 from gps.planning.sequences import ActionRange
 from gps.policies.natural_gradient import mean_kl
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.policies.remembering import follow_sequence, follow_step, memory_size
 
 
@@ -66,7 +67,7 @@ class ImaginedSetting(NamedTuple):
     value: TerminalValue | None  # at the end of an imagined episode; None for zero
     range: ActionRange
     box: Box
-    observed: Int[Any, "do"]  # the entry of the state that each entry of the policy's observation is
+    observed: Observed
     end: Int[Any, ""]  # T
     clip: Float[Any, ""]  # largest length of an adjoint, cost per standard deviation; inf for none
     steps: int  # H
@@ -186,7 +187,7 @@ def forecast_episodes(
     def follow_one(x: Array, noise: Array) -> tuple[Array, Array]:
         def step(carry: tuple[Array, ...], now: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
             (x, memory, of_model), (e, t) = carry, now
-            memory, mean = follow_step(policy, memory, x[setting.observed])
+            memory, mean = follow_step(policy, memory, setting.observed(x, t))
             u = _within(mean + e, setting)
             of_model, after = advance_mean(setting.model, of_model, x, u)
             return (after.astype(x.dtype), memory, of_model), (setting.cost(x, u, t), x)
@@ -226,13 +227,13 @@ def imagine_observations(
     """Return what the policy observes in imagined episodes, and the weight 1 of each step before T."""
     states = imagine_episodes(policy, setting, starts).states
     H, P, S, _ = states.shape
-    counts = starts.steps + jnp.arange(H)[:, None, None] < setting.end
+    t = starts.steps + jnp.arange(H)[:, None, None]
 
     def by_episode(array: Array) -> Array:
         return jnp.moveaxis(array, 0, 2).reshape(P * S, H, *array.shape[3:])
 
-    observations = by_episode(states[..., setting.observed])
-    return Sequences(starts.memories.reshape(P * S, -1), observations), by_episode(counts).astype(float)
+    observations = by_episode(setting.observed(states, t))
+    return Sequences(starts.memories.reshape(P * S, -1), observations), by_episode(t < setting.end).astype(float)
 
 
 # -- the rollout -----------------------------------------------------------------------------------------------------
@@ -274,11 +275,11 @@ def _roll_out(
 
     def step(carry: tuple[Array, ...], now: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
         (x, memory, of_model, inside), (h, e, bits) = carry, now
-        memory, mean = act(policy, memory, x[..., setting.observed])
+        t = starts.steps + h
+        memory, mean = act(policy, memory, setting.observed(x, t))
         u, x = limit_slopes(mean + e, x)
         if nudges is not None:
             u = u + jnp.where(h == 0, nudges * setting.range.width, 0.0)
-        t = starts.steps + h
         cost = jnp.where(t < setting.end, price(x, u, t), 0.0)
         of_model, after = advance(of_model, x, u, bits)
         after = jnp.asarray(after, x.dtype)

@@ -21,6 +21,7 @@ position measurements"), while the model learns from positions and velocities th
 
 With a planner, the first samples after a model exists are those of its plans, and the first policy begins as an
 imitation of a plan: iterative LQR in the model explores where the task lies, and finds the first swing (EB-MC-PILCO).
+Where the first controllers feed back, as PD control does, the first policy also begins as the imitation of that.
 
 Any `GlobalModel` will do: its `draw` gives the functions. It must be smooth, and so must the cost.
 """
@@ -228,13 +229,13 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
 
     def _scale(self, policy: NeuralPolicy, model: GlobalModel) -> NeuralPolicy:
         """The policy whose inputs are in units of the data, so that all of its parameters are of order 1."""
-        units = find_units(model)[: self.problem.dx][np.array(self.observed, int)]
+        units = self.observed.find_units(find_units(model)[: self.problem.dx])
         network: Any = policy.network
         units[list(network.angles)] = 1.0
         return dataclasses.replace(policy, input_scale=units)
 
     def _propose(self, state: MCPILCOState, world: World, rollouts: Rollouts, seed: int) -> list[Any]:
-        """The networks to start from: the last one, new random ones, and one that imitates a plan."""
+        """The networks to start from: the last one, random ones, those that imitate a plan and the first feedback."""
         options, scale = self.optimisation, np.asarray(state.policy.input_scale)
         seen = rollouts.observed[rollouts.mask] / scale
         fresh = options.starts if state.trained else options.first_starts
@@ -243,9 +244,14 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
             task = PlanningTask(self.problem, *world, len(state.starts))
             lesson = plan_episodes(self.planner, task, state.starts, seed)
             if lesson is not None:
-                inputs = lesson.states[:, np.array(self.observed)] / scale
+                inputs = np.asarray(self.observed(lesson.states, lesson.steps)) / scale
                 networks.append(imitate(self.draw_network(seed + fresh, seen), inputs, lesson.actions))
-        return [state.policy.network, *networks] if state.trained else networks
+        held = None if state.trained else self.recall_feedback(state.first, rollouts)
+        if held is not None:
+            networks.append(imitate(self.draw_network(seed + fresh + 1, seen), held[0] / scale, held[1]))
+        if state.trained:
+            return [state.policy.network, *networks]
+        return networks or [self.draw_network(seed, seen)]
 
     def _draw(
         self, setting: ParticleSetting, state: MCPILCOState, model: GlobalModel, seed: int, number: int, dropout: bool
@@ -259,7 +265,7 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
 
     def _make_policy(self, seed: int) -> NeuralPolicy:
         """A policy that nobody has optimised, without noise of its own."""
-        nothing = np.zeros((0, len(self.observed)))
+        nothing = np.zeros((0, self.observed.size))
         return NeuralPolicy.untrained(self.draw_network(seed, nothing), STILL).numpy()
 
     def _plan(self, state: MCPILCOState) -> Policy | None:

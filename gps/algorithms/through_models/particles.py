@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import equinox as eqx
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
@@ -25,6 +25,7 @@ from gps.dynamics.velocity_filter import VelocityFilter
 from gps.models.model import GlobalModel
 from gps.models.remembering import advance_function, begin_memory
 from gps.policies.neural import NeuralPolicy, mean_of_one
+from gps.policies.observed import Observed
 from gps.problem import Problem
 
 FAR = 1e3
@@ -63,7 +64,7 @@ class ParticleSetting(NamedTuple):
 
     Args:
         policy: whose network's arrays are θ.
-        observed: the entry of the state that each entry of the policy's observation is.
+        observed: what the policy observes of a state.
         noise: standard deviation of the sensor's noise.
         filter: of the velocities; None where they are measured.
         reach: distance from its start at which a particle is lost.
@@ -73,7 +74,7 @@ class ParticleSetting(NamedTuple):
 
     policy: NeuralPolicy
     cost: Cost
-    observed: Int[Any, "do"]
+    observed: Observed
     low: Float[Any, "du"]
     high: Float[Any, "du"]
     noise: Float[Any, "dx"]
@@ -89,7 +90,7 @@ class ParticleSetting(NamedTuple):
         model: GlobalModel,
         cost: Cost,
         policy: NeuralPolicy,
-        observed: tuple[int, ...],
+        observed: Observed,
         dropout: float = 0.0,
     ) -> Self:
         """The setting for a problem, with the complete `cost`."""
@@ -98,7 +99,7 @@ class ParticleSetting(NamedTuple):
         return cls(
             policy=policy,
             cost=cost,
-            observed=np.array(observed, int),
+            observed=observed,
             low=low,
             high=high,
             noise=np.broadcast_to(np.asarray(sensor, float), problem.dx),
@@ -168,11 +169,11 @@ def roll_out_policy(setting: ParticleSetting, network: Any, draws: Draws) -> Epi
     sense, steps = setting.filter, len(draws.sensor)
 
     @jax.checkpoint  # the way back computes the features again, which is faster than to keep them for all steps
-    def act(estimate: Array, kept: Array | None) -> Array:
+    def act(estimate: Array, t: Array, kept: Array | None) -> Array:
         acting = policy
         if kept is not None:
             acting = dataclasses.replace(policy, network=network.drop(kept, setting.dropout))
-        return jnp.clip(mean_of_one(acting, estimate[setting.observed]), setting.low, setting.high)
+        return jnp.clip(mean_of_one(acting, setting.observed(estimate, t)), setting.low, setting.high)
 
     def step(carry: tuple[Array, ...], now: tuple[Any, ...]) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
         x, memory, last, lost = carry
@@ -181,7 +182,7 @@ def roll_out_policy(setting: ParticleSetting, network: Any, draws: Draws) -> Epi
         estimate = measured
         if sense is not None:
             estimate = jnp.where(t == 0, sense.begin(measured), sense.update(last, measured))
-        u = jax.vmap(act, (0, None if kept is None else 0))(estimate, kept)
+        u = jax.vmap(act, (0, None, None if kept is None else 0))(estimate, t, kept)
         cost = jax.vmap(setting.cost, (0, 0, None))(x, u, t)
         advance = jax.vmap(advance_function, (0, 0, 0, 0, None if keys is None else 0))
         memory, after = advance(draws.functions, memory, x, u, keys)

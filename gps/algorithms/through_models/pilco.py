@@ -14,7 +14,8 @@ has nothing to lose, and is careful where it has, and no other exploration is ne
 sec. 2.3; thesis, sec. 3.7.1).
 
 The searches start at the last policy, at one that imitates a plan in the model (`planned_start`), and at fresh ones,
-drawn around the states that were seen; the best end is the next policy. As the last policy is one of the starts, the
+drawn around the states that were seen; the first ones also at one that imitates the feedback of the first controllers,
+if they have any. The best end is the next policy. As the last policy is one of the starts, the
 next one is not worse in the model. The last one stays where nothing is finite.
 """
 
@@ -101,11 +102,11 @@ class PILCO(PolicyThroughModel[PILCOState]):
 
     @property
     def state_type(self) -> Any:
-        network = self.draw_network(0, np.empty((0, len(self.observed))))
+        network = self.draw_network(0, np.empty((0, self.observed.size)))
         return specialise(PILCOState, find_stored_type(self.model), type(network))
 
     def begin(self, controllers: Controller, starts: Float[np.ndarray, "M dx"]) -> PILCOState:
-        network = self.draw_network(0, np.asarray(starts)[:, list(self.observed)])
+        network = self.draw_network(0, np.asarray(self.observed(np.asarray(starts), 0)))
         policy = NeuralPolicy.untrained(network, STILL).numpy()
         seen = np.asarray(starts, float)[:, None]
         return PILCOState(0, 0, controllers.numpy(), self.model, self.reward, policy, False, seen, None, None)
@@ -166,6 +167,9 @@ class PILCO(PolicyThroughModel[PILCOState]):
         fresh = [self.draw_network(int(one), seen) for one in seeds]
         networks = [last, *fresh[:-1]] if state.trained else fresh
         networks += self._imitate_plan(scene, seed)
+        held = None if state.trained else self.recall_feedback(state.first, rollouts)
+        if held is not None:
+            networks.append(imitate(self.draw_network(int(seeds[-1]), held[0]), *held))
         found = self._search(state.policy, scene, networks)
         if found.parameters is None:
             return self._keep(state, scene, found, PolicyStatus.NOT_FINITE)
@@ -195,7 +199,7 @@ class PILCO(PolicyThroughModel[PILCOState]):
         )
         if lesson is None:
             return []
-        inputs = lesson.states[:, list(self.observed)]
+        inputs = np.asarray(self.observed(lesson.states, lesson.steps))
         return [imitate(self.draw_network(seed, inputs), inputs, lesson.actions)]
 
     def _search(self, policy: NeuralPolicy[Bounded], scene: Scene, networks: list[Bounded]) -> Descent:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from gps.backend import Array, jax, jnp
-from gps.networks import RadialBasis
+from gps.networks import Affine, RadialBasis
 from gps.planning.feedback import follow_plan
 from gps.planning.ilqr import PlanningProblem
 from gps.planning.played import find_planned
@@ -29,10 +29,11 @@ _AROUND, _SPREAD = 16, 0.1
 
 
 class PlannedEpisodes(NamedTuple):
-    """The states of plans, and of episodes around them, and the actions there."""
+    """The states of plans, and of episodes around them, with the steps and the actions there."""
 
     states: Float[np.ndarray, "n dx"]
     actions: Float[np.ndarray, "n du"]
+    steps: Int[np.ndarray, "n"]
 
 
 def plan_episodes(
@@ -66,12 +67,13 @@ def plan_episodes(
         ]
     if not lessons:
         return None
-    return PlannedEpisodes(*map(np.concatenate, zip(*lessons, strict=True)))
+    states, actions = map(np.concatenate, zip(*lessons, strict=True))
+    return PlannedEpisodes(states, actions, np.concatenate([np.arange(len(x)) for x, _ in lessons]))
 
 
 def imitate(network: Any, inputs: Float[np.ndarray, "n dv"], actions: Float[np.ndarray, "n du"]) -> Any:
     """Return the network with the parameters that give these actions for these inputs, by least squares."""
-    if isinstance(network, RadialBasis):
+    if isinstance(network, RadialBasis | Affine):
         return network.fit_weights(inputs, actions)
     start, unravel = ravel_pytree(network)
 

@@ -204,7 +204,7 @@ class PolicyBackprop(PolicyThroughModel[BackpropState]):
         if training.trained:
             return training
         policy, width = training.policy, np.asarray(limits.width)
-        observations = visited.all_states[:, list(self.observed)]
+        observations = np.asarray(self.observed(visited.all_states, visited.all_steps))
         mean, scale = observations.mean(axis=0), observations.std(axis=0)
         network: Any = policy.network
         varies = scale > _CONSTANT * np.maximum(np.abs(mean), _CONSTANT)

@@ -25,6 +25,7 @@ from gps.planning.objective import total_costs
 from gps.planning.searching import make_key
 from gps.planning.sequences import ActionRange
 from gps.policies.neural import NeuralPolicy, mean_of_one
+from gps.policies.observed import Observed
 from gps.problem import Problem
 from gps.records import Rollouts
 
@@ -82,7 +83,7 @@ class Setting(NamedTuple):
     range: ActionRange
     end: Int[Any, ""]  # T
     kl_step: Float[Any, ""]  # ε, nats
-    observed: Int[Any, "do"]  # the entry of the state that each entry of the policy's observation is
+    observed: Observed
     search: PathIntegralSearch
     kinds: str  # the classes in model, cost and policy, which JAX does not tell apart if they have equally many fields
 
@@ -95,7 +96,7 @@ class Setting(NamedTuple):
         policy: NeuralPolicy | None,
         search: PathIntegralSearch,
         kl_step: float,
-        observed: tuple[int, ...],
+        observed: Observed,
     ) -> Self:
         """The setting for a problem, with the complete `cost`; sequences are at most as long as an episode."""
         return cls(
@@ -105,7 +106,7 @@ class Setting(NamedTuple):
             range=ActionRange.of(*problem.limits, np.asarray(model.deviations)[-problem.du :]),
             end=np.int32(problem.horizon),
             kl_step=np.asarray(float(kl_step)),
-            observed=np.array(observed, int),
+            observed=observed,
             search=dataclasses.replace(search, horizon=min(search.horizon, problem.horizon)),
             kinds=str(jax.tree.structure((model, cost, policy))),
         )
@@ -138,7 +139,7 @@ def forecast(
 
     def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         (memory, x), (e, t) = carry, now
-        u = _act(setting, x, e)
+        u = _act(setting, x, t, e)
         memory, after = advance_mean(setting.model, memory, x, u)
         return (memory, after.astype(x.dtype)), (setting.cost(x, u, t), x)
 
@@ -174,7 +175,7 @@ def _search(
     particles = count_particles(search.propagation, search.particles)
     functions = draw_beliefs(setting.model, search.propagation, particles, to_draw)
     advance = follow_beliefs(setting.model, functions, search.propagation)
-    plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x)
+    plan = where.followed if setting.policy is None else _roll_out_policy(setting, where.x, where.t)
 
     def weigh(plan: Array, number: Array) -> tuple[Float[Array, "S H du"], SoftMinimum]:
         noise = draw_coloured(jax.random.fold_in(to_propose, number), search.samples, plan.shape, search.beta)
@@ -195,21 +196,24 @@ def _search(
     return *_summarise(setting, first, soft.weights, soft.effective), soft.kl, soft.effective
 
 
-def _roll_out_policy(setting: Setting, x: Float[Array, "dx"]) -> Float[Array, "H du"]:
-    """Return the policy's actions, within the limits, along its own rollout in the model's mean."""
+def _roll_out_policy(setting: Setting, x: Float[Array, "dx"], t: Int[Array, ""]) -> Float[Array, "H du"]:
+    """Return the policy's actions, within the limits, along its own rollout in the model's mean from step t on."""
 
-    def step(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], Array]:
+    def step(carry: tuple[Array, Array], h: Array) -> tuple[tuple[Array, Array], Array]:
         memory, x = carry
-        u = _act(setting, x)
+        u = _act(setting, x, t + h)
         memory, after = advance_mean(setting.model, memory, x, u)
         return (memory, after.astype(x.dtype)), u
 
-    return jax.lax.scan(step, (begin_memory(setting.model), x), None, setting.search.horizon)[1]
+    return jax.lax.scan(step, (begin_memory(setting.model), x), jnp.arange(setting.search.horizon))[1]
 
 
-def _act(setting: Setting, x: Float[Array, "dx"], noise: Float[Array, "du"] | float = 0.0) -> Float[Array, "du"]:
+def _act(
+    setting: Setting, x: Float[Array, "dx"], t: Int[Array, ""], noise: Float[Array, "du"] | float = 0.0
+) -> Float[Array, "du"]:
     assert setting.policy is not None
-    return jnp.clip(mean_of_one(setting.policy, x[setting.observed]) + noise, setting.range.low, setting.range.high)
+    mean = mean_of_one(setting.policy, setting.observed(x, t))
+    return jnp.clip(mean + noise, setting.range.low, setting.range.high)
 
 
 def _log_probability(
@@ -219,10 +223,11 @@ def _log_probability(
     if setting.policy is None:
         return jnp.zeros(len(actions))
 
-    def act(x: Float[Array, "dx"]) -> Float[Array, "du"]:
-        return _act(setting, x)
+    def act(x: Float[Array, "dx"], t: Int[Array, ""]) -> Float[Array, "du"]:
+        return _act(setting, x, t)
 
-    errors = actions.swapaxes(0, 1)[:, None] - jax.vmap(jax.vmap(jax.vmap(act)))(states)
+    along = jax.vmap(jax.vmap(jax.vmap(act, (0, None)), (0, None)))
+    errors = actions.swapaxes(0, 1)[:, None] - along(states, t + jnp.arange(len(states)))
     factor = jnp.linalg.cholesky(jnp.asarray(setting.policy.covariance))
     white = jax.scipy.linalg.solve_triangular(factor, errors.reshape(-1, errors.shape[-1]).T, lower=True)
     squares = jnp.sum(white**2, axis=0).reshape(errors.shape[:-1])

@@ -38,6 +38,11 @@ class Visited:
         """All states, without the rows after an end."""
         return self.states[np.arange(self.states.shape[1]) < self.lengths[:, None]]
 
+    @property
+    def all_steps(self) -> Int[np.ndarray, "n"]:
+        """The step t of each of `all_states`."""
+        return np.concatenate([np.zeros(0, int), *map(np.arange, self.lengths)])
+
     def pad(self) -> Self:
         """The same with empty episodes at the end, a power of two in all, so that few shapes are compiled."""
         more = (1 << (len(self.lengths) - 1).bit_length()) - len(self.lengths)
@@ -52,7 +57,7 @@ class Visited:
         The others are starts. Each visited state is equally likely, and so is the start of each episode.
         """
         of_state = np.repeat(np.arange(len(self.lengths)), self.lengths)
-        step_of = np.concatenate([np.arange(length) for length in self.lengths])
+        step_of = self.all_steps
         any_state, start_of = rng.integers(len(of_state), size=shape), rng.integers(len(self.lengths), size=shape)
         anywhere = np.arange(shape[-1]) < round(share * shape[-1])
         return np.where(anywhere, of_state[any_state], start_of), np.where(anywhere, step_of[any_state], 0)

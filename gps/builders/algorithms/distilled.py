@@ -6,11 +6,12 @@ from gps.algorithms.distilled.dagger import DAgger
 from gps.algorithms.distilled.plato import PLATO
 from gps.algorithms.distilled.practice import Practice
 from gps.algorithms.local.execution import Execution
-from gps.builders.algorithms.parts import Parts, find_observed_entries
+from gps.builders.algorithms.parts import Parts, find_observed
 from gps.builders.experts import make_expert_source
 from gps.config.algorithms.distilled import DAggerConfig, DistillationBase, PLATOConfig
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
+from gps.policies.observed import Observed
 
 
 def make_dagger(settings: DAggerConfig, parts: Parts) -> DAgger:
@@ -54,9 +55,9 @@ def _practice(settings: DistillationBase, expert: ExpertSource, parts: Parts) ->
             f"algorithm.imagined = {settings.imagined}: this expert has no model to practise in; it must be a run of "
             'algorithm.name = "mbrl"'
         )
-    observed: tuple[int, ...] = ()
+    observed = Observed(())
     if settings.imagined or expert.episodes:
-        observed = find_observed_entries(
+        observed = find_observed(
             parts.problem, parts.environment, "recorded and imagined episodes have the state alone (without them: "
             "algorithm.expert.lessons = 0 and algorithm.imagined = 0)"
         )  # fmt: skip

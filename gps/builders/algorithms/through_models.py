@@ -16,7 +16,7 @@ from gps.algorithms.through_models.pilco import PILCO
 from gps.algorithms.through_models.policy_backprop import PolicyBackprop
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.algorithms.through_models.value import FIT, ValueOptions
-from gps.builders.algorithms.parts import Parts, find_observed_entries
+from gps.builders.algorithms.parts import Parts, find_observed
 from gps.builders.models import Modelled, make_single_model
 from gps.builders.planners import make_policy_source, make_simulator_source
 from gps.builders.policies import make_bounded_network
@@ -35,6 +35,7 @@ from gps.models.model import ModelLearner
 from gps.models.reward import RewardLearner
 from gps.policies.moments import require_moments
 from gps.policies.neural import NeuralPolicy
+from gps.policies.observed import Observed
 from gps.problem import Problem
 
 
@@ -81,7 +82,7 @@ def _make_reward(problem: Problem) -> RewardLearner | None:
 
 class _ThroughModel(TypedDict):
     model: ModelLearner
-    observed: tuple[int, ...]
+    observed: Observed
     reward: RewardLearner | None
 
 
@@ -94,7 +95,7 @@ def _through_model(model: ModelConfig, parts: Parts) -> _ThroughModel:
     problem = parts.problem
     return {
         "model": make_single_model(model, Modelled.of(problem, parts.environment), parts.directory),
-        "observed": find_observed_entries(problem, parts.environment),
+        "observed": find_observed(problem, parts.environment),
         "reward": _make_reward(problem),
     }
 
@@ -102,7 +103,7 @@ def _through_model(model: ModelConfig, parts: Parts) -> _ThroughModel:
 def _find_observed_angles(shared: _ThroughModel) -> list[int]:
     """The entries of the policy's observation that its model knows as angles, be it learned here or stored."""
     angles = find_learned_transforms(shared["model"]).angles
-    return [k for k, entry in enumerate(shared["observed"]) if entry in angles]
+    return [k for k, entry in enumerate(shared["observed"].entries) if entry in angles]
 
 
 def make_mppigps(settings: MPPIGPSConfig, parts: Parts) -> MPPIGPS:

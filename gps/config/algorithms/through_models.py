@@ -279,6 +279,9 @@ class MCPILCOConfig(ThroughModelBase):
             )
         if self.planned_iterations and self.planner is None:
             raise ValueError("planned_iterations: there is no planner; set algorithm.planner")
-        if not self.optimiser.first_starts and self.planner is None:
-            raise ValueError("optimiser.first_starts = 0: without a planner the first policy begins at random")
+        if not self.optimiser.first_starts and self.planner is None and self.controller.initial.name == "zero":
+            raise ValueError(
+                "optimiser.first_starts = 0: without a planner, and a feedback in controller.initial, the first policy "
+                "begins at random"
+            )
         return self

@@ -53,6 +53,7 @@ class ArmTracking(Task):
         self._target, self._time = self.batch.bind("mocap_pos")[:, 0], self.batch.bind("time")
         self._joints = find_reference(round(DURATION / self.dt), self.dt)
         self._reference = np.tile(self._joints[0], (self.num_envs, 1))
+        self.references = {"reference": self._joints}
         return {"reference": self._reference}
 
     def _record_start(self, ids: NDArray[np.int32]) -> None:
