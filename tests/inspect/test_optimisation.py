@@ -6,8 +6,9 @@ import numpy as np
 from helpers.records import record
 
 from gps.inspect.iteration import describe_iteration, export_iteration
+from gps.inspect.report.findings import collect_findings
 from gps.inspect.report.overview import make_piece
-from gps.inspect.report.words import collect_findings, describe_condition
+from gps.inspect.report.words import describe_condition
 from gps.inspect.tables import describe_optimisation, format_optimisations
 from gps.records import OptimisationRecord
 from gps.status import PolicyStatus

@@ -8,24 +8,26 @@ import re
 import numpy as np
 import pytest
 from helpers.records import evaluation, record, untold, with_policy, without_dynamics
-from helpers.runs import LAYOUT, cut_short, make_policy_run, make_run, with_mixture
+from helpers.runs import INTERFACE, LAYOUT, cut_short, make_policy_run, make_run, with_mixture
 
 from gps import cli
 from gps.environments.contract import Entry
 from gps.errors import RunError
 from gps.inspect.iteration import describe_iteration, export_iteration
 from gps.inspect.report import names, page
-from gps.inspect.report.detail import make_detail, read_detail, read_ends
+from gps.inspect.report.detail import make_detail, measure_spread, read_detail, read_ends
+from gps.inspect.report.findings import collect_findings
 from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Sizes, StartScore
 from gps.inspect.report.model_error import compute_one_step_error
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.packing import pack, unpack
 from gps.inspect.report.page import make_report, to_json
 from gps.inspect.report.places import Places, locate_starts
+from gps.inspect.report.summary import summarize
 from gps.inspect.report.thinning import choose_iterations, choose_samples, choose_steps
-from gps.inspect.report.words import collect_findings, describe_condition, describe_global_model, summarize
+from gps.inspect.report.words import describe_condition, describe_global_model
 from gps.inspect.tables import describe_model, format_models
-from gps.linear_gaussian.types import LinearDynamics
+from gps.linear_gaussian.types import LinearDynamics, Marginals
 from gps.players import Player
 from gps.records import Change, ModelRecord, PlannerRecord
 from gps.runs import Run
@@ -89,11 +91,35 @@ def test_samples_and_controller_are_those_of_the_record():
     assert close(samples.actions, made.rollouts.actions)
     assert samples.succeeded == made.rollouts.succeeded.astype(int).tolist()
     assert close(controller.feedback, controllers.feedback)
-    assert close(controller.feedforward, controllers.feedforward)
     variance = np.diagonal(controllers.covariance, axis1=-2, axis2=-1)
     assert close(controller.noise_std, np.sqrt(variance))
+    spread = np.sqrt(made.rollouts.states.var(axis=1, ddof=1).mean(axis=1))
+    assert np.allclose(samples.spread, spread, rtol=1e-5)
     whole = controllers.covariance[:, controller.noise.at]
     assert close(controller.noise.covariance, whole.reshape(*whole.shape[:2], -1))
+
+
+def test_the_spread_follows_the_units_of_each_entry_and_leaves_out_what_did_not_happen():
+    made, scale = record(1).rollouts, np.array([1.0, 1e-3, 1e3, 7.0])
+    scaled = dataclasses.replace(made, states=made.states * scale)
+    np.testing.assert_allclose(measure_spread(scaled), measure_spread(made) * scale)
+    lone = record(1, N=1).rollouts
+    np.testing.assert_allclose(measure_spread(lone), lone.states[:, 0].std(axis=1, ddof=1))
+    short, after = cut_short(record(1)).rollouts, cut_short(record(1)).rollouts
+    after.states[~after.mask] = 1e9
+    np.testing.assert_array_equal(measure_spread(short), measure_spread(after))
+
+
+def test_a_tube_that_explodes_leaves_the_digits_to_the_rest():
+    made = record(1)
+    mean, covariance = made.local.marginals.mean.copy(), made.local.marginals.covariance.copy()
+    mean[0, 3:], covariance[0, 3:] = 1e12, 1e12 * np.eye(4)
+    local = dataclasses.replace(made.local, marginals=Marginals(mean, covariance))
+    tube = make_detail(dataclasses.replace(made, local=local), None).ran.tube
+    np.testing.assert_allclose(unpack(tube.state_mean)[0, :3], mean[0, :3], atol=0.01)
+    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    np.testing.assert_allclose(unpack(tube.state_std)[1], deviation[1], atol=0.01)
+    assert (unpack(tube.state_mean)[0, 3:] > made.rollouts.states.max()).all()
 
 
 def test_steps_after_the_end_of_an_episode_are_not_shown():
@@ -235,6 +261,20 @@ def test_names():
         "sensor:touch",
     ]
     assert names.label_entries(None, 2) == ["x0", "x1"]
+    joints = [Entry("qpos:knee", "rad"), Entry("qpos:root[2]", "m"), *map(Entry, "xyz"), Entry("sensor:touch", "N")]
+    assert names.label_entries(layout, 6, joints) == [
+        "knee angle",
+        "root position 2",
+        "tip-goal x",
+        "tip-goal y",
+        "tip-goal z",
+        "sensor:touch",
+    ]
+    speeds = [Entry("qvel:knee", "rad/s"), Entry("qvel:rail", "m/s"), Entry("qpos:ball[0]"), Entry("qpos[3]", "rad")]
+    layout_of_speeds = {"qvel": slice(0, 2), "qpos": slice(2, 4)}
+    assert names.label_entries(layout_of_speeds, 4, speeds) == ["knee speed", "rail speed", "qpos 0", "qpos 1"]
+    assert names.label_actions(3) == ["u0", "u1", "u2"]
+    assert names.label_actions(3, [Entry("hip", "N m"), Entry("action[1]"), Entry("[2]")]) == ["hip", "u1", "u2"]
     assert [group.name for group in names.group_entries(layout, 6)] == ["all", *layout]
     assert names.find_points(layout, 6) == [names.SpatialPoint("tip-goal", [2, 3, 4], relative=True)]
     long = names.group_entries(None, 40)
@@ -283,7 +323,7 @@ def test_beside_a_sampled_policy_are_the_new_local_controllers_in_the_fitted_mod
     tame = dataclasses.replace(made.local.dynamics, matrix=0.1 * made.local.dynamics.matrix)
     local = dataclasses.replace(made.local, dynamics=tame)
     shown = make_detail(dataclasses.replace(made, local=local), None).beside
-    assert close(shown.controller.feedforward, local.improved.feedforward)
+    assert close(shown.controller.feedback, local.improved.feedback)
     means, deviations = np.zeros((2, 6, 4)), np.zeros((2, 6, 4))
     for m in range(2):
         dynamics, (K, k, S) = local.dynamics[m], vars(local.improved[m]).values()
@@ -606,9 +646,18 @@ def test_the_state_layout_is_stored_with_the_run(tmp_path):
     assert run.state_layout == LAYOUT
     known = collect_facts(run, run.iterations[0]).axes
     assert known.entries == ["qpos", "tip-goal x", "tip-goal y", "tip-goal z"]
+    assert (known.units, known.action_units, known.low, known.dt) == ([""] * 4, [""] * 2, [None] * 2, None)
     without = Run.open(make_run(tmp_path, layout=None).path)
     assert without.state_layout is None
     assert collect_facts(without, without.iterations[0]).axes.entries == ["x0", "x1", "x2", "x3"]
+
+
+def test_the_axes_have_names_units_limits_and_the_period(tmp_path):
+    axes = data_of(page.make_report(make_run(tmp_path, interface=INTERFACE)))["overview"]["facts"]["axes"]
+    assert axes["entries"] == ["knee angle", "tip-goal x", "tip-goal y", "tip-goal z"]
+    assert axes["units"] == ["rad", "m", "m", "m"]
+    assert (axes["actions"], axes["action_units"]) == (["hip", "u1"], ["N m", ""])
+    assert (axes["low"], axes["high"], axes["dt"]) == ([-2.0, None], [2.0, 0.5], 0.05)
 
 
 # -- the command -----------------------------------------------------------------------------------------------------

@@ -86,6 +86,10 @@ class Axes:
     points: list[SpatialPoint]
     actions: list[str]  # the names of the action's entries
     units: list[str] = dataclasses.field(default_factory=list)  # of the state's entries; "" for none or an unknown one
+    action_units: list[str] = dataclasses.field(default_factory=list)
+    low: Numbers = dataclasses.field(default_factory=list)  # limits of the action's entries; None without one
+    high: Numbers = dataclasses.field(default_factory=list)
+    dt: Number = None  # control period, s; None where it is unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,6 +276,7 @@ class SampleArrays:
     actions: Packed
     succeeded: list[list[int]]
     numbers: list[int]  # which samples they are
+    spread: list[Numbers]  # (M, dx), of each entry of the state; see `gps.inspect.report.detail.measure_spread`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +302,6 @@ class ControllerArrays:
     """Controllers at the time steps that are kept."""
 
     feedback: Packed
-    feedforward: Packed
     noise_std: Packed
     noise: NoiseArrays
 

@@ -32,7 +32,7 @@ from gps.inspect.report.forms import (
     StartScore,
 )
 from gps.inspect.report.model_error import compute_one_step_error
-from gps.inspect.report.names import find_points, group_entries, label_entries
+from gps.inspect.report.names import find_points, group_entries, label_actions, label_entries
 from gps.inspect.report.packing import pack, round_number, round_numbers
 from gps.inspect.report.places import locate_starts
 from gps.inspect.report.thinning import choose_samples, choose_steps
@@ -262,14 +262,20 @@ def _describe_axes(run: Run, first: IterationRecord) -> Axes:
     M, N, T, dx = first.rollouts.states.shape
     du = first.rollouts.actions.shape[-1]
     interface = run.interface
+    state, action = ((), ()) if interface is None else (interface.state, interface.action)
+    unlimited = (np.inf,) * du
     return Axes(
         sizes=Sizes(M, N, T, dx, du),
         times=choose_steps(T).tolist(),
-        entries=label_entries(run.state_layout, dx),
-        units=[""] * dx if interface is None else [entry.unit for entry in interface.state],
+        entries=label_entries(run.state_layout, dx, state),
         groups=group_entries(run.state_layout, dx),
         points=find_points(run.state_layout, dx),
-        actions=[f"u{i}" for i in range(du)],
+        actions=label_actions(du, action),
+        units=[entry.unit for entry in state] or [""] * dx,
+        action_units=[entry.unit for entry in action] or [""] * du,
+        low=round_numbers(unlimited if interface is None else interface.low),
+        high=round_numbers(unlimited if interface is None else interface.high),
+        dt=None if interface is None else round_number(interface.dt),
     )
 
 

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError
 from gps.inspect.report.detail import choose_earlier, make_detail, read_detail, read_ends, thin_states
+from gps.inspect.report.findings import collect_findings
 from gps.inspect.report.forms import Ends, Facts, Overview, Piece
 from gps.inspect.report.overview import collect_facts, make_piece
+from gps.inspect.report.summary import summarize
 from gps.inspect.report.thinning import choose_iterations, fits
-from gps.inspect.report.words import collect_findings, describe_condition, describe_global_model, summarize
+from gps.inspect.report.words import describe_condition, describe_global_model
 
 if TYPE_CHECKING:
     import numpy as np

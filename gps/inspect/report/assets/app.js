@@ -40,12 +40,12 @@ const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) 
 
 const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated,
   "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, "one-step": oneStep, coverage, "model-loss": modelLoss, planner, "plan-time": planTime, "model-cost": modelCost, "gradient-course": gradientCourse, time};
-const DETAIL = {states, actions, space, feedback, feedforward, noise, model, ahead, plan, "plan-distance": planDistance, effective, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, optimising, gradient, mixture};
+const DETAIL = {states, actions, space, feedback, "mean-action": meanAction, noise, model, ahead, plan, "plan-distance": planDistance, effective, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, optimising, gradient, mixture};
 const END = {map, "end-states": endStates, "end-actions": endActions, "end-space": endSpace};
 const FIGURES = {...OVERVIEW, ...DETAIL, ...END};
 // The side of a record that a figure shows; the others are drawn for every algorithm.
 const SIDE_OF = {
-  ...Object.fromEntries(["entropy", "multiplier", "feedback", "feedforward", "noise"].map((id) => [id, "local"])),
+  ...Object.fromEntries(["entropy", "multiplier", "feedback", "mean-action", "noise"].map((id) => [id, "local"])),
   ...Object.fromEntries(["kl", "kl-steps", "eta", "search", "kl-now"].map((id) => [id, "search"])),
   ...Object.fromEntries(["model-error", "model"].map((id) => [id, "dynamics"])),
   ...Object.fromEntries(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"].map((id) => [id, "policy"])),
@@ -100,9 +100,9 @@ function schedule() {
 
 function draw(id) {
   if (id in DETAIL && !view.detail) return;
-  dirty.delete(id);
   const element = $(id);
-  if (!applicable(id)) return;
+  dirty.delete(id);
+  if (!applicable(id) || !element.clientWidth) return;  // it is in a section that is closed: see `ontoggle`
   const {data, layout} = FIGURES[id](view, colours(), element.clientWidth);
   const known = Boolean(element._fullLayout);
   Plotly.react(element, data, {...layout, width: element.clientWidth}, CONFIG);
@@ -268,7 +268,7 @@ function showChoices() {
   options($("action"), du > 1 ? ["all", ...facts.actions] : facts.actions, du > 1 ? ["all", ...range(du)] : [0]);
   view.action = $("action").value;
   const starts = range(Math.ceil(du / size)).map((i) => i * size);
-  options($("action-group"), starts.map((i) => `u${i} to u${Math.min(i + size, du) - 1}`));
+  options($("action-group"), starts.map((i) => `${facts.actions[i]} to ${facts.actions[Math.min(i + size, du) - 1]}`));
   document.querySelector(".action-group").hidden = starts.length < 2;
   view.actionIndices = range(du).slice(size * Number($("action-group").value)).slice(0, size);
   options($("point"), facts.points.map((point) => point.name));
@@ -373,6 +373,7 @@ function show(overview) {
   view.kept = overview.kept ?? null;
   view.told = view.pieces.some((piece) => piece.successes !== null);
   document.body.classList.toggle("is-told", view.told);
+  document.body.classList.toggle("has-limits", [...(view.facts.low ?? []), ...(view.facts.high ?? [])].some((limit) => limit !== null));
   for (const [name, has] of Object.entries(SIDES)) document.body.classList.toggle(`has-${name}`, view.sides[name] = view.pieces.some(has));
   $("model-title").textContent = [view.sides.mixture || view.sides.ahead || view.sides.fit ? "model" : "", view.sides.planner ? "plan" : "", view.sides.local ? "update" : ""].filter(Boolean).map((part) => `the ${part}`).join(", ").replace(/, ([^,]*)$/, " and $1").replace(/^t/, "T");
   showFacts();
@@ -457,7 +458,7 @@ $("condition").onchange = (event) => select(view.k, Number(event.target.value));
 $("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states, plan}); };
 $("error-group").onchange = (event) => { view.errorGroup = Number(event.target.value); redraw({"one-step": oneStep, ahead}); };
 $("action").onchange = (event) => { view.action = event.target.value; redraw({feedback}); };
-$("action-group").onchange = () => { showChoices(); redraw({actions, feedforward, noise, "end-actions": endActions}); };
+$("action-group").onchange = () => { showChoices(); redraw({actions, "mean-action": meanAction, noise, "end-actions": endActions}); };
 $("point").onchange = (event) => { view.point = Number(event.target.value); showPoint(); redraw({space}); };
 $("start").onchange = (event) => chooseStart(Number(event.target.value));
 $("end-group").onchange = (event) => { view.endGroup = Number(event.target.value); redraw({"end-states": endStates}); };
@@ -468,6 +469,9 @@ for (const name of ["pause", "resume", "stop"]) $(name).onclick = () => ask(name
 matchMedia("(prefers-color-scheme: dark)").onchange = () => redraw(FIGURES);
 addEventListener("resize", () => redraw(FIGURES));
 addEventListener("beforeprint", drawAll);
+for (const element of document.querySelectorAll("details")) {
+  element.ontoggle = () => { if (element.open) redraw(Object.fromEntries(Object.entries(FIGURES).filter(([id]) => element.contains($(id))))); };
+}
 
 if (LIVE) {
   $("live").hidden = false;

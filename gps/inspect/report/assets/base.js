@@ -68,6 +68,17 @@ function layout(c, extra = {}) {
     hovermode: "closest", hoverlabel: {font: {family: "inherit"}}, showlegend: false, bargap: 0.25, ...extra};
 }
 
+// The axis of time: seconds where the control period is known, otherwise time steps. `hover` is the beginning of a label.
+function clock({facts: {times, dt}}) {
+  return dt ? {x: times.map((t) => t * dt), axis: {title: {text: "time, s"}, rangemode: "tozero"}, hover: "t = %{x:.4~g} s"}
+    : {x: times, axis: {title: {text: "time step"}, rangemode: "tozero"}, hover: "t = %{x}"};
+}
+
+// `knee angle, rad`: an entry of the state or of the action with its unit.
+const withUnit = (name, unit) => (unit ? `${name}, ${unit}` : name);
+const stateTitles = ({entries, units}) => entries.map((name, i) => withUnit(name, units[i]));
+const actionTitles = ({actions, action_units}) => actions.map((name, i) => withUnit(name, action_units[i]));
+
 // The vertical line at the selected iteration.
 const cursor = (c, view, x = "x", y = "y") => ({type: "line", x0: view.k, x1: view.k, y0: 0, y1: 1, xref: x, yref: `${y} domain`,
   line: {color: c.muted, width: 1, dash: "dot"}, layer: "below"});
@@ -103,12 +114,12 @@ function multiples(c, titles, width, {most = 4, least = 230, row = 170, x = {}, 
 }
 
 // A line with a band around it: three traces.
-function band(c, x, mean, deviation, axes, {colour = c.accent, fill = c.band, name} = {}) {
+function band(c, {x, hover}, mean, deviation, axes, {colour = c.accent, fill = c.band, name} = {}) {
   const bound = (sign) => mean.map((value, i) => value + sign * 2 * deviation[i]);
   const edge = {x, mode: "lines", line: {width: 0}, hoverinfo: "skip", ...axes};
   return [{...edge, y: bound(-1)}, {...edge, y: bound(1), fill: "tonexty", fillcolor: fill},
     {x, y: mean, mode: "lines", line: {color: colour, width: 1.8}, name, customdata: deviation,
-      hovertemplate: `t = %{x}: %{y:.4g} ± %{customdata:.2g}<extra>${name ?? ""}</extra>`, ...axes}];
+      hovertemplate: `${hover}: %{y:.4g} ± %{customdata:.2g}<extra>${name ?? ""}</extra>`, ...axes}];
 }
 
 // Several curves as one trace, with gaps between them.

@@ -114,10 +114,11 @@ function kl(view, c) {
 }
 
 function klSteps(view, c) {
+  const time = clock(view);
   const z = view.facts.times.map((_, t) => view.pieces.map((piece) => (piece.local ? unpack(piece.local.kl_steps).at(view.m, t, 0) : null)));
-  return {data: [{type: "heatmap", x: numbers(view), y: view.facts.times, z, colorscale: rising(c), zmin: 0, colorbar: colorbar("nats"),
-    hovertemplate: "iteration %{x}, t = %{y}: %{z:.3g} nats<extra></extra>"}],
-    layout: layout(c, {margin: {l: 54, r: 0, t: 8, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}), yaxis: axis(c, {title: {text: "time step"}, showgrid: false, zeroline: false}), shapes: [{...cursor(c, view), layer: "above"}]})};
+  return {data: [{type: "heatmap", x: numbers(view), y: time.x, z, colorscale: rising(c), zmin: 0, colorbar: colorbar("nats"),
+    hovertemplate: `iteration %{x}, ${time.hover.replace("%{x", "%{y")}: %{z:.3g} nats<extra></extra>`}],
+    layout: layout(c, {margin: {l: 54, r: 0, t: 8, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}), yaxis: axis(c, {title: time.axis.title, showgrid: false, zeroline: false}), shapes: [{...cursor(c, view), layer: "above"}]})};
 }
 
 const everywhere = (view, name) => view.pieces.flatMap((piece) => piece[name]);
@@ -170,7 +171,7 @@ function drops(view, c, before, after, said, y) {
 function policyNoise(view, c) {
   const {du} = view.facts.sizes, shade = (i) => (du < 2 ? 1 : 0.35 + (0.65 * i) / (du - 1));
   const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines+markers", marker: {size: 4}, opacity: shade(i), name: view.facts.actions[i],
-    line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g}<extra></extra>`}));
+    line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g} ${view.facts.action_units[i]}<extra></extra>`}));
   return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {rangemode: "tozero"}), shapes: [cursor(c, view)]})};
 }
 
@@ -182,12 +183,10 @@ function modelLoss(view, c) {
   return drops(view, c, losses.map((loss) => loss[0] ?? null), losses.map((loss) => (loss.length ? Math.min(...loss) : null)), losses.map(() => "training"), {});
 }
 
-const named = ({entries, units}, i) => (units[i] ? `${entries[i]}, ${units[i]}` : entries[i]);
-
 // The global model's error on new samples, for each entry of the chosen part of the state.
 function oneStep(view, c, width) {
   const {indices} = view.facts.groups[view.errorGroup], errors = (i) => view.pieces.map((piece) => piece.model?.one_step?.[i] ?? null);
-  const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 120, least: 210, x: iterations(c, view), y: (plot) => logAxis(errors(indices[plot]))});
+  const grid = multiples(c, indices.map((i) => stateTitles(view.facts)[i]), width, {row: 120, least: 210, x: iterations(c, view), y: (plot) => logAxis(errors(indices[plot]))});
   grid.layout.shapes = grid.axes.map(({xaxis, yaxis}) => cursor(c, view, xaxis, yaxis));
   const data = grid.axes.map((axes, plot) => ({x: numbers(view), y: positive(errors(indices[plot])), mode: "lines+markers", marker: {size: 4}, line: {color: c.accent, width: 1.8},
     hovertemplate: `iteration %{x}: %{y:.3g} ${view.facts.units[indices[plot]]}<extra></extra>`, ...axes}));
