@@ -44,6 +44,13 @@ def format_seconds(value: float) -> str:
     return f"{value * factor:.3g} {unit}"
 
 
+def format_length(value: float) -> str:
+    """`2.5 mm`, `340 mm`, `1.2 m`; a dash for NaN."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value * 1e3:.3g} mm" if abs(value) < 0.9995 else f"{value:.3g} m"
+
+
 def format_ratio(value: float) -> str:
     """`0.7 times`, `12 times`, `3,400 times`."""
     return f"{float(f'{value:.2g}'):,g} times"

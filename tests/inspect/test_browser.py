@@ -14,7 +14,7 @@ from helpers.records import evaluation, untold, with_policy, without_dynamics
 from helpers.runs import INTERFACE, make_policy_run, make_run
 
 from gps.inspect.live import Server
-from gps.inspect.report.detail import measure_spread
+from gps.inspect.report.measures import measure_spread
 from gps.inspect.report.page import report
 from gps.players import Player
 from gps.records import ModelRecord, OptimisationRecord, PlannerRecord
@@ -106,7 +106,10 @@ def test_the_report(page, run, tmp_path):
     until(page, "!dirty.has('feedback')")
     z = page.evaluate("document.getElementById('feedback').data[0].z.map(row => Array.from(row))")
     record = run.iterations[1]
-    K, spread = record.local.controllers.feedback[1, :, 1], measure_spread(record.rollouts)[1]
+    K, spread = (
+        record.local.controllers.feedback[1, :, 1],
+        measure_spread(record.rollouts.states, record.rollouts.mask)[1],
+    )
     assert all(row == pytest.approx((K[:, i] * spread[i]).tolist(), abs=0.05) for i, row in enumerate(z))
     assert page.errors == []
     assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from gps.backend import jax
 from gps.inspect.report.forms import (
@@ -22,7 +21,7 @@ from gps.inspect.report.forms import (
     SampleArrays,
     Tube,
 )
-from gps.inspect.report.model_error import compute_one_step_error
+from gps.inspect.report.measures import compute_one_step_error, measure_spread
 from gps.inspect.report.packing import pack, round_numbers
 from gps.inspect.report.thinning import choose_iterations_evenly, choose_samples, choose_starts, choose_steps
 from gps.linear_gaussian.riccati import forward
@@ -165,23 +164,8 @@ def _pack_samples(record: IterationRecord, steps: np.ndarray) -> SampleArrays:
         actions=pack(np.where(mask, rollouts.actions[:, chosen][:, :, steps], np.nan)),
         succeeded=rollouts.succeeded[:, chosen].astype(int).tolist(),
         numbers=chosen.tolist(),
-        spread=round_numbers(measure_spread(rollouts)),
+        spread=round_numbers(measure_spread(rollouts.states, rollouts.mask)),
     )
-
-
-def measure_spread(rollouts: Rollouts) -> Float[np.ndarray, "M dx"]:
-    """Measure how far each entry of the state strays from the samples' mean, root mean square over the steps.
-
-    That is the deviation to which the feedback of a controller around the mean answers. With one sample: its deviation
-    over time.
-    """
-    x, mask = rollouts.states, rollouts.mask[..., None]
-    axis = 1 if x.shape[1] > 1 else 2
-    count = mask.sum(axis=axis, keepdims=True)
-    mean = np.where(mask, x, 0.0).sum(axis=axis, keepdims=True) / np.maximum(count, 1)
-    scatter = np.where(mask, (x - mean) ** 2, 0.0).sum(axis=(1, 2))
-    freedom = np.maximum(count - 1, 0).sum(axis=(1, 2))
-    return np.sqrt(scatter / np.maximum(freedom, 1))
 
 
 def _draw(controllers: Controller, marginals: Marginals | None, rollouts: Rollouts, steps: np.ndarray) -> Drawn:

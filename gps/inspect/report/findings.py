@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from gps.inspect.formatting import format_number
 from gps.inspect.model_report import judge_coverage
-from gps.inspect.report.forms import LocalPiece, Piece, Remark
+from gps.inspect.report.causes import CAUSES, find_causes
+from gps.inspect.report.forms import Facts, LocalPiece, Piece, Remark
 from gps.inspect.report.words import describe_change, get_coverage, pluralize
 from gps.status import ModelStatus, PolicyStatus, Severity, Status
 
@@ -35,25 +36,40 @@ OVERCONFIDENT = 0.75
 COLLAPSED = 0.05
 """Exploration has collapsed when its standard deviation is below this share of the first iteration's."""
 
-_ORDER = ("error", "worse", "warning", "note")
+_ORDER = ("error", *CAUSES, "worse", "warning", "note")
 """Severities and kinds, the gravest first."""
 
+_REMEDIES = {
+    "saturated": "Give the actions a larger cost, lower the noise of the first controllers "
+    "(algorithm.controller.initial), or widen the limits of the actuators.",
+    "worse": "If it happens again, lower algorithm.kl_step, or take more samples or a prior.",
+    "unfulfilled": "If it happens again, take more samples or a prior.",
+    "model": "Take more samples, a prior, or a smaller algorithm.kl_step, so that the next samples stay near.",
+    "collapse": "Raise algorithm.entropy; a controller that has learned its task may be as narrow.",
+    "coverage": "Take an ensemble (algorithm.model.members) or a Gaussian process: they doubt more where data are few.",
+    "fallback": "Give the planner more time, a shorter horizon, or fewer candidates.",
+}
+"""Kinds of findings without a status -> what to do about them."""
 
-def collect_findings(pieces: Sequence[Piece], du: int) -> list[Remark]:
+
+def collect_findings(facts: Facts, pieces: Sequence[Piece]) -> list[Remark]:
     """Collect problems and their likely causes: the gravest first, then in the order of the iterations."""
+    if facts.axes is None:
+        return []
     single = [
         finding
         for k, item in enumerate(pieces)
         for m in range(len(item.status))
         for finding in _check_condition(item, pieces[k - 1] if k else None, m)
     ]
-    single += _find_collapses(pieces, du)
+    single += _find_collapses(pieces, facts.axes.sizes.du)
     single += _check_policies(pieces)
     single += _check_optimisations(pieces)
     single += _check_models(pieces)
+    found = [*_join_iterations(single), *find_causes(facts, pieces)]
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(
-        _join_conditions(_join_iterations(single)),
+        _join_conditions(found),
         key=lambda f: (min(rank.get(f.kind, len(rank)), rank[f.severity]), f.first, f.conditions),
     )
 
@@ -63,7 +79,7 @@ def _make_finding(
 ) -> Remark:
     """Make the finding of one iteration, and of one condition or of none."""
     conditions = () if m is None else (m,)
-    return Remark(kind, severity.name.lower(), k, k, k, conditions, text, remedy, weight)
+    return Remark(kind, severity.name.lower(), k, k, k, conditions, text, remedy or _REMEDIES.get(kind, ""), weight)
 
 
 def _check_condition(item: Piece, before: Piece | None, m: int) -> Iterator[Remark]:

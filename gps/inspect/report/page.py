@@ -29,7 +29,7 @@ SCRIPTS = ("base.js", "overview.js", "detail.js", "app.js")
 
 def make_overview(facts: Facts, pieces: list[Piece]) -> Overview:
     """Make what the page shows of the whole run: its facts and pieces, and both in sentences."""
-    found = [] if facts.axes is None else collect_findings(pieces, facts.axes.sizes.du)
+    found = collect_findings(facts, pieces)
     return Overview(facts, summarize(facts, pieces, found), found, pieces)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gps.inspect.formatting import format_number, format_ratio, format_seconds
+from gps.inspect.formatting import format_length, format_number, format_ratio, format_seconds
+from gps.inspect.report.causes import find_failed, name_causes
 from gps.inspect.report.forms import Axes, Facts, Piece, PolicyFacts, Remark, StartScore
 from gps.inspect.report.overview import compute_mean_cost, find_best
 from gps.inspect.report.words import describe_global_model, pluralize
@@ -25,9 +26,15 @@ def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Remark]) ->
         _describe_end(facts, len(pieces)),
         _describe_cost(pieces),
         _describe_success(facts, pieces[-1]),
+        _describe_distance(facts),
         _describe_training(pieces[-1]),
         *describe_global_model(pieces[-1].model),
     ]
+    if failed := find_failed(facts, pieces):
+        which = "It" if len(pieces[-1].status) == 1 else _list("Condition", failed)
+        causes = name_causes(found, failed, pieces[-1].iteration)
+        why = f"{_list('the likely cause', causes, ':')} (see below)" if causes else "none of the usual causes is there"
+        text.append(f"{which} failed; {why}.")
     errors = sum(finding.severity == "error" for finding in found)
     warnings = sum(finding.severity == "warning" for finding in found)
     if errors or warnings:
@@ -77,6 +84,16 @@ def _describe_success(facts: Facts, last: Piece) -> str:
         return ""
     total = last.samples * len(last.successes)
     return f"In the last iteration {sum(last.successes)} of {pluralize(total, 'sample')} succeeded."
+
+
+def _describe_distance(facts: Facts) -> str:
+    """How far from the goal the final episodes ended; empty where nobody knows."""
+    found = [score.distance for score in facts.evaluation if score.distance is not None]
+    if not found or len(found) < len(facts.evaluation):
+        return ""
+    each = f" ({format_length(min(found))} to {format_length(max(found))})" if len(found) > 1 else ""
+    mean = math.fsum(found) / len(found)
+    return f"At the end {facts.goal} is {format_length(mean)}{' on average' if each else ''}{each}."
 
 
 def _describe_final(scores: Sequence[StartScore]) -> str:
@@ -144,6 +161,8 @@ def _describe_training(last: Piece) -> str:
     policy = last.policy
     if policy is None:
         return ""
+    if not policy.trained:
+        return f"There is no policy yet. {policy.message or policy.sentence}"
     before, after = policy.loss
     if before is None or after is None:
         return ""
@@ -154,3 +173,8 @@ def _describe_training(last: Piece) -> str:
     return (
         f"{text}, and its KL to the {policy.teacher.all} is {format_number(math.fsum(known) / len(known))} nats a step."
     )
+
+
+def _list(noun: str, items: Sequence[object], mark: str = "") -> str:
+    """`Condition 1`, `Conditions 1, 2`."""
+    return f"{noun}{'s' * (len(items) > 1)}{mark} {', '.join(map(str, items))}"
