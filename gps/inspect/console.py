@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from gps.callbacks import Callback
+from gps.inspect.stages import EVALUATING, LOADING, describe_stage
 from gps.runs.provenance import describe_change
 from gps.status import Severity
 from gps.status import Status as RunStatus
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gps.records import EvaluationRecord, IterationRecord, Seconds
     from gps.runs import Run
 
-_STAGES = {"sample": "sampling", "fit": "fitting the models", "improve": "improving what is learned"}
 _STYLES = {Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
 
@@ -57,7 +57,7 @@ class Progress(Callback):
             from rich.console import Console
 
             self._console = Console(highlight=False, markup=False)
-            self._status = self._console.status("loading")
+            self._status = self._console.status(LOADING)
             self._status.start()
         return self
 
@@ -87,7 +87,7 @@ class Progress(Callback):
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:
-        self._say(f"iteration {iteration} of {self._total}: {_STAGES.get(stage, stage)}")
+        self._say(describe_stage(iteration, self._total, stage))
 
     def on_iteration(self, record: IterationRecord) -> None:
         from gps.inspect.formatting import name_run
@@ -121,7 +121,7 @@ class Progress(Callback):
 
             self._print(f"{'':10}{describe_first_samples(self.run.first, record)}")
         if record.iteration + 1 == self._total:
-            self._say("evaluating what was learned")
+            self._say(EVALUATING)
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         from gps.inspect.tables import describe_evaluation

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -66,6 +66,12 @@ def format_interval(item: Estimate | None) -> str:
         if low == high or np.isnan(low)
         else f"{format_number(value)} [{format_number(low)}, {format_number(high)}]"
     )
+
+
+def format_condition(condition: Mapping[str, Any]) -> str:
+    """`slot = [-0.08, 0.08]`, cut where it is long."""
+    text = ", ".join(f"{key} = {value}" for key, value in condition.items())
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def sparkline(values: Sequence[float] | np.ndarray, width: int = 60) -> str:

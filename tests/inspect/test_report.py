@@ -1,8 +1,11 @@
 """What a report shows is what the record holds, for runs of every shape; and the page loads nothing."""
 
+import base64
 import dataclasses
+import io
 import json
 import math
+import os
 import re
 
 import numpy as np
@@ -599,7 +602,7 @@ def test_runs_of_every_shape(tmp_path, sizes):
     data = data_of(page.make_report(make_run(tmp_path, **sizes)))
     shown = data["overview"]
     assert len(shown["pieces"]) == sizes["iterations"]
-    assert [f"iteration-{k}" for k in shown["kept"]] == [name for name in data if name != "overview"]
+    assert [f"iteration-{k}" for k in shown["kept"]] == [name for name in data if name.startswith("iteration")]
     M = sizes.get("M", 2)
     assert all(len(item["words"]) == M and len(item["cost"]) == M for item in shown["pieces"])
     assert data["iteration-0"]["ran"]["tube"]["state_mean"]["shape"][0] == M
@@ -652,6 +655,39 @@ def test_the_axes_have_names_units_limits_and_the_period(tmp_path):
     assert axes["units"] == ["rad", "m", "m", "m"]
     assert (axes["actions"], axes["action_units"]) == (["hip", "u1"], ["N m", ""])
     assert (axes["low"], axes["high"], axes["dt"]) == ([-2.0, None], [2.0, 0.5], 0.05)
+
+
+# -- files within the page -------------------------------------------------------------------------------------------
+
+
+def test_the_last_controllers_can_be_downloaded_bit_for_bit(tmp_path):
+    run = make_run(tmp_path)
+    files = data_of(page.make_report(run))["files"]
+    assert files["controllers"]["name"] == "e-seed1-iter002-controllers.npz"
+    arrays, improved = (
+        np.load(io.BytesIO(base64.b64decode(files["controllers"]["data"]))),
+        run.iterations[2].local.improved,
+    )
+    np.testing.assert_array_equal(arrays["K"], improved.feedback)
+    np.testing.assert_array_equal(arrays["k"], improved.feedforward)
+    np.testing.assert_array_equal(arrays["covariance"], improved.covariance)
+    assert "K (2, 6, 2, 4), k (2, 6, 2), covariance (2, 6, 2, 2)" in files["about"] and files["videos"] == []
+    expert = data_of(page.make_report(make_policy_run(tmp_path, teacher=Player.EXPERT)))["files"]
+    assert expert["controllers"] is None and expert["about"] == ""
+
+
+def test_videos_in_the_run_directory_are_in_its_page(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    for k, name in enumerate(["first.webp", "last.MP4", "notes.txt"]):
+        (run.path / name).write_bytes(bytes([k]) * 10)
+        os.utime(run.path / name, (k, k))
+    videos = data_of(page.make_report(run))["files"]["videos"]
+    assert [(video["name"], video["kind"]) for video in videos] == [
+        ("last.MP4", "video/mp4"), ("first.webp", "image/webp"),
+    ]  # fmt: skip
+    assert base64.b64decode(videos[0]["data"]) == bytes([1]) * 10
+    monkeypatch.setattr("gps.inspect.report.files.MOST_VIDEO_BYTES", 15)
+    assert [video["name"] for video in data_of(page.make_report(run))["files"]["videos"]] == ["last.MP4"]
 
 
 # -- the command -----------------------------------------------------------------------------------------------------

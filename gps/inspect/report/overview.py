@@ -15,7 +15,7 @@ import numpy as np
 
 from gps.config.algorithms import PluginAlgorithmConfig
 from gps.inspect.first import describe_first, describe_first_samples
-from gps.inspect.formatting import name_run
+from gps.inspect.formatting import format_condition, name_run
 from gps.inspect.iteration import search_trace
 from gps.inspect.report.forms import (
     Axes,
@@ -231,7 +231,7 @@ def collect_facts(run: Run, first: IterationRecord | None) -> Facts:
         state="running" if run.active else "finished" if done else "stopped",
         players={player.value: Role.of(player) for player in Player},
         evaluation=_make_scores(run, FINAL),
-        conditions=[_format_condition(condition) for condition in config.environment.conditions],
+        conditions=[format_condition(condition) for condition in config.environment.conditions],
         first=_describe_beginning(run, first),
         policy=None if first is None or first.policy is None else _collect_policy_facts(run, first.policy.teacher),
         environment=config.environment.id or str(config.environment.mjcf),
@@ -256,7 +256,7 @@ def _collect_policy_facts(run: Run, teacher: Player) -> PolicyFacts:
         teacher=teacher,
         unseen=_make_scores(run, UNSEEN),
         taught=_make_scores(run, teacher.value),
-        starts=[_format_condition(condition) for condition in environment.test_conditions],
+        starts=[format_condition(condition) for condition in environment.test_conditions],
         places=locate_starts(environment.conditions, environment.test_conditions),
     )
 
@@ -322,9 +322,3 @@ def _measure_distances(run: Run, what: str, goal: SpatialPoint) -> list[float | 
     last = np.maximum(made.rollouts.mask.sum(axis=2) - 1, 0)[..., None, None]
     states = np.take_along_axis(made.rollouts.true.states, last, axis=2)[:, :, 0]
     return [float(one) for one in np.linalg.norm(states[..., goal.indices], axis=-1).mean(axis=1)]
-
-
-def _format_condition(condition: dict[str, Any]) -> str:
-    """`slot = [-0.08, 0.08]`, cut where it is long."""
-    text = ", ".join(f"{key} = {value}" for key, value in condition.items())
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -31,7 +31,8 @@ def summarize(facts: Facts, pieces: Sequence[Piece], found: Sequence[Remark]) ->
         *describe_global_model(pieces[-1].model),
     ]
     if failed := find_failed(facts, pieces):
-        which = "It" if len(pieces[-1].status) == 1 else _list("Condition", failed)
+        M = len(pieces[-1].status)
+        which = f"{len(failed)} of {M} conditions" if len(failed) > 3 else _list("Condition", failed) if M > 1 else "It"
         causes = name_causes(found, failed, pieces[-1].iteration)
         why = f"{_list('the likely cause', causes, ':')} (see below)" if causes else "none of the usual causes is there"
         text.append(f"{which} failed; {why}.")

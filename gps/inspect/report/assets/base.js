@@ -45,6 +45,13 @@ function colours() {
 const diverging = (c) => [[0, c.low], [0.5, c.middle], [1, c.high]];
 const rising = (c) => [[0, c.middle], [1, c.accent]];
 
+// Black or white, whichever can be read on the colour of a value in -1 to 1 on the diverging scale.
+function legible(c, value) {
+  const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255), far = channels(value < 0 ? c.low : c.high), share = Math.min(Math.abs(value), 1);
+  const [red, green, blue] = channels(c.middle).map((near, i) => near + share * (far[i] - near)).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";  // equal contrast to both
+}
+
 function axis(c, extra = {}) {
   return {gridcolor: c.line, zerolinecolor: c.line, linecolor: c.line, tickcolor: c.line, ticks: "outside", ticklen: 3,
     automargin: false, showline: true, ...extra, ...(extra.title ? {title: {standoff: 6, font: {size: 11.5}, ...extra.title}} : {})};

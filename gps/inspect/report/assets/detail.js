@@ -331,7 +331,7 @@ function endLines(view, c, width, what, titles, indices, limits = () => []) {
   const data = grid.axes.flatMap((axes, plot) => {
     const i = indices[plot], rest = joined(others.map((other) => ({x, y: policy.along(other, null, i)})));
     return [{...rest, mode: "lines", line: {color: c.other, width: 0.7}, opacity: 0.45, hoverinfo: "skip", ...axes},
-      ...(taught ? [line(taught.along(beside, null, i), c.local, name, axes)] : []), line(policy.along(at, null, i), c.accent, "policy", axes)];
+      ...(taught ? [line(taught.along(beside, null, i), c.local, name, axes)] : []), line(policy.along(at, null, i), c.accent, learned(view.facts).one, axes)];
   });
   return {data, layout: {...grid.layout, uirevision: `${indices}`}};
 }
@@ -345,7 +345,7 @@ function endSpace(view, c) {
   const items = kind === "unseen" ? view.facts.policy.unseen : view.facts.evaluation, fine = (other) => won(items[of.starts[other]]);
   const data = others.map((other) => line3(path(point, policy, other), fine(other) ? c.good : c.other, 1.5, `start ${of.starts[other]}`));
   if (taught) data.push(line3(path(point, taught, beside), c.local, 6, teacherOf(view.facts).one));
-  return scene(c, [...data, line3(chosen, c.accent, 6, "policy"), ...ends3(c, point, chosen)], `${view.endPoint}`);
+  return scene(c, [...data, line3(chosen, c.accent, 6, learned(view.facts).one), ...ends3(c, point, chosen)], `${view.endPoint}`);
 }
 
 // -- mixture ---------------------------------------------------------------------------------------------------------
