@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from gps.callbacks import Callback
+from gps.inspect.formatting import fold_line
 from gps.inspect.stages import EVALUATING, LOADING, describe_stage
 from gps.runs.provenance import describe_change
 from gps.status import Severity
@@ -169,7 +170,7 @@ class Progress(Callback):
 
     def _print(self, text: str, style: str | None = None) -> None:
         if self._console is not None:
-            self._console.print(text, style=style, soft_wrap=True)
+            self._console.print(fold_line(text, self._console.width), style=style, soft_wrap=True)
         elif not self._quiet:
             print(text, flush=True)
 

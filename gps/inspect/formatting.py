@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 def name_run(text: str, run: Path | None) -> str:
     """The text with the path of the run in its commands, where it is known."""
     return text if run is None else text.replace("`gps resume RUN", f"`gps resume {shlex.quote(str(run))}")
+
+
+def fold_line(text: str, width: int) -> str:
+    """The text in lines of at most `width` characters, as far as its words allow; later lines are indented further."""
+    if len(text) <= width:
+        return text
+    indent = len(text) - len(text.lstrip()) + 2
+    return textwrap.fill(
+        text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False, drop_whitespace=True,
+    )  # fmt: skip
 
 
 def format_number(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """The report and the live page in a browser: no error, the slider changes the plots, the buttons act on a real run."""
 
+import base64
 import dataclasses
 import re
 import shutil
@@ -220,6 +221,63 @@ def test_the_report_of_a_policy(page, tmp_path):
     page.evaluate("select(0, 0)")
     until(page, "document.body.dataset.shown === '0-0'")
     assert "The local controller was sampled." in page.locator("#roles").inner_text()
+    assert page.errors == []
+
+
+def test_controllers_are_downloaded_and_videos_are_shown(page, tmp_path):
+    run = make_run(tmp_path, iterations=1)
+    pixel = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+    (run.path / "last.gif").write_bytes(pixel)
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.goto(file.as_uri())
+    until(page, "document.querySelector('#videos img')?.naturalWidth === 1")
+    assert page.locator("#videos").inner_text() == "last.gif"
+    with page.expect_download() as waiting:
+        page.locator("#controllers").click()
+    assert waiting.value.suggested_filename == "e-seed1-iter000-controllers.npz"
+    arrays = np.load(waiting.value.path())
+    np.testing.assert_array_equal(arrays["K"], run.iterations[0].local.improved.feedback)
+    assert page.errors == []
+
+
+def test_a_policy_that_was_never_trained_is_not_spoken_of(page, tmp_path):
+    """Its local controllers are what the final evaluation has run."""
+
+    def change(item):
+        made = with_policy(item, sampled=False, existed=False)
+        unknown = np.full_like(made.policy.held_out_loss, np.nan)
+        warm = dataclasses.replace(
+            made.policy, trained=False, mean_status=PolicyStatus.WARM_UP, held_out_loss=unknown, steps=0
+        )
+        return dataclasses.replace(made, policy=warm)
+
+    run = make_run(tmp_path, change=change)
+    run.write_evaluation(evaluation(player=Player.LOCAL))
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.goto(file.as_uri())
+    until(page, "view.ends !== null")
+    drawn(page)
+    assert not visible(page) & POLICY
+    assert "There is no policy yet." in page.locator("#summary").inner_text()
+    shown = "\n".join(page.locator(name).inner_text() for name in ("#summary", "#worth", "#end"))
+    assert not re.search(r"policy (solves|succeeds|costs)|The policy,|the policy from", shown)
+    assert "local controllers, without noise" in shown.lower() or "the local controllers solve" in shown
+    assert page.locator(".tile").count() == 1 and page.locator("#starts th").count() == 2
+    assert page.errors == []
+
+
+def test_the_report_on_a_phone_has_nothing_wider_than_the_screen(page, tmp_path):
+    run = make_policy_run(tmp_path, iterations=12, interface=INTERFACE)
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(file.as_uri())
+    until(page, "view.ends !== null")
+    page.evaluate("drawAll()")
+    until(page, "dirty.size === 0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.errors == []
 
 

@@ -139,9 +139,9 @@ function time(view, c) {
   const shades = [c.accent, c.good, c.warn], totals = view.pieces.map((piece) => piece.seconds.reduce((a, b) => a + b, 0));
   const data = ["sample", "fit", "improve"].map((name, i) => ({type: "bar", x: numbers(view), y: view.pieces.map((piece) => piece.seconds[i]), name,
     marker: {color: shades[i]}, hovertemplate: `iteration %{x}: %{y:.3f} s to ${name}<extra></extra>`}));
-  // The first iteration includes the compilation, which must not hide the others.
+  // The first iteration may include compilation, which must not hide the others.
   const most = Math.max(...totals.slice(1)), cut = totals.length > 1 && totals[0] > 3 * most;
-  const note = {x: 0.4, y: 1, yref: "paper", text: `${totals[0].toFixed(1)} s with compiling`, showarrow: false, xanchor: "left", yanchor: "top", xshift: 2, font: {size: 10.5, color: c.muted}};
+  const note = {x: 0.4, y: 1, yref: "paper", text: `${totals[0].toFixed(1)} s in the first`, showarrow: false, xanchor: "left", yanchor: "top", xshift: 2, font: {size: 10.5, color: c.muted}};
   return {data, layout: layout(c, {barmode: "stack", showlegend: true, legend: {orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", traceorder: "normal"},
     margin: {l: 54, r: 12, t: 26, b: 38}, xaxis: iterations(c, view), yaxis: axis(c, {ticksuffix: " s", ...(cut ? {range: [0, 1.4 * most]} : {})}), annotations: cut ? [note] : [], shapes: [cursor(c, view)]})};
 }
