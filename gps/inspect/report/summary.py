@@ -68,6 +68,8 @@ def _describe_cost(pieces: Sequence[Piece]) -> str:
     first, last, lowest = compute_mean_cost(pieces[0]), compute_mean_cost(pieces[-1]), find_best(pieces)
     if first is None or last is None or lowest is None or len(pieces) == 1:
         return "" if last is None else f"The mean cost is {format_number(last)}."
+    if format_number(first) == format_number(last) == format_number(lowest[1]):
+        return f"The mean cost stayed at {format_number(last)}."
     text = f"The mean cost went from {format_number(first)} to {format_number(last)}"
     k, least = lowest
     if k == len(pieces) - 1:

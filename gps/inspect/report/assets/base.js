@@ -54,7 +54,7 @@ function legible(c, value) {
 
 function axis(c, extra = {}) {
   return {gridcolor: c.line, zerolinecolor: c.line, linecolor: c.line, tickcolor: c.line, ticks: "outside", ticklen: 3,
-    automargin: false, showline: true, ...extra, ...(extra.title ? {title: {standoff: 6, font: {size: 11.5}, ...extra.title}} : {})};
+    automargin: false, showline: true, exponentformat: "e", ...extra, ...(extra.title ? {title: {standoff: 6, font: {size: 11.5}, ...extra.title}} : {})};
 }
 
 // A logarithmic axis for these values: a tick for each decade if there are many, at 1, 2 and 5 if there are few.

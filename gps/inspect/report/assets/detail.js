@@ -54,13 +54,15 @@ function room(seen, tubes, limits = []) {
   return within([...finite(tubes), ...finite(limits).filter((limit) => limit >= low - more && limit <= high + more)], inner);
 }
 
-const spare = (low, high) => 0.5 * (high - low) || 1;
+// No less than a thousandth of the values: the labels of a shorter axis would need too many digits.
+const spare = (low, high) => Math.max(0.5 * (high - low), 1e-3 * Math.max(Math.abs(low), Math.abs(high))) || 1;
 
 // From the least to the greatest of both, but only so far beyond the second as half of what they span.
 function within(wide, narrow) {
   const [low, high] = [Math.min(...narrow), Math.max(...narrow)], more = spare(low, high);
   const ends = [Math.max(Math.min(...wide, low), low - more), Math.min(Math.max(...wide, high), high + more)], rim = 0.04 * (ends[1] - ends[0]);
-  return narrow.length ? [ends[0] - rim, ends[1] + rim] : undefined;
+  const flat = high - low < more ? more : rim;
+  return narrow.length ? [ends[0] - flat, ends[1] + flat] : undefined;
 }
 
 function states(view, c, width) {
