@@ -56,8 +56,8 @@ def test_one_condition_an_iteration_and_noise(opengl, tiny_run, tmp_path):
         for k, kind in enumerate(kinds)
     ]
     starts, ends = zip(*[(frames[0], frames[-1]) for frames in map(read, files)], strict=True)
-    assert all(np.array_equal(starts[0][:48], start[:48]) for start in starts)
-    assert np.array_equal(starts[1][48:], starts[2][48:])
+    assert np.array_equal(starts[1], starts[2])
+    assert np.abs(starts[0][:48].astype(float) - starts[1][:48]).mean() < 2  # the file is lossy
     assert (starts[0][48:] != starts[1][48:]).any()  # the caption names the iteration
     assert (ends[0] != ends[1]).any()
     assert (ends[1] != ends[2]).any()

@@ -14,7 +14,7 @@ from gps.inspect.formatting import format_number
 from gps.inspect.model_report import judge_coverage
 from gps.inspect.report.causes import CAUSES, find_causes
 from gps.inspect.report.forms import Facts, LocalPiece, Piece, Remark
-from gps.inspect.report.words import describe_change, get_coverage, pluralize
+from gps.inspect.report.words import describe_cost_change, get_coverage, pluralize
 from gps.status import ModelStatus, PolicyStatus, Severity, Status
 
 SATURATED = 0.2
@@ -110,7 +110,7 @@ def _check_forecast(item: Piece, local: LocalPiece, before: Piece, m: int) -> It
         return
     actual = cost - last  # of the samples; the record's `actual` may be of a model, as the step rules of MDGPS have it
     noise = 2 * math.hypot(item.cost_error[m] or 0.0, before.cost_error[m] or 0.0)
-    forecast = f"the forecast was {describe_change(predicted)}"
+    forecast = f"the forecast was {describe_cost_change(predicted)}"
     if actual > max(WORSE * abs(last), noise):
         text = f"the cost got worse: it rose by {format_number(actual)} to {format_number(cost)}; {forecast}."
         yield _make_finding("worse", Severity.WARNING, k, m, text, actual / max(abs(last), 1e-300))

@@ -54,7 +54,7 @@ def _describe_condition_cost(item: Piece, before: Piece | None, m: int) -> str:
     if last is None:
         return f"The mean cost is {format_number(cost)}."
     predicted = None if item.local is None else item.local.predicted[m]
-    forecast = "" if predicted is None else f"; the forecast was {describe_change(predicted)}"
+    forecast = "" if predicted is None else f"; the forecast was {describe_cost_change(predicted)}"
     if format_number(cost) == format_number(last):
         return f"The mean cost stayed at {format_number(cost)}{forecast}."
     verb = "rose" if cost > last else "fell"
@@ -126,7 +126,7 @@ def _describe_policy(item: Piece, policy: PolicyPiece, m: int) -> list[str]:
     return text
 
 
-def describe_change(change: float) -> str:
+def describe_cost_change(change: float) -> str:
     """`a fall of 1.00`."""
     return f"a {'fall' if change <= 0 else 'rise'} of {format_number(abs(change))}"
 
