@@ -40,8 +40,7 @@ _ORDER = ("error", *CAUSES, "worse", "warning", "note")
 """Severities and kinds, the gravest first."""
 
 _REMEDIES = {
-    "saturated": "Give the actions a larger cost, lower the noise of the first controllers "
-    "(algorithm.controller.initial), or widen the limits of the actuators.",
+    "saturated": "Give the actions a larger cost or less noise, or widen the limits of the actuators.",
     "worse": "If it happens again, lower algorithm.kl_step, or take more samples or a prior.",
     "unfulfilled": "If it happens again, take more samples or a prior.",
     "model": "Take more samples, a prior, or a smaller algorithm.kl_step, so that the next samples stay near.",

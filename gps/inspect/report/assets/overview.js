@@ -33,7 +33,7 @@ function glance(view, c, width) {
     data: [
       {type: "heatmap", x: numbers(view), y: range(M), z: change, customdata: counts, colorscale: diverging(c), zmin: -0.5, zmax: 0.5,
         xgap: 2, ygap: 2, hoverongaps: false, hovertemplate: `iteration %{x}, condition %{y}: cost %{z:+.1%}${view.told ? ", %{customdata} succeeded" : ""}<extra></extra>`,
-        showscale: !narrow, colorbar: colorbar("change of cost", {tickvals: [-0.5, 0, 0.5], ticktext: ["−50 %", "0", "+50 %"]})},
+        showscale: !narrow && rows > 2, colorbar: colorbar("change of cost", {tickvals: [-0.5, 0, 0.5], ticktext: ["−50 %", "0", "+50 %"]})},
       {x: cells.map((cell) => cell.k), y: cells.map((cell) => cell.m), mode: "text", text: cells.map(({text}) => (/^[✕!]/.test(text) ? `<b>${text}</b>` : text)),
         textfont: {size: 10.5, color: cells.map((cell) => cell.colour)}, hoverinfo: "skip"},
       {x: policies.map((piece) => piece.iteration), y: policies.map(() => M), mode: "markers", marker: {size: 22, symbol: "square", opacity: 0}, customdata: policies.map(({policy}) => policy.sentence),
