@@ -13,6 +13,7 @@ from gps.errors import ConfigError, DrawingError, RunError
 from gps.evaluation import Noise, prepare, restore
 from gps.experiment import Experiment
 from gps.inspect import video
+from gps.inspect.formatting import format_condition
 from gps.runs import Run
 
 MOST = 8
@@ -70,7 +71,8 @@ def render(
             contextlib.closing(built.make_environment_at_start(seed)) as environment,
             contextlib.closing(offscreen.make_pictures(environment, size, camera)) as pictures,
         ):
-            frames = video.film(environment, pictures, rollouts, costs, chosen, timing.steps, dt)
+            titles = _make_titles(run, state.iteration - 1)
+            frames = video.film(environment, pictures, rollouts, costs, chosen, timing.steps, dt, titles)
             video.write_video(path, watch(frames, len(timing.steps)) if watch else frames, timing)
     return path
 
@@ -94,3 +96,11 @@ def _restore_drawable(run: Run, iteration: int | None) -> Iterator[tuple[Experim
 def _find_period(environment: BatchEnvironment) -> float:
     """The duration of a step in seconds; without a `dt`, that of a frame."""
     return environment.dt if np.isfinite(environment.dt) else 1 / environment.metadata.get("render_fps", _FPS)
+
+
+def _make_titles(run: Run, iteration: int) -> list[str]:
+    """What a video says of each condition: `iteration 7 · condition 0 · slot = [-0.08, 0.08]`."""
+    conditions = run.config.environment.conditions
+    numbers = [f" · condition {m}" if len(conditions) > 1 else "" for m in range(len(conditions))]
+    values = [f" · {text}" if (text := format_condition(condition)) else "" for condition in conditions]
+    return [f"iteration {iteration}{number}{value}" for number, value in zip(numbers, values, strict=True)]

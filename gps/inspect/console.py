@@ -12,6 +12,8 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from gps.callbacks import Callback
+from gps.inspect.formatting import fold_line
+from gps.inspect.stages import EVALUATING, LOADING, describe_stage
 from gps.runs.provenance import describe_change
 from gps.status import Severity
 from gps.status import Status as RunStatus
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from gps.records import EvaluationRecord, IterationRecord, Seconds
     from gps.runs import Run
 
-_STAGES = {"sample": "sampling", "fit": "fitting the models", "improve": "improving what is learned"}
 _STYLES = {Severity.WARNING: "yellow", Severity.ERROR: "red"}
 
 
@@ -57,7 +58,7 @@ class Progress(Callback):
             from rich.console import Console
 
             self._console = Console(highlight=False, markup=False)
-            self._status = self._console.status("loading")
+            self._status = self._console.status(LOADING)
             self._status.start()
         return self
 
@@ -87,7 +88,7 @@ class Progress(Callback):
         self._say("starting")
 
     def on_stage(self, iteration: int, stage: str) -> None:
-        self._say(f"iteration {iteration} of {self._total}: {_STAGES.get(stage, stage)}")
+        self._say(describe_stage(iteration, self._total, stage))
 
     def on_iteration(self, record: IterationRecord) -> None:
         from gps.inspect.formatting import name_run
@@ -121,7 +122,7 @@ class Progress(Callback):
 
             self._print(f"{'':10}{describe_first_samples(self.run.first, record)}")
         if record.iteration + 1 == self._total:
-            self._say("evaluating what was learned")
+            self._say(EVALUATING)
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         from gps.inspect.tables import describe_evaluation
@@ -169,7 +170,7 @@ class Progress(Callback):
 
     def _print(self, text: str, style: str | None = None) -> None:
         if self._console is not None:
-            self._console.print(text, style=style, soft_wrap=True)
+            self._console.print(fold_line(text, self._console.width), style=style, soft_wrap=True)
         elif not self._quiet:
             print(text, flush=True)
 

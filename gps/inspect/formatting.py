@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 def name_run(text: str, run: Path | None) -> str:
     """The text with the path of the run in its commands, where it is known."""
     return text if run is None else text.replace("`gps resume RUN", f"`gps resume {shlex.quote(str(run))}")
+
+
+def fold_line(text: str, width: int) -> str:
+    """The text in lines of at most `width` characters, as far as its words allow; later lines are indented further."""
+    if len(text) <= width:
+        return text
+    indent = len(text) - len(text.lstrip()) + 2
+    return textwrap.fill(
+        text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
+        replace_whitespace=False, drop_whitespace=True,
+    )  # fmt: skip
 
 
 def format_number(value: float | None) -> str:
@@ -44,6 +56,13 @@ def format_seconds(value: float) -> str:
     return f"{value * factor:.3g} {unit}"
 
 
+def format_length(value: float) -> str:
+    """`2.5 mm`, `340 mm`, `1.2 m`; a dash for NaN."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value * 1e3:.3g} mm" if abs(value) < 0.9995 else f"{value:.3g} m"
+
+
 def format_ratio(value: float) -> str:
     """`0.7 times`, `12 times`, `3,400 times`."""
     return f"{float(f'{value:.2g}'):,g} times"
@@ -59,6 +78,12 @@ def format_interval(item: Estimate | None) -> str:
         if low == high or np.isnan(low)
         else f"{format_number(value)} [{format_number(low)}, {format_number(high)}]"
     )
+
+
+def format_condition(condition: Mapping[str, Any]) -> str:
+    """`slot = [-0.08, 0.08]`, cut where it is long."""
+    text = ", ".join(f"{key} = {value}" for key, value in condition.items())
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def sparkline(values: Sequence[float] | np.ndarray, width: int = 60) -> str:

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any, Self
 from gps.callbacks import Callback
 from gps.inspect.local_server import Answer, LocalServer, Refused
 from gps.inspect.report.detail import make_detail, read_earlier, read_ends
+from gps.inspect.report.files import collect_files
 from gps.inspect.report.forms import Piece
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.page import add_words, make_overview, render_page, to_json
+from gps.inspect.stages import EVALUATING, LOADING, describe_stage
 from gps.runs import control
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ class Watched:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.stage = ""  # what it is doing, in words; empty where another process writes it
         self._lock = threading.Lock()
         self._recent: deque[tuple[int, IterationRecord]] = deque(maxlen=_KEPT_RECORDS)  # with their stamps
         self._stamps: list[int] = []
@@ -50,7 +53,8 @@ class Watched:
         """Return a stamp for each iteration, and the state of the run: a page compares them to find out what is new."""
         stamps = self._stamps_on_disk()
         state, at = self._find_state(len(stamps))
-        return {"stamps": stamps, "state": state, "at": at, "planned": self.run.config.algorithm.iterations}
+        planned = self.run.config.algorithm.iterations
+        return {"stamps": stamps, "state": state, "at": at, "planned": planned, "stage": self.stage}
 
     def _find_state(self, done: int) -> tuple[str, str | None]:
         if not self.run.active:
@@ -87,6 +91,12 @@ class Watched:
         with self._lock:
             return to_json(read_ends(self.run))
 
+    def files(self) -> str:
+        """Return the last controllers and the videos as JSON."""
+        with self._lock:
+            last = self._read_record(len(self._stamps_on_disk()) - 1)
+            return to_json(collect_files(self.run, last))
+
     def _stamps_on_disk(self) -> list[int]:
         iterations = self.run.iterations
         return [iterations.stamp(k) for k in range(len(iterations))]
@@ -122,10 +132,14 @@ class Watched:
 # -- the server ------------------------------------------------------------------------------------------------------
 
 
+_NOT_STARTED: dict[str, Any] = {"stamps": [], "state": "starting", "at": None, "planned": None, "stage": LOADING}
+"""The version before there is a run."""
+
+
 class Server(LocalServer):
     """Serves the page of a run. Use it as a context manager."""
 
-    watched: Watched | None = None
+    watched: Watched | None = None  # None before there is a run
 
     def show(self, run: Run) -> None:
         """Serve this run from now on."""
@@ -135,6 +149,8 @@ class Server(LocalServer):
         return render_page(token=self.token)
 
     def read(self, path: str) -> Answer:
+        if path == "/version" and self.watched is None:
+            return "application/json", json.dumps(_NOT_STARTED)
         watched = self._require_run()
         if path == "/version":
             return "application/json", json.dumps(watched.version())
@@ -144,6 +160,8 @@ class Server(LocalServer):
             return "application/json", watched.detail(int(match[1]))
         if path == "/ends":
             return "application/json", watched.ends()
+        if path == "/files":
+            return "application/json", watched.files()
         raise Refused(404, "there is no such page")
 
     def act(self, path: str, request: Mapping[str, Any]) -> Answer:
@@ -165,18 +183,20 @@ class Server(LocalServer):
 
 
 class Live(Callback):
-    """A callback that serves a run while it is in progress. Use it as a context manager.
+    """A callback that serves a run while it is in progress, and from before it starts. Use it as a context manager.
 
     Args:
-        announce: called with the page's address once there is a run to show.
+        announce: called with the page's address when it is served.
     """
 
     def __init__(self, announce: Callable[[str], None], port: int = 0) -> None:
         self.server = Server(port)
         self._announce = announce
+        self._total = 0
 
     def __enter__(self) -> Self:
         self.server.__enter__()
+        self._announce(f"live page: {self.server.url}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -185,9 +205,18 @@ class Live(Callback):
     def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
         from gps.runs import Run
 
+        self._total = total
         self.server.show(Run.open(run.path))  # a separate object: `run` belongs to the writing thread
-        self._announce(f"live page: {self.server.url}")
+
+    def on_stage(self, iteration: int, stage: str) -> None:
+        self._watched.stage = describe_stage(iteration, self._total, stage)
 
     def on_iteration(self, record: IterationRecord) -> None:
+        self._watched.offer(record)
+        if record.iteration + 1 == self._total:
+            self._watched.stage = EVALUATING
+
+    @property
+    def _watched(self) -> Watched:
         assert self.server.watched is not None
-        self.server.watched.offer(record)
+        return self.server.watched

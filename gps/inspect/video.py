@@ -64,6 +64,7 @@ def film(
     chosen: Sequence[int],
     steps: Sequence[int],
     dt: float,
+    titles: Sequence[str],
 ) -> Iterator[np.ndarray]:
     """Replay the first episode of each condition in `chosen`, and yield a frame for each of `steps`.
 
@@ -74,6 +75,7 @@ def film(
         chosen: the conditions to show.
         steps: the steps to show, ascending, 0 for the start; see `Timing`.
         dt: duration of a step, s.
+        titles: a line for each of the M conditions, above the time and the cost; cut where it is too long.
 
     Yields:
         Frames (height, width, 3), uint8, of even height and width.
@@ -92,7 +94,7 @@ def film(
         yield _make_mosaic([
             _add_caption(
                 tiles[m],
-                f"condition {m}" if len(costs) > 1 else "",
+                titles[m],
                 f"{min(t, lengths[m]) * dt:.2f} s   cost {format_number(spent[m, t])}",
                 _describe_state(rollouts, m, t, int(lengths[m])),
             )
@@ -126,23 +128,28 @@ def _make_mosaic(tiles: Sequence[np.ndarray]) -> np.ndarray:
     return frame
 
 
-def _add_caption(picture: np.ndarray, left: str, right: str, state: str) -> np.ndarray:
-    """Return the picture with a line of text below it."""
+def _add_caption(picture: np.ndarray, title: str, right: str, state: str) -> np.ndarray:
+    """Return the picture with two lines of text below it: the title, and `state` and `right` at both ends."""
     from PIL import Image, ImageDraw, ImageFont
 
     height, width = picture.shape[:2]
     size = max(9, min(18, width // 24))
-    bar = round(1.7 * size)
-    image = Image.new("RGB", (width, height + bar), _PAPER)
+    line, edge = round(1.5 * size), size // 2
+    image = Image.new("RGB", (width, height + 2 * line), _PAPER)
     image.paste(Image.fromarray(picture))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size)
-    middle = height + bar / 2
-    draw.text((size // 2, middle), left, _INK, font, anchor="lm")
-    draw.text((width - size // 2, middle), right, _INK, font, anchor="rm")
-    colour = _GREEN if state == "success" else _GREY
-    room = draw.textlength(left, font) + size * 1.2 if left else size // 2
-    draw.text((room, middle), state, colour, font, anchor="lm")
+    draw.text((edge, height + line / 2), _cut(title, width - 2 * edge, draw, font), _INK, font, anchor="lm")
+    draw.text((width - edge, height + 1.5 * line), right, _INK, font, anchor="rm")
+    draw.text((edge, height + 1.5 * line), state, _GREEN if state == "success" else _GREY, font, anchor="lm")
     return np.asarray(image)
+
+
+def _cut(text: str, room: float, draw: Any, font: Any) -> str:
+    """The text, or its beginning with an ellipsis, as far as it fits into so many pixels."""
+    if draw.textlength(text, font) <= room:
+        return text
+    fits = (length for length in range(len(text) - 1, 0, -1) if draw.textlength(text[:length] + "…", font) <= room)
+    return text[: next(fits, 0)].rstrip(" ·,") + "…"
 
 
 # -- files -----------------------------------------------------------------------------------------------------------

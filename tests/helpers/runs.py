@@ -1,19 +1,34 @@
 """Runs of made-up records, for the tests of what shows them."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from gps.environments.contract import Entry
 from gps.players import FINAL, UNSEEN, Player
+from gps.policies.interface import Interface
 from gps.records import IterationRecord, MixtureRecord, ModelRecord
 from gps.runs import Run
 from gps.runs.creating import create_run
 from helpers.records import config, covariances, evaluation, record, rollouts, with_policy
 
 LAYOUT = {"qpos": slice(0, 1), "site_position:tip-goal": slice(1, 4)}
+
+
+INTERFACE = Interface(
+    state=(Entry("qpos:knee", "rad"), *(Entry(f"site_position:tip-goal[{axis}]", "m") for axis in "xyz")),
+    observation=(),
+    action=(Entry("hip", "N m"), Entry("action[1]")),
+    low=(-2.0, -math.inf),
+    high=(2.0, 0.5),
+    dt=0.05,
+    horizon=6,
+)
+"""Of four entries of the state and two of the action, as `LAYOUT` and `record` have them."""
 
 
 class State(NamedTuple):
@@ -42,6 +57,7 @@ def make_run(
     clusters: int = 3,
     change: Callable[[IterationRecord], IterationRecord] = lambda item: item,
     overrides: Sequence[str] = (),
+    interface: Interface | None = None,
     **sizes: int,
 ) -> Run:
     """A run; `change` alters its records, `sizes` are M, N, T, dx and du."""
@@ -49,7 +65,7 @@ def make_run(
     source.mkdir(exist_ok=True)
     conditions = ", ".join(f"{{ qpos = [{i}.0, {i}.0] }}" for i in range(sizes.get("M", 2)))
     described = config("description=A <made-up> run.", f"environment.conditions=[{conditions}]", *overrides)
-    run = create_run(folder / "runs", "e", 1, described, source, "gps run e", layout)
+    run = create_run(folder / "runs", "e", 1, described, source, "gps run e", layout, interface=interface)
     with run:
         for k in range(iterations):
             append(run, k, clusters, change, **sizes)

@@ -1,5 +1,6 @@
 """The report and the live page in a browser: no error, the slider changes the plots, the buttons act on a real run."""
 
+import base64
 import dataclasses
 import re
 import shutil
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from helpers.processes import gps_command
 from helpers.records import evaluation, untold, with_policy, without_dynamics
-from helpers.runs import make_policy_run, make_run
+from helpers.runs import INTERFACE, make_policy_run, make_run
 
 from gps.inspect.live import Server
+from gps.inspect.report.measures import measure_spread
 from gps.inspect.report.page import report
 from gps.players import Player
 from gps.records import ModelRecord, OptimisationRecord, PlannerRecord
@@ -54,6 +56,11 @@ def until(page, expression: str, seconds: float = 60.0) -> None:
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"{expression}; errors: {page.errors}"
         page.wait_for_timeout(50)
+
+
+def open_all(page) -> None:
+    """Open the figures that are closed at first, such as that of the noise."""
+    page.evaluate("for (const element of document.querySelectorAll('details:not(#what *)')) element.open = true")
 
 
 def show_figure(page, name: str) -> None:
@@ -99,8 +106,10 @@ def test_the_report(page, run, tmp_path):
     page.select_option("#action", "1")
     until(page, "!dirty.has('feedback')")
     z = page.evaluate("document.getElementById('feedback').data[0].z.map(row => Array.from(row))")
-    K = run.iterations[1].local.controllers.feedback[1, :, 1]
-    assert all(row == pytest.approx(K[:, i].tolist(), abs=0.05) for i, row in enumerate(z))
+    record = run.iterations[1]
+    K = record.local.controllers.feedback[1, :, 1]
+    spread = measure_spread(record.rollouts.states, record.rollouts.mask)[1]
+    assert all(row == pytest.approx((K[:, i] * spread[i]).tolist(), abs=0.05) for i, row in enumerate(z))
     assert page.errors == []
     assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
 
@@ -108,9 +117,66 @@ def test_the_report(page, run, tmp_path):
 def drawn(page) -> None:
     """Waits until each figure that is there has been drawn."""
     until(page, "document.body.dataset.shown !== undefined")
+    open_all(page)
     for name in page.evaluate("Object.keys(FIGURES)"):
         if page.locator(f"#{name}").is_visible():
             show_figure(page, name)
+
+
+def test_time_is_in_seconds_and_axes_have_names_units_and_limits(page, tmp_path):
+    run = make_run(tmp_path, iterations=2, interface=INTERFACE)
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.goto(file.as_uri())
+    drawn(page)
+    for name in ("states", "actions", "feedback", "mean-action"):
+        axis = "xaxis4" if name == "states" else "xaxis"
+        title = page.evaluate(f"document.getElementById('{name}').layout.{axis}.title.text")
+        assert title == "time, s", name
+    shown = page.evaluate("Array.from(document.getElementById('states').data[2].x)")
+    assert shown == pytest.approx((0.05 * np.arange(6)).tolist())
+    titles = page.evaluate("document.getElementById('states').layout.annotations.map((a) => a.text)")
+    assert titles[:2] == ["knee angle, rad", "tip-goal x, m"]
+    titles = page.evaluate("document.getElementById('actions').layout.annotations.map((a) => a.text)")
+    assert titles == ["hip, N m (limits −2 to 2)", "u1 (limits none to 0.5)"]
+    lines = page.evaluate("document.getElementById('actions').layout.shapes.map((s) => [s.yref, s.y0])")
+    assert lines == [["y", -2], ["y", 2], ["y2", 0.5]]
+    assert page.locator(".of-limits").first.is_visible()
+    assert page.errors == []
+
+
+def test_a_tube_is_cut_where_the_samples_are_far_away(page, tmp_path):
+    def explode(item):
+        marginals = dataclasses.replace(item.local.marginals, mean=1e3 + item.local.marginals.mean)
+        return dataclasses.replace(item, local=dataclasses.replace(item.local, marginals=marginals))
+
+    file = tmp_path / "report.html"
+    run = make_run(tmp_path, iterations=1, change=explode)
+    report(run, file)
+    page.goto(file.as_uri())
+    drawn(page)
+    low, high = page.evaluate("document.getElementById('states').layout.yaxis.range")
+    samples = run.iterations[0].rollouts.states[0, :, :, 0]
+    assert low < samples.min() and samples.max() < high <= samples.max() + 0.6 * np.ptp(samples)
+    assert page.errors == []
+
+
+def test_sections_close_and_what_they_hide_is_drawn_when_they_open(page, run, tmp_path):
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.goto(file.as_uri())
+    until(page, "document.body.dataset.shown !== undefined")
+    assert not page.locator("#noise").is_visible() and page.locator("#states").is_visible()
+    page.locator("#noise-figure > summary").click()
+    show_figure(page, "noise")
+    page.locator("#inside > details > summary").click()
+    assert not page.locator("#states").is_visible() and page.locator("#cost").is_visible()
+    page.evaluate("select(1, 0)")
+    until(page, "document.body.dataset.shown === '1-0'")
+    page.locator("#inside > details > summary").click()
+    show_figure(page, "states")
+    assert curve(page, "states") == pytest.approx(run.iterations[1].local.marginals.mean[0, :, 0].tolist(), abs=1e-3)
+    assert page.errors == []
 
 
 def test_the_report_of_a_policy(page, tmp_path):
@@ -130,9 +196,8 @@ def test_the_report_of_a_policy(page, tmp_path):
     # Beneath, the local controllers that the iteration made; above, what was run.
     mean, spread = record.local.marginals.mean[1, :, 0], np.ptp(record.local.marginals.mean)
     assert curve(page, "states", 5) == pytest.approx(mean.tolist(), abs=1e-3 * spread)
-    feedforward = [curve(page, "feedforward", trace) for trace in (2, 5)]
-    for shown, controllers in zip(feedforward, (record.local.improved, record.local.controllers), strict=True):
-        assert shown == pytest.approx(controllers.feedforward[1, :, 0].tolist(), abs=1e-3)
+    joint, _ = record.local.marginals.joint(record.local.controllers)
+    assert curve(page, "mean-action", 5) == pytest.approx(np.asarray(joint)[1, :, 4].tolist(), abs=1e-3)
     assert page.evaluate("document.getElementById('feedback').data.length") == 2
     assert curve(page, "policy-kl-now", 1) == pytest.approx(record.policy.kl[1].tolist(), abs=1e-3)
     assert curve(page, "training", 1) == pytest.approx(record.policy.held_out_loss.tolist(), abs=1e-3)
@@ -159,6 +224,63 @@ def test_the_report_of_a_policy(page, tmp_path):
     assert page.errors == []
 
 
+def test_controllers_are_downloaded_and_videos_are_shown(page, tmp_path):
+    run = make_run(tmp_path, iterations=1)
+    pixel = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+    (run.path / "last.gif").write_bytes(pixel)
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.goto(file.as_uri())
+    until(page, "document.querySelector('#videos img')?.naturalWidth === 1")
+    assert page.locator("#videos").inner_text() == "last.gif"
+    with page.expect_download() as waiting:
+        page.locator("#controllers").click()
+    assert waiting.value.suggested_filename == "e-seed1-iter000-controllers.npz"
+    arrays = np.load(waiting.value.path())
+    np.testing.assert_array_equal(arrays["K"], run.iterations[0].local.improved.feedback)
+    assert page.errors == []
+
+
+def test_a_policy_that_was_never_trained_is_not_spoken_of(page, tmp_path):
+    """Its local controllers are what the final evaluation has run."""
+
+    def change(item):
+        made = with_policy(item, sampled=False, existed=False)
+        unknown = np.full_like(made.policy.held_out_loss, np.nan)
+        warm = dataclasses.replace(
+            made.policy, trained=False, mean_status=PolicyStatus.WARM_UP, held_out_loss=unknown, steps=0
+        )
+        return dataclasses.replace(made, policy=warm)
+
+    run = make_run(tmp_path, change=change)
+    run.write_evaluation(evaluation(player=Player.LOCAL))
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.goto(file.as_uri())
+    until(page, "view.ends !== null")
+    drawn(page)
+    assert not visible(page) & POLICY
+    assert "There is no policy yet." in page.locator("#summary").inner_text()
+    shown = "\n".join(page.locator(name).inner_text() for name in ("#summary", "#worth", "#end"))
+    assert not re.search(r"policy (solves|succeeds|costs)|The policy,|the policy from", shown)
+    assert "local controllers, without noise" in shown.lower() or "the local controllers solve" in shown
+    assert page.locator(".tile").count() == 1 and page.locator("#starts th").count() == 2
+    assert page.errors == []
+
+
+def test_the_report_on_a_phone_has_nothing_wider_than_the_screen(page, tmp_path):
+    run = make_policy_run(tmp_path, iterations=12, interface=INTERFACE)
+    file = tmp_path / "report.html"
+    report(run, file)
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(file.as_uri())
+    until(page, "view.ends !== null")
+    page.evaluate("drawAll()")
+    until(page, "dirty.size === 0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.errors == []
+
+
 def test_the_report_of_a_policy_that_an_expert_taught(page, tmp_path):
     file = tmp_path / "report.html"
     run = make_policy_run(
@@ -180,7 +302,8 @@ def test_the_report_of_a_policy_that_an_expert_taught(page, tmp_path):
         "condition 1",
         "policy",
     ]
-    assert page.evaluate("document.getElementById('glance').data[2].y")[-1] == 2
+    cells = page.evaluate("document.getElementById('glance').data[1].text")
+    assert cells[-1].startswith("<b>✕ ") and not any("✕" in cell for cell in cells[:-1])
     page.evaluate("select(0, 0)")
     until(page, "document.body.dataset.shown === '0-0'")
     assert "The expert was sampled." in page.locator("#roles").inner_text()
@@ -188,7 +311,7 @@ def test_the_report_of_a_policy_that_an_expert_taught(page, tmp_path):
     assert page.errors == []
 
 
-LOCAL = {"kl", "kl-steps", "eta", "entropy", "multiplier", "feedback", "feedforward", "noise", "search", "kl-now"}
+LOCAL = {"kl", "kl-steps", "eta", "entropy", "multiplier", "feedback", "mean-action", "noise", "search", "kl-now"}
 DYNAMICS = {"model-error", "model"}
 POLICY = {"policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"}
 ENDS = {"map", "end-states", "end-actions", "end-space"}

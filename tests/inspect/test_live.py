@@ -87,6 +87,13 @@ def test_the_episodes_of_a_policy_without_noise(tmp_path):
         assert len(ask(server, "GET", "/overview/0")[1]["facts"]["policy"]["taught"]) == 2
 
 
+def test_the_last_controllers_and_the_videos(server, run):
+    (run.path / "last.webp").write_bytes(b"RIFF")
+    status, files = ask(server, "GET", "/files")
+    assert status == 200 and [video["name"] for video in files["videos"]] == ["last.webp"]
+    assert files["controllers"]["name"] == "e-seed1-iter002-controllers.npz"
+
+
 def test_a_run_that_grows_and_is_done_again(server, run):
     _, before = ask(server, "GET", "/overview/0")
     with run:
@@ -114,7 +121,9 @@ def test_each_iteration_is_read_once(server, run, monkeypatch):
 def test_an_empty_run_is_waited_for(tmp_path):
     run = make_run(tmp_path, iterations=0)
     with run, Server() as server:
-        assert ask(server, "GET", "/version")[0] == 503
+        _, version = ask(server, "GET", "/version")
+        assert (version["state"], version["stamps"]) == ("starting", [])
+        assert ask(server, "GET", "/overview/0")[0] == 503
         server.show(Run.open(run.path))
         _, overview = ask(server, "GET", "/overview/0")
         assert overview["pieces"] == [] and "no iteration" in overview["summary"][0]
@@ -269,15 +278,29 @@ def test_view_serves_until_ctrl_c(run):
         assert process.stderr.read() == ""
 
 
-def test_live_serves_a_run_from_its_first_moment_to_its_end(run):
+def test_live_serves_a_run_from_before_its_first_moment_to_its_end(run):
     said = []
+
+    def version() -> tuple[str, str]:
+        answer = ask(served.server, "GET", "/version")[1]
+        return answer["state"], answer["stage"]
+
     with Live(said.append) as served:
+        (text,) = said
+        assert text == f"live page: {served.server.url}"
+        assert ask(served.server, "GET", "/")[0] == 200
+        assert version() == ("starting", "loading the experiment and probing its start")
         with run:
             served.on_start(run, None, 4)
-            (text,) = said
-            assert text == f"live page: {served.server.url}"
-            assert ask(served.server, "GET", "/version")[1]["state"] == "running"
-        assert ask(served.server, "GET", "/version")[1]["state"] == "stopped"
+            assert version() == ("running", "")
+            for stage, words in (("sample", "sampling"), ("fit", "fitting the models")):
+                served.on_stage(3, stage)
+                assert version() == ("running", f"iteration 3 of 4: {words}")
+            append(run, 3)
+            served.on_iteration(run.iterations[3])
+            assert version() == ("running", "evaluating what was learned")
+        assert version()[0] == "finished"
+    assert said == [text]
     with pytest.raises(ConnectionRefusedError):
         ask(served.server, "GET", "/version")
     assert not [thread for thread in threading.enumerate() if "serve_forever" in thread.name]

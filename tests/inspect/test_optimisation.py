@@ -4,10 +4,12 @@ import dataclasses
 
 import numpy as np
 from helpers.records import record
+from helpers.report import FACTS
 
 from gps.inspect.iteration import describe_iteration, export_iteration
+from gps.inspect.report.findings import collect_findings
 from gps.inspect.report.overview import make_piece
-from gps.inspect.report.words import collect_findings, describe_condition
+from gps.inspect.report.words import describe_condition
 from gps.inspect.tables import describe_optimisation, format_optimisations
 from gps.records import OptimisationRecord
 from gps.status import PolicyStatus
@@ -50,6 +52,6 @@ def test_the_report_tells_of_it_and_finds_what_failed():
     said = " ".join(describe_condition(make_piece(made, None), None, 0))
     assert "the policy's cost went from 9.00 to 7.50; it is 0.250 nats from the last one. No update helped." in said
     failed = dataclasses.replace(FIRST, status=PolicyStatus.EXPLODED)
-    found = collect_findings([make_piece(dataclasses.replace(made, optimisation=failed), None)], 2)
+    found = collect_findings(FACTS, [make_piece(dataclasses.replace(made, optimisation=failed), None)])
     (finding,) = [one for one in found if one.kind == "optimisation"]
     assert finding.severity == "error" and PolicyStatus.EXPLODED.sentence in finding.text

@@ -1,14 +1,18 @@
 """What a report shows is what the record holds, for runs of every shape; and the page loads nothing."""
 
+import base64
 import dataclasses
+import io
 import json
 import math
+import os
 import re
 
 import numpy as np
 import pytest
 from helpers.records import evaluation, record, untold, with_policy, without_dynamics
-from helpers.runs import LAYOUT, cut_short, make_policy_run, make_run, with_mixture
+from helpers.report import FACTS, facts_of
+from helpers.runs import INTERFACE, LAYOUT, cut_short, make_policy_run, make_run, with_mixture
 
 from gps import cli
 from gps.environments.contract import Entry
@@ -16,16 +20,18 @@ from gps.errors import RunError
 from gps.inspect.iteration import describe_iteration, export_iteration
 from gps.inspect.report import names, page
 from gps.inspect.report.detail import make_detail, read_detail, read_ends
-from gps.inspect.report.forms import Axes, Facts, LocalPiece, Piece, PolicyFacts, PolicyPiece, Sizes, StartScore
-from gps.inspect.report.model_error import compute_one_step_error
+from gps.inspect.report.findings import collect_findings
+from gps.inspect.report.forms import LocalPiece, Piece, PolicyFacts, PolicyPiece, StartScore
+from gps.inspect.report.measures import compute_one_step_error, measure_spread
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.packing import pack, unpack
 from gps.inspect.report.page import make_report, to_json
 from gps.inspect.report.places import Places, locate_starts
+from gps.inspect.report.summary import summarize
 from gps.inspect.report.thinning import choose_iterations, choose_samples, choose_steps
-from gps.inspect.report.words import collect_findings, describe_condition, describe_global_model, summarize
+from gps.inspect.report.words import describe_condition, describe_global_model
 from gps.inspect.tables import describe_model, format_models
-from gps.linear_gaussian.types import LinearDynamics
+from gps.linear_gaussian.types import LinearDynamics, Marginals
 from gps.players import Player
 from gps.records import Change, ModelRecord, PlannerRecord
 from gps.runs import Run
@@ -89,11 +95,37 @@ def test_samples_and_controller_are_those_of_the_record():
     assert close(samples.actions, made.rollouts.actions)
     assert samples.succeeded == made.rollouts.succeeded.astype(int).tolist()
     assert close(controller.feedback, controllers.feedback)
-    assert close(controller.feedforward, controllers.feedforward)
     variance = np.diagonal(controllers.covariance, axis1=-2, axis2=-1)
     assert close(controller.noise_std, np.sqrt(variance))
+    excitation = measure_spread(made.rollouts.actions, made.rollouts.mask)
+    assert np.allclose(make_piece(made, None).excitation, excitation, rtol=1e-5)
+    spread = np.sqrt(made.rollouts.states.var(axis=1, ddof=1).mean(axis=1))
+    assert np.allclose(samples.spread, spread, rtol=1e-5)
     whole = controllers.covariance[:, controller.noise.at]
     assert close(controller.noise.covariance, whole.reshape(*whole.shape[:2], -1))
+
+
+def test_the_spread_follows_the_units_of_each_entry_and_leaves_out_what_did_not_happen():
+    made, scale = record(1).rollouts, np.array([1.0, 1e-3, 1e3, 7.0])
+    scaled = measure_spread(made.states * scale, made.mask)
+    np.testing.assert_allclose(scaled, measure_spread(made.states, made.mask) * scale)
+    lone = record(1, N=1).rollouts
+    np.testing.assert_allclose(measure_spread(lone.states, lone.mask), lone.states[:, 0].std(axis=1, ddof=1))
+    short, after = cut_short(record(1)).rollouts, cut_short(record(1)).rollouts
+    after.states[~after.mask] = 1e9
+    np.testing.assert_array_equal(measure_spread(short.states, short.mask), measure_spread(after.states, after.mask))
+
+
+def test_a_tube_that_explodes_leaves_the_digits_to_the_rest():
+    made = record(1)
+    mean, covariance = made.local.marginals.mean.copy(), made.local.marginals.covariance.copy()
+    mean[0, 3:], covariance[0, 3:] = 1e12, 1e12 * np.eye(4)
+    local = dataclasses.replace(made.local, marginals=Marginals(mean, covariance))
+    tube = make_detail(dataclasses.replace(made, local=local), None).ran.tube
+    np.testing.assert_allclose(unpack(tube.state_mean)[0, :3], mean[0, :3], atol=0.01)
+    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    np.testing.assert_allclose(unpack(tube.state_std)[1], deviation[1], atol=0.01)
+    assert (unpack(tube.state_mean)[0, 3:] > made.rollouts.states.max()).all()
 
 
 def test_steps_after_the_end_of_an_episode_are_not_shown():
@@ -156,7 +188,7 @@ def test_an_algorithm_without_a_local_side_has_samples_alone(sampled):
     text = " ".join(describe_condition(shown, make_piece(before, None), 0))
     assert shown.player.acted in text
     assert not re.search("nats of KL|forecast|local controller|model", text)
-    found = collect_findings([make_piece(before, None), shown], 2)
+    found = collect_findings(FACTS, [make_piece(before, None), shown])
     assert {finding.kind for finding in found} <= {"policy", "saturated"}
 
 
@@ -235,6 +267,20 @@ def test_names():
         "sensor:touch",
     ]
     assert names.label_entries(None, 2) == ["x0", "x1"]
+    joints = [Entry("qpos:knee", "rad"), Entry("qpos:root[2]", "m"), *map(Entry, "xyz"), Entry("sensor:touch", "N")]
+    assert names.label_entries(layout, 6, joints) == [
+        "knee angle",
+        "root position 2",
+        "tip-goal x",
+        "tip-goal y",
+        "tip-goal z",
+        "sensor:touch",
+    ]
+    speeds = [Entry("qvel:knee", "rad/s"), Entry("qvel:rail", "m/s"), Entry("qpos:ball[0]"), Entry("qpos[3]", "rad")]
+    layout_of_speeds = {"qvel": slice(0, 2), "qpos": slice(2, 4)}
+    assert names.label_entries(layout_of_speeds, 4, speeds) == ["knee speed", "rail speed", "qpos 0", "qpos 1"]
+    assert names.label_actions(3) == ["u0", "u1", "u2"]
+    assert names.label_actions(3, [Entry("hip", "N m"), Entry("action[1]"), Entry("[2]")]) == ["hip", "u1", "u2"]
     assert [group.name for group in names.group_entries(layout, 6)] == ["all", *layout]
     assert names.find_points(layout, 6) == [names.SpatialPoint("tip-goal", [2, 3, 4], relative=True)]
     long = names.group_entries(None, 40)
@@ -283,7 +329,7 @@ def test_beside_a_sampled_policy_are_the_new_local_controllers_in_the_fitted_mod
     tame = dataclasses.replace(made.local.dynamics, matrix=0.1 * made.local.dynamics.matrix)
     local = dataclasses.replace(made.local, dynamics=tame)
     shown = make_detail(dataclasses.replace(made, local=local), None).beside
-    assert close(shown.controller.feedforward, local.improved.feedforward)
+    assert close(shown.controller.feedback, local.improved.feedback)
     means, deviations = np.zeros((2, 6, 4)), np.zeros((2, 6, 4))
     for m in range(2):
         dynamics, (K, k, S) = local.dynamics[m], vars(local.improved[m]).values()
@@ -371,14 +417,14 @@ def test_how_the_training_of_the_policy_ended_is_told_as_that_of_an_update_is(tm
 
 def test_a_training_that_went_wrong_is_found_without_a_message():
     calm, told = pieces_of({}, {"policy": policy_piece(PolicyStatus.COLLAPSED_COVARIANCE)})
-    (finding,) = [finding for finding in collect_findings([calm, told], 2) if finding.kind == "policy"]
+    (finding,) = [finding for finding in collect_findings(FACTS, [calm, told]) if finding.kind == "policy"]
     assert finding.text == f"the training of the policy: {PolicyStatus.COLLAPSED_COVARIANCE.sentence}"
     assert (finding.severity, finding.remedy) == ("warning", PolicyStatus.COLLAPSED_COVARIANCE.remedy)
 
 
 def test_a_training_that_ended_well_but_lacked_a_teacher_is_a_warning():
     pieces = pieces_of({}, {"policy": policy_piece(PolicyStatus.OK, "Condition 1 taught it nothing.")})
-    (finding,) = [finding for finding in collect_findings(pieces, 2) if finding.kind == "policy"]
+    (finding,) = [finding for finding in collect_findings(FACTS, pieces) if finding.kind == "policy"]
     assert finding.severity == "warning" and "Condition 1 taught it nothing." in finding.text
 
 
@@ -398,7 +444,7 @@ def test_what_a_condition_has_said_of_the_policy_is_not_said_again():
     calm, told = pieces_of(
         {}, {"policy": policy_piece(PolicyStatus.DIVERGED, "It exploded."), "message": ["It exploded.", ""]}
     )
-    assert not [finding for finding in collect_findings([calm, told], 2) if finding.kind == "policy"]
+    assert not [finding for finding in collect_findings(FACTS, [calm, told]) if finding.kind == "policy"]
 
 
 def test_where_the_local_controller_succeeds_and_the_policy_does_not():
@@ -442,12 +488,13 @@ def pieces_of(*changes: dict) -> list[Piece]:
     local = LocalPiece(
         expected=[9.0, 9.0], predicted=[-1.0, -1.0], kl=[5.0, 5.0], bound=[6.0, 6.0], per_step=False,
         kl_steps=pack(np.zeros((2, 20, 1))), eta=[0.1, 0.1], trace=[[[1.0, 2.0]], [[1.0, 2.0]]], entropy=[1.0, 1.0],
-        trust=[0.01, 0.01], multiplier=[1.0, 1.0], fitted=True, model_error=[0.2, 0.2],
+        trust=[0.01, 0.01], multiplier=[1.0, 1.0], fitted=True, model_error=[0.2, 0.2], radius=[0.9, 0.9],
     )  # fmt: skip
     calm = Piece(
         iteration=0, steps=1000, episodes=10, player=Player.LOCAL, costs=[[10.0] * 5] * 2, succeeded=[[0] * 5, [1] * 5],
         cost=[10.0, 10.0], cost_error=[0.01, 0.01], successes=[0, 5], samples=5, short=[0, 0], saturated=[0.0, 0.0],
-        status=["OK", "OK"], ok=[True, True], message=["", ""], seconds=[1.0, 1.0, 1.0], local=local,
+        status=["OK", "OK"], ok=[True, True], message=["", ""], seconds=[1.0, 1.0, 1.0], horizon=20,
+        local=local,
     )  # fmt: skip
     pieces, cost = [], [10.9, 10.9]
     for k, change in enumerate(changes):
@@ -467,19 +514,9 @@ def policy_piece(status: PolicyStatus, message: str = "") -> PolicyPiece:
     return dataclasses.replace(made, message=message, **about)
 
 
-def facts_of(evaluation: list[StartScore], policy: PolicyFacts | None = None) -> Facts:
-    """The facts of a finished run of two iterations."""
-    axes = Axes(Sizes(M=3, N=5, T=20, dx=4, du=2), list(range(20)), [], [], [], [])
-    return Facts(
-        name="e", description="", path="", seed=1, started="", algorithm="trajopt", execute="max_entropy", planned=2,
-        state="finished", players={}, evaluation=evaluation, conditions=[], first=[], policy=policy, environment="",
-        experiment="", command="", versions={}, axes=axes,
-    )  # fmt: skip
-
-
 def test_a_run_in_which_all_went_well_says_so():
     pieces = pieces_of({}, {}, {})
-    assert collect_findings(pieces, 2) == []
+    assert collect_findings(FACTS, pieces) == []
     text = " ".join(summarize(facts_of([]), pieces, []))
     assert "No update failed" in text
     assert "In the last iteration 5 of 10 samples succeeded." in text
@@ -499,21 +536,21 @@ def test_a_run_in_which_all_went_well_says_so():
     ],
 )
 def test_what_went_wrong_is_said_with_its_place(change, kind, severity, said):
-    (finding,) = collect_findings(pieces_of({}, {}, change), 2)
+    (finding,) = collect_findings(FACTS, pieces_of({}, {}, change))
     assert (finding.kind, finding.severity, finding.worst, finding.conditions) == (kind, severity, 2, (1,))
     assert said in finding.text
-    assert finding.remedy == (Status[kind].remedy if kind.isupper() else "")
+    assert finding.remedy and (not kind.isupper() or finding.remedy == Status[kind].remedy)
 
 
 def test_changes_within_the_noise_are_not_spoken_of():
-    assert collect_findings(pieces_of({}, {"rise": [0.5, -0.05], "cost_error": [0.6, 0.6]}), 2) == []
+    assert collect_findings(FACTS, pieces_of({}, {"rise": [0.5, -0.05], "cost_error": [0.6, 0.6]})) == []
     unknown = {"predicted": [None, None], "cost": [None, None]}
-    assert collect_findings(pieces_of(unknown, unknown), 2) == []
+    assert collect_findings(FACTS, pieces_of(unknown, unknown)) == []
 
 
 def test_findings_in_a_row_and_of_several_conditions_are_one():
     worse = {"rise": [3.0, 4.0]}
-    found = collect_findings(pieces_of({}, worse, {"rise": [5.0, 6.0]}, {}, worse), 2)
+    found = collect_findings(FACTS, pieces_of({}, worse, {"rise": [5.0, 6.0]}, {}, worse))
     assert [(f.first, f.last, f.worst, f.conditions) for f in found] == [(1, 2, 2, (1, 0)), (4, 4, 4, (1, 0))]
 
 
@@ -565,7 +602,7 @@ def test_runs_of_every_shape(tmp_path, sizes):
     data = data_of(page.make_report(make_run(tmp_path, **sizes)))
     shown = data["overview"]
     assert len(shown["pieces"]) == sizes["iterations"]
-    assert [f"iteration-{k}" for k in shown["kept"]] == [name for name in data if name != "overview"]
+    assert [f"iteration-{k}" for k in shown["kept"]] == [name for name in data if name.startswith("iteration")]
     M = sizes.get("M", 2)
     assert all(len(item["words"]) == M and len(item["cost"]) == M for item in shown["pieces"])
     assert data["iteration-0"]["ran"]["tube"]["state_mean"]["shape"][0] == M
@@ -606,9 +643,51 @@ def test_the_state_layout_is_stored_with_the_run(tmp_path):
     assert run.state_layout == LAYOUT
     known = collect_facts(run, run.iterations[0]).axes
     assert known.entries == ["qpos", "tip-goal x", "tip-goal y", "tip-goal z"]
+    assert (known.units, known.action_units, known.low, known.dt) == ([""] * 4, [""] * 2, [None] * 2, None)
     without = Run.open(make_run(tmp_path, layout=None).path)
     assert without.state_layout is None
     assert collect_facts(without, without.iterations[0]).axes.entries == ["x0", "x1", "x2", "x3"]
+
+
+def test_the_axes_have_names_units_limits_and_the_period(tmp_path):
+    axes = data_of(page.make_report(make_run(tmp_path, interface=INTERFACE)))["overview"]["facts"]["axes"]
+    assert axes["entries"] == ["knee angle", "tip-goal x", "tip-goal y", "tip-goal z"]
+    assert axes["units"] == ["rad", "m", "m", "m"]
+    assert (axes["actions"], axes["action_units"]) == (["hip", "u1"], ["N m", ""])
+    assert (axes["low"], axes["high"], axes["dt"]) == ([-2.0, None], [2.0, 0.5], 0.05)
+
+
+# -- files within the page -------------------------------------------------------------------------------------------
+
+
+def test_the_last_controllers_can_be_downloaded_bit_for_bit(tmp_path):
+    run = make_run(tmp_path)
+    files = data_of(page.make_report(run))["files"]
+    assert files["controllers"]["name"] == "e-seed1-iter002-controllers.npz"
+    arrays, improved = (
+        np.load(io.BytesIO(base64.b64decode(files["controllers"]["data"]))),
+        run.iterations[2].local.improved,
+    )
+    np.testing.assert_array_equal(arrays["K"], improved.feedback)
+    np.testing.assert_array_equal(arrays["k"], improved.feedforward)
+    np.testing.assert_array_equal(arrays["covariance"], improved.covariance)
+    assert "K (2, 6, 2, 4), k (2, 6, 2), covariance (2, 6, 2, 2)" in files["about"] and files["videos"] == []
+    expert = data_of(page.make_report(make_policy_run(tmp_path, teacher=Player.EXPERT)))["files"]
+    assert expert["controllers"] is None and expert["about"] == ""
+
+
+def test_videos_in_the_run_directory_are_in_its_page(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    for k, name in enumerate(["first.webp", "last.MP4", "notes.txt"]):
+        (run.path / name).write_bytes(bytes([k]) * 10)
+        os.utime(run.path / name, (k, k))
+    videos = data_of(page.make_report(run))["files"]["videos"]
+    assert [(video["name"], video["kind"]) for video in videos] == [
+        ("last.MP4", "video/mp4"), ("first.webp", "image/webp"),
+    ]  # fmt: skip
+    assert base64.b64decode(videos[0]["data"]) == bytes([1]) * 10
+    monkeypatch.setattr("gps.inspect.report.files.MOST_VIDEO_BYTES", 15)
+    assert [video["name"] for video in data_of(page.make_report(run))["files"]["videos"]] == ["last.MP4"]
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
@@ -668,20 +747,20 @@ def test_a_model_is_described_with_its_status_and_what_it_knows_of_its_error():
 def test_a_model_that_was_not_fitted_is_a_finding_and_a_trouble():
     item = with_model(record(1), status=ModelStatus.NOT_FINITE, message="Too large.")
     assert "model: Too large." in item.troubles
-    (finding,) = [found for found in collect_findings([make_piece(item, None)], 2) if found.kind == "global model"]
+    (finding,) = [found for found in collect_findings(FACTS, [make_piece(item, None)]) if found.kind == "global model"]
     assert (finding.severity, finding.text, finding.remedy) == (
         "error", "the global model: Too large.", ModelStatus.NOT_FINITE.remedy,
     )  # fmt: skip
     warned = with_model(record(1), status=ModelStatus.NOT_IDENTIFIABLE)
     assert not any(trouble.startswith("model") for trouble in warned.troubles)
-    assert any(found.kind == "global model" for found in collect_findings([make_piece(warned, None)], 2))
+    assert any(found.kind == "global model" for found in collect_findings(FACTS, [make_piece(warned, None)]))
 
 
 def test_a_model_far_too_sure_of_itself_and_missing_plans_are_found():
     item = with_model(record(1))
     model = dataclasses.replace(item.model, coverage=np.array([0.3, 0.5]))
     planner = PlannerRecord(np.ones(2), np.ones(2), fallbacks=np.array([0, 3]))
-    found = collect_findings([make_piece(dataclasses.replace(item, model=model, planner=planner), None)], 2)
+    found = collect_findings(FACTS, [make_piece(dataclasses.replace(item, model=model, planner=planner), None)])
     texts = {finding.kind: (finding.text, finding.conditions) for finding in found}
     assert "only 50 % of the new states" in texts["coverage"][0]
     assert texts["fallback"] == (

@@ -64,15 +64,34 @@ def test_film_plays_the_episode_again():
     recorded.mask[2, 0, 2:] = False  # an episode that ended early
     recorded.success[...] = False
     environment = Counter()
-    frames = list(film(environment, environment, recorded, np.ones((3, 1, 6)), [0, 2], [0, 3, 6], 0.1))
+    frames = list(film(environment, environment, recorded, np.ones((3, 1, 6)), [0, 2], [0, 3, 6], 0.1, "abc"))
     np.testing.assert_array_equal(environment.actions, recorded.actions[:, 0].swapaxes(0, 1))
     bar = frames[0].shape[0] - 30
     assert frames[0].shape == (30 + bar, 86, 3)
-    assert 8 < bar < 20
+    assert 20 < bar < 40
     first, second = ([frame[0, x, 0] for frame in frames] for x in (0, 45))
     assert first == [0, 3, 6]
     assert second == [80, 80, 80]  # it ended before the second frame
     assert (frames[0][30:, :41] != frames[1][30:, :41]).any()  # the captions tell the time
+
+
+def test_a_caption_has_the_title_of_its_condition_and_cuts_one_that_is_too_long():
+    recorded = make_rollouts(np.random.default_rng(0), M=2, N=1)
+
+    class Large(Counter):
+        def picture(self, m):
+            return np.zeros((20, 300, 3), dtype=np.uint8)
+
+    def caption(titles):
+        """The upper lines of both conditions."""
+        environment = Large()
+        (frame,) = film(environment, environment, recorded, np.ones((2, 1, 6)), [0, 1], [0], 0.1, titles)
+        return frame[20:37, :300], frame[20:37, -300:]
+
+    left, right = caption(["iteration 7 · slot = 1", "iteration 7 · slot = 2"])
+    assert (left != right).any() and (left != 255).any()
+    short, long = caption(["x", "x" * 4000])
+    assert (long != short).any() and (long[:, -4:] == 255).all() and (long[:, -60:-20] != 255).any()
 
 
 @pytest.fixture

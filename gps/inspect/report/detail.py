@@ -21,7 +21,7 @@ from gps.inspect.report.forms import (
     SampleArrays,
     Tube,
 )
-from gps.inspect.report.model_error import compute_one_step_error
+from gps.inspect.report.measures import compute_one_step_error, measure_spread
 from gps.inspect.report.packing import pack, round_numbers
 from gps.inspect.report.thinning import choose_iterations_evenly, choose_samples, choose_starts, choose_steps
 from gps.linear_gaussian.riccati import forward
@@ -40,7 +40,7 @@ EARLIER, STATES_EACH = 20, 200
 """The iterations, and the states of each, that stand for the data of a planner's model."""
 
 FAR = 10.0
-"""The largest drawn tube of a policy that was not run, relative to the one that was."""
+"""How far a drawn tube may leave the samples, relative to their span."""
 
 
 def make_detail(record: IterationRecord, following: IterationRecord | None, seen: Sequence[np.ndarray] = ()) -> Detail:
@@ -55,7 +55,7 @@ def make_detail(record: IterationRecord, following: IterationRecord | None, seen
     with np.errstate(all="ignore"):  # a record may hold numbers that are not finite; the figures leave them out
         return Detail(
             samples=_pack_samples(record, steps),
-            ran=None if local is None else _draw(local.controllers, local.marginals, steps),
+            ran=None if local is None else _draw(local.controllers, local.marginals, record.rollouts, steps),
             beside=None if local is None else _draw_beside(record, local, steps),
             model=None if following is None or local is None else _judge_dynamics(local.dynamics, following, steps),
             mixture=None if mixture is None else _pack_mixture(record, mixture),
@@ -164,36 +164,33 @@ def _pack_samples(record: IterationRecord, steps: np.ndarray) -> SampleArrays:
         actions=pack(np.where(mask, rollouts.actions[:, chosen][:, :, steps], np.nan)),
         succeeded=rollouts.succeeded[:, chosen].astype(int).tolist(),
         numbers=chosen.tolist(),
+        spread=round_numbers(measure_spread(rollouts.states, rollouts.mask)),
     )
 
 
-def _draw(
-    controllers: Controller,
-    marginals: Marginals | None,
-    steps: np.ndarray,
-    near: dict[str, np.ndarray] | None = None,
-) -> Drawn:
+def _draw(controllers: Controller, marginals: Marginals | None, rollouts: Rollouts, steps: np.ndarray) -> Drawn:
     """Pack controllers, and the mean and standard deviation of states and actions under them.
 
     Args:
         marginals: of the state; None for no tube.
-        near: the arrays of another tube. The tube stays within `FAR` times the span of that one.
+        rollouts: the samples. The tube stays within `FAR` times their span.
     """
     if marginals is None:
         return Drawn(_pack_controller(controllers, steps), None)
-    arrays = _compute_tube(controllers, marginals)
-    if near is not None:
-        arrays = {name: _clip(array, near[name]) for name, array in arrays.items()}
+    arrays, mask = _compute_tube(controllers, marginals), rollouts.mask
+    for what, samples in (("state", rollouts.states[mask]), ("action", rollouts.actions[mask])):
+        for part in ("mean", "std"):
+            arrays[f"{what}_{part}"] = _clip(arrays[f"{what}_{part}"], samples)
     tube = Tube(**{name: pack(array[:, steps]) for name, array in arrays.items()})
     return Drawn(_pack_controller(controllers, steps), tube)
 
 
 def _clip(array: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Clip each feature (the last axis) to the reach of another array.
+    """Clip each feature (the last axis) to the reach of another array, (n, features).
 
     Otherwise a tube that explodes would leave no digits for the rest.
     """
-    known = np.where(np.isfinite(near), near, np.nan).reshape(-1, near.shape[-1])
+    known = np.where(np.isfinite(near), near, np.nan)
     low, high = np.nanmin(known, axis=0, initial=np.inf), np.nanmax(known, axis=0, initial=-np.inf)
     reach = FAR * np.maximum(high - low, np.abs(high) + np.abs(low))
     return np.where(np.isfinite(reach), np.clip(array, low - reach, high + reach), array)
@@ -227,7 +224,7 @@ def _draw_beside(record: IterationRecord, local: LocalRecord, steps: np.ndarray)
         controllers, marginals = policy.linearised, policy.marginals
     else:
         return None
-    return _draw(controllers, marginals, steps, near=_compute_tube(local.controllers, local.marginals))
+    return _draw(controllers, marginals, record.rollouts, steps)
 
 
 @jax.jit
@@ -238,7 +235,6 @@ def _propagate(dynamics: LinearDynamics, controllers: Controller) -> Marginals:
 def _pack_controller(controllers: Controller, steps: np.ndarray) -> ControllerArrays:
     return ControllerArrays(
         feedback=pack(np.asarray(controllers.feedback)[:, steps], bits=8),
-        feedforward=pack(np.asarray(controllers.feedforward)[:, steps]),
         noise_std=pack(_deviation(_diagonal(controllers.covariance))[:, steps]),
         noise=_pack_noise(np.asarray(controllers.covariance), steps),
     )

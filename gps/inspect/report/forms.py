@@ -46,6 +46,7 @@ class StartScore:
     rollouts: int
     returns: Number  # None without rewards
     seconds: Number = None  # of an action, wall clock; None where it is unknown
+    distance: Number = None  # at the end, m; what it is from and to says `Facts.goal`
 
     @property
     def solved(self) -> bool:
@@ -86,6 +87,10 @@ class Axes:
     points: list[SpatialPoint]
     actions: list[str]  # the names of the action's entries
     units: list[str] = dataclasses.field(default_factory=list)  # of the state's entries; "" for none or an unknown one
+    action_units: list[str] = dataclasses.field(default_factory=list)
+    low: Numbers = dataclasses.field(default_factory=list)  # limits of the action's entries; None without one
+    high: Numbers = dataclasses.field(default_factory=list)
+    dt: Number = None  # control period, s; None where it is unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +116,7 @@ class Facts:
     command: str
     versions: dict[str, str]
     axes: Axes | None  # None before the first iteration
+    goal: str = "the distance to the goal"  # what the distances of the scores are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +136,7 @@ class LocalPiece:
     multiplier: Numbers
     fitted: bool  # True if there are fitted dynamics
     model_error: Numbers  # of the last iteration's dynamics on this one's data
+    radius: Numbers  # spectral radius of the closed loop over the episode, per step; None without fitted dynamics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +229,8 @@ class Piece:
     ok: list[bool]
     message: list[str]
     seconds: Numbers  # to sample, fit and improve
+    horizon: int  # steps of an episode
+    excitation: list[Numbers] | None = None  # (M, du), how far the samples' actions differ; None for a single sample
     local: LocalPiece | None = None
     policy: PolicyPiece | None = None
     model: ModelPiece | None = None
@@ -272,6 +281,7 @@ class SampleArrays:
     actions: Packed
     succeeded: list[list[int]]
     numbers: list[int]  # which samples they are
+    spread: list[Numbers]  # (M, dx), of each entry of the state; see `gps.inspect.report.measures.measure_spread`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,7 +307,6 @@ class ControllerArrays:
     """Controllers at the time steps that are kept."""
 
     feedback: Packed
-    feedforward: Packed
     noise_std: Packed
     noise: NoiseArrays
 

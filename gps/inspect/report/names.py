@@ -1,9 +1,19 @@
 """The names of a state vector's entries, and the groups in which they are plotted."""
 
+from __future__ import annotations
+
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gps.environments.contract import Entry
 
 _AXES = "xyz"
+_JOINT = re.compile(r"(qpos|qvel):(.+?)(?:\[(\d+)\])?")
+_QUANTITIES = {"rad": "angle", "m": "position", "rad/s": "speed", "m/s": "speed"}
+"""What a joint's coordinate is, by its unit."""
 _PER_GROUP = 12  # plots side by side
 
 
@@ -24,8 +34,37 @@ class SpatialPoint:
     relative: bool  # to a target, which is the origin
 
 
-def label_entries(layout: Mapping[str, slice] | None, dx: int) -> list[str]:
-    """Name each entry of the state: by its part where the layout is known, otherwise x0, x1, …"""
+def label_entries(layout: Mapping[str, slice] | None, dx: int, entries: Sequence[Entry] = ()) -> list[str]:
+    """Name each entry of the state.
+
+    A joint's coordinate by its joint, as in `knee angle`; the others by their part where the layout is known, otherwise
+    x0, x1, …
+
+    Args:
+        entries: dx names and units, as the environment gives them; empty where they are unknown.
+    """
+    found = _label_parts(layout, dx)
+    for i, entry in enumerate(entries):
+        if (match := _JOINT.fullmatch(entry.name)) and (quantity := _QUANTITIES.get(entry.unit)):
+            _, joint, number = match.groups()
+            found[i] = f"{joint} {quantity}" if number is None else f"{joint} {quantity} {number}"
+    return found
+
+
+def label_actions(du: int, entries: Sequence[Entry] = ()) -> list[str]:
+    """Name each entry of the action: by its actuator, otherwise u0, u1, …
+
+    Args:
+        entries: du names and units, as the environment gives them; empty where they are unknown.
+    """
+    named = [f"u{i}" for i in range(du)]
+    for i, entry in enumerate(entries):
+        if not re.fullmatch(r"(action)?(\[\d+\])?", entry.name):  # the environment knows no name either
+            named[i] = entry.name
+    return named
+
+
+def _label_parts(layout: Mapping[str, slice] | None, dx: int) -> list[str]:
     found = [f"x{i}" for i in range(dx)]
     for part, where in (layout or {}).items():
         indices = range(*where.indices(dx))

@@ -15,7 +15,7 @@ import numpy as np
 
 from gps.config.algorithms import PluginAlgorithmConfig
 from gps.inspect.first import describe_first, describe_first_samples
-from gps.inspect.formatting import name_run
+from gps.inspect.formatting import format_condition, name_run
 from gps.inspect.iteration import search_trace
 from gps.inspect.report.forms import (
     Axes,
@@ -31,13 +31,12 @@ from gps.inspect.report.forms import (
     Sizes,
     StartScore,
 )
-from gps.inspect.report.model_error import compute_one_step_error
-from gps.inspect.report.names import find_points, group_entries, label_entries
+from gps.inspect.report.measures import compute_one_step_error, measure_loop, measure_spread
+from gps.inspect.report.names import SpatialPoint, find_points, group_entries, label_actions, label_entries
 from gps.inspect.report.packing import pack, round_number, round_numbers
 from gps.inspect.report.places import locate_starts
 from gps.inspect.report.thinning import choose_samples, choose_steps
-from gps.metrics import EvaluationRow
-from gps.players import UNSEEN, Player
+from gps.players import FINAL, UNSEEN, Player
 
 if TYPE_CHECKING:
     from gps.records import IterationRecord, LocalRecord, ModelRecord, OptimisationRecord, PlannerRecord, PolicyRecord
@@ -75,6 +74,8 @@ def make_piece(record: IterationRecord, previous: IterationRecord | None, run: P
         ok=[status.ok for status in record.statuses],
         message=[name_run(text, run) for text in record.messages],
         seconds=round_numbers([record.seconds.sample, record.seconds.fit, record.seconds.improve]),
+        horizon=record.costs.shape[2],
+        excitation=None if totals.shape[1] < 2 else round_numbers(measure_spread(rollouts.actions, rollouts.mask)),
         local=None if record.local is None else _make_local_piece(record, record.local, previous, steps),
         policy=None if record.policy is None else _make_policy_piece(record.policy, steps),
         model=None if record.model is None else _make_model_piece(record.model),
@@ -102,6 +103,7 @@ def _make_local_piece(
         multiplier=round_numbers(local.multiplier),
         fitted=local.dynamics is not None,
         model_error=round_numbers(_judge_dynamics(previous, record)),
+        radius=[None] * M if local.dynamics is None else round_numbers(measure_loop(local.controllers, local.dynamics)),
     )
 
 
@@ -228,8 +230,8 @@ def collect_facts(run: Run, first: IterationRecord | None) -> Facts:
         planned=algorithm.iterations,
         state="running" if run.active else "finished" if done else "stopped",
         players={player.value: Role.of(player) for player in Player},
-        evaluation=_make_scores(run.evaluation_rows()),
-        conditions=[_format_condition(condition) for condition in config.environment.conditions],
+        evaluation=_make_scores(run, FINAL),
+        conditions=[format_condition(condition) for condition in config.environment.conditions],
         first=_describe_beginning(run, first),
         policy=None if first is None or first.policy is None else _collect_policy_facts(run, first.policy.teacher),
         environment=config.environment.id or str(config.environment.mjcf),
@@ -237,6 +239,7 @@ def collect_facts(run: Run, first: IterationRecord | None) -> Facts:
         command=(run.path / "command.txt").read_text(encoding="utf-8").strip(),
         versions=json.loads((run.path / "versions.json").read_text(encoding="utf-8")),
         axes=None if first is None else _describe_axes(run, first),
+        goal=_describe_goal(run),
     )
 
 
@@ -251,9 +254,9 @@ def _collect_policy_facts(run: Run, teacher: Player) -> PolicyFacts:
     environment = run.config.environment
     return PolicyFacts(
         teacher=teacher,
-        unseen=_make_scores(run.evaluation_rows(UNSEEN)),
-        taught=_make_scores(run.evaluation_rows(teacher.value)),
-        starts=[_format_condition(condition) for condition in environment.test_conditions],
+        unseen=_make_scores(run, UNSEEN),
+        taught=_make_scores(run, teacher.value),
+        starts=[format_condition(condition) for condition in environment.test_conditions],
         places=locate_starts(environment.conditions, environment.test_conditions),
     )
 
@@ -262,18 +265,29 @@ def _describe_axes(run: Run, first: IterationRecord) -> Axes:
     M, N, T, dx = first.rollouts.states.shape
     du = first.rollouts.actions.shape[-1]
     interface = run.interface
+    state, action = ((), ()) if interface is None else (interface.state, interface.action)
+    unlimited = (np.inf,) * du
     return Axes(
         sizes=Sizes(M, N, T, dx, du),
         times=choose_steps(T).tolist(),
-        entries=label_entries(run.state_layout, dx),
-        units=[""] * dx if interface is None else [entry.unit for entry in interface.state],
+        entries=label_entries(run.state_layout, dx, state),
         groups=group_entries(run.state_layout, dx),
         points=find_points(run.state_layout, dx),
-        actions=[f"u{i}" for i in range(du)],
+        actions=label_actions(du, action),
+        units=[entry.unit for entry in state] or [""] * dx,
+        action_units=[entry.unit for entry in action] or [""] * du,
+        low=round_numbers(unlimited if interface is None else interface.low),
+        high=round_numbers(unlimited if interface is None else interface.high),
+        dt=None if interface is None else round_number(interface.dt),
     )
 
 
-def _make_scores(rows: Sequence[EvaluationRow]) -> list[StartScore]:
+def _make_scores(run: Run, what: str) -> list[StartScore]:
+    """Make the scores of an evaluation, a key of `gps.players.EVALUATIONS`; empty without it."""
+    rows = run.evaluation_rows(what)
+    distances = [row.distance for row in rows]
+    if rows and None in distances and (goal := _find_goal(run)) is not None:
+        distances = _measure_distances(run, what, goal)
     return [
         StartScore(
             player=Player(row.player),
@@ -282,12 +296,29 @@ def _make_scores(rows: Sequence[EvaluationRow]) -> list[StartScore]:
             rollouts=row.rollouts,
             returns=None if row.returns is None else round_number(row.returns),
             seconds=None if row.seconds is None else round_number(row.seconds),
+            distance=None if distance is None else round_number(distance),
         )
-        for row in rows
+        for row, distance in zip(rows, distances, strict=True)
     ]
 
 
-def _format_condition(condition: dict[str, Any]) -> str:
-    """`slot = [-0.08, 0.08]`, cut where it is long."""
-    text = ", ".join(f"{key} = {value}" for key, value in condition.items())
-    return text if len(text) <= 60 else text[:57] + "…"
+def _describe_goal(run: Run) -> str:
+    goal = _find_goal(run)
+    return "the distance to the goal" if goal is None else "the distance of {} to {}".format(*goal.name.split("-", 1))
+
+
+def _find_goal(run: Run) -> SpatialPoint | None:
+    """The first part of the state that is a place relative to a target; None if the environment reports a distance."""
+    if any(row.distance is not None for row in run.evaluation_rows()):
+        return None
+    points = find_points(run.state_layout, max((where.stop for where in (run.state_layout or {}).values()), default=0))
+    return next((point for point in points if point.relative), None)
+
+
+def _measure_distances(run: Run, what: str, goal: SpatialPoint) -> list[float | None]:
+    """The distance to the target in the last states of an evaluation, mean over the episodes of a start, m."""
+    made = run.evaluation(what)
+    assert made is not None
+    last = np.maximum(made.rollouts.mask.sum(axis=2) - 1, 0)[..., None, None]
+    states = np.take_along_axis(made.rollouts.true.states, last, axis=2)[:, :, 0]
+    return [float(one) for one in np.linalg.norm(states[..., goal.indices], axis=-1).mean(axis=1)]

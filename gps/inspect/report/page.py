@@ -6,16 +6,19 @@ import dataclasses
 import html
 import json
 import re
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gps.errors import RunError
 from gps.inspect.report.detail import choose_earlier, make_detail, read_detail, read_ends, thin_states
+from gps.inspect.report.files import PageFiles, collect_files
+from gps.inspect.report.findings import collect_findings
 from gps.inspect.report.forms import Ends, Facts, Overview, Piece
 from gps.inspect.report.overview import collect_facts, make_piece
+from gps.inspect.report.summary import summarize
 from gps.inspect.report.thinning import choose_iterations, fits
-from gps.inspect.report.words import collect_findings, describe_condition, describe_global_model, summarize
+from gps.inspect.report.words import describe_condition, describe_global_model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +30,7 @@ SCRIPTS = ("base.js", "overview.js", "detail.js", "app.js")
 
 def make_overview(facts: Facts, pieces: list[Piece]) -> Overview:
     """Make what the page shows of the whole run: its facts and pieces, and both in sentences."""
-    found = [] if facts.axes is None else collect_findings(pieces, facts.axes.sizes.du)
+    found = collect_findings(facts, pieces)
     return Overview(facts, summarize(facts, pieces, found), found, pieces)
 
 
@@ -64,13 +67,15 @@ def make_report(run: Run) -> str:
     shown = make_overview(collect_facts(run, first), pieces)
     kept = choose_iterations(count, size, [finding.worst for finding in shown.findings])
     chosen = {k: details[k] if k in details else to_json(read_detail(run, k)) for k in kept}
-    return render_page(dataclasses.replace(shown, kept=kept), chosen, read_ends(run))
+    assert previous is not None
+    return render_page(dataclasses.replace(shown, kept=kept), chosen, read_ends(run), collect_files(run, previous))
 
 
 def render_page(
     overview: Overview | None = None,
     details: dict[int, str] | None = None,
     ends: Ends | None = None,
+    files: PageFiles | None = None,
     token: str = "",
 ) -> str:
     """Render the page around its data.
@@ -79,11 +84,14 @@ def render_page(
         overview: None for a page that requests its data from its server.
         details: the arrays of each iteration that the file holds, as JSON.
         ends: the final episodes of a policy and its teachers, where there are some.
+        files: videos, and controllers to download.
         token: of the live page's requests.
     """
     data = {f"iteration-{k}": text for k, text in (details or {}).items()}
     if ends is not None:
         data["ends"] = to_json(ends)
+    if files is not None:
+        data["files"] = to_json(files)
     if overview is not None:
         data["overview"] = to_json(overview)
     blocks = [f'<script type="application/json" id="{name}">{text}</script>' for name, text in data.items()]
@@ -112,7 +120,7 @@ def _list_fields(value: Any) -> dict[str, Any]:
 
 
 def _read_asset(name: str) -> str:
-    return (files("gps.inspect.report") / "assets" / name).read_text(encoding="utf-8")
+    return (resources.files("gps.inspect.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _read_plotly() -> str:

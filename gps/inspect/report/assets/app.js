@@ -13,8 +13,8 @@ const view = {k: 0, m: 0, group: 0, errorGroup: 0, point: 0, action: "all", acti
 
 // A page from a file holds its data; a live page requests them from its server. Both give the same objects.
 const source = LIVE
-  ? {detail: (k) => fetchJSON(`iteration/${k}`), ends: () => fetchJSON("ends")}
-  : {detail: async (k) => JSON.parse($(`iteration-${k}`).textContent), ends: async () => ($("ends") ? JSON.parse($("ends").textContent) : null)};
+  ? {detail: (k) => fetchJSON(`iteration/${k}`), ends: () => fetchJSON("ends"), files: () => fetchJSON("files")}
+  : {detail: async (k) => JSON.parse($(`iteration-${k}`).textContent), ends: async () => ($("ends") ? JSON.parse($("ends").textContent) : null), files: async () => JSON.parse($("files").textContent)};
 
 async function fetchJSON(path, options = {}) {
   const response = await fetch(path, {cache: "no-store", ...options});
@@ -40,15 +40,15 @@ const nearest = (k) => (view.kept ? view.kept.reduce((a, b) => (Math.abs(b - k) 
 
 const OVERVIEW = {glance, cost, success, kl, "kl-steps": klSteps, eta, entropy, multiplier, "model-error": modelError, saturated,
   "policy-kl": policyKl, "policy-loss": policyLoss, "policy-noise": policyNoise, "one-step": oneStep, coverage, "model-loss": modelLoss, planner, "plan-time": planTime, "model-cost": modelCost, "gradient-course": gradientCourse, time};
-const DETAIL = {states, actions, space, feedback, feedforward, noise, model, ahead, plan, "plan-distance": planDistance, effective, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, optimising, gradient, mixture};
+const DETAIL = {states, actions, space, feedback, "mean-action": meanAction, noise, model, ahead, plan, "plan-distance": planDistance, effective, search, "kl-now": klNow, "policy-kl-now": policyKlNow, training, optimising, gradient, mixture};
 const END = {map, "end-states": endStates, "end-actions": endActions, "end-space": endSpace};
 const FIGURES = {...OVERVIEW, ...DETAIL, ...END};
 // The side of a record that a figure shows; the others are drawn for every algorithm.
 const SIDE_OF = {
-  ...Object.fromEntries(["entropy", "multiplier", "feedback", "feedforward", "noise"].map((id) => [id, "local"])),
+  ...Object.fromEntries(["entropy", "multiplier", "feedback", "mean-action", "noise"].map((id) => [id, "local"])),
   ...Object.fromEntries(["kl", "kl-steps", "eta", "search", "kl-now"].map((id) => [id, "search"])),
   ...Object.fromEntries(["model-error", "model"].map((id) => [id, "dynamics"])),
-  ...Object.fromEntries(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"].map((id) => [id, "policy"])),
+  ...Object.fromEntries(["policy-kl", "policy-loss", "policy-noise", "policy-kl-now", "training"].map((id) => [id, "trained"])),
   mixture: "mixture", "model-loss": "losses", "one-step": "accuracy", coverage: "coverage", ahead: "ahead", planner: "planner",
   "plan-time": "pace", plan: "plan", "plan-distance": "distance", effective: "effective",
   "model-cost": "optimisation", optimising: "optimisation", "gradient-course": "gradient", gradient: "gradient",
@@ -59,6 +59,7 @@ const SIDES = {
   search: (piece) => piece.local !== null && piece.local.bound.some((bound) => bound !== null),
   dynamics: (piece) => piece.local !== null && piece.local.fitted,
   policy: (piece) => piece.policy !== null,
+  trained: (piece) => Boolean(piece.policy?.trained || piece.policy?.existed),
   mixture: (piece) => Boolean(piece.model?.mixture || piece.local?.fitted),
   losses: (piece) => Boolean(piece.model?.held_out),
   ahead: (piece) => Boolean(piece.model?.horizon || piece.model?.one_step),
@@ -100,9 +101,9 @@ function schedule() {
 
 function draw(id) {
   if (id in DETAIL && !view.detail) return;
-  dirty.delete(id);
   const element = $(id);
-  if (!applicable(id)) return;
+  dirty.delete(id);
+  if (!applicable(id) || !element.clientWidth) return;  // it is in a section that is closed: see `ontoggle`
   const {data, layout} = FIGURES[id](view, colours(), element.clientWidth);
   const known = Boolean(element._fullLayout);
   Plotly.react(element, data, {...layout, width: element.clientWidth}, CONFIG);
@@ -230,8 +231,10 @@ function showFacts() {
   for (const element of document.querySelectorAll(".teacher")) element.textContent = facts.policy ? teacherOf(facts).one : "";
   for (const element of document.querySelectorAll(".teachers")) element.textContent = facts.policy ? teacherOf(facts).all : "";
   $("main").hidden = !view.pieces.length;
-  $("waiting").hidden = view.pieces.length > 0;
 }
+
+// A sentence whose commands stand between backticks, as elements.
+const marked = (text) => text.split("`").map((part, i) => (i % 2 ? Object.assign(document.createElement("code"), {textContent: part}) : part));
 
 function showFindings() {
   const item = (finding) => {
@@ -243,8 +246,8 @@ function showFindings() {
     link.href = "#inside";
     link.onclick = () => select(worst, condition ?? view.m);
     element.className = finding.severity;
-    element.append(link, ` ${last > first ? `worst in ${worst}: ` : ""}${finding.text}`);
-    if (finding.remedy) element.append(" ", Object.assign(document.createElement("span"), {className: "muted remedy", textContent: finding.remedy}));
+    element.append(link, " ", ...(last > first ? [`worst in ${worst}: `] : []), ...marked(finding.text));
+    if (finding.remedy) { const remedy = Object.assign(document.createElement("span"), {className: "muted remedy"}); remedy.append(...marked(finding.remedy)); element.append(" ", remedy); }
     return element;
   };
   const list = (findings) => { const element = document.createElement("ul"); element.append(...findings.map(item)); return element; };
@@ -268,7 +271,7 @@ function showChoices() {
   options($("action"), du > 1 ? ["all", ...facts.actions] : facts.actions, du > 1 ? ["all", ...range(du)] : [0]);
   view.action = $("action").value;
   const starts = range(Math.ceil(du / size)).map((i) => i * size);
-  options($("action-group"), starts.map((i) => `u${i} to u${Math.min(i + size, du) - 1}`));
+  options($("action-group"), starts.map((i) => `${facts.actions[i]} to ${facts.actions[Math.min(i + size, du) - 1]}`));
   document.querySelector(".action-group").hidden = starts.length < 2;
   view.actionIndices = range(du).slice(size * Number($("action-group").value)).slice(0, size);
   options($("point"), facts.points.map((point) => point.name));
@@ -293,11 +296,13 @@ async function showEnds() {
   $("worth-known").hidden = $("end").hidden = !known;
   if (!known) { view.ends = null; shownEnds = ""; return; }
   showTiles();
+  for (const element of document.querySelectorAll(".learned")) element.textContent = learned(facts).one;
+  for (const element of document.querySelectorAll(".of-taught")) element.hidden = !facts.policy.taught.length;
   $("map-figure").hidden = !facts.policy.places;
   const flat = facts.policy.places?.axes.length === 1;
   $("map-about").textContent = flat ? "The cost from each start." : "The place of each start.";
   $("map-local").textContent = `the ${teacherOf(facts).one}${flat ? "" : " succeeds"}`;
-  $("map-ring").hidden = !flat && !view.told;
+  $("map-ring").hidden = !facts.policy.taught.length || (!flat && !view.told);
   const now = JSON.stringify([facts.evaluation, facts.policy]);
   if (now === shownEnds) return;
   shownEnds = now;
@@ -338,12 +343,13 @@ function showStarts() {
     return element;
   };
   const head = document.createElement("tr"), choices = Array.from($("start").options, (option) => Number(option.value));
-  head.append(...["start", "policy", teacherOf(view.facts).one].map((name) => cell(name, "th")));
+  const taught = view.facts.policy.taught.length > 0;
+  head.append(...["start", learned(view.facts).one, ...(taught ? [teacherOf(view.facts).one] : [])].map((name) => cell(name, "th")));
   $("starts").replaceChildren(head, ...starts(view.facts).map((start, i) => {
     const row = document.createElement("tr"), label = choices.includes(i) ? Object.assign(document.createElement("button"), {textContent: startLabel(start)}) : startLabel(start);
     if (choices.includes(i)) label.onclick = () => chooseStart(i);
     row.className = i === view.start ? "chosen" : "";
-    row.append(cell(label), cell(mark(start.policy)), cell(mark(start.taught)));
+    row.append(cell(label), cell(mark(start.policy)), ...(taught ? [cell(mark(start.taught))] : []));
     return row;
   }));
 }
@@ -353,10 +359,28 @@ function chooseStart(i) {
   view.start = i;
   $("start").value = i;
   const {kind, policy, taught} = starts(view.facts)[i];
-  $("end-words").textContent = `The policy: ${outcome(policy)}.${taught ? ` The ${teacherOf(view.facts).one}: ${outcome(taught)}.` : kind === "unseen" ? " It was not trained from this start." : ""}`;
+  $("end-words").textContent = `The ${learned(view.facts).one}: ${outcome(policy)}.${taught ? ` The ${teacherOf(view.facts).one}: ${outcome(taught)}.` : kind === "unseen" ? " It was not trained from this start." : ""}`;
   $("end-others").textContent = kind === "unseen" ? "unseen starts" : "training starts";
   showStarts();
   redraw(END);
+}
+
+// -- files -----------------------------------------------------------------------------------------------------------
+
+// Shows the videos that lie in the run directory, and offers its last controllers for download.
+async function showFiles() {
+  const {controllers, about, videos} = await source.files();
+  const address = ({kind, data}) => URL.createObjectURL(new Blob([Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))], {type: kind}));
+  $("download").hidden = !controllers;
+  if (controllers) Object.assign($("controllers"), {href: address(controllers), download: controllers.name, textContent: controllers.name});
+  $("controllers-about").textContent = about;
+  $("moves").hidden = !videos.length;
+  $("videos").replaceChildren(...videos.map((video) => {
+    const figure = document.createElement("figure"), still = video.kind.startsWith("image/"), moving = document.createElement(still ? "img" : "video");
+    Object.assign(moving, {src: address(video), ...(still ? {alt: video.name} : {controls: true, loop: true, muted: true, autoplay: true})});
+    figure.append(Object.assign(document.createElement("figcaption"), {textContent: video.name}), moving);
+    return figure;
+  }));
 }
 
 function showPoint() {
@@ -373,6 +397,7 @@ function show(overview) {
   view.kept = overview.kept ?? null;
   view.told = view.pieces.some((piece) => piece.successes !== null);
   document.body.classList.toggle("is-told", view.told);
+  document.body.classList.toggle("has-limits", [...(view.facts.low ?? []), ...(view.facts.high ?? [])].some((limit) => limit !== null));
   for (const [name, has] of Object.entries(SIDES)) document.body.classList.toggle(`has-${name}`, view.sides[name] = view.pieces.some(has));
   $("model-title").textContent = [view.sides.mixture || view.sides.ahead || view.sides.fit ? "model" : "", view.sides.planner ? "plan" : "", view.sides.local ? "update" : ""].filter(Boolean).map((part) => `the ${part}`).join(", ").replace(/, ([^,]*)$/, " and $1").replace(/^t/, "T");
   showFacts();
@@ -398,7 +423,7 @@ const opening = () => (view.findings.length && view.findings[0].severity !== "no
 
 // -- live ------------------------------------------------------------------------------------------------------------
 
-const STATES = {running: "running", pausing: "will pause before the next stage", paused: "paused", stopping: "will stop when this iteration is on disk",
+const STATES = {starting: "starting", running: "running", pausing: "will pause before the next stage", paused: "paused", stopping: "will stop when this iteration is on disk",
   stopped: "stopped", finished: "finished"};
 let stamps = [], shownState = "";
 
@@ -406,7 +431,8 @@ async function poll() {
   try {
     const version = await fetchJSON("version");
     showState(version);
-    if (String(version.stamps) !== String(stamps) || version.state !== shownState || !view.facts) await update(version);
+    const news = String(version.stamps) !== String(stamps) || version.state !== shownState || !view.facts;
+    if (news && version.state !== "starting") await update(version);
   } catch (error) {
     $("live").dataset.state = "away";
     $("live-state").textContent = error instanceof TypeError ? "the server has ended; this is its last state (gps view shows the rest)" : error.message;
@@ -415,10 +441,12 @@ async function poll() {
   setTimeout(poll, document.hidden ? 4000 : 1000);
 }
 
-function showState({state, at, stamps: done, planned}) {
+function showState({state, at, stage, stamps: done, planned}) {
   $("live").dataset.state = state;
-  const where = at ? ` before ${at}` : "";
-  $("live-state").textContent = `${STATES[state]}${where} · ${done.length} of ${planned} iterations`;
+  const where = at ? ` before ${at}` : "", busy = stage && !["paused", "stopped", "finished"].includes(state);
+  $("live-state").textContent = `${STATES[state]}${where}${busy ? ` · ${stage}` : ""}${planned === null ? "" : ` · ${done.length} of ${planned} iterations done`}`;
+  $("waiting").hidden = done.length > 0;
+  $("waiting").textContent = busy ? `No iteration is done yet: ${stage} …` : "Waiting for the first iteration …";
   $("pause").disabled = state !== "running";
   $("resume").disabled = !["pausing", "paused", "stopping"].includes(state);
   $("stop").disabled = !["running", "pausing", "paused"].includes(state);
@@ -434,6 +462,7 @@ async function update(version) {
   shownState = version.state;
   for (const k of [...details.keys()]) if (k >= from - 1) details.delete(k);  // the model of the last one is tested on the new data
   show(overview);
+  if (["stopped", "finished"].includes(version.state)) showFiles();
   if (!view.pieces.length) return;
   if (opened) suitLogarithm();
   select(following ? view.pieces.length - 1 : view.k);
@@ -457,7 +486,7 @@ $("condition").onchange = (event) => select(view.k, Number(event.target.value));
 $("group").onchange = (event) => { view.group = Number(event.target.value); redraw({states, plan}); };
 $("error-group").onchange = (event) => { view.errorGroup = Number(event.target.value); redraw({"one-step": oneStep, ahead}); };
 $("action").onchange = (event) => { view.action = event.target.value; redraw({feedback}); };
-$("action-group").onchange = () => { showChoices(); redraw({actions, feedforward, noise, "end-actions": endActions}); };
+$("action-group").onchange = () => { showChoices(); redraw({actions, "mean-action": meanAction, noise, "end-actions": endActions}); };
 $("point").onchange = (event) => { view.point = Number(event.target.value); showPoint(); redraw({space}); };
 $("start").onchange = (event) => chooseStart(Number(event.target.value));
 $("end-group").onchange = (event) => { view.endGroup = Number(event.target.value); redraw({"end-states": endStates}); };
@@ -468,6 +497,9 @@ for (const name of ["pause", "resume", "stop"]) $(name).onclick = () => ask(name
 matchMedia("(prefers-color-scheme: dark)").onchange = () => redraw(FIGURES);
 addEventListener("resize", () => redraw(FIGURES));
 addEventListener("beforeprint", drawAll);
+for (const element of document.querySelectorAll("details")) {
+  element.ontoggle = () => { if (element.open) redraw(Object.fromEntries(Object.entries(FIGURES).filter(([id]) => element.contains($(id))))); };
+}
 
 if (LIVE) {
   $("live").hidden = false;
@@ -478,4 +510,5 @@ if (LIVE) {
   show(overview);
   suitLogarithm();
   select(...opening());
+  showFiles();
 }

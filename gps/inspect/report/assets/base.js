@@ -45,9 +45,16 @@ function colours() {
 const diverging = (c) => [[0, c.low], [0.5, c.middle], [1, c.high]];
 const rising = (c) => [[0, c.middle], [1, c.accent]];
 
+// Black or white, whichever can be read on the colour of a value in -1 to 1 on the diverging scale.
+function legible(c, value) {
+  const channels = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16) / 255), far = channels(value < 0 ? c.low : c.high), share = Math.min(Math.abs(value), 1);
+  const [red, green, blue] = channels(c.middle).map((near, i) => near + share * (far[i] - near)).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000000" : "#ffffff";  // equal contrast to both
+}
+
 function axis(c, extra = {}) {
   return {gridcolor: c.line, zerolinecolor: c.line, linecolor: c.line, tickcolor: c.line, ticks: "outside", ticklen: 3,
-    automargin: false, showline: true, ...extra, ...(extra.title ? {title: {standoff: 6, font: {size: 11.5}, ...extra.title}} : {})};
+    automargin: false, showline: true, exponentformat: "e", ...extra, ...(extra.title ? {title: {standoff: 6, font: {size: 11.5}, ...extra.title}} : {})};
 }
 
 // A logarithmic axis for these values: a tick for each decade if there are many, at 1, 2 and 5 if there are few.
@@ -67,6 +74,17 @@ function layout(c, extra = {}) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: {l: 54, r: 12, t: 8, b: 38},
     hovermode: "closest", hoverlabel: {font: {family: "inherit"}}, showlegend: false, bargap: 0.25, ...extra};
 }
+
+// The axis of time: seconds where the control period is known, otherwise time steps. `hover` is the beginning of a label.
+function clock({facts: {times, dt}}) {
+  return dt ? {x: times.map((t) => t * dt), axis: {title: {text: "time, s"}, rangemode: "tozero"}, hover: "t = %{x:.4~g} s"}
+    : {x: times, axis: {title: {text: "time step"}, rangemode: "tozero"}, hover: "t = %{x}"};
+}
+
+// `knee angle, rad`: an entry of the state or of the action with its unit.
+const withUnit = (name, unit) => (unit ? `${name}, ${unit}` : name);
+const stateTitles = ({entries, units}) => entries.map((name, i) => withUnit(name, units[i]));
+const actionTitles = ({actions, action_units}) => actions.map((name, i) => withUnit(name, action_units[i]));
 
 // The vertical line at the selected iteration.
 const cursor = (c, view, x = "x", y = "y") => ({type: "line", x0: view.k, x1: view.k, y0: 0, y1: 1, xref: x, yref: `${y} domain`,
@@ -103,12 +121,12 @@ function multiples(c, titles, width, {most = 4, least = 230, row = 170, x = {}, 
 }
 
 // A line with a band around it: three traces.
-function band(c, x, mean, deviation, axes, {colour = c.accent, fill = c.band, name} = {}) {
+function band(c, {x, hover}, mean, deviation, axes, {colour = c.accent, fill = c.band, name} = {}) {
   const bound = (sign) => mean.map((value, i) => value + sign * 2 * deviation[i]);
   const edge = {x, mode: "lines", line: {width: 0}, hoverinfo: "skip", ...axes};
   return [{...edge, y: bound(-1)}, {...edge, y: bound(1), fill: "tonexty", fillcolor: fill},
     {x, y: mean, mode: "lines", line: {color: colour, width: 1.8}, name, customdata: deviation,
-      hovertemplate: `t = %{x}: %{y:.4g} ± %{customdata:.2g}<extra>${name ?? ""}</extra>`, ...axes}];
+      hovertemplate: `${hover}: %{y:.4g} ± %{customdata:.2g}<extra>${name ?? ""}</extra>`, ...axes}];
 }
 
 // Several curves as one trace, with gaps between them.

@@ -8,32 +8,36 @@ const label = (view, m) => `condition ${m}` + (view.facts.conditions[m] ? ` · $
 // The words for who acted in an iteration, and for the teacher of the policy.
 const playerOf = (view, piece) => view.facts.players[piece.player];
 const teacherOf = ({players, policy}) => players[policy.teacher];
+// Those whose final episodes are shown: the policy, or what taught it while it was not trained.
+const learned = ({players, evaluation}) => players[evaluation[0].player];
 
 // The iterations and conditions of a finding.
 const places = (finding) => finding.conditions.flatMap((m) => range(finding.last - finding.first + 1).map((i) => ({k: finding.first + i, m})));
 
-function glance(view, c) {
+function glance(view, c, width) {
   const M = view.facts.sizes.M, change = range(M).map((m) => view.pieces.map((piece, k) => {
     const before = k ? view.pieces[k - 1].cost[m] : null;
     return piece.cost[m] === null || !before ? null : (piece.cost[m] - before) / Math.abs(before);
   }));
   const counts = range(M).map((m) => view.pieces.map((piece) => (piece.successes ? `${piece.successes[m]}/${piece.samples}` : "")));
-  const marked = view.findings.filter((f) => f.severity !== "note").flatMap((f) => places(f).map((place) => ({...place, error: f.severity === "error"})));
-  const crowded = view.pieces.length > 36, policies = view.pieces.filter((piece) => piece.policy), rows = M + (policies.length > 0);
-  marked.push(...policies.filter(({policy}) => !policy.ok).map((piece) => ({k: piece.iteration, m: M, error: piece.policy.severity === "error"})));
-  const signs = {x: marked.map((f) => f.k + (crowded ? 0 : 0.34)), y: marked.map((f) => f.m), mode: "markers+text", marker: {size: 14, color: c.card},
-    text: marked.map((f) => (f.error ? "✕" : "!")), textfont: {size: 11, weight: 800, color: marked.map((f) => (f.error ? c.bad : c.warn))},
-    hoverinfo: "skip", cliponaxis: false};
+  const policies = view.pieces.filter((piece) => piece.policy), rows = M + (policies.length > 0), narrow = width < 600;
+  // A sign stands before the number of its cell; where there is no room for both, it stands alone.
+  const signs = new Map(), errors = view.findings.filter((f) => f.severity !== "note").sort((a, b) => (a.severity === "error") - (b.severity === "error"));
+  for (const finding of errors) for (const {k, m} of places(finding)) signs.set(`${k} ${m}`, finding.severity === "error" ? "✕" : "!");
+  for (const {policy, iteration} of policies) if (!policy.ok) signs.set(`${iteration} ${M}`, policy.severity === "error" ? "✕" : "!");
+  const room = (width - (narrow ? 78 : 160)) / view.pieces.length, most = Math.floor(room / 7);
+  const written = (sign, text) => [[sign, text].filter(Boolean).join(" "), sign ?? text].find((said) => said.length <= most) ?? "";
+  const cells = range(M).flatMap((m) => view.pieces.map(({iteration: k}, i) => ({k, m, text: written(signs.get(`${k} ${m}`), counts[m][i]), colour: legible(c, (change[m][i] ?? 0) / 0.5)})));
+  cells.push(...policies.map(({policy, iteration: k}) => ({k, m: M, text: written(signs.get(`${k} ${M}`), policy.label), colour: policy.ok ? c.ink : policy.severity === "error" ? c.bad : c.warn, said: policy.sentence})));
   return {
     data: [
       {type: "heatmap", x: numbers(view), y: range(M), z: change, customdata: counts, colorscale: diverging(c), zmin: -0.5, zmax: 0.5,
         xgap: 2, ygap: 2, hoverongaps: false, hovertemplate: `iteration %{x}, condition %{y}: cost %{z:+.1%}${view.told ? ", %{customdata} succeeded" : ""}<extra></extra>`,
-        colorbar: colorbar("change of cost", {tickvals: [-0.5, 0, 0.5], ticktext: ["−50 %", "0", "+50 %"]})},
-      {x: range(M).flatMap(() => numbers(view)), y: range(M).flatMap((m) => view.pieces.map(() => m)), mode: "text",
-        text: crowded ? [] : counts.flat(), textfont: {size: 10.5, color: c.ink}, hoverinfo: "skip"},
-      signs,
-      {x: policies.map((piece) => piece.iteration), y: policies.map(() => M), mode: "markers+text", marker: {size: 22, symbol: "square", opacity: 0}, customdata: policies.map(({policy}) => policy.sentence),
-        text: policies.map(({policy}) => (view.pieces.length > 12 ? "" : policy.label)), textfont: {size: 10.5, color: c.ink}, hovertemplate: "iteration %{x}, the training of the policy: %{customdata}<extra></extra>"},
+        showscale: !narrow && rows > 2, colorbar: colorbar("change of cost", {tickvals: [-0.5, 0, 0.5], ticktext: ["−50 %", "0", "+50 %"]})},
+      {x: cells.map((cell) => cell.k), y: cells.map((cell) => cell.m), mode: "text", text: cells.map(({text}) => (/^[✕!]/.test(text) ? `<b>${text}</b>` : text)),
+        textfont: {size: 10.5, color: cells.map((cell) => cell.colour)}, hoverinfo: "skip"},
+      {x: policies.map((piece) => piece.iteration), y: policies.map(() => M), mode: "markers", marker: {size: 22, symbol: "square", opacity: 0}, customdata: policies.map(({policy}) => policy.sentence),
+        hovertemplate: "iteration %{x}, the training of the policy: %{customdata}<extra></extra>"},
     ],
     layout: layout(c, {height: 74 + Math.max(30 * rows, 60), margin: {l: 78, r: 0, t: 6, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}),
       yaxis: axis(c, {tickvals: range(rows), ticktext: range(rows).map((m) => (m < M ? `condition ${m}` : "policy")), range: [rows - 0.5, -0.5], showgrid: false, zeroline: false}),
@@ -114,10 +118,11 @@ function kl(view, c) {
 }
 
 function klSteps(view, c) {
+  const time = clock(view);
   const z = view.facts.times.map((_, t) => view.pieces.map((piece) => (piece.local ? unpack(piece.local.kl_steps).at(view.m, t, 0) : null)));
-  return {data: [{type: "heatmap", x: numbers(view), y: view.facts.times, z, colorscale: rising(c), zmin: 0, colorbar: colorbar("nats"),
-    hovertemplate: "iteration %{x}, t = %{y}: %{z:.3g} nats<extra></extra>"}],
-    layout: layout(c, {margin: {l: 54, r: 0, t: 8, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}), yaxis: axis(c, {title: {text: "time step"}, showgrid: false, zeroline: false}), shapes: [{...cursor(c, view), layer: "above"}]})};
+  return {data: [{type: "heatmap", x: numbers(view), y: time.x, z, colorscale: rising(c), zmin: 0, colorbar: colorbar("nats"),
+    hovertemplate: `iteration %{x}, ${time.hover.replace("%{x", "%{y")}: %{z:.3g} nats<extra></extra>`}],
+    layout: layout(c, {margin: {l: 54, r: 0, t: 8, b: 38}, xaxis: iterations(c, view, {showgrid: false, zeroline: false}), yaxis: axis(c, {title: time.axis.title, showgrid: false, zeroline: false}), shapes: [{...cursor(c, view), layer: "above"}]})};
 }
 
 const everywhere = (view, name) => view.pieces.flatMap((piece) => piece[name]);
@@ -134,9 +139,9 @@ function time(view, c) {
   const shades = [c.accent, c.good, c.warn], totals = view.pieces.map((piece) => piece.seconds.reduce((a, b) => a + b, 0));
   const data = ["sample", "fit", "improve"].map((name, i) => ({type: "bar", x: numbers(view), y: view.pieces.map((piece) => piece.seconds[i]), name,
     marker: {color: shades[i]}, hovertemplate: `iteration %{x}: %{y:.3f} s to ${name}<extra></extra>`}));
-  // The first iteration includes the compilation, which must not hide the others.
+  // The first iteration may include compilation, which must not hide the others.
   const most = Math.max(...totals.slice(1)), cut = totals.length > 1 && totals[0] > 3 * most;
-  const note = {x: 0.4, y: 1, yref: "paper", text: `${totals[0].toFixed(1)} s with compiling`, showarrow: false, xanchor: "left", yanchor: "top", xshift: 2, font: {size: 10.5, color: c.muted}};
+  const note = {x: 0.4, y: 1, yref: "paper", text: `${totals[0].toFixed(1)} s in the first`, showarrow: false, xanchor: "left", yanchor: "top", xshift: 2, font: {size: 10.5, color: c.muted}};
   return {data, layout: layout(c, {barmode: "stack", showlegend: true, legend: {orientation: "h", x: 1, xanchor: "right", y: 1.02, yanchor: "bottom", traceorder: "normal"},
     margin: {l: 54, r: 12, t: 26, b: 38}, xaxis: iterations(c, view), yaxis: axis(c, {ticksuffix: " s", ...(cut ? {range: [0, 1.4 * most]} : {})}), annotations: cut ? [note] : [], shapes: [cursor(c, view)]})};
 }
@@ -170,7 +175,7 @@ function drops(view, c, before, after, said, y) {
 function policyNoise(view, c) {
   const {du} = view.facts.sizes, shade = (i) => (du < 2 ? 1 : 0.35 + (0.65 * i) / (du - 1));
   const data = range(du).map((i) => ({x: numbers(view), y: ofPolicy(view, (policy) => policy.deviation[i]), mode: "lines+markers", marker: {size: 4}, opacity: shade(i), name: view.facts.actions[i],
-    line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g}<extra></extra>`}));
+    line: {color: c.accent, width: 1.8}, hovertemplate: `${view.facts.actions[i]}, iteration %{x}: %{y:.3g} ${view.facts.action_units[i]}<extra></extra>`}));
   return {data, layout: layout(c, {xaxis: iterations(c, view), yaxis: axis(c, {rangemode: "tozero"}), shapes: [cursor(c, view)]})};
 }
 
@@ -182,12 +187,10 @@ function modelLoss(view, c) {
   return drops(view, c, losses.map((loss) => loss[0] ?? null), losses.map((loss) => (loss.length ? Math.min(...loss) : null)), losses.map(() => "training"), {});
 }
 
-const named = ({entries, units}, i) => (units[i] ? `${entries[i]}, ${units[i]}` : entries[i]);
-
 // The global model's error on new samples, for each entry of the chosen part of the state.
 function oneStep(view, c, width) {
   const {indices} = view.facts.groups[view.errorGroup], errors = (i) => view.pieces.map((piece) => piece.model?.one_step?.[i] ?? null);
-  const grid = multiples(c, indices.map((i) => named(view.facts, i)), width, {row: 120, least: 210, x: iterations(c, view), y: (plot) => logAxis(errors(indices[plot]))});
+  const grid = multiples(c, indices.map((i) => stateTitles(view.facts)[i]), width, {row: 120, least: 210, x: iterations(c, view), y: (plot) => logAxis(errors(indices[plot]))});
   grid.layout.shapes = grid.axes.map(({xaxis, yaxis}) => cursor(c, view, xaxis, yaxis));
   const data = grid.axes.map((axes, plot) => ({x: numbers(view), y: positive(errors(indices[plot])), mode: "lines+markers", marker: {size: 4}, line: {color: c.accent, width: 1.8},
     hovertemplate: `iteration %{x}: %{y:.3g} ${view.facts.units[indices[plot]]}<extra></extra>`, ...axes}));
@@ -267,4 +270,5 @@ function ratio(all) {
   return span(1) > 0 && Math.abs(Math.log10(span(0) / span(1))) < 0.5 ? 1 : (0.7 * span(0)) / (span(1) || 1);
 }
 
-const outcome = (item) => `${item.cost === null ? "ended early" : `cost ${item.cost.toPrecision(4)}`}${item.successes === null ? "" : won(item) ? ", success" : ", no success"}`;
+const outcome = (item) => [item.cost === null ? "ended early" : `cost ${item.cost.toPrecision(4)}`, ...(item.distance === null ? [] : [`${(1000 * item.distance).toPrecision(3)} mm from the goal`]),
+  ...(item.successes === null ? [] : [won(item) ? "success" : "no success"])].join(", ");
