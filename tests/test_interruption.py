@@ -13,6 +13,17 @@ SIGNALS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """The usual handlers, also where a script has started the tests with SIGINT ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 class SignalledWhenDeleted:
     """An object in whose destructor a signal reaches the process: Python drops what a destructor raises."""
 

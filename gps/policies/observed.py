@@ -57,3 +57,7 @@ class Observed:
         """
         spread = np.asarray(self.references).std(axis=0)
         return np.concatenate([deviations, np.where(spread > 0, spread, 1.0)])[np.array(self.entries, int)]
+
+
+NOTHING_OBSERVED = Observed(())
+"""Of a policy that is never rolled out in a model."""

@@ -11,7 +11,7 @@ states are as good as the model; short episodes from real states stay near them 
 Janner et al. 2019).
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -23,7 +23,7 @@ from gps.backend import Array, jax
 from gps.experts.contract import Advice
 from gps.models.model import GlobalModel
 from gps.policies.neural import NeuralPolicy
-from gps.policies.observed import Observed
+from gps.policies.observed import NOTHING_OBSERVED, Observed
 from gps.problem import Problem
 from gps.records import Rollouts
 
@@ -45,7 +45,7 @@ class Practice:
     rounds: int = 0
     samples: int = 20
     steps: int = 20
-    observed: Observed = field(default_factory=lambda: Observed(()))
+    observed: Observed = NOTHING_OBSERVED
 
     def recall(self, episodes: Rollouts) -> Lesson:
         """The lesson of recorded episodes in which the expert acted: its actions are the labels."""

@@ -11,7 +11,7 @@ from gps.builders.experts import make_expert_source
 from gps.config.algorithms.distilled import DAggerConfig, DistillationBase, PLATOConfig
 from gps.errors import ConfigError
 from gps.experts.contract import ExpertSource
-from gps.policies.observed import Observed
+from gps.policies.observed import NOTHING_OBSERVED
 
 
 def make_dagger(settings: DAggerConfig, parts: Parts) -> DAgger:
@@ -55,7 +55,7 @@ def _practice(settings: DistillationBase, expert: ExpertSource, parts: Parts) ->
             f"algorithm.imagined = {settings.imagined}: this expert has no model to practise in; it must be a run of "
             'algorithm.name = "mbrl"'
         )
-    observed = Observed(())
+    observed = NOTHING_OBSERVED
     if settings.imagined or expert.episodes:
         observed = find_observed(
             parts.problem, parts.environment, "recorded and imagined episodes have the state alone (without them: "
