@@ -115,7 +115,7 @@ one page.
 
 
 def generate(app: Sphinx) -> None:
-    """Write every generated page; a page that has not changed is not touched, so that it is not built again."""
+    """Write the generated pages. An unchanged page keeps its file, so that Sphinx does not build it again."""
     pages = {f"configuration/{name}": text for name, text in configuration.make_pages().items()}
     pages |= {f"api/{name}": text for name, text in api.make_pages().items()}
     folders = [path.parent for path in sorted((ROOT / "experiments").glob("*/experiment.toml"))]

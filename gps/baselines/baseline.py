@@ -49,7 +49,7 @@ def baseline(
         experiment: a directory with an `experiment.toml`, or the name of an experiment that comes with the package.
         agent: `sac`, `ppo` or `td3`.
         seeds: `"0-4"`, `"0,3,5"`, or numbers; None for the experiment's own.
-        steps: environment steps, of which whole episodes are played; None for as many as the experiment's algorithm
+        steps: budget of environment steps; whole episodes are played. None: as many as the experiment's algorithm
             takes.
         objective: maximise minus the experiment's `cost`, or the environment's `reward`.
         options: arguments of the agent's class, such as `learning_rate`.

@@ -26,7 +26,7 @@ class Terminated(KeyboardInterrupt):
 
 
 class Interruption(Callback):
-    """What a signal raised in the main thread, raised once more between the stages of a run."""
+    """A callback that remembers the exception of a signal and raises it again between the stages of a run."""
 
     def __init__(self) -> None:
         self._raised: KeyboardInterrupt | None = None

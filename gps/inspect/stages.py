@@ -1,4 +1,4 @@
-"""What a run is doing, in words, for the console and the live page."""
+"""The stages of a run in words, for the console and the live page."""
 
 LOADING = "loading the experiment and probing its start"
 EVALUATING = "evaluating what was learned"

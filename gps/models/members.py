@@ -63,7 +63,7 @@ _FEW_EPISODES = 5
 
 @dataclasses.dataclass(frozen=True)
 class MembersOptions(FitOptions):
-    """What each member of an ensemble sees; `FitOptions` has the options of the training.
+    """The size of an ensemble and the inputs of its members; `FitOptions` has the options of the training.
 
     Args:
         hidden: sizes of the hidden layers.

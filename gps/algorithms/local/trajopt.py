@@ -299,7 +299,7 @@ class Improvement(NamedTuple):
 
 
 class ImaginedImprovement(NamedTuple):
-    """What iterations in a model lead to.
+    """The result of iterations in a model: the best controllers of each condition, and their cost there.
 
     Attributes:
         best: the controllers that cost least there.

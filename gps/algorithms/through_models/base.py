@@ -112,7 +112,7 @@ class PolicyThroughModel(abc.ABC, Generic[State]):
     def recall_feedback(
         self, first: Controller, rollouts: Rollouts
     ) -> tuple[Float[np.ndarray, "n do"], Float[np.ndarray, "n du"]] | None:
-        """What the first controllers would do in the samples, without noise; None where they feed nothing back.
+        """Return the first controllers' actions in the sampled states, without noise; None where they have no feedback.
 
         Returns:
             The observations, and the actions within the limits.

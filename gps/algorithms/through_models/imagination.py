@@ -174,5 +174,5 @@ def measure_visited_kl(new: NeuralPolicy, old: NeuralPolicy, setting: ImaginedSe
 
 
 def _observe(setting: ImaginedSetting, visited: Visited) -> Float[np.ndarray, "E T do"]:
-    """What the policy observes in visited episodes."""
+    """Return the policy's observations in visited episodes."""
     return np.asarray(setting.observed(visited.states, np.arange(visited.states.shape[1])))

@@ -35,7 +35,7 @@ class Parts(NamedTuple):
 def find_observed(
     problem: Problem, environment: BatchEnvironment | None, why: str = "it is rolled out in a model of the state"
 ) -> Observed:
-    """What the policy observes of a state and a step.
+    """Return the policy's observation as a function of the state and the step.
 
     Args:
         why: the policy may observe nothing but the state and references, for the message.

@@ -151,7 +151,7 @@ def _check_unfinished(pieces: Sequence[Piece], path: str) -> Iterator[Remark]:
 
 
 def _advise_return(k: int, run: str) -> str:
-    """How to go back to what was sampled in iteration k, which iteration k − 1 has made."""
+    """Return the advice to start again with the controllers that iteration k sampled, the result of iteration k − 1."""
     if k == 0:
         return "No update improved on the first controllers: take more samples or a prior, or lower algorithm.kl_step."
     file = f'{{ name = "file", path = "{run}", iteration = {k - 1} }}'

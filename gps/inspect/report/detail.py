@@ -40,7 +40,7 @@ EARLIER, STATES_EACH = 20, 200
 """The iterations, and the states of each, that stand for the data of a planner's model."""
 
 FAR = 10.0
-"""How far a drawn tube may leave the samples, relative to their span."""
+"""A drawn tube leaves the samples by at most this share of their span."""
 
 
 def make_detail(record: IterationRecord, following: IterationRecord | None, seen: Sequence[np.ndarray] = ()) -> Detail:

@@ -1,4 +1,4 @@
-"""What went wrong in a run: problems and their likely causes, each with its place and its remedy.
+"""The problems of a run and their likely causes, each with its place and its remedy.
 
 Pure functions of the pieces of `gps.inspect.report.overview`.
 """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _AXES = "xyz"
 _JOINT = re.compile(r"(qpos|qvel):(.+?)(?:\[(\d+)\])?")
 _QUANTITIES = {"rad": "angle", "m": "position", "rad/s": "speed", "m/s": "speed"}
-"""What a joint's coordinate is, by its unit."""
+"""The word for a joint's coordinate, by its unit."""
 _PER_GROUP = 12  # plots side by side
 
 

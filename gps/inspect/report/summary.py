@@ -90,7 +90,7 @@ def _describe_success(facts: Facts, last: Piece) -> str:
 
 
 def _describe_distance(facts: Facts) -> str:
-    """How far from the goal the final episodes ended; empty where nobody knows."""
+    """Return a sentence with the distance from the goal at the end of the final episodes; empty if it is unknown."""
     found = [score.distance for score in facts.evaluation if score.distance is not None]
     if not found or len(found) < len(facts.evaluation):
         return ""
