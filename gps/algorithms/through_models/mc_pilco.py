@@ -235,7 +235,7 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
         return dataclasses.replace(policy, input_scale=units)
 
     def _propose(self, state: MCPILCOState, world: World, rollouts: Rollouts, seed: int) -> list[Any]:
-        """Return the networks to start from: the last, random ones, an imitation of a plan, one of the first feedback."""
+        """Return the networks to start from: the last, random ones, imitations of a plan and of the first feedback."""
         options, scale = self.optimisation, np.asarray(state.policy.input_scale)
         seen = rollouts.observed[rollouts.mask] / scale
         fresh = options.starts if state.trained else options.first_starts
