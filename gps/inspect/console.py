@@ -74,7 +74,7 @@ class Progress(Callback):
             self._print(config.description)
         self._print(
             f"{run.name}: {conditions} condition{'s' * (conditions != 1)}, {algorithm.samples} samples of each, "
-            f"{total} iterations, seed {run.seed}"
+            f"{total} iteration{'s' * (total != 1)}, seed {run.seed}"
         )
         for note in run.kept.notes:
             self._print(f"note: {note}")
