@@ -61,13 +61,14 @@ def _open_environment(
     """The environment and the conditions of `--experiment`, or of the run that is the data where a model needs them."""
     from gps.builders import make_environment
     from gps.config import find_experiment, load
+    from gps.recordings import names_run
     from gps.runs import load_run
 
     if args.experiment is not None:
         directory = find_experiment(args.experiment)
         section = load(directory).environment
         directory = directory if directory.is_dir() else directory.parent
-    elif kind in ("physics", "stored") and Path(args.data).is_dir():
+    elif kind in ("physics", "stored") and names_run(args.data):
         run = load_run(args.data)
         section, directory = run.config.environment, run.source
     else:

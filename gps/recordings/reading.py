@@ -9,21 +9,26 @@ from gps.errors import RecordingError
 from gps.recordings.array_file import read_array_file
 from gps.recordings.recording import Recording, check_recording, require_few_numbers
 from gps.recordings.table_file import read_table_file
-from gps.runs.finding import load_run
+from gps.runs.finding import HOME, load_run
 from gps.runs.run import Run
 
 _READERS = {".npz": read_array_file, ".csv": read_table_file}
 
 
+def names_run(path: str | Path) -> bool:
+    """Return True for a directory, and for the name of one in ./runs."""
+    return Path(path).is_dir() or (not Path(path).exists() and (HOME / path).is_dir())
+
+
 def read_recording(path: str | Path) -> Recording:
-    """Read the episodes of a file, or all rollouts of a run.
+    """Read the episodes of a file, or all rollouts of a run, whose name may leave out `runs/`.
 
     Raises:
         RecordingError: if it is not there, not laid out as documented, or has no transition.
         RunError: if it is a run directory that was altered.
     """
     path = Path(path)
-    if path.is_dir():
+    if names_run(path):
         return read_rollouts(load_run(path))
     if path.suffix.lower() not in _READERS:
         raise RecordingError(f"{path}: expected a file that ends in .npz or .csv, or a run directory")

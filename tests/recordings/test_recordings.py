@@ -155,6 +155,15 @@ def test_a_run_gives_its_rollouts(tmp_path):
     assert found.state_entries[0].name == "qpos"
 
 
+def test_the_name_of_a_run_may_leave_out_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    run = make_run(tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    name = run.path.relative_to(tmp_path / "runs")
+    np.testing.assert_array_equal(read_recording(name).states, read_recording(run.path).states)
+    np.testing.assert_array_equal(read_recording(name.parts[0]).states, read_recording(run.path).states)
+
+
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(RecordingError, match=r"ends in \.npz or \.csv"):
         read_recording(tmp_path / "data.txt")
