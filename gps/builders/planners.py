@@ -115,17 +115,11 @@ def _make_model(problem: Problem, live: BatchEnvironment) -> PhysicsModel:
     """The simulator as a model with slopes.
 
     Raises:
-        ConfigError: if the state does not determine the simulation, the reward is part of the cost, or the simulation
-            differs between the conditions.
+        ConfigError: if the state does not determine the simulation, or the reward is part of the cost.
     """
     if problem.reward is not None:
         raise ConfigError('algorithm.planner.name: "ilqr" needs a cost with a formula, and the reward has none')
     simulator = MujocoSimulator(live, {}, problem.conditions)
-    if simulator.varies:
-        raise ConfigError(
-            'algorithm.planner.name: "ilqr" plans in one simulation for all conditions, and they change its model, as '
-            "the place of a body; give one condition, or choose a planner by samples, such as icem"
-        )
     none, noise = np.zeros(0), np.zeros(problem.dx)
     return PhysicsModel(none, np.zeros((0, 0)), noise, np.ones(problem.dx + problem.du), simulator)
 

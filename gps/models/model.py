@@ -79,8 +79,17 @@ class ConditionalModel(Protocol):
     A simulator knows where the slot of each condition is, for one. By itself it is that of the first condition.
     """
 
+    @property
+    def varies(self) -> bool:
+        """True if the system does differ between the conditions of this experiment."""
+
     def for_condition(self, number: Float[Array, ""]) -> Self:
         """Return the one of another condition, counted from 0 (JAX)."""
+
+
+def varies(model: object) -> bool:
+    """Return True if a model, or a drawn function, is another one in each condition."""
+    return isinstance(model, ConditionalModel) and model.varies
 
 
 Predictor = TypeVar("Predictor")

@@ -21,6 +21,7 @@ from gps.models.model import (
     SimulatorLearner,
     find_stored_type,
     for_condition,
+    varies,
 )
 from gps.records import ModelRecord
 from gps.storage.serialization import specialise
@@ -43,6 +44,11 @@ class ResidualModel(Generic[F, G]):
 
     base: F
     residual: G
+
+    @property
+    def varies(self) -> bool:
+        """True if the system differs between the conditions."""
+        return varies(self.base) or varies(self.residual)
 
     def for_condition(self, number: Float[Array, ""]) -> Self:
         """The model of the system in another condition."""
@@ -86,6 +92,11 @@ class ResidualFunction:
 
     base: GlobalModel
     residual: Function
+
+    @property
+    def varies(self) -> bool:
+        """True if the system differs between the conditions."""
+        return varies(self.base) or varies(self.residual)
 
     def for_condition(self, number: Float[Array, ""]) -> Self:
         """The same system in another condition."""

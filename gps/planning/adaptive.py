@@ -7,7 +7,6 @@ one attempt (Fu, Levine & Abbeel 2016). At step 0 the episode knows nothing but 
 """
 
 import time
-from functools import partial
 from typing import Any, NamedTuple, Self
 
 import equinox as eqx
@@ -19,11 +18,12 @@ from gps.costs.terms import Cost
 from gps.dynamics.adaptation import Correction, Evidence, correct
 from gps.linear_gaussian.types import pytree
 from gps.models.belief import DRAWS, believe_at
-from gps.models.model import GlobalModel, PlanningModel
+from gps.models.model import GlobalModel, PlanningModel, for_condition, varies
 from gps.planning.fallback import Trouble
 from gps.planning.ilqr import Plan, PlanningProblem, improve_plan
 from gps.planning.linearising import predict_courses
 from gps.planning.objective import Course
+from gps.planning.planner import number_conditions
 from gps.planning.played import Planned
 from gps.players import Player
 from gps.problem import Problem
@@ -96,7 +96,6 @@ class AdaptivePolicy:
     player: Player = Player.PLANNER
     observes: Observes = "state"
     abstains: str = ""
-    carries_over: bool = True
     parameters: None = None
 
     def __init__(
@@ -109,6 +108,7 @@ class AdaptivePolicy:
     ) -> None:
         self._problem, self._model, self._conditions = problem, model, conditions
         self._settings, self._seed = settings, seed
+        self.carries_over = not varies(model)
         self._memory: _Memory | None = None
         self._course: Course | None = None
         self._seconds: list[float] = []  # that the plan of one episode took, at each step
@@ -140,15 +140,24 @@ class AdaptivePolicy:
         low, high = (np.broadcast_to(limit, problem.du) for limit in problem.limits)
         planning = PlanningProblem(self._model, low, high, self._model.deviations, np.int32(problem.horizon))
         weights = np.array(settings[:4])  # an array, so that other numbers need no other compilation
-        key = jax.random.fold_in(self._key, t)
+        key, where = jax.random.fold_in(self._key, t), self._number(len(states))
         self._memory = _advance(
-            planning, self._functions, problem.cost, weights, self._memory, states, np.int32(t), np.int32(rounds), key
+            planning,
+            self._functions,
+            problem.cost,
+            weights,
+            self._memory,
+            states,
+            where,
+            np.int32(t),
+            np.int32(rounds),
+            key,
         )
         actions = np.asarray(self._memory.plans.actions[:, 0])
         if t == 0:
             idle, end = np.clip(0.0, low, high), np.int32(problem.horizon)
             plans = np.asarray(self._memory.plans.actions)
-            course = predict_courses(self._model, problem.cost, states, plans, idle, np.int32(0), end)
+            course = predict_courses(self._model, problem.cost, states, where, plans, idle, np.int32(0), end)
             self._course, self._seconds, self._troubles = jax.tree.map(np.asarray, course), [], []
         self._seconds.append((time.perf_counter() - began) / len(states))
         self._troubles.append(np.where(self._memory.fine, Trouble.NONE, Trouble.NOT_FINITE).astype(np.int32))
@@ -169,6 +178,10 @@ class AdaptivePolicy:
             troubles=self._troubles,
         )
 
+    def _number(self, count: int) -> Int[np.ndarray, "B"]:
+        """The condition of each of `count` states, where the model differs between them."""
+        return number_conditions(count, 1 if self.carries_over else self._conditions)
+
     def _begin(self, states: Float[np.ndarray, "B dx"]) -> _Memory:
         problem = self._problem
         plans = Plan.none(len(states), min(self._settings.horizon, problem.horizon), problem.du)
@@ -188,13 +201,18 @@ def _advance(
     weights: Array,
     memory: _Memory,
     states: Array,
+    conditions: Array,
     t: Array,
     rounds: Array,
     key: Array,
 ) -> _Memory:
     """Take in the transitions just seen, correct the model and improve the plans: each episode for itself."""
-    one = partial(_advance_one, planning, functions, cost, weights, t=t, rounds=rounds, key=key)
-    return jax.vmap(one)(memory, states)
+
+    def advance(memory: _Memory, x: Array, number: Array) -> _Memory:
+        here, drawn = planning.for_condition(number), for_condition(functions, number)
+        return _advance_one(here, drawn, cost, weights, memory, x, t, rounds, key)
+
+    return jax.vmap(advance)(memory, states, conditions)
 
 
 def _advance_one(

@@ -13,7 +13,6 @@ Actions stay within the limits: an action that is at a limit and would be pushed
 active set of Tassa, Mansard & Todorov 2014, estimated by the sign of the gradient: see `riccati.lqr_step`).
 """
 
-from functools import partial
 from typing import NamedTuple, Self
 
 import equinox as eqx
@@ -23,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
 from gps.linear_gaussian.riccati import ActiveSet, Value, lqr_step
-from gps.models.model import PlanningModel
+from gps.models.model import PlanningModel, for_condition
 
 FIRST, FALL, RISE, LEAST, MOST = 1e-2, 0.1, 10.0, 1e-8, 1e8
 """The first μ, its factors after a round that helped and after one that did not, and its limits."""
@@ -37,6 +36,10 @@ class PlanningProblem(NamedTuple):
     high: Float[Array, "du"]
     scale: Float[Array, "dz"]  # of the data; D is the diagonal matrix of its inverse squares
     end: Int[Array, ""]  # the cost is zero from this step on
+
+    def for_condition(self, number: Int[Array, ""]) -> Self:
+        """The problem of another condition (JAX)."""
+        return self._replace(model=for_condition(self.model, number))
 
 
 class Plan(NamedTuple):
@@ -89,6 +92,7 @@ def improve_plans(
     plans: Plan,
     rounds: int,
     guesses: Float[np.ndarray, "G H du"] | None = None,
+    conditions: Int[np.ndarray, "B"] | None = None,
 ) -> Plan:
     """Improve the plans of B states at step t; each plan is independent of the others.
 
@@ -96,17 +100,29 @@ def improve_plans(
         cost: a JAX function of (x, u, t).
         rounds: of linearisation, LQR and rollout.
         guesses: other actions to start from; the best of them replaces a plan that costs more.
+        conditions: the number of the condition of each state; None for the first.
     """
     guesses = plans.actions[:0] if guesses is None else guesses
-    new = _improve_all(problem, cost, states, np.int32(t), plans, np.int32(rounds), guesses)
+    where = np.zeros(len(states), int) if conditions is None else conditions
+    new = _improve_all(problem, cost, states, where, np.int32(t), plans, np.int32(rounds), guesses)
     return jax.tree.map(np.asarray, new)
 
 
 @eqx.filter_jit
 def _improve_all(
-    problem: PlanningProblem, cost: Cost, states: Array, t: Array, plans: Plan, rounds: Array, guesses: Array
+    problem: PlanningProblem,
+    cost: Cost,
+    states: Array,
+    conditions: Array,
+    t: Array,
+    plans: Plan,
+    rounds: Array,
+    guesses: Array,
 ) -> Plan:
-    return jax.vmap(partial(improve_plan, problem, cost), (0, None, 0, None, None))(states, t, plans, rounds, guesses)
+    def improve(x: Array, number: Array, plan: Plan) -> Plan:
+        return improve_plan(problem.for_condition(number), cost, x, t, plan, rounds, guesses)
+
+    return jax.vmap(improve)(states, conditions, plans)
 
 
 def improve_plan(

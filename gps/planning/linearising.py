@@ -14,10 +14,11 @@ from jaxtyping import Float
 
 from gps.backend import Array, jax, jnp
 from gps.costs.terms import Cost
-from gps.models.model import PlanningModel
+from gps.models.model import PlanningModel, for_condition
 from gps.models.propagation import follow_prediction, roll_out_particles
 from gps.planning.ilqr import FIRST, Plan, PlanningProblem, draw_guesses, improve_plans
 from gps.planning.objective import Course, average_course
+from gps.planning.planner import number_conditions
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found
 
@@ -40,7 +41,7 @@ class LinearisingPlanner:
         model: see `gps.models.model.PlanningModel`; a `GlobalModel` is one.
         rounds, first_rounds: of linearisation, LQR and rollout, at each step and at the first one.
         tries, first_tries: random sequences that are tried at each step, and at the first one (None: as many).
-        cost, range, end, horizon, seconds, hold: see `gps.planning.model_planner.ModelPlanner`.
+        cost, range, end, horizon, seconds, hold, conditions: see `gps.planning.model_planner.ModelPlanner`.
     """
 
     model: PlanningModel
@@ -54,6 +55,7 @@ class LinearisingPlanner:
     first_tries: int | None = None
     seconds: float | None = None
     hold: Float[np.ndarray, "du"] | None = None
+    conditions: int = 1
 
     def plan(self, states: Float[np.ndarray, "B dx"], t: int, last: LinearisedPlans | None) -> LinearisedPlans:
         """The plans of B states at step t; see `Planner.plan`. A plan that fails is replaced, see `fallback`."""
@@ -102,26 +104,33 @@ class LinearisingPlanner:
         problem = PlanningProblem(self.model, low, high, scale, np.int32(self.end))
         actions = np.asarray(self.range.to_actions(units[:, 0]))
         plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))
-        tries = draw_guesses(problem, self.horizon, count, t)
-        plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries)
+        tries, where = draw_guesses(problem, self.horizon, count, t), number_conditions(len(states), self.conditions)
+        plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries, where)
         idle, end = np.clip(0.0, low, high), np.int32(self.end)
-        course = predict_courses(self.model, self.cost, states, plan.actions, idle, np.int32(t), end)
+        course = predict_courses(self.model, self.cost, states, where, plan.actions, idle, np.int32(t), end)
         return plan, jax.tree.map(np.asarray, course)
 
 
 @eqx.filter_jit
 def predict_courses(
-    model: PlanningModel, cost: Cost, states: Array, actions: Array, idle: Array, t: Array, end: Array
+    model: PlanningModel,
+    cost: Cost,
+    states: Array,
+    conditions: Array,
+    actions: Array,
+    idle: Array,
+    t: Array,
+    end: Array,
 ) -> Course:
-    """Return the course of each plan (JAX)."""
+    """Return the course of each plan, from each state in its own condition (JAX)."""
     key = jax.random.key(0)
 
-    def follow_slope(x: Array, u: Array) -> Array:
-        F, c = model.linearise(x, u)
-        return F @ jnp.concatenate([x, u]) + c
+    def predict(x: Array, number: Array, plan: Array) -> Course:
+        def follow_slope(x: Array, u: Array) -> Array:
+            F, c = for_condition(model, number).linearise(x, u)
+            return F @ jnp.concatenate([x, u]) + c
 
-    def predict(x: Array, plan: Array) -> Course:
         advance = follow_prediction(follow_slope)
         return average_course(*roll_out_particles(advance, 1, cost, x, plan[None], idle, t, end, key))
 
-    return jax.vmap(predict)(states, actions)
+    return jax.vmap(predict)(states, conditions, actions)

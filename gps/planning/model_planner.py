@@ -17,9 +17,10 @@ from jaxtyping import Float
 from gps.backend import Array, jax
 from gps.costs.terms import Cost
 from gps.environments.cpus import count_threads
-from gps.models.model import GlobalModel
+from gps.models.model import GlobalModel, for_condition
 from gps.models.propagation import Propagation, count_particles, draw_beliefs, follow_beliefs, roll_out_particles
 from gps.planning.objective import Course, average_course, total_costs
+from gps.planning.planner import number_conditions
 from gps.planning.searching import make_key, search_compiled, search_outside
 from gps.planning.sequence_plans import SequencePlans, assemble_plans, begin_guesses
 from gps.planning.sequences import ActionRange, Found, SequenceOptimiser
@@ -43,11 +44,12 @@ class _Setting(NamedTuple):
 
 
 class _Where(NamedTuple):
-    """A state, its step and the number of its episode."""
+    """A state, its step, and the numbers of its episode and its condition."""
 
     x: Array
     t: Array
     row: Array
+    condition: Array
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,8 @@ class ModelPlanner:
         hold: the action of the first step's fallback; None for no action.
         parts: the parts that a round's sequences are divided into, which run at the same time when a single state is
             planned for. The rounding depends on it.
+        conditions: M, where the model differs between them: the states come in so many equal blocks. 1 where the model
+            is the same for all.
     """
 
     model: GlobalModel
@@ -83,6 +87,7 @@ class ModelPlanner:
     seconds: float | None = None
     hold: Float[np.ndarray, "du"] | None = None
     parts: int = 1
+    conditions: int = 1
 
     def plan(self, states: Float[np.ndarray, "B dx"], t: int, last: SequencePlans | None) -> SequencePlans:
         """The plans of B states at step t; see `Planner.plan`. A plan that fails is replaced, see `fallback`."""
@@ -93,7 +98,8 @@ class ModelPlanner:
             else before.guesses
         )
         states = np.asarray(states, float)
-        setting, where = self._setting, [_Where(x, np.int32(t), np.int32(row)) for row, x in enumerate(states)]
+        setting, numbers = self._setting, number_conditions(len(states), self.conditions)
+        where = [_Where(x, np.int32(t), np.int32(row), numbers[row]) for row, x in enumerate(states)]
         if before is None:
             self._run(setting, where[0], begun[0], threads=1)  # compiles, once and outside of the time limit
         threads = min(count_threads(), len(states))
@@ -133,14 +139,15 @@ class ModelPlanner:
 def _draw(setting: _Setting, where: _Where) -> tuple[Any, Array]:
     """Return the functions that the particles follow (None for the mean), and the key of the search."""
     to_draw, to_search = jax.random.split(make_key(setting.seed, where.t, where.row))
-    return draw_beliefs(setting.model, setting.propagation, setting.particles, to_draw), to_search
+    model = for_condition(setting.model, where.condition)
+    return draw_beliefs(model, setting.propagation, setting.particles, to_draw), to_search
 
 
 def _evaluate(
     setting: _Setting, where: _Where, functions: Any, sequences: Float[Array, "S H du"], key: Array
 ) -> tuple[Array, Array]:
     """Return `roll_out_particles`'s costs and states of sequences in units."""
-    advance = follow_beliefs(setting.model, functions, setting.propagation)
+    advance = follow_beliefs(for_condition(setting.model, where.condition), functions, setting.propagation)
     actions, idle = setting.range.to_actions(sequences), setting.range.idle
     return roll_out_particles(
         advance, setting.particles, setting.cost, where.x, actions, idle, where.t, setting.end, key

@@ -3,7 +3,7 @@
 from typing import Protocol, Self
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from typing_extensions import TypeVar
 
 
@@ -23,6 +23,17 @@ class Plans(Protocol):
 
 
 P = TypeVar("P", bound=Plans, default=Plans)
+
+
+def number_conditions(count: int, conditions: int) -> Int[np.ndarray, "B"]:
+    """Return the number of the condition of each of `count` states, which come in equal blocks.
+
+    Raises:
+        ValueError: if the blocks are not equal.
+    """
+    if count % conditions:
+        raise ValueError(f"{count} states of {conditions} conditions: each needs the same number of them")
+    return np.repeat(np.arange(conditions), count // conditions)
 
 
 class Planner(Protocol[P]):

@@ -103,18 +103,24 @@ class PlannerPolicy:
         planner: any planner.
         covariance: of the exploration noise.
         every: the steps between two plans; None to follow each plan to its end.
+        carries_over: False if the planner knows the systems of its conditions alone.
     """
 
     player: ClassVar[Player] = Player.PLANNER
     observes: ClassVar[Observes] = "state"
     abstains: ClassVar[str] = ""
-    carries_over: ClassVar[bool] = True
     parameters: ClassVar[None] = None
 
-    def __init__(self, planner: Planner, covariance: Float[np.ndarray, "M T du du"], every: int | None = 1) -> None:
+    def __init__(
+        self,
+        planner: Planner,
+        covariance: Float[np.ndarray, "M T du du"],
+        every: int | None = 1,
+        carries_over: bool = True,
+    ) -> None:
         if every is not None and every < 1:
             raise ValueError(f"every: must be at least 1, or None, got {every}")
-        self.planner, self.covariance, self.every = planner, covariance, every
+        self.planner, self.covariance, self.every, self.carries_over = planner, covariance, every, carries_over
         self._plans: Plans | None = None
         self._made: list[int] = []  # the steps at which plans were made
         self._log: list[SequencePlans] = []
@@ -158,8 +164,8 @@ class PlannerPolicy:
         )
 
     def replan(self) -> Self:
-        return type(self)(self.planner, self.covariance, 1)
+        return type(self)(self.planner, self.covariance, 1, self.carries_over)
 
     def repeat(self, count: int) -> Self:
         """A policy of its own for M·count conditions, without the memory."""
-        return type(self)(self.planner, np.repeat(self.covariance, count, axis=0), self.every)
+        return type(self)(self.planner, np.repeat(self.covariance, count, axis=0), self.every, self.carries_over)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from gps.costs.terms import Cost
 from gps.environments.contract import BatchEnvironment
-from gps.models.model import GlobalModel
+from gps.models.model import GlobalModel, varies
 from gps.models.propagation import Propagation
 from gps.planning.adaptive import Adaptation, AdaptivePolicy
 from gps.planning.linearising import LinearisingPlanner
@@ -42,6 +42,11 @@ class PlanningTask(NamedTuple):
     replans: bool = True
     turn: int = 0
 
+    @property
+    def systems(self) -> int:
+        """The number of systems that are planned for: M where the model differs between the conditions, or else 1."""
+        return self.conditions if varies(self.model) else 1
+
     def choose_horizon(self, horizon: int) -> int:
         """The steps of a plan: as configured, or to the end of the episode."""
         return min(horizon, self.problem.horizon) if self.replans else self.problem.horizon
@@ -54,7 +59,8 @@ class PlanningTask(NamedTuple):
         """The policy that follows the plans of a planner; where it replans, it does so in each `every`-th step."""
         covariance = np.diag(self.noise * np.asarray(range.width)) ** 2
         shape = self.conditions, self.problem.horizon, *covariance.shape
-        return PlannerPolicy(planner, np.broadcast_to(covariance, shape), every if self.replans else None)
+        every_step = every if self.replans else None
+        return PlannerPolicy(planner, np.broadcast_to(covariance, shape), every_step, not varies(self.model))
 
 
 class PolicySource(Protocol):
@@ -93,6 +99,7 @@ class SequencePlanning:
             seed=self.seed + task.turn,
             seconds=self.seconds,
             parts=self.parts,
+            conditions=task.systems,
         )
         return task.play(planner, range, self.every)
 
@@ -125,6 +132,7 @@ class ILQRPlanning:
             tries=self.guesses,
             first_tries=self.first_guesses,
             seconds=self.seconds,
+            conditions=task.systems,
         )
         return task.play(planner, range, self.every)
 

@@ -17,7 +17,7 @@ from gps.algorithms.through_models.policy_backprop import PolicyBackprop
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.algorithms.through_models.value import FIT, ValueOptions
 from gps.builders.algorithms.parts import Parts, find_observed
-from gps.builders.models import Modelled, make_single_model
+from gps.builders.models import Modelled, make_model, make_single_model
 from gps.builders.planners import make_policy_source, make_simulator_source
 from gps.builders.policies import make_bounded_network
 from gps.config.algorithms.through_models import (
@@ -58,7 +58,7 @@ def make_mbrl(settings: MBRLConfig, parts: Parts) -> MBRL:
         _require_adaptable(settings)
     return MBRL(
         problem,
-        learner=make_single_model(model, Modelled.of(problem, parts.environment), parts.directory),
+        learner=make_model(model, Modelled.of(problem, parts.environment), parts.directory),
         planner=make_policy_source(settings.planner, parts.config.seed),
         version=settings.version,
         base_iterations=settings.base_iterations,

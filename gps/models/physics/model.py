@@ -53,6 +53,11 @@ class PhysicsModel:
         loose = None if there.all() else (rotated * sizes)[:, there]
         return cls(fit.coordinates, fit.factor, fit.noise, fit.deviations, simulator, loose=loose)
 
+    @property
+    def varies(self) -> bool:
+        """True if the system differs between the conditions."""
+        return self.simulator.varies
+
     def for_condition(self, number: Float[Array, ""]) -> Self:
         """The model of the system in another condition."""
         return dataclasses.replace(self, condition=number)
@@ -157,6 +162,11 @@ class SimulatedFunction:
     noise: Float[Array, "*B dx"]
     simulator: Simulator = dataclasses.field(metadata={"static": True})
     condition: Float[Array, "*B"] = dataclasses.field(default_factory=lambda: np.zeros(()))
+
+    @property
+    def varies(self) -> bool:
+        """True if the system differs between the conditions."""
+        return self.simulator.varies
 
     def for_condition(self, number: Float[Array, ""]) -> Self:
         """The same belief about the system in another condition."""
