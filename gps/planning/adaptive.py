@@ -178,7 +178,7 @@ class AdaptivePolicy:
             troubles=self._troubles,
         )
 
-    def _number(self, count: int) -> Int[np.ndarray, "B"]:
+    def _number(self, count: int) -> Float[np.ndarray, "B"]:
         """The condition of each of `count` states, where the model differs between them."""
         return number_conditions(count, 1 if self.carries_over else self._conditions)
 

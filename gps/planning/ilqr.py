@@ -37,7 +37,7 @@ class PlanningProblem(NamedTuple):
     scale: Float[Array, "dz"]  # of the data; D is the diagonal matrix of its inverse squares
     end: Int[Array, ""]  # the cost is zero from this step on
 
-    def for_condition(self, number: Int[Array, ""]) -> Self:
+    def for_condition(self, number: Float[Array, ""]) -> Self:
         """The problem of another condition (JAX)."""
         return self._replace(model=for_condition(self.model, number))
 
@@ -92,7 +92,7 @@ def improve_plans(
     plans: Plan,
     rounds: int,
     guesses: Float[np.ndarray, "G H du"] | None = None,
-    conditions: Int[np.ndarray, "B"] | None = None,
+    conditions: Float[np.ndarray, "B"] | None = None,
 ) -> Plan:
     """Improve the plans of B states at step t; each plan is independent of the others.
 
@@ -103,7 +103,7 @@ def improve_plans(
         conditions: the number of the condition of each state; None for the first.
     """
     guesses = plans.actions[:0] if guesses is None else guesses
-    where = np.zeros(len(states), int) if conditions is None else conditions
+    where = np.zeros(len(states)) if conditions is None else conditions
     new = _improve_all(problem, cost, states, where, np.int32(t), plans, np.int32(rounds), guesses)
     return jax.tree.map(np.asarray, new)
 

@@ -3,7 +3,7 @@
 from typing import Protocol, Self
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from typing_extensions import TypeVar
 
 
@@ -25,7 +25,7 @@ class Plans(Protocol):
 P = TypeVar("P", bound=Plans, default=Plans)
 
 
-def number_conditions(count: int, conditions: int) -> Int[np.ndarray, "B"]:
+def number_conditions(count: int, conditions: int) -> Float[np.ndarray, "B"]:
     """Return the number of the condition of each of `count` states, which come in equal blocks.
 
     Raises:
@@ -33,7 +33,7 @@ def number_conditions(count: int, conditions: int) -> Int[np.ndarray, "B"]:
     """
     if count % conditions:
         raise ValueError(f"{count} states of {conditions} conditions: each needs the same number of them")
-    return np.repeat(np.arange(conditions), count // conditions)
+    return np.repeat(np.arange(float(conditions)), count // conditions)
 
 
 class Planner(Protocol[P]):

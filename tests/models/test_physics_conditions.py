@@ -1,5 +1,7 @@
 """Physics whose system differs between the conditions: a wall that stands in another place, a goal of its own."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,21 @@ def test_each_simulation_is_one_of_its_own_condition(recorded):
         order, x, u = order[::-1], x[::-1], u[::-1]
     assert np.abs(states[0] - states[1]).max() > 0.1
     assert len(simulator.conditions) == M
+
+
+def test_threads_that_simulate_at_the_same_time_do_not_disturb_each_other(recorded):
+    states, actions, _ = recorded
+    simulator, masses = make_simulator(), np.geomspace(0.2, 8.0, 24)
+
+    def simulate(mass):
+        where = np.arange(M * N) // N
+        return simulator.simulate(states.reshape(M * N, T, 3)[:, 0], actions.reshape(M * N, T, 1),
+                                  np.full((M * N, 1), mass), where)  # fmt: skip
+
+    alone = [simulate(mass) for mass in masses]
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(simulate, masses), alone, strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_a_mass_is_found_from_episodes_of_all_conditions(learner):

@@ -12,6 +12,7 @@ next state has a slope in the delay.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ _WARNINGS = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWA
 class MujocoSimulator:
     """A `gps.models.physics.simulator.Simulator` of the system of a `MujocoEnv`.
 
-    It has its own simulations, and the model, the time and the bodies without joints of each condition. Noise and rate
+    Several threads may call it, one after the other. It has its own simulations, and the model, the time and the bodies without joints of each condition. Noise and rate
     limits of wrappers are not simulated.
 
     Args:
@@ -94,6 +95,7 @@ class MujocoSimulator:
         )
         self._delay = self._find_delay(delay, inner.dt)
         self._slots: _Slots | None = None
+        self._in_use = threading.Lock()  # planners call from several threads, and the slots are the same for all
         self._reserve(_FEWEST)
 
     @property
@@ -124,11 +126,12 @@ class MujocoSimulator:
         of_all = conditions is None or len(self.conditions) == 1
         scenes = np.zeros(B, int) if of_all else np.asarray(conditions)
         result = np.full((B, H, self.dx), np.nan)
-        slots = self._reserve(B)
-        for first in range(0, B, _MOST):
-            part = slice(first, first + _MOST)
-            clipped = np.clip(actions[part], self._low, self._high)
-            slots.run(states[part], clipped, values[part], scenes[part], result[part])
+        with self._in_use:
+            slots = self._reserve(B)
+            for first in range(0, B, _MOST):
+                part = slice(first, first + _MOST)
+                clipped = np.clip(actions[part], self._low, self._high)
+                slots.run(states[part], clipped, values[part], scenes[part], result[part])
         return result
 
     def _find_delay(self, known: float, dt: float) -> int | float:
