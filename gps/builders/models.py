@@ -251,8 +251,10 @@ def _make_gaussian_process(config: GaussianProcessModelConfig, modelled: Modelle
 def _make_physics(config: PhysicsModelConfig, modelled: Modelled, key: str) -> ModelLearner:
     from gps.models.physics.fitting import FitSettings
     from gps.models.physics.learner import PhysicsLearner
+    from gps.models.physics.parameters import Known
 
-    simulator = _make_simulator(modelled, config.parameters, config.delay, f"{key}.parameters")
+    known = Known(config.delay, tuple(sorted(config.assumed.items())))
+    simulator = _make_simulator(modelled, config.parameters, known, f"{key}.parameters")
     settings = FitSettings(config.window, config.max_windows, config.evaluations)
     learner: ModelLearner = PhysicsLearner.of(simulator, settings)
     if config.residual == "gp":
@@ -263,13 +265,13 @@ def _make_physics(config: PhysicsModelConfig, modelled: Modelled, key: str) -> M
     return learner
 
 
-def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], delay: float, key: str) -> Any:
+def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], known: Any, key: str) -> Any:
     from gps.environments.mujoco.simulator import MujocoSimulator
 
     if modelled.environment is None:
         raise ConfigError(f"{key}: a physics model needs the experiment's simulator, and these data have none")
     try:
-        return MujocoSimulator(modelled.environment, parameters, modelled.conditions, delay=delay)
+        return MujocoSimulator(modelled.environment, parameters, modelled.conditions, known=known)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error}") from None
 
@@ -290,7 +292,7 @@ def _attach(learner: Any, modelled: Modelled, key: str) -> Any:
             table.setdefault(field, {})[name] = bounds
         else:
             table[field] = bounds
-    return learner.attach(_make_simulator(modelled, table, 0.0, key))
+    return learner.attach(_make_simulator(modelled, table, physics.known, key))
 
 
 _MAKERS: Mapping[type, Callable[[Any, Modelled, str], ModelLearner]] = {

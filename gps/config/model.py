@@ -170,6 +170,11 @@ class PhysicsModelConfig(Section):
         "`gravity` and `delay`, which are those of the whole system",
     )
     delay: float = Field(default=0.0, ge=0, description="known delay of the commands in seconds")
+    assumed: dict[str, float] = Field(
+        default={},
+        description="positions and velocities that the state lacks and that do not matter, with a value for each, as "
+        '`{ "qpos:rootx" = 0.0 }`',
+    )
     window: int = Field(
         default=5, ge=1, le=1000, description="steps that are simulated from a recorded state, and compared"
     )

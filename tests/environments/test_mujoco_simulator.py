@@ -7,6 +7,7 @@ from gps.environments.disturbed import Disturbance, Disturbed
 from gps.environments.mujoco import MujocoEnv
 from gps.environments.mujoco.simulator import MujocoSimulator
 from gps.errors import ConfigError
+from gps.models.physics.parameters import Known
 from gps.models.data import Dataset
 from gps.models.physics.fitting import fit_physics
 from gps.models.physics.parameters import Coordinates
@@ -95,8 +96,8 @@ def test_a_state_that_lacks_something_names_it():
     with pytest.raises(ConfigError, match="lacks qpos:x"):
         MujocoSimulator(lacking, {})
     with pytest.raises(ConfigError, match="did you mean 'qpos:x'"):
-        MujocoSimulator(lacking, {}, assumed={"qpos:y": 0.0})
-    assert MujocoSimulator(lacking, {}, assumed={"qpos:x": 0.0}).determining == (0,)
+        MujocoSimulator(lacking, {}, known=Known(assumed=(("qpos:y", 0.0),)))
+    assert MujocoSimulator(lacking, {}, known=Known(assumed=(("qpos:x", 0.0),))).determining == (0,)
 
 
 def test_more_simulations_than_fit_at_once_give_the_same_bits():
@@ -138,7 +139,7 @@ def test_commands_come_late_as_in_a_disturbed_environment(delay):
     assert simulator.remembered == tuple(range(1, 1 + delay)) and simulator.determining == (0, 1 + delay)
     late = simulator.simulate(states[:, 0], actions, np.full((2, 1), 0.02 * delay))
     np.testing.assert_allclose(late, states[:, 1:], atol=1e-12)
-    known = MujocoSimulator(environment, {}, delay=0.02 * delay)
+    known = MujocoSimulator(environment, {}, known=Known(delay=0.02 * delay))
     np.testing.assert_array_equal(known.simulate(states[:, 0], actions, np.zeros((2, 0))), late)
 
 
@@ -157,4 +158,4 @@ def test_a_delay_longer_than_the_memory_is_an_error():
     with pytest.raises(ConfigError, match="between 0 and 0"):
         MujocoSimulator(disturbed(1), {"delay": [0.0, 0.05]})
     with pytest.raises(ConfigError, match="remembers 0 commands"):
-        MujocoSimulator(MujocoEnv(1, mjcf=CART), {}, delay=0.01)
+        MujocoSimulator(MujocoEnv(1, mjcf=CART), {}, known=Known(delay=0.01))

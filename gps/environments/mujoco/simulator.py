@@ -35,7 +35,7 @@ from gps.environments.mujoco.stages import STAGE_NONE
 from gps.environments.parts import Layout, find_entries, whole
 from gps.environments.wrapper import Wrapper
 from gps.errors import ConfigError, nearest
-from gps.models.physics.parameters import Parameter
+from gps.models.physics.parameters import Known, Parameter
 
 _MOST = 1024
 """The most simulations at once; more are simulated in turns."""
@@ -57,8 +57,8 @@ class MujocoSimulator:
             those of all conditions, whatever one says of them.
         conditions: to each of which the environment is reset; without any, all is that of its simulation 0 as it is
             now.
-        delay: of the commands, s, at most what `last_action` in the state remembers; instead, `parameters` may have it.
-        assumed: values of entries that the state lacks and that do not matter, such as `{"qpos:rootx": 0.0}`.
+        known: see `Known`. The delay is at most what `last_action` in the state remembers; instead, `parameters` may
+            have it. What is assumed are positions or velocities, such as `("qpos:rootx", 0.0)`.
         threads: worker threads; None as for `MujocoEnv`. No number depends on it.
 
     Raises:
@@ -72,8 +72,7 @@ class MujocoSimulator:
         parameters: Mapping[str, Any],
         conditions: Sequence[Condition] = (),
         *,
-        delay: float = 0.0,
-        assumed: Mapping[str, float] | None = None,
+        known: Known = Known(),  # noqa: B008  (an immutable record)
         threads: int | None = None,
     ) -> None:
         inner = environment
@@ -89,11 +88,12 @@ class MujocoSimulator:
         self._low, self._high = inner.single_action_space.low, inner.single_action_space.high
         self.dx, self.du = environment.single_observation_space.shape[0], self._model.nu
         self._layout, self.remembered = _split_memory(environment.state_layout)
-        self._columns = _find_columns(self._model, self._layout, assumed or {})
+        self._columns = _find_columns(self._model, self._layout, dict(known.assumed))
+        self.known = known
         self.determining: tuple[int, ...] = tuple(
             sorted(int(i) for sources, _ in self._columns.values() for i in sources if i >= 0)
         )
-        self._delay = self._find_delay(delay, inner.dt)
+        self._delay = self._find_delay(known.delay, inner.dt)
         self._slots: _Slots | None = None
         self._in_use = threading.Lock()  # planners call from several threads, and the slots are the same for all
         self._reserve(_FEWEST)
@@ -307,7 +307,7 @@ def _find_columns(model: mujoco.MjModel, layout: Layout, assumed: Mapping[str, f
     if missing:
         raise ConfigError(
             f"the state does not determine the simulation: it lacks {', '.join(missing)}; add the parts to "
-            "environment.state, or assume values for those that do not matter"
+            'environment.state, or set `assumed = { "qpos:JOINT" = 0.0 }` of the model for those that do not matter'
         )
     return {name: (sources[name], defaults[name]) for name, width in wholes.items() if width}
 

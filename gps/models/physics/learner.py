@@ -13,7 +13,7 @@ from gps.errors import ConfigError
 from gps.models.data import Dataset, thin_rows
 from gps.models.physics.fitting import DEFAULTS, FitSettings, PhysicsFit, fit_physics
 from gps.models.physics.model import PhysicsModel
-from gps.models.physics.parameters import Coordinates, Parameter
+from gps.models.physics.parameters import Coordinates, Known, Parameter
 from gps.models.physics.simulator import Simulator
 from gps.records import ModelRecord
 from gps.status import ModelStatus
@@ -35,6 +35,7 @@ class PhysicsLearner:
         data: all transitions so far; None before the first.
         conditions: the number of the condition of each of them; None before the first.
         names: those of the simulator's conditions, by which it knows them.
+        known: what the simulator knows besides the parameters.
         fit: the last good one; None before it.
         status: of the last fit; None before the first.
         message: what there is to say about the last fit.
@@ -55,6 +56,7 @@ class PhysicsLearner:
     coverage: Float[np.ndarray, "2"] | None = None
     conditions: Int[np.ndarray, "n"] | None = None
     names: tuple[str, ...] = ()
+    known: Known = Known()  # noqa: RUF009  (an immutable record)
     simulator: Simulator | None = dataclasses.field(default=None, init=False, compare=False)
 
     @classmethod
@@ -69,7 +71,7 @@ class PhysicsLearner:
         for name, value in settings._asdict().items():
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        return cls(simulator.parameters, settings, names=simulator.conditions)._with(simulator)
+        return cls(simulator.parameters, settings, names=simulator.conditions, known=simulator.known)._with(simulator)
 
     def attach(self, simulator: Simulator) -> Self:
         """Return the learner with its simulator, after it was read from a file.

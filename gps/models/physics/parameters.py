@@ -38,6 +38,18 @@ class Parameter(NamedTuple):
         return self.low > 0.0
 
 
+class Known(NamedTuple):
+    """What is known of a simulation besides its state and its parameters.
+
+    Args:
+        delay: of the commands, s; 0 where it is a parameter.
+        assumed: names and values of entries that the state lacks and that do not matter.
+    """
+
+    delay: float = 0.0
+    assumed: tuple[tuple[str, float], ...] = ()
+
+
 def make_parameter(name: str, low: float, high: float, start: float | None = None) -> Parameter:
     """Return a checked parameter.
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float, Int
 
-from gps.models.physics.parameters import Parameter
+from gps.models.physics.parameters import Known, Parameter
 
 
 class Simulator(Protocol):
@@ -20,6 +20,10 @@ class Simulator(Protocol):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Its unknown parameters, dp of them."""
+
+    @property
+    def known(self) -> Known:
+        """What is known besides them."""
 
     @property
     def conditions(self) -> tuple[str, ...]:
