@@ -19,7 +19,7 @@ from helpers.records import EXPERIMENT, config, evaluation, record, state, untol
 import gps
 from gps import cli
 from gps.commands import _learning
-from gps.errors import CostFault
+from gps.errors import CostFault, PolicyError
 from gps.inspect import tables
 from gps.inspect.console import Progress
 from gps.inspect.formatting import format_number, sparkline
@@ -525,12 +525,17 @@ def test_show_names_a_damaged_first_iteration_also_beside_an_evaluation(tmp_path
         assert "000: missing; no whole iteration comes before it" in error and error.count("\n") == 1
 
 
-def test_sigterm_says_how_to_go_on(experiment, monkeypatch, capsys):
+@pytest.mark.parametrize("as_error", [False, True])
+def test_sigterm_says_how_to_go_on(experiment, monkeypatch, capsys, as_error):
+    """Also where it comes within a callback of a library that makes an error of it."""
     original, before = experiment.run, signal.getsignal(signal.SIGTERM)
 
     def ended(*arguments, **options):
         original(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise PolicyError("the policy raised") from error if as_error else error
 
     monkeypatch.setattr(experiment, "run", ended)
     assert cli.main(["run", "e", "--quiet"]) == 143

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from gps.backend import jax
 from gps.commands._interruption import Terminated, print_interruption, raise_on_signals
 
 SIGNALS = [
@@ -53,6 +54,23 @@ def test_what_a_destructor_swallows_is_raised_before_the_next_stage(number, erro
         del doomed  # no exception comes out of this line
         with pytest.raises(error):
             interruption.on_stage(0, "fit")
+
+
+@pytest.mark.parametrize(("number", "error"), [(number, error) for number, error, _ in SIGNALS])
+def test_what_a_library_turns_into_an_error_of_its_own_is_still_a_signal(number, error):
+    """JAX makes a ValueError of whatever is raised within a callback."""
+
+    def called_by_jax(x):
+        os.kill(os.getpid(), number)
+        return x
+
+    with pytest.raises(error), raise_on_signals():
+        jax.pure_callback(called_by_jax, jax.ShapeDtypeStruct((), float), 1.0)
+
+
+def test_an_error_without_a_signal_stays_an_error():
+    with pytest.raises(ZeroDivisionError), raise_on_signals():
+        raise ZeroDivisionError
 
 
 def test_the_former_handlers_return():

@@ -1,8 +1,8 @@
 """Ctrl-C and SIGTERM end a command, and its message and exit code say which of them did.
 
 The handler of a signal raises an exception wherever the main thread happens to be. Within a destructor, or a function
-that C code calls, Python reports the exception and goes on, and the signal would be lost. Therefore it is remembered,
-and a run raises it again before its next stage.
+that C code calls, Python reports the exception and goes on, and the signal would be lost; a library may turn it into an
+error of its own. Therefore it is remembered: a run raises it again before its next stage, and in place of an error.
 """
 
 from __future__ import annotations
@@ -46,6 +46,15 @@ class Interruption(Callback):
     def on_iteration(self, record: IterationRecord) -> None:
         self._raise_again()
 
+    @contextlib.contextmanager
+    def prevail(self) -> Iterator[None]:
+        """Within the block, raise the exception of a signal in place of an error that it led to."""
+        try:
+            yield
+        except Exception:
+            self._raise_again()
+            raise
+
     def _raise_again(self) -> None:
         if self._raised is not None:
             raise self._raised
@@ -75,7 +84,8 @@ def raise_on_signals() -> Iterator[Interruption]:
                 if signal.getsignal(number) == usual:
                     signal.signal(number, handler)
                     handlers.callback(signal.signal, number, usual)
-        yield interruption
+        with interruption.prevail():
+            yield interruption
 
 
 def print_interruption(error: KeyboardInterrupt, progress: str) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gps.commands._common import INTERRUPTED, OK, add_port, print_error
-from gps.commands._interruption import print_interruption, raise_on_signals
+from gps.commands._interruption import Interruption, print_interruption, raise_on_signals
 from gps.runs.control import Control, Stopped
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def learn(action: Callable[..., None], args: argparse.Namespace) -> int:
 
             page = live.enter_context(Live(progress.tell, args.port))
             callbacks.append(page)
-        code, goes_on = _learn(action, args, progress, callbacks)
+        code, goes_on = _learn(action, args, progress, interruption, callbacks)
         if page is not None and goes_on and sys.stdout.isatty():
             _keep_serving(page.server.url)
     if progress.run is not None:
@@ -62,11 +62,12 @@ def _learn(
     action: Callable[..., None],
     args: argparse.Namespace,
     progress: Progress,
+    interruption: Interruption,
     callbacks: Sequence[Callback],
 ) -> tuple[int, bool]:
     """Return the exit code, and True if the live page is still of use."""
     try:
-        with progress:
+        with progress, interruption.prevail():
             action(callbacks=callbacks, confirm=progress.confirm)
     except Stopped:
         print(f"gps: stopped on request; {_describe_progress(progress.run)}", file=sys.stderr)

@@ -7,10 +7,9 @@ from gps.environments.disturbed import Disturbance, Disturbed
 from gps.environments.mujoco import MujocoEnv
 from gps.environments.mujoco.simulator import MujocoSimulator
 from gps.errors import ConfigError
-from gps.models.physics.parameters import Known
 from gps.models.data import Dataset
 from gps.models.physics.fitting import fit_physics
-from gps.models.physics.parameters import Coordinates
+from gps.models.physics.parameters import Coordinates, Known
 
 MODEL = """<mujoco><option timestep="0.005"/><worldbody>
 <body name="box" pos="0 0 1"><freejoint name="box"/><geom name="box" size=".1" mass="1"/></body>

@@ -48,8 +48,8 @@ _WARNINGS = slice(mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWA
 class MujocoSimulator:
     """A `gps.models.physics.simulator.Simulator` of the system of a `MujocoEnv`.
 
-    Several threads may call it, one after the other. It has its own simulations, and the model, the time and the bodies without joints of each condition. Noise and rate
-    limits of wrappers are not simulated.
+    It has its own simulations, and the model, the time and the bodies without joints of each condition. Noise and rate
+    limits of wrappers are not simulated. Calls from several threads take turns.
 
     Args:
         environment: a `MujocoEnv`, perhaps with wrappers around it.
