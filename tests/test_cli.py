@@ -535,7 +535,9 @@ def test_sigterm_says_how_to_go_on(experiment, monkeypatch, capsys, as_error):
         try:
             os.kill(os.getpid(), signal.SIGTERM)
         except KeyboardInterrupt as error:
-            raise PolicyError("the policy raised") from error if as_error else error
+            if as_error:
+                raise PolicyError("the policy raised") from error
+            raise
 
     monkeypatch.setattr(experiment, "run", ended)
     assert cli.main(["run", "e", "--quiet"]) == 143

@@ -20,7 +20,9 @@ MJCF = """
 CONDITIONS = [{}, {"body_mass": {"box": 4.0}}, {"body_mass": {"box": 0.5}}]
 PLANNERS = {
     "ilqr": {"name": "ilqr", "horizon": 12},
-    "icem": {"name": "icem", "samples": 20, "elites": 4, "rounds": 2, "horizon": 12, "propagation": "mean", "particles": 1},
+    "icem": {
+        "name": "icem", "samples": 20, "elites": 4, "rounds": 2, "horizon": 12, "propagation": "mean", "particles": 1,
+    },
 }  # fmt: skip
 FITTED = {"name": "physics", "parameters": {"dof_damping": {"x": [0.01, 1.0]}}}
 
