@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.backend import Array, jnp
-from gps.builders.models import Modelled, find_transforms, make_model
+from gps.builders.modelled import Modelled
+from gps.builders.models import find_transforms, make_model
 from gps.config.model import LearnedModelConfig, LinearModelConfig, ModelConfig, PhysicsModelConfig
 from gps.environments.contract import BatchEnvironment
 from gps.errors import RecordingError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gps import cli
-from gps.builders.models import Modelled, find_transforms, make_model
+from gps.builders.modelled import Modelled
+from gps.builders.models import find_transforms, make_model
 from gps.config.model import FitConfig, LinearModelConfig, MixtureModelConfig, PhysicsModelConfig
 from gps.config.reading import validate
 from gps.environments.contract import Entry

@@ -5,11 +5,13 @@ One table, `_MAKERS`, says which learner belongs to which section of `gps.config
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 
 from gps.builders.checks import call_factory
+from gps.builders.modelled import Modelled
+from gps.builders.simulators import attach_simulator, make_own_simulation, make_simulator
 from gps.config.model import (
     GaussianProcessModelConfig,
     LearnedModelConfig,
@@ -17,66 +19,28 @@ from gps.config.model import (
     MixtureModelConfig,
     ModelConfig,
     NeuralModelConfig,
+    OwnSimulatorConfig,
     PhysicsModelConfig,
     PluginModelConfig,
     RecurrentModelConfig,
     StoredModelConfig,
 )
 from gps.dynamics.mixture import MixturePrior
-from gps.environments.contract import BatchEnvironment, Entry
-from gps.environments.parts import Layout, find_entries, whole
+from gps.environments.contract import Entry
+from gps.environments.parts import find_entries, whole
 from gps.errors import ConfigError, nearest
 from gps.extensions import plugins
 from gps.models.features import StateTransforms
 from gps.models.linear import LinearLearner
 from gps.models.mixture_learner import MixtureLearner
 from gps.models.model import ModelLearner, SimulatorLearner
-from gps.models.stored import System, read_model, require_system
-from gps.problem import Problem
+from gps.models.stored import read_model, require_system
 
 _SHARED = ("name", "angles", "quaternions", "ignore")
 """Keys of all learned models that are not settings of their learners."""
 
 _TURN = 2 * np.pi - 1e-6
 """An angle that moves in a narrower interval cannot turn around."""
-
-
-class Modelled(NamedTuple):
-    """The system that a model is learned of: an experiment's, or that of recorded episodes.
-
-    Args:
-        state_entries, action_entries: dx and du of them.
-        layout: the slice of each part in the state; empty where it is unknown.
-        dt: control period in seconds; NaN where it is unknown.
-        problem: the control problem; None for recorded episodes.
-        environment: of the experiment, as physics needs it; None where there is none.
-        conditions: of the experiment, by which the environment's models differ.
-    """
-
-    state_entries: tuple[Entry, ...]
-    action_entries: tuple[Entry, ...]
-    layout: Layout = {}  # noqa: RUF012  (never changed)
-    dt: float = np.nan
-    problem: Problem | None = None
-    environment: BatchEnvironment | None = None
-    conditions: Sequence[Mapping[str, Any]] = ()
-
-    @classmethod
-    def of(cls, problem: Problem, environment: BatchEnvironment | None = None) -> Self:
-        """The system of a problem, with names of its own where it has none."""
-        states = problem.state_entries or tuple(Entry(f"x{i}") for i in range(problem.dx))
-        actions = problem.action_entries or tuple(Entry(f"u{i}") for i in range(problem.du))
-        return cls(states, actions, problem.state_layout, problem.dt, problem, environment, problem.conditions)
-
-    @property
-    def system(self) -> System:
-        """The same as a stored model knows it."""
-        x, u = self.state_entries, self.action_entries
-        names = (tuple(entry.name for entry in entries) for entries in (x, u))
-        units = (tuple(entry.unit for entry in entries) for entries in (x, u))
-        state_names, action_names = names
-        state_units, action_units = units
-        return System(len(x), len(u), state_names, state_units, action_names, action_units, self.dt)
 
 
 def make_model(
@@ -92,8 +56,13 @@ def make_model(
         ConfigError: if an entry of the state is unknown, or the model of another package cannot be built.
         StoredModelError: if a stored model is damaged or of another system.
     """
+    if isinstance(config, OwnSimulatorConfig) and config.mjcf is not None:
+        found = make_own_simulation(directory / config.mjcf, config.state, modelled, f"{key}.mjcf")
+        modelled = modelled._replace(environment=found, conditions=())
     if isinstance(config, StoredModelConfig):
-        stored = read_model(directory / config.path, lambda learner: _attach(learner, modelled, f"{key}.path"))
+        stored = read_model(directory / config.path, lambda learner: attach_simulator(learner, modelled, f"{key}.path"))
+        if config.mjcf is not None and not isinstance(stored.learner, SimulatorLearner):
+            raise ConfigError(f"{key}.mjcf: {config.path} holds a model of kind {stored.kind!r}, without a simulator")
         require_system(f"{key}.path: {config.path}", stored, modelled.system)
         return stored.learner
     if isinstance(config, PluginModelConfig):
@@ -254,7 +223,7 @@ def _make_physics(config: PhysicsModelConfig, modelled: Modelled, key: str) -> M
     from gps.models.physics.parameters import Known
 
     known = Known(config.delay, tuple(sorted(config.assumed.items())))
-    simulator = _make_simulator(modelled, config.parameters, known, f"{key}.parameters")
+    simulator = make_simulator(modelled, config.parameters, known, f"{key}.parameters")
     settings = FitSettings(config.window, config.max_windows, config.evaluations)
     learner: ModelLearner = PhysicsLearner.of(simulator, settings)
     if config.residual == "gp":
@@ -263,36 +232,6 @@ def _make_physics(config: PhysicsModelConfig, modelled: Modelled, key: str) -> M
 
         return ResidualLearner(learner, GaussianProcessLearner(dx=len(modelled.state_entries)))
     return learner
-
-
-def _make_simulator(modelled: Modelled, parameters: Mapping[str, Any], known: Any, key: str) -> Any:
-    from gps.environments.mujoco.simulator import MujocoSimulator
-
-    if modelled.environment is None:
-        raise ConfigError(f"{key}: a physics model needs the experiment's simulator, and these data have none")
-    try:
-        return MujocoSimulator(modelled.environment, parameters, modelled.conditions, known=known)
-    except ConfigError as error:
-        raise ConfigError(f"{key}: {error}") from None
-
-
-def _attach(learner: Any, modelled: Modelled, key: str) -> Any:
-    """The learner with a simulator, if it needs one."""
-    from gps.models.physics.learner import PhysicsLearner
-    from gps.models.residual import ResidualLearner
-
-    physics = learner.base if isinstance(learner, ResidualLearner) else learner
-    if not isinstance(physics, PhysicsLearner):
-        return learner
-    table: dict[str, Any] = {}
-    for parameter in physics.parameters:
-        field, _, name = parameter.name.partition(":")
-        bounds = {"bounds": [parameter.low, parameter.high], "start": parameter.start}
-        if name:
-            table.setdefault(field, {})[name] = bounds
-        else:
-            table[field] = bounds
-    return learner.attach(_make_simulator(modelled, table, physics.known, key))
 
 
 _MAKERS: Mapping[type, Callable[[Any, Modelled, str], ModelLearner]] = {

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from gps.builders.checks import call_factory
-from gps.builders.models import Modelled, make_model
+from gps.builders.modelled import Modelled
+from gps.builders.models import make_model
 from gps.config.dynamics import DynamicsConfig, MixturePriorConfig, ModelPriorKeys, PluginPriorConfig
 from gps.dynamics.mixture import MixturePrior
 from gps.dynamics.prior import DynamicsPrior

@@ -160,7 +160,29 @@ class GaussianProcessModelConfig(LearnedModelConfig):
     )
 
 
-class PhysicsModelConfig(Section):
+class OwnSimulatorConfig(Section):
+    """Keys of the models that may need a simulator where the environment is none, such as a real robot."""
+
+    mjcf: Annotated[str | None, RELATIVE] = Field(
+        default=None,
+        description="MuJoCo model of the system, relative to the experiment's directory, where the environment is no "
+        "simulation of this library, such as a real robot; its controls are the actions; default: no other one",
+    )
+    state: ListOf[str] | None = Field(
+        default=None,
+        min_length=1,
+        description='the parts of the model in `mjcf` that the state consists of, as `["qpos", "qvel"]`; default: '
+        "those of the environment's own names",
+    )
+
+    @model_validator(mode="after")
+    def _state_of_a_model(self) -> Self:
+        if self.state is not None and self.mjcf is None:
+            raise ValueError("state: is for the model in mjcf, and there is none")
+        return self
+
+
+class PhysicsModelConfig(OwnSimulatorConfig):
     """The simulator itself, with some of its parameters fitted to the data."""
 
     name: Literal["physics"] = "physics"
@@ -185,7 +207,7 @@ class PhysicsModelConfig(Section):
     )
 
 
-class StoredModelConfig(Section):
+class StoredModelConfig(OwnSimulatorConfig):
     """A model that `gps fit` has written. New transitions are added to its own."""
 
     name: Literal["stored"] = "stored"

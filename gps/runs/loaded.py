@@ -1,6 +1,7 @@
 """What an experiment loads from elsewhere, of which a run keeps copies: it stands alone when the originals are gone.
 
 - *A global model* that `gps fit` has written: its file.
+- *The MuJoCo model* of a system that is no simulation: its files.
 - *The earlier run of an expert*: an excerpt. It has the run's description and, of one iteration, what was learned: its
   `policy.npz`. Where that is no policy but a planner: its `state.npz`, the files that the planner is built from, and
   the episodes that are the first lessons.
@@ -12,14 +13,15 @@ The copies lie in `source/_loaded` of the run, by the key that names the origina
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gps.config.controller import FileInitialConfig
 from gps.config.expert import RunExpertConfig
-from gps.config.model import StoredModelConfig
+from gps.config.model import OwnSimulatorConfig, StoredModelConfig
 from gps.config.section import EarlierRunConfig, Section
 from gps.errors import RunError
 from gps.runs.finding import load_run
@@ -84,24 +86,37 @@ def find_loaded(config: ExperimentConfig, directory: Path) -> Loaded:
     copies: dict[str, Path] = {}
     origins: dict[str, str] = {}
 
+    def keep(key: str, name: str, section: Any, copies_of_it: Mapping[str, Path]) -> dict[str, str]:
+        """Note the copies of what a key names, of which the first takes its place."""
+        copies.update(copies_of_it)
+        origins[f"{key}.{name}"] = str((directory / getattr(section, name)).resolve())
+        return {name: next(iter(copies_of_it))}
+
     def find_one(key: str, section: Section) -> Section:
-        match section:
-            case RunExpertConfig():
-                run = load_run(directory / section.path)
-                iteration, place = run.iterations.resolve(section.iteration), f"{_LOADED}/{key}"
-                excerpt = _list_excerpt(run, iteration, section.find_lessons(iteration))
-                copies.update({f"{place}/{name}": run.path / name for name in excerpt})
-                changes = {"path": place, "iteration": iteration}
-            case StoredModelConfig():
-                place = f"{_LOADED}/{key}.npz"
-                copies[place] = directory / section.path
-                changes = {"path": place}
-            case _:
-                return section
-        origins[f"{key}.path"] = str((directory / section.path).resolve())
-        return section.model_copy(update=changes)
+        place, changes = f"{_LOADED}/{key}", {}
+        if isinstance(section, RunExpertConfig):
+            run = load_run(directory / section.path)
+            iteration = run.iterations.resolve(section.iteration)
+            excerpt = _list_excerpt(run, iteration, section.find_lessons(iteration))
+            copies.update({f"{place}/{name}": run.path / name for name in excerpt})
+            origins[f"{key}.path"] = str((directory / section.path).resolve())
+            changes = {"path": place, "iteration": iteration}
+        if isinstance(section, StoredModelConfig):
+            changes |= keep(key, "path", section, {f"{place}.npz": directory / section.path})
+        if isinstance(section, OwnSimulatorConfig) and section.mjcf is not None:
+            changes |= keep(key, "mjcf", section, _list_model(directory / section.mjcf, place))
+        return section.model_copy(update=changes) if changes else section
 
     return Loaded(copies, origins, config.rewrite(find_one))
+
+
+def _list_model(mjcf: Path, place: str) -> dict[str, Path]:
+    """The files of a MuJoCo model, itself first, by their places in `source`: as they lie relative to each other."""
+    from gps.environments.mujoco.files import list_files
+
+    files = list_files(mjcf)
+    root = Path(os.path.commonpath([path.parent for path in files]))
+    return {f"{place}/{path.relative_to(root).as_posix()}": path for path in files}
 
 
 def _list_excerpt(run: Run, iteration: int, lessons: Iterable[int]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers.experiments import POINT_MASS, changed, write
 
-from gps.builders.models import Modelled
+from gps.builders.modelled import Modelled
 from gps.config import load
 from gps.dynamics.prior import Transitions
 from gps.experiment import Experiment

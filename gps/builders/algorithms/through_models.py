@@ -17,7 +17,8 @@ from gps.algorithms.through_models.policy_backprop import PolicyBackprop
 from gps.algorithms.through_models.policy_search import PathIntegralSearch
 from gps.algorithms.through_models.value import FIT, ValueOptions
 from gps.builders.algorithms.parts import Parts, find_observed
-from gps.builders.models import Modelled, make_model, make_single_model
+from gps.builders.modelled import Modelled
+from gps.builders.models import make_model, make_single_model
 from gps.builders.planners import make_policy_source, make_simulator_source
 from gps.builders.policies import make_bounded_network
 from gps.config.algorithms.through_models import (
