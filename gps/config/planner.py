@@ -126,6 +126,11 @@ class ILQRPlannerConfig(PlannerBase):
     first_guesses: int | None = Field(
         default=None, ge=0, le=10_000, description="random plans tried at the first step; default: as at each step"
     )
+    first_starts: Count = Field(
+        default=1,
+        description="cheapest random plans that are improved at the first step, of which the best is followed; more of "
+        "them where one way leads up and others do not",
+    )
 
 
 class AdaptivePlannerConfig(Section):

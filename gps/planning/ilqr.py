@@ -93,6 +93,7 @@ def improve_plans(
     rounds: int,
     guesses: Float[np.ndarray, "G H du"] | None = None,
     conditions: Float[np.ndarray, "B"] | None = None,
+    starts: int = 1,
 ) -> Plan:
     """Improve the plans of B states at step t; each plan is independent of the others.
 
@@ -101,10 +102,11 @@ def improve_plans(
         rounds: of linearisation, LQR and rollout.
         guesses: other actions to start from; the best of them replaces a plan that costs more.
         conditions: the number of the condition of each state; None for the first.
+        starts: plan and guesses that are improved, the cheapest ones; the best result is the new plan.
     """
     guesses = plans.actions[:0] if guesses is None else guesses
     where = np.zeros(len(states)) if conditions is None else conditions
-    new = _improve_all(problem, cost, states, where, np.int32(t), plans, np.int32(rounds), guesses)
+    new = _improve_all(problem, cost, states, where, np.int32(t), plans, np.int32(rounds), guesses, starts)
     return jax.tree.map(np.asarray, new)
 
 
@@ -118,15 +120,23 @@ def _improve_all(
     plans: Plan,
     rounds: Array,
     guesses: Array,
+    starts: int,
 ) -> Plan:
     def improve(x: Array, number: Array, plan: Plan) -> Plan:
-        return improve_plan(problem.for_condition(number), cost, x, t, plan, rounds, guesses)
+        return improve_plan(problem.for_condition(number), cost, x, t, plan, rounds, guesses, starts)
 
     return jax.vmap(improve)(states, conditions, plans)
 
 
 def improve_plan(
-    problem: PlanningProblem, cost: Cost, x: Array, t: Array, plan: Plan, rounds: Array, guesses: Array
+    problem: PlanningProblem,
+    cost: Cost,
+    x: Array,
+    t: Array,
+    plan: Plan,
+    rounds: Array,
+    guesses: Array,
+    starts: int = 1,
 ) -> Plan:
     """Improve the plan of one state: the JAX function that `improve_plans` maps over all states."""
     H, du = plan.actions.shape
@@ -170,14 +180,30 @@ def improve_plan(
         start = _Path(jnp.zeros((H, dx)), actions, jnp.zeros((H, dx, dx + du)), jnp.zeros(()))
         return roll_out(jnp.zeros((H, du, dx)), jnp.zeros((H, du)), start)
 
+    def improve_from(number: Array) -> tuple[_Path, Array]:
+        path = jax.tree.map(lambda array: array[number], paths)
+        return jax.lax.fori_loop(0, rounds, improve_path, (path, jnp.where(number == 0, plan.mu, FIRST)))
+
     paths = jax.vmap(from_actions)(jnp.concatenate([plan.actions[None], guesses]))
-    best = jnp.argmin(jnp.where(jnp.isnan(paths.cost), jnp.inf, paths.cost))
-    mu = jnp.where(best == 0, plan.mu, FIRST)
-    path, mu = jax.lax.fori_loop(0, rounds, improve_path, (jax.tree.map(lambda array: array[best], paths), mu))
+    if starts == 1:
+        path, mu = improve_from(_find_cheapest(paths.cost))
+    else:
+        _, numbers = jax.lax.top_k(-_without_nan(paths.cost), min(starts, len(paths.cost)))
+        improved, mus = jax.vmap(improve_from)(numbers)
+        best = _find_cheapest(improved.cost)
+        path, mu = jax.tree.map(lambda array: array[best], improved), mus[best]
     C, D, g, low, high = expand(path)
     _, _, quu = solve_deviations(path.slopes, C + LEAST * D, g, low, high)
     definite = jnp.isfinite(jnp.linalg.cholesky(quu)).all()  # with an action at a limit it need not be
     return Plan(path.actions, mu, jnp.where(definite, quu, plan.curvature))
+
+
+def _find_cheapest(costs: Float[Array, "n"]) -> Int[Array, ""]:
+    return jnp.argmin(_without_nan(costs))
+
+
+def _without_nan(costs: Float[Array, "n"]) -> Float[Array, "n"]:
+    return jnp.where(jnp.isnan(costs), jnp.inf, costs)
 
 
 def solve_deviations(

@@ -41,6 +41,7 @@ class LinearisingPlanner:
         model: see `gps.models.model.PlanningModel`; a `GlobalModel` is one.
         rounds, first_rounds: of linearisation, LQR and rollout, at each step and at the first one.
         tries, first_tries: random sequences that are tried at each step, and at the first one (None: as many).
+        first_starts: the cheapest of these and of the plan that are improved at the first step; the best one is kept.
         cost, range, end, horizon, seconds, hold, conditions: see `gps.planning.model_planner.ModelPlanner`.
     """
 
@@ -53,6 +54,7 @@ class LinearisingPlanner:
     first_rounds: int = 20
     tries: int = 8
     first_tries: int | None = None
+    first_starts: int = 1
     seconds: float | None = None
     hold: Float[np.ndarray, "du"] | None = None
     conditions: int = 1
@@ -65,15 +67,16 @@ class LinearisingPlanner:
         if before is None:
             units, mu = begin_guesses(self.range, still, len(states), self.horizon, 1), np.full(len(states), FIRST)
             if self.seconds is not None:  # compiles outside of the time limit
-                for tries in {self.tries, self.first_tries or self.tries}:
-                    self._improve(states, t, units, mu, 0, tries)
+                first = self.first_tries or self.tries
+                for tries, starts in {(self.tries, 1), (first, self.first_starts)}:
+                    self._improve(states, t, units, mu, 0, tries, starts)
         else:
             units, mu = before.guesses, before.mu
         began = time.perf_counter()
         tries, rounds = self.tries, self.rounds
         if before is None:
             tries, rounds = tries if self.first_tries is None else self.first_tries, self.first_rounds
-        plan, course = self._improve(states, t, units, mu, rounds, tries)
+        plan, course = self._improve(states, t, units, mu, rounds, tries, self.first_starts if before is None else 1)
         seconds = (time.perf_counter() - began) / len(states)
         guesses = np.asarray(self.range.to_units(plan.actions))[:, None]
         answers = [
@@ -95,6 +98,7 @@ class LinearisingPlanner:
         mu: Float[np.ndarray, "B"],
         rounds: int,
         count: int,
+        starts: int,
     ) -> tuple[Plan, Course]:
         """Improve plans, with `count` random sequences to start from as well, and predict their course."""
         low, high = np.asarray(self.range.low), np.asarray(self.range.high)
@@ -105,7 +109,7 @@ class LinearisingPlanner:
         actions = np.asarray(self.range.to_actions(units[:, 0]))
         plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))
         tries, where = draw_guesses(problem, self.horizon, count, t), number_conditions(len(states), self.conditions)
-        plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries, where)
+        plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries, where, starts)
         idle, end = np.clip(0.0, low, high), np.int32(self.end)
         course = predict_courses(self.model, self.cost, states, where, plan.actions, idle, np.int32(t), end)
         return plan, jax.tree.map(np.asarray, course)

@@ -114,6 +114,7 @@ class ILQRPlanning:
     first_rounds: int = 20
     guesses: int = 8
     first_guesses: int | None = None
+    first_starts: int = 1
     seconds: float | None = None
     seed: int = 0
 
@@ -131,6 +132,7 @@ class ILQRPlanning:
             first_rounds=self.first_rounds,
             tries=self.guesses,
             first_tries=self.first_guesses,
+            first_starts=self.first_starts,
             seconds=self.seconds,
             conditions=task.systems,
         )

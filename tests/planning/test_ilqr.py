@@ -73,29 +73,44 @@ def wavy(x, u, t):
     return 1.0 - jnp.cos(x[0]) + 0.1 * x[1] ** 2 + 0.01 * u[0] ** 2
 
 
+PENDULUM = PlanningProblem(Pendulum(np.zeros(0)), np.full(1, -2.0), np.full(1, 2.0), np.ones(3), np.int32(100))
+TILTED = np.array([[2.5, 0.0], [-2.0, 0.5], [0.1, 0.0]])
+
+
+def wavy_cost_of(plans):
+    """The cost of each plan from its tilted start, summed in NumPy."""
+    totals = []
+    for x, actions in zip(TILTED, plans.actions, strict=True):
+        total = 0.0
+        for u in actions:
+            total += 1.0 - np.cos(x[0]) + 0.1 * x[1] ** 2 + 0.01 * u[0] ** 2
+            x = np.array([x[0] + 0.1 * x[1], x[1] + 0.1 * (np.sin(x[0]) + u[0])])
+        totals.append(total)
+    return np.array(totals)
+
+
 def test_rounds_and_guesses_never_raise_a_cost_that_is_not_convex():
-    pendulum = PlanningProblem(Pendulum(np.zeros(0)), np.full(1, -2.0), np.full(1, 2.0), np.ones(3), np.int32(100))
-    states = np.array([[2.5, 0.0], [-2.0, 0.5], [0.1, 0.0]])
-
-    def cost_of(plans):
-        totals = []
-        for x, actions in zip(states, plans.actions, strict=True):
-            total = 0.0
-            for u in actions:
-                total += 1.0 - np.cos(x[0]) + 0.1 * x[1] ** 2 + 0.01 * u[0] ** 2
-                x = np.array([x[0] + 0.1 * x[1], x[1] + 0.1 * (np.sin(x[0]) + u[0])])
-            totals.append(total)
-        return np.array(totals)
-
-    plans, still = Plan.none(3, 40, 1), np.zeros((2, 40, 1))
-    costs = [cost_of(improve_plans(pendulum, wavy, states, 0, plans, rounds, still)) for rounds in (0, 1, 3, 10, 40)]
+    plans, still, states = Plan.none(3, 40, 1), np.zeros((2, 40, 1)), TILTED
+    costs = [
+        wavy_cost_of(improve_plans(PENDULUM, wavy, states, 0, plans, rounds, still)) for rounds in (0, 1, 3, 10, 40)
+    ]
     assert (np.diff(costs, axis=0) <= 1e-8).all()
     assert (costs[-1] < 0.7 * costs[0]).all()
 
     pushes = np.array([2.0, -2.0])[:, None, None] * np.ones((1, 40, 1))
-    begun = cost_of(improve_plans(pendulum, wavy, states, 0, plans, 0, pushes))
-    each = [cost_of(plans._replace(actions=np.tile(push, (3, 1, 1)))) for push in pushes]
+    begun = wavy_cost_of(improve_plans(PENDULUM, wavy, states, 0, plans, 0, pushes))
+    each = [wavy_cost_of(plans._replace(actions=np.tile(push, (3, 1, 1)))) for push in pushes]
     np.testing.assert_allclose(begun, np.minimum(np.min(each, axis=0), costs[0]), rtol=1e-9)
+
+
+def test_several_starts_end_where_the_best_of_them_does():
+    plans = Plan.none(3, 40, 1)
+    pushes = np.array([2.0, -2.0, 0.5])[:, None, None] * np.ones((1, 40, 1))
+    each = [plans, *(plans._replace(actions=np.tile(push, (3, 1, 1))) for push in pushes)]
+    alone = np.array([wavy_cost_of(improve_plans(PENDULUM, wavy, TILTED, 0, begun, 15)) for begun in each])
+    assert (np.ptp(alone, axis=0) > 1e-3).any()  # it does matter where one begins
+    best = wavy_cost_of(improve_plans(PENDULUM, wavy, TILTED, 0, plans, 15, pushes, starts=4))
+    np.testing.assert_allclose(best, alone.min(axis=0), rtol=1e-6)
 
 
 def test_a_plan_goes_on_from_the_last_one():
