@@ -307,7 +307,7 @@ def test_an_iteration_that_is_not_finite_can_be_shown(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (1, "1.00"), (-41.523, "-41.52"), (99.996, "100.0"), (999.96, "1000"), (99999, "99999"),
-     (123456, "1.2e5"), (0.0123, "0.012"), (0.00123, "1.2e-3"), (-1.26e-12, "-1.3e-12"), (float("nan"), "-"),
+     (123456, "1.2e5"), (0.0123, "0.012"), (0.00123, "1.2e-3"), (-1.26e-12, "-1.3e-12"), (float("nan"), "–"),
      (float("inf"), "inf"), (0.9996, "1.00")],
 )  # fmt: skip
 def test_number(value, text):
@@ -344,7 +344,7 @@ def test_csv_keeps_every_bit():
 def test_csv_of_an_environment_that_does_not_tell_of_success_and_of_a_policy():
     made = with_policy(record(1))
     rows = make_rows(dataclasses.replace(made, rollouts=untold(made.rollouts)))
-    assert rows[0].successes is None and rows[0].success_count == "-"
+    assert rows[0].successes is None and rows[0].success_count == "–"
     assert rows[1].policy_kl_step == pytest.approx(made.policy.kl[1].mean())
     assert (rows[0].policy_loss_before, rows[0].policy_loss_after) == (3.0, 2.0)
     assert rows[0].policy_deviation == pytest.approx(made.policy.deviation.mean())
@@ -367,7 +367,7 @@ def test_an_algorithm_without_local_controllers_has_no_columns_for_them(kind):
     assert parse_csv(format_csv(rows, Row), Row) == rows
     header, *lines = tables.format_rows(rows)
     assert "KL" not in header and "predicted" not in header
-    assert len(lines) == 2 and lines[0].index(" ok") == header.index(" status") and "-" not in lines[0].split()
+    assert len(lines) == 2 and lines[0].index(" ok") == header.index(" status") and "–" not in lines[0].split()
 
 
 def untold_evaluation():

@@ -262,7 +262,7 @@ def test_the_table_has_the_numbers_of_the_runs(climbed, ladder, results):
         assert found.value[0] == pytest.approx(interquartile_mean(np.array(first)))
         assert aligned.steps[-1] == 144 and result.by_seconds[0][-1] == pytest.approx(result.stages.sum())
     rows = {row[0]: row for row in make_ladder_table(results)}
-    assert rows["local"][1:3] == ["2/2", "144"] and rows["misspelt"][1:] == ["0/1", "-", "-", "-", "-", "-"]
+    assert rows["local"][1:3] == ["2/2", "144"] and rows["misspelt"][1:] == ["0/1", "–", "–", "–", "–", "–"]
     assert rows["1.0"][5] == f"{round(100 * float(by_name['1.0'].beats(by_name['0.5']).value))} %"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, note_versions, print_json
+from gps.metrics import ABSENT
 from gps.players import TEACHERS
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _describe_time(results: Sequence[FreshEvaluation]) -> str:
 
 def _format_success(score: Score, repeated: bool) -> str:
     if score.success is None:
-        return "-"
+        return ABSENT
     text = f"{score.successes}/{score.episodes}"
     if repeated or score.episodes == 1:
         return text

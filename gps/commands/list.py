@@ -8,6 +8,7 @@ from typing import Any
 
 from gps.commands._common import OK
 from gps.errors import FormatError, GpsError
+from gps.metrics import ABSENT
 from gps.players import TEACHERS, UNSEEN
 
 
@@ -29,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
         print(f"no runs in {args.folder}", file=sys.stderr)
         return OK
     table = [_HEAD, *(_summarize(path) for path in runs)]
-    shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != "-" for line in table[1:])]
+    shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != ABSENT for line in table[1:])]
     for line in align_columns(
         [[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]
     ):
@@ -59,8 +60,8 @@ def _summarize(path: Any) -> tuple[str, ...]:
     from gps.metrics import count_solved, sum_successes
     from gps.runs import Run, shorten_run
 
-    seed = iterations = cost = success = started = "-"
-    apart = ["-"] * len(_APART)
+    seed = iterations = cost = success = started = ABSENT
+    apart = [ABSENT] * len(_APART)
     try:
         run = Run.open(path)
         seed, started = str(run.seed), run.started[:16].replace("T", " ")
@@ -75,8 +76,8 @@ def _summarize(path: Any) -> tuple[str, ...]:
         if evaluation := run.evaluation_rows():
             cost = format_number(sum(item.cost for item in evaluation) / len(evaluation))
             count = count_solved(evaluation)
-            success = "-" if count is None else f"{count} conditions"
-        apart = [count_solved(run.evaluation_rows(what)) or "-" for what in _APART.values()]
+            success = ABSENT if count is None else f"{count} conditions"
+        apart = [count_solved(run.evaluation_rows(what)) or ABSENT for what in _APART.values()]
     except FormatError:
         state = "other format"
     except GpsError:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gps.metrics import ABSENT
+
 if TYPE_CHECKING:
     from gps.inspect.statistics import Estimate
 
@@ -37,10 +39,10 @@ def format_number(value: float | None) -> str:
     A dash for None and NaN.
     """
     if value is None:
-        return "-"
+        return ABSENT
     size = abs(value)
     if not math.isfinite(value):
-        return "-" if math.isnan(value) else str(value)
+        return ABSENT if math.isnan(value) else str(value)
     if size != 0 and (size < 9.995e-3 or size >= 99999.5):
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
@@ -51,7 +53,7 @@ def format_number(value: float | None) -> str:
 def format_seconds(value: float) -> str:
     """`12.3 µs`, `45.6 ms`, `7.8 s`; a dash for NaN."""
     if not math.isfinite(value):
-        return "-"
+        return ABSENT
     unit, factor = ("µs", 1e6) if value < 1e-3 else ("ms", 1e3) if value < 1 else ("s", 1.0)
     return f"{value * factor:.3g} {unit}"
 
@@ -59,7 +61,7 @@ def format_seconds(value: float) -> str:
 def format_length(value: float) -> str:
     """`2.5 mm`, `340 mm`, `1.2 m`; a dash for NaN."""
     if not math.isfinite(value):
-        return "-"
+        return ABSENT
     return f"{value * 1e3:.3g} mm" if abs(value) < 0.9995 else f"{value:.3g} m"
 
 
@@ -71,7 +73,7 @@ def format_ratio(value: float) -> str:
 def format_interval(item: Estimate | None) -> str:
     """`3.79 [3.50, 4.31]`."""
     if item is None:
-        return "-"
+        return ABSENT
     value, low, high = (float(part) for part in (item.value, item.low, item.high))
     return (
         format_number(value)
@@ -107,7 +109,7 @@ def sparkline(values: Sequence[float] | np.ndarray, width: int = 60) -> str:
 def format_span(values: np.ndarray) -> str:
     """`0.1 to 0.5`, the range of the finite values; a dash without any."""
     finite = values[np.isfinite(values)]
-    return f"{format_number(finite.min())} to {format_number(finite.max())}" if finite.size else "-"
+    return f"{format_number(finite.min())} to {format_number(finite.max())}" if finite.size else ABSENT
 
 
 def align_columns(table: Sequence[Sequence[str]]) -> list[str]:

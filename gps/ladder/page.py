@@ -26,6 +26,7 @@ from gps.ladder.results import RungResult, collect_results
 from gps.ladder.rungs import Ladder
 from gps.ladder.stories import tell_stories
 from gps.ladder.stories.story import Story
+from gps.metrics import ABSENT
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
 
@@ -109,19 +110,19 @@ def make_ladder_table(results: Sequence[RungResult]) -> list[list[str]]:
 
 def _format_steps(result: RungResult) -> str:
     if not result.steps:
-        return "-"
+        return ABSENT
     low, high = min(result.steps), max(result.steps)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _format_solved(result: RungResult) -> str:
-    return "-" if result.solved is None else f"{result.solved[0]}/{result.solved[1]}"
+    return ABSENT if result.solved is None else f"{result.solved[0]}/{result.solved[1]}"
 
 
 def _format_wins(result: RungResult, other: RungResult | None) -> str:
     found = None if other is None else result.beats(other)
     if found is None:
-        return "-"
+        return ABSENT
     value, low, high = (round(100 * float(part)) for part in (found.value, found.low, found.high))
     return f"{value} %" if low == high else f"{value} % [{low}, {high}]"
 
@@ -154,7 +155,7 @@ def _render_table(results: Sequence[RungResult]) -> str:
             f"{interval}{f' <small>{runs} runs</small>' if len(result.values) < len(result.rung.seeds) else ''}",
             solved, wins, steps, seconds,
         ]  # fmt: skip
-        cells[1:] = [cell.replace("-", "–" if cell == "-" else "−") for cell in cells[1:]]
+        cells[1:] = [cell.replace("-", "−") for cell in cells[1:]]
         lines.append(f'<tr><td class="name">{name}</td>{_join_cells("td", cells)}</tr>')
     header = f"<th>{titles[0]}</th>{_join_cells('th', map(html.escape, titles[1:]))}"
     return (

@@ -67,4 +67,4 @@ def test_folded_text_keeps_its_words():
 
 def test_lengths():
     shown = [format_length(value) for value in (0.00214, 0.34, 1.234, float("nan"))]
-    assert shown == ["2.14 mm", "340 mm", "1.23 m", "-"]
+    assert shown == ["2.14 mm", "340 mm", "1.23 m", "–"]
