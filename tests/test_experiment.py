@@ -10,7 +10,11 @@ from helpers.experiments import SLIDER, digest, full_thrust, write_rewarded_slid
 from helpers.processes import gps_command, python, wait_until
 
 import gps
+from gps.callbacks import Callback
+from gps.commands._interruption import Interruption
 from gps.errors import ConfigError, CostFault, EnvironmentFault, GpsError
+from gps.experiment import Experiment
+from gps.runs import load_run
 from gps.status import Status
 
 
@@ -50,6 +54,41 @@ def test_run_six_is_run_three_and_resume_three(slider):
     resumed = gps.resume(part.path, iterations=3)
     assert digest(whole) == digest(resumed)
     np.testing.assert_array_equal(whole.evaluation().costs, resumed.evaluation().costs)
+
+
+class Stages(Callback):
+    """Remembers the stages, and what the run said to others in each."""
+
+    def __init__(self):
+        self.seen, self.told = [], []
+
+    def on_start(self, run, config, total):
+        self.run = run
+
+    def on_stage(self, iteration, stage):
+        self.seen.append((iteration, stage))
+        self.told.append(load_run(self.run.path).stage)
+
+
+def test_every_stage_is_announced_to_callbacks_and_to_other_processes(slider):
+    watch, later = Stages(), Stages()
+    run = started(slider, iterations=2, callbacks=[watch])
+    iterations = [(k, stage) for k in (0, 1) for stage in ("sample", "fit", "improve")]
+    assert watch.seen == [(0, "begin"), *iterations, (2, "evaluate")]
+    assert watch.told[:2] == ["preparing the first episodes", "iteration 0 of 2: sampling"]
+    assert watch.told[-2:] == ["iteration 1 of 2: improving what is learned", "evaluating what was learned"]
+    assert run.stage == ""
+    gps.resume(run.path, iterations=1, callbacks=[later])
+    assert later.seen[0] == (2, "sample") and later.seen[-1] == (3, "evaluate")
+
+
+def test_an_interrupt_before_the_first_episode_is_noticed_before_the_practice(slider, monkeypatch):
+    interruption = Interruption()
+    with pytest.raises(KeyboardInterrupt):
+        interruption.interrupt(KeyboardInterrupt())  # somewhere it was swallowed
+    monkeypatch.setattr(Experiment, "begin", None)  # calling it would fail
+    with pytest.raises(KeyboardInterrupt):
+        started(slider, callbacks=[interruption])
 
 
 def test_resume_from_an_earlier_iteration_repeats_it_bit_for_bit(slider):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from gps.callbacks import Callback
 from gps.inspect.formatting import fold_line
-from gps.inspect.stages import EVALUATING, LOADING, describe_stage
 from gps.runs.provenance import describe_change
+from gps.runs.stages import LOADING, describe_stage
 from gps.status import Severity
 from gps.status import Status as RunStatus
 
@@ -121,8 +121,6 @@ class Progress(Callback):
             from gps.inspect.first import describe_first_samples
 
             self._print(f"{'':10}{describe_first_samples(self.run.first, record)}")
-        if record.iteration + 1 == self._total:
-            self._say(EVALUATING)
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         from gps.inspect.tables import describe_evaluation
