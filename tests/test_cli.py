@@ -233,7 +233,7 @@ def test_list(tmp_path, capsys):
     assert lines[str(damaged.path)].endswith("damaged")
     assert lines[str(empty.path)].endswith("running")
     assert cli.main(["list", str(tmp_path / "e")]) == 0
-    assert capsys.readouterr().err == f"no runs in {tmp_path / 'e'}\n"
+    assert capsys.readouterr().err.startswith(f"no runs in {tmp_path / 'e'}; gps list --experiments ")
 
 
 def test_show_a_run(tmp_path, capsys):
@@ -439,7 +439,7 @@ assert not heavy, heavy
 """
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
-    assert "resume" in done.stdout
+    assert "resume" in done.stdout and "To begin: gps run pendulum_swingup" in done.stdout
 
 
 def test_list_does_not_load_jax(tmp_path):

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from gps.commands._common import OK
+from gps.commands._common import OK, find_width
 from gps.errors import FormatError, GpsError
 from gps.metrics import ABSENT
 from gps.players import TEACHERS, UNSEEN
@@ -27,7 +27,7 @@ def main(args: argparse.Namespace) -> int:
         return OK
     runs = find_runs(args.folder)
     if not runs:
-        print(f"no runs in {args.folder}", file=sys.stderr)
+        print(f"no runs in {args.folder}; gps list --experiments names what gps run can begin with", file=sys.stderr)
         return OK
     table = [_HEAD, *(_summarize(path) for path in runs)]
     shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != ABSENT for line in table[1:])]
@@ -41,11 +41,12 @@ def main(args: argparse.Namespace) -> int:
 def _print_experiments() -> None:
     """Print the name of each shipped experiment with the first sentence of its description."""
     from gps.config import list_experiments, load
-    from gps.inspect.formatting import align_columns
+    from gps.inspect.formatting import hang_text
 
     about = {name: load(directory).description for name, directory in list_experiments().items()}
-    for line in align_columns([[name, text.partition(". ")[0].rstrip(".")] for name, text in about.items()]):
-        print(line)
+    room = max(map(len, about)) + 2
+    for name, text in about.items():
+        print(hang_text(f"{name:<{room}}", text.partition(". ")[0].rstrip("."), find_width()))
 
 
 _APART = {UNSEEN: UNSEEN, **{player.all: player.value for player in TEACHERS}}

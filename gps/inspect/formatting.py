@@ -33,6 +33,16 @@ def fold_line(text: str, width: int) -> str:
     )  # fmt: skip
 
 
+def hang_text(label: str, text: str, width: int | None) -> str:
+    """A text beside its label, folded into lines of at most `width` characters that begin where the first one does."""
+    if width is None or len(label) + len(text) <= width:
+        return label + text
+    return textwrap.fill(
+        text, width, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def format_number(value: float | None) -> str:
     """Two to five significant digits in at most 7 characters (8 where the exponent of a negative number has two).
 

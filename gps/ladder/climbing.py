@@ -32,7 +32,11 @@ class RungRuns:
     def faults(self) -> list[str]:
         """Why runs are missing, a sentence each; equal ones once."""
         found = [self.rung.fault] if self.rung.fault else []
-        found += [f"seed {run.seed}: {run.message.splitlines()[0]}" for run in self.runs if run.message]
+        seeds: dict[str, list[str]] = {}
+        for run in self.runs:
+            if run.message:
+                seeds.setdefault(run.message.splitlines()[0], []).append(str(run.seed))
+        found += [f"seed{'s' * (len(of) > 1)} {', '.join(of)}: {message}" for message, of in seeds.items()]
         waiting = sum(run.state != "finished" and not run.message for run in self.runs)
         if waiting:
             found.append(f"{waiting} of {len(self.runs)} runs are not finished")

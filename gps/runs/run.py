@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
 
 _MAX_TEXT_BYTES = 64 << 20
 _STAGE_BYTES = 80
+_KEEPS_SETTINGS = "put it back: a run keeps the settings that it began with, and others need a new one (gps run)"
 
 T = TypeVar("T")
 
@@ -123,7 +124,9 @@ class Run:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise RunError(f"{path / INFO}: not what gps wrote; this run cannot be used") from None
         except Damage as damage:
-            raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
+            edited = damage.file.name == "experiment.toml" and damage.file.exists()
+            advice = _KEEPS_SETTINGS if edited else "put it back, or start the experiment anew"
+            raise RunError(f"{damage.file}: {damage.what}; {advice}") from None
         return run
 
     @functools.cached_property

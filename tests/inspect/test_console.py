@@ -7,7 +7,7 @@ import pytest
 from helpers.records import record
 
 from gps.inspect.console import Progress
-from gps.inspect.formatting import fold_line, format_length
+from gps.inspect.formatting import fold_line, format_length, hang_text
 from gps.status import Status
 
 LONG = "The fit at step 17 was not finite: an entry of the state exceeded every bound that a number can have there."
@@ -63,6 +63,12 @@ def test_folded_text_keeps_its_words():
     folded = fold_line(text, 16)
     assert folded.split() == text.split() and max(map(len, folded.splitlines())) <= 16
     assert folded.splitlines()[1].startswith("      ") and fold_line("short", 16) == "short"
+
+
+def test_text_beside_a_label_is_folded_beside_it():
+    lines = hang_text("name  ", "one two three four", 16).splitlines()
+    assert lines == ["name  one two", "      three four"]
+    assert hang_text("name  ", "one two three four", None) == "name  one two three four"
 
 
 def test_lengths():
