@@ -100,7 +100,8 @@ def test_run(experiment, capsys):
     assert lines[8] == "final controllers, without noise:"
     assert lines[9].startswith("  condition 0  cost      6.00  ")
     assert lines[11] == "solved 1/2 conditions; 12 episodes, 72 environment steps"
-    assert re.fullmatch(r"[\d.]+ s: [\d.]+ s sampling, [\d.]+ s fitting, [\d.]+ s improving", lines[12])
+    stages = ("sampling", "fitting", "improving", "loading, evaluating and writing")
+    assert re.fullmatch(r"[\d.]+ s: " + ", ".join(rf"[\d.]+ s {stage}" for stage in stages), lines[12])
     assert Run.open(lines[-1]).seed == 1
     assert len(lines) == 14
     assert err == ""
@@ -242,7 +243,7 @@ def test_show_a_run(tmp_path, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(run.path), "A point."]
-    assert lines[2].startswith("seed 1, 3 of 4 iterations, started ")
+    assert re.fullmatch(r"seed 1, 3 of 4 iterations, started \d{4}-\d\d-\d\d \d\d:\d\d UTC", lines[2])
     assert lines[3] == tables.format_header(tables.COLUMNS)
     assert lines[4:10] == [tables.format_row(row, tables.COLUMNS) for k in range(3) for row in make_rows(record(k))]
     assert len(lines) == 13

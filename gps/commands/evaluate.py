@@ -71,10 +71,8 @@ def main(args: argparse.Namespace) -> int:
     for line in _make_table(results):
         print(line)
     if repeated:
-        print(
-            "Without noise, all episodes of a condition are the same here, so only one was run "
-            "(with --noise policy or --noise 0.1 they differ)."
-        )
+        print("Without noise, all episodes of a condition are the same here, so only one was run.")
+        print("With --noise policy or --noise 0.1 they differ.")
     print(_describe_time(results))
     return OK
 
@@ -128,10 +126,10 @@ def _describe_time(results: Sequence[FreshEvaluation]) -> str:
 
     seconds = {result.player: result.seconds for result in reversed(results)}
     first, *others = reversed(seconds)
-    text = f"an action takes the {first.all} {format_seconds(seconds[first])}"
+    text = f"time of an action: {first.all} {format_seconds(seconds[first])}"
     for other in others:
         ratio = format_ratio(seconds[other] / seconds[first])
-        text += f", the {other.all} {format_seconds(seconds[other])}, {ratio} as long"
+        text += f"; {other.all} {format_seconds(seconds[other])}, {ratio} as long"
     return text
 
 

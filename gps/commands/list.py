@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.inspect.formatting import align_columns
+    from gps.inspect.formatting import align_columns, drop_columns
     from gps.runs import find_runs
 
     if args.experiments:
@@ -31,9 +31,8 @@ def main(args: argparse.Namespace) -> int:
         return OK
     table = [_HEAD, *(_summarize(path) for path in runs)]
     shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != ABSENT for line in table[1:])]
-    for line in align_columns(
-        [[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]
-    ):
+    cells = [[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]
+    for line in align_columns(drop_columns(cells, find_width(), ("started (UTC)", "seed"))):
         print(line)
     return OK
 

@@ -141,7 +141,7 @@ class Progress(Callback):
             parts.append(f"{self._last.episodes} episodes, {self._last.environment_steps} environment steps")
         if parts:
             self._print("; ".join(parts))
-        self._print(f"{time.perf_counter() - self._began:.1f} s: {describe_seconds(self._seconds)}")
+        self._print(describe_seconds(time.perf_counter() - self._began, self._seconds))
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal, without the status line."""

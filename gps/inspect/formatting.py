@@ -122,6 +122,24 @@ def format_span(values: np.ndarray) -> str:
     return f"{format_number(finite.min())} to {format_number(finite.max())}" if finite.size else ABSENT
 
 
+def drop_columns(table: Sequence[Sequence[str]], width: int | None, least: Sequence[str]) -> list[list[str]]:
+    """The table without as many of its columns as make its lines too long.
+
+    Args:
+        table: the first row names the columns.
+        width: of the terminal; None for as wide as it is.
+        least: the names of columns that may go, the first ones first.
+    """
+    kept = [list(row) for row in table]
+    for name in least:
+        if width is None or max(map(len, align_columns(kept))) <= width:
+            break
+        if name in kept[0]:
+            at = kept[0].index(name)
+            kept = [[*row[:at], *row[at + 1 :]] for row in kept]
+    return kept
+
+
 def align_columns(table: Sequence[Sequence[str]]) -> list[str]:
     """Lines of cells in columns, each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

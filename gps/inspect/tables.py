@@ -100,10 +100,17 @@ def format_rows(rows: Sequence[Row], width: int | None = None) -> list[str]:
     return [format_header(columns), *lines] if rows else []
 
 
-def describe_seconds(seconds: Sequence[Seconds]) -> str:
-    """The time of the stages of a run's iterations, in words."""
-    parts = (("sampling", "sample"), ("fitting", "fit"), ("improving", "improve"))
-    return ", ".join(f"{sum(getattr(one, field) for one in seconds):.1f} s {word}" for word, field in parts)
+def describe_seconds(total: float, seconds: Sequence[Seconds]) -> str:
+    """The time of a run and of its stages, in words.
+
+    Args:
+        total: of all of it, s.
+        seconds: of each iteration.
+    """
+    stages = {"sampling": "sample", "fitting": "fit", "improving": "improve"}
+    parts = {word: sum(getattr(one, field) for one in seconds) for word, field in stages.items()}
+    parts["loading, evaluating and writing"] = max(0.0, total - sum(parts.values()))
+    return f"{total:.1f} s: {', '.join(f'{value:.1f} s {word}' for word, value in parts.items())}"
 
 
 # -- the global policy -----------------------------------------------------------------------------------------------

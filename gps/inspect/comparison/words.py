@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
-from gps.inspect.formatting import align_columns, format_interval
+from gps.inspect.formatting import align_columns, drop_columns, format_interval
 from gps.inspect.statistics import Estimate
 from gps.metrics import ABSENT
 from gps.players import TEACHERS
@@ -149,9 +149,14 @@ def _make_cell(group: Group, measure: Measure) -> str:
     return f"{sum(starts)}/{len(starts)}; {value} %{spread}"
 
 
-def format_comparison(comparison: Comparison) -> list[str]:
-    """Return the comparison as a table for the terminal, without the notes."""
-    return align_columns([make_header(comparison), *(make_row(group, comparison) for group in comparison.groups)])
+_LEAST = ("source", "episodes", "conditions solved", "steps", "runs solved", "steps until solved", "runs")
+"""Columns that a narrow terminal leaves out, the first ones first."""
+
+
+def format_comparison(comparison: Comparison, width: int | None = None) -> list[str]:
+    """Return the comparison as a table for a terminal of a width, without the notes."""
+    table = [make_header(comparison), *(make_row(group, comparison) for group in comparison.groups)]
+    return align_columns(drop_columns(table, width, _LEAST))
 
 
 def format_apart(comparison: Comparison) -> list[str]:
