@@ -18,7 +18,13 @@ class Callback:
         """Called before the first iteration; the run will have `total` iterations."""
 
     def on_stage(self, iteration: int, stage: str) -> None:
-        """Called before each stage of an iteration: "sample", "fit", "improve"."""
+        """Called before each stage.
+
+        Args:
+            iteration: the current one; the next one in "begin" and "evaluate".
+            stage: "begin" once, while there is no iteration; then "sample", "fit" and "improve" in each iteration; and
+                "evaluate" once.
+        """
 
     def on_iteration(self, record: IterationRecord) -> None:
         """Called after an iteration has been written to disk."""

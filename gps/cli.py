@@ -67,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gps",
         description="Guided policy search: local-model trajectory optimisation for robots.",
+        epilog="To begin: gps run pendulum_swingup, then gps report pendulum_swingup. gps list --experiments names "
+        "others, and gps COMMAND --help explains a command.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")

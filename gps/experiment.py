@@ -31,6 +31,7 @@ from gps.runs import Run, load_run
 from gps.runs.creating import create_run
 from gps.runs.loaded import settle
 from gps.runs.run import unusable_policy
+from gps.runs.stages import describe_stage
 from gps.sampling import Policy, Starts, collect, draw_noise, read_starts
 
 FEWEST = 3
@@ -343,10 +344,12 @@ def resume(
 def _loop(
     run: Run, built: Experiment, begin: Callable[[], AlgorithmState], total: int, callbacks: Sequence[Callback]
 ) -> None:
-    watch = CallbackList(callbacks)
+    watch = CallbackList([_StageNote(), *callbacks])
     watch.on_start(run, built.config, total)
     # One BLAS thread: the same bits on any number of cores, and no waiting for cores that the physics uses.
     with threadpool_limits(1):
+        if not len(run.iterations):
+            watch.on_stage(0, "begin")
         state = begin()
         while state.iteration < total:
             state, record = built.iterate(state, watch)
@@ -358,10 +361,21 @@ def _loop(
             watch.on_iteration(record)
             if record.troubles and built.config.algorithm.on_trouble == "stop":
                 raise TroubleError(_explain_stop(run, record))
+        watch.on_stage(state.iteration, "evaluate")
         for evaluation in built.evaluations(state):
             run.write_evaluation(evaluation)
             watch.on_evaluation(evaluation)
     watch.on_end(run)
+
+
+class _StageNote(Callback):
+    """Leaves the stage of a run where other processes read it."""
+
+    def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
+        self._run, self._total = run, total
+
+    def on_stage(self, iteration: int, stage: str) -> None:
+        self._run.note_stage(describe_stage(iteration, self._total, stage))
 
 
 def _explain_stop(run: Run, record: IterationRecord) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Kind = TypeVar("Kind")
 
+ABSENT = "–"
+"""Shown to a reader in place of a number that there is not. CSV has an empty cell there, and JSON null."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
@@ -51,7 +54,7 @@ class Row:
     @property
     def success_count(self) -> str:
         """`3/5`; a dash where the environment has no success flag."""
-        return "-" if self.successes is None else f"{self.successes}/{self.samples}"
+        return ABSENT if self.successes is None else f"{self.successes}/{self.samples}"
 
 
 def make_rows(record: IterationRecord) -> list[Row]:

@@ -100,7 +100,8 @@ def test_run(experiment, capsys):
     assert lines[8] == "final controllers, without noise:"
     assert lines[9].startswith("  condition 0  cost      6.00  ")
     assert lines[11] == "solved 1/2 conditions; 12 episodes, 72 environment steps"
-    assert re.fullmatch(r"[\d.]+ s: [\d.]+ s sampling, [\d.]+ s fitting, [\d.]+ s improving", lines[12])
+    stages = ("sampling", "fitting", "improving", "loading, evaluating and writing")
+    assert re.fullmatch(r"[\d.]+ s: " + ", ".join(rf"[\d.]+ s {stage}" for stage in stages), lines[12])
     assert Run.open(lines[-1]).seed == 1
     assert len(lines) == 14
     assert err == ""
@@ -233,7 +234,7 @@ def test_list(tmp_path, capsys):
     assert lines[str(damaged.path)].endswith("damaged")
     assert lines[str(empty.path)].endswith("running")
     assert cli.main(["list", str(tmp_path / "e")]) == 0
-    assert capsys.readouterr().err == f"no runs in {tmp_path / 'e'}\n"
+    assert capsys.readouterr().err.startswith(f"no runs in {tmp_path / 'e'}; gps list --experiments ")
 
 
 def test_show_a_run(tmp_path, capsys):
@@ -242,7 +243,7 @@ def test_show_a_run(tmp_path, capsys):
     assert cli.main(["show", str(run.path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [str(run.path), "A point."]
-    assert lines[2].startswith("seed 1, 3 of 4 iterations, started ")
+    assert re.fullmatch(r"seed 1, 3 of 4 iterations, started \d{4}-\d\d-\d\d \d\d:\d\d UTC", lines[2])
     assert lines[3] == tables.format_header(tables.COLUMNS)
     assert lines[4:10] == [tables.format_row(row, tables.COLUMNS) for k in range(3) for row in make_rows(record(k))]
     assert len(lines) == 13
@@ -307,7 +308,7 @@ def test_an_iteration_that_is_not_finite_can_be_shown(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (1, "1.00"), (-41.523, "-41.52"), (99.996, "100.0"), (999.96, "1000"), (99999, "99999"),
-     (123456, "1.2e5"), (0.0123, "0.012"), (0.00123, "1.2e-3"), (-1.26e-12, "-1.3e-12"), (float("nan"), "-"),
+     (123456, "1.2e5"), (0.0123, "0.012"), (0.00123, "1.2e-3"), (-1.26e-12, "-1.3e-12"), (float("nan"), "–"),
      (float("inf"), "inf"), (0.9996, "1.00")],
 )  # fmt: skip
 def test_number(value, text):
@@ -344,7 +345,7 @@ def test_csv_keeps_every_bit():
 def test_csv_of_an_environment_that_does_not_tell_of_success_and_of_a_policy():
     made = with_policy(record(1))
     rows = make_rows(dataclasses.replace(made, rollouts=untold(made.rollouts)))
-    assert rows[0].successes is None and rows[0].success_count == "-"
+    assert rows[0].successes is None and rows[0].success_count == "–"
     assert rows[1].policy_kl_step == pytest.approx(made.policy.kl[1].mean())
     assert (rows[0].policy_loss_before, rows[0].policy_loss_after) == (3.0, 2.0)
     assert rows[0].policy_deviation == pytest.approx(made.policy.deviation.mean())
@@ -367,7 +368,7 @@ def test_an_algorithm_without_local_controllers_has_no_columns_for_them(kind):
     assert parse_csv(format_csv(rows, Row), Row) == rows
     header, *lines = tables.format_rows(rows)
     assert "KL" not in header and "predicted" not in header
-    assert len(lines) == 2 and lines[0].index(" ok") == header.index(" status") and "-" not in lines[0].split()
+    assert len(lines) == 2 and lines[0].index(" ok") == header.index(" status") and "–" not in lines[0].split()
 
 
 def untold_evaluation():
@@ -439,7 +440,7 @@ assert not heavy, heavy
 """
     done = python("-c", code)
     assert done.returncode == 0, done.stderr
-    assert "resume" in done.stdout
+    assert "resume" in done.stdout and "To begin: gps run pendulum_swingup" in done.stdout
 
 
 def test_list_does_not_load_jax(tmp_path):

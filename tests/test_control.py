@@ -85,6 +85,21 @@ def test_a_paused_run_can_be_stopped(tmp_path):
     assert read_pause(tmp_path) is None
 
 
+def test_before_the_first_episode_and_the_evaluation_a_run_can_be_paused_and_stopped(tmp_path):
+    said = []
+
+    def announce(text):
+        said.append(text)
+        request(tmp_path, "stop")
+
+    for iteration, stage in ((0, "begin"), (10, "evaluate")):
+        watch = begun(tmp_path, announce=announce)
+        request(tmp_path, "pause")
+        with pytest.raises(Stopped):
+            watch.on_stage(iteration, stage)
+    assert said == ["paused before the first episodes", "paused before the evaluation"]
+
+
 def test_requests_from_before_the_start_are_forgotten(tmp_path):
     request(tmp_path, "stop")
     watch = begun(tmp_path)

@@ -10,7 +10,12 @@ from helpers.experiments import SLIDER, digest, full_thrust, write_rewarded_slid
 from helpers.processes import gps_command, python, wait_until
 
 import gps
+from gps import cli
+from gps.callbacks import Callback
+from gps.commands._interruption import Interruption
 from gps.errors import ConfigError, CostFault, EnvironmentFault, GpsError
+from gps.experiment import Experiment
+from gps.runs import load_run
 from gps.status import Status
 
 
@@ -52,11 +57,78 @@ def test_run_six_is_run_three_and_resume_three(slider):
     np.testing.assert_array_equal(whole.evaluation().costs, resumed.evaluation().costs)
 
 
+class Stages(Callback):
+    """Remembers the stages, and what the run said to others in each."""
+
+    def __init__(self):
+        self.seen, self.told = [], []
+
+    def on_start(self, run, config, total):
+        self.run = run
+
+    def on_stage(self, iteration, stage):
+        self.seen.append((iteration, stage))
+        self.told.append(load_run(self.run.path).stage)
+
+
+def test_every_stage_is_announced_to_callbacks_and_to_other_processes(slider):
+    watch, later = Stages(), Stages()
+    run = started(slider, iterations=2, callbacks=[watch])
+    iterations = [(k, stage) for k in (0, 1) for stage in ("sample", "fit", "improve")]
+    assert watch.seen == [(0, "begin"), *iterations, (2, "evaluate")]
+    assert watch.told[:2] == ["preparing the first episodes", "iteration 0 of 2: sampling"]
+    assert watch.told[-2:] == ["iteration 1 of 2: improving what is learned", "evaluating what was learned"]
+    assert run.stage == ""
+    gps.resume(run.path, iterations=1, callbacks=[later])
+    assert later.seen[0] == (2, "sample") and later.seen[-1] == (3, "evaluate")
+
+
+def test_an_interrupt_before_the_first_episode_is_noticed_before_the_practice(slider, monkeypatch):
+    interruption = Interruption()
+    with pytest.raises(KeyboardInterrupt):
+        interruption.interrupt(KeyboardInterrupt())  # somewhere it was swallowed
+    monkeypatch.setattr(Experiment, "begin", None)  # calling it would fail
+    with pytest.raises(KeyboardInterrupt):
+        started(slider, callbacks=[interruption])
+
+
 def test_resume_from_an_earlier_iteration_repeats_it_bit_for_bit(slider):
     run = started(slider)
     before = digest(run)
     assert digest(gps.resume(run.path, start=2)) == before
     assert digest(gps.resume(run.path, start=0)) == before
+
+
+def test_a_resumed_run_keeps_its_settings_whatever_became_of_the_experiment(slider):
+    with_task(slider, "def cost(x, u, t):\n    return 0.1 * x[1]**2\n")
+    whole, part = started(slider, iterations=3), started(slider, iterations=2)
+    settings = (slider / "experiment.toml").read_text()
+    (slider / "experiment.toml").write_text(settings.replace("[algorithm]", "[algorithm]\nkl_step = 0.1"))
+    (slider / "task.py").write_text("def cost(x, u, t):\n    return 5.0 * u[0]**2\n")
+    assert digest(gps.resume(part.path, iterations=1)) == digest(whole)
+    assert digest(started(slider, iterations=3)) != digest(whole)  # a new run takes the new ones
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("experiment.toml", "put it back: a run keeps the settings that it began with, and others need a new one"),
+        ("source/task.py", "put it back, or start the experiment anew"),
+    ],
+)
+def test_an_edited_copy_is_refused_in_one_line_and_nothing_is_lost(slider, capsys, name, advice):
+    with_task(slider, "def cost(x, u, t):\n    return 0.1 * x[1]**2\n")
+    run = started(slider, iterations=1)
+    before, file = digest(run), run.path / name
+    original = file.read_text()
+    file.write_text(original.replace("0.1", "0.2") + "\n")
+    for arguments in (["resume", str(run.path)], ["resume", str(run.path), "--from", "0"]):
+        assert cli.main(arguments) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"gps: error: {file}: does not match its checksum: altered or truncated; {advice}")
+        assert digest(run) == before
+    file.write_text(original)
+    assert len(gps.resume(run.path, iterations=1).iterations) == 2
 
 
 def test_the_seed_decides_and_threads_do_not(slider):

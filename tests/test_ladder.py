@@ -15,7 +15,7 @@ from gps import cli
 from gps.errors import ConfigError, GpsError, SweepError
 from gps.inspect.statistics import estimate_improvement, interquartile_mean
 from gps.ladder import climb, make_rungs, read_ladder_runs, write_ladder_page
-from gps.ladder.climbing import find_folder
+from gps.ladder.climbing import RungRuns, find_folder
 from gps.ladder.page import make_ladder_table
 from gps.ladder.results import collect_results
 from gps.ladder.rungs import divide_budget
@@ -26,7 +26,7 @@ from gps.ladder.stories.material import list_plans
 from gps.ladder.stories.nearness import Nearness
 from gps.ladder.stories.too_far import list_changes
 from gps.runs import Run
-from gps.sweeps import Watch
+from gps.sweeps import SweepRun, Watch
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 PLANNER = {"name": "icem", "samples": 16, "elites": 4, "rounds": 2, "horizon": 12, "particles": 1}
@@ -196,7 +196,8 @@ def test_a_failing_rung_stops_no_other(climbed, results):
     by_name = {result.rung.name: result for result in results}
     assert [len(by_name[name].values) for name in ("0.5", "1.0", "local", "far")] == [1, 1, 2, 1]
     assert "did you mean 'version'" in by_name["misspelt"].faults[0]
-    assert "imagined = 3: it takes a global model" in by_name["impossible"].faults[0]
+    (fault,) = by_name["impossible"].faults
+    assert fault.startswith("seed 0: algorithm.imagined = 3: it takes a global model")
     assert any("impossible: seed 0: algorithm.imagined" in line for line in said)
 
 
@@ -262,8 +263,18 @@ def test_the_table_has_the_numbers_of_the_runs(climbed, ladder, results):
         assert found.value[0] == pytest.approx(interquartile_mean(np.array(first)))
         assert aligned.steps[-1] == 144 and result.by_seconds[0][-1] == pytest.approx(result.stages.sum())
     rows = {row[0]: row for row in make_ladder_table(results)}
-    assert rows["local"][1:3] == ["2/2", "144"] and rows["misspelt"][1:] == ["0/1", "-", "-", "-", "-", "-"]
+    assert rows["local"][1:3] == ["2/2", "144"] and rows["misspelt"][1:] == ["0/1", "–", "–", "–", "–", "–"]
     assert rows["1.0"][5] == f"{round(100 * float(by_name['1.0'].beats(by_name['0.5']).value))} %"
+
+
+def test_a_fault_of_several_seeds_is_said_once(ladder):
+    runs = [
+        SweepRun(seed, {}, None, 0, 2, None, None, None, "failed", message, True)
+        for seed, message in enumerate(("too few", "too few", "", "too many"))
+    ]
+    assert RungRuns(ladder.rungs[0], tuple(runs)).faults == [
+        "seeds 0, 1: too few", "seed 3: too many", "1 of 4 runs are not finished",
+    ]  # fmt: skip
 
 
 def test_the_probability_of_improvement():
@@ -389,9 +400,17 @@ def test_the_page_opens_in_a_browser(climbed):
         page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length > 0")
         plots = page.evaluate("document.querySelectorAll('.js-plotly-plot').length")
         overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        ink = "getComputedStyle(document.querySelector('.js-plotly-plot .ytitle')).fill"
+        line = "document.querySelector('.js-plotly-plot').data.find(trace => trace.name === '0.5').line.color"
+        light = page.evaluate(ink), page.evaluate(line)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_timeout(500)
+        dark = page.evaluate(ink), page.evaluate(line)
         browser.close()
     assert errors == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert plots == 2 * 2 + 1 + 4 * 2 and overflow <= 0
+    assert light[1].startswith("#") and dark[1].startswith("#")
+    assert light[0] != dark[0] and light[1] != dark[1]
 
 
 def test_write_says_where_it_cannot(ladder, climbed):

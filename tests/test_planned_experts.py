@@ -83,9 +83,7 @@ def test_policy_and_planner_are_shown_side_by_side(run, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("policy and expert after iteration 1")
     assert [line.split()[0] for line in lines[2:9]] == ["controller", *["policy"] * 3, *["expert"] * 3]
-    assert re.match(
-        r"an action takes the policy [\d.]+ µs, the expert [\d.]+ (µs|ms), [\d.,]+ times as long", lines[-1]
-    )
+    assert re.match(r"time of an action: policy [\d.]+ µs; expert [\d.]+ (µs|ms), [\d.,]+ times as long", lines[-1])
     assert cli.main(["evaluate", str(run.path), "--controller", "all", "--episodes", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["controller"] == "all" and {"policy", "expert"} == found["seconds"].keys()

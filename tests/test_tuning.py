@@ -1,6 +1,8 @@
 """`gps tune`: the halving of seeds, the search on a known function, a real search that is stopped and continued."""
 
+import json
 import math
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -95,6 +97,8 @@ def test_the_page_shows_every_setting(tmp_path):
         ["1", "-2.5", "2", "1.0", "<x>"], ["2", "-5", "1", "100.0", "y"], ["3", "failed", "1", "2.0", "y"],
     ]  # fmt: skip
     text = render_tuning(tuned)
+    *_, best = json.loads(re.search(r'application/json">(.*?)</script>', text)[1])["data"][0]["marker"]["color"]
+    assert best == "@group-1"  # on top of the others
     assert "&lt;x&gt;" in text and "final return -2.5 over 2 seeds" in text
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from gps.commands._common import OK
+from gps.commands._common import OK, find_width
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,17 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     from gps.inspect.comparison import compare, words
     from gps.inspect.comparison.writing import require_kind, write_comparison
+    from gps.inspect.formatting import hang_text
 
     require_kind(args.output)
     result = compare(args.runs, args.by, args.anyway, args.returns)
+    width = find_width()
     print(result.title)
-    for line in words.format_comparison(result):
+    for line in words.format_comparison(result, width):
         print(line)
     for line in words.make_legend(result):
-        print(f"  {line}")
+        print(hang_text("  ", line, width))
     if apart := words.format_apart(result):
         print()
-        for line in [*apart, *(f"  {line}" for line in words.make_apart_legend(result))]:
+        for line in [*apart, *(hang_text("  ", line, width) for line in words.make_apart_legend(result))]:
             print(line)
     for block in (words.format_wins(result), words.format_settings(result)):
         if block:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gps.commands._common import OK, add_iteration, add_noise, add_run, integer, note_versions, print_json
+from gps.metrics import ABSENT
 from gps.players import TEACHERS
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ def main(args: argparse.Namespace) -> int:
     for line in _make_table(results):
         print(line)
     if repeated:
-        print(
-            "Without noise, all episodes of a condition are the same here, so only one was run "
-            "(with --noise policy or --noise 0.1 they differ)."
-        )
+        print("Without noise, all episodes of a condition are the same here, so only one was run.")
+        print("With --noise policy or --noise 0.1 they differ.")
     print(_describe_time(results))
     return OK
 
@@ -127,16 +126,16 @@ def _describe_time(results: Sequence[FreshEvaluation]) -> str:
 
     seconds = {result.player: result.seconds for result in reversed(results)}
     first, *others = reversed(seconds)
-    text = f"an action takes the {first.all} {format_seconds(seconds[first])}"
+    text = f"time of an action: {first.all} {format_seconds(seconds[first])}"
     for other in others:
         ratio = format_ratio(seconds[other] / seconds[first])
-        text += f", the {other.all} {format_seconds(seconds[other])}, {ratio} as long"
+        text += f"; {other.all} {format_seconds(seconds[other])}, {ratio} as long"
     return text
 
 
 def _format_success(score: Score, repeated: bool) -> str:
     if score.success is None:
-        return "-"
+        return ABSENT
     text = f"{score.successes}/{score.episodes}"
     if repeated or score.episodes == 1:
         return text

@@ -17,6 +17,7 @@ from gps.commands._common import (
     page,
 )
 from gps.commands._interruption import print_interruption, raise_on_signals
+from gps.metrics import ABSENT
 
 if TYPE_CHECKING:
     from gps.ladder.climbing import RungRuns
@@ -91,7 +92,7 @@ def _make_plan(ladder: Ladder) -> list[list[str]]:
     rows = [["rung", "runs", "iterations", "samples", "steps", "probe", "what it does"]]
     for rung in ladder.rungs:
         algorithm = None if rung.config is None else rung.config.algorithm
-        numbers = ["-"] * 2 if algorithm is None else [str(algorithm.iterations), str(algorithm.samples)]
+        numbers = [ABSENT] * 2 if algorithm is None else [str(algorithm.iterations), str(algorithm.samples)]
         rows.append([
             rung.name, str(len(rung.entries)), *numbers, f"{rung.steps:,}", str(rung.probe), rung.title,
         ])  # fmt: skip

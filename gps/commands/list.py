@@ -6,8 +6,9 @@ import argparse
 import sys
 from typing import Any
 
-from gps.commands._common import OK
+from gps.commands._common import OK, find_width
 from gps.errors import FormatError, GpsError
+from gps.metrics import ABSENT
 from gps.players import TEACHERS, UNSEEN
 
 
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    from gps.inspect.formatting import align_columns
+    from gps.inspect.formatting import align_columns, drop_columns
     from gps.runs import find_runs
 
     if args.experiments:
@@ -26,13 +27,12 @@ def main(args: argparse.Namespace) -> int:
         return OK
     runs = find_runs(args.folder)
     if not runs:
-        print(f"no runs in {args.folder}", file=sys.stderr)
+        print(f"no runs in {args.folder}; gps list --experiments names what gps run can begin with", file=sys.stderr)
         return OK
     table = [_HEAD, *(_summarize(path) for path in runs)]
-    shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != "-" for line in table[1:])]
-    for line in align_columns(
-        [[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]
-    ):
+    shown = [name for i, name in enumerate(_HEAD) if name not in _APART or any(line[i] != ABSENT for line in table[1:])]
+    cells = [[cell for name, cell in zip(_HEAD, line, strict=True) if name in shown] for line in table]
+    for line in align_columns(drop_columns(cells, find_width(), ("started (UTC)", "seed"))):
         print(line)
     return OK
 
@@ -40,11 +40,12 @@ def main(args: argparse.Namespace) -> int:
 def _print_experiments() -> None:
     """Print the name of each shipped experiment with the first sentence of its description."""
     from gps.config import list_experiments, load
-    from gps.inspect.formatting import align_columns
+    from gps.inspect.formatting import hang_text
 
     about = {name: load(directory).description for name, directory in list_experiments().items()}
-    for line in align_columns([[name, text.partition(". ")[0].rstrip(".")] for name, text in about.items()]):
-        print(line)
+    room = max(map(len, about)) + 2
+    for name, text in about.items():
+        print(hang_text(f"{name:<{room}}", text.partition(". ")[0].rstrip("."), find_width()))
 
 
 _APART = {UNSEEN: UNSEEN, **{player.all: player.value for player in TEACHERS}}
@@ -59,8 +60,8 @@ def _summarize(path: Any) -> tuple[str, ...]:
     from gps.metrics import count_solved, sum_successes
     from gps.runs import Run, shorten_run
 
-    seed = iterations = cost = success = started = "-"
-    apart = ["-"] * len(_APART)
+    seed = iterations = cost = success = started = ABSENT
+    apart = [ABSENT] * len(_APART)
     try:
         run = Run.open(path)
         seed, started = str(run.seed), run.started[:16].replace("T", " ")
@@ -75,8 +76,8 @@ def _summarize(path: Any) -> tuple[str, ...]:
         if evaluation := run.evaluation_rows():
             cost = format_number(sum(item.cost for item in evaluation) / len(evaluation))
             count = count_solved(evaluation)
-            success = "-" if count is None else f"{count} conditions"
-        apart = [count_solved(run.evaluation_rows(what)) or "-" for what in _APART.values()]
+            success = ABSENT if count is None else f"{count} conditions"
+        apart = [count_solved(run.evaluation_rows(what)) or ABSENT for what in _APART.values()]
     except FormatError:
         state = "other format"
     except GpsError:

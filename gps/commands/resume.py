@@ -10,6 +10,10 @@ from gps.commands._learning import add_watching, learn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "The run goes on with the settings and the files that it began with, of which it has copies. What has changed "
+        "in the experiment's directory since then is for new runs."
+    )
     add_run(parser)
     parser.add_argument(
         "--from", dest="start", type=integer(minimum=0), metavar="K", help="repeat iteration K and all later ones"

@@ -32,6 +32,10 @@ def main(args: argparse.Namespace) -> int:
     return OK
 
 
+def _describe_start(run: Run) -> str:
+    return f"started {run.started[:16].replace('T', ' ')} UTC"
+
+
 def _show_run(run: Run, args: argparse.Namespace) -> None:
     from gps.inspect import tables
     from gps.inspect.formatting import name_run
@@ -57,7 +61,7 @@ def _show_run(run: Run, args: argparse.Namespace) -> None:
     print(run.path)
     if config.description:
         print(config.description)
-    print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, started {run.started}")
+    print(f"seed {run.seed}, {len(run.iterations)} of {config.algorithm.iterations} iterations, {_describe_start(run)}")
     for line in tables.format_rows(rows, find_width()):
         print(name_run(line, run.path))
     players = {row.iteration: Player(row.player) for row in rows}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from gps.callbacks import Callback
 from gps.inspect.formatting import fold_line
-from gps.inspect.stages import EVALUATING, LOADING, describe_stage
 from gps.runs.provenance import describe_change
+from gps.runs.stages import LOADING, describe_stage
 from gps.status import Severity
 from gps.status import Status as RunStatus
 
@@ -121,8 +121,6 @@ class Progress(Callback):
             from gps.inspect.first import describe_first_samples
 
             self._print(f"{'':10}{describe_first_samples(self.run.first, record)}")
-        if record.iteration + 1 == self._total:
-            self._say(EVALUATING)
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         from gps.inspect.tables import describe_evaluation
@@ -143,7 +141,7 @@ class Progress(Callback):
             parts.append(f"{self._last.episodes} episodes, {self._last.environment_steps} environment steps")
         if parts:
             self._print("; ".join(parts))
-        self._print(f"{time.perf_counter() - self._began:.1f} s: {describe_seconds(self._seconds)}")
+        self._print(describe_seconds(time.perf_counter() - self._began, self._seconds))
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal, without the status line."""

@@ -31,23 +31,31 @@ def describe_first(first: FirstControllers) -> list[str]:
             f"with feedback of {closed:.3g}"
         )
     elif (worst := float(np.nan_to_num(share).max(initial=0.0))) > 0.05:
-        lines.append(f"without noise the state drifts by {worst:.0%} of its range during the probe")
+        lines.append(f"without noise the state drifts by {100 * worst:.0f} % of its range during the probe")
     return lines
 
 
 def describe_first_samples(first: FirstControllers, record: IterationRecord) -> str:
     """What the samples of iteration 0 found."""
     rollouts = record.rollouts
-    parts = [f"{rollouts.saturated.mean():.1%} of actions clipped"]
+    parts = [f"{_format_percent(rollouts.saturated.mean())} of actions clipped"]
     known = np.isfinite(first.span) & (first.span > 0)
     if known.any() and rollouts.mask.shape[1] > 1 and rollouts.mask.all():
         spread = rollouts.states[..., known].std(axis=1, ddof=1).max(axis=1).mean(axis=0) / first.span[known]
-        parts.append(f"positions spread over {np.exp(np.log(np.maximum(spread, 1e-12)).mean()):.1%} of their ranges")
+        parts.append(
+            f"positions spread over {_format_percent(np.exp(np.log(np.maximum(spread, 1e-12)).mean()))} of their ranges"
+        )
     local = record.local
     if local is not None and local.dynamics is not None and np.isfinite(local.trust).any():
         worst = np.nanmax(local.trust)
-        parts.append(f"the model's cost of them is off by {'more than 1000%' if worst > 10 else f'{worst:.1%}'}")
+        parts.append(
+            f"the model's cost of them is off by {_format_percent(worst) if worst <= 10 else 'more than 1000 %'}"
+        )
     return "first samples: " + ", ".join(parts)
+
+
+def _format_percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _format_range(values: np.ndarray) -> str:

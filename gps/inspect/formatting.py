@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gps.metrics import ABSENT
+
 if TYPE_CHECKING:
     from gps.inspect.statistics import Estimate
 
@@ -31,16 +33,26 @@ def fold_line(text: str, width: int) -> str:
     )  # fmt: skip
 
 
+def hang_text(label: str, text: str, width: int | None) -> str:
+    """A text beside its label, folded into lines of at most `width` characters that begin where the first one does."""
+    if width is None or len(label) + len(text) <= width:
+        return label + text
+    return textwrap.fill(
+        text, width, initial_indent=label, subsequent_indent=" " * len(label), break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
 def format_number(value: float | None) -> str:
     """Two to five significant digits in at most 7 characters (8 where the exponent of a negative number has two).
 
     A dash for None and NaN.
     """
     if value is None:
-        return "-"
+        return ABSENT
     size = abs(value)
     if not math.isfinite(value):
-        return "-" if math.isnan(value) else str(value)
+        return ABSENT if math.isnan(value) else str(value)
     if size != 0 and (size < 9.995e-3 or size >= 99999.5):
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}"
@@ -51,7 +63,7 @@ def format_number(value: float | None) -> str:
 def format_seconds(value: float) -> str:
     """`12.3 µs`, `45.6 ms`, `7.8 s`; a dash for NaN."""
     if not math.isfinite(value):
-        return "-"
+        return ABSENT
     unit, factor = ("µs", 1e6) if value < 1e-3 else ("ms", 1e3) if value < 1 else ("s", 1.0)
     return f"{value * factor:.3g} {unit}"
 
@@ -59,7 +71,7 @@ def format_seconds(value: float) -> str:
 def format_length(value: float) -> str:
     """`2.5 mm`, `340 mm`, `1.2 m`; a dash for NaN."""
     if not math.isfinite(value):
-        return "-"
+        return ABSENT
     return f"{value * 1e3:.3g} mm" if abs(value) < 0.9995 else f"{value:.3g} m"
 
 
@@ -71,7 +83,7 @@ def format_ratio(value: float) -> str:
 def format_interval(item: Estimate | None) -> str:
     """`3.79 [3.50, 4.31]`."""
     if item is None:
-        return "-"
+        return ABSENT
     value, low, high = (float(part) for part in (item.value, item.low, item.high))
     return (
         format_number(value)
@@ -107,7 +119,25 @@ def sparkline(values: Sequence[float] | np.ndarray, width: int = 60) -> str:
 def format_span(values: np.ndarray) -> str:
     """`0.1 to 0.5`, the range of the finite values; a dash without any."""
     finite = values[np.isfinite(values)]
-    return f"{format_number(finite.min())} to {format_number(finite.max())}" if finite.size else "-"
+    return f"{format_number(finite.min())} to {format_number(finite.max())}" if finite.size else ABSENT
+
+
+def drop_columns(table: Sequence[Sequence[str]], width: int | None, least: Sequence[str]) -> list[list[str]]:
+    """The table without as many of its columns as make its lines too long.
+
+    Args:
+        table: the first row names the columns.
+        width: of the terminal; None for as wide as it is.
+        least: the names of columns that may go, the first ones first.
+    """
+    kept = [list(row) for row in table]
+    for name in least:
+        if width is None or max(map(len, align_columns(kept))) <= width:
+            break
+        if name in kept[0]:
+            at = kept[0].index(name)
+            kept = [[*row[:at], *row[at + 1 :]] for row in kept]
+    return kept
 
 
 def align_columns(table: Sequence[Sequence[str]]) -> list[str]:

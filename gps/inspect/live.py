@@ -22,8 +22,8 @@ from gps.inspect.report.files import collect_files
 from gps.inspect.report.forms import Piece
 from gps.inspect.report.overview import collect_facts, make_piece
 from gps.inspect.report.page import add_words, make_overview, render_page, to_json
-from gps.inspect.stages import EVALUATING, LOADING, describe_stage
 from gps.runs import control
+from gps.runs.stages import LOADING
 
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
@@ -41,7 +41,6 @@ class Watched:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.stage = ""  # what it is doing, in words; empty where another process writes it
         self._lock = threading.Lock()
         self._recent: deque[tuple[int, IterationRecord]] = deque(maxlen=_KEPT_RECORDS)  # with their stamps
         self._stamps: list[int] = []
@@ -54,7 +53,7 @@ class Watched:
         stamps = self._stamps_on_disk()
         state, at = self._find_state(len(stamps))
         planned = self.run.config.algorithm.iterations
-        return {"stamps": stamps, "state": state, "at": at, "planned": planned, "stage": self.stage}
+        return {"stamps": stamps, "state": state, "at": at, "planned": planned, "stage": self.run.stage}
 
     def _find_state(self, done: int) -> tuple[str, str | None]:
         if not self.run.active:
@@ -192,7 +191,6 @@ class Live(Callback):
     def __init__(self, announce: Callable[[str], None], port: int = 0) -> None:
         self.server = Server(port)
         self._announce = announce
-        self._total = 0
 
     def __enter__(self) -> Self:
         self.server.__enter__()
@@ -205,18 +203,8 @@ class Live(Callback):
     def on_start(self, run: Run, config: ExperimentConfig, total: int) -> None:
         from gps.runs import Run
 
-        self._total = total
         self.server.show(Run.open(run.path))  # a separate object: `run` belongs to the writing thread
 
-    def on_stage(self, iteration: int, stage: str) -> None:
-        self._watched.stage = describe_stage(iteration, self._total, stage)
-
     def on_iteration(self, record: IterationRecord) -> None:
-        self._watched.offer(record)
-        if record.iteration + 1 == self._total:
-            self._watched.stage = EVALUATING
-
-    @property
-    def _watched(self) -> Watched:
         assert self.server.watched is not None
-        return self.server.watched
+        self.server.watched.offer(record)

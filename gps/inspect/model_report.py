@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gps.inspect.formatting import align_columns, format_number
+from gps.metrics import ABSENT
 from gps.status import ModelStatus
 
 if TYPE_CHECKING:
@@ -122,10 +123,10 @@ def _compare(model: float, *others: float) -> str:
     """`3.1 % of the better one's`."""
     known = [other for other in others if math.isfinite(other)]
     if not known or not math.isfinite(model):
-        return "-"
+        return ABSENT
     least = min(known)
     if least == 0:
-        return "-"
+        return ABSENT
     share = 100 * model / least
     return f"{share:.2g} % of the better one's" if share < 99.5 else f"{share / 100:.2g} × the better one's"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gps.inspect.formatting import format_number, format_span
-from gps.metrics import sum_successes
+from gps.metrics import ABSENT, sum_successes
 
 if TYPE_CHECKING:
     from gps.linear_gaussian.types import Controller
@@ -65,7 +65,7 @@ def make_run_row(rows: Sequence[Row]) -> list[str]:
         str(rows[0].iteration),
         f"{rows[0].environment_steps:,}",
         format_number(float(np.mean([row.cost for row in rows]))),
-        "-" if known is None else f"{known[0]}/{known[1]}",
+        ABSENT if known is None else f"{known[0]}/{known[1]}",
         ", ".join(dict.fromkeys(row.status.lower() for row in rows)),
     ]
 
@@ -95,7 +95,7 @@ def tabulate_iteration(record: IterationRecord) -> str:
     for m, status in enumerate(record.statuses[:MOST_ROWS]):
         told = record.rollouts.success is not None
         cells = [str(m), format_number(float(record.mean_cost[m]))]
-        cells.append(f"{int(record.successes[m])}/{record.costs.shape[1]}" if told else "-")
+        cells.append(f"{int(record.successes[m])}/{record.costs.shape[1]}" if told else ABSENT)
         if local is not None:
             kl, bound = float(local.kl[m]), float(local.kl_bound[m])
             cells += [f"{format_number(kl)} ({format_number(bound)})"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gps.callbacks import Callback
 from gps.inspect.console import Progress
 from gps.inspect.notebook import MOST_ROWS, RUN_HEADER, make_run_row, render_table
+from gps.runs.stages import describe_stage
 
 if TYPE_CHECKING:
     from gps.config import ExperimentConfig
@@ -44,7 +45,7 @@ class NotebookProgress(Callback):
 
     def on_stage(self, iteration: int, stage: str) -> None:
         if self._plain is None:
-            self._show(f"iteration {iteration} of {self._total}: {stage}")
+            self._show(describe_stage(iteration, self._total, stage))
 
     def on_iteration(self, record: IterationRecord) -> None:
         from gps.metrics import make_rows
@@ -53,8 +54,6 @@ class NotebookProgress(Callback):
             self._plain.on_iteration(record)
             return
         self._rows.append(make_run_row(make_rows(record)))
-        if record.iteration + 1 == self._total:
-            self._show("evaluating what was learned")
 
     def on_evaluation(self, record: EvaluationRecord) -> None:
         from gps.inspect.tables import describe_evaluation

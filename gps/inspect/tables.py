@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gps.inspect.formatting import align_columns, format_number, format_ratio, format_seconds, format_span
-from gps.metrics import EvaluationRow, Row, count_solved
+from gps.metrics import ABSENT, EvaluationRow, Row, count_solved
 from gps.players import FINAL, UNSEEN, Player
 from gps.records import ModelRecord, OptimisationRecord, PolicyRecord, Seconds
 from gps.status import Status
@@ -66,7 +66,7 @@ def format_header(columns: Sequence[Column]) -> str:
 
 def format_row(row: Row, columns: Sequence[Column]) -> str:
     """One condition in one iteration."""
-    bounded = "-" if row.kl is None else f"{format_number(row.kl)} ({format_number(row.kl_bound)})"
+    bounded = ABSENT if row.kl is None else f"{format_number(row.kl)} ({format_number(row.kl_bound)})"
     cells = {
         "iter": str(row.iteration),
         "cond": str(row.condition),
@@ -100,10 +100,17 @@ def format_rows(rows: Sequence[Row], width: int | None = None) -> list[str]:
     return [format_header(columns), *lines] if rows else []
 
 
-def describe_seconds(seconds: Sequence[Seconds]) -> str:
-    """The time of the stages of a run's iterations, in words."""
-    parts = (("sampling", "sample"), ("fitting", "fit"), ("improving", "improve"))
-    return ", ".join(f"{sum(getattr(one, field) for one in seconds):.1f} s {word}" for word, field in parts)
+def describe_seconds(total: float, seconds: Sequence[Seconds]) -> str:
+    """The time of a run and of its stages, in words.
+
+    Args:
+        total: of all of it, s.
+        seconds: of each iteration.
+    """
+    stages = {"sampling": "sample", "fitting": "fit", "improving": "improve"}
+    parts = {word: sum(getattr(one, field) for one in seconds) for word, field in stages.items()}
+    parts["loading, evaluating and writing"] = max(0.0, total - sum(parts.values()))
+    return f"{total:.1f} s: {', '.join(f'{value:.1f} s {word}' for word, value in parts.items())}"
 
 
 # -- the global policy -----------------------------------------------------------------------------------------------
@@ -149,7 +156,7 @@ def format_policies(policies: Sequence[tuple[int, Player, PolicyRecord]]) -> lis
             player.value,
             f"{format_number(before):>7} → {format_number(after)}",
             str(policy.steps),
-            f"{format_number(known.mean()):>5} ({format_span(kl)})" if known.size else "-",
+            f"{format_number(known.mean()):>5} ({format_span(kl)})" if known.size else ABSENT,
             format_span(policy.deviation),
             policy.status.label,
             policy.message,
@@ -198,9 +205,9 @@ def format_optimisations(records: Sequence[tuple[int, OptimisationRecord]]) -> l
         before, after = record.loss
         table.append((
             str(iteration),
-            "-" if np.isnan(before) else f"{format_number(before)} → {format_number(after)}",
-            format_number(record.kl) if np.isfinite(record.kl) else "-",
-            _describe_gradient(record).removeprefix("gradient ") or "-",
+            ABSENT if np.isnan(before) else f"{format_number(before)} → {format_number(after)}",
+            format_number(record.kl) if np.isfinite(record.kl) else ABSENT,
+            _describe_gradient(record).removeprefix("gradient ") or ABSENT,
             record.status.label,
             record.message,
         ))  # fmt: skip
@@ -237,9 +244,9 @@ def format_models(models: Sequence[tuple[int, ModelRecord]]) -> list[str]:
         losses = losses[np.isfinite(losses)]
         table.append((
             f"{iteration:>4}",
-            "-" if model.points is None else f"{model.points:,}",
-            f"{format_number(losses[0]):>7} → {format_number(losses.min())}" if losses.size else "-",
-            "-" if model.one_step_error is None else format_span(model.one_step_error),
+            ABSENT if model.points is None else f"{model.points:,}",
+            f"{format_number(losses[0]):>7} → {format_number(losses.min())}" if losses.size else ABSENT,
+            ABSENT if model.one_step_error is None else format_span(model.one_step_error),
             _format_coverage(model),
             model.status.label,
             model.message,
@@ -249,7 +256,7 @@ def format_models(models: Sequence[tuple[int, ModelRecord]]) -> list[str]:
 
 def _format_coverage(model: ModelRecord) -> str:
     if model.coverage is None or not np.isfinite(model.coverage).all():
-        return "-"
+        return ABSENT
     return " and ".join(f"{100 * share:.0f} %" for share in model.coverage)
 
 

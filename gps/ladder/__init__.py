@@ -9,7 +9,7 @@ each with its own `[rung.algorithm]` and, where the algorithm needs one, its own
     results.py   curves, final returns and who beats whom
     stories.py   the failures of the lecture, from the runs' own data
     drawing.py   the figures
-    page.py      the page, with page.html and style.css
+    page.py      the page, with style.css
 """
 
 from gps.ladder.climbing import climb, read_ladder_runs

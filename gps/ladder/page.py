@@ -1,16 +1,15 @@
 """A ladder as one self-contained page: the table, the curves, who beats whom, and the stories of what goes wrong."""
 
 import html
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from plotly.offline import get_plotlyjs
 
 from gps.errors import RunError
+from gps.inspect.document import css_colour, make_swatch, render_document, render_plot, render_wins
 from gps.inspect.formatting import format_interval, format_number
 from gps.inspect.statistics import LEVEL
 from gps.ladder.climbing import RungRuns
@@ -19,15 +18,17 @@ from gps.ladder.drawing import (
     draw_learning,
     draw_panel,
     draw_time,
-    name_colours,
-    render_figure,
+    number_colours,
 )
 from gps.ladder.results import RungResult, collect_results
 from gps.ladder.rungs import Ladder
 from gps.ladder.stories import tell_stories
 from gps.ladder.stories.story import Story
+from gps.metrics import ABSENT
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
+
+_LEVEL = f"{100 * LEVEL:.0f} %"
 
 
 def write_ladder_page(ladder: Ladder, runs: Sequence[RungRuns], path: str | Path) -> list[RungResult]:
@@ -59,17 +60,7 @@ def render_ladder(
         _render_stories(stories, missing),
         _render_method(ladder, results),
     ])  # fmt: skip
-    parts = {
-        "title": html.escape(ladder.title),
-        "style": _read_asset("style.css"),
-        "plotly": get_plotlyjs(),
-        "body": body,
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read_asset("page.html"))
-
-
-def _read_asset(name: str) -> str:
-    return (files("gps.ladder") / name).read_text(encoding="utf-8")
+    return render_document(ladder.title, body, (files("gps.ladder") / "style.css").read_text(encoding="utf-8"))
 
 
 def _render_header(ladder: Ladder, results: Sequence[RungResult]) -> str:
@@ -79,7 +70,7 @@ def _render_header(ladder: Ladder, results: Sequence[RungResult]) -> str:
     count = sum(len(result.values) for result in results)
     facts = (
         f"{len(results)} rungs, {budget:,} environment steps each{of_some}, {count} "
-        f"finished runs. Numbers are interquartile means over the seeds, with {LEVEL:.0%} bootstrap intervals."
+        f"finished runs. Numbers are interquartile means over the seeds, with {_LEVEL} bootstrap intervals."
     )
     about = f'<p class="about">{html.escape(" ".join(ladder.about.split()))}</p>' if ladder.about.strip() else ""
     return f'<header><h1>{html.escape(ladder.title)}</h1>{about}<p class="facts">{facts}</p></header>'
@@ -91,7 +82,7 @@ def _render_header(ladder: Ladder, results: Sequence[RungResult]) -> str:
 def make_ladder_table(results: Sequence[RungResult]) -> list[list[str]]:
     """The table of the final results as text: a header, and a row for each rung."""
     scale = results[0].scale.name if results else "return"
-    rows = [["rung", "runs", "steps", f"{scale} [{LEVEL:.0%}]", "solved", "better than above", "seconds"]]
+    rows = [["rung", "runs", "steps", f"{scale} [{_LEVEL}]", "solved", "better than above", "seconds"]]
     above: RungResult | None = None
     for result in results:
         rows.append([
@@ -109,25 +100,25 @@ def make_ladder_table(results: Sequence[RungResult]) -> list[list[str]]:
 
 def _format_steps(result: RungResult) -> str:
     if not result.steps:
-        return "-"
+        return ABSENT
     low, high = min(result.steps), max(result.steps)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _format_solved(result: RungResult) -> str:
-    return "-" if result.solved is None else f"{result.solved[0]}/{result.solved[1]}"
+    return ABSENT if result.solved is None else f"{result.solved[0]}/{result.solved[1]}"
 
 
 def _format_wins(result: RungResult, other: RungResult | None) -> str:
     found = None if other is None else result.beats(other)
     if found is None:
-        return "-"
+        return ABSENT
     value, low, high = (round(100 * float(part)) for part in (found.value, found.low, found.high))
     return f"{value} %" if low == high else f"{value} % [{low}, {high}]"
 
 
 def _render_table(results: Sequence[RungResult]) -> str:
-    colours = name_colours(results)
+    colours = number_colours(results)
     values = np.concatenate([np.zeros(0), *(result.values for result in results)])
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     head, *rows = make_ladder_table(results)
@@ -139,7 +130,7 @@ def _render_table(results: Sequence[RungResult]) -> str:
             lines.append(f'<tr class="family"><td colspan="{len(titles)}">{html.escape(family)}</td></tr>')
         colour = colours[result.rung.name]
         name = (
-            f'<span class="swatch" style="background:{colour}"></span><b>{html.escape(result.rung.name)}</b>'
+            f"{make_swatch(colour)}<b>{html.escape(result.rung.name)}</b>"
             f'<span class="what">{html.escape(result.rung.title)}</span>'
         )
         if result.final is None:
@@ -150,17 +141,18 @@ def _render_table(results: Sequence[RungResult]) -> str:
             )
             continue
         cells = [
-            draw_interval(result, low, high, colour),
+            draw_interval(result, low, high, css_colour(colour)),
             f"{interval}{f' <small>{runs} runs</small>' if len(result.values) < len(result.rung.seeds) else ''}",
             solved, wins, steps, seconds,
         ]  # fmt: skip
-        cells[1:] = [cell.replace("-", "–" if cell == "-" else "−") for cell in cells[1:]]
+        cells[1:] = [cell.replace("-", "−") for cell in cells[1:]]
         lines.append(f'<tr><td class="name">{name}</td>{_join_cells("td", cells)}</tr>')
     header = f"<th>{titles[0]}</th>{_join_cells('th', map(html.escape, titles[1:]))}"
     return (
         "<h2>At the budget</h2><p>What was learned, acting without exploration. Dots are single runs, the bar is the "
         "interval, the mark the interquartile mean.</p>"
-        f'<div class="card scroll"><table><thead><tr>{header}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+        f'<div class="card scroll"><table class="rungs-table"><thead><tr>{header}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
 
 
@@ -174,7 +166,7 @@ def _join_cells(tag: str, cells: Iterable[str]) -> str:
 
 
 def _render_learning(results: Sequence[RungResult]) -> str:
-    colours = name_colours(results)
+    colours = number_colours(results)
     families = list(dict.fromkeys(result.rung.family for result in results))
     cards = []
     for family in families:
@@ -183,12 +175,12 @@ def _render_learning(results: Sequence[RungResult]) -> str:
         if not inside:
             continue
         names = "".join(
-            f'<li><span class="swatch" style="background:{colours[result.rung.name]}"></span>'
-            f"<b>{html.escape(result.rung.name)}</b> {html.escape(result.rung.title)}</li>"
+            f"<li>{make_swatch(colours[result.rung.name])}<b>{html.escape(result.rung.name)}</b> "
+            f"{html.escape(result.rung.title)}</li>"
             for result in inside
         )
         plots = "".join(
-            f"<div>{render_figure(draw_learning(inside, others, colours, by), f'{family}: curves by {by}')}</div>"
+            f"<div>{render_plot(draw_learning(inside, others, colours, by), f'{family}: curves by {by}')}</div>"
             for by in ("steps", "seconds")
         )
         cards.append(
@@ -207,36 +199,16 @@ def _render_wins(results: Sequence[RungResult]) -> str:
     known = [result for result in results if len(result.values)]
     if len(known) < 2:
         return ""
-    names = "".join(f"<th><span>{html.escape(result.rung.name)}</span></th>" for result in known)
-    rows = []
-    for row in known:
-        cells = []
-        for column in known:
-            found = row.beats(column)
-            if row is column or found is None:
-                cells.append('<td class="self"></td>')
-                continue
-            share, low, high = (float(part) for part in (found.value, found.low, found.high))
-            about = f"{row.rung.name} beats {column.rung.name}: {share:.0%} [{low:.0%}, {high:.0%}]"
-            cells.append(
-                f'<td style="background:{_shade(share)}" title="{html.escape(about)}">{round(100 * share)}</td>'
-            )
-        rows.append(f"<tr><th>{html.escape(row.rung.name)}</th>{''.join(cells)}</tr>")
+    wins = [[None if row is column else row.beats(column) for column in known] for row in known]
+    table = render_wins([result.rung.name for result in known], wins)
     return (
         "<h2>Who beats whom</h2><p>The probability, in per cent, that a run of the row ends better than a run of the "
         "column. With few seeds only the extremes say much.</p>"
-        f'<div class="card scroll"><table class="wins"><thead><tr><th></th>{names}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="card scroll">{table}</div>'
         "<h2>Where the time goes</h2><p>Seconds of the median run: acting and planning (sample), learning the model "
         "(fit), changing controllers or policy (improve).</p>"
-        f'<div class="card">{render_figure(draw_time(known), "seconds of each rung by stage")}</div>'
+        f'<div class="card">{render_plot(draw_time(known), "seconds of each rung by stage")}</div>'
     )
-
-
-def _shade(share: float) -> str:
-    """A colour from orange (0) over white (½) to blue (1)."""
-    end, weight = ((42, 111, 187), 2 * share - 1) if share > 0.5 else ((224, 138, 30), 1 - 2 * share)
-    return f"rgba({end[0]},{end[1]},{end[2]},{0.55 * weight:.2f})"
 
 
 # -- stories, method ---------------------------------------------------------------------------------------------------
@@ -251,7 +223,7 @@ def _render_stories(stories: Sequence[Story], missing: Sequence[str]) -> str:
     cards = []
     for story in stories:
         panels = "".join(
-            f"<div><h4>{html.escape(panel.title)}</h4>{render_figure(draw_panel(panel), panel.title)}</div>"
+            f"<div><h4>{html.escape(panel.title)}</h4>{render_plot(draw_panel(panel), panel.title)}</div>"
             for panel in story.panels
         )
         cards.append(
@@ -261,7 +233,7 @@ def _render_stories(stories: Sequence[Story], missing: Sequence[str]) -> str:
             f"<code>{html.escape(shlex.quote(str(story.path)))}</code></p></div>"
         )
     items = "".join(f"<li>{html.escape(line)}</li>" for line in missing)
-    rest = f'<p class="muted">Not told here:</p><ul class="notes muted">{items}</ul>' if items else ""
+    rest = f'<p class="muted">Not told here:</p><ul class="remarks muted">{items}</ul>' if items else ""
     if not cards:
         return f"<h2>What goes wrong, and why</h2>{rest}" if rest else ""
     return "<h2>What goes wrong, and why</h2><p>Each picture is one run of this ladder.</p>" + "".join(cards) + rest
@@ -288,6 +260,6 @@ def _render_method(ladder: Ladder, results: Sequence[RungResult]) -> str:
     items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     again = shlex.join(["gps", "ladder", str(ladder.directory)])
     return (
-        f'<h2>How to read it</h2><ul class="notes">{items}</ul>'
+        f'<h2>How to read it</h2><ul class="remarks">{items}</ul>'
         f'<p class="muted">Made by <code>{html.escape(again)}</code>; the same command adds what is missing.</p>'
     )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from gps.callbacks import Callback
 from gps.errors import RunError, nearest
+from gps.runs.stages import name_stage
 from gps.storage.folders import open_regular, replace
 from gps.storage.write_errors import report_write_errors
 
@@ -111,8 +112,8 @@ class Control(Callback):
     def on_stage(self, iteration: int, stage: str) -> None:
         assert self._run is not None
         if read_request(self._run) == "pause":
-            self._wait(self._run, f"iteration {iteration}, {stage}")
-        if stage == "sample" and read_request(self._run) == "stop":  # later stages have samples to lose
+            self._wait(self._run, name_stage(iteration, stage))
+        if stage not in ("fit", "improve") and read_request(self._run) == "stop":  # these have samples to lose
             raise Stopped
 
     def on_iteration(self, record: IterationRecord) -> None:

@@ -5,6 +5,7 @@
         first.npz                         the first controllers, and what the probe before them found
         source/                           what it is built from: task.py, modules and data beside it, the model, and
                                           what it loads from elsewhere: fitted models, excerpts of the runs of experts
+        run.lock                          locked by the process that writes the run, and says what it is doing
         metrics.csv                       a row for each iteration and condition: a view of the iterations
         iterations/000/ …                 one folder each
             rollouts.npz  record.npz      the core of the IterationRecord

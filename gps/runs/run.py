@@ -64,6 +64,8 @@ if TYPE_CHECKING:  # loaded on first use, so that `gps list` is fast
     from gps.records import EvaluationRecord, IterationRecord, ModelRecord, OptimisationRecord, PolicyRecord, Rollouts
 
 _MAX_TEXT_BYTES = 64 << 20
+_STAGE_BYTES = 80
+_KEEPS_SETTINGS = "put it back: a run keeps the settings that it began with, and others need a new one (gps run)"
 
 T = TypeVar("T")
 
@@ -122,7 +124,9 @@ class Run:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise RunError(f"{path / INFO}: not what gps wrote; this run cannot be used") from None
         except Damage as damage:
-            raise RunError(f"{damage.file}: {damage.what}; put it back, or start the experiment anew") from None
+            edited = damage.file.name == "experiment.toml" and damage.file.exists()
+            advice = _KEEPS_SETTINGS if edited else "put it back, or start the experiment anew"
+            raise RunError(f"{damage.file}: {damage.what}; {advice}") from None
         return run
 
     @functools.cached_property
@@ -341,6 +345,15 @@ class Run:
             return not try_lock(file.fileno())
         return False
 
+    @property
+    def stage(self) -> str:
+        """What the process that writes it is doing, in words; empty if there is none, or it has not said."""
+        with contextlib.suppress(OSError):
+            if self.active:
+                with open_regular(self.path / LOCK) as file:
+                    return file.read(_STAGE_BYTES).decode(errors="replace").strip()
+        return ""
+
     # -- writing -------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -352,12 +365,29 @@ class Run:
             os.close(lock)
             raise RunError(f"{self.path}: another process is writing this run")
         self._lock = lock
+        self.note_stage("")
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
+            self.note_stage("")
             os.close(self._lock)
             self._lock = None
+
+    def note_stage(self, text: str) -> None:
+        """Leave for `stage` what the run is doing, in the file of the lock: a few microseconds, nothing is flushed.
+
+        Args:
+            text: in words; the file has room for 79 bytes.
+        """
+        assert self._lock is not None
+        line = text.encode()[: _STAGE_BYTES - 1].ljust(_STAGE_BYTES - 1) + b"\n"
+        with contextlib.suppress(OSError):  # a full disk: it is for viewers only
+            if text:
+                os.lseek(self._lock, 0, os.SEEK_SET)
+                os.write(self._lock, line)
+            else:
+                os.ftruncate(self._lock, 0)
 
     def write(self, record: IterationRecord, state: Any, policy: NeuralPolicy | Controller | None = None) -> None:
         """Append an iteration.

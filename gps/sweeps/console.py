@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
 from gps.inspect.formatting import align_columns, format_number
+from gps.metrics import ABSENT
 from gps.sweeps.batch import Watch
 from gps.sweeps.folder import PlannedRun, Sweep, SweepRun
 from gps.sweeps.settings import describe_setting
@@ -134,11 +135,11 @@ def _make_label(entry: PlannedRun) -> str:
 
 
 def _format_cost(run: SweepRun) -> str:
-    return "-" if run.cost is None else format_number(run.cost)
+    return ABSENT if run.cost is None else format_number(run.cost)
 
 
 def _format_solved(run: SweepRun) -> str:
-    return "-" if run.solved is None else f"{run.solved}/{run.conditions}"
+    return ABSENT if run.solved is None else f"{run.solved}/{run.conditions}"
 
 
 def make_table(sweep: Sweep) -> list[str]:
@@ -154,7 +155,7 @@ def make_table(sweep: Sweep) -> list[str]:
             _format_cost(run),
             _format_solved(run),
             run.state,
-            "-" if run.path is None else str(run.path.relative_to(sweep.path)),
+            ABSENT if run.path is None else str(run.path.relative_to(sweep.path)),
         )
         for run in runs
     ]

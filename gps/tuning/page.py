@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gps.errors import RunError
-from gps.inspect.comparison.page import make_layout, render_document, render_plot
 from gps.inspect.comparison.words import count_in_words
+from gps.inspect.document import make_layout, render_document, render_plot
 from gps.storage.folders import replace
 from gps.storage.write_errors import report_write_errors
 from gps.tuning.search import Trial, Tuned, describe_score
@@ -77,7 +77,7 @@ def _join(tag: str, cells: Sequence[str]) -> str:
 
 def _describe_parameter(tuned: Tuned, key: str) -> dict[str, Any]:
     """Describe the scores against a parameter, for page.js."""
-    known: list[Trial] = [trial for trial in tuned.trials if math.isfinite(trial.score)]
+    known: list[Trial] = [trial for trial in reversed(tuned.trials) if math.isfinite(trial.score)]  # the best on top
     values = [trial.setting[key] for trial in known]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     sign = 1 if tuned.measure == "cost" else -1

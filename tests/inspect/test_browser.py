@@ -527,6 +527,21 @@ def test_the_live_page_follows_and_stops_a_real_run(page, tmp_path):
     assert not {"control.json", "paused.json"} & {file.name for file in run.path.iterdir()}
 
 
+def test_the_buttons_of_a_live_page_are_whole_words_on_a_phone(page, run):
+    page.set_viewport_size({"width": 390, "height": 900})
+    with run, Server() as server:
+        run.note_stage("iteration 4 of 12: improving what is learned")
+        server.show(Run.open(run.path))
+        page.goto(server.url)
+        until(page, "view.pieces.length === 4")
+        assert "improving what is learned" in page.locator("#live-state").inner_text()
+        assert page.locator("#waiting").is_hidden()
+        for name in ("pause", "resume", "stop"):
+            assert page.locator(f"#{name}").bounding_box()["height"] < 40
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.errors == []
+
+
 def test_a_page_elsewhere_cannot_stop_a_run(page, run):
     """Another origin's script, in a real browser, that knows the address but not the token."""
     with run, Server() as server:

@@ -314,7 +314,7 @@ def test_a_group_without_a_policy_beside_one_that_has_one(tmp_path):
     one, other = (
         dict(zip(make_apart_header(comparison), make_apart_row(g, comparison), strict=True)) for g in comparison.groups
     )
-    assert one["unseen success [95 %]"] == "4/4; 100 %" and other["unseen success [95 %]"] == "-"
+    assert one["unseen success [95 %]"] == "4/4; 100 %" and other["unseen success [95 %]"] == "–"
     assert "Final result" in render_comparison(comparison)
 
 
@@ -358,7 +358,7 @@ def test_an_environment_that_does_not_tell_of_success(tmp_path, capsys):
     assert "solved" not in capsys.readouterr().out
     make(tmp_path, 1, "algorithm.kl_step=0.5")  # beside one that tells
     comparison = compare([tmp_path / "runs"])
-    assert ["-"] * 3 in [make_row(group, comparison)[-3:] for group in comparison.groups]
+    assert ["–"] * 3 in [make_row(group, comparison)[-3:] for group in comparison.groups]
 
 
 def test_the_page_escapes_names(tmp_path):

@@ -49,7 +49,7 @@ def test_a_table_is_a_row_with_its_source(tmp_path, runs, capsys):
     assert [group.label for group in comparison.groups] == ["e", "sac"]
     ours, theirs = (dict(zip(make_header(comparison), make_row(g, comparison), strict=True)) for g in comparison.groups)
     assert (ours["source"], theirs["source"]) == ("gps", str(sac))
-    assert (theirs["runs"], theirs["steps"], theirs["final return [95 %]"]) == ("3", "108", "-")
+    assert (theirs["runs"], theirs["steps"], theirs["final return [95 %]"]) == ("3", "108", "–")
     np.testing.assert_array_equal(comparison.groups[1].curves["returns"][1].value, [2, 3, 4])
     assert f"sac: read from {sac}, whose task is not known; learning curves alone, no final scores" in comparison.notes
     assert cli.main(["compare", str(runs), str(sac), "-o", str(tmp_path / "page.html")]) == 0

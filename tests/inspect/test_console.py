@@ -7,7 +7,7 @@ import pytest
 from helpers.records import record
 
 from gps.inspect.console import Progress
-from gps.inspect.formatting import fold_line, format_length
+from gps.inspect.formatting import drop_columns, fold_line, format_length, hang_text
 from gps.status import Status
 
 LONG = "The fit at step 17 was not finite: an entry of the state exceeded every bound that a number can have there."
@@ -65,6 +65,19 @@ def test_folded_text_keeps_its_words():
     assert folded.splitlines()[1].startswith("      ") and fold_line("short", 16) == "short"
 
 
+def test_text_beside_a_label_is_folded_beside_it():
+    lines = hang_text("name  ", "one two three four", 16).splitlines()
+    assert lines == ["name  one two", "      three four"]
+    assert hang_text("name  ", "one two three four", None) == "name  one two three four"
+
+
+def test_a_table_that_is_too_wide_loses_its_least_columns_first():
+    table = [["run", "seed", "cost", "state"], ["reacher", "0", "12.5", "finished"]]
+    assert drop_columns(table, None, ["seed"]) == drop_columns(table, 40, ["seed", "cost"]) == table
+    assert drop_columns(table, 25, ["seed", "cost"]) == [["run", "cost", "state"], ["reacher", "12.5", "finished"]]
+    assert drop_columns(table, 5, ["gone", "cost", "seed"]) == [["run", "state"], ["reacher", "finished"]]
+
+
 def test_lengths():
     shown = [format_length(value) for value in (0.00214, 0.34, 1.234, float("nan"))]
-    assert shown == ["2.14 mm", "340 mm", "1.23 m", "-"]
+    assert shown == ["2.14 mm", "340 mm", "1.23 m", "–"]

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from helpers.processes import gps_command, wait_until
+from helpers.processes import gps_command, python, wait_until
 from helpers.runs import append, make_policy_run, make_run
 
 from gps import cli
@@ -278,6 +278,32 @@ def test_view_serves_until_ctrl_c(run):
         assert process.stderr.read() == ""
 
 
+STAGED = """
+import sys
+from gps.runs import Run
+with Run.open(sys.argv[1]) as run:
+    run.note_stage("iteration 3 of 4: improving what is learned")
+    run.note_stage("iteration 3 of 4: sampling")
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "kill"])
+def test_view_shows_the_stage_of_another_process_until_it_ends(server, run, end):
+    with python("-c", STAGED, run.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "ready\n"
+        version = ask(server, "GET", "/version")[1]
+        assert (version["state"], version["stage"]) == ("running", "iteration 3 of 4: sampling")
+        process.stdin.close() if end == "exit" else process.kill()
+        process.wait(20)
+    version = ask(server, "GET", "/version")[1]
+    assert (version["state"], version["stage"]) == ("stopped", "")
+    run.verify()
+    with run:
+        assert run.stage == ""  # what a killed process said is forgotten
+
+
 def test_live_serves_a_run_from_before_its_first_moment_to_its_end(run):
     said = []
 
@@ -293,13 +319,11 @@ def test_live_serves_a_run_from_before_its_first_moment_to_its_end(run):
         with run:
             served.on_start(run, None, 4)
             assert version() == ("running", "")
-            for stage, words in (("sample", "sampling"), ("fit", "fitting the models")):
-                served.on_stage(3, stage)
-                assert version() == ("running", f"iteration 3 of 4: {words}")
+            run.note_stage("sampling")
+            assert version() == ("running", "sampling")
             append(run, 3)
             served.on_iteration(run.iterations[3])
-            assert version() == ("running", "evaluating what was learned")
-        assert version()[0] == "finished"
+        assert version() == ("finished", "")
     assert said == [text]
     with pytest.raises(ConnectionRefusedError):
         ask(served.server, "GET", "/version")

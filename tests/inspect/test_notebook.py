@@ -119,6 +119,7 @@ def follow(progress, run, first=0):
     for k in range(first, 2):
         progress.on_stage(k, "sample")
         progress.on_iteration(record(k))
+    progress.on_stage(2, "evaluate")
     progress.on_evaluation(evaluation(rollouts(np.random.default_rng(0), N=1)))
     progress.on_end(run)
 
@@ -143,7 +144,7 @@ def test_progress_is_one_table_that_is_replaced(tmp_path, monkeypatch):
     follow(NotebookProgress(), run)
     assert len(shown) == 1 and "starting" in repr(shown[0])
     during, last = replaced[1], replaced[-1]
-    assert "iteration 1 of 2: sample" in repr(during) and during._repr_html_().count("<tr>") == 2
+    assert "iteration 1 of 2: sampling" in repr(during) and during._repr_html_().count("<tr>") == 2
     assert last._repr_html_().count("<tr>") == 3 and "2 iterations, " in repr(last)
     assert "6.00" in repr(last).splitlines()[-1]  # the score without noise
     run.write(record(0), state(0))

@@ -31,7 +31,7 @@ def test_the_console_says_what_matters():
 
 def test_the_table_has_a_line_for_each_iteration():
     head, nothing, first, later = format_optimisations([(0, NOTHING), (1, FIRST), (2, LATER)])
-    assert head.split("  ")[0] == "iter" and nothing.split() == ["0", "-", "-", "-", "no", "model"]
+    assert head.split("  ")[0] == "iter" and nothing.split() == ["0", "–", "–", "–", "no", "model"]
     assert "9.00 → 7.50" in first and later.endswith("No update helped.")
     assert format_optimisations([]) == []
 

@@ -1,18 +1,12 @@
-"""A comparison as one self-contained page, with Plotly and all data in the file. It follows the theme and the width of
-the reader's screen.
-"""
+"""A comparison as one self-contained page."""
 
 from __future__ import annotations
 
 import html
-import json
-import re
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from plotly.offline import get_plotlyjs
 
 from gps.inspect.comparison.groups import Comparison
 from gps.inspect.comparison.plots import (
@@ -37,9 +31,8 @@ from gps.inspect.comparison.words import (
     make_legend,
     make_row,
 )
-from gps.inspect.statistics import Estimate
+from gps.inspect.document import make_layout, make_swatch, name_colour, render_document, render_plot, render_wins
 
-_COLOURS = 8  # in style.css
 _MOST_LABELS = 12  # beside the lines; more groups get a legend
 _HEIGHT = 400
 _LETTER = 7.2  # pixels
@@ -65,22 +58,6 @@ def render_comparison(comparison: Comparison) -> str:
     return render_document(title, body)
 
 
-def render_document(title: str, body: str) -> str:
-    """Return a page with the style, the plots' script and Plotly."""
-    parts = {
-        "title": html.escape(title),
-        "style": _read_asset("style.css"),
-        "plotly": get_plotlyjs(),
-        "body": body,
-        "script": _read_asset("page.js"),
-    }
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _read_asset("page.html"))
-
-
-def _read_asset(name: str) -> str:
-    return (files("gps.inspect.comparison") / name).read_text(encoding="utf-8")
-
-
 # -- sections ----------------------------------------------------------------------------------------------------------
 
 
@@ -95,13 +72,9 @@ def _render_table(names: Sequence[str], cells_of: Sequence[Sequence[str]], lines
     rows = ""
     for i, of_group in enumerate(cells_of):
         label, *cells = (html.escape(cell) for cell in of_group)
-        rows += f"<tr><td>{_make_swatch(i)}{label}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        rows += f"<tr><td>{make_swatch(i)}{label}</td>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     beneath = "".join(f'<p class="muted">{html.escape(line)}</p>' for line in lines)
     return f'<div class="card scroll"><table><tr>{head}</tr>{rows}</table></div>{beneath}'
-
-
-def _make_swatch(index: int) -> str:
-    return f'<span class="swatch" style="background:var(--group-{index % _COLOURS})"></span>'
 
 
 def _render_settings(comparison: Comparison) -> str:
@@ -109,7 +82,7 @@ def _render_settings(comparison: Comparison) -> str:
     if all(group.settings in ("", group.label) for group in comparison.groups):
         return ""
     items = "".join(
-        f"<li>{_make_swatch(i)}<b>{html.escape(group.label)}</b>: <code>{html.escape(group.settings)}</code></li>"
+        f"<li>{make_swatch(i)}<b>{html.escape(group.label)}</b>: <code>{html.escape(group.settings)}</code></li>"
         for i, group in enumerate(comparison.groups)
         if group.settings
     )
@@ -161,27 +134,6 @@ def _render_ranking(comparison: Comparison) -> str:
     return f'<h2>Which is better</h2><p class="muted">{source}</p><div class="grid">{"".join(figures)}</div>'
 
 
-def render_wins(names: Sequence[str], wins: Sequence[Sequence[Estimate | None]]) -> str:
-    """Return the probabilities of improvement as a table, shaded from loss to win."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-    rows = ""
-    for name, cells in zip(names, wins, strict=True):
-        row = "".join(_render_win(name, other, found) for other, found in zip(names, cells, strict=True))
-        rows += f"<tr><th>{html.escape(name)}</th>{row}</tr>"
-    return f'<table class="wins"><thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
-
-
-def _render_win(name: str, other: str, found: Estimate | None) -> str:
-    if found is None:
-        return '<td class="self"></td>'
-    share, low, high = (float(part) for part in (found.value, found.low, found.high))
-    about = f"{name} is better than {other}: {share:.0%} [{low:.0%}, {high:.0%}]"
-    strength = abs(2 * share - 1)
-    back = f"rgba(var(--{'win' if share > 0.5 else 'loss'}),{0.5 * strength:.2f})"
-    interval = f"<small>{round(100 * low)} to {round(100 * high)}</small>" if low != high else ""
-    return f'<td style="background:{back}" title="{html.escape(about)}">{round(100 * share)}{interval}</td>'
-
-
 def _render_curves(comparison: Comparison) -> str:
     plots = make_curve_plots(comparison)
     return "".join(["<h2>Learning curves</h2>" if plots else "", *map(_render_lines, plots)])
@@ -197,51 +149,6 @@ def _render_lines(plot: LinePlot) -> str:
 
 
 # -- plots -------------------------------------------------------------------------------------------------------------
-
-
-def render_plot(description: Mapping[str, Any], about: str) -> str:
-    """Return a plot that page.js draws; `about` is what a reader hears who cannot see it."""
-    text = json.dumps(_to_plain(description), ensure_ascii=False, allow_nan=False).replace("</", "<\\/")
-    return (
-        f'<div class="plot" role="img" aria-label="{html.escape(about)}">'
-        f'<script type="application/json">{text}</script></div>'
-    )
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_to_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
-
-
-def _name_colour(index: int, opacity: float | None = None) -> str:
-    return f"@group-{index % _COLOURS}" + ("" if opacity is None else f"/{opacity:g}")
-
-
-def make_layout(height: int, x: str, y: str, right: float = 16) -> dict[str, Any]:
-    """Return the layout of a plot whose colours page.js fills in.
-
-    Args:
-        x, y: titles of the axes.
-        right: pixels of the margin on the right.
-    """
-    axis = {
-        "gridcolor": "@line", "zerolinecolor": "@line", "linecolor": "@line", "tickcolor": "@line", "automargin": True,
-        "tickfont": {"color": "@muted"},
-    }  # fmt: skip
-    return {
-        "height": height, "margin": {"l": 60, "r": right, "t": 14, "b": 46}, "hovermode": "x unified",
-        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "showlegend": False,
-        "font": {"family": "system-ui, sans-serif", "size": 12.5, "color": "@ink"},
-        "hoverlabel": {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink"}},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        "xaxis": {**axis, "title": {"text": x, "font": {"color": "@muted"}}},
-        "yaxis": {**axis, "title": {"text": y, "font": {"color": "@muted"}}},
-    }  # fmt: skip
 
 
 def _describe_lines(plot: LinePlot) -> dict[str, Any]:
@@ -263,7 +170,7 @@ def _describe_lines(plot: LinePlot) -> dict[str, Any]:
         traces += [
             {"type": "scatter", "mode": "text", "meta": "label", "x": [line.x[-1]], "y": [0],
              "text": [f"  {html.escape(name)}"], "textposition": "middle right", "cliponaxis": False,
-             "hoverinfo": "skip", "showlegend": False, "textfont": {"color": _name_colour(line.index)}}
+             "hoverinfo": "skip", "showlegend": False, "textfont": {"color": name_colour(line.index)}}
             for line, name in zip(plot.lines, names, strict=True)
         ]  # fmt: skip
     return {"data": traces, "layout": layout, "log": plot.log, "scales": scales}
@@ -275,18 +182,18 @@ def _find_gap() -> float:
 
 
 def _draw_line(line: Line, name: str) -> list[dict[str, Any]]:
-    colour, found = _name_colour(line.index), line.aggregate
+    colour, found = name_colour(line.index), line.aggregate
     silent = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
     traces: list[dict[str, Any]] = [
-        {**silent, "x": seed.steps, "y": seed.values, "line": {"color": _name_colour(line.index, 0.28), "width": 1}}
+        {**silent, "x": seed.steps, "y": seed.values, "line": {"color": name_colour(line.index, 0.28), "width": 1}}
         for seed in (line.seeds if line.runs > 1 else ())
     ]
     if line.runs == PAIR:  # the interval is their range: no band that looks like knowledge
-        edge = {"color": _name_colour(line.index, 0.5), "width": 1, "dash": "dot"}
+        edge = {"color": name_colour(line.index, 0.5), "width": 1, "dash": "dot"}
         traces += [{**silent, "x": line.x, "y": end, "line": edge} for end in (found.low, found.high)]
     elif line.runs > PAIR:
         around = [*line.x, *line.x[::-1]], [*found.high, *found.low[::-1]]
-        fill = {"fill": "toself", "fillcolor": _name_colour(line.index, 0.16), "line": {"width": 0}}
+        fill = {"fill": "toself", "fillcolor": name_colour(line.index, 0.16), "line": {"width": 0}}
         traces.append({**silent, "x": around[0], "y": around[1], **fill})
     traces.append({
         "type": "scatter", "mode": "lines", "x": line.x, "y": found.value, "name": html.escape(name),
@@ -311,10 +218,10 @@ def _describe_points(plot: PointPlot) -> dict[str, Any]:
         layout["xaxis"] |= {"range": [-0.04, 1.04], "tickformat": ".0%"}
     traces: list[dict[str, Any]] = []
     for row, name in zip(plot.rows, names, strict=True):
-        colour = _name_colour(row.index)
+        colour = name_colour(row.index)
         traces.append({
             "type": "scatter", "mode": "markers", "x": row.values, "y": [name] * len(row.values), "showlegend": False,
-            "marker": {"color": _name_colour(row.index, 0.45), "size": 9},
+            "marker": {"color": name_colour(row.index, 0.45), "size": 9},
             "text": [f"seed {seed}" for seed in row.seeds],
             "hovertemplate": "%{text}: %{x:.4g}<extra></extra>",
         })  # fmt: skip
@@ -322,7 +229,7 @@ def _describe_points(plot: PointPlot) -> dict[str, Any]:
             continue
         value, low, high = (float(part) for part in (row.aggregate.value, row.aggregate.low, row.aggregate.high))
         error = {"type": "data", "symmetric": False, "array": [high - value], "arrayminus": [value - low],
-                 "color": _name_colour(row.index, 0.4 if len(row.values) == PAIR else 1.0),
+                 "color": name_colour(row.index, 0.4 if len(row.values) == PAIR else 1.0),
                  "thickness": 1.2 if len(row.values) == PAIR else 2.5, "width": 6}  # fmt: skip
         traces.append({
             "type": "scatter", "mode": "markers", "x": [value], "y": [name], "showlegend": False,

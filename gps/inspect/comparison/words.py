@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gps.inspect.comparison.groups import FINAL_COST, FINAL_RETURN, Comparison, Group, Measure
-from gps.inspect.formatting import align_columns, format_interval
+from gps.inspect.formatting import align_columns, drop_columns, format_interval
 from gps.inspect.statistics import Estimate
+from gps.metrics import ABSENT
 from gps.players import TEACHERS
 
 PAIR = 2
@@ -34,7 +35,7 @@ def make_row(group: Group, comparison: Comparison) -> list[str]:
     return [
         group.label,
         str(len(group.members)),
-        _format_span([member.episodes for member in group.members]) if any(m.episodes for m in group.members) else "-",
+        _format_span([member.episodes for member in group.members if member.episodes]),
         _format_span([member.steps for member in group.members]),
         *(_format_estimate(group, measure) for measure in _choose_final_columns(comparison)),
         *(_make_solved_cells(group) if comparison.reports_success else []),
@@ -88,9 +89,9 @@ def format_settings(comparison: Comparison) -> list[str]:
 def _make_solved_cells(group: Group) -> list[str]:
     """Return the cells about success."""
     if all(member.success is None and not member.solved for member in group.members):
-        return ["-"] * 3
+        return [ABSENT] * 3
     if not group.finished:
-        return ["-", "-", _format_until(group)]
+        return [ABSENT, ABSENT, _format_until(group)]
     conditions = [solved for member in group.finished for solved in member.solved]
     return [
         f"{sum(all(member.solved) for member in group.finished)}/{len(group.finished)}",
@@ -148,9 +149,14 @@ def _make_cell(group: Group, measure: Measure) -> str:
     return f"{sum(starts)}/{len(starts)}; {value} %{spread}"
 
 
-def format_comparison(comparison: Comparison) -> list[str]:
-    """Return the comparison as a table for the terminal, without the notes."""
-    return align_columns([make_header(comparison), *(make_row(group, comparison) for group in comparison.groups)])
+_LEAST = ("source", "episodes", "conditions solved", "steps", "runs solved", "steps until solved", "runs")
+"""Columns that a narrow terminal leaves out, the first ones first."""
+
+
+def format_comparison(comparison: Comparison, width: int | None = None) -> list[str]:
+    """Return the comparison as a table for a terminal of a width, without the notes."""
+    table = [make_header(comparison), *(make_row(group, comparison) for group in comparison.groups)]
+    return align_columns(drop_columns(table, width, _LEAST))
 
 
 def format_apart(comparison: Comparison) -> list[str]:
@@ -179,5 +185,7 @@ _APART_SUCCESS = (
 
 
 def _format_span(values: Sequence[int]) -> str:
+    if not values:
+        return ABSENT
     low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"

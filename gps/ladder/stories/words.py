@@ -21,7 +21,7 @@ def show_number(value: float) -> str:
         text = f"{round(value):,}"
     elif "e" in text:
         mantissa, exponent = text.split("e")
-        text = f"{mantissa} · 10{str(int(exponent)).translate(_RAISED)}"
+        text = f"{mantissa}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}10{str(int(exponent)).translate(_RAISED)}"
     return text.replace("-", "−")
 
 

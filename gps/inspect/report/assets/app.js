@@ -445,8 +445,8 @@ function showState({state, at, stage, stamps: done, planned}) {
   $("live").dataset.state = state;
   const where = at ? ` before ${at}` : "", busy = stage && !["paused", "stopped", "finished"].includes(state);
   $("live-state").textContent = `${STATES[state]}${where}${busy ? ` · ${stage}` : ""}${planned === null ? "" : ` · ${done.length} of ${planned} iterations done`}`;
-  $("waiting").hidden = done.length > 0;
-  $("waiting").textContent = busy ? `No iteration is done yet: ${stage} …` : "Waiting for the first iteration …";
+  $("waiting").hidden = view.pieces.length > 0;
+  $("waiting").textContent = done.length ? "Reading the iterations …" : busy ? `No iteration is done yet: ${stage} …` : "Waiting for the first iteration …";
   $("pause").disabled = state !== "running";
   $("resume").disabled = !["pausing", "paused", "stopping"].includes(state);
   $("stop").disabled = !["running", "pausing", "paused"].includes(state);
@@ -463,6 +463,7 @@ async function update(version) {
   for (const k of [...details.keys()]) if (k >= from - 1) details.delete(k);  // the model of the last one is tested on the new data
   show(overview);
   if (["stopped", "finished"].includes(version.state)) showFiles();
+  $("waiting").hidden = view.pieces.length > 0;
   if (!view.pieces.length) return;
   if (opened) suitLogarithm();
   select(following ? view.pieces.length - 1 : view.k);
