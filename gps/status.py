@@ -319,7 +319,7 @@ class PolicyStatus(_Outcome):
         23,
         "most lost",
         _WARNING,
-        "Most imagined episodes of the new policy were not finite or left the data far behind; the last good one stays.",
+        "Most imagined episodes of the new policy were not finite or left the data far behind; the last one stays.",
         "Take a model that says what it doubts (gp), or let the first episodes explore more.",
     )
 
