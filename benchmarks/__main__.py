@@ -15,7 +15,7 @@
 | `identification` | the parameters of a simulator from one recording, compared with `mujoco.sysid` if it is there |
 | `planning` | a round of CEM, an action of iCEM, MPPI on the true half-cheetah, iterative LQR |
 | `mc_pilco` | the cost of a policy by particles under functions drawn from a Gaussian process, with its gradient |
-| `pilco` | the expected cost of a policy in a Gaussian process with its gradient, beside TorchRL's reported time |
+| `pilco` | a policy's expected cost in a Gaussian process and its gradient, compared with TorchRL if it is there |
 | `policies` | a supervised step of a neural policy, alone and compared with sampling; the cost of acting |
 
 `python -m benchmarks.seeds` makes the learning tables, `python -m benchmarks.rewards` the table of rewards without a

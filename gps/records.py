@@ -241,11 +241,12 @@ class ModelRecord:
 class PlannerRecord:
     """The planner's side of an iteration: what it planned against what happened. None where nothing is known."""
 
-    predicted: Float[np.ndarray, "M"]  # cost of an episode as planned at its start, mean over the samples
-    actual: Float[np.ndarray, "M"]  # cost of the same episodes
+    predicted: Float[np.ndarray, "M"]  # cost as planned at the start of the episodes, mean over the samples
+    actual: Float[np.ndarray, "M"]  # cost of the same steps of these episodes
     planned_states: Float[np.ndarray, "M T dx"] | None = None  # expected in the first sample; NaN: no plan
     planned_deviations: Float[np.ndarray, "M T dx"] | None = None  # the model's doubt of `planned_states`
     effective_samples: Float[np.ndarray, "M T"] | None = None  # candidates that weigh in a plan; NaN: no plan
+    steps: int | None = None  # that the plan of the start had; None: a whole episode
     fallbacks: Int[np.ndarray, "M"] | None = None  # actions for which there was no plan in time, or none that is finite
 
 

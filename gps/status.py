@@ -168,6 +168,13 @@ class Status(_Outcome):
         _NOTE,
         "The model has too few samples to plan in it yet; the base policy goes on.",
     )
+    NO_REWARD = (
+        21,
+        "reward unknown",
+        _NOTE,
+        "The reward is not learned yet, so nothing can be planned or optimised; the base policy goes on.",
+        "Let the first episodes be longer, and reach where the reward differs.",
+    )
 
     @property
     def failed(self) -> bool:
@@ -273,7 +280,12 @@ class PolicyStatus(_Outcome):
         "Some imagined episodes left the data so far behind that they were stopped where they were.",
         "Take a model that says what it doubts (gp), or let the first episodes explore more.",
     )
-    NO_MODEL = 18, "no model", _OK, "There is no model yet to train the policy in; it was left as it was."
+    NO_MODEL = (
+        18,
+        "no model",
+        _OK,
+        "The model or the reward is not learned yet, so the policy cannot be trained in it; it was left as it was.",
+    )
     NOT_IMPROVED = (
         19,
         "no gain",
@@ -302,6 +314,13 @@ class PolicyStatus(_Outcome):
         "Two computations of the expected cost differ: its variances are small differences of large numbers, and the "
         "search was misled.",
         "Raise algorithm.model.noise_floor, for example to 0.01.",
+    )
+    MOST_LOST = (
+        23,
+        "most lost",
+        _WARNING,
+        "Most imagined episodes of the new policy were not finite or left the data far behind; the last one stays.",
+        "Take a model that says what it doubts (gp), or let the first episodes explore more.",
     )
 
 

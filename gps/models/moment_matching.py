@@ -3,10 +3,12 @@
 For ξ ~ N(μ, S) and the squared-exponential kernel, the mean and covariance of the outputs, and their covariance with
 the inputs, have closed forms. The covariance of outputs a and b is a sum over all pairs of points,
 
-    Σ_ij W_ij exp(A_i + B_j + u_iᵀ T v_j),   W = α_a α_bᵀ, less M where a = b,
+    Σ_ij W_ij E_ij,   E_ij = exp(A_i + B_j + u_iᵀ T v_j),   W = α_a α_bᵀ, less M where a = b,
 
-the only object of size n × n. Its derivative needs G = W ∘ exp(·) only as G [1 V] and Gᵀ [1 U], so the rule for
-derivatives keeps these and lets G go; and the pairs of outputs are taken in turn, so that one G exists at a time.
+of the only objects of size n × n. Two outputs need E alone: the sum is α_aᵀ E α_b, and its derivative takes the
+products E [α_b, α_b ∘ V] and Eᵀ [α_a, α_a ∘ U]. One output needs G = W ∘ E, which is symmetric, so that its derivative
+takes G [1, U] alone. The rules for derivatives keep these products and let E and G go; and the pairs of outputs are
+taken in turn, so that one of them exists at a time.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -39,17 +41,24 @@ def match_moments(
         offsets, covariance, h.lengthscales, h.signal, process.weights
     )
     dx = len(centre)
-    first, second = np.triu_indices(dx)
+
+    def take(output: Array) -> tuple[Array, Array]:
+        return h.lengthscales[output], h.signal[output]
 
     def match_pair(pair: tuple[Array, Array]) -> Array:
         a, b = pair
-        weights = jnp.outer(process.weights[a], process.weights[b])
-        weights = weights - jnp.where(a == b, 1.0, 0.0) * process.precisions[a]
-        log_pairs = pair_logarithms(offsets, covariance, h.lengthscales[a], h.signal[a], h.lengthscales[b], h.signal[b])
-        return sum_pairs(weights, *log_pairs) - centre[a] * centre[b]
+        exponent = pair_logarithms(offsets, covariance, *take(a), *take(b))
+        return sum_pairs(process.weights[a], process.weights[b], *exponent)
 
+    def match_one(a: Array) -> Array:
+        weights = jnp.outer(process.weights[a], process.weights[a]) - process.precisions[a]
+        A, B, U, T, _ = pair_logarithms(offsets, covariance, *take(a), *take(a))
+        return sum_symmetric(weights, 0.5 * (A + B), U, T)
+
+    first, second = np.triu_indices(dx, 1)
+    own = jax.lax.map(match_one, jnp.arange(dx))
     sums = jax.lax.map(match_pair, (jnp.asarray(first), jnp.asarray(second)))
-    spread = jnp.zeros((dx, dx)).at[first, second].set(sums).at[second, first].set(sums)
+    spread = jnp.diag(own).at[first, second].set(sums).at[second, first].set(sums) - jnp.outer(centre, centre)
     spread = spread + jnp.diag(h.signal**2 + h.noise**2)
     B = process.slopes
     mixed = B @ covariance @ slope.T
@@ -81,10 +90,11 @@ def pair_logarithms(
     signal_a: Float[Array, ""],
     scale_b: Float[Array, "df"],
     signal_b: Float[Array, ""],
-) -> tuple[Float[Array, "n"], Float[Array, "n"], Float[Array, "n df"], Float[Array, "n df"]]:
-    """Return A, B, U T and V of log E[k_a(ξ, ξ_i) k_b(ξ, ξ_j)] = A_i + B_j + u_iᵀ T v_j (thesis eq. 2.53).
+) -> tuple[Float[Array, "n"], Float[Array, "n"], Float[Array, "n df"], Float[Array, "df df"], Float[Array, "n df"]]:
+    """Return A, B, U, T and V of log E[k_a(ξ, ξ_i) k_b(ξ, ξ_j)] = A_i + B_j + u_iᵀ T v_j (thesis eq. 2.53).
 
     With D = Λ_a⁻¹ + Λ_b⁻¹, the matrix R = S D + I has the determinant of the symmetric D^½ S D^½ + I, and T = R⁻¹ S.
+    T is symmetric, and of one output, a = b, U = V.
     """
     root = jnp.sqrt(scale_a**-2 + scale_b**-2)
     scaled = covariance * root * root[:, None]
@@ -92,41 +102,79 @@ def pair_logarithms(
     T = symmetrize(inverse @ scaled) / root / root[:, None]
 
     U, V = offsets / scale_a**2, offsets / scale_b**2
-    UT, VT = U @ T, V @ T
-    A = 2.0 * jnp.log(signal_a) - half_logdet + 0.5 * jnp.sum(UT * U - U * offsets, axis=1)
-    B = 2.0 * jnp.log(signal_b) + 0.5 * jnp.sum(VT * V - V * offsets, axis=1)
-    return A, B, UT, V
+    A = 2.0 * jnp.log(signal_a) - half_logdet + 0.5 * jnp.sum((U @ T) * U - U * offsets, axis=1)
+    B = 2.0 * jnp.log(signal_b) + 0.5 * jnp.sum((V @ T) * V - V * offsets, axis=1)
+    return A, B, U, T, V
 
 
 @jax.custom_jvp
 def sum_pairs(
-    weights: Float[Array, "n m"],
-    rows: Float[Array, "n"],
-    columns: Float[Array, "m"],
-    left: Float[Array, "n d"],
-    right: Float[Array, "m d"],
+    a: Float[Array, "n"],
+    b: Float[Array, "m"],
+    A: Float[Array, "n"],
+    B: Float[Array, "m"],
+    U: Float[Array, "n d"],
+    T: Float[Array, "d d"],
+    V: Float[Array, "m d"],
 ) -> Float[Array, ""]:
-    """Return Σ_ij weights_ij exp(rows_i + columns_j + left_i · right_j)."""
-    return jnp.sum(weights * jnp.exp(rows[:, None] + columns + left @ right.T))
+    """Return Σ_ij a_i b_j exp(A_i + B_j + u_iᵀ T v_j)."""
+    return jnp.sum(a[:, None] * _exponentiate(A, B, U @ T, V) * b)
 
 
-def _differentiate_sum(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+@sum_pairs.defjvp
+def _differentiate_pairs(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
     """The derivative of `sum_pairs`, whose linear part keeps vectors and n × d matrices only."""
-    weights, rows, columns, left, right = primals
-    d_weights, d_rows, d_columns, d_left, d_right = tangents
-    E = jnp.exp(rows[:, None] + columns + left @ right.T)
-    G = weights * E
-    by_rows, by_columns = jnp.sum(G, axis=1), jnp.sum(G, axis=0)
-    tangent = jnp.zeros(())
-    for factor, change in ((by_rows, d_rows), (by_columns, d_columns), (G @ right, d_left), (G.T @ left, d_right)):
-        if not isinstance(change, SymbolicZero):
-            tangent = tangent + jnp.sum(factor * change)
+    a, b, A, B, U, T, V = primals
+    d_a, d_b, d_A, d_B, d_U, d_T, d_V = tangents
+    E = _exponentiate(A, B, U @ T, V)
+    by_rows, right = _split(E @ _join(b, V))
+    by_columns, left = _split(E.T @ _join(a, U))
+    tangent = by_rows @ (d_a + a * d_A) + by_columns @ (d_b + b * d_B)
+    tangent = tangent + a @ jnp.sum((d_U @ T + U @ d_T) * right, axis=1) + b @ jnp.sum((left @ T) * d_V, axis=1)
+    return a @ by_rows, tangent
+
+
+@jax.custom_jvp
+def sum_symmetric(
+    weights: Float[Array, "n n"], A: Float[Array, "n"], U: Float[Array, "n d"], T: Float[Array, "d d"]
+) -> Float[Array, ""]:
+    """Return Σ_ij weights_ij exp(A_i + A_j + u_iᵀ T u_j) of symmetric `weights` and T."""
+    return jnp.sum(weights * _exponentiate(A, A, U @ T, U))
+
+
+def _differentiate_symmetric(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    """The derivative of `sum_symmetric`, whose linear part keeps vectors and n × d matrices only."""
+    weights, A, U, T = primals
+    d_weights, *others = tangents
+    d_A, d_U, d_T = (jnp.zeros(d.shape) if isinstance(d, SymbolicZero) else d for d in others)
+    E = _exponentiate(A, A, U @ T, U)
+    by_rows, right = _split((weights * E) @ _join(jnp.ones(len(A)), U))
+    tangent = 2.0 * by_rows @ d_A + jnp.sum((2.0 * d_U @ T + U @ d_T) * right)
     if not isinstance(d_weights, SymbolicZero):
         tangent = tangent + jnp.sum(E * d_weights)
     return jnp.sum(by_rows), tangent
 
 
-sum_pairs.defjvp(_differentiate_sum, symbolic_zeros=True)
+sum_symmetric.defjvp(_differentiate_symmetric, symbolic_zeros=True)
+
+
+def _exponentiate(
+    A: Float[Array, "n"], B: Float[Array, "m"], left: Float[Array, "n d"], right: Float[Array, "m d"]
+) -> Float[Array, "n m"]:
+    """Return E_ij = exp(A_i + B_j + left_i · right_j); the sums are part of the matrix product."""
+    rows = jnp.concatenate([left, A[:, None], jnp.ones((len(A), 1))], axis=1)
+    columns = jnp.concatenate([right, jnp.ones((len(B), 1)), B[:, None]], axis=1)
+    return jnp.exp(rows @ columns.T)
+
+
+def _join(factor: Float[Array, "n"], matrix: Float[Array, "n d"]) -> Float[Array, "n d1"]:
+    """Return [factor, factor ∘ matrix]."""
+    return jnp.concatenate([factor[:, None], factor[:, None] * matrix], axis=1)
+
+
+def _split(joint: Float[Array, "n d1"]) -> tuple[Float[Array, "n"], Float[Array, "n d"]]:
+    """Return the first column and the others."""
+    return joint[:, 0], joint[:, 1:]
 
 
 def encode_moments(

@@ -11,20 +11,16 @@ import numpy as np
 from jaxtyping import Float
 
 from gps.backend import Array, jax, jnp
-from gps.dynamics.prior import Transitions
 from gps.errors import PolicyError
 from gps.linear_gaussian.linalg import psd_solve
-from gps.models.data import Dataset, pool_transitions
-from gps.models.features import NO_TRANSFORMS, Differences, Encoding, StateTransforms
+from gps.models.data import Dataset
+from gps.models.features import Differences, Encoding
 from gps.models.members import MembersOptions, mean_of_running, measure_unit, split_members
+from gps.models.network_learner import Losses, NetworkLearner, normalise_data
 from gps.models.recurrent import RecurrentMember, RecurrentModel
 from gps.models.sequences import SequenceRows, cut_sequences
 from gps.networks.fitting import AdamState, FittedParameters, Split, fit_members
-from gps.records import ModelRecord
 from gps.status import ModelStatus
-
-_LEAST_POINTS = 10
-"""With fewer transitions than this, or than inputs, there is no model."""
 
 _RIDGE = 1.0
 """Of the linear map, in samples."""
@@ -66,93 +62,42 @@ class RecurrentOptions(MembersOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class RecurrentLearner:
+class RecurrentLearner(NetworkLearner):
     """A `gps.models.model.ModelLearner` of recurrent networks. Each fit starts from random parameters.
 
-    Args:
-        dx: size of the state.
-        options: of the networks and their training.
-        max_points: largest number of transitions that are trained on, in evenly spread sequences.
-        transforms: what is known of the entries of the state.
-        data: the transitions so far.
-        model: the last good model.
-        record: of the last fit.
-
-    Raises:
-        PolicyError: if a value is out of range.
+    The transitions that it is trained on are evenly spread sequences. The one-step error of its record is that of each
+    member on what was held out from it.
     """
 
-    dx: int
     options: RecurrentOptions = RecurrentOptions()
-    max_points: int = 100_000
-    transforms: StateTransforms = NO_TRANSFORMS
-    data: Dataset | None = None
     model: RecurrentModel | None = None
-    record: ModelRecord | None = None
-
-    def __post_init__(self) -> None:
-        if self.dx < 1 or self.max_points < 1:
-            raise PolicyError("dx and max_points must be at least 1")
-
-    def refit(self, transitions: Transitions, seed: int) -> Self:
-        """Return the learner that has also seen `transitions`, deterministic in `seed`."""
-        pooled = pool_transitions(self.data, Dataset.of(transitions, self.dx))
-        status, fit = self._learn(pooled.data, seed)
-        good = fit is not None and status.ok
-        record = ModelRecord(
-            name=self._name,
-            points=pooled.data.size if fit is None else fit.points,
-            status=status,
-            message=" ".join(filter(None, ("" if status.ok else status.sentence, pooled.message))),
-            training_loss=None if fit is None else fit.training_loss,
-            held_out_loss=None if fit is None else fit.held_out_loss,
-            one_step_error=fit.error if fit is not None and good else None,
-        )
-        model = fit.model if fit is not None and good else self.model
-        return dataclasses.replace(self, data=pooled.data, model=model, record=record)
-
-    def make_record(self) -> ModelRecord | None:
-        """The summary of the last fit, or None before the first.
-
-        Its one-step error is that of each member on what was held out from it.
-        """
-        return self.record
 
     @property
-    def _name(self) -> str:
-        E = self.options.members
-        return "recurrent network" if E == 1 else f"ensemble of {E} recurrent networks"
+    def kind(self) -> str:
+        return "recurrent"
 
-    def _learn(self, data: Dataset, seed: int) -> tuple[ModelStatus, "RecurrentFit | None"]:
-        """Return how the fit ended, and the fit; None if there was nothing to train on."""
-        if data.size < _LEAST_POINTS:
-            return ModelStatus.TOO_FEW_POINTS, None
-        # Entries near the largest float overflow in a variance.
-        with np.errstate(over="ignore", invalid="ignore"):
-            encoding = Encoding.of(data, self.transforms)
-            differences = Differences.of(data, self.transforms)
-        if data.size < encoding.size:
-            return ModelStatus.TOO_FEW_POINTS, None
-        if not all(np.isfinite(array).all() for array in jax.tree.leaves((encoding, differences))):
-            return ModelStatus.NOT_FINITE, None
-        if not differences.varies.any():
-            return ModelStatus.NO_VARIATION, None
+    def fit(self, data: Dataset, new: Dataset, seed: int) -> Self:
+        scales = normalise_data(data, self.transforms)
+        if isinstance(scales, ModelStatus):
+            return self.keep(scales, data.size)
         L, burn_in = self.options.sequence, self.options.burn_in
         sequences = cut_sequences(data, L, burn_in, max(self.max_points // L, 1))
         if not len(sequences.rows):
-            return ModelStatus.TOO_FEW_POINTS, None
-        fit = fit_recurrent(data, sequences, encoding, differences, self.options, seed)
-        return fit.status, fit
+            return self.keep(ModelStatus.TOO_FEW_POINTS, data.size)
+        fit = fit_recurrent(data, sequences, *scales, self.options, seed)
+        if not fit.status.ok:
+            return self.keep(fit.status, fit.points, fit.losses)
+        record = self.describe(fit.status, fit.points, fit.losses, one_step_error=fit.error)
+        return dataclasses.replace(self, model=fit.model, record=record)
 
 
 class RecurrentFit(NamedTuple):
-    """The result of a training. The losses are means over the members that still trained."""
+    """The result of a training."""
 
     model: RecurrentModel
     status: ModelStatus
     points: int  # transitions that count
-    training_loss: Float[np.ndarray, "checks"]
-    held_out_loss: Float[np.ndarray, "looks"]
+    losses: Losses
     error: Float[np.ndarray, "dx"]  # root mean square of each member's error on what it did not see, units of the state
 
 
@@ -203,8 +148,7 @@ def fit_recurrent(
         model,
         _judge_ends(ends),
         int(counted.sum()),
-        mean_of_running([end.training_loss for end in ends]),
-        mean_of_running([end.held_out_loss for end in ends]),
+        Losses(*(mean_of_running([getattr(end, name) for end in ends]) for name in ("training_loss", "held_out_loss"))),
         differences.deviation * unit * error,
     )
 

@@ -103,8 +103,8 @@ def _match_radial(network: RadialBasis, e: Float[Array, "df"], C: Float[Array, "
     W = jnp.asarray(network.weights)
     matched = [match_mean(offsets, C, scale, one, W[:, j]) for j in range(W.shape[1])]
     mean, slope = (jnp.stack(parts) for parts in zip(*matched, strict=True))
-    rows, columns, left, right = pair_logarithms(offsets, C, scale, one, scale, one)
-    Q = jnp.exp(rows[:, None] + columns + left @ right.T)
+    A, B, U, T, V = pair_logarithms(offsets, C, scale, one, scale, one)
+    Q = jnp.exp(A[:, None] + B + U @ T @ V.T)
     return Response(mean, W.T @ Q @ W - jnp.outer(mean, mean), slope.T)
 
 

@@ -86,6 +86,8 @@ def test_every_planner_plans_in_the_given_model_and_its_record_says_what_it_fore
     assert record.planner is not None and (record.planner.fallbacks == 0).all()
     np.testing.assert_allclose(record.planner.planned_states[:, 0], record.rollouts.states[:, 0, 0])
     assert np.isfinite(record.planner.predicted).all() and record.seconds.plan > 0
+    assert record.planner.steps == 5  # of an episode of T; the costs are of these
+    np.testing.assert_allclose(record.planner.actual, record.costs[:, :, :5].sum(axis=2).mean(axis=1))
 
 
 def test_each_iteration_searches_anew_even_in_a_model_that_stays():

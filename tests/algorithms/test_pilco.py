@@ -435,3 +435,92 @@ def test_fifty_seeds_end_without_an_exception():
             state, record = advance(algorithm, state, 100 * seed + k, lambda x, u, s=scale: swing(x, u) + s * 1e-3)
             assert record.optimisation.status.ok or record.optimisation.message
         assert state.trained and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.policy))
+
+
+# -- fifty seeds of poor data ----------------------------------------------------------------------------------------
+
+POOR = (
+    "two points", "duplicates", "noise-free", "noisy", "still", "one still", "absurd", "a wide start",
+    "saturated", "indefinite", "a broken gradient",
+)  # fmt: skip
+
+
+def fit_poor_process(rng, kind, points=8):
+    """The process of a few transitions that a robot might give; None where nothing is to be learned."""
+    n = 2 if kind == "two points" else points
+    x, u = rng.normal(size=(n, DX)) * 10.0 ** rng.uniform(-2, 2, DX), rng.normal(size=(n, DU))
+    if kind == "duplicates":
+        x, u = (array[rng.integers(0, 2, n)] for array in (x, u))
+    after = swing(x, u)
+    if kind == "noisy":
+        after = after + rng.normal(size=after.shape)
+    if kind == "still":
+        after = x
+    if kind == "one still":
+        after[:, 1] = x[:, 1]
+    if kind == "absurd":
+        after = after * 10.0 ** rng.uniform(0, 150, after.shape)
+    points = np.concatenate([x, u, after], axis=1)[None, None]
+    learner = GaussianProcessLearner(DX, StateTransforms((0,)), restarts=1, iterations=10)
+    return learner.refit(Transitions(points, np.ones((1, 1, n), bool)), 0).model
+
+
+def make_poor_algorithm(rng, kind):
+    """An algorithm with a small budget in such a process."""
+    settings = {"start_deviation": 50.0} if kind == "a wide start" else {}
+    algorithm = make_algorithm(Fixed(fit_poor_process(rng, kind)), iterations=3, restarts=1, threads=1, **settings)
+    if kind != "saturated":
+        return algorithm
+
+    def draw_network(seed, seen):
+        network = algorithm.draw_network(seed, seen)
+        return dataclasses.replace(network, weights=10.0 ** rng.uniform(0, 8) * np.ones_like(network.weights))
+
+    return dataclasses.replace(algorithm, draw_network=draw_network)
+
+
+def break_search(patched, rng, kind):
+    """Let the next optimisation fail as its kind says: at some points, or from the start."""
+    if kind == "indefinite":
+        make_scene, factor = PILCO._make_scene, -(10.0 ** rng.uniform(-3, 3))
+
+        def make_broken_scene(self, world, starts, units):
+            scene = make_scene(self, world, starts, units)
+            return scene._replace(start=StartBelief(scene.start.mean, factor * np.eye(DX)[None]))
+
+        patched.setattr(PILCO, "_make_scene", make_broken_scene)
+    if kind == "a broken gradient":
+        share = rng.uniform(0.1, 1.0)
+
+        def differentiate(scene, policy):
+            value, gradient = value_and_gradient(scene, policy)
+            return value, jax.tree.map(lambda array: array * np.nan, gradient) if rng.random() < share else gradient
+
+        patched.setattr("gps.algorithms.through_models.pilco.value_and_gradient", differentiate)
+
+
+@pytest.mark.slow
+def test_fifty_seeds_of_poor_data_raise_nothing_and_keep_the_last_good_policy(monkeypatch):
+    ends = set()
+    for seed in range(50):
+        rng, kind = np.random.default_rng(seed), POOR[seed % len(POOR)]
+        algorithm = make_poor_algorithm(rng, kind)
+        state = begin(algorithm)
+        for number in range(3):
+            with monkeypatch.context() as patched:
+                if number == 1:
+                    break_search(patched, rng, kind)
+                after, record = advance(algorithm, state, number)
+            side = record.optimisation
+            ends.add(side.status)
+            case = seed, kind, number, side.status.name
+            assert all(isinstance(status, Status) for status in record.statuses), case
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.policy)), case
+            assert side.status.ok or side.status.sentence in side.message, case
+            assert after.forecast is None or np.isfinite(after.forecast.costs).all(), case
+            if side.status is PolicyStatus.NOT_FINITE or side.status is PolicyStatus.WARM_UP:
+                assert_same_bits(after.policy, state.policy)
+                assert after.trained == state.trained, case
+            assert np.isfinite(algorithm.policy(after).act(np.broadcast_to(START, (1, 1, DX)), 0)).all(), case
+            state = after
+    assert {PolicyStatus.WARM_UP, PolicyStatus.NOT_FINITE} < ends

@@ -204,6 +204,9 @@ def test_a_model_and_a_planner_are_described():
     assert (shown.planner.predicted, shown.planner.actual) == ([1.5, None], [2.5, 3.5])
     assert "The planner expected a cost of 1.50; the episodes cost 2.50." in describe_condition(shown, None, 0)
     assert "expected" not in " ".join(describe_condition(shown, None, 1))
+    short = make_piece(dataclasses.replace(made, planner=dataclasses.replace(planner, steps=8)), None)
+    said = "The planner expected a cost of 1.50 for the first 8 steps; with the plans that followed they cost 2.50."
+    assert said in describe_condition(short, None, 0)
 
 
 def test_the_model_error_of_a_true_model_is_its_noise_and_of_none_is_the_spread():

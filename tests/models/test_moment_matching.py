@@ -12,7 +12,7 @@ from gps.models.conditioning import condition_process
 from gps.models.data import Dataset
 from gps.models.features import Differences, Encoding, StateTransforms, encode_input
 from gps.models.marginal_likelihood import Hyperparameters
-from gps.models.moment_matching import encode_moments, match_moments, sum_pairs
+from gps.models.moment_matching import encode_moments, match_moments, sum_pairs, sum_symmetric
 
 H = Hyperparameters(np.array([[0.7, 1.5, 2.5], [2.0, 0.9, 1.2]]), np.array([1.3, 0.8]), np.array([0.1, 0.2]))
 MEAN = jnp.array([0.2, -0.3, 0.4])
@@ -109,24 +109,40 @@ def test_a_constant_entry_keeps_its_change(process):
     np.testing.assert_allclose(cross[:, 0], COVARIANCE[:, 0], atol=1e-12)
 
 
-def test_the_sum_over_pairs_has_the_derivatives_of_its_formula_also_by_the_weights():
+def check_derivatives(function, plain, arguments):
+    """Compare value and every derivative, backward and forward, with autodiff of the formula."""
+    every = tuple(range(len(arguments)))
+    np.testing.assert_allclose(function(*arguments), plain(*arguments), rtol=1e-12)
+    for found, expected in zip(jax.grad(function, every)(*arguments), jax.grad(plain, every)(*arguments), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-11)
+    forward, expected = (jax.jvp(f, arguments, arguments)[1] for f in (function, plain))
+    np.testing.assert_allclose(forward, expected, rtol=1e-11)
+
+
+def test_the_sum_over_pairs_of_two_outputs_has_the_derivatives_of_its_formula():
     rng = np.random.default_rng(0)
-    arguments = (
-        rng.normal(size=(6, 5)),
+    U, V, T = rng.normal(size=(6, 2)), rng.normal(size=(5, 2)), jnp.array([[0.4, 0.1], [0.1, 0.2]])
+    a, b, A, B = rng.normal(size=6), rng.normal(size=5), rng.normal(size=6), rng.normal(size=5)
+
+    def plain(a, b, A, B, U, T, V):
+        return a @ jnp.exp(A[:, None] + B + U @ T @ V.T) @ b
+
+    check_derivatives(sum_pairs, plain, (a, b, A, B, U, T, V))
+
+
+def test_the_sum_over_pairs_of_one_output_has_the_derivatives_of_its_formula_also_by_the_weights():
+    rng = np.random.default_rng(0)
+    W, A, U, T = (
+        rng.normal(size=(6, 6)),
         rng.normal(size=6),
-        rng.normal(size=5),
         rng.normal(size=(6, 2)),
-        rng.normal(size=(5, 2)),
+        np.array([[0.4, 0.1], [0.1, 0.2]]),
     )
 
-    def plain(weights, rows, columns, left, right):
-        return jnp.sum(weights * jnp.exp(rows[:, None] + columns + left @ right.T))
+    def plain(W, A, U, T):
+        return jnp.sum(W * jnp.exp(A[:, None] + A + U @ T @ U.T))
 
-    every = tuple(range(5))
-    for found, expected in zip(jax.grad(sum_pairs, every)(*arguments), jax.grad(plain, every)(*arguments), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-    _, forward = jax.jvp(lambda rows: sum_pairs(arguments[0], rows, *arguments[2:]), (arguments[1],), (np.ones(6),))
-    np.testing.assert_allclose(forward, plain(*arguments), rtol=1e-12)
+    check_derivatives(sum_symmetric, plain, (W + W.T, A, U, T))
 
 
 def test_the_moments_of_sines_and_cosines_are_those_of_many_samples():

@@ -52,7 +52,9 @@ class FittedModels(NamedTuple):
 
     @property
     def status(self) -> Status:
-        """The status of good samples: they taught the model, there is none yet, or none is needed."""
+        """The status of good samples: they taught the models, one of which may be missing yet, or none is needed."""
+        if self.reward is not None and self.reward.cost is None:
+            return Status.NO_REWARD
         if self.learner is None:
             return Status.OK
         return Status.NO_MODEL if self.learner.model is None else Status.LEARNED

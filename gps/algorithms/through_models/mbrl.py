@@ -173,6 +173,7 @@ def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> P
         actual,
         planned_states=_spread(planned.states[:, 0], np.arange(planned.states.shape[2]), costs.shape[2]),
         effective_samples=_spread(planned.effective.mean(axis=1), planned.steps, costs.shape[2]),
+        steps=planned.horizon if planned.horizon < costs.shape[2] else None,
         fallbacks=(planned.troubles > 0).sum(axis=(1, 2)),
     )
 

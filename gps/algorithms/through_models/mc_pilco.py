@@ -43,7 +43,6 @@ from gps.algorithms.through_models.learned_models import (
     SeededModels,
     World,
     advance_state,
-    judge_samples,
     record_iteration,
 )
 from gps.algorithms.through_models.mbrl import make_planner_record
@@ -67,7 +66,7 @@ from gps.policies.neural import Network, NeuralPolicy
 from gps.policies.stochastic import minimise_mean
 from gps.records import IterationRecord, OptimisationRecord, PlannerRecord, Rollouts
 from gps.sampling.policy import Policy
-from gps.status import PolicyStatus, Status
+from gps.status import PolicyStatus
 from gps.storage.serialization import specialise
 
 _MOST_LOST = 0.5
@@ -174,13 +173,11 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
         after, optimised, world = advance_state(state, rollouts, models), None, self.new_world(models)
         if world is not None and (state.iteration >= self.planned_iterations or state.trained):
             after, optimised = self._optimise(after, world, rollouts, fitted.seed)
-        status = judge_samples(rollouts, Status.NO_MODEL if world is None else Status.LEARNED)
         record = record_iteration(
             state,
             sampled,
             rollouts,
             models,
-            status,
             planner=self._compare(state, sampled, models.sample_costs),
             optimisation=optimised,
         )
@@ -206,7 +203,7 @@ class MCPILCO(PolicyThroughModel[MCPILCOState]):
         best = None if found is None else judge_by.imagine(found)
         better = best is not None and _expect(best) < (np.inf if before is None else _expect(before))
         if best is not None and not better:
-            status = PolicyStatus.NO_GAIN if np.isfinite(_expect(best)) else PolicyStatus.NOT_FINITE
+            status = _explain_loss(best)
         judged = best if better or before is None else before
         if judged is not None and judged.lost.any():
             said.append(f"{int(judged.lost.sum())} of {len(judged.lost)} imagined episodes were lost.")
@@ -291,6 +288,13 @@ def _expect(episodes: Episodes) -> float:
     """The expected cost of an episode; +inf where it is not finite, or most particles were lost."""
     cost = float(episodes.costs.sum()) / episodes.costs.shape[1]
     return cost if np.isfinite(cost) and episodes.lost.mean() <= _MOST_LOST else np.inf
+
+
+def _explain_loss(episodes: Episodes) -> PolicyStatus:
+    """Why a policy with these episodes does not take the last one's place."""
+    if not np.isfinite(episodes.costs.sum()):
+        return PolicyStatus.NOT_FINITE
+    return PolicyStatus.MOST_LOST if episodes.lost.mean() > _MOST_LOST else PolicyStatus.NO_GAIN
 
 
 def _forecast(episodes: Episodes, conditions: int) -> Forecast:

@@ -116,7 +116,7 @@ class MPPIGPS(PolicyThroughModel[MPPIGPSState]):
         """Improve the action distribution in each visited state, and let the policy imitate the results."""
         models, mask = fitted.models, rollouts.mask
         targets = self._find_targets(state, rollouts, fitted)
-        status, usable = _judge_targets(targets, rollouts)
+        status, usable = _judge_targets(targets, rollouts, models.status)
         training, fit = self._teach(state, rollouts, targets, usable)
 
         record = record_iteration(
@@ -185,12 +185,18 @@ class MPPIGPS(PolicyThroughModel[MPPIGPSState]):
 # -- the record ------------------------------------------------------------------------------------------------------
 
 
-def _judge_targets(targets: Targets | None, rollouts: Rollouts) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
-    """The status of each condition, and True where its samples can teach."""
+def _judge_targets(
+    targets: Targets | None, rollouts: Rollouts, without: Status
+) -> tuple[Int[np.ndarray, "M"], Bool[np.ndarray, "M"]]:
+    """The status of each condition, and True where its samples can teach.
+
+    Args:
+        without: the status of good samples where there are no targets.
+    """
     mask = rollouts.mask
     status, usable = judge(np.full(len(mask), Status.OK), (), rollouts.counted)
     if targets is None:
-        return np.where(status == Status.OK, Status.NO_MODEL, status), np.zeros(len(mask), dtype=bool)
+        return np.where(status == Status.OK, without, status), np.zeros(len(mask), dtype=bool)
     missing = (mask & ~targets.known).any(axis=(1, 2))
     none, blind = (~(mask & there).any(axis=(1, 2)) for there in (targets.known, targets.informed))
     trouble = np.where(none, Status.NOT_FINITE, np.where(blind, Status.NO_PREFERENCE, Status.SAMPLES_DROPPED))

@@ -185,8 +185,9 @@ class ModelPiece:
 class PlannerPiece:
     """The planner's side of an iteration."""
 
-    predicted: Numbers  # cost of an episode as planned at its start
-    actual: Numbers
+    predicted: Numbers  # cost as planned at the start of the episodes
+    actual: Numbers  # of the same steps
+    steps: int | None  # that the plan of the start had; None: a whole episode
     seconds: float | None  # of a plan, mean over conditions and steps
     fallbacks: list[int] | None  # actions without a plan
     effective: Packed | None  # (M, T, 1), candidates that weigh in a plan

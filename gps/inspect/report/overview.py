@@ -165,6 +165,7 @@ def _make_planner_piece(planner: PlannerRecord, seconds: float, steps: np.ndarra
         actual=round_numbers(planner.actual),
         seconds=round_numbers([seconds])[0] if np.isfinite(seconds) else None,
         fallbacks=None if planner.fallbacks is None else np.asarray(planner.fallbacks).tolist(),
+        steps=planner.steps,
         planned=planner.planned_states is not None,
         effective=None if effective is None else pack(np.asarray(effective)[:, steps, None]),
     )

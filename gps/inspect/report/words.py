@@ -97,8 +97,11 @@ def _describe_planner(item: Piece, m: int) -> list[str]:
     text = []
     predicted, actual = planner.predicted[m], planner.actual[m]
     if predicted is not None and actual is not None:
+        ahead, what = "", "the episodes"
+        if planner.steps is not None:
+            ahead, what = f" for the first {planner.steps} steps", "with the plans that followed they"
         text.append(
-            f"The planner expected a cost of {format_number(predicted)}; the episodes cost {format_number(actual)}."
+            f"The planner expected a cost of {format_number(predicted)}{ahead}; {what} cost {format_number(actual)}."
         )
     if planner.seconds is not None:
         text.append(f"A plan took {format_number(1000 * planner.seconds)} ms.")
