@@ -16,6 +16,7 @@ from gps.errors import ConfigError, GpsError, SweepError
 from gps.inspect.statistics import estimate_improvement, interquartile_mean
 from gps.ladder import climb, make_rungs, read_ladder_runs, write_ladder_page
 from gps.ladder.climbing import RungRuns, find_folder
+from gps.ladder.drawing import draw_interval, find_range
 from gps.ladder.page import make_ladder_table
 from gps.ladder.results import collect_results
 from gps.ladder.rungs import divide_budget
@@ -275,6 +276,21 @@ def test_a_fault_of_several_seeds_is_said_once(ladder):
     assert RungRuns(ladder.rungs[0], tuple(runs)).faults == [
         "seeds 0, 1: too few", "seed 3: too many", "1 of 4 runs are not finished",
     ]  # fmt: skip
+
+
+def test_numbers_far_from_the_rest_do_not_set_the_scale():
+    near = [0.0, 1.0, 2.0, 3.0, 4.0, 9.0]
+    assert find_range(near) == (0.0, 9.0)
+    assert find_range([*near, -2000.0, 500.0]) == (0.0, 9.0)
+    assert find_range([5.0]) == (5.0, 5.0) and find_range([]) == (0.0, 1.0)
+
+
+def test_runs_beyond_the_scale_are_a_triangle(results):
+    (known,) = [result for result in results if result.rung.name == "local"]
+    low, high = float(known.values.min()), float(known.values.max())
+    assert "<path" not in draw_interval(known, low, high, "red")
+    beyond = draw_interval(known, high + 1.0, high + 2.0, "red")
+    assert beyond.count("<path") == 1 and 'd="M0 ' in beyond
 
 
 def test_the_probability_of_improvement():

@@ -30,8 +30,20 @@ def number_colours(results: Sequence[RungResult]) -> dict[str, int]:
     return numbers
 
 
+def find_range(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """The range of numbers without those far from the rest: beyond Tukey's outer fences."""
+    if not len(values):
+        return 0.0, 1.0
+    first, third = np.quantile(values, [0.25, 0.75])
+    near = values[(values >= first - 3 * (third - first)) & (values <= third + 3 * (third - first))]
+    return float(near.min()), float(near.max())
+
+
 def draw_learning(
-    family: Sequence[RungResult], others: Sequence[RungResult], colours: Mapping[str, int], by: str
+    family: Sequence[RungResult],
+    others: Sequence[RungResult],
+    colours: Mapping[str, int],
+    by: str,
 ) -> Figure:
     """Draw the curves of a family, with those of the other rungs in grey behind them.
 
@@ -41,6 +53,7 @@ def draw_learning(
     scale = next(iter(family)).scale
     layout = make_layout(290, "environment steps" if by == "steps" else "seconds", scale.name)
     layout["xaxis"] |= {"type": "log", "tickvals": _CLOCK} if by == "seconds" else {"rangemode": "tozero"}
+    layout["yaxis"] |= {"range": _find_learning_range([*family, *others], by)}
     traces: list[Figure] = []
     for x, found in filter(None, (_get_curve(result, by) for result in others)):
         line = {"color": "@faint", "width": 1}
@@ -50,6 +63,16 @@ def draw_learning(
         traces += [] if curve is None else _draw_curve(result, curve, colour)
         traces += _draw_end(result, colour, by)
     return {"data": traces, "layout": layout}
+
+
+def _find_learning_range(results: Sequence[RungResult], by: str) -> list[float]:
+    """The range of the curves and of the final numbers of all rungs, with a margin: the same for all families."""
+    curves = [curve[1].value for curve in (_get_curve(result, by) for result in results) if curve is not None]
+    finals = [result.values for result in results if len(result.values)]
+    spans = [find_range(np.concatenate(found)) for found in (curves, finals) if found]
+    low, high = min((low for low, _ in spans), default=0.0), max((high for _, high in spans), default=1.0)
+    margin = 0.1 * (high - low) or 1.0
+    return [low - margin, high + margin]
 
 
 def _get_curve(result: RungResult, by: str) -> tuple[np.ndarray, Estimate] | None:
@@ -130,15 +153,23 @@ def _draw_trace(trace: StoryTrace) -> Figure:
 
 
 def draw_interval(result: RungResult, low: float, high: float, colour: str, width: int = 190, height: int = 22) -> str:
-    """Draw the final numbers of a rung on a scale from `low` to `high`, as SVG for a table's cell."""
+    """Draw the final numbers of a rung on a scale from `low` to `high`, as SVG for a table's cell.
+
+    A triangle at an end stands for runs beyond it.
+    """
     if result.final is None:
         return ""
     middle, span = height / 2, (high - low) or 1.0
 
     def at(value: float) -> float:
-        return 6 + (width - 12) * (float(value) - low) / span
+        return 6 + (width - 12) * (min(max(float(value), low), high) - low) / span
 
-    dots = "".join(f'<circle cx="{at(value):.1f}" cy="{middle}" r="3" opacity=".35"/>' for value in result.values)
+    within = [value for value in result.values if low <= value <= high]
+    dots = "".join(f'<circle cx="{at(value):.1f}" cy="{middle}" r="3" opacity=".35"/>' for value in within)
+    if min(result.values) < low:
+        dots += f'<path d="M0 {middle}l6 -5v10z"/>'
+    if max(result.values) > high:
+        dots += f'<path d="M{width} {middle}l-6 -5v10z"/>'
     left, right, centre = (at(float(part)) for part in (result.final.low, result.final.high, result.final.value))
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" aria-hidden="true" '

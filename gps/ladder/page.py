@@ -18,6 +18,7 @@ from gps.ladder.drawing import (
     draw_learning,
     draw_panel,
     draw_time,
+    find_range,
     number_colours,
 )
 from gps.ladder.results import RungResult, collect_results
@@ -119,8 +120,7 @@ def _format_wins(result: RungResult, other: RungResult | None) -> str:
 
 def _render_table(results: Sequence[RungResult]) -> str:
     colours = number_colours(results)
-    values = np.concatenate([np.zeros(0), *(result.values for result in results)])
-    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+    low, high = find_range(np.concatenate([np.zeros(0), *(result.values for result in results)]))
     head, *rows = make_ladder_table(results)
     titles = [head[0], "", head[3], head[4], head[5], head[2], head[6]]
     lines, family = [], ""
@@ -150,7 +150,7 @@ def _render_table(results: Sequence[RungResult]) -> str:
     header = f"<th>{titles[0]}</th>{_join_cells('th', map(html.escape, titles[1:]))}"
     return (
         "<h2>At the budget</h2><p>What was learned, acting without exploration. Dots are single runs, the bar is the "
-        "interval, the mark the interquartile mean.</p>"
+        "interval, the mark the interquartile mean; a triangle at an end stands for runs far beyond it.</p>"
         f'<div class="card scroll"><table class="rungs-table"><thead><tr>{header}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
