@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gps.inspect.document import make_layout, name_colour
 from gps.inspect.statistics import Estimate
@@ -30,9 +31,10 @@ def number_colours(results: Sequence[RungResult]) -> dict[str, int]:
     return numbers
 
 
-def find_range(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+def find_range(numbers: ArrayLike) -> tuple[float, float]:
     """The range of numbers without those far from the rest: beyond Tukey's outer fences."""
-    if not len(values):
+    values = np.asarray(numbers, float)
+    if not values.size:
         return 0.0, 1.0
     first, third = np.quantile(values, [0.25, 0.75])
     near = values[(values >= first - 3 * (third - first)) & (values <= third + 3 * (third - first))]
