@@ -195,7 +195,8 @@ def _describe_planner(planner: PlannerRecord, seconds: float, conditions: Sequen
         lines.append(f"  effective   {sparkline(_mean(planner.effective_samples))}  candidates that weigh")
     if planner.fallbacks is not None and (count := int(np.sum(planner.fallbacks))):
         lines.append(f"  trouble     {count} actions had no plan in time, or none that was finite")
-    return "\n".join(["the planner:", *lines])
+    title = "the planner" if planner.steps is None else f"the planner, cost of the first {planner.steps} steps"
+    return "\n".join([f"{title}:", *lines])
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -298,7 +299,7 @@ def _export_optimisation(optimisation: OptimisationRecord) -> dict[str, Any]:
 def _export_planner(planner: PlannerRecord, m: int) -> dict[str, Any]:
     """The planner's side of one condition."""
     sides = {field.name: getattr(planner, field.name) for field in dataclasses.fields(planner)}
-    return {name: None if side is None else side[m] for name, side in sides.items()}
+    return {name: side[m] if isinstance(side, np.ndarray) else side for name, side in sides.items()}
 
 
 def to_plain(value: Any) -> Any:
