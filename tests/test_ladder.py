@@ -16,7 +16,7 @@ from gps.errors import ConfigError, GpsError, SweepError
 from gps.inspect.statistics import estimate_improvement, interquartile_mean
 from gps.ladder import climb, make_rungs, read_ladder_runs, write_ladder_page
 from gps.ladder.climbing import RungRuns, find_folder
-from gps.ladder.drawing import draw_interval, find_range
+from gps.ladder.drawing import draw_interval, find_usual_range
 from gps.ladder.page import make_ladder_table
 from gps.ladder.results import collect_results
 from gps.ladder.rungs import divide_budget
@@ -280,9 +280,9 @@ def test_a_fault_of_several_seeds_is_said_once(ladder):
 
 def test_numbers_far_from_the_rest_do_not_set_the_scale():
     near = [0.0, 1.0, 2.0, 3.0, 4.0, 9.0]
-    assert find_range(near) == (0.0, 9.0)
-    assert find_range([*near, -2000.0, 500.0]) == (0.0, 9.0)
-    assert find_range([5.0]) == (5.0, 5.0) and find_range([]) == (0.0, 1.0)
+    assert find_usual_range(near) == (0.0, 9.0)
+    assert find_usual_range([*near, -2000.0, 500.0]) == (0.0, 9.0)
+    assert find_usual_range([5.0]) == (5.0, 5.0) and find_usual_range([]) == (0.0, 1.0)
 
 
 def test_runs_beyond_the_scale_are_a_triangle(results):

@@ -31,7 +31,7 @@ def number_colours(results: Sequence[RungResult]) -> dict[str, int]:
     return numbers
 
 
-def find_range(numbers: ArrayLike) -> tuple[float, float]:
+def find_usual_range(numbers: ArrayLike) -> tuple[float, float]:
     """The range of numbers without those far from the rest: beyond Tukey's outer fences."""
     values = np.asarray(numbers, float)
     if not values.size:
@@ -71,7 +71,7 @@ def _find_learning_range(results: Sequence[RungResult], by: str) -> list[float]:
     """The range of the curves and of the final numbers of all rungs, with a margin: the same for all families."""
     curves = [curve[1].value for curve in (_get_curve(result, by) for result in results) if curve is not None]
     finals = [result.values for result in results if len(result.values)]
-    spans = [find_range(np.concatenate(found)) for found in (curves, finals) if found]
+    spans = [find_usual_range(np.concatenate(found)) for found in (curves, finals) if found]
     low, high = min((low for low, _ in spans), default=0.0), max((high for _, high in spans), default=1.0)
     margin = 0.1 * (high - low) or 1.0
     return [low - margin, high + margin]

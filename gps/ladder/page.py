@@ -18,7 +18,7 @@ from gps.ladder.drawing import (
     draw_learning,
     draw_panel,
     draw_time,
-    find_range,
+    find_usual_range,
     number_colours,
 )
 from gps.ladder.results import RungResult, collect_results
@@ -120,7 +120,7 @@ def _format_wins(result: RungResult, other: RungResult | None) -> str:
 
 def _render_table(results: Sequence[RungResult]) -> str:
     colours = number_colours(results)
-    low, high = find_range(np.concatenate([np.zeros(0), *(result.values for result in results)]))
+    low, high = find_usual_range(np.concatenate([np.zeros(0), *(result.values for result in results)]))
     head, *rows = make_ladder_table(results)
     titles = [head[0], "", head[3], head[4], head[5], head[2], head[6]]
     lines, family = [], ""
