@@ -1,4 +1,4 @@
-"""What a model is learned of."""
+"""The system that a global model describes: its entries, time step and conditions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self

@@ -8,7 +8,7 @@ import numpy as np
 
 from gps.builders.modelled import Modelled
 from gps.environments.contract import BatchEnvironment
-from gps.errors import ConfigError
+from gps.errors import ConfigError, one_line
 
 
 def make_simulator(modelled: Modelled, parameters: Mapping[str, Any], known: Any, key: str) -> Any:
@@ -29,7 +29,7 @@ def make_simulator(modelled: Modelled, parameters: Mapping[str, Any], known: Any
     try:
         return MujocoSimulator(modelled.environment, parameters, modelled.conditions, known=known)
     except ConfigError as error:
-        raise ConfigError(f"{key}: {error}") from None
+        raise ConfigError(f"{key}: {one_line(error)}") from None
 
 
 def attach_simulator(learner: Any, modelled: Modelled, key: str) -> Any:
@@ -70,7 +70,7 @@ def make_own_simulation(mjcf: Path, state: Sequence[str] | None, modelled: Model
         skip = round(modelled.dt / step) if np.isfinite(modelled.dt) else 1
         simulation = MujocoEnv(1, mjcf=mjcf, state=parts, frame_skip=max(skip, 1))
     except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
+        raise ConfigError(f"{key}: {one_line(error)}") from None
     for what, own, given in (
         ("states", len(simulation.state_entries), len(modelled.state_entries)),
         ("actions", len(simulation.action_entries), len(modelled.action_entries)),

@@ -11,8 +11,8 @@ from gps.commands._learning import add_watching, learn
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "The run goes on with the settings and the files that it began with, of which it has copies. What has changed "
-        "in the experiment's directory since then is for new runs."
+        "A run keeps copies of its settings and files, and goes on with them. Later changes in the experiment's "
+        "directory have no effect on it."
     )
     add_run(parser)
     parser.add_argument(

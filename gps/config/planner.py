@@ -128,8 +128,8 @@ class ILQRPlannerConfig(PlannerBase):
     )
     first_starts: Count = Field(
         default=1,
-        description="cheapest random plans that are improved at the first step, of which the best is followed; more of "
-        "them where one way leads up and others do not",
+        description="number of the cheapest random plans improved at the first step; the best result is followed. "
+        "Raise it where some random plans lead to the goal and others do not",
     )
 
 

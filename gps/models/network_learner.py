@@ -21,7 +21,7 @@ _LEAST_POINTS = 10
 
 
 class Losses(NamedTuple):
-    """How a training went, mean over the members that still trained."""
+    """Training and held-out losses at each check: means over the members that still trained."""
 
     training: Float[np.ndarray, "checks"]
     held_out: Float[np.ndarray, "looks"]
@@ -66,7 +66,7 @@ class NetworkLearner(abc.ABC):
         """Return the learner with a new model and record of `data`, or with the last model and the reason.
 
         Args:
-            new: the transitions of `data` that the last model has not seen.
+            new: the part of `data` that came after the last fit; the last model is judged by it.
         """
 
     def refit(self, transitions: Transitions, seed: int) -> Self:
@@ -87,7 +87,7 @@ class NetworkLearner(abc.ABC):
         return dataclasses.replace(self, record=self.describe(status, points, losses))
 
     def describe(self, status: ModelStatus, points: int, losses: Losses | None = None, **errors: Any) -> ModelRecord:
-        """The record of a fit; `errors` are those that it measured."""
+        """Return the record of a fit, with the measured errors as further fields."""
         E = self.options.members
         return ModelRecord(
             name=f"{self.kind} network" if E == 1 else f"ensemble of {E} {self.kind} networks",

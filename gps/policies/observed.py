@@ -60,4 +60,4 @@ class Observed:
 
 
 NOTHING_OBSERVED = Observed(())
-"""Of a policy that is never rolled out in a model."""
+"""For a policy that is never rolled out in a model: no entries."""

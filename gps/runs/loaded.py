@@ -87,7 +87,7 @@ def find_loaded(config: ExperimentConfig, directory: Path) -> Loaded:
     origins: dict[str, str] = {}
 
     def keep(key: str, name: str, section: Any, copies_of_it: Mapping[str, Path]) -> dict[str, str]:
-        """Note the copies of what a key names, of which the first takes its place."""
+        """Add the copies of a file that a key names, and return the key with the first copy as its value."""
         copies.update(copies_of_it)
         origins[f"{key}.{name}"] = str((directory / getattr(section, name)).resolve())
         return {name: next(iter(copies_of_it))}

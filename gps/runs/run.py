@@ -347,7 +347,7 @@ class Run:
 
     @property
     def stage(self) -> str:
-        """What the process that writes it is doing, in words; empty if there is none, or it has not said."""
+        """The stage that the process writing this run has noted; empty where no process writes it."""
         with contextlib.suppress(OSError):
             if self.active:
                 with open_regular(self.path / LOCK) as file:

@@ -114,9 +114,9 @@ def check_derivatives(function, plain, arguments):
     every = tuple(range(len(arguments)))
     np.testing.assert_allclose(function(*arguments), plain(*arguments), rtol=1e-12)
     for found, expected in zip(jax.grad(function, every)(*arguments), jax.grad(plain, every)(*arguments), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-11)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
     forward, expected = (jax.jvp(f, arguments, arguments)[1] for f in (function, plain))
-    np.testing.assert_allclose(forward, expected, rtol=1e-11)
+    np.testing.assert_allclose(forward, expected, rtol=1e-12)
 
 
 def test_the_sum_over_pairs_of_two_outputs_has_the_derivatives_of_its_formula():

@@ -52,7 +52,7 @@ class FittedModels(NamedTuple):
 
     @property
     def status(self) -> Status:
-        """The status of good samples: they taught the models, one of which may be missing yet, or none is needed."""
+        """The status of a condition whose samples are good: learned, or which model is still missing."""
         if self.reward is not None and self.reward.cost is None:
             return Status.NO_REWARD
         if self.learner is None:

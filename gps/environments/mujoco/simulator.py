@@ -307,7 +307,7 @@ def _find_columns(model: mujoco.MjModel, layout: Layout, assumed: Mapping[str, f
     if missing:
         raise ConfigError(
             f"the state does not determine the simulation: it lacks {', '.join(missing)}; add the parts to "
-            'environment.state, or set `assumed = { "qpos:JOINT" = 0.0 }` of the model for those that do not matter'
+            'environment.state. For one without effect, set `assumed = { "qpos:JOINT" = 0.0 }` of the model'
         )
     return {name: (sources[name], defaults[name]) for name, width in wholes.items() if width}
 

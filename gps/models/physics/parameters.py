@@ -39,7 +39,7 @@ class Parameter(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of a simulation besides its state and its parameters.
+    """Settings of a simulation that are not fitted.
 
     Args:
         delay: of the commands, s; 0 where it is a parameter.

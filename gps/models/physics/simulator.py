@@ -23,7 +23,7 @@ class Simulator(Protocol):
 
     @property
     def known(self) -> Known:
-        """What is known besides them."""
+        """The known delay and the assumed entries."""
 
     @property
     def conditions(self) -> tuple[str, ...]:
