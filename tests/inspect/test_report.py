@@ -743,6 +743,9 @@ def test_a_model_is_described_with_its_status_and_what_it_knows_of_its_error():
     assert "66 % of the new states were within one deviation" in said and said.endswith(
         "the model knows its own error."
     )
+    for message in ("body_mass:cup 2 ± 0.1", "Two points are left out."):  # estimates, or a sentence
+        found = " ".join(describe_global_model(make_piece(with_model(record(1), message=message), None).model))
+        assert f"transitions. {message.rstrip('.')}. 66 %" in found
     prior = dataclasses.replace(record(1), model=ModelRecord())
     assert describe_global_model(make_piece(prior, None).model) == describe_global_model(None) == []
 

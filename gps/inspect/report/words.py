@@ -82,7 +82,7 @@ def describe_global_model(model: ModelPiece | None) -> list[str]:
     status = ModelStatus[model.status]
     points = "" if model.points is None else f", fitted to {pluralize(model.points, 'transition')}"
     ended = model.message or ("" if status is ModelStatus.OK else status.sentence)
-    text = [f"Global model: {model.name}{points}.", *([ended] if ended else [])]
+    text = [f"Global model: {model.name}{points}.", *([ended.rstrip(".") + "."] if ended else [])]
     if (within := get_coverage(model)) is not None:
         one, two = (100 * share for share in within)
         verdict = judge_coverage(within)
