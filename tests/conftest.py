@@ -4,6 +4,7 @@ import gc
 import os
 from pathlib import Path
 
+import gymnasium
 import helpers.shapes
 import pytest
 from jaxtyping import install_import_hook
@@ -62,3 +63,12 @@ def tiny_run(tmp_path_factory):
 def slider(tmp_path):
     """The experiment of the 1-joint slider, a folder: dx = 2, du = 1, T = 12."""
     return write_slider(tmp_path / "slider")
+
+
+@pytest.fixture
+def registry():
+    """Gymnasium's registry; what the test registers is forgotten afterwards."""
+    before = dict(gymnasium.registry)
+    yield gymnasium.registry
+    gymnasium.registry.clear()
+    gymnasium.registry.update(before)

@@ -76,7 +76,7 @@ def test_an_environment_of_this_library_has_its_limit_too(experiment):
     assert horizon(folder, "environment.options.max_episode_steps=101") == 101
 
 
-def test_a_module_of_ones_own(experiment, tmp_path, monkeypatch):
+def test_a_module_of_ones_own(experiment, tmp_path, monkeypatch, registry):
     """`package.module:Env-v0`, found where Python finds modules, in the other processes too."""
     package = tmp_path / "somewhere" / "robots"
     package.mkdir(parents=True)

@@ -28,7 +28,7 @@ gymnasium.register("Arm-v0", entry_point="oldarms:Arm")
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch):
+def package(tmp_path, monkeypatch, registry):
     """An installed package, `old-arms` 1.4, that needs MuJoCo, or does not."""
 
     def install(text=OLD, requires="mujoco>=2.2.0"):
@@ -43,10 +43,7 @@ def package(tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(tmp_path)
         importlib.invalidate_caches()
 
-    yield install
-    import gymnasium
-
-    gymnasium.registry.pop("Arm-v0", None)
+    return install
 
 
 NAMED = f"old-arms 1.4 does not seem to fit MuJoCo {mujoco.__version__}: "
