@@ -42,6 +42,8 @@ class LinearisingPlanner:
         rounds, first_rounds: of linearisation, LQR and rollout, at each step and at the first one.
         tries, first_tries: random sequences that are tried at each step, and at the first one (None: as many).
         first_starts: the cheapest of these and of the plan that are improved at the first step; the best one is kept.
+        tried: actions of whole episodes, E of them, that are tried at step 0 as well.
+        turn: other random sequences come with another number.
         cost, range, end, horizon, seconds, hold, conditions: see `gps.planning.model_planner.ModelPlanner`.
     """
 
@@ -55,6 +57,8 @@ class LinearisingPlanner:
     tries: int = 8
     first_tries: int | None = None
     first_starts: int = 1
+    tried: Float[np.ndarray, "E T du"] | None = None
+    turn: int = 0
     seconds: float | None = None
     hold: Float[np.ndarray, "du"] | None = None
     conditions: int = 1
@@ -108,7 +112,12 @@ class LinearisingPlanner:
         problem = PlanningProblem(self.model, low, high, scale, np.int32(self.end))
         actions = np.asarray(self.range.to_actions(units[:, 0]))
         plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))
-        tries, where = draw_guesses(problem, self.horizon, count, t), number_conditions(len(states), self.conditions)
+        tries, where = (
+            draw_guesses(problem, self.horizon, count, t, self.turn),
+            number_conditions(len(states), self.conditions),
+        )
+        if t == 0 and self.tried is not None:
+            tries = np.concatenate([tries, self.tried[:, : self.horizon]])
         plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries, where, starts)
         idle, end = np.clip(0.0, low, high), np.int32(self.end)
         course = predict_courses(self.model, self.cost, states, where, plan.actions, idle, np.int32(t), end)

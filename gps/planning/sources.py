@@ -32,6 +32,7 @@ class PlanningTask(NamedTuple):
         replans: True to plan again and again; False to follow each plan to the end of the episode.
         turn: added to the planner's seed. With another one in each iteration, even a model that a fit has left as it
             was brings new episodes.
+        tried: the actions of the best episodes so far, E of them, for planners that can begin with them; None for none.
     """
 
     problem: Problem
@@ -41,6 +42,7 @@ class PlanningTask(NamedTuple):
     noise: float = 0.0
     replans: bool = True
     turn: int = 0
+    tried: Float[np.ndarray, "E T du"] | None = None
 
     @property
     def systems(self) -> int:
@@ -133,6 +135,8 @@ class ILQRPlanning:
             tries=self.guesses,
             first_tries=self.first_guesses,
             first_starts=self.first_starts,
+            tried=task.tried,
+            turn=task.turn,
             seconds=self.seconds,
             conditions=task.systems,
         )

@@ -11,7 +11,7 @@ from helpers.problems import LinearEnv
 
 import gps
 from gps import cli
-from gps.algorithms.through_models.mbrl import MBRL, make_planner_record
+from gps.algorithms.through_models.mbrl import MBRL, BestEpisodes, make_planner_record
 from gps.errors import ConfigError
 from gps.linear_gaussian.initial import zero
 from gps.models.linear import LinearLearner
@@ -95,6 +95,33 @@ def test_each_iteration_searches_anew_even_in_a_model_that_stays():
     one, two = (record.rollouts.actions for record in records)
     assert (one[:, :, 0] != two[:, :, 0]).any()
     np.testing.assert_allclose(records[0].rollouts.states[:, :, 0], records[1].rollouts.states[:, :, 0])
+
+
+def test_the_best_episode_of_the_planner_is_remembered_and_tried_again():
+    planning = ILQRPlanning(horizon=T, guesses=0, first_rounds=1, rounds=1)
+    algorithm = MBRL(PROBLEM, learner=give(), planner=planning, base_iterations=1)
+    first, records = iterate(algorithm, 1)
+    assert first.best is None and records[0].planner is None  # the base policy's are no plans
+    state, records = iterate(algorithm, 3)
+    costs = np.array([record.costs.sum(axis=2)[:, 0] for record in records[1:]])
+    np.testing.assert_allclose(state.best.costs, costs.min(axis=0))
+    planned = records[1 + int(costs[:, 0].argmin())]
+    np.testing.assert_array_equal(state.best.actions[0], planned.rollouts.actions[0, 0])
+    tried = algorithm.make_planner(state).planner.tried
+    np.testing.assert_array_equal(tried, state.best.actions)
+
+
+def test_an_episode_that_ended_early_is_not_the_best():
+    _, (record,) = iterate(MBRL(PROBLEM, learner=give(), planner=PLANNERS["ilqr"], base_iterations=0))
+    rollouts, costs = record.rollouts, record.costs
+    early = rollouts.mask.copy()
+    early[0, :, T // 2 :] = False
+    best = BestEpisodes.none(rollouts.actions.shape[:1] + rollouts.actions.shape[2:])
+    best = best.compare(dataclasses.replace(rollouts, mask=early), costs)
+    assert np.isinf(best.costs[0]) and not best.actions[0].any() and np.isfinite(best.costs[1:]).all()
+    worse = best.compare(rollouts, costs + 1.0)
+    np.testing.assert_array_equal(worse.costs[1:], best.costs[1:])
+    assert np.isfinite(worse.costs[0])
 
 
 @pytest.mark.parametrize("kind", ["sequences", "ilqr"])

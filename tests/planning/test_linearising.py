@@ -41,6 +41,19 @@ def test_the_first_step_may_try_more_random_plans_than_the_others():
     np.testing.assert_array_equal(later.actions[:, :-1], first.actions[:, 1:])
 
 
+def test_what_was_tried_before_is_tried_at_the_first_step_alone():
+    """Nothing is improved here, so the plan is the cheapest of zero actions and of those that were tried."""
+    alone = dataclasses.replace(PLANNER, tries=0, rounds=0, first_rounds=0)
+    best = PLANNER.plan(lq.STARTS, 0, None).actions
+    again = dataclasses.replace(alone, tried=np.concatenate([best, -best]))
+    np.testing.assert_allclose(again.plan(lq.STARTS, 0, None).actions, best, atol=1e-9)
+    assert not again.plan(lq.STARTS, 1, None).actions.any()
+    other = dataclasses.replace(alone, tries=64, turn=1)
+    assert (
+        other.plan(lq.STARTS, 0, None).actions != dataclasses.replace(other, turn=0).plan(lq.STARTS, 0, None).actions
+    ).any()
+
+
 def test_a_model_that_is_not_finite_leaves_the_fallback():
     broken = dataclasses.replace(PLANNER, model=lq.LinearModel.of(F=np.full((lq.DX, lq.DX + lq.DU), np.nan)))
     plans = broken.plan(lq.STARTS, 0, None)

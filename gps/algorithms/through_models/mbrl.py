@@ -13,11 +13,14 @@ Each iteration:
                   et al. 2018; PETS, Chua et al. 2018)
 
 With the true simulator in place of a model nothing is learned, and every iteration samples the planner.
+
+The best episode of the planner is not forgotten: iterative LQR tries its actions too when the next episode begins. So
+an attempt that failed in a model that is right is followed by another, and not by its repetition.
 """
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, Literal
+from typing import Any, ClassVar, Generic, Literal, Self
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -47,6 +50,28 @@ Version = Literal["0.5", "1.0", "1.5"]
 
 
 @dataclasses.dataclass(frozen=True)
+class BestEpisodes:
+    """The planner's cheapest episode in each of M conditions, of those that lasted until the end."""
+
+    costs: Float[np.ndarray, "M"]  # infinite where there is none
+    actions: Float[np.ndarray, "M T du"]
+
+    @classmethod
+    def none(cls, shape: tuple[int, int, int]) -> Self:
+        """Return that there are none in M conditions of T steps with du actions, which are 0."""
+        return cls(np.full(shape[0], np.inf), np.zeros(shape))
+
+    def compare(self, rollouts: Rollouts, costs: Float[np.ndarray, "M N T"]) -> Self:
+        """Return the cheapest ones after new episodes."""
+        totals = np.where(rollouts.mask.all(axis=2), costs.sum(axis=2), np.inf)
+        every, which = np.arange(len(totals)), totals.argmin(axis=1)
+        new = totals[every, which]
+        better = new < self.costs
+        actions = np.where(better[:, None, None], rollouts.actions[every, which], self.actions)
+        return dataclasses.replace(self, costs=np.where(better, new, self.costs), actions=actions)
+
+
+@dataclasses.dataclass(frozen=True)
 class MBRLState(Generic[L]):
     """Everything that the next iteration needs, for M conditions."""
 
@@ -55,6 +80,7 @@ class MBRLState(Generic[L]):
     first: Controller  # the base policy
     learner: L | None  # of the dynamics, with all data so far; None where nothing is learned
     reward: RewardLearner | None  # where the cost has no formula
+    best: BestEpisodes | None = None  # of the planner; None before its first one
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,6 +152,7 @@ class MBRL:
             environment_steps=record.environment_steps,
             learner=model.learner,
             reward=model.reward,
+            best=_compare_planned(state.best, sampled, rollouts, model.sample_costs),
         )
         return after, record
 
@@ -140,10 +167,10 @@ class MBRL:
         """The policy that plans; None while there is no model to plan in, or no cost."""
         cost = complete_cost(self.problem.cost, state.reward)
         conditions, replans = len(state.first.feedforward), self.version == "1.5"
-        model = self.find_model(state)
-        return self.planner.make_policy(
-            PlanningTask(self.problem, model, cost, conditions, noise, replans, turn=state.iteration)
-        )
+        task = PlanningTask(self.problem, self.find_model(state), cost, conditions, noise, replans, state.iteration)
+        if state.best is not None:
+            task = task._replace(tried=state.best.actions[np.isfinite(state.best.costs)])
+        return self.planner.make_policy(task)
 
     def find_model(self, state: MBRLState) -> GlobalModel | None:
         """The model that is planned in; None while there is none, or where none is needed."""
@@ -160,6 +187,16 @@ class MBRL:
         if quiet:
             first = dataclasses.replace(first, covariance=np.zeros_like(first.covariance))
         return LocalControllers(first, Player.FIRST)
+
+
+def _compare_planned(
+    best: BestEpisodes | None, sampled: Policy, rollouts: Rollouts, costs: Float[np.ndarray, "M N T"]
+) -> BestEpisodes | None:
+    """The planner's best episodes after these, if it was the planner that acted."""
+    if find_planned(sampled) is None:
+        return best
+    M, _, T, du = rollouts.actions.shape
+    return (best or BestEpisodes.none((M, T, du))).compare(rollouts, costs)
 
 
 def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
