@@ -21,6 +21,38 @@ def test_it_finds_the_minimum_of_the_mean():
     assert found.status is PolicyStatus.ITERATIONS_SPENT and len(found.trace) == 400
 
 
+def valleys(step):
+    """A shallow valley at 0, which is lower where it begins, and a deep one at 10, with a slope that is drawn."""
+
+    def objective(point):
+        slope = 0.1 * np.random.default_rng(step).normal()
+        side = point[0] > 5
+        value = (point[0] - 10) ** 2 - 5 if side else 0.1 * point[0] ** 2
+        return value + slope * point[0], np.array([2 * (point[0] - 10) if side else 0.2 * point[0]]) + slope
+
+    return objective
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_start_that_leads_furthest_is_followed(threads):
+    starts = [np.array([1.0]), np.array([7.0])]
+    settings = {"steps": 200, "learning_rate": 0.1, "threads": threads}
+    short = minimise_mean(valleys, starts, **settings)
+    long = minimise_mean(valleys, starts, trial_steps=50, **settings)
+    np.testing.assert_allclose([short.parameters[0], long.parameters[0]], [0, 10], atol=0.5)
+    assert long.iterations == (50, 200) and len(long.trace) == 200 and np.argmin(long.starts) == 1
+    alone = minimise_mean(valleys, starts[1:], **settings)
+    np.testing.assert_array_equal(long.trace, alone.trace)  # a trial is the beginning of the search
+
+
+def test_a_search_that_lost_its_way_is_not_followed():
+    def draw(step):
+        return lambda point: (np.nan if point[0] < 0 and step > 5 else point[0], np.ones(1))
+
+    found = minimise_mean(draw, [np.array([-5.0]), np.array([9.0])], steps=40, learning_rate=0.1, trial_steps=30)
+    assert found.status is PolicyStatus.ITERATIONS_SPENT and found.parameters[0] > 0
+
+
 def test_it_begins_at_the_best_start_and_says_which_were_not_finite():
     def draw(step):
         def objective(point):
