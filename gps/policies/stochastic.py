@@ -2,7 +2,7 @@
 
 Where the objective of a draw is rough, as that of a policy is which balances something in an uncertain model, a search
 for the minimum of one draw ends in the first of many dents; the mean of all draws has fewer of them. Which of several
-starts leads furthest is not seen at the starts: each is followed for some steps, and the best one to the end.
+starts leads furthest is not seen at the starts, so each is followed to the end.
 """
 
 import dataclasses
@@ -35,19 +35,16 @@ def minimise_mean(
     *,
     steps: int,
     learning_rate: float,
-    trial_steps: int = 0,
     clip: float = 10.0,
     threads: int | None = None,
 ) -> Descent:
-    """Search from the start that leads furthest in some steps; it never raises for what an objective returns.
+    """Search from each start, and return the best end; it never raises for what an objective returns.
 
     Args:
         draw: the objective of a step, deterministic in the number of the step.
         learning_rate: the size of a step of each parameter.
-        trial_steps: steps from each of several starts, before the best of them is followed; 0: the start itself
-            decides.
         clip: largest norm of a gradient that counts; a longer one is shortened.
-        threads: starts that are followed at the same time; None: one for each core.
+        threads: searches at the same time; None: one for each core.
 
     Raises:
         ValueError: if there is no start.
@@ -55,43 +52,27 @@ def minimise_mean(
     if not starts:
         raise ValueError("minimise_mean needs at least one start")
     searches = [_Search(np.array(start, float), learning_rate, steps, clip) for start in starts]
-    trials = min(trial_steps, steps) if len(searches) > 1 else 0
-
-    def begin(search: _Search) -> None:
-        search.begin(draw)
-        search.run(draw, trials)
-
-    threads = min(len(searches), threads or count_threads())
-    if threads == 1:
-        for search in searches:
-            begin(search)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(begin, searches))
+    with ThreadPoolExecutor(min(len(searches), threads or count_threads())) as pool:
+        list(pool.map(lambda search: search.run(draw), searches))
     values = np.array([search.recent for search in searches])
     if np.isnan(values).all():
         said = f"The objective was not finite at {len(starts)} of {len(starts)} starts."
         return Descent(None, np.nan, np.empty(0), values, (0,) * len(starts), PolicyStatus.NOT_FINITE, said)
     best = searches[int(np.nanargmin(np.where([search.lost for search in searches], np.inf, values)))]
-    best.run(draw, steps)
     taken = tuple(len(search.trace) for search in searches)
     said = f"{best.bad} steps had no finite gradient and were left out." if best.bad else ""
-    if not best.trace:
-        return Descent(None, np.nan, np.empty(0), values, taken, PolicyStatus.NOT_FINITE, said)
     status = PolicyStatus.LEFT_FINITE if best.lost else PolicyStatus.ITERATIONS_SPENT
     return Descent(best.point, best.trace[-1], np.array(best.trace), values, taken, status, said)
 
 
 @dataclasses.dataclass
 class _Search:
-    """One search, which can be followed for some steps and later go on."""
+    """One search. Steps without a finite gradient are left out."""
 
     point: Float[np.ndarray, "p"]
     learning_rate: float
-    steps: int  # of the whole search
+    steps: int
     clip: float
-    start: float = np.nan  # the first objective at the start
-    step: int = 0
     trace: list[float] = dataclasses.field(default_factory=list)
     bad: int = 0
     in_a_row: int = 0
@@ -106,30 +87,27 @@ class _Search:
 
     @property
     def recent(self) -> float:
-        """The objective of late: the mean of the last steps, or that of the start. NaN where the start has none."""
-        return float(np.mean(self.trace[-_LAST:])) if self.trace else self.start
+        """The mean objective of the last steps; NaN where none was finite."""
+        return float(np.mean(self.trace[-_LAST:])) if self.trace else np.nan
 
-    def begin(self, draw: Callable[[int], ValueAndGradient]) -> None:
-        """Evaluate the start."""
-        self.start = _evaluate(draw(0), self.point)[0]
-
-    def run(self, draw: Callable[[int], ValueAndGradient], until: int) -> None:
-        """Go on to this step, unless the search is lost or its start has no value."""
-        while self.step < until and not self.lost and np.isfinite(self.start):
-            value, gradient = _evaluate(draw(self.step), self.point)
-            if gradient is None:
-                self.bad, self.in_a_row = self.bad + 1, self.in_a_row + 1
-            else:
+    def run(self, draw: Callable[[int], ValueAndGradient]) -> None:
+        """Take the steps, until the last one or until the search is lost."""
+        for step in range(self.steps):
+            value, gradient = _evaluate(draw(step), self.point)
+            if gradient is not None:
                 self.in_a_row = 0
                 self.trace.append(value)
-                self._move(gradient)
-            self.step += 1
+                self._move(gradient, step)
+                continue
+            self.bad, self.in_a_row = self.bad + 1, self.in_a_row + 1
+            if self.lost:
+                return
 
-    def _move(self, gradient: Float[np.ndarray, "p"]) -> None:
+    def _move(self, gradient: Float[np.ndarray, "p"], step: int) -> None:
         gradient = gradient * min(1.0, self.clip / max(float(np.linalg.norm(gradient)), 1e-300))
         self._mean = _FIRST * self._mean + (1 - _FIRST) * gradient
         self._square = _SECOND * self._square + (1 - _SECOND) * gradient**2
-        rate = self.learning_rate * min(1.0, _SHARE + (1 - _SHARE) * 2 * (1 - self.step / self.steps))
+        rate = self.learning_rate * min(1.0, _SHARE + (1 - _SHARE) * 2 * (1 - step / self.steps))
         taken = len(self.trace)
         unbiased = np.sqrt(self._square / (1 - _SECOND**taken)) + 1e-8
         self.point = self.point - rate * self._mean / (1 - _FIRST**taken) / unbiased

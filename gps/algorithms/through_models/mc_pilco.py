@@ -90,7 +90,6 @@ class Optimisation:
     Args:
         method: "adam", with a new draw in each step, or "lbfgs", with a new draw in each round.
         steps, learning_rate: of Adam.
-        trial_steps: of Adam from each of several starts, before the best one goes on.
         rounds: R, each with a draw of its own.
         iterations: of L-BFGS in a round.
         first_starts: new random policies in the first round, while there is no policy yet.
@@ -101,7 +100,6 @@ class Optimisation:
     method: Literal["adam", "lbfgs"] = "adam"
     steps: int = 300
     learning_rate: float = 0.05
-    trial_steps: int = 75
     rounds: int = 8
     iterations: int = 20
     first_starts: int = 2
@@ -116,15 +114,8 @@ class Optimisation:
     def search(self, draw: Callable[[int], ParticleObjective], starts: list[Float[np.ndarray, "p"]]) -> list[Descent]:
         """Search from these starts; `draw` gives the objective of each step or round."""
         if self.method == "adam":
-            found = minimise_mean(
-                draw,
-                starts,
-                steps=self.steps,
-                learning_rate=self.learning_rate,
-                trial_steps=self.trial_steps,
-                threads=self.threads,
-            )
-            return [found]
+            rate, threads = self.learning_rate, self.threads
+            return [minimise_mean(draw, starts, steps=self.steps, learning_rate=rate, threads=threads)]
         descents: list[Descent] = []
         for number in range(self.rounds):
             descents.append(minimise(draw(number), starts, iterations=self.iterations, threads=self.threads))

@@ -238,9 +238,6 @@ class ParticleOptimiserConfig(Section):
     )
     steps: int = Field(default=300, ge=1, le=100_000, description="steps of adam")
     learning_rate: float = Field(default=0.05, gt=0, description="learning rate of adam; it falls in the second half")
-    trial_steps: int = Field(
-        default=75, ge=0, description="steps of adam from each of several starts, before the best one goes on"
-    )
     rounds: int = Field(default=8, ge=1, le=1000, description="rounds of lbfgs, each with a draw of its own")
     iterations: int = Field(default=20, ge=1, description="iterations in a round of lbfgs")
     first_starts: int = Field(
