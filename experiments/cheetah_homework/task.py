@@ -59,5 +59,5 @@ def smooth_cost(x, u, t):
 
 
 def running(x, u, t):
-    """The homework's penalties for a state without the centre of mass; the root's speed and the actions' price are the reward's."""
+    """The homework's penalties, and minus its reward, for the state of the simulator without the centre of mass."""
     return 10.0 * jnp.sum(x[5:8] >= LIMITS) - x[8] + 0.1 * (u @ u)

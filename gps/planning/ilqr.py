@@ -61,14 +61,14 @@ class Plan(NamedTuple):
 
 
 def draw_guesses(
-    problem: PlanningProblem, horizon: int, count: int, t: int, turn: int = 0
+    problem: PlanningProblem, horizon: int, count: int, t: int, attempts: int = 0
 ) -> Float[np.ndarray, "G H du"]:
-    """Sequences of two actions, each held for a while; the same ones in each call for step t of the same turn.
+    """Sequences of two actions, each held for a while; the same ones in each call for step t after as many attempts.
 
     They lie within the limits or, where there are none, within three standard deviations of the samples' actions.
     """
     du = len(problem.low)
-    rng, far = np.random.default_rng([t, turn]), 3.0 * np.asarray(problem.scale)[-du:]
+    rng, far = np.random.default_rng([t, attempts]), 3.0 * np.asarray(problem.scale)[-du:]
     low = np.where(np.isfinite(problem.low), problem.low, -far)
     high = np.where(np.isfinite(problem.high), problem.high, far)
     size = rng.random((count, 1, 1))

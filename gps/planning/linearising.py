@@ -43,7 +43,7 @@ class LinearisingPlanner:
         tries, first_tries: random sequences that are tried at each step, and at the first one (None: as many).
         first_starts: the cheapest of these and of the plan that are improved at the first step; the best one is kept.
         tried: actions of whole episodes, E of them, that are tried at step 0 as well.
-        turn: other random sequences come with another number.
+        attempts: made so far; with another number the random sequences are others.
         cost, range, end, horizon, seconds, hold, conditions: see `gps.planning.model_planner.ModelPlanner`.
     """
 
@@ -58,7 +58,7 @@ class LinearisingPlanner:
     first_tries: int | None = None
     first_starts: int = 1
     tried: Float[np.ndarray, "E T du"] | None = None
-    turn: int = 0
+    attempts: int = 0
     seconds: float | None = None
     hold: Float[np.ndarray, "du"] | None = None
     conditions: int = 1
@@ -113,7 +113,7 @@ class LinearisingPlanner:
         actions = np.asarray(self.range.to_actions(units[:, 0]))
         plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))
         tries, where = (
-            draw_guesses(problem, self.horizon, count, t, self.turn),
+            draw_guesses(problem, self.horizon, count, t, self.attempts),
             number_conditions(len(states), self.conditions),
         )
         if t == 0 and self.tried is not None:

@@ -33,6 +33,7 @@ class PlanningTask(NamedTuple):
         turn: added to the planner's seed. With another one in each iteration, even a model that a fit has left as it
             was brings new episodes.
         tried: the actions of the best episodes so far, E of them, for planners that can begin with them; None for none.
+        attempts: iterations of the planner so far; what it tries at random differs between them.
     """
 
     problem: Problem
@@ -43,6 +44,7 @@ class PlanningTask(NamedTuple):
     replans: bool = True
     turn: int = 0
     tried: Float[np.ndarray, "E T du"] | None = None
+    attempts: int = 0
 
     @property
     def systems(self) -> int:
@@ -136,7 +138,7 @@ class ILQRPlanning:
             first_tries=self.first_guesses,
             first_starts=self.first_starts,
             tried=task.tried,
-            turn=task.turn,
+            attempts=task.attempts,
             seconds=self.seconds,
             conditions=task.systems,
         )

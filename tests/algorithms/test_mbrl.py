@@ -105,6 +105,7 @@ def test_the_best_episode_of_the_planner_is_remembered_and_tried_again():
     state, records = iterate(algorithm, 3)
     costs = np.array([record.costs.sum(axis=2)[:, 0] for record in records[1:]])
     np.testing.assert_allclose(state.best.costs, costs.min(axis=0))
+    assert state.best.attempts == 2
     planned = records[1 + int(costs[:, 0].argmin())]
     np.testing.assert_array_equal(state.best.actions[0], planned.rollouts.actions[0, 0])
     tried = algorithm.make_planner(state).planner.tried

@@ -48,9 +48,10 @@ def test_what_was_tried_before_is_tried_at_the_first_step_alone():
     again = dataclasses.replace(alone, tried=np.concatenate([best, -best]))
     np.testing.assert_allclose(again.plan(lq.STARTS, 0, None).actions, best, atol=1e-9)
     assert not again.plan(lq.STARTS, 1, None).actions.any()
-    other = dataclasses.replace(alone, tries=64, turn=1)
+    other = dataclasses.replace(alone, tries=64, attempts=1)
     assert (
-        other.plan(lq.STARTS, 0, None).actions != dataclasses.replace(other, turn=0).plan(lq.STARTS, 0, None).actions
+        other.plan(lq.STARTS, 0, None).actions
+        != dataclasses.replace(other, attempts=0).plan(lq.STARTS, 0, None).actions
     ).any()
 
 

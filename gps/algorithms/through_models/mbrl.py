@@ -53,22 +53,23 @@ Version = Literal["0.5", "1.0", "1.5"]
 class BestEpisodes:
     """The planner's cheapest episode in each of M conditions, of those that lasted until the end."""
 
+    attempts: int  # iterations that sampled the planner
     costs: Float[np.ndarray, "M"]  # infinite where there is none
     actions: Float[np.ndarray, "M T du"]
 
     @classmethod
     def none(cls, shape: tuple[int, int, int]) -> Self:
         """Return that there are none in M conditions of T steps with du actions, which are 0."""
-        return cls(np.full(shape[0], np.inf), np.zeros(shape))
+        return cls(0, np.full(shape[0], np.inf), np.zeros(shape))
 
-    def compare(self, rollouts: Rollouts, costs: Float[np.ndarray, "M N T"]) -> Self:
+    def compare(self, rollouts: Rollouts, costs: Float[np.ndarray, "M N T"]) -> "BestEpisodes":
         """Return the cheapest ones after new episodes."""
         totals = np.where(rollouts.mask.all(axis=2), costs.sum(axis=2), np.inf)
         every, which = np.arange(len(totals)), totals.argmin(axis=1)
         new = totals[every, which]
         better = new < self.costs
         actions = np.where(better[:, None, None], rollouts.actions[every, which], self.actions)
-        return dataclasses.replace(self, costs=np.where(better, new, self.costs), actions=actions)
+        return BestEpisodes(self.attempts + 1, np.where(better, new, self.costs), actions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +170,8 @@ class MBRL:
         conditions, replans = len(state.first.feedforward), self.version == "1.5"
         task = PlanningTask(self.problem, self.find_model(state), cost, conditions, noise, replans, state.iteration)
         if state.best is not None:
-            task = task._replace(tried=state.best.actions[np.isfinite(state.best.costs)])
+            tried = state.best.actions[np.isfinite(state.best.costs)]
+            task = task._replace(tried=tried, attempts=state.best.attempts)
         return self.planner.make_policy(task)
 
     def find_model(self, state: MBRLState) -> GlobalModel | None:
