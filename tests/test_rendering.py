@@ -63,6 +63,20 @@ def test_one_condition_an_iteration_and_noise(opengl, tiny_run, tmp_path):
     assert (ends[1] != ends[2]).any()
 
 
+def test_the_last_episodes_are_those_on_disk(opengl, tiny_run, tmp_path, monkeypatch):
+    """They look as if they were played again, and nothing is computed for them."""
+
+    def draw(name):
+        return read(render(tiny_run, tmp_path / name, size=(64, 48), fps=5))
+
+    with monkeypatch.context() as without:
+        without.setattr(type(tiny_run), "evaluation", lambda self: None)
+        played = draw("played.webp")
+    monkeypatch.setattr("gps.rendering.prepare", lambda *_: pytest.fail("the policy was prepared to act"))
+    for one, two in zip(played, draw("recorded.webp"), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 CAMERAS = """
 <mujoco>
   <worldbody>
