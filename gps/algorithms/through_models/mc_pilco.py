@@ -10,10 +10,10 @@ Each iteration, for M conditions:
               take the new policy if it costs less than the last one under functions that neither was optimised for
 
 With a draw that is fixed, J is one smooth function of θ. L-BFGS minimises it in rounds of some iterations, with a new
-draw in each round, so that the policy does not fit one draw; its first round starts from the last policy and from new
-random ones, one on each core. Adam takes one step for each draw, as MC-PILCO's own program does. The former suits
-systems that are benign. Where the policy must balance something, L-BFGS is seen to stop early: from two starts in one
-model of a cart-pole it ended at costs of 20 and 31, and Adam, which took longer, at 14 and 17.
+draw in each round, so that the policy does not fit one draw. Adam takes one step for each draw, as MC-PILCO's own
+program does. Both start from the last policy and from new random ones, one on each core. The former suits systems that
+are benign. Where the policy must balance something, L-BFGS is seen to stop early: from two starts in one model of a
+cart-pole it ended at costs of 20 and 31, and Adam, which took longer, at 14 and 17.
 
 Where the sensors are noisy, particles act on what the sensors would show; where velocities are estimated by a filter,
 through the filter (MC-PILCO4PMS: Amadio, Dalla Libera, Nikovski, Carli & Romeres 2022, "Learning control from raw
