@@ -112,10 +112,8 @@ class LinearisingPlanner:
         problem = PlanningProblem(self.model, low, high, scale, np.int32(self.end))
         actions = np.asarray(self.range.to_actions(units[:, 0]))
         plan = Plan(actions, mu, np.tile(np.eye(du), (len(states), 1, 1)))
-        tries, where = (
-            draw_guesses(problem, self.horizon, count, t, self.attempts),
-            number_conditions(len(states), self.conditions),
-        )
+        where = number_conditions(len(states), self.conditions)
+        tries = draw_guesses(problem, self.horizon, count, t, self.attempts)
         if t == 0 and self.tried is not None:
             tries = np.concatenate([tries, self.tried[:, : self.horizon]])
         plan = improve_plans(problem, self.cost, states, t, plan, rounds, tries, where, starts)

@@ -82,7 +82,7 @@ class _Search:
 
     @property
     def lost(self) -> bool:
-        """Whether too many steps in a row had no finite gradient."""
+        """True after `_MOST_BAD` steps in a row without a finite gradient; the search then ends."""
         return self.in_a_row >= _MOST_BAD
 
     @property

@@ -118,9 +118,9 @@ def test_an_episode_that_ended_early_is_not_the_best():
     early = rollouts.mask.copy()
     early[0, :, T // 2 :] = False
     best = BestEpisodes.none(rollouts.actions.shape[:1] + rollouts.actions.shape[2:])
-    best = best.compare(dataclasses.replace(rollouts, mask=early), costs)
+    best = best.update(dataclasses.replace(rollouts, mask=early), costs)
     assert np.isinf(best.costs[0]) and not best.actions[0].any() and np.isfinite(best.costs[1:]).all()
-    worse = best.compare(rollouts, costs + 1.0)
+    worse = best.update(rollouts, costs + 1.0)
     np.testing.assert_array_equal(worse.costs[1:], best.costs[1:])
     assert np.isfinite(worse.costs[0])
 

@@ -42,7 +42,7 @@ def test_the_first_step_may_try_more_random_plans_than_the_others():
 
 
 def test_what_was_tried_before_is_tried_at_the_first_step_alone():
-    """Nothing is improved here, so the plan is the cheapest of zero actions and of those that were tried."""
+    """Without rounds of iterative LQR, the plan is zero actions or, where that costs less, what was tried before."""
     alone = dataclasses.replace(PLANNER, tries=0, rounds=0, first_rounds=0)
     best = PLANNER.plan(lq.STARTS, 0, None).actions
     again = dataclasses.replace(alone, tried=np.concatenate([best, -best]))

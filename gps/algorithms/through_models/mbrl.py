@@ -51,7 +51,7 @@ Version = Literal["0.5", "1.0", "1.5"]
 
 @dataclasses.dataclass(frozen=True)
 class BestEpisodes:
-    """The planner's cheapest episode in each of M conditions, of those that lasted until the end."""
+    """The cheapest whole episode that the planner has played in each of M conditions."""
 
     attempts: int  # iterations that sampled the planner
     costs: Float[np.ndarray, "M"]  # infinite where there is none
@@ -59,11 +59,11 @@ class BestEpisodes:
 
     @classmethod
     def none(cls, shape: tuple[int, int, int]) -> Self:
-        """Return that there are none in M conditions of T steps with du actions, which are 0."""
+        """Begin without episodes, for a shape of (M, T, du)."""
         return cls(0, np.full(shape[0], np.inf), np.zeros(shape))
 
-    def compare(self, rollouts: Rollouts, costs: Float[np.ndarray, "M N T"]) -> "BestEpisodes":
-        """Return the cheapest ones after new episodes."""
+    def update(self, rollouts: Rollouts, costs: Float[np.ndarray, "M N T"]) -> "BestEpisodes":
+        """Return the cheapest of these and of new episodes, after one attempt more."""
         totals = np.where(rollouts.mask.all(axis=2), costs.sum(axis=2), np.inf)
         every, which = np.arange(len(totals)), totals.argmin(axis=1)
         new = totals[every, which]
@@ -153,7 +153,7 @@ class MBRL:
             environment_steps=record.environment_steps,
             learner=model.learner,
             reward=model.reward,
-            best=_compare_planned(state.best, sampled, rollouts, model.sample_costs),
+            best=_update_best(state.best, sampled, rollouts, model.sample_costs),
         )
         return after, record
 
@@ -191,14 +191,14 @@ class MBRL:
         return LocalControllers(first, Player.FIRST)
 
 
-def _compare_planned(
+def _update_best(
     best: BestEpisodes | None, sampled: Policy, rollouts: Rollouts, costs: Float[np.ndarray, "M N T"]
 ) -> BestEpisodes | None:
     """The planner's best episodes after these, if it was the planner that acted."""
     if find_planned(sampled) is None:
         return best
     M, _, T, du = rollouts.actions.shape
-    return (best or BestEpisodes.none((M, T, du))).compare(rollouts, costs)
+    return (best or BestEpisodes.none((M, T, du))).update(rollouts, costs)
 
 
 def make_planner_record(sampled: Policy, costs: Float[np.ndarray, "M N T"]) -> PlannerRecord | None:
