@@ -1,4 +1,7 @@
-"""The report and the live page in a browser: no error, the slider changes the plots, the buttons act on a real run."""
+"""The report and the live page in a browser: no error, the slider changes the plots, the buttons act on a real run.
+
+Buttons are pressed by the keyboard: a click may miss while figures that are drawn move what lies below them.
+"""
 
 import base64
 import dataclasses
@@ -167,13 +170,13 @@ def test_sections_close_and_what_they_hide_is_drawn_when_they_open(page, run, tm
     page.goto(file.as_uri())
     until(page, "document.body.dataset.shown !== undefined")
     assert not page.locator("#noise").is_visible() and page.locator("#states").is_visible()
-    page.locator("#noise-figure > summary").click()
+    page.locator("#noise-figure > summary").press("Enter")
     show_figure(page, "noise")
-    page.locator("#inside > details > summary").click()
+    page.locator("#inside > details > summary").press("Enter")
     assert not page.locator("#states").is_visible() and page.locator("#cost").is_visible()
     page.evaluate("select(1, 0)")
     until(page, "document.body.dataset.shown === '1-0'")
-    page.locator("#inside > details > summary").click()
+    page.locator("#inside > details > summary").press("Enter")
     show_figure(page, "states")
     assert curve(page, "states") == pytest.approx(run.iterations[1].local.marginals.mean[0, :, 0].tolist(), abs=1e-3)
     assert page.errors == []
@@ -208,7 +211,7 @@ def test_the_report_of_a_policy(page, tmp_path):
     assert page.locator(".tile").count() == 3 and page.locator("#starts tr").count() == 6
     solved = sum(item.solved for item in run.evaluation_rows("unseen"))
     assert f"{solved} of 3" in page.locator(".tile").nth(1).inner_text()
-    page.locator("#starts button").nth(1).click()
+    page.locator("#starts button").nth(1).press("Enter")
     show_figure(page, "end-states")
     for trace, what in ((1, "local"), (2, "final")):
         states = run.evaluation(what).rollouts.states[1, 0, :, 0]
@@ -234,7 +237,7 @@ def test_controllers_are_downloaded_and_videos_are_shown(page, tmp_path):
     until(page, "document.querySelector('#videos img')?.naturalWidth === 1")
     assert page.locator("#videos").inner_text() == "last.gif"
     with page.expect_download() as waiting:
-        page.locator("#controllers").click()
+        page.locator("#controllers").press("Enter")
     assert waiting.value.suggested_filename == "e-seed1-iter000-controllers.npz"
     arrays = np.load(waiting.value.path())
     np.testing.assert_array_equal(arrays["K"], run.iterations[0].local.improved.feedback)

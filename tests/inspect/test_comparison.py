@@ -397,7 +397,7 @@ def test_the_page_in_a_browser(tmp_path):
         assert sorted(labels) == ["kl_step=0.5", "kl_step=2"] and cost.locator(".legendtext").count() == 0
         ink = "getComputedStyle(document.querySelectorAll('.js-plotly-plot')[3].querySelector('.ytitle')).fill"
         light = tab.evaluate(ink)
-        cost.locator("xpath=ancestor::figure").locator("input.log").click()
+        cost.locator("xpath=ancestor::figure").locator("input.log").press("Space")
         assert tab.evaluate("document.querySelectorAll('.js-plotly-plot')[3].layout.yaxis.type") == "log"
         tab.emulate_media(color_scheme="dark")
         tab.wait_for_timeout(500)
