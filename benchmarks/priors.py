@@ -13,7 +13,6 @@ that an experiment cannot use, is left out and named below.
 
 import argparse
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -100,9 +99,6 @@ def _collect(task: str, seed: int) -> tuple[list[Any], tuple[Any, Any], Any, Any
     from gps.config import load
     from gps.experiment import Experiment
 
-    class Quiet(Callback):
-        """A callback that says nothing."""
-
     name, overrides, _ = TASKS[task]
     path = EXPERIMENTS / name
 
@@ -113,7 +109,7 @@ def _collect(task: str, seed: int) -> tuple[list[Any], tuple[Any, Any], Any, Any
     with closing(Experiment(load_config(), path)) as built:
         state = built.begin()
         for _ in range(LEARNING):
-            state, record = built.iterate(state, Quiet())
+            state, record = built.iterate(state, Callback())
             seen.append(record.rollouts)
     with closing(Experiment(load_config((f"algorithm.samples={max(COUNTS) + HELD_OUT}",)), path)) as built:
         rollouts = built.sample(built.algorithm.policy(state), np.random.default_rng(seed), LEARNING)
@@ -134,9 +130,14 @@ def _samples(rollouts: Any, count: int | None = None) -> tuple[np.ndarray, np.nd
 def _error(prior: Any, samples: tuple[np.ndarray, ...], held_out: tuple[np.ndarray, ...], settings: Any) -> float:
     from gps.dynamics.prior import Transitions
     from gps.dynamics.regression import fit_dynamics
+    from gps.models.prior import ModelPrior
 
     options = {"ridge": settings.ridge, "center": settings.center}
-    dynamics = fit_dynamics(*samples, **options) if prior is None else prior.fit(*samples, seed=0, **options).dynamics
+    if prior is None:
+        dynamics = fit_dynamics(*samples, **options)
+    else:  # a global model has learned enough, and learns nothing from these samples
+        fit = prior.regress if isinstance(prior, ModelPrior) else prior.fit
+        dynamics = fit(*samples, seed=0, **options).dynamics
     points, mask = Transitions.of(*held_out)
     dx = held_out[0].shape[-1]
     F, c = np.asarray(dynamics.matrix), np.asarray(dynamics.offset)
@@ -150,28 +151,28 @@ def _error(prior: Any, samples: tuple[np.ndarray, ...], held_out: tuple[np.ndarr
 
 
 def count_episodes(task: str, prior: str, samples: int, seed: int, iterations: int) -> float:
-    """Return the episodes until all samples of an iteration succeeded; infinity if that never happened."""
-    import gps
+    """Return the episodes until all samples of an iteration succeeded; infinity if that did not happen."""
     from gps.callbacks import Callback
-
-    class First(Callback):
-        """Remembers the episodes up to the first iteration with only successes."""
-
-        episodes = np.inf
-
-        def on_iteration(self, record: Any) -> None:
-            if np.isinf(self.episodes) and record.rollouts.succeeded.all():
-                self.episodes = record.rollouts.succeeded.size * (record.iteration + 1)
+    from gps.config import load
+    from gps.errors import GpsError
+    from gps.experiment import Experiment
 
     name, overrides, _ = TASKS[task]
-    more = (f"algorithm.samples={samples}", make_setting(task, prior))
-    first = First()
-    with tempfile.TemporaryDirectory() as out:
-        gps.run(
-            EXPERIMENTS / name, seed=seed, iterations=iterations, out=out, overrides=[*overrides, *more],
-            callbacks=[first],
-        )  # fmt: skip
-    return first.episodes
+    path = EXPERIMENTS / name
+    config = load(path, [*overrides, f"seed={seed}", f"algorithm.samples={samples}", make_setting(task, prior)])
+    with closing(Experiment(config, path)) as built:
+        state = built.begin()
+        episodes = built.first.episodes
+        for _ in range(iterations):
+            try:
+                state, record = built.iterate(state, Callback())
+            except GpsError as error:
+                print(f"{task}: {prior}, N = {samples}, seed {seed}: {str(error).splitlines()[0]}")
+                break
+            episodes += record.rollouts.succeeded.size
+            if record.rollouts.succeeded.all():
+                return episodes
+    return np.inf
 
 
 def _print(title: str, rows: Mapping[str, list[str]]) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 import gymnasium
 import helpers.shapes
 import pytest
-from jaxtyping import install_import_hook
 
-install_import_hook("gps", "helpers.shapes.check")  # before the first import of gps
+helpers.shapes.install()  # before the first import of gps
 
 from helpers.experiments import POINT_MASS, write, write_slider  # noqa: E402
 

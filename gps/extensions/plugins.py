@@ -15,7 +15,9 @@ A package declares in its metadata names in these groups, each for an object:
 are specific to the plug-in.
 """
 
-from importlib.metadata import EntryPoint, entry_points
+import functools
+import sys
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
 
 from gps.errors import ConfigError, nearest, one_line
@@ -23,7 +25,7 @@ from gps.errors import ConfigError, nearest, one_line
 
 def names(group: str) -> tuple[str, ...]:
     """Return the names that the installed packages declare in a group."""
-    return tuple(sorted({point.name for point in entry_points(group=group)}))
+    return tuple(sorted({point.name for point in _installed(group)}))
 
 
 def find(group: str, name: str, key: str) -> EntryPoint:
@@ -35,7 +37,7 @@ def find(group: str, name: str, key: str) -> EntryPoint:
     Raises:
         ConfigError: if no installed package declares the name.
     """
-    found = [point for point in entry_points(group=group) if point.name == name]
+    found = [point for point in _installed(group) if point.name == name]
     if not found:
         known = names(group)
         have = f"; installed are {', '.join(known)}" if known else "; no installed package adds any"
@@ -55,3 +57,13 @@ def load(group: str, name: str, key: str) -> Any:
     except Exception as error:
         text = one_line(error)
         raise ConfigError(f"{key}: the entry point {point.value} failed: {type(error).__name__}: {text}") from error
+
+
+def _installed(group: str) -> EntryPoints:
+    return _read(group, tuple(sys.path))
+
+
+@functools.lru_cache(maxsize=16)
+def _read(group: str, path: tuple[str, ...]) -> EntryPoints:
+    """Read the metadata of all packages on Python's path: some 10 ms, for which each configuration asks often."""
+    return entry_points(group=group)

@@ -93,19 +93,32 @@ class ModelPrior(DynamicsPrior, Generic[L]):
     ) -> LocalFit:
         """Fit the local dynamics under the model of the iterations before, then let the model see the samples.
 
-        The regression needs no ridge; `ridge` is that of the first state, and of the fit without a model. It takes the
-        states as they are: `uncertainty` has no effect.
+        It takes the states as they are: `uncertainty` has no effect.
         """
-        transitions = Transitions.of(states, actions, mask)
+        fit = self.regress(states, actions, mask, seed, ridge, center)
+        return fit._replace(prior=fit.prior.refit(Transitions.of(states, actions, mask), seed))
+
+    def regress(
+        self,
+        states: np.ndarray,
+        actions: np.ndarray,
+        mask: np.ndarray,
+        seed: int,
+        ridge: float = 1e-6,
+        center: Center = "posterior",
+    ) -> LocalFit:
+        """Fit the local dynamics under the model, which learns nothing from these samples.
+
+        The regression needs no ridge; `ridge` is that of the first state, and of the fit without a model. It takes the
+        states as they are.
+        """
         if self.learner.model is None:
-            fit = self._fit_otherwise("There is no model yet", states, actions, mask, seed, ridge, center)
-        else:
-            belief = believe(self.learner.model, transitions, states.shape[-1], seed)
-            if all(np.isfinite(array).all() for array in belief):
-                fit = self._fit_under(belief, states, mask, transitions, ridge, center)
-            else:
-                fit = self._fit_otherwise("The prediction was not finite", states, actions, mask, seed, ridge, center)
-        return fit._replace(prior=fit.prior.refit(transitions, seed))
+            return self._fit_otherwise("There is no model yet", states, actions, mask, seed, ridge, center)
+        transitions = Transitions.of(states, actions, mask)
+        belief = believe(self.learner.model, transitions, states.shape[-1], seed)
+        if all(np.isfinite(array).all() for array in belief):
+            return self._fit_under(belief, states, mask, transitions, ridge, center)
+        return self._fit_otherwise("The prediction was not finite", states, actions, mask, seed, ridge, center)
 
     def _fit_under(
         self,
