@@ -23,7 +23,7 @@ from gps.errors import DrawingError
 ROOT = Path(__file__).parents[1]
 SIZE = (240, 180)
 FRAMES = 12  # per second; half as many of an episode that is long
-LONG = 8.0  # seconds
+LONG = 6.0  # seconds
 
 
 def animate(run: str, path: Path) -> None:
