@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 
 from gps.backend import Array, jnp
 from gps.builders.modelled import Modelled
@@ -87,7 +88,8 @@ def fit_model(
     learner = make_model(config, modelled, directory, "model")
     learned, kept = _split(recording.episodes, held_out, seed)
     began = time.perf_counter()
-    learner = learner.refit(recording.take(learned).transitions, seed)
+    with threadpool_limits(1):  # as a run does: the same bits on any number of cores
+        learner = learner.refit(recording.take(learned).transitions, seed)
     record = learner.make_record()
     seconds = time.perf_counter() - began
     if learner.model is None or record is None or record.status.severity is Severity.ERROR:

@@ -1,12 +1,15 @@
 """A run that many tests read."""
 
-import gc
 import os
-from pathlib import Path
 
-import gymnasium
-import helpers.shapes
-import pytest
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: the workers already take every core
+
+import gc  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import gymnasium  # noqa: E402
+import helpers.shapes  # noqa: E402
+import pytest  # noqa: E402
 
 helpers.shapes.install()  # before the first import of gps
 

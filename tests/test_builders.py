@@ -1,5 +1,6 @@
 """From configuration to objects: the parts of a state that a cost names, and the experiments that ship."""
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from gps.builders.costs import make_cost
 from gps.config import load, parse
 from gps.environments.mujoco import MujocoEnv
 from gps.errors import ConfigError, DrawingError
+from gps.experiment import Experiment
 
 EXPERIMENTS = sorted(
     path for path in (Path(__file__).parents[1] / "experiments").glob("*/*.toml") if path.name != "ladder.toml"
@@ -141,8 +143,17 @@ def name_experiment(file: Path) -> str:
     return file.parent.name if file.name == "experiment.toml" else f"{file.parent.name}/{file.name}"
 
 
-SLOW = ("reacher_pixels", "peg_physics", "double_pendulum/true_model.toml", "double_pendulum/fitted_physics.toml")
-"""The experiments whose one update takes a minute."""
+UPDATED = (
+    "cart_double_pendulum/mc_pilco.toml", "cartpole_backprop", "cartpole_gp", "cartpole_mc_pilco", "cartpole_physics",
+    "cartpole_swingup", "double_pendulum/true_model.toml", "peg_insertion/neural.toml",
+    "peg_insertion_nine/unseen.toml", "pendulum_hanging", "pendulum_pilco", "pets_cart_pole/fitted_physics.toml",
+    "pointmass", "pusher_distilled", "reacher_distilled", "reacher_goals", "suite_cup/fitted_physics.toml",
+    "suite_pendulum",
+)  # fmt: skip
+"""An experiment of each kind; the updates of all others are slow tests."""
+
+SLOW = ("double_pendulum/true_model.toml",)
+"""Of these, the one whose update takes a minute."""
 
 ELSEWHERE = {
     "expert": ["algorithm=pi2", "algorithm.samples=3"],
@@ -188,21 +199,53 @@ def shorten(settings: dict) -> list[str]:
     return [f"{key}={value}" for key, value in overrides.items()]
 
 
-@pytest.mark.parametrize(
-    "experiment",
-    [
-        pytest.param(file, id=name, marks=[pytest.mark.slow] * (name in SLOW))
-        for file, name in zip(EXPERIMENTS, map(name_experiment, EXPERIMENTS), strict=True)
-    ],
-)
-def test_every_shipped_experiment_builds_and_makes_one_update(experiment):
+def override(experiment: Path) -> list[str]:
+    """Overrides by which an experiment can be built here, and makes one update soon."""
     settings = load(experiment).algorithm.model_dump()
-    overrides = shorten(settings)
     for key, others in ELSEWHERE.items():
         section = find_section(settings, key)
         if isinstance(section, dict) and section.get("name") in ("run", "stored"):
-            overrides = others
+            return others
+    return shorten(settings)
+
+
+def find_kind(experiment: Path) -> tuple:
+    """The names of the algorithm, and of its model, planner, expert and prior."""
+    settings = load(experiment).algorithm.model_dump()
+    sections = [find_section(settings, key) for key in ("model", "planner", "expert", "dynamics.prior")]
+    return settings["name"], *(section.get("name") if isinstance(section, dict) else None for section in sections)
+
+
+def shipped(slow=lambda name: False) -> pytest.MarkDecorator:
+    """A parameter: the shipped experiments."""
+    named = zip(EXPERIMENTS, map(name_experiment, EXPERIMENTS), strict=True)
+    files = [pytest.param(file, id=name, marks=[pytest.mark.slow] * slow(name)) for file, name in named]
+    return pytest.mark.parametrize("experiment", files)
+
+
+@shipped()
+def test_every_shipped_experiment_builds(experiment):
+    with closing(Experiment(load(experiment, override(experiment)), experiment.parent)) as built:
+        assert np.isfinite(built.starts.states).all()
+
+
+@shipped(slow=lambda name: "/" in name)
+def test_the_simulator_and_the_cost_of_every_experiment_keep_the_rules(experiment):
+    assert_ok(experiment, ["algorithm=pi2", "algorithm.samples=3"])
+
+
+@shipped(slow=lambda name: name in SLOW or name not in UPDATED)
+def test_an_experiment_of_each_kind_makes_one_update(experiment):
+    assert_ok(experiment, override(experiment))
+
+
+def assert_ok(experiment: Path, overrides: list[str]) -> None:
     try:
         assert gps.check(experiment, overrides).ok
     except DrawingError as error:
         pytest.skip(str(error))
+
+
+def test_each_kind_of_experiment_makes_an_update():
+    named = dict(zip(map(name_experiment, EXPERIMENTS), EXPERIMENTS, strict=True))
+    assert {find_kind(named[name]) for name in UPDATED} == set(map(find_kind, EXPERIMENTS))

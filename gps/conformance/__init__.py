@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gps.builders import require_memory
 from gps.config import ExperimentConfig, find_experiment, load
@@ -88,7 +89,7 @@ def check(experiment: str | Path, overrides: Sequence[str] = ()) -> Examination:
     config = load(source, overrides)
     small = config.model_copy(update={"algorithm": _lighten(config.algorithm, config.environment.sampling)})
     directory = source if source.is_dir() else source.parent
-    with closing(Experiment(small, directory)) as built:
+    with threadpool_limits(1), closing(Experiment(small, directory)) as built:  # as a run does
         require_memory(config, built.problem)
         _ = built.starts  # a condition that cannot be is an error, not a finding
         findings = sorted(_examine(built, directory), key=lambda finding: finding.level)
