@@ -4,12 +4,12 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy: the workers already take every core
 
-import gc  # noqa: E402
-from pathlib import Path  # noqa: E402
+import gc
+from pathlib import Path
 
-import gymnasium  # noqa: E402
-import helpers.shapes  # noqa: E402
-import pytest  # noqa: E402
+import gymnasium
+import helpers.shapes
+import pytest
 
 helpers.shapes.install()  # before the first import of gps
 
