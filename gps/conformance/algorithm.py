@@ -129,7 +129,9 @@ def _describe_iteration(rule: str, record: IterationRecord) -> Finding:
 def _find_bad_covariance(policy: Policy) -> str:
     """The first covariance of the exploration noise that is no covariance; empty if there is none."""
     covariance = np.asarray(policy.covariance)
-    if not np.allclose(covariance, covariance.swapaxes(-1, -2), rtol=1e-9, atol=1e-300):
+    deviation = np.sqrt(np.abs(np.diagonal(covariance, axis1=-2, axis2=-1)))
+    rounding = 1e-9 * deviation[..., :, None] * deviation[..., None, :]  # of entries that may cancel to nearly 0
+    if (np.abs(covariance - covariance.swapaxes(-1, -2)) > rounding).any():
         return "algorithm.policy returned a policy whose covariance is not symmetric"
     least = np.linalg.eigvalsh(covariance)[..., 0]
     scale = np.abs(covariance).max(axis=(-1, -2))

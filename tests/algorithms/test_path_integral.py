@@ -170,3 +170,9 @@ def test_the_floor_holds_and_touches_nothing_above_it():
     assert (np.linalg.eigvalsh(result - floor) > -1e-9).all()
     np.testing.assert_allclose(apply_floor(result, floor), result, rtol=1e-9)
     np.testing.assert_allclose(apply_floor(0.0 * floor, floor), floor, rtol=1e-9)
+
+
+def test_a_covariance_with_a_floor_is_symmetric_to_the_last_bit():
+    rng = np.random.default_rng(3)
+    result = apply_floor(np.eye(7) + 0.1 * spd(rng, 50, 7), 0.01 * np.eye(7))
+    np.testing.assert_array_equal(result, result.swapaxes(-1, -2))

@@ -68,7 +68,8 @@ def test_bound_is_met_and_kl_belongs_to_the_returned_eta(implementation, sizes, 
 
 
 def test_controller_of_the_oracle_at_its_eta(implementation):
-    oracle = np.load(DATA / "ref_lqr_6_2.npz")
+    with np.load(DATA / "ref_lqr_6_2.npz") as arrays:
+        oracle = dict(arrays)
     K, k, Sigma, kl = implementation[1](make_lqr_problem(6, 2), float(oracle["eta"]))
     np.testing.assert_allclose(K, oracle["K"], rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(k, oracle["k"], rtol=1e-6, atol=1e-6)

@@ -239,8 +239,8 @@ def test_controllers_are_downloaded_and_videos_are_shown(page, tmp_path):
     with page.expect_download() as waiting:
         page.locator("#controllers").press("Enter")
     assert waiting.value.suggested_filename == "e-seed1-iter000-controllers.npz"
-    arrays = np.load(waiting.value.path())
-    np.testing.assert_array_equal(arrays["K"], run.iterations[0].local.improved.feedback)
+    with np.load(waiting.value.path()) as arrays:
+        np.testing.assert_array_equal(arrays["K"], run.iterations[0].local.improved.feedback)
     assert page.errors == []
 
 

@@ -202,5 +202,6 @@ def apply_floor(
     L = np.linalg.cholesky(floor)
     whitened = np.linalg.solve(L, np.linalg.solve(L, covariance).swapaxes(-1, -2))
     eigenvalues, vectors = np.linalg.eigh(0.5 * (whitened + whitened.swapaxes(-1, -2)))
-    half = L @ vectors
-    return (half * np.maximum(eigenvalues, 1.0)[..., None, :]) @ half.swapaxes(-1, -2)
+    half = L @ (vectors * np.sqrt(np.maximum(eigenvalues, 1.0))[..., None, :])
+    floored = half @ half.swapaxes(-1, -2)
+    return 0.5 * (floored + floored.swapaxes(-1, -2))  # rounding must not decide which triangle is right
