@@ -88,7 +88,7 @@ def fit_model(
     learner = make_model(config, modelled, directory, "model")
     learned, kept = _split(recording.episodes, held_out, seed)
     began = time.perf_counter()
-    with threadpool_limits(1):  # as a run does: the same bits on any number of cores
+    with threadpool_limits(1):  # as a run does
         learner = learner.refit(recording.take(learned).transitions, seed)
     record = learner.make_record()
     seconds = time.perf_counter() - began

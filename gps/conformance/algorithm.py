@@ -131,7 +131,7 @@ def _find_bad_covariance(policy: Policy) -> str:
     covariance = np.asarray(policy.covariance)
     deviation = np.sqrt(np.abs(np.diagonal(covariance, axis1=-2, axis2=-1)))
     rounding = 1e-9 * deviation[..., :, None] * deviation[..., None, :]  # of entries that may cancel to nearly 0
-    if (np.abs(covariance - covariance.swapaxes(-1, -2)) > rounding).any():
+    if not (np.abs(covariance - covariance.swapaxes(-1, -2)) <= rounding).all():  # False for NaN
         return "algorithm.policy returned a policy whose covariance is not symmetric"
     least = np.linalg.eigvalsh(covariance)[..., 0]
     scale = np.abs(covariance).max(axis=(-1, -2))

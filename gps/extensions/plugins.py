@@ -16,6 +16,7 @@ are specific to the plug-in.
 """
 
 import functools
+import os
 import sys
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any
@@ -60,10 +61,18 @@ def load(group: str, name: str, key: str) -> Any:
 
 
 def _installed(group: str) -> EntryPoints:
-    return _read(group, tuple(sys.path))
+    return _read(group, tuple((folder, _find_change(folder)) for folder in sys.path))
+
+
+def _find_change(folder: str) -> int:
+    """When a folder last changed, as it does when a package is installed there; 0 where it is none."""
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 @functools.lru_cache(maxsize=16)
-def _read(group: str, path: tuple[str, ...]) -> EntryPoints:
+def _read(group: str, path: tuple[tuple[str, int], ...]) -> EntryPoints:
     """Read the metadata of all packages on Python's path: some 10 ms, for which each configuration asks often."""
     return entry_points(group=group)

@@ -164,6 +164,15 @@ def test_the_model_has_not_seen_the_samples_that_it_is_a_prior_of():
     assert fixed.prior.learner.seen == second[2][:, :, 1:].sum()
 
 
+def test_a_regression_alone_teaches_the_model_nothing():
+    model = make_model(np.random.default_rng(0))
+    first, second = (split(make_samples(model, np.random.default_rng(k), 4)[0]) for k in (1, 2))
+    prior = ModelPrior(AffineLearner()).fit(*first, seed=0).prior
+    dynamics, after = prior.regress(*second, seed=1)
+    assert_same_bits(dynamics, prior.fit(*second, seed=1).dynamics)
+    assert_same_bits(after.learner.model, prior.learner.model)
+
+
 def test_a_prediction_that_is_not_finite_is_not_used():
     rng = np.random.default_rng(6)
     broken = dataclasses.replace(make_model(rng), value=np.array([0.0, np.nan, 0.0]))
